@@ -1,0 +1,1 @@
+"""The search over detector architectures, and the command `nas`."""

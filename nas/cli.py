@@ -1,0 +1,83 @@
+"""The command `nas`: a thin group whose commands are imported only when they are called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+COMMANDS = {
+    "run": "search detectors under a budget",
+    "train": "train one architecture",
+    "val": "measure the accuracy of trained weights",
+    "predict": "draw the detections of trained weights into pictures",
+    "reproduce": "rebuild a published design and compare its counts",
+    "explain": "show what an architecture is made of and what each part costs",
+    "export": "write the front of a run as architectures that can be trained",
+}
+
+
+class LazyGroup(click.Group):
+    """A click group that knows the names of its commands but imports `nas.commands.NAME` only to run NAME."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"nas.commands.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        from search_space.errors import nearest
+
+        name = args[0]
+        if not name.startswith("-") and name not in COMMANDS:
+            known = ", ".join(COMMANDS)
+            ctx.fail(f"unknown command {name!r}{nearest(name, COMMANDS)} known: {known}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Show the full traceback of an error.")
+@click.version_option(package_name="pyramidnas", prog_name="nas")
+def group(debug: bool) -> None:
+    """Hardware-aware architecture search for small-object detectors."""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Runs the command line: user errors become one line and exit code 2, Ctrl-C exit code 130."""
+    from search_space.errors import UserError
+
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    arguments = ["--debug"] * debug + [argument for argument in arguments if argument != "--debug"]
+    try:
+        group.main(args=arguments, prog_name="nas", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        if debug:
+            raise
+        error.show()
+        sys.exit(2)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        click.echo("nas: interrupted", err=True)
+        sys.exit(130)
+    except (UserError, OSError) as error:
+        if debug:
+            raise
+        click.echo(f"nas: error: {' '.join(str(error).split())}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

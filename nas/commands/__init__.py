@@ -1,0 +1,1 @@
+"""The subcommands of `nas`, one module each, imported when called."""

@@ -1,0 +1,8 @@
+"""What an architecture costs, and the limits a user sets on it."""
+
+from __future__ import annotations
+
+from nas.cost.budget import Budget, Violation
+from nas.cost.cost import Cost, cost_of, node_costs
+
+__all__ = ["Budget", "Cost", "Violation", "cost_of", "node_costs"]

@@ -1,0 +1,58 @@
+"""Hard upper limits on a cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nas.cost.cost import Cost
+from search_space.errors import BudgetError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Violation:
+    """One limit that a cost is over."""
+
+    name: str
+    value: float
+    limit: float
+
+    @property
+    def excess(self) -> float:
+        """How far over the limit, relative to it: 0.1 is 10 % too much."""
+        return self.value / self.limit - 1
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.value:.3f} over the limit {self.limit:g} by {100 * self.excess:.1f} %"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """Upper limits; None leaves a cost unlimited.
+
+    Raises:
+        BudgetError: where a limit is not a positive number.
+    """
+
+    gmacs: float | None = None
+    """Billion multiply-adds of one image (fvcore's FLOPs)."""
+    params_m: float | None = None
+    """Million trainable parameters."""
+
+    def __post_init__(self) -> None:
+        for name, limit in self.limits().items():
+            if not 0 < limit < float("inf"):
+                raise BudgetError(f"budget {name} must be a positive number, got {limit}; for no limit leave it out")
+
+    def limits(self) -> dict[str, float]:
+        """Returns the limits that are set, by the name of the cost they bind."""
+        limits = {"gmacs": self.gmacs, "params_m": self.params_m}
+        return {name: limit for name, limit in limits.items() if limit is not None}
+
+    def violations(self, cost: Cost) -> tuple[Violation, ...]:
+        """Returns the limits that `cost` is over; none means that it is feasible."""
+        values = {name: float(getattr(cost, name)) for name in self.limits()}
+        return tuple(
+            Violation(name=name, value=values[name], limit=limit)
+            for name, limit in self.limits().items()
+            if values[name] > limit
+        )

@@ -1,0 +1,140 @@
+"""Counts read off a block by running it once on the `meta` device, where no arithmetic is done.
+
+One multiply-add is one MAC, fvcore's FLOP. Convolutions, linear layers and matrix products (attention included) count;
+batch norm folds into its convolution, pooling, resizing and element-wise work count no MACs, but the bytes they write
+do. An operator that is neither counted nor on the list of the free ones is an error, not a silent zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from search_space.errors import SpaceError
+
+Shape = tuple[int, ...]
+"""`(C, H, W)` of one map of one image."""
+
+FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockCount:
+    """What one block costs on inputs of certain shapes, for one image in 32-bit floats."""
+
+    output_shape: Shape
+    macs: int
+    params: int
+    weight_bytes: int
+    """Parameters and buffers, such as the statistics of batch norm."""
+    activation_bytes: int
+    """All that the block's operators write, views excluded."""
+
+
+def _convolution(args: Sequence[Any], output: Tensor) -> int:
+    weight, transposed = args[1], args[6]
+    positions: Tensor = args[0] if transposed else output
+    return int(positions.numel() * prod(weight.shape[1:]))
+
+
+def _matrix_product(first: int, second: int) -> Callable[[Sequence[Any], Tensor], int]:
+    def count(args: Sequence[Any], output: Tensor) -> int:
+        left: Tensor = args[first]
+        right: Tensor = args[second]
+        return left.numel() * right.shape[-1]
+
+    return count
+
+
+def _attention(args: Sequence[Any], output: Tensor) -> int:
+    query, key, value = args[0], args[1], args[2]
+    pairs = prod(query.shape[:-1]) * key.shape[-2]
+    return int(pairs * (query.shape[-1] + value.shape[-1]))
+
+
+COUNTED: dict[str, Callable[[Sequence[Any], Tensor], int]] = {
+    "aten.convolution.default": _convolution,
+    "aten.mm.default": _matrix_product(0, 1),
+    "aten.bmm.default": _matrix_product(0, 1),
+    "aten.addmm.default": _matrix_product(1, 2),
+    "aten.baddbmm.default": _matrix_product(1, 2),
+    "aten._scaled_dot_product_attention_math.default": _attention,
+    "aten._scaled_dot_product_flash_attention_for_cpu.default": _attention,
+    "aten._scaled_dot_product_fused_attention_overrideable.default": _attention,
+}
+"""Operators that multiply: name to MACs, from the arguments and the first output."""
+
+FREE = frozenset(
+    "_softmax _to_copy _unsafe_view abs adaptive_avg_pool2d _adaptive_avg_pool2d add add_ alias amax amin as_strided "
+    "avg_pool2d cat chunk clamp clamp_ clamp_min clone constant_pad_nd copy_ detach div div_ empty exp expand "
+    "full gelu hardsigmoid hardsigmoid_ hardswish hardswish_ hardtanh hardtanh_ leaky_relu leaky_relu_ lift_fresh "
+    "log max max_pool2d_with_indices mean min mul mul_ native_batch_norm _native_batch_norm_legit "
+    "_native_batch_norm_legit_no_training native_group_norm native_layer_norm neg new_zeros ones ones_like permute pow "
+    "reflection_pad2d relu relu_ reshape round rsqrt rsub scalar_tensor select sigmoid sigmoid_ silu silu_ slice "
+    "softplus split split_with_sizes sqrt squeeze stack sub sub_ sum t tanh transpose unbind unsqueeze "
+    "upsample_bilinear2d upsample_nearest2d var_mean view where zeros zeros_like pixel_unshuffle pixel_shuffle".split()
+)
+"""Operators that cost no MACs: normalisation, activation, pooling, resizing, element-wise work, and moving data."""
+
+
+UNCHANGED_SHAPE = frozenset(
+    "_native_batch_norm_legit_no_training native_batch_norm relu relu_ sigmoid sigmoid_ silu silu_".split()
+)
+"""Free operators whose output has the shape of their input. On `meta` they need not run: most of the time saved."""
+
+
+def _without_running(name: str, args: Sequence[Any]) -> Any:
+    source: Tensor = args[0]
+    if name.endswith("_"):
+        return source
+    output = torch.empty_like(source)
+    return (output, output.new_empty(0), output.new_empty(0)) if "batch_norm" in name else output
+
+
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up the MACs and the bytes written by every operator that runs inside it."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.macs = 0
+        self.activation_bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.__name__.partition(".")[0]
+        result = _without_running(name, args) if name in UNCHANGED_SHAPE else func(*args, **(kwargs or {}))
+        output = result[0] if isinstance(result, (tuple, list)) else result
+        handler = COUNTED.get(str(func))
+        if handler is not None:
+            self.macs += int(handler(args, output))
+        elif name not in FREE:
+            raise SpaceError(f"operator {func} is neither counted nor known as free; add it to nas/cost/counting.py")
+        if isinstance(output, Tensor) and not func.is_view:
+            self.activation_bytes += output.numel() * FLOAT_BYTES
+        return result
+
+
+def count_module(module: nn.Module, *shapes: Shape) -> BlockCount:
+    """Runs `module`, which lies on the `meta` device, once on maps `(1, C, H, W)` and returns what that costs.
+
+    Raises:
+        SpaceError: where it runs an operator that nobody has said how to count.
+    """
+    counter = _Counter()
+    inputs = [torch.empty((1, *shape), device="meta") for shape in shapes]
+    module.eval()
+    with torch.no_grad(), counter:
+        output = module(*inputs)
+    tensors = [*module.parameters(), *(buffer for buffer in module.buffers() if buffer.is_floating_point())]
+    return BlockCount(
+        output_shape=tuple(output.shape[1:]),
+        macs=counter.macs,
+        params=sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad),
+        weight_bytes=sum(tensor.numel() for tensor in tensors) * FLOAT_BYTES,
+        activation_bytes=counter.activation_bytes,
+    )

@@ -1,0 +1,70 @@
+"""Attention that re-weights a map by gates computed from it; every gate keeps the shape `(B, C, H, W)`."""
+
+from __future__ import annotations
+
+from math import log2
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from search_space.blocks.registries import ATTENTIONS
+
+
+def eca_kernel_size(channels: int) -> int:
+    """Returns the odd kernel of ECA's one-dimensional convolution: half of |log2(C) + 1|, raised to the next odd."""
+    size = int(abs(log2(channels) + 1) / 2)
+    return size if size % 2 else size + 1
+
+
+@ATTENTIONS.register("eca")
+class ECA(nn.Module):
+    """Efficient channel attention (Wang et al., CVPR 2020): a gate a channel, from a convolution over the channels.
+
+    `kernel_channels` is the channel count that the kernel size is derived from; `channels` unless given.
+    """
+
+    def __init__(self, channels: int, kernel_channels: int | None = None) -> None:
+        super().__init__()
+        kernel_size = eca_kernel_size(kernel_channels or channels)
+        self.conv = nn.Conv1d(1, 1, kernel_size, padding=kernel_size // 2, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = x.mean(dim=(2, 3)).unsqueeze(1)
+        gate: Tensor = self.conv(pooled).transpose(1, 2).unsqueeze(-1)
+        return x * gate.sigmoid()
+
+
+@ATTENTIONS.register("cbam")
+class CBAM(nn.Module):
+    """The gates of the small-object YOLOv8 paper, which are not the textbook CBAM.
+
+    Channels: average pool and one full 1x1 convolution with bias, no reduction and no maximum branch. Positions: a 7x7
+    convolution over the channel mean and maximum. Source: Krasnov et al., YOLOv8 for small objects.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channel_gate = nn.Conv2d(channels, channels, 1)
+        self.spatial_gate = nn.Conv2d(2, 1, 7, padding=3, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x * self.channel_gate(F.adaptive_avg_pool2d(x, 1)).sigmoid()
+        summary = torch.cat((x.mean(dim=1, keepdim=True), x.amax(dim=1, keepdim=True)), dim=1)
+        gate: Tensor = self.spatial_gate(summary)
+        return x * gate.sigmoid()
+
+
+@ATTENTIONS.register("se")
+class SE(nn.Module):
+    """Squeeze and excitation (Hu et al., CVPR 2018), reduction 16 but never under 8 hidden channels."""
+
+    def __init__(self, channels: int, reduction: int = 16) -> None:
+        super().__init__()
+        hidden = max(channels // reduction, 8)
+        self.squeeze = nn.Conv2d(channels, hidden, 1)
+        self.excite = nn.Conv2d(hidden, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate: Tensor = self.excite(F.relu(self.squeeze(F.adaptive_avg_pool2d(x, 1))))
+        return x * gate.sigmoid()

@@ -1,0 +1,65 @@
+"""Convolution with batch norm and activation, and the pooling pyramid built of it."""
+
+from __future__ import annotations
+
+from math import gcd
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from search_space.blocks.registries import LAYERS
+
+BN_EPS = 1e-3
+BN_MOMENTUM = 0.03
+
+
+@LAYERS.register("conv")
+class Conv(nn.Module):
+    """Convolution without bias, batch norm, SiLU: `(B, in_channels, H, W)` to `(B, out_channels, H/stride, W/stride)`.
+
+    Zero padding of half the kernel; batch norm with eps 1e-3 and momentum 0.03, as in the YOLO family.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 1,
+        stride: int = 1,
+        groups: int = 1,
+        activation: bool = True,
+    ) -> None:
+        super().__init__()
+        padding = kernel_size // 2
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=False)
+        self.norm = nn.BatchNorm2d(out_channels, eps=BN_EPS, momentum=BN_MOMENTUM)
+        self.activation = nn.SiLU(inplace=True) if activation else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.activation(self.norm(self.conv(x)))
+        return out
+
+
+def depthwise(in_channels: int, out_channels: int, kernel_size: int = 3) -> Conv:
+    """Returns a `Conv` with as many groups as the two channel counts allow."""
+    return Conv(in_channels, out_channels, kernel_size, groups=gcd(in_channels, out_channels))
+
+
+@LAYERS.register("sppf")
+class SPPF(nn.Module):
+    """Spatial pyramid pooling by three chained 5x5 max pools: `(B, in_channels, H, W)` to `(B, out_channels, H, W)`."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 5) -> None:
+        super().__init__()
+        hidden = in_channels // 2
+        self.reduce = Conv(in_channels, hidden)
+        self.expand = Conv(4 * hidden, out_channels)
+        self.kernel_size = kernel_size
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = [self.reduce(x)]
+        for _ in range(3):
+            pooled.append(F.max_pool2d(pooled[-1], self.kernel_size, stride=1, padding=self.kernel_size // 2))
+        out: Tensor = self.expand(torch.cat(pooled, dim=1))
+        return out

@@ -1,0 +1,94 @@
+"""Cross-stage partial blocks: split the channels, process one part, keep every intermediate map, join by 1x1."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from search_space.blocks.conv import Conv
+from search_space.blocks.registries import STAGES
+
+
+class Bottleneck(nn.Module):
+    """Two 3x3 convolutions, `(B, C, H, W)` to the same shape, with a residual connection where asked for."""
+
+    def __init__(self, channels: int, expansion: float = 1.0, shortcut: bool = True) -> None:
+        super().__init__()
+        hidden = int(channels * expansion)
+        self.first = Conv(channels, hidden, 3)
+        self.second = Conv(hidden, channels, 3)
+        self.shortcut = shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.second(self.first(x))
+        return x + out if self.shortcut else out
+
+
+class C3k(nn.Module):
+    """CSP block of two parallel 1x1 branches, one through two bottlenecks: `(B, C, H, W)` to the same shape."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        hidden = channels // 2
+        self.main = nn.Sequential(Conv(channels, hidden), Bottleneck(hidden), Bottleneck(hidden))
+        self.bypass = Conv(channels, hidden)
+        self.join = Conv(2 * hidden, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.join(torch.cat((self.main(x), self.bypass(x)), dim=1))
+        return out
+
+
+class SplitChain(nn.Module):
+    """1x1 to two halves of `hidden` channels, a chain of `inner` blocks on the second, 1x1 over all the maps."""
+
+    def __init__(self, in_channels: int, out_channels: int, hidden: int, inner: list[nn.Module]) -> None:
+        super().__init__()
+        self.split = Conv(in_channels, 2 * hidden)
+        self.inner = nn.ModuleList(inner)
+        self.join = Conv((2 + len(inner)) * hidden, out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = list(self.split(x).chunk(2, dim=1))
+        for block in self.inner:
+            maps.append(block(maps[-1]))
+        out: Tensor = self.join(torch.cat(maps, dim=1))
+        return out
+
+
+@STAGES.register("c2f")
+class C2f(SplitChain):
+    """The YOLOv8 stage block: `(B, in_channels, H, W)` to `(B, out_channels, H, W)`.
+
+    Full-width bottlenecks of two 3x3 convolutions; the residual is on in the backbone and off in the neck.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, repeats: int = 1, shortcut: bool = False) -> None:
+        hidden = out_channels // 2
+        inner: list[nn.Module] = [Bottleneck(hidden, shortcut=shortcut) for _ in range(repeats)]
+        super().__init__(in_channels, out_channels, hidden, inner)
+
+    @staticmethod
+    def options(in_backbone: bool, level: int) -> dict[str, object]:
+        """Returns the constructor arguments that follow from the place in the detector."""
+        return {"shortcut": in_backbone}
+
+
+@STAGES.register("c3k2")
+class C3k2(SplitChain):
+    """The YOLO11 stage block: `(B, in_channels, H, W)` to `(B, out_channels, H, W)`.
+
+    Half-width bottlenecks, or `C3k` blocks where `nested` is set: at stride 16 and coarser, as in SO-Det and YOLO11.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, repeats: int = 1, nested: bool = False, expansion: float = 0.5
+    ) -> None:
+        hidden = int(out_channels * expansion)
+        inner: list[nn.Module] = [C3k(hidden) if nested else Bottleneck(hidden, 0.5) for _ in range(repeats)]
+        super().__init__(in_channels, out_channels, hidden, inner)
+
+    @staticmethod
+    def options(in_backbone: bool, level: int) -> dict[str, object]:
+        """Returns the constructor arguments that follow from the place in the detector."""
+        return {"nested": level >= 4, "expansion": 0.25 if in_backbone and level <= 3 else 0.5}

@@ -1,0 +1,100 @@
+"""Ways to halve a map: `(B, in_channels, H, W)` with even H and W to half the height and width."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from search_space.blocks.attention import ECA
+from search_space.blocks.conv import Conv
+from search_space.blocks.registries import DOWNSAMPLES
+from search_space.errors import SpaceError
+
+
+def output_channels(downsample: str, out_channels: int) -> int:
+    """Returns the channels that the named downsampling gives when it is asked for `out_channels`."""
+    return out_channels * int(getattr(DOWNSAMPLES.get(downsample), "channel_factor", 1))
+
+
+@DOWNSAMPLES.register("conv")
+class StridedConv(Conv):
+    """A 3x3 convolution with stride 2, batch norm and SiLU."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 3, 2)
+
+
+@DOWNSAMPLES.register("cdown")
+class CDown(nn.Module):
+    """Convolution at full resolution, space to depth, ECA: nothing is thrown away, and 4 x `out_channels` come out.
+
+    The four blocks of channels are the (row, column) parities (even, even), (odd, even), (even, odd), (odd, odd). The
+    kernel of ECA follows from `out_channels`. Source: SO-Det.
+    """
+
+    channel_factor = 4
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = Conv(in_channels, out_channels, 3)
+        self.attention = ECA(4 * out_channels, kernel_channels=out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        u = self.conv(x)
+        parities = (u[..., ::2, ::2], u[..., 1::2, ::2], u[..., ::2, 1::2], u[..., 1::2, 1::2])
+        out: Tensor = self.attention(torch.cat(parities, dim=1))
+        return out
+
+
+def extended_pools(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the average and the maximum over 4x4 windows at stride 2, padding 1, `(B, C, H/2, W/2)` each.
+
+    The zeros of the padding count in the average, which always divides by 16.
+    """
+    return F.avg_pool2d(x, 4, stride=2, padding=1), F.max_pool2d(x, 4, stride=2, padding=1)
+
+
+@DOWNSAMPLES.register("esd1")
+class ESD1(nn.Module):
+    """Extended spatial window downsampling for light models: strided convolution plus both pools, no extra weights.
+
+    With as many channels out as in, the three are added; with twice as many, the average is added to the first half and
+    the maximum to the second. Source: SN2-YOLO, ESD-I.
+
+    Raises:
+        SpaceError: for any other ratio, which the paper leaves undefined.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        if out_channels not in (in_channels, 2 * in_channels):
+            raise SpaceError(
+                f"esd1 takes {in_channels} channels to {in_channels} or {2 * in_channels}, not to {out_channels}; "
+                "choose another width or another downsampling"
+            )
+        self.conv = Conv(in_channels, out_channels, 3, 2)
+        self.doubles = out_channels != in_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        average, maximum = extended_pools(x)
+        pooled = torch.cat((average, maximum), dim=1) if self.doubles else average + maximum
+        out: Tensor = pooled + self.conv(x)
+        return out
+
+
+@DOWNSAMPLES.register("esd2")
+class ESD2(nn.Module):
+    """Extended spatial window downsampling for normal models: both pools and the convolution, joined by a plain 1x1.
+
+    Source: SN2-YOLO, ESD-II.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = Conv(in_channels, out_channels, 3, 2)
+        self.join = nn.Conv2d(2 * in_channels + out_channels, out_channels, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.join(torch.cat((*extended_pools(x), self.conv(x)), dim=1))
+        return out

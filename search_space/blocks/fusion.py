@@ -1,0 +1,132 @@
+"""Ways to merge maps of one level: each takes maps `(B, C_i, H, W)`, the lateral one last, and gives one map.
+
+Each class says what it gives: `output_channels(in_channels)`.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from search_space.blocks.conv import BN_EPS, BN_MOMENTUM, Conv
+from search_space.blocks.registries import FUSIONS
+
+
+@FUSIONS.register("concat")
+class Concat(nn.Module):
+    """Concatenation along the channels."""
+
+    def __init__(self, in_channels: tuple[int, ...]) -> None:
+        super().__init__()
+
+    @staticmethod
+    def output_channels(in_channels: tuple[int, ...]) -> int:
+        return sum(in_channels)
+
+    def forward(self, *maps: Tensor) -> Tensor:
+        return torch.cat(maps, dim=1)
+
+
+@FUSIONS.register("weighted_concat")
+class WeightedConcat(nn.Module):
+    """Concatenation of maps scaled by learned weights, rectified and normalised to a sum of one. Source: SO-Det."""
+
+    def __init__(self, in_channels: tuple[int, ...]) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.ones(len(in_channels)))
+
+    @staticmethod
+    def output_channels(in_channels: tuple[int, ...]) -> int:
+        return sum(in_channels)
+
+    def forward(self, *maps: Tensor) -> Tensor:
+        weights = self.weights.relu()
+        weights = weights / (weights.sum() + 1e-4)
+        return torch.cat([weight * x for weight, x in zip(weights, maps, strict=True)], dim=1)
+
+
+@FUSIONS.register("bidir_concat")
+class BidirConcat(Concat):
+    """Concatenation that, on the way down the pyramid, also takes the next finer backbone map through a strided 3x3.
+
+    Source: Krasnov et al., YOLOv8 for small objects.
+    """
+
+    takes_finer = True
+
+
+class SpatialAttention(nn.Module):
+    """The spatial half of EAFusion's attention: 7x7 over channel mean and maximum, `(B, C, H, W)` to `(B, 1, H, W)`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 1, 7, padding=3, padding_mode="reflect")
+
+    def forward(self, x: Tensor) -> Tensor:
+        summary = torch.cat((x.mean(dim=1, keepdim=True), x.amax(dim=1, keepdim=True)), dim=1)
+        out: Tensor = self.conv(summary)
+        return out
+
+
+def simam_by_quadrant(x: Tensor, regulariser: float = 1e-4) -> Tensor:
+    """Weights every position by how far it stands out in its quadrant and channel (SimAM with slicing, no parameters).
+
+    Args:
+        x: `(B, C, H, W)`; the quadrants meet at `(H // 2, W // 2)`.
+        regulariser: the lambda of SimAM.
+    """
+    rows = [_simam(row, regulariser) for row in _halves(x, 2)]
+    return torch.cat(rows, dim=2)
+
+
+def _halves(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    middle = x.shape[dim] // 2
+    return x.narrow(dim, 0, middle), x.narrow(dim, middle, x.shape[dim] - middle)
+
+
+def _simam(row: Tensor, regulariser: float) -> Tensor:
+    gated = []
+    for part in _halves(row, 3):
+        deviation = (part - part.mean(dim=(2, 3), keepdim=True)).square()
+        num_others = part.shape[2] * part.shape[3] - 1
+        variance = deviation.sum(dim=(2, 3), keepdim=True) / num_others
+        gated.append(part * (deviation / (4 * (variance + regulariser)) + 0.5).sigmoid())
+    return torch.cat(gated, dim=3)
+
+
+@FUSIONS.register("eafusion")
+class EAFusion(nn.Module):
+    """Content-guided fusion of two maps, gated by channel, spatial and pixel attention. Source: SO-Det.
+
+    Called with `(y, x)`: `y` comes from the neighbouring level, `x` is the lateral map; the result has the shape of
+    `x`, `(B, C, H, W)` with H and W of at least 4. Where `y` has other channels, a 1x1 `Conv` brings it to C first (in
+    SO-Det both have C).
+    """
+
+    min_side = 4
+
+    def __init__(self, in_channels: tuple[int, ...], reduction: int = 8) -> None:
+        super().__init__()
+        other, channels = in_channels
+        hidden = channels // reduction
+        self.align = nn.Identity() if other == channels else Conv(other, channels)
+        self.squeeze = nn.Conv2d(channels, hidden, 1)
+        self.excite = nn.Conv2d(hidden, channels, 1)
+        self.spatial = SpatialAttention()
+        self.pixel = nn.Conv2d(2 * channels, channels, 7, padding=3, padding_mode="reflect", groups=channels)
+        self.scale = nn.Parameter(torch.ones(()))
+        self.project = nn.Conv2d(channels, channels, 1, bias=False)
+        self.norm = nn.BatchNorm2d(channels, eps=BN_EPS, momentum=BN_MOMENTUM)
+
+    @staticmethod
+    def output_channels(in_channels: tuple[int, ...]) -> int:
+        return in_channels[-1]
+
+    def forward(self, y: Tensor, x: Tensor) -> Tensor:
+        y = self.align(y)
+        total = x + y
+        pattern = self.spatial(total) * self.excite(F.relu(self.squeeze(F.adaptive_avg_pool2d(total, 1))))
+        gate = self.pixel(torch.stack((total, pattern), dim=2).flatten(1, 2)).sigmoid()
+        mixed = self.scale * total + gate * x + (1 - gate) * y
+        return simam_by_quadrant(F.silu(self.norm(self.project(F.silu(mixed)))))

@@ -1,0 +1,15 @@
+"""The registries of blocks, one for each role that a block can play in a detector."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from search_space.registry import Registry
+
+LAYERS: Registry[type[nn.Module]] = Registry("layer")
+STAGES: Registry[type[nn.Module]] = Registry("stage block")
+DOWNSAMPLES: Registry[type[nn.Module]] = Registry("downsampling")
+UPSAMPLES: Registry[type[nn.Module]] = Registry("upsampling")
+FUSIONS: Registry[type[nn.Module]] = Registry("fusion")
+ATTENTIONS: Registry[type[nn.Module]] = Registry("attention")
+HEADS: Registry[type[nn.Module]] = Registry("head")

@@ -1,0 +1,9 @@
+"""Published detectors as named points of the space, one file a paper."""
+
+from __future__ import annotations
+
+from search_space.designs.design import DESIGNS, Design
+
+from search_space.designs import yolov8_small  # noqa: F401  isort: skip
+
+__all__ = ["DESIGNS", "Design"]

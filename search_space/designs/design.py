@@ -1,0 +1,36 @@
+"""What is known of a published detector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from search_space.architecture import Architecture
+from search_space.registry import Registry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One figure that a paper or its repository publishes."""
+
+    value: float
+    unit: str
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """A named architecture from a paper."""
+
+    name: str
+    architecture: Architecture
+    paper: str
+    citation: str
+    num_classes: int
+    """Number of classes that the published counts are for."""
+    published: Mapping[str, Figure]
+    """Published figures by name: `params_m_folded`, `visdrone_val_map50`, …"""
+    notes: str = ""
+
+
+DESIGNS: Registry[Design] = Registry("design")

@@ -1,0 +1,50 @@
+"""The module that runs a graph."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from search_space.blocks import find_block
+from search_space.graph import IMAGE, Graph
+from search_space.heads.anchor_free import REG_MAX
+
+
+class Detector(nn.Module):
+    """Runs the nodes of a graph on images.
+
+    Attributes:
+        strides: pixels per cell of each output map, finest first.
+        reg_max: bins of each side's distance distribution.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__()
+        self.graph = graph
+        self.num_classes = graph.num_classes
+        self.input_hw = graph.input_hw
+        self.strides = graph.strides
+        self.reg_max = REG_MAX
+        self.blocks = nn.ModuleDict({node.name: find_block(node.block)(**dict(node.arguments)) for node in graph.nodes})
+        self._last_uses = _last_uses(graph)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Maps images `(B, 3, H, W)`, RGB from 0 to 1, to a map of logits a level.
+
+        Each is `(B, 4 * reg_max + num_classes, H / stride, W / stride)`, finest level first.
+        """
+        maps = {IMAGE: images}
+        for node in self.graph.nodes:
+            maps[node.name] = self.blocks[node.name](*(maps[name] for name in node.inputs))
+            for name in self._last_uses[node.name]:
+                del maps[name]
+        return [maps[name] for name in self.graph.outputs]
+
+
+def _last_uses(graph: Graph) -> dict[str, list[str]]:
+    """Returns, for each node, the maps that no later node needs, so that their memory can go."""
+    last_user = {name: node.name for node in graph.nodes for name in node.inputs}
+    frees: dict[str, list[str]] = {node.name: [] for node in graph.nodes}
+    for name, user in last_user.items():
+        if name not in graph.outputs:
+            frees[user].append(name)
+    return frees

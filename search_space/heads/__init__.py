@@ -1,0 +1,1 @@
+"""The heads of detectors, one idea a file."""

@@ -1,0 +1,55 @@
+"""One small typed registry: a name, written out, for each thing that an architecture can ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+from search_space.errors import SpaceError, nearest
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Maps written-out names to things of one kind; a double or unknown name is an error that lists what is known."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._things: dict[str, T] = {}
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Returns a decorator that stores what it decorates under `name`.
+
+        Raises:
+            SpaceError: if the name is taken.
+        """
+
+        def store(thing: T) -> T:
+            self.add(name, thing)
+            return thing
+
+        return store
+
+    def add(self, name: str, thing: T) -> None:
+        """Stores `thing` under `name`; raises SpaceError if the name is taken."""
+        if name in self._things:
+            raise SpaceError(f"{self.kind} {name!r} is registered already; choose another name")
+        self._things[name] = thing
+
+    def get(self, name: str) -> T:
+        """Returns the thing called `name`; raises SpaceError naming the near and the known ones otherwise."""
+        try:
+            return self._things[name]
+        except (KeyError, TypeError):
+            hint = nearest(str(name), self._things)
+            raise SpaceError(f"unknown {self.kind} {name!r}{hint}; known: {', '.join(self._things)}") from None
+
+    def names(self) -> tuple[str, ...]:
+        """Returns the known names, in the order of their registration."""
+        return tuple(self._things)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._things)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._things
