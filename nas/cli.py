@@ -55,8 +55,6 @@ def group(debug: bool) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Runs the command line: user errors become one line and exit code 2, Ctrl-C exit code 130."""
-    from search_space.errors import UserError
-
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = ["--debug"] * debug + [argument for argument in arguments if argument != "--debug"]
@@ -72,8 +70,10 @@ def main(argv: list[str] | None = None) -> None:
     except (click.exceptions.Abort, KeyboardInterrupt):
         click.echo("nas: interrupted", err=True)
         sys.exit(130)
-    except (UserError, OSError) as error:
-        if debug:
+    except Exception as error:
+        from search_space.errors import UserError  # imports torch, so only where something went wrong
+
+        if debug or not isinstance(error, (UserError, OSError)):
             raise
         click.echo(f"nas: error: {' '.join(str(error).split())}", err=True)
         sys.exit(2)
