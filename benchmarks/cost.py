@@ -1,0 +1,63 @@
+"""Costing a candidate from remembered nodes, against fvcore's trace of the same candidate, in one run.
+
+Usage: python benchmarks/cost.py [--points 20] [--repeats 50] [--seed 0]
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+
+import numpy as np
+import torch
+
+from nas.cost import cost_of
+from nas.cost.oracle import fvcore_macs
+from search_space import Detector, SearchSpace, lower
+
+
+def seconds_of_fvcore(architecture: object, num_classes: int) -> tuple[float, int]:
+    """Times what a search without remembered nodes would do: build the module and trace it."""
+    started = time.perf_counter()
+    detector = Detector(lower(architecture, num_classes=num_classes))  # type: ignore[arg-type]
+    macs = fvcore_macs(detector, (3, *detector.input_hw))
+    return time.perf_counter() - started, macs
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--points", type=int, default=20, help="random points under 2 GMACs")
+    parser.add_argument("--repeats", type=int, default=50, help="timed costings of each point")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    space, rng = SearchSpace(), np.random.default_rng(options.seed)
+    first, remembered, traced = [], [], []
+    while len(traced) < options.points:
+        architecture = space.decode(space.random(rng))
+        started = time.perf_counter()
+        cost = cost_of(architecture, num_classes=4)
+        first.append(time.perf_counter() - started)
+        if cost.gmacs > 2:
+            continue
+        times = []
+        for _ in range(options.repeats):
+            started = time.perf_counter()
+            cost_of(architecture, num_classes=4)
+            times.append(time.perf_counter() - started)
+        remembered.append(statistics.median(times))
+        seconds, macs = seconds_of_fvcore(architecture, num_classes=4)
+        traced.append(seconds)
+        if macs != cost.macs:
+            raise SystemExit(f"counts differ: ours {cost.macs}, fvcore {macs}, key {architecture.key()}")
+    ours, fvcore = statistics.median(remembered), statistics.median(traced)
+    print(f"{options.points} random points under 2 GMACs, one thread, medians; every count equals fvcore's")
+    print(f"first sight (blocks run once on meta)  {1e3 * statistics.median(first):9.3f} ms")
+    print(f"remembered nodes                       {1e3 * ours:9.3f} ms   ({1 / ours:,.0f} candidates a second)")
+    print(f"fvcore (build, trace)                  {1e3 * fvcore:9.3f} ms")
+    print(f"ratio fvcore / remembered              {fvcore / ours:9.0f}")
+
+
+if __name__ == "__main__":
+    main()

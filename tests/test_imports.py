@@ -1,0 +1,81 @@
+"""The rules of the house that the imports must keep, read from the source."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nas.cli import COMMANDS
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("search_space", "trainers", "results", "nas")
+MAY_IMPORT = {
+    "search_space": {"search_space"},
+    "trainers": {"trainers", "search_space"},
+    "results": {"results"},
+    "nas": set(PACKAGES),
+}
+ONLY_IN = {"optuna": "nas/search/", "ray": "nas/executors/ray.py", "fvcore": "nas/cost/"}
+SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+
+def _imported(path: Path, *, top_level_only: bool = False) -> set[str]:
+    tree = ast.parse(path.read_text())
+    nodes = _run_at_import(tree) if top_level_only else ast.walk(tree)
+    names = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names.add(str(node.module).partition(".")[0])
+    return names
+
+
+def _run_at_import(tree: ast.Module) -> list[ast.stmt]:
+    """The statements outside functions and outside `if TYPE_CHECKING`."""
+    return [node for node in tree.body if not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test))]
+
+
+def _name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=_name)
+def test_imports_run_downward(path: Path):
+    package = path.relative_to(ROOT).parts[0]
+    assert _imported(path) & set(PACKAGES) <= MAY_IMPORT[package]
+    for module, place in ONLY_IN.items():
+        assert module not in _imported(path) or _name(path).startswith(place)
+
+
+@pytest.mark.parametrize("name", ["nas/cli.py", *(f"nas/commands/{name}.py" for name in (*COMMANDS, "options"))])
+def test_commands_import_nothing_heavy(name: str):
+    light = {"__future__", "click", "collections", "contextlib", "dataclasses", "importlib", "json", "math", "pathlib"}
+    assert _imported(ROOT / name, top_level_only=True) <= light | {"nas", "sys", "typing"}
+
+
+def test_help_loads_no_heavy_package():
+    script = (
+        "import sys, nas.cli\n"
+        "try: nas.cli.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print('HEAVY', *sorted({'torch', 'pandas', 'optuna', 'ray', 'cv2', 'numpy'} & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1].strip() == "HEAVY"
+
+
+def test_no_unsafe_calls_in_the_packages():
+    unsafe = re.compile(r"yaml\.load\(|pickle\.loads?\(|\beval\(|\bexec\(|weights_only=False|urlopen|requests\.")
+    found = [
+        f"{_name(path)}:{number}"
+        for path in SOURCES
+        for number, line in enumerate(path.read_text().splitlines(), start=1)
+        if unsafe.search(line) and ".eval()" not in line
+    ]
+    assert not found
