@@ -1,0 +1,128 @@
+"""What the commands train, val and predict share: opening things for the user and showing scores."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from search_space import Architecture
+    from trainers import Progress, Score
+    from trainers.data import DataSplits
+
+
+def set_threads(num_threads: int | None) -> None:
+    """Limits the CPU threads of this process; None leaves all."""
+    if num_threads is not None:
+        import torch
+
+        torch.set_num_threads(num_threads)
+
+
+def load_architecture(name: str, input_hw: tuple[int, int] | None = None) -> Architecture:
+    """Returns the architecture of a YAML file or of a design, at another input size if one is given.
+
+    Raises:
+        ConfigError: there is neither a file nor a design of that name.
+    """
+    from search_space import DESIGNS, Architecture
+    from search_space.errors import ConfigError, nearest
+
+    if name in DESIGNS:
+        arch = DESIGNS.get(name).architecture
+    elif Path(name).is_file():
+        arch = Architecture.from_yaml(Path(name))
+    elif Path(name).suffix.lower() in (".yaml", ".yml"):
+        raise ConfigError(f"no architecture file {name}; check the path or give a design: {', '.join(DESIGNS)}")
+    else:
+        known = ", ".join(DESIGNS)
+        raise ConfigError(f"unknown design {name!r}{nearest(name, DESIGNS)}; known: {known}; or give a YAML file")
+    return arch if input_hw is None else arch.resized(input_hw)
+
+
+def open_for_user(data: str | None, split: str | None, *, seed: int = 0) -> DataSplits:
+    """Opens a data set and tells on standard error what was opened and what is remarkable about it."""
+    from trainers.data import open_data
+
+    splits = open_data(data, split=split, seed=seed)
+    click.echo(f"data: {splits.source}", err=True)
+    for notice in splits.notices:
+        click.echo(f"note: {notice}", err=True)
+    return splits
+
+
+@contextmanager
+def training_bar(num_steps: int, batch_size: int) -> Iterator[Callable[[Progress], None]]:
+    """Shows a progress bar with rate, time left, loss and the last AP50 on standard error; gives its callback."""
+    import time
+
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total} steps  {task.description}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting", total=num_steps)
+        started, first, last_score = time.perf_counter(), None, ""
+
+        def show(progress: Any) -> None:
+            nonlocal first, last_score
+            first = progress.step - 1 if first is None else first
+            rate = (progress.step - first) * batch_size / (time.perf_counter() - started)
+            if progress.val is not None:
+                last_score = f"  AP50 {progress.val.ap50:.3f}"
+                bar.console.print(
+                    f"epoch {progress.epoch:.2f}  loss {progress.loss:.3f}  AP {progress.val.ap:.3f}{last_score}"
+                    f"  AP_small {progress.val.ap_small:.3f}"
+                )
+            text = f"{rate:.1f} images/s  loss {progress.loss:.3f}{last_score}"
+            bar.update(task, completed=progress.step, description=text)
+
+        yield show
+
+
+def score_fields(score: Score | None) -> dict[str, Any] | None:
+    """Returns a score as JSON-ready fields, with None where there is no value."""
+    return None if score is None else _finite({**score.to_dict(), "accuracy": score.accuracy})
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def plain_json(content: dict[str, Any]) -> str:
+    """Returns indented JSON."""
+    return json.dumps(content, indent=2) + "\n"
+
+
+def history_csv(history: tuple[dict[str, float], ...]) -> str:
+    """Returns the rows of a history as CSV; what was not measured in a row is left empty."""
+    names = ("epoch", "step", "learning_rate", "loss", "ap", "ap50", "ap_small")
+    lines = [",".join(f"{row[name]:.6g}" if name in row else "" for name in names) for row in history]
+    return "\n".join((",".join(names), *lines)) + "\n"
+
+
+def print_score(score: dict[str, Any]) -> None:
+    """Prints AP, AP50 and AP_small in percent, over all and by class."""
+    from rich.console import Console
+    from rich.table import Table
+
+    def percent(value: float | None) -> str:
+        return "-" if value is None else f"{100 * value:.1f}"
+
+    table = Table("", "AP %", "AP50 %", "AP_small %")
+    table.add_row("all", percent(score["ap"]), percent(score["ap50"]), percent(score["ap_small"]))
+    for name, entry in score["per_class"].items():
+        table.add_row(name, percent(entry["ap"]), percent(entry["ap50"]), "")
+    Console().print(table)

@@ -1,0 +1,115 @@
+"""Which anchor point learns which object: task-aligned assignment over sparse (object, anchor point) pairs.
+
+Small objects contain few anchor points, so the pairs are a few thousand where the full table would be millions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainers.boxes import AnchorGrid, ciou, decode_boxes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objects:
+    """The boxes of a batch in one table, without padding."""
+
+    boxes: Tensor
+    """`(G, 4)` in input pixels."""
+    labels: Tensor
+    """`(G,)` class indices; -1 stands for every class (ignored regions only)."""
+    images: Tensor
+    """`(G,)`: which image of the batch each box belongs to."""
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """The positive anchor points of a batch; an anchor point occurs once at most."""
+
+    anchors: Tensor
+    """`(P,)` rows of the flattened `(B * A)` table."""
+    objects: Tensor
+    """`(P,)` rows of `Objects`."""
+    scores: Tensor
+    """`(P,)` target class score in 0..1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskAlignedAssigner:
+    """Assigns to each object the anchor points that both classify and locate it best.
+
+    Feng et al., "TOOD: task-aligned one-stage object detection", ICCV 2021: the metric is score^alpha * IoU^beta.
+    """
+
+    top_k: int = 10
+    alpha: float = 0.5
+    beta: float = 6.0
+    min_extent: float = 2.0
+    """Objects count as at least this many cells of the finest level wide and high when candidates are looked for, so
+    that an object smaller than a cell still finds anchor points."""
+
+    @torch.no_grad()
+    def __call__(
+        self, class_logits: Tensor, box_logits: Tensor, grid: AnchorGrid, objects: Objects, reg_max: int
+    ) -> Assignment:
+        """Assigns `objects` given class logits `(B * A, classes)` and box logits `(B * A, 4 * reg_max)`."""
+        widened = widen(objects.boxes, self.min_extent * min(grid.strides))
+        owner, point = points_inside(widened, grid)
+        row = objects.images[owner] * len(grid) + point
+        scores = class_logits[row, objects.labels[owner]].float().sigmoid()
+        boxes = decode_boxes(box_logits[row].float(), grid.points[point], grid.point_strides[point], reg_max)
+        overlap = ciou(boxes, objects.boxes[owner]).clamp(min=0)
+        metric = scores**self.alpha * overlap**self.beta
+        best = rank_within(owner, metric) < self.top_k
+        owner, row, metric, overlap = owner[best], row[best], metric[best], overlap[best]
+        mine = rank_within(row, overlap) == 0  # a point wanted by two objects goes to the one it overlaps most
+        owner, row, metric, overlap = owner[mine], row[mine], metric[mine], overlap[mine]
+        return Assignment(anchors=row, objects=owner, scores=_target_scores(owner, metric, overlap, len(objects)))
+
+
+def _target_scores(owner: Tensor, metric: Tensor, overlap: Tensor, num_objects: int) -> Tensor:
+    """Scales the metric so that each object's best point gets its best overlap as the class target."""
+    zeros = torch.zeros(num_objects, device=metric.device)
+    best_metric = zeros.scatter_reduce(0, owner, metric, "amax")
+    best_overlap = zeros.scatter_reduce(0, owner, overlap, "amax")
+    # The floor only guards against 0 / 0: early overlaps of tiny boxes give metrics near 1e-12.
+    return metric / best_metric.clamp(min=1e-30)[owner] * best_overlap[owner]
+
+
+def widen(boxes: Tensor, extent: float) -> Tensor:
+    """Grows boxes `(G, 4)` about their centres to at least `extent` pixels in width and height."""
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    halves = ((boxes[:, 2:] - boxes[:, :2]) / 2).clamp(min=extent / 2)
+    return torch.cat((centres - halves, centres + halves), dim=1)
+
+
+def points_inside(boxes: Tensor, grid: AnchorGrid) -> tuple[Tensor, Tensor]:
+    """Finds all anchor points inside boxes `(G, 4)`; returns rows of `boxes` and of `grid.points`, both `(P,)`."""
+    owners, points, offset = [], [], 0
+    for (rows, columns), stride in zip(grid.shapes, grid.strides, strict=True):
+        y = (torch.arange(rows, device=boxes.device) + 0.5) * stride
+        x = (torch.arange(columns, device=boxes.device) + 0.5) * stride
+        in_rows = (y >= boxes[:, 1:2]) & (y < boxes[:, 3:4])
+        in_columns = (x >= boxes[:, 0:1]) & (x < boxes[:, 2:3])
+        owner, row, column = (in_rows[:, :, None] & in_columns[:, None, :]).nonzero(as_tuple=True)
+        owners.append(owner)
+        points.append(offset + row * columns + column)
+        offset += rows * columns
+    return torch.cat(owners), torch.cat(points)
+
+
+def rank_within(groups: Tensor, values: Tensor) -> Tensor:
+    """Returns the rank of each of `values` `(P,)` among those of its group, 0 for the largest, ties in order."""
+    order = values.argsort(descending=True, stable=True)
+    order = order[groups[order].argsort(stable=True)]
+    counts = torch.bincount(groups)
+    starts = counts.cumsum(0) - counts
+    ranks = torch.empty_like(order)
+    ranks[order] = torch.arange(len(order), device=order.device) - starts[groups[order]]
+    return ranks

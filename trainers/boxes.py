@@ -1,0 +1,153 @@
+"""Geometry of boxes in pure torch: overlaps, anchor points, decoding of side distributions, suppression.
+
+Boxes are `(x1, y1, x2, y2)` in pixels unless a docstring says otherwise.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+EPSILON = 1e-7
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnchorGrid:
+    """The anchor points of all levels of a detector, flattened level by level, row by row, finest level first."""
+
+    shapes: tuple[tuple[int, int], ...]
+    """Rows and columns of each level's map."""
+    strides: tuple[int, ...]
+    """Pixels per cell of each level."""
+    points: Tensor
+    """Centres of the cells in pixels, `(A, 2)` as x, y."""
+    point_strides: Tensor
+    """Stride of each point's level in pixels, `(A,)`."""
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+
+@lru_cache(maxsize=32)
+def anchor_grid(shapes: tuple[tuple[int, int], ...], strides: tuple[int, ...], device: str = "cpu") -> AnchorGrid:
+    """Returns the anchor points of maps with `shapes` (rows, columns): the middle of each cell."""
+    points, point_strides = [], []
+    for (rows, columns), stride in zip(shapes, strides, strict=True):
+        y, x = torch.meshgrid(torch.arange(rows) + 0.5, torch.arange(columns) + 0.5, indexing="ij")
+        points.append(torch.stack((x, y), dim=-1).reshape(-1, 2) * stride)
+        point_strides.append(torch.full((rows * columns,), float(stride)))
+    return AnchorGrid(
+        shapes=shapes,
+        strides=strides,
+        points=torch.cat(points).to(device),
+        point_strides=torch.cat(point_strides).to(device),
+    )
+
+
+def grid_of(maps: Sequence[Tensor], strides: Sequence[int]) -> AnchorGrid:
+    """Returns the anchor grid of a detector's output `maps`, each `(B, C, H, W)`."""
+    shapes = tuple((int(level.shape[2]), int(level.shape[3])) for level in maps)
+    return anchor_grid(shapes, tuple(strides), str(maps[0].device))
+
+
+def flatten_maps(maps: Sequence[Tensor]) -> Tensor:
+    """Joins maps `(B, C, H, W)` of several levels into one table `(B, A, C)` in the order of `anchor_grid`."""
+    return torch.cat([level.permute(0, 2, 3, 1).flatten(1, 2) for level in maps], dim=1)
+
+
+def box_area(boxes: Tensor) -> Tensor:
+    """Returns the area of boxes `(..., 4)` in square pixels; inverted boxes have area 0."""
+    return (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(dim=-1)
+
+
+def intersection(first: Tensor, second: Tensor) -> Tensor:
+    """Returns the common area of boxes `(..., 4)`; the leading shapes are broadcast."""
+    low = torch.maximum(first[..., :2], second[..., :2])
+    high = torch.minimum(first[..., 2:], second[..., 2:])
+    return (high - low).clamp(min=0).prod(dim=-1)
+
+
+def iou_matrix(first: Tensor, second: Tensor) -> Tensor:
+    """Returns the intersection over union of every box of `first` `(N, 4)` with every one of `second`: `(N, M)`."""
+    common = intersection(first[:, None], second[None])
+    return common / (box_area(first)[:, None] + box_area(second)[None] - common + EPSILON)
+
+
+def ciou(first: Tensor, second: Tensor) -> Tensor:
+    """Returns the complete IoU of paired boxes `(..., 4)`, in (-1.5, 1]: overlap, centre distance and aspect ratio.
+
+    Zheng et al., "Distance-IoU loss: faster and better learning for bounding box regression", AAAI 2020.
+    """
+    common = intersection(first, second)
+    iou = common / (box_area(first) + box_area(second) - common + EPSILON)
+    outer = torch.maximum(first[..., 2:], second[..., 2:]) - torch.minimum(first[..., :2], second[..., :2])
+    centres = (first[..., :2] + first[..., 2:] - second[..., :2] - second[..., 2:]) / 2
+    distance = centres.square().sum(dim=-1) / (outer.square().sum(dim=-1) + EPSILON)
+    aspect = 4 / math.pi**2 * (_angle(second) - _angle(first)).square()
+    with torch.no_grad():  # the trade-off weight is a constant in the paper's gradient
+        weight = aspect / (1 - iou + aspect + EPSILON)
+    return iou - distance - weight * aspect
+
+
+def _angle(boxes: Tensor) -> Tensor:
+    width, height = (boxes[..., 2:] - boxes[..., :2]).unbind(dim=-1)
+    return torch.atan(width / (height + EPSILON))
+
+
+def decode_sides(logits: Tensor, reg_max: int) -> Tensor:
+    """Turns box logits `(..., 4 * reg_max)` into the expected distances left, top, right, bottom `(..., 4)` in cells.
+
+    Li et al., "Generalized focal loss", NeurIPS 2020: a softmax over the bins 0 .. reg_max - 1 for each side.
+    """
+    bins = torch.arange(reg_max, dtype=logits.dtype, device=logits.device)
+    return torch.unflatten(logits, -1, (4, reg_max)).softmax(dim=-1) @ bins
+
+
+def decode_boxes(logits: Tensor, points: Tensor, strides: Tensor, reg_max: int) -> Tensor:
+    """Decodes logits `(P, 4 * reg_max)` at `points` `(P, 2)` px of levels with `strides` `(P,)` into boxes `(P, 4)`."""
+    sides = decode_sides(logits, reg_max) * strides[:, None]
+    return torch.cat((points - sides[:, :2], points + sides[:, 2:]), dim=-1)
+
+
+def suppress(boxes: Tensor, scores: Tensor, labels: Tensor, *, iou_threshold: float) -> Tensor:
+    """Greedy non-maximum suppression within each class.
+
+    The greedy rule "a box stays unless a better box that stays overlaps it" is solved for all boxes at once, by
+    repeating it until nothing changes; the number of rounds is the longest chain of overlaps, usually under ten.
+
+    Args:
+        boxes: `(N, 4)`.
+        scores: `(N,)`.
+        labels: `(N,)`; boxes of different classes never suppress each other.
+        iou_threshold: a box whose overlap with a better one is above this goes.
+
+    Returns:
+        Indices of the boxes that stay, best first.
+    """
+    if len(boxes) == 0:
+        return torch.zeros(0, dtype=torch.long, device=boxes.device)
+    order = scores.argsort(descending=True, stable=True)
+    boxes = boxes[order].float()
+    boxes = boxes - boxes.min()
+    boxes = boxes + (labels[order].to(boxes.dtype) * (boxes.max() + 1))[:, None]  # classes cannot overlap
+    beats = _overlaps(boxes, iou_threshold).triu_(diagonal=1)
+    keep = torch.ones(len(boxes), device=boxes.device)
+    while True:
+        now = (keep @ beats == 0).float()
+        if torch.equal(now, keep):
+            return order[keep.bool()]
+        keep = now
+
+
+def _overlaps(boxes: Tensor, iou_threshold: float) -> Tensor:
+    """Returns 1.0 where the IoU of two boxes is above the threshold: `(N, N)`; written without a division for speed."""
+    x1, y1, x2, y2 = boxes.unbind(dim=-1)
+    width = (torch.minimum(x2[:, None], x2) - torch.maximum(x1[:, None], x1)).clamp_(min=0)
+    height = (torch.minimum(y2[:, None], y2) - torch.maximum(y1[:, None], y1)).clamp_(min=0)
+    areas = box_area(boxes) * iou_threshold
+    return (width.mul_(height).mul_(1 + iou_threshold) > areas[:, None] + areas).float()

@@ -1,0 +1,112 @@
+"""The settings of a training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from search_space.errors import ConfigError, nearest
+from trainers.data.augment import Augmentation
+
+OPTIMIZERS = {"adamw": 4e-3, "sgd": 1e-2}
+"""Known optimizers and their default peak learning rates."""
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """What decides a training besides the detector and the data. The learning rate always runs down to its end."""
+
+    epochs: float = 1.0
+    """Passes over the training images; may be a fraction."""
+    batch_size: int = 4
+    """Small, because the number of steps counts most in short trainings."""
+    seed: int = 0
+    """Decides the order, the augmentation and whatever is random in the detector's blocks."""
+    optimizer: str = "adamw"
+    learning_rate: float | None = None
+    """Peak learning rate; None is the optimizer's default."""
+    weight_decay: float = 0.01
+    """Not applied to normalisation weights and biases."""
+    momentum: float = 0.9
+    """First moment of AdamW, momentum of SGD."""
+    warmup: float = 0.1
+    """Share of the schedule in which the learning rate rises linearly, 200 steps at most."""
+    final_share: float = 0.01
+    """The learning rate ends at this share of its peak, along a cosine."""
+    ema_decay: float = 0.9998
+    """Upper limit of the decay of the averaged weights; early steps use less."""
+    clip_norm: float = 10.0
+    """Largest norm of the gradient."""
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    precision: str = "auto"
+    """auto: bfloat16 where the device computes it natively, else float32 (CPU) or float16 (CUDA)."""
+    device: str = "auto"
+    """auto: CUDA if there is any."""
+    eval_every: float = 0.0
+    """Evaluate after each so many epochs; 0: only at the end."""
+    num_readers: int = 1
+    """Background threads that prepare batches."""
+    max_bad_steps: int = 20
+    """Steps in a row without a finite loss after which the training gives up."""
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in OPTIMIZERS:
+            hint = nearest(self.optimizer, OPTIMIZERS)
+            raise ConfigError(f"unknown optimizer {self.optimizer!r}{hint}; known: {', '.join(OPTIMIZERS)}")
+        if self.precision not in PRECISIONS:
+            raise ConfigError(f"unknown precision {self.precision!r}; known: {', '.join(PRECISIONS)}")
+        for name in ("epochs", "batch_size", "clip_norm", "num_readers", "max_bad_steps"):
+            self._require(name, getattr(self, name) > 0, "above 0")
+        for name in ("weight_decay", "eval_every", "seed"):
+            self._require(name, getattr(self, name) >= 0, "at least 0")
+        for name in ("momentum", "warmup", "final_share", "ema_decay"):
+            self._require(name, 0 <= getattr(self, name) < 1, "in 0 .. 1")
+        self._require("learning_rate", self.peak_learning_rate > 0, "above 0")
+
+    def _require(self, name: str, holds: bool, allowed: str) -> None:
+        value = getattr(self, name)
+        if not holds or (isinstance(value, float) and not math.isfinite(value)):
+            raise ConfigError(f"{name} is {value}; it must be {allowed}")
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """Learning rate at the end of the warm-up."""
+        return OPTIMIZERS[self.optimizer] if self.learning_rate is None else self.learning_rate
+
+    def num_steps(self, num_images: int) -> int:
+        """Returns the number of optimizer steps of the whole schedule over a set of `num_images`."""
+        return max(1, round(self.epochs * num_images / self.batch_size))
+
+    def learning_rate_at(self, step: int, num_steps: int) -> float:
+        """Returns the learning rate of a step (0-based): linear warm-up, then a cosine down to `final_share`."""
+        num_warmup = min(200, math.ceil(self.warmup * num_steps))
+        if step < num_warmup:
+            return self.peak_learning_rate * (step + 1) / (num_warmup + 1)
+        progress = (step - num_warmup + 1) / max(1, num_steps - num_warmup)
+        return self.peak_learning_rate * (
+            self.final_share + (1 - self.final_share) * (1 + math.cos(math.pi * progress)) / 2
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain data for YAML."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> TrainConfig:
+        """Inverse of `to_dict`; raises ConfigError for an unknown key, naming the nearest one."""
+        values = dict(data)
+        _check_keys(values, cls)
+        if isinstance(values.get("augmentation"), Mapping):
+            _check_keys(values["augmentation"], Augmentation)
+            values["augmentation"] = Augmentation(**values["augmentation"])
+        return cls(**values)
+
+
+def _check_keys(values: Mapping[str, Any], owner: type[Any]) -> None:
+    known = [entry.name for entry in fields(owner)]
+    for key in values:
+        if key not in known:
+            raise ConfigError(f"unknown training setting {key!r}{nearest(key, known)}; known: {', '.join(known)}")
