@@ -51,7 +51,10 @@ def main() -> None:
             failures += 1
             print(f"point {number} failed: {error!r}: {params}")
     seconds = time.perf_counter() - started
-    print(f"{options.points - failures} of {options.points} points built, ran both ways, equalled fvcore ({seconds:.0f} s)")
+    print(
+        f"{options.points - failures} of {options.points} points built, ran both ways, equalled fvcore "
+        f"({seconds:.0f} s)"
+    )
     raise SystemExit(failures > 0)
 
 
