@@ -60,7 +60,7 @@ def explain(graph: Any) -> dict[str, Any]:
         }
         for node, count in node_costs(graph)
     ]
-    totals = {name: sum(row[name] for row in nodes) for name in ("macs", "params", "weight_bytes", "activation_bytes")}  # type: ignore[misc]
+    totals = {name: sum(row[name] for row in nodes) for name in ("macs", "params", "weight_bytes", "activation_bytes")}
     return {**totals, "flops_2x": 2 * totals["macs"], "nodes": nodes}
 
 

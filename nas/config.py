@@ -1,0 +1,121 @@
+"""The resolved configuration of a run, as it lies in its folder."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from search_space.errors import ConfigError, nearest
+
+VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that decides what a run does."""
+
+    name: str
+    space_fingerprint: str
+    data_fingerprint: str
+    classes: tuple[str, ...]
+    budget_gflops: float | None = None
+    """Upper limit on FLOPs of one image in fvcore's convention (a multiply-add is one), in units of 1e9."""
+    budget_params_m: float | None = None
+    data: str | None = None
+    """Path of the data set; None for the built-in one."""
+    split: str | None = None
+    trials: int | None = None
+    minutes: float | None = None
+    epochs: float = 1.0
+    """Passes over the training images per trial."""
+    batch: int = 4
+    seed: int = 0
+    threads: int | None = None
+    """CPU threads of training; None leaves it to torch."""
+    narrowing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The allowed choices, as text, of every axis that the user fixed or narrowed."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    format: int = VERSION
+
+    def __post_init__(self) -> None:
+        checks = {
+            "epochs": self.epochs > 0,
+            "batch": self.batch >= 1,
+            "seed": self.seed >= 0,
+            "trials": self.trials is None or self.trials >= 1,
+            "minutes": self.minutes is None or self.minutes > 0,
+            "threads": self.threads is None or self.threads >= 1,
+        }
+        for name, good in checks.items():
+            if not good:
+                raise ConfigError(f"--{name} must be above zero, got {getattr(self, name)}")
+        if self.format != VERSION:
+            raise ConfigError(f"the run was written in format {self.format}, this version reads format {VERSION}")
+
+    def to_yaml(self, path: Path) -> None:
+        """Writes the configuration."""
+        import yaml
+
+        from search_space.files import write_text
+
+        plain = asdict(self) | {
+            "classes": list(self.classes),
+            "narrowing": {name: list(choices) for name, choices in self.narrowing.items()},
+            "versions": dict(self.versions),
+        }
+        write_text(path, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+
+
+def read_config(path: Path) -> RunConfig:
+    """Reads a configuration; raises ConfigError for a file that is none, or that holds an unknown setting."""
+    import yaml
+
+    try:
+        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no YAML: {error}") from None
+    if not isinstance(plain, dict):
+        raise ConfigError(f"{path} holds no settings; it is written by nas run and not meant to be edited")
+    known = [each.name for each in fields(RunConfig)]
+    for name in plain:
+        if name not in known:
+            raise ConfigError(f"{path}: unknown setting {name!r}{nearest(str(name), known)}; known: {', '.join(known)}")
+    try:
+        narrowing = {name: tuple(choices) for name, choices in (plain.get("narrowing") or {}).items()}
+        return RunConfig(**plain | {"classes": tuple(plain["classes"]), "narrowing": narrowing})
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ConfigError(f"{path} is damaged: {error}") from None
+
+
+def check_same(config: RunConfig, given: Mapping[str, Any]) -> None:
+    """Compares settings with those that a run was started with.
+
+    Args:
+        config: The configuration of the run.
+        given: Settings by name; those that are None were not given.
+
+    Raises:
+        ConfigError: Naming the first difference.
+    """
+    for name, value in given.items():
+        stored = getattr(config, name)
+        if value is not None and value != stored:
+            raise ConfigError(
+                f"the run {config.name} was started with {name.replace('_', ' ')} {stored}, got {value}; "
+                "next: resume without it, or start another run with --name"
+            )
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of what a run depends on."""
+    found = {"python": platform.python_version()}
+    for package in ("pyramidnas", "torch", "optuna", "numpy"):
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed as a package"
+    return found

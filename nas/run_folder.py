@@ -1,0 +1,124 @@
+"""The folder of a run: what lies where, who may write, and everything that is derived from the study."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.config import RunConfig
+from search_space.errors import ConfigError
+
+if TYPE_CHECKING:
+    from search_space import Architecture
+
+CONFIG_YAML = "config.yaml"
+
+
+class RunFolder:
+    """`runs/NAME`: config.yaml, study.journal, trials.csv, front/ and weights/.
+
+    Only `config.yaml` and the journal are sources; `derive` makes the rest from the study whenever it changed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def config_yaml(self) -> Path:
+        """The resolved configuration."""
+        return self.path / CONFIG_YAML
+
+    @property
+    def journal(self) -> Path:
+        """The study."""
+        return self.path / "study.journal"
+
+    @property
+    def trials_csv(self) -> Path:
+        """One record a trial."""
+        return self.path / "trials.csv"
+
+    def weights_path(self, key: str) -> Path:
+        """Returns where the weights of an architecture lie while it is on the front."""
+        return self.path / "weights" / f"{key}.pt"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the folder for one process; the system lets go of it when the process ends, however it ends.
+
+        Raises:
+            ConfigError: If another process holds it.
+        """
+        import fcntl
+
+        with (self.path / "lock").open("w") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ConfigError(f"another process is searching in {self.path}; wait for it or end it first") from None
+            yield
+
+    def derive(self, rows: list[dict[str, Any]], architecture_of: Callable[[int], Architecture]) -> None:
+        """Writes the table of trials and the front's architectures, and drops weights that left the front.
+
+        Args:
+            rows: One record a trial.
+            architecture_of: Returns the architecture of a trial by its number.
+        """
+        from results import records
+
+        table = records.frame(rows)
+        records.write(table, self.trials_csv)
+        members = records.front(table)
+        self._write_front(members["key"].tolist(), members["number"].tolist(), architecture_of)
+        ended = {str(row["key"]) for row in rows if "key" in row}
+        for key in ended - set(members["key"]):
+            self.weights_path(key).unlink(missing_ok=True)
+
+    def _write_front(self, keys: list[str], numbers: list[int], architecture_of: Callable[[int], Architecture]) -> None:
+        from results.export import member_file
+
+        folder = self.path / "front"
+        names = [member_file(rank, key) for rank, key in enumerate(keys, start=1)]
+        for name, number in zip(names, numbers, strict=True):
+            if not (folder / name).is_file():
+                architecture_of(int(number)).to_yaml(folder / name)
+        for path in folder.iterdir():
+            if path.name not in names:
+                path.unlink()
+
+
+def create(path: Path, config: RunConfig) -> RunFolder:
+    """Makes the folder of a new run, configuration included, or nothing.
+
+    Raises:
+        ConfigError: If the folder exists already.
+    """
+    if path.exists():
+        raise ConfigError(f"{path} exists already; next: nas run --resume {path}, or another --name")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        staging.chmod(0o755)
+        for name in ("front", "weights"):
+            (staging / name).mkdir()
+        config.to_yaml(staging / CONFIG_YAML)
+        os.rename(staging, path)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return RunFolder(path)
+
+
+def reopen(path: Path) -> RunFolder:
+    """Opens the folder of a run to go on with it; raises ConfigError if it is none."""
+    folder = RunFolder(path)
+    if not folder.config_yaml.is_file():
+        raise ConfigError(f"{path} is not the folder of a run: it has no {CONFIG_YAML}; next: nas run without --resume")
+    for name in ("front", "weights"):
+        (path / name).mkdir(exist_ok=True)
+    return folder

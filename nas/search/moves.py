@@ -1,0 +1,165 @@
+"""Ways to get from nothing, or from one point of the space, to another point, in memory and in microseconds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+import numpy as np
+
+from nas.search.gate import Candidate, Gate, Params
+from search_space import SearchSpace
+
+MAX_CHANGED_AXES = 3
+GROWN_SHARE = 0.5
+"""How often a neighbour takes the largest input at which it fits the budget."""
+DRAWS = 12
+"""How many points are drawn before a search in memory gives up or turns to repair: one new to it takes 0.1 s."""
+NUM_REPAIRS = 2
+NEAR_TARGET = 0.25
+"""How near, in logs, a point's MACs must come to a target to be taken without looking further."""
+INPUT_AXIS = "input_size"
+CHEAPEST_SHARE = 0.08
+"""What part of the budget on MACs counts as the cheap end of the range below it."""
+
+
+def complete(space: SearchSpace, params: Params, rng: np.random.Generator) -> dict[str, Any]:
+    """Returns `params` as a whole point: axes that are missing or out of the space are drawn, idle ones dropped."""
+
+    def choose(axis: Any) -> Any:
+        value = params.get(axis.name)
+        return value if axis.name in params and value in axis.choices else axis.choices[rng.integers(len(axis.choices))]
+
+    return dict(space.sample(choose))
+
+
+def mutate(space: SearchSpace, params: Params, rng: np.random.Generator) -> dict[str, Any]:
+    """Returns a neighbour: one to three of the active axes that leave a choice take another value."""
+    free = [axis for axis in space.axes if axis.name in params and len(axis.choices) > 1]
+    if not free:
+        return dict(params)
+    count = min(len(free), 1 + int(rng.integers(MAX_CHANGED_AXES)))
+    changed = dict(params)
+    for index in rng.choice(len(free), size=count, replace=False):
+        others = [choice for choice in free[index].choices if choice != params[free[index].name]]
+        changed[free[index].name] = others[rng.integers(len(others))]
+    return complete(space, changed, rng)
+
+
+def mutated_feasible(
+    gate: Gate, parents: Sequence[Params], rng: np.random.Generator, *, seen: Collection[str]
+) -> Candidate | None:
+    """Draws neighbours of random parents until one fits the budget and is new; None when `DRAWS` do not.
+
+    Every other neighbour spends what the budget leaves on its input size, which is what small objects want first.
+    """
+    for _ in range(DRAWS if parents else 0):
+        parent = parents[int(rng.integers(len(parents)))]
+        neighbour = mutate(gate.space, parent, rng)
+        grows = rng.random() < GROWN_SHARE
+        candidate = fit_input(gate, neighbour, lambda gmacs: len(gmacs) - 1) if grows else gate.consider(neighbour)
+        if candidate is not None and candidate.feasible and candidate.key not in seen:
+            return candidate
+    return None
+
+
+def repair(gate: Gate, start: Candidate, rng: np.random.Generator) -> Candidate:
+    """Walks from a point towards the budget by random changes of one axis that lower the excess.
+
+    Returns:
+        The first feasible point on the way, or the nearest miss when the walk runs out of steps.
+    """
+    best = start
+    for _ in range(20 * len(gate.space.axes)):
+        if best.feasible:
+            break
+        free = [axis for axis in gate.space.axes if axis.name in best.params and len(axis.choices) > 1]
+        if not free:
+            break
+        axis = free[rng.integers(len(free))]
+        changed = {**best.params, axis.name: axis.choices[rng.integers(len(axis.choices))]}
+        candidate = gate.consider(complete(gate.space, changed, rng))
+        if candidate is not None and candidate.excess < best.excess:
+            best = candidate
+    return best
+
+
+def random_feasible(gate: Gate, rng: np.random.Generator, *, seen: Collection[str] = ()) -> Candidate | None:
+    """Draws random points until one fits the budget and is new; repairs some of them where none does.
+
+    Every axis is drawn evenly but the input size, which is drawn among the sizes at which the network fits: few
+    points drawn blindly fit a tight budget, and those that do are all small networks.
+    """
+    misses = []
+    for _ in range(DRAWS):
+        candidate = fit_input(gate, gate.space.random(rng), lambda gmacs: int(rng.integers(len(gmacs))))
+        if candidate is not None and candidate.feasible and candidate.key not in seen:
+            return candidate
+        if candidate is not None:
+            misses.append(candidate)
+    for miss in sorted(misses, key=lambda candidate: candidate.excess)[:NUM_REPAIRS]:
+        candidate = repair(gate, miss, rng)
+        if candidate.feasible and candidate.key not in seen:
+            return candidate
+    return None
+
+
+def spread_feasible(
+    gate: Gate, rng: np.random.Generator, *, share: float, seen: Collection[str] = ()
+) -> Candidate | None:
+    """Draws random feasible points and returns one whose cost lies at a given share of the range below the budget.
+
+    Points at different shares give a front cheap and dear members from the start.
+
+    Args:
+        gate: The space and the budget.
+        rng: Decides everything.
+        share: Where on the range of MACs below the budget, in logs: 0 the cheap end, 1 the budget.
+        seen: Keys that are not new.
+    """
+    if "gmacs" not in gate.limits:
+        return random_feasible(gate, rng, seen=seen)
+    target = gate.limits["gmacs"] * CHEAPEST_SHARE ** (1.0 - share)
+
+    def distance(gmacs: float) -> float:
+        return abs(math.log(gmacs / target))
+
+    best: Candidate | None = None
+    for _ in range(DRAWS):
+        params = gate.space.random(rng)
+        candidate = fit_input(gate, params, lambda gmacs: min(range(len(gmacs)), key=lambda i: distance(gmacs[i])))
+        if candidate is None or not candidate.feasible or candidate.key in seen:
+            continue
+        if best is None or distance(candidate.cost.gmacs) < distance(best.cost.gmacs):
+            best = candidate
+        if distance(best.cost.gmacs) < NEAR_TARGET:
+            break
+    return best or random_feasible(gate, rng, seen=seen)
+
+
+def fit_input(gate: Gate, params: Params, choose: Callable[[list[float]], int]) -> Candidate | None:
+    """Returns the network of a point at an input size at which it fits; at the smallest one where it fits nowhere.
+
+    MACs grow with the area of the input (attention apart), so the sizes that fit follow from the smallest one's
+    cost; only the chosen size is costed exactly, and the next smaller ones where the guess was too bold.
+
+    Args:
+        gate: The space and the budget.
+        params: The point; its own input size does not matter.
+        choose: Picks a size by its index, given the expected GMACs at each size that fits, the smallest first.
+
+    Returns:
+        The point, feasible or not; None where the parameters are no architecture.
+    """
+    axis = next((axis for axis in gate.space.axes if axis.name == INPUT_AXIS), None)
+    if axis is None:
+        return gate.consider(params)
+    sizes = sorted(int(choice) for choice in axis.choices)
+    smallest = gate.consider({**params, INPUT_AXIS: sizes[0]})
+    if smallest is None or not smallest.feasible:
+        return smallest
+    gmacs = [smallest.cost.gmacs * (size / sizes[0]) ** 2 for size in sizes]
+    index = choose([value for value in gmacs if value <= gate.limits.get("gmacs", math.inf)])
+    tries = (gate.consider({**params, INPUT_AXIS: size}) for size in reversed(sizes[: index + 1]))
+    return next((candidate for candidate in tries if candidate is not None and candidate.feasible), smallest)

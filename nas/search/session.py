@@ -1,0 +1,193 @@
+"""From what a user asks for to a search that can run: a new run, or one that goes on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from nas.config import RunConfig, check_same, read_config, versions
+from nas.cost import Budget
+from nas.executors import Executor
+from nas.run_folder import RunFolder, create, reopen
+from nas.search.feasibility import ensure_feasible
+from nas.search.gate import Gate
+from nas.search.loop import Limits, Observer, Search
+from nas.search.starts import Start, starting_points
+from nas.search.study import SearchStudy
+from search_space import DESIGNS, SearchSpace
+from search_space.errors import ConfigError, SpaceError
+from trainers.data import DataSplits, open_data
+
+DEFAULT_MINUTES = {"built-in": 8.0, "data": 30.0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What the user asked for; None and empty where nothing was said."""
+
+    budget_gflops: float | None = None
+    budget_params_m: float | None = None
+    data: str | None = None
+    split: str | None = None
+    trials: int | None = None
+    minutes: float | None = None
+    epochs: float | None = None
+    batch: int | None = None
+    seed: int | None = None
+    threads: int | None = None
+    name: str | None = None
+    out: str | None = None
+    fix: tuple[str, ...] = ()
+    """`axis=value`."""
+    choices: tuple[str, ...] = ()
+    """`axis=value,value`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """All that a search needs; the folder is None until a new run is created."""
+
+    config: RunConfig
+    splits: DataSplits
+    gate: Gate
+    starts: list[Start]
+    notices: list[str]
+    folder: RunFolder
+
+
+def begin(request: Request) -> Session:
+    """Resolves a new run, checks that something fits its budget, and only then creates its folder.
+
+    Raises:
+        UserError: Of the kind that fits; then nothing was written.
+    """
+    narrowing = parse_narrowing(SearchSpace(), request.fix, request.choices)
+    path = Path(request.out or "runs") / _checked_name(request.name)
+    if path.exists():
+        raise ConfigError(f"{path} exists already; next: nas run --resume {path}, or another --name")
+    budget = Budget(gmacs=request.budget_gflops, params_m=request.budget_params_m)
+    if not budget.limits():
+        raise ConfigError("no budget is given; next: nas run --budget-gflops 1, or --budget-params-m 2, or both")
+    space = _space(narrowing)
+    splits = open_data(request.data, split=request.split)
+    config = _resolve(request, path.name, space, splits, narrowing)
+    gate, starts, notices = _prepare(config, space, splits)
+    return Session(config=config, splits=splits, gate=gate, starts=starts, notices=notices, folder=create(path, config))
+
+
+def go_on(path: Path, request: Request) -> Session:
+    """Opens a run to go on with it, with new totals of trials or time where they are given.
+
+    Raises:
+        ConfigError: If a setting, the data or the space is not that of the run; it names the difference.
+    """
+    if request.out is not None:
+        raise ConfigError(f"--out {request.out} does not go with --resume {path}, which says where the run is; drop it")
+    folder = reopen(path)
+    config = read_config(folder.config_yaml)
+    given = ("budget_gflops", "budget_params_m", "split", "epochs", "batch", "seed", "name")
+    check_same(config, {name: getattr(request, name) for name in given})
+    if request.fix or request.choices:
+        wanted = parse_narrowing(SearchSpace(), request.fix, request.choices)
+        check_same(config, {"narrowing": {name: tuple(map(str, kept)) for name, kept in wanted.items()}})
+    space = _space(parse_narrowing(SearchSpace(), (), [f"{n}={','.join(c)}" for n, c in config.narrowing.items()]))
+    splits = open_data(request.data or config.data, split=config.split)
+    check_same(config, {"data_fingerprint": _data_fingerprint(splits), "space_fingerprint": space.fingerprint()})
+    if request.trials is not None or request.minutes is not None:
+        config = replace(config, trials=request.trials, minutes=request.minutes)
+    config = replace(config, threads=request.threads or config.threads)
+    gate, starts, notices = _prepare(config, space, splits)
+    return Session(config=config, splits=splits, gate=gate, starts=starts, notices=notices, folder=folder)
+
+
+def open_search(session: Session, executor: Executor, observer: Observer) -> Search:
+    """Opens the study of a session, whose folder must be locked, and queues again what an earlier one left open."""
+    session.config.to_yaml(session.folder.config_yaml)
+    study = SearchStudy(session.folder.journal, session.gate.space)
+    requeued = study.settle()
+    return Search(
+        study=study,
+        gate=session.gate,
+        executor=executor,
+        folder=session.folder,
+        starts=session.starts,
+        limits=Limits(trials=session.config.trials, minutes=session.config.minutes),
+        seed=session.config.seed,
+        observer=observer,
+        requeued=requeued,
+    )
+
+
+def parse_narrowing(space: SearchSpace, fixes: Iterable[str], choices: Iterable[str]) -> dict[str, tuple[Any, ...]]:
+    """Reads `axis=value` and `axis=value,value` into the choices that remain.
+
+    Raises:
+        SpaceError: For an unknown axis or choice, naming near ones, and for an axis given twice.
+    """
+    narrowing: dict[str, tuple[Any, ...]] = {}
+    for option, text in [*(("--fix", each) for each in fixes), *(("--choices", each) for each in choices)]:
+        name, separator, values = text.partition("=")
+        if not separator or not values:
+            raise SpaceError(f"{option} {text!r} is not of the form axis=value; next: {option} input_size=320")
+        axis = space.axis(name.strip())
+        if axis.name in narrowing:
+            raise SpaceError(f"axis {axis.name!r} is given twice; next: name all its choices in one --choices")
+        texts = [values.strip()] if option == "--fix" else [value.strip() for value in values.split(",")]
+        narrowing[axis.name] = tuple(dict.fromkeys(axis.parse(value) for value in texts))
+    return narrowing
+
+
+def _space(narrowing: Mapping[str, tuple[Any, ...]]) -> SearchSpace:
+    return SearchSpace().narrowed(narrowing) if narrowing else SearchSpace()
+
+
+def _checked_name(name: str | None) -> str:
+    if name is None:
+        return time.strftime("%Y%m%d-%H%M%S")
+    if not name or name != Path(name).name or name.startswith("."):
+        raise ConfigError(f"--name {name!r} is not the name of a folder; next: --out FOLDER --name NAME")
+    return name
+
+
+def _resolve(
+    request: Request, name: str, space: SearchSpace, splits: DataSplits, narrowing: Mapping[str, tuple[Any, ...]]
+) -> RunConfig:
+    """Fills in the defaults."""
+    minutes = request.minutes
+    if request.trials is None and minutes is None:
+        minutes = DEFAULT_MINUTES["built-in" if request.data is None else "data"]
+    return RunConfig(
+        name=name,
+        space_fingerprint=space.fingerprint(),
+        data_fingerprint=_data_fingerprint(splits),
+        classes=splits.train.classes,
+        budget_gflops=request.budget_gflops,
+        budget_params_m=request.budget_params_m,
+        data=None if request.data is None else str(Path(request.data).resolve()),
+        split=request.split,
+        trials=request.trials,
+        minutes=minutes,
+        epochs=RunConfig.epochs if request.epochs is None else request.epochs,
+        batch=RunConfig.batch if request.batch is None else request.batch,
+        seed=request.seed or 0,
+        threads=request.threads,
+        narrowing={axis: tuple(map(str, kept)) for axis, kept in narrowing.items()},
+        versions=versions(),
+    )
+
+
+def _data_fingerprint(splits: DataSplits) -> str:
+    return f"{splits.train.fingerprint()}-{splits.val.fingerprint()}"
+
+
+def _prepare(config: RunConfig, space: SearchSpace, splits: DataSplits) -> tuple[Gate, list[Start], list[str]]:
+    """Makes the gate and the starting points, and makes sure that something fits."""
+    budget = Budget(gmacs=config.budget_gflops, params_m=config.budget_params_m)
+    gate = Gate(space, budget, num_classes=len(config.classes))
+    starts, notices = starting_points(gate, {name: DESIGNS.get(name).architecture for name in DESIGNS})
+    if not starts:
+        ensure_feasible(gate, SearchSpace(), seed=config.seed)
+    return gate, starts, [*splits.notices, *notices]

@@ -1,0 +1,102 @@
+"""Which point to ask for next: named designs, points spread over the cost range, neighbours of the front, and TPE."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nas.executors import INTERRUPTED
+from nas.search.gate import Candidate, Gate
+from nas.search.moves import mutated_feasible, random_feasible, spread_feasible
+from nas.search.starts import Start
+from nas.search.study import SearchStudy
+from results.records import front
+
+SPREAD_SHARES = (0.25, 0.5, 0.0, 0.75, 1.0, 0.125, 0.625, 0.375)
+"""Where on the range of MACs below the budget, in logs, the random points lie that come with the designs."""
+MAX_REASKS = 8
+"""How many proposals of TPE in a row may be over budget before a neighbour of the front is taken."""
+DESIGN, SPREAD, NEIGHBOUR, TPE = "design", "spread", "neighbour", "tpe"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """A point to ask for, and where it comes from."""
+
+    params: Mapping[str, Any]
+    origin: str
+
+
+def next_proposal(
+    study: SearchStudy, gate: Gate, starts: list[Start], rows: list[dict[str, Any]], *, seed: int
+) -> Proposal | None:
+    """Decides what to ask for next from the trials so far and nothing else, so that a resumed run decides alike.
+
+    First come the named designs, which crowd at the dear end of the budget, in turns with random feasible points
+    spread over the range of MACs, so that even a short run knows cheap detectors as well. After them TPE and
+    feasible neighbours of the front take turns (one to three axes changed, half of them then grown to the largest
+    input that fits): TPE learns, and on few trials the neighbours of what is good already are the surer bet. When
+    `MAX_REASKS` proposals of TPE in a row were over budget, a neighbour takes its turn.
+
+    Args:
+        study: Asked for the points of front members.
+        gate: The space and the budget.
+        starts: The named designs, fitted into the budget.
+        rows: The records of the trials so far.
+        seed: Seed of this decision; a function of the seed of the run and the number of trials so far.
+
+    Returns:
+        The point to queue, or None where TPE is to suggest one.
+    """
+    rng = np.random.default_rng(seed)
+    seen = {str(row["key"]) for row in rows if "key" in row and row["outcome"] != "rejected"}
+    asked = {str(row["origin"]) for row in rows if "key" in row}  # a kill while asking leaves a row without a key
+    designs = [start for start in starts if f"{DESIGN} {start.name}" not in asked]
+    num_spread = sum(row["origin"] == SPREAD and row.get("reason") != INTERRUPTED for row in rows)
+    found = None
+    if num_spread < min(len(SPREAD_SHARES), len(starts) - len(designs)) or not designs:
+        found = _spread(gate, rng, num_spread, seen)
+    if found is not None:
+        return Proposal(params=found.params, origin=SPREAD)
+    if designs:
+        return Proposal(params=designs[0].candidate.params, origin=f"{DESIGN} {designs[0].name}")
+    if _is_turn_of_neighbour(rows):
+        parents = [study.params_of(number) for number in _front_numbers(rows)]
+        found = mutated_feasible(gate, parents, rng, seen=seen) or random_feasible(gate, rng, seen=seen)
+        if found is not None:
+            return Proposal(params=found.params, origin=NEIGHBOUR)
+    return None
+
+
+def _spread(gate: Gate, rng: np.random.Generator, index: int, seen: set[str]) -> Candidate | None:
+    """Draws the random point for the next share of the cost range, None when all of them are done."""
+    if index >= len(SPREAD_SHARES):
+        return None
+    return spread_feasible(gate, rng, share=SPREAD_SHARES[index], seen=seen)
+
+
+def _is_turn_of_neighbour(rows: list[dict[str, Any]]) -> bool:
+    """Whether TPE had the last turn, or used up its re-asks."""
+    recent = 0
+    for row in reversed(rows):
+        if row["origin"] != TPE:
+            return False if recent == 0 else recent >= MAX_REASKS
+        if row["outcome"] != "rejected":
+            return True
+        recent += 1
+    return recent >= MAX_REASKS
+
+
+def _front_numbers(rows: list[dict[str, Any]]) -> list[int]:
+    """Returns the trial numbers of the front."""
+    keep = [{name: row[name] for name in ("number", "outcome", "key", "macs", "accuracy")} for row in _complete(rows)]
+    table = pd.DataFrame(keep, columns=["number", "outcome", "key", "macs", "accuracy"])
+    return [int(number) for number in front(table)["number"]]
+
+
+def _complete(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [row for row in rows if row["outcome"] == "complete"]

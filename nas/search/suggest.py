@@ -1,0 +1,66 @@
+"""How an axis of the space is put to Optuna, and how a value of it is stored there."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import optuna
+
+from search_space.space import Axis
+
+TOLERANCE = 1e-9
+
+
+def suggest(trial: optuna.Trial, axis: Axis) -> Any:
+    """Returns one of the axis's choices as the trial suggests it; an axis with one choice is not put to it at all.
+
+    Ordered numbers with even steps are suggested as numbers, so that the sampler knows which are neighbours;
+    everything else is suggested as a category.
+    """
+    if len(axis.choices) == 1:
+        return axis.choices[0]
+    step = even_step(axis)
+    if step is None:
+        label = trial.suggest_categorical(axis.name, [stored(axis, choice) for choice in axis.choices])
+        return restored(axis, label)
+    low, high = min(numbers(axis)), max(numbers(axis))
+    if isinstance(step, int):
+        return restored(axis, trial.suggest_int(axis.name, int(low), int(high), step=step))
+    return restored(axis, trial.suggest_float(axis.name, low, high, step=step))
+
+
+def numbers(axis: Axis) -> list[int | float]:
+    """Returns the choices of an axis that are numbers, the smallest first."""
+    return sorted(c for c in axis.choices if isinstance(c, (int, float)) and not isinstance(c, bool))
+
+
+def even_step(axis: Axis) -> int | float | None:
+    """Returns the step between the choices of an ordered numeric axis, None when it is not that or is uneven."""
+    ordered = numbers(axis)
+    if not axis.ordered or len(ordered) < 2 or len(ordered) < len(axis.choices):
+        return None
+    steps = [after - before for before, after in pairwise(ordered)]
+    even = max(steps) - min(steps) <= TOLERANCE * max(abs(ordered[0]), abs(ordered[-1]), 1.0)
+    return steps[0] if even and steps[0] > 0 else None
+
+
+def stored(axis: Axis, choice: Any) -> Any:
+    """Returns a choice as the study stores it: plain values as they are, anything else by its text."""
+    return choice if isinstance(choice, (str, int, float, bool)) or choice is None else str(choice)
+
+
+def restored(axis: Axis, value: Any) -> Any:
+    """Returns the choice that the study stores as `value`; floating-point dust from stepping is wiped off.
+
+    Raises:
+        ValueError: If the axis has no such choice.
+    """
+    for choice in axis.choices:
+        if type(stored(axis, choice)) is type(value) and stored(axis, choice) == value:
+            return choice
+    if isinstance(value, (int, float)) and numbers(axis):
+        near = min(numbers(axis), key=lambda choice: abs(choice - value))
+        if abs(near - value) <= 1e-6 * max(1.0, abs(value)):
+            return near
+    raise ValueError(f"axis {axis.name} has no choice {value!r}")

@@ -1,0 +1,74 @@
+"""Non-dominated points and the area they dominate, in plain numpy.
+
+A point dominates another when it is at least as good in every objective and better in one. Every function
+takes `maximise`, one flag an objective, so that nobody has to remember which sign is meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def nondominated(points: ArrayLike, maximise: Sequence[bool]) -> NDArray[np.bool_]:
+    """Marks the points that no other point dominates.
+
+    Args:
+        points: `(N, M)` values of N points in M objectives. No points give an empty mask. A point with a NaN is
+            never marked and dominates nothing. Equal points do not dominate each other: all of them are marked.
+            Infinities are ordinary values.
+        maximise: M flags; True where a larger value is better.
+
+    Returns:
+        `(N,)` mask, True for the points on the front.
+
+    Raises:
+        ValueError: If `points` is not `(N, M)` for the M flags.
+    """
+    losses = _losses(points, maximise)
+    mask = np.zeros(len(losses), dtype=np.bool_)
+    for index in np.flatnonzero(~np.isnan(losses).any(axis=1)):
+        no_worse = (losses <= losses[index]).all(axis=1)
+        better = (losses < losses[index]).any(axis=1)
+        mask[index] = not (no_worse & better).any()
+    return mask
+
+
+def hypervolume_2d(points: ArrayLike, reference: ArrayLike, maximise: Sequence[bool]) -> float:
+    """Measures the area that points in two objectives dominate, up to a reference point.
+
+    Args:
+        points: `(N, 2)` values. Points with a NaN, and points that are not better than the reference in both
+            objectives, add nothing; nor do dominated and repeated points. No points give 0.
+        reference: `(2,)` the worst value of interest in each objective; finite.
+        maximise: Two flags; True where a larger value is better.
+
+    Returns:
+        The area, in the product of the units of both objectives; 0 or more.
+
+    Raises:
+        ValueError: If the points are not `(N, 2)` or the reference is not two finite numbers.
+    """
+    corner = _losses(np.asarray(reference, dtype=np.float64).reshape(1, -1), maximise)[0]
+    if corner.shape != (2,) or not np.isfinite(corner).all():
+        raise ValueError(f"the reference must be two finite numbers, got {reference!r}")
+    losses = _losses(points, maximise)
+    losses = losses[(losses < corner).all(axis=1)]
+    area, ceiling = 0.0, corner[1]
+    for first, second in losses[np.lexsort((losses[:, 1], losses[:, 0]))]:
+        if second < ceiling:
+            area += float((corner[0] - first) * (ceiling - second))
+            ceiling = second
+    return area
+
+
+def _losses(points: ArrayLike, maximise: Sequence[bool]) -> NDArray[np.float64]:
+    """Returns the points `(N, M)` with signs turned so that smaller is better everywhere."""
+    values = np.asarray(points, dtype=np.float64)
+    if values.size == 0:
+        values = values.reshape(0, len(maximise))
+    if values.ndim != 2 or values.shape[1] != len(maximise):
+        raise ValueError(f"points must be (N, {len(maximise)}) for {len(maximise)} objectives, got {values.shape}")
+    return np.asarray(np.where(np.asarray(maximise, dtype=bool), -values, values), dtype=np.float64)

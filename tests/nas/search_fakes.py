@@ -1,0 +1,120 @@
+"""Stand-ins for training, so that searches take milliseconds a trial."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nas.config import RunConfig
+from nas.cost import Budget, cost_of
+from nas.executors import Evaluation, Executor, Job, Report, Step
+from nas.executors.local import LocalExecutor
+from nas.run_folder import RunFolder, create
+from nas.search.gate import Gate
+from nas.search.loop import Limits, Search
+from nas.search.starts import starting_points
+from nas.search.study import Asked, SearchStudy
+from search_space import DESIGNS, SearchSpace
+
+NUM_CLASSES = 3
+SMALL = {
+    "input_size": (128, 160, 192, 224, 256),
+    "depth": (0.17, 0.33),
+    "width": (0.125, 0.25),
+    "block": ("c2f",),
+    "channel_cap": (0.5, 1.0),
+}
+
+
+def small_space() -> SearchSpace:
+    """The space narrowed to what is quickly costed; the named designs are still in it, smaller."""
+    return SearchSpace().narrowed(SMALL)
+
+
+def formula(job: Job) -> Evaluation:
+    """Scores an architecture by its cost and its key, as training would: dearer is better, with noise."""
+    macs = cost_of(job.architecture, num_classes=NUM_CLASSES).macs
+    noise = int(job.architecture.key(), 16) % 1000 / 5000
+    accuracy = (1 - math.exp(-macs / 3e8)) * (0.8 + noise)
+    return Evaluation(outcome="complete", scores={"accuracy": accuracy, "ap": accuracy / 2}, epochs=1.0, images_seen=8)
+
+
+class FakeEvaluator:
+    """Remembers its jobs, writes tiny weights, and scores by a formula or by what a test gives it."""
+
+    def __init__(self, evaluate: Callable[[Job], Evaluation] = formula) -> None:
+        self.jobs: list[Job] = []
+        self._evaluate = evaluate
+
+    def evaluate(self, job: Job, report: Report) -> Evaluation:
+        self.jobs.append(job)
+        report(Step(step=1, num_steps=2, loss=1.0))
+        if job.weights_path is not None:
+            job.weights_path.write_text("weights")
+        return self._evaluate(job)
+
+
+class Silent:
+    """An observer that only counts."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+
+    def started(self, asked: Asked) -> None: ...
+
+    def stepped(self, step: Step) -> None: ...
+
+    def finished(self, row: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+        self.rows.append(row)
+
+
+def make_gate(gmacs: float | None = 0.5, params_m: float | None = None, space: SearchSpace | None = None) -> Gate:
+    budget = Budget(gmacs=gmacs, params_m=params_m)
+    return Gate(small_space() if space is None else space, budget, num_classes=NUM_CLASSES)
+
+
+def make_config(name: str = "run", **settings: Any) -> RunConfig:
+    known: dict[str, Any] = {
+        "space_fingerprint": small_space().fingerprint(),
+        "data_fingerprint": "data",
+        "classes": ("a", "b", "c"),
+        "budget_gflops": 0.5,
+        "trials": 4,
+    }
+    return RunConfig(name=name, **{**known, **settings})
+
+
+def make_folder(tmp_path: Path, name: str = "run") -> RunFolder:
+    return create(tmp_path / name, make_config(name))
+
+
+def make_search(
+    folder: RunFolder,
+    evaluator: FakeEvaluator,
+    *,
+    trials: int | None = None,
+    minutes: float | None = None,
+    gate: Gate | None = None,
+    seed: int = 0,
+    designs: bool = True,
+    executor: Executor | None = None,
+    **options: Any,
+) -> Search:
+    """Opens a search in a folder, as `nas run --resume` does."""
+    gate = make_gate() if gate is None else gate
+    named = {name: DESIGNS.get(name).architecture for name in DESIGNS} if designs else {}
+    study = SearchStudy(folder.journal, gate.space)
+    study.settle()
+    return Search(
+        study=study,
+        gate=gate,
+        executor=executor or LocalExecutor(evaluator),
+        folder=folder,
+        starts=starting_points(gate, named)[0],
+        limits=Limits(trials=trials, minutes=minutes),
+        seed=seed,
+        observer=options.pop("observer", Silent()),
+        **options,
+    )

@@ -1,0 +1,174 @@
+"""`nas run` and `nas export` as a user meets them; training is faked in all tests but one."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from search_fakes import FakeEvaluator
+
+from nas.cli import main
+from nas.cost import cost_of
+from results import records
+from search_space import Architecture
+
+DATA = str(Path(__file__).parents[1] / "data" / "hit_uav")
+QUICK = ["--data", DATA, "--choices", "input_size=128,160,192", "--fix", "block=c2f", "--choices", "width=0.125,0.25"]
+
+
+@pytest.fixture
+def evaluator(monkeypatch: pytest.MonkeyPatch) -> FakeEvaluator:
+    """Puts a formula in the place of training."""
+    fake = FakeEvaluator()
+    monkeypatch.setattr("nas.executors.training.TrainingEvaluator", lambda *args, **kwargs: fake)
+    return fake
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def fails(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 2) -> str:
+    """Runs a command that must fail and returns the one line it says."""
+    with pytest.raises(SystemExit) as caught:
+        main(list(arguments))
+    said = capsys.readouterr().err.strip()
+    assert caught.value.code == code, said
+    return said.splitlines()[-1]
+
+
+def run_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    main(["run", *arguments, "--json"])
+    result: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return result
+
+
+def test_a_real_search_on_real_images(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = [*QUICK, "--budget-gflops", "0.4", "--trials", "3", "--epochs", "1.4", "--batch", "2", "--threads", "1"]
+    result = run_json(capsys, *settings, "--name", "real")
+    assert result["run"] == "runs/real" and result["complete"] == 3
+    table = records.load(home / "runs" / "real")
+    assert table["images_seen"].tolist() == [8, 8, 8] and (table["seconds"] > 0).all()
+    for member in result["front"]:
+        architecture = Architecture.from_yaml(member["path"])
+        cost = cost_of(
+            architecture, num_classes=len(yaml.safe_load((home / "runs/real/config.yaml").read_text())["classes"])
+        )
+        assert (member["macs"], member["flops_2x"], member["params"]) == (cost.macs, 2 * cost.macs, cost.params)
+        assert cost.gmacs <= 0.4 and tuple(member["input_hw"]) == architecture.input_hw
+        from trainers import load_weights
+
+        weights = load_weights(home / "runs" / "real" / "weights" / f"{member['key']}.pt")
+        assert Architecture.from_dict(weights.architecture) == architecture
+        weights.detector()
+
+
+def test_the_plain_output(home: Path, capsys: pytest.CaptureFixture[str], evaluator: FakeEvaluator) -> None:
+    main(["run", *QUICK, "--budget-gflops", "0.4", "--trials", "8", "--name", "plain"])
+    said = capsys.readouterr()
+    lines = said.out.splitlines()
+    assert said.err == ""
+    assert "0.4 GFLOPs (= GMACs, fvcore; 0.8 GFLOPs at 2x)" in lines[0]
+    assert sum(line.startswith("trial ") for line in lines) >= 8
+    counts = records.tally(records.load(home / "runs" / "plain"))
+    sums = " + ".join(f"{counts[outcome]} {outcome}" for outcome in records.OUTCOMES)
+    assert f"{counts['asked']} asked = {sums}" in lines
+    assert lines[-1].startswith("next:   nas train runs/plain/front/01-") and lines[-1].endswith(f"--data {DATA}")
+    assert Path(lines[-1].split()[3]).is_file()
+
+
+def test_json_is_alone_on_standard_output(
+    home: Path, capsys: pytest.CaptureFixture[str], evaluator: FakeEvaluator
+) -> None:
+    result = run_json(capsys, *QUICK, "--budget-gflops", "0.4", "--trials", "6", "--name", "j", "--out", "elsewhere")
+    assert result["run"] == "elsewhere/j"
+    assert result["asked"] == sum(result[outcome] for outcome in records.OUTCOMES)
+    assert [member["accuracy"] for member in result["front"]] == sorted(
+        (member["accuracy"] for member in result["front"]), reverse=True
+    )
+    assert all(member["ap_small"] is None for member in result["front"])
+
+
+def test_nothing_fits_writes_nothing(home: Path, capsys: pytest.CaptureFixture[str], evaluator: FakeEvaluator) -> None:
+    said = fails(capsys, "run", *QUICK, "--budget-gflops", "0.0001", "--trials", "3")
+    assert "nothing in this space fits the budget" in said and "--budget-gflops" in said
+    assert list(home.iterdir()) == [] and evaluator.jobs == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "--budget-gflops"),
+        (["--budget-gflops", "-1"], "positive"),
+        (["--budget-gflops", "1", "--fix", "fusin=concat"], "did you mean 'fusion'"),
+        (["--budget-gflops", "1", "--choices", "fusion=concat,eafusio"], "did you mean 'eafusion'"),
+        (["--budget-gflops", "1", "--fix", "fusion"], "axis=value"),
+        (["--budget-gflops", "1", "--fix", "width=0.25", "--choices", "width=0.5,1.0"], "given twice"),
+        (["--budget-gflops", "1", "--trials", "0"], "trials"),
+        (["--budget-gflops", "1", "--epochs", "0"], "epochs"),
+        (["--budget-gflops", "1", "--name", "../up"], "--out"),
+    ],
+)
+def test_what_a_user_gets_wrong(
+    home: Path, capsys: pytest.CaptureFixture[str], evaluator: FakeEvaluator, arguments: list[str], expected: str
+) -> None:
+    assert expected in fails(capsys, "run", "--data", DATA, *arguments)
+    assert list(home.iterdir()) == []
+
+
+def test_resume(home: Path, capsys: pytest.CaptureFixture[str], evaluator: FakeEvaluator) -> None:
+    start = [*QUICK, "--budget-gflops", "0.4", "--trials", "4"]
+    run_json(capsys, *start, "--name", "r")
+    assert "--resume runs/r" in fails(capsys, "run", *start, "--name", "r")
+    assert run_json(capsys, "--resume", "runs/r")["asked"] == 4
+    assert run_json(capsys, "--resume", "runs/r", "--trials", "6", *QUICK)["complete"] == 6
+    assert "budget gflops 0.4, got 0.5" in fails(capsys, "run", "--resume", "runs/r", "--budget-gflops", "0.5")
+    assert "--out" in fails(capsys, "run", "--resume", "runs/r", "--out", "elsewhere")
+    assert "seed 0, got 1" in fails(capsys, "run", "--resume", "runs/r", "--seed", "1")
+    assert "narrowing" in fails(capsys, "run", "--resume", "runs/r", "--fix", "width=0.25")
+    changed = yaml.safe_load(Path("runs/r/config.yaml").read_text())
+    for name in ("data_fingerprint", "space_fingerprint"):
+        Path("runs/r/config.yaml").write_text(yaml.safe_dump({**changed, name: "other"}))
+        assert name.replace("_", " ") in fails(capsys, "run", "--resume", "runs/r")
+    Path("runs/r/config.yaml").write_text(yaml.safe_dump({**changed, "sed": 3}))
+    assert "did you mean 'seed'" in fails(capsys, "run", "--resume", "runs/r")
+    assert "not the folder of a run" in fails(capsys, "run", "--resume", "runs")
+
+
+def test_ctrl_c_says_how_to_go_on(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(job: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nas.executors.training.TrainingEvaluator", lambda *a, **k: FakeEvaluator(interrupt))
+    with pytest.raises(SystemExit) as caught:
+        main(["run", *QUICK, "--budget-gflops", "0.4", "--trials", "2", "--name", "i"])
+    said = capsys.readouterr().out
+    assert caught.value.code == 130
+    assert "nas run --resume runs/i" in said and "1 asked = 0 complete + 1 stopped" in said
+    monkeypatch.setattr("nas.executors.training.TrainingEvaluator", lambda *a, **k: FakeEvaluator())
+    main(["run", "--resume", "runs/i"])
+    assert "asking again for the interrupted trials: 0" in capsys.readouterr().out
+    assert records.load(home / "runs" / "i")["retry_of"].tolist()[1] == 0
+
+
+def test_export(home: Path, capsys: pytest.CaptureFixture[str], evaluator: FakeEvaluator) -> None:
+    front = run_json(capsys, *QUICK, "--budget-gflops", "0.4", "--trials", "6", "--name", "e")["front"]
+    main(["export", "runs/e", "--out", "out", "--json"])
+    result = json.loads(capsys.readouterr().out)
+    assert [member["key"] for member in result["front"]] == [member["key"] for member in front]
+    assert all(Architecture.from_yaml(member["path"]).key() == member["key"] for member in result["front"])
+    assert all(Path(member["weights"]).is_file() for member in result["front"])
+    with open("out/front.csv", newline="") as file:
+        assert [int(row["macs"]) for row in csv.DictReader(file)] == [member["macs"] for member in front]
+    assert "--force" in fails(capsys, "export", "runs/e", "--out", "out")
+    assert "not the folder of a run" in fails(capsys, "export", "runs", "--out", "other")
+    main(["export", "runs/e", "--out", "out", "--force"])
+    assert "next: nas train out/01-" in capsys.readouterr().out

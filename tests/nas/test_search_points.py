@@ -1,0 +1,171 @@
+"""Points of the space as Optuna sees them, the gate, moves between points, and where a search starts."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import optuna
+import pytest
+from search_fakes import NUM_CLASSES, make_gate, small_space
+
+from nas.cost import Budget, cost_of
+from nas.search.feasibility import ensure_feasible
+from nas.search.gate import Gate
+from nas.search.moves import complete, mutate, mutated_feasible, random_feasible, repair, spread_feasible
+from nas.search.starts import starting_points
+from nas.search.suggest import even_step, restored, stored, suggest
+from search_space import DESIGNS, Axis, SearchSpace
+from search_space.errors import BudgetError, SpaceError
+
+SPACE = SearchSpace()
+
+
+@pytest.mark.parametrize("name", list(DESIGNS))
+def test_a_named_design_comes_back_as_itself(name: str) -> None:
+    architecture = DESIGNS.get(name).architecture
+    params = SPACE.encode(architecture)
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    axes = {axis.name: axis for axis in SPACE.axes}
+    study.enqueue_trial({key: stored(axes[key], value) for key, value in params.items()})
+    trial = study.ask()
+    assert SPACE.sample(lambda axis: suggest(trial, axis)) == params
+    assert set(trial.params) == set(params)
+    assert SPACE.decode(SPACE.sample(lambda axis: restored(axis, trial.params[axis.name]))) == architecture
+
+
+def test_ordered_numbers_are_suggested_as_numbers() -> None:
+    axes = {axis.name: axis for axis in SPACE.axes}
+    assert even_step(axes["input_size"]) == 32
+    assert even_step(axes["width"]) == pytest.approx(0.125)
+    assert even_step(Axis(name="depth", choices=(0.17, 0.33, 0.67), ordered=True, doc="")) is None
+    assert even_step(Axis(name="level", choices=(4, 5), doc="")) is None
+    trial = optuna.create_study().ask()
+    suggest(trial, axes["input_size"])
+    assert isinstance(trial.distributions["input_size"], optuna.distributions.IntDistribution)
+
+
+def test_steps_of_tenths_give_back_the_exact_choice() -> None:
+    axis = Axis(name="share", choices=(0.1, 0.2, 0.3, 0.4), ordered=True, doc="")
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    found = {suggest(study.ask(), axis) for _ in range(40)}
+    assert found == set(axis.choices)
+
+
+def test_an_unknown_stored_value_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no choice"):
+        restored(Axis(name="size", choices=(128, 160), ordered=True, doc=""), 129)
+
+
+def test_the_gate_measures_every_limit() -> None:
+    architecture = DESIGNS.get("yolov8n").architecture
+    cost = cost_of(architecture, num_classes=NUM_CLASSES)
+    gate = Gate(SPACE, Budget(gmacs=cost.gmacs, params_m=cost.params_m / 2), num_classes=NUM_CLASSES)
+    candidate = gate.assess(SPACE.encode(architecture))
+    assert candidate.margins == {"gmacs": 0.0, "params_m": pytest.approx(1.0)}
+    assert not candidate.feasible and candidate.excess == pytest.approx(1.0)
+    assert "million parameters" in gate.overruns(candidate) and "GMACs" not in gate.overruns(candidate)
+    exact = Gate(SPACE, Budget(gmacs=cost.gmacs), num_classes=NUM_CLASSES)
+    assert exact.assess(SPACE.encode(architecture)).feasible
+
+
+def test_random_points_fit() -> None:
+    gate, rng = make_gate(0.1, params_m=0.5), np.random.default_rng(0)
+    points = [random_feasible(gate, rng) for _ in range(6)]
+    assert all(point is not None and point.feasible for point in points)
+    assert len({point.params["input_size"] for point in points if point}) > 1
+
+
+def test_spread_points_follow_the_share() -> None:
+    gate, rng = Gate(SPACE, Budget(gmacs=1.0), num_classes=NUM_CLASSES), np.random.default_rng(0)
+    for share, target in ((0.0, 0.08), (0.5, math.sqrt(0.08)), (1.0, 1.0)):
+        points = [spread_feasible(gate, rng, share=share) for _ in range(3)]
+        assert all(point is not None and point.feasible for point in points)
+        assert np.median([point.cost.gmacs for point in points if point]) == pytest.approx(target, rel=0.35)
+
+
+def test_random_points_that_were_seen_are_not_given_again() -> None:
+    space = small_space().narrowed({axis.name: axis.choices[:1] for axis in small_space().axes})
+    gate = make_gate(10.0, space=space)
+    only = random_feasible(gate, np.random.default_rng(0))
+    assert only is not None
+    assert random_feasible(gate, np.random.default_rng(0), seen={only.key}) is None
+    assert mutated_feasible(gate, [only.params], np.random.default_rng(0), seen={only.key}) is None
+
+
+def test_some_neighbours_of_a_cheap_point_spend_the_budget_on_their_input() -> None:
+    gate, rng = Gate(SPACE, Budget(gmacs=0.5), num_classes=NUM_CLASSES), np.random.default_rng(0)
+    cheap = SPACE.encode(DESIGNS.get("yolov8n-p2-nop5").architecture.resized((128, 128)))
+    found = [mutated_feasible(gate, [cheap], rng, seen=set()) for _ in range(8)]
+    sizes = [candidate.architecture.input_hw[0] for candidate in found if candidate is not None]
+    assert len(sizes) == 8 and all(candidate is not None and candidate.feasible for candidate in found)
+    assert 128 in sizes and max(sizes) >= 160
+
+
+def test_a_mutant_is_a_point_and_differs() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        params = SPACE.random(rng)
+        mutant = mutate(SPACE, params, rng)
+        SPACE.check(mutant)
+        assert mutant != params
+
+
+def test_complete_drops_idle_axes_and_redraws_wrong_choices() -> None:
+    rng = np.random.default_rng(0)
+    params = complete(SPACE, {"input_size": 7, "trunk_level": 4, "head_levels": "P3-P5"}, rng)
+    SPACE.check(params)
+    assert params["head_levels"] == "P3-P5" and "trunk_level" not in params
+
+
+def test_repair_ends_within_the_budget() -> None:
+    gate, rng = make_gate(0.1), np.random.default_rng(1)
+    start = gate.assess(small_space().sample(lambda axis: axis.choices[-1]))
+    assert not start.feasible
+    assert repair(gate, start, rng).feasible
+
+
+def test_designs_are_scaled_to_the_largest_input_that_fits() -> None:
+    gate = Gate(SPACE, Budget(gmacs=1.0), num_classes=NUM_CLASSES)
+    architecture = DESIGNS.get("yolov8n").architecture
+    starts, notices = starting_points(gate, {"yolov8n": architecture})
+    taken = starts[0].candidate.architecture
+    larger = taken.resized((taken.input_hw[0] + 32,) * 2)
+    assert taken == architecture.resized(taken.input_hw)
+    assert cost_of(taken, num_classes=NUM_CLASSES).gmacs <= 1.0 < cost_of(larger, num_classes=NUM_CLASSES).gmacs
+    assert notices == [f"yolov8n is taken at {taken.input_hw[1]}x{taken.input_hw[0]} px input to fit the budget"]
+
+
+def test_designs_are_narrowed_where_no_input_is_small_enough() -> None:
+    architecture = DESIGNS.get("yolov8n").architecture
+    gate = Gate(SPACE.narrowed({"input_size": (320, 640)}), Budget(gmacs=0.6), num_classes=NUM_CLASSES)
+    starts, notices = starting_points(gate, {"yolov8n": architecture})
+    assert starts[0].candidate.params["width"] == 0.125 and starts[0].candidate.feasible
+    assert "width" in notices[0]
+
+
+def test_designs_outside_the_space_are_left_out_by_name() -> None:
+    gate = Gate(SPACE.narrowed({"width": (1.0,)}), Budget(gmacs=50.0), num_classes=NUM_CLASSES)
+    starts, notices = starting_points(gate, {"yolov8n": DESIGNS.get("yolov8n").architecture})
+    assert starts == [] and "yolov8n is left out" in notices[0] and "width" in notices[0]
+
+
+def test_nothing_fits_says_the_nearest_miss_and_the_way_out() -> None:
+    gate = make_gate(0.001, space=small_space().narrowed({"input_size": (256,)}))
+    with pytest.raises(
+        BudgetError, match=r"nearest miss, at 256x256 .*--budget-gflops .*input_size go from 256 to 128"
+    ):
+        ensure_feasible(gate, SearchSpace())
+
+
+def test_the_proposed_limit_is_enough() -> None:
+    with pytest.raises(BudgetError) as caught:
+        ensure_feasible(make_gate(0.001), small_space())
+    limit = float(str(caught.value).partition("--budget-gflops ")[2].split()[0])
+    assert ensure_feasible(make_gate(limit), small_space()).feasible
+
+
+def test_a_wrong_point_is_no_candidate() -> None:
+    assert make_gate().consider({"input_size": 128}) is None
+    with pytest.raises(SpaceError):
+        make_gate().assess({"input_size": 128})
