@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from nas.executors import INTERRUPTED, Evaluation, Evaluator, Job, Report
+from search_space.errors import DataError
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +29,11 @@ class LocalExecutor:
         self._job = job
 
     def wait(self, report: Report) -> tuple[Job, Evaluation]:
-        """Evaluates the job; an exception makes it a failed one, Ctrl-C a stopped one."""
+        """Evaluates the job; an exception makes it a failed one, Ctrl-C a stopped one.
+
+        Raises:
+            DataError: the data set is at fault, which no other architecture would put right.
+        """
         assert self._job is not None, "there is no job to wait for"
         job, self._job = self._job, None
         start = self._clock()
@@ -36,6 +41,8 @@ class LocalExecutor:
             evaluation = self._evaluator.evaluate(job, report)
         except KeyboardInterrupt:
             evaluation = Evaluation(outcome="stopped", reason=INTERRUPTED)
+        except DataError:
+            raise
         except Exception as error:
             logger.info("trial %d failed", job.number, exc_info=True)
             evaluation = Evaluation(outcome="failed", reason=f"{type(error).__name__}: {error}")

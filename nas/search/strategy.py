@@ -16,7 +16,7 @@ from nas.search.starts import Start
 from nas.search.study import SearchStudy
 from results.records import front
 
-SPREAD_SHARES = (0.25, 0.5, 0.0, 0.75, 1.0, 0.125, 0.625, 0.375)
+SPREAD_SHARES = (0.25, 0.5, 0.0, 0.75)
 """Where on the range of MACs below the budget, in logs, the random points lie that come with the designs."""
 MAX_REASKS = 8
 """How many proposals of TPE in a row may be over budget before a neighbour of the front is taken."""

@@ -31,7 +31,7 @@ from nas.search.strategy import MAX_REASKS, SPREAD_SHARES, next_proposal
 from nas.search.study import MAX_ATTEMPTS, SearchStudy, derive_seed
 from results import records
 from search_space import Architecture, SearchSpace
-from search_space.errors import ConfigError
+from search_space.errors import ConfigError, DataError
 
 
 def rows_of(folder: Any, columns: tuple[str, ...] = ("number", "outcome", "key", "origin", "accuracy")) -> list[Any]:
@@ -155,6 +155,19 @@ def test_many_failures_in_a_row_end_the_run(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such device"):
         make_search(folder, evaluator, trials=50).run()
     assert len(evaluator.jobs) == MAX_FAILURES
+
+
+def test_a_broken_image_ends_the_run_at_once_and_the_trial_is_asked_again(tmp_path: Path) -> None:
+    def broken(job: Job) -> Evaluation:
+        raise DataError("cannot decode image a.jpg")
+
+    folder, evaluator = make_folder(tmp_path), FakeEvaluator(broken)
+    with pytest.raises(DataError, match="a.jpg"):
+        make_search(folder, evaluator, trials=50).run()
+    assert len(evaluator.jobs) == 1
+    mended = FakeEvaluator()
+    make_search(folder, mended, trials=2).run()
+    assert mended.jobs[0].architecture == evaluator.jobs[0].architecture
 
 
 def test_ctrl_c_stops_the_trial_and_a_resume_repeats_it(tmp_path: Path) -> None:
