@@ -23,6 +23,7 @@ FINEST, COARSEST = 2, 5
 NOMINAL_STEM = 64
 NOMINAL_REPEATS = {2: 3, 3: 6, 4: 6, 5: 3}
 NECK_NOMINAL_REPEATS = 3
+DEPTHS = (0.17, 0.33, 0.67, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,9 +87,13 @@ def _has_stale_skips(params: Mapping[str, Choice]) -> bool:
 
 
 def _yolo_axes() -> tuple[Axis, ...]:
+    """Returns the axes in the order of their dependence: an axis depends only on those before it."""
+    return (*_size_axes(), *_backbone_axes(), *_neck_axes(), *_head_axes())
+
+
+def _size_axes() -> tuple[Axis, ...]:
     levels = range(FINEST, COARSEST + 1)
     spans = tuple(f"P{finest}-P{coarsest}" for finest in levels for coarsest in levels if finest <= coarsest)
-    attentions = ("none", *ATTENTIONS.names())
     return (
         Axis(
             name="input_size", choices=tuple(range(128, 1281, 32)), ordered=True, doc="side of the square input, pixels"
@@ -111,29 +116,33 @@ def _yolo_axes() -> tuple[Axis, ...]:
             choices=(0.25, 0.5, 1.0),
             doc="upper limit of all channels, relative to the uncapped coarsest stage",
         ),
-        Axis(name="depth", choices=(0.17, 0.33, 0.67, 1.0), doc="depth multiplier of the repeats 3, 6, 6, 3"),
+        Axis(name="depth", choices=DEPTHS, doc="depth multiplier of the repeats 3, 6, 6, 3"),
         Axis(name="block", choices=STAGES.names(), doc="block of every stage and of the neck"),
-        *(
-            Axis(
-                name=f"downsample_p{level}",
-                choices=DOWNSAMPLES.names(),
-                doc=f"downsampling into backbone level P{level}",
-                active=lambda params, level=level: level <= _trunk(params),  # type: ignore[misc]
-            )
-            for level in levels
-        ),
-        *(
-            Axis(
-                name=f"attention_p{level}",
-                choices=attentions,
-                doc=f"attention after the backbone's block on P{level}",
-                active=lambda params, level=level: level <= _trunk(params),  # type: ignore[misc]
-            )
-            for level in levels
-        ),
+    )
+
+
+def _backbone_axes() -> tuple[Axis, ...]:
+    kinds = (
+        ("downsample", DOWNSAMPLES.names(), "downsampling into backbone level"),
+        ("attention", _attentions(), "attention after the backbone's block on"),
+    )
+    return tuple(
+        Axis(
+            name=f"{kind}_p{level}",
+            choices=choices,
+            doc=f"{doc} P{level}",
+            active=lambda params, level=level: level <= _trunk(params),  # type: ignore[misc]
+        )
+        for kind, choices, doc in kinds
+        for level in range(FINEST, COARSEST + 1)
+    )
+
+
+def _neck_axes() -> tuple[Axis, ...]:
+    return (
         Axis(name="fusion", choices=FUSIONS.names(), doc="how the neck merges maps", active=_has_neck),
         Axis(name="upsample", choices=UPSAMPLES.names(), doc="upsampling on the neck's way down", active=_has_neck),
-        Axis(name="attention_neck", choices=attentions, doc="attention after the neck's blocks", active=_has_neck),
+        Axis(name="attention_neck", choices=_attentions(), doc="attention after the neck's blocks", active=_has_neck),
         Axis(
             name="downsample_neck",
             choices=DOWNSAMPLES.names(),
@@ -152,14 +161,18 @@ def _yolo_axes() -> tuple[Axis, ...]:
             doc="skips of the bi-directional neck; `published` as in the paper's files",
             active=_has_stale_skips,
         ),
-        Axis(
-            name="box_channels",
-            choices=(16, 32, 48, 64),
-            ordered=True,
-            doc="width of the head's box branches",
-        ),
+    )
+
+
+def _head_axes() -> tuple[Axis, ...]:
+    return (
+        Axis(name="box_channels", choices=(16, 32, 48, 64), ordered=True, doc="width of the head's box branches"),
         Axis(name="class_branch", choices=tuple(CLASS_TOWERS), doc="convolutions of the head's class branches"),
     )
+
+
+def _attentions() -> tuple[str, ...]:
+    return ("none", *ATTENTIONS.names())
 
 
 def _stage_channels(params: Mapping[str, Choice]) -> dict[int, int]:
@@ -365,7 +378,7 @@ def _read_neck(neck: Neck) -> Params:
 def _read_depth(backbone: Backbone) -> float:
     """Returns the depth multiplier nearest to the deepest stage's repeats; `encode` finds out whether it is the one."""
     return min(
-        (0.17, 0.33, 0.67, 1.0),
+        DEPTHS,
         key=lambda depth: sum(
             abs(_repeats(NOMINAL_REPEATS.get(s.level, 3), depth) - s.repeats) for s in backbone.stages
         ),
