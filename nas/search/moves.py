@@ -12,8 +12,8 @@ from nas.search.gate import Candidate, Gate, Params
 from search_space import SearchSpace
 
 MAX_CHANGED_AXES = 3
-GROWN_SHARE = 0.5
-"""How often a neighbour takes the largest input at which it fits the budget."""
+TRADE_SHARE = 0.5
+"""How often a neighbour is to take a larger input than its parent, the largest at which it fits the budget."""
 DRAWS = 12
 """How many points are drawn before a search in memory gives up or turns to repair: one new to it takes 0.1 s."""
 NUM_REPAIRS = 2
@@ -48,20 +48,28 @@ def mutate(space: SearchSpace, params: Params, rng: np.random.Generator) -> dict
 
 
 def mutated_feasible(
-    gate: Gate, parents: Sequence[Params], rng: np.random.Generator, *, seen: Collection[str]
+    gate: Gate,
+    parents: Sequence[Params],
+    rng: np.random.Generator,
+    *,
+    seen: Collection[str],
+    accuracies: Sequence[float] | None = None,
 ) -> Candidate | None:
     """Draws neighbours of random parents until one fits the budget and is new; None when `DRAWS` do not.
 
-    Parents come best first, and the first quarter of them is drawn half of the time: the cheap end of a young front is
-    often there for its cost alone. Every other neighbour spends what the budget leaves on its input size, which is what
-    small objects want first.
+    Parents are drawn in proportion to their accuracies where these are given: the cheap end of a young front is often
+    there for its cost alone. Every other neighbour is a trade: changes that leave room for a larger input than
+    the parent's, which is what small objects want first.
     """
+    trades = rng.random() < TRADE_SHARE
+    weights = np.asarray([1.0] * len(parents) if accuracies is None else accuracies) + 1e-6
     for _ in range(DRAWS if parents else 0):
-        parent = parents[int(len(parents) * rng.random() ** 2)]
+        parent = parents[int(rng.choice(len(parents), p=weights / weights.sum()))]
         neighbour = mutate(gate.space, parent, rng)
-        grows = rng.random() < GROWN_SHARE
-        candidate = fit_input(gate, neighbour, lambda gmacs: len(gmacs) - 1) if grows else gate.consider(neighbour)
-        if candidate is not None and candidate.feasible and candidate.key not in seen:
+        candidate = fit_input(gate, neighbour, lambda gmacs: len(gmacs) - 1) if trades else gate.consider(neighbour)
+        if candidate is None or not candidate.feasible or candidate.key in seen:
+            continue
+        if not trades or candidate.params.get(INPUT_AXIS, 0) > parent.get(INPUT_AXIS, -1):
             return candidate
     return None
 

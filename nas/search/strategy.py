@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ SPREAD_SHARES = (0.25, 0.5, 0.0, 0.75)
 """Where on the range of MACs below the budget, in logs, the random points lie that come with the designs."""
 MAX_REASKS = 8
 """How many proposals of TPE in a row may be over budget before a neighbour of the front is taken."""
+NEIGHBOURS_PER_TPE = 3
+"""How many neighbours of the front are evaluated for one proposal of TPE."""
 DESIGN, SPREAD, NEIGHBOUR, TPE = "design", "spread", "neighbour", "tpe"
 
 
@@ -38,9 +41,9 @@ def next_proposal(
 
     First come the named designs, which crowd at the dear end of the budget, in turns with random feasible points
     spread over the range of MACs, so that even a short run knows cheap detectors as well. After them TPE and
-    feasible neighbours of the front take turns (one to three axes changed, half of them then grown to the largest
-    input that fits): TPE learns, and on few trials the neighbours of what is good already are the surer bet. When
-    `MAX_REASKS` proposals of TPE in a row were over budget, a neighbour takes its turn.
+    feasible neighbours of the front take turns, one to three (a neighbour has one to three axes changed; for half of
+    them the changes must pay for a larger input): TPE learns, and on few trials the neighbours of what is good
+    already are the surer bet. When `MAX_REASKS` proposals of TPE in a row were over budget, a neighbour takes its turn.
 
     Args:
         study: Asked for the points of front members.
@@ -65,8 +68,11 @@ def next_proposal(
     if designs:
         return Proposal(params=designs[0].candidate.params, origin=f"{DESIGN} {designs[0].name}")
     if _is_turn_of_neighbour(rows):
-        parents = [study.params_of(number) for number in _front_numbers(rows)]
-        found = mutated_feasible(gate, parents, rng, seen=seen) or random_feasible(gate, rng, seen=seen)
+        members = _front(rows)
+        parents = [study.params_of(int(number)) for number in members["number"]]
+        accuracies = [float(accuracy) for accuracy in members["accuracy"]]
+        found = mutated_feasible(gate, parents, rng, seen=seen, accuracies=accuracies)
+        found = found or random_feasible(gate, rng, seen=seen)
         if found is not None:
             return Proposal(params=found.params, origin=NEIGHBOUR)
     return None
@@ -80,22 +86,17 @@ def _spread(gate: Gate, rng: np.random.Generator, index: int, seen: set[str]) ->
 
 
 def _is_turn_of_neighbour(rows: list[dict[str, Any]]) -> bool:
-    """Whether TPE had the last turn, or used up its re-asks."""
-    recent = 0
-    for row in reversed(rows):
-        if row["origin"] != TPE:
-            return False if recent == 0 else recent >= MAX_REASKS
-        if row["outcome"] != "rejected":
-            return True
-        recent += 1
-    return recent >= MAX_REASKS
+    """Whether TPE used up its re-asks, or has to wait until `NEIGHBOURS_PER_TPE` neighbours in a row were evaluated."""
+    rejected = list(takewhile(lambda row: row["origin"] == TPE and row["outcome"] == "rejected", reversed(rows)))
+    if rejected:
+        return len(rejected) >= MAX_REASKS
+    return [row["origin"] for row in rows[-NEIGHBOURS_PER_TPE:]] != [NEIGHBOUR] * NEIGHBOURS_PER_TPE
 
 
-def _front_numbers(rows: list[dict[str, Any]]) -> list[int]:
-    """Returns the trial numbers of the front."""
-    keep = [{name: row[name] for name in ("number", "outcome", "key", "macs", "accuracy")} for row in _complete(rows)]
-    table = pd.DataFrame(keep, columns=["number", "outcome", "key", "macs", "accuracy"])
-    return [int(number) for number in front(table)["number"]]
+def _front(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Returns number, accuracy and the like of the trials on the front."""
+    names = ["number", "outcome", "key", "macs", "accuracy"]
+    return front(pd.DataFrame([{name: row[name] for name in names} for row in _complete(rows)], columns=names))
 
 
 def _complete(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

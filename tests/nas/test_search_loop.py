@@ -27,7 +27,7 @@ from nas.cost import cost_of
 from nas.executors import INTERRUPTED, Evaluation, Job
 from nas.executors.local import LocalExecutor
 from nas.search.loop import MAX_BARREN, MAX_FAILURES, TIME_UP, num_ended
-from nas.search.strategy import MAX_REASKS, SPREAD_SHARES, next_proposal
+from nas.search.strategy import MAX_REASKS, NEIGHBOURS_PER_TPE, SPREAD_SHARES, next_proposal
 from nas.search.study import MAX_ATTEMPTS, SearchStudy, derive_seed
 from results import records
 from search_space import Architecture, SearchSpace
@@ -89,7 +89,9 @@ def test_tpe_has_eight_tries_before_a_neighbour_takes_its_turn(tmp_path: Path) -
     search = make_search(folder, FakeEvaluator(), trials=1, designs=False)
     search.run()
     (first,) = search.study.rows()
-    rows = [first] * len(SPREAD_SHARES)
+    neighbours = [first | {"origin": "neighbour"}] * NEIGHBOURS_PER_TPE
+    rows = [first] * len(SPREAD_SHARES) + neighbours
+    assert next_proposal(search.study, search.gate, [], rows[:-1], seed=0).origin == "neighbour"  # type: ignore[union-attr]
     for num_rejected, origin in ((0, None), (MAX_REASKS - 1, None), (MAX_REASKS, "neighbour")):
         tries = [{"origin": "tpe", "outcome": "rejected", "key": "k"}] * num_rejected
         proposal = next_proposal(search.study, search.gate, [], [*rows, *tries], seed=0)

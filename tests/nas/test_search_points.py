@@ -102,6 +102,16 @@ def test_some_neighbours_of_a_cheap_point_spend_the_budget_on_their_input() -> N
     assert 128 in sizes and max(sizes) >= 160
 
 
+def test_parents_are_drawn_by_their_accuracies() -> None:
+    gate = Gate(SPACE, Budget(gmacs=0.5), num_classes=NUM_CLASSES)
+    good = SPACE.encode(DESIGNS.get("yolov8n-p2-nop5").architecture.resized((128, 128)))
+    poor = {**good, "block": "c3k2", "fusion": "eafusion", "upsample": "sni", "attention_neck": "se"}
+    rng = np.random.default_rng(1)
+    found = [mutated_feasible(gate, [poor, good], rng, seen=set(), accuracies=[0.0, 0.2]) for _ in range(6)]
+    changed = [sum(good.get(name) != value for name, value in point.params.items()) for point in found if point]
+    assert len(changed) == 6 and max(changed) <= 5
+
+
 def test_a_mutant_is_a_point_and_differs() -> None:
     rng = np.random.default_rng(0)
     for _ in range(50):
