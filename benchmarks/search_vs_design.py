@@ -52,6 +52,11 @@ def train_once(path: Path, seed: int, out: Path, options: argparse.Namespace) ->
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
+def spread(values: list[float]) -> float:
+    """Returns the sample standard deviation; 0 for a single value."""
+    return statistics.stdev(values) if len(values) > 1 else 0.0
+
+
 def print_tables(members: dict[str, Architecture], num_classes: int, options: argparse.Namespace) -> None:
     """Prints a Markdown table of the scores and one of AP50 against epochs."""
     print(f"| detector | input | GMACs | 2x | params M | {' | '.join(COLUMNS)} | AP50 by seed |")
@@ -61,7 +66,7 @@ def print_tables(members: dict[str, Architecture], num_classes: int, options: ar
         cost = cost_of(architecture, num_classes=num_classes)
         folders = [options.out / f"{name}-seed{seed}" for seed in options.seeds]
         scores = [json.loads((folder / "results.json").read_text())["score"] for folder in folders]
-        cells = [f"{100 * statistics.mean(values):.2f} ± {100 * statistics.pstdev(values):.2f}" for values in
+        cells = [f"{100 * statistics.mean(values):.2f} ± {100 * spread(values):.2f}" for values in
                  ([score[key] for score in scores] for key in ("ap50", "ap", "ap_small"))]  # fmt: skip
         seeds = ", ".join(f"{100 * score['ap50']:.2f}" for score in scores)
         height, width = architecture.input_hw
