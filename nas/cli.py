@@ -38,7 +38,7 @@ class LazyGroup(click.Group):
         name = args[0]
         if not name.startswith("-") and name not in COMMANDS:
             known = ", ".join(COMMANDS)
-            ctx.fail(f"unknown command {name!r}{nearest(name, COMMANDS)} known: {known}")
+            ctx.fail(f"unknown command {name!r}{nearest(name, COMMANDS)}; known: {known}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -65,7 +65,10 @@ def main(argv: list[str] | None = None) -> None:
     except click.ClickException as error:
         if debug:
             raise
-        error.show()
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else "nas"
+        message = " ".join(error.format_message().split()).rstrip(".")
+        click.echo(f"nas: error: {message}; see {command} --help", err=True)
         sys.exit(2)
     except (click.exceptions.Abort, KeyboardInterrupt):
         click.echo("nas: interrupted", err=True)

@@ -80,6 +80,8 @@ def read_config(path: Path) -> RunConfig:
         raise ConfigError(f"{path} is no YAML: {error}") from None
     if not isinstance(plain, dict):
         raise ConfigError(f"{path} holds no settings; it is written by nas run and not meant to be edited")
+    if "space_fingerprint" not in plain:
+        raise ConfigError(f"{path.parent} is not the folder of a run of nas run; give one that it wrote")
     known = [each.name for each in fields(RunConfig)]
     for name in plain:
         if name not in known:
@@ -104,10 +106,21 @@ def check_same(config: RunConfig, given: Mapping[str, Any]) -> None:
     for name, value in given.items():
         stored = getattr(config, name)
         if value is not None and value != stored:
+            was, now = _spelled(name, stored, config), _spelled(name, value, None)
             raise ConfigError(
-                f"the run {config.name} was started with {name.replace('_', ' ')} {stored}, got {value}; "
+                f"the run {config.name} was started with {was}, got {now}; "
                 "next: resume without it, or start another run with --name"
             )
+
+
+def _spelled(name: str, value: Any, config: RunConfig | None) -> str:
+    """Says a setting in the user's words; of data, which is compared by what it holds, also where it was."""
+    if name == "narrowing":
+        return " ".join(f"{axis}={','.join(choices)}" for axis, choices in value.items()) or "the whole space"
+    if name == "data_fingerprint":
+        where = "other data" if config is None else f"the data of {config.data or 'the built-in set'}"
+        return f"{where} (fingerprint {value})"
+    return str(value) if config is None else f"{name.replace('_', ' ')} {value}"
 
 
 def versions() -> dict[str, str]:

@@ -27,6 +27,6 @@ class ConfigError(UserError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Returns a hint such as ``; did you mean 'concat'?``, or an empty string when nothing known is near."""
+    """Returns a hint such as ``; did you mean 'concat'``, or an empty string when nothing known is near."""
     matches = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
-    return f"; did you mean {' or '.join(repr(match) for match in matches)}?" if matches else ""
+    return f"; did you mean {' or '.join(repr(match) for match in matches)}" if matches else ""

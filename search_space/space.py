@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -42,21 +43,26 @@ class Axis:
         """Raises SpaceError where `choice` is none of the axis's choices."""
         if choice not in self.choices or isinstance(choice, bool):
             known = ", ".join(map(str, self.choices))
-            hint = nearest(str(choice), map(str, self.choices))
+            hint = self._hint(choice)
             raise SpaceError(f"axis {self.name!r} cannot be {choice!r}{hint}; allowed: {known}")
+
+    def _hint(self, choice: object) -> str:
+        if self.ordered and _is_number(choice):
+            return f"; nearest: {min(self.choices, key=lambda known: abs(float(known) - float(str(choice))))}"
+        return nearest(str(choice), map(str, self.choices))
 
     def parse(self, text: str) -> Choice:
         """Returns the choice that `text` spells; raises SpaceError where it spells none."""
         for choice in self.choices:
-            if text == str(choice) or (self.ordered and _same_number(text, choice)):
+            if text == str(choice) or (self.ordered and _is_number(text) and float(text) == float(choice)):
                 return choice
         self.check(text)
         raise AssertionError("check raises for what is no choice")
 
 
-def _same_number(text: str, choice: Choice) -> bool:
+def _is_number(value: object) -> bool:
     try:
-        return float(text) == float(choice)
+        return math.isfinite(float(str(value)))
     except ValueError:
         return False
 

@@ -29,6 +29,9 @@ def command(architecture: str, num_classes: int | None, input_hw: tuple[int, int
     arch = load_architecture(architecture, input_hw)
     if num_classes is None:
         num_classes = DESIGNS.get(architecture).num_classes if architecture in DESIGNS else DEFAULT_CLASSES
+        if architecture not in DESIGNS:
+            note = f"note: counted for {num_classes} classes; a run counts for those of its data: --num-classes N"
+            click.echo(note, err=True)
     explained = {
         "architecture": architecture,
         "key": arch.key(),

@@ -32,7 +32,17 @@ def command(run: Path, out: Path, force: bool, as_json: bool) -> None:
         return
     num_weights = sum(row["weights"] is not None for row in rows)
     click.echo(f"{len(rows)} architectures of the front are in {out}, {num_weights} with weights")
-    click.echo(f"next: nas train {rows[0]['path']}")
+    click.echo(f"next: nas train {rows[0]['path']}{_data_of(run)}")
+
+
+def _data_of(run: Path) -> str:
+    """Returns the option that names the data set of the run; nothing for the built-in set."""
+    from nas.config import read_config
+    from nas.run_folder import CONFIG_YAML
+
+    config = read_config(run / CONFIG_YAML)
+    split = f" --split {config.split}" if config.split else ""
+    return f" --data {config.data}{split}" if config.data else ""
 
 
 def _weights(out: Path, name: object) -> str | None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     help="End after N trials that were trained, cached or failed; candidates rejected for their cost do not count.",
 )
 @click.option("--minutes", type=float, metavar="M", help="End after M minutes. Default: 8, with --data 30.")
-@click.option("--epochs", type=float, metavar="E", help="Passes over the images per trial, may be 0.5. Default: 1.")
+@click.option("--epochs", type=float, metavar="E", help="Passes over the images a trial. Default: 0.6, with --data 1.")
 @click.option("--batch", type=int, metavar="B", help="Images per training step. Default: 4.")
 @click.option("--seed", type=int, metavar="S", help="Decides the search and the training. Default: 0.")
 @click.option("--name", metavar="NAME", help="Name of the run's folder. Default: date and time.")

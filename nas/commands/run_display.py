@@ -122,7 +122,7 @@ def _introduction(session: Session) -> list[str]:
     return [
         f"budget: {' and '.join(limits)}",
         f"data:   {session.splits.source}",
-        f"search: until {' or '.join(ends)}, {config.epochs:g} epochs a trial, batch {config.batch}, "
+        f"search: until {' or '.join(ends)}, epochs a trial: {config.epochs:g}, batch {config.batch}, "
         f"seed {config.seed}, {len(session.gate.space.axes)} axes, {len(session.starts)} named designs to start from",
         f"folder: {session.folder.path} (go on after a stop: nas run --resume {session.folder.path})",
     ]
@@ -152,9 +152,10 @@ def standing(rows: list[dict[str, Any]]) -> str:
     return f"{begun}, {len(members)} on the front, best accuracy {_percent(members['accuracy'].iloc[0])} %"
 
 
-WIDTH = 100
+WIDTH = 140
 """Columns that the table of the front takes, whatever the terminal says: a cut number is no number."""
 SCORES = (("ap", "AP"), ("ap50", "AP50"), ("ap_small", "AP_small"))
+FRONT_SCORES = (("accuracy", "accuracy"), *SCORES)
 
 
 def print_summary(session: Session, table: pd.DataFrame, ending: str) -> None:
@@ -177,17 +178,19 @@ def print_summary(session: Session, table: pd.DataFrame, ending: str) -> None:
         return
     first = path / "front" / member_file(1, members["key"].iloc[0])
     data = f" --data {session.config.data}" if session.config.data else ""
+    data += f" --split {session.config.split}" if session.config.split else ""
     console.print(f"front:  {path / 'front'}\nnext:   nas train {first}{data}", markup=False)
 
 
 def front_table(members: pd.DataFrame) -> Table:
-    """Lays the front out, most accurate first."""
+    """Lays the front out, by the accuracy that the search maximised."""
     table = Table(
         title="front: no other trial is both more accurate and cheaper", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )
     table.add_column("architecture", no_wrap=True)
-    for name in ("input px", "levels", "GMACs", "GFLOPs 2x", "params M", "AP %", "AP50 %", "AP_small %"):
+    for name in ("input px", "levels", "GMACs", "GFLOPs 2x", "params M", *(f"{title} %" for _, title in FRONT_SCORES)):
         table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("came from", no_wrap=True)
     for rank, row in enumerate(members.to_dict("records"), start=1):
         table.add_row(
             Path(member_file(rank, row["key"])).stem,
@@ -196,7 +199,8 @@ def front_table(members: pd.DataFrame) -> Table:
             f"{row['macs'] / 1e9:.4f}",
             f"{2 * row['macs'] / 1e9:.4f}",
             f"{row['params'] / 1e6:.3f}",
-            *(_percent(row[name]) for name, _ in SCORES),
+            *(_percent(row[name]) for name, _ in FRONT_SCORES),
+            str(row["origin"]),
         )
     return table
 

@@ -41,7 +41,8 @@ class Budget:
     def __post_init__(self) -> None:
         for name, limit in self.limits().items():
             if not 0 < limit < float("inf"):
-                raise BudgetError(f"budget {name} must be a positive number, got {limit}; for no limit leave it out")
+                what = {"gmacs": "GFLOPs (GMACs)", "params_m": "million parameters"}[name]
+                raise BudgetError(f"a budget of {limit:g} {what} is none; give a positive number, or leave it out")
 
     def limits(self) -> dict[str, float]:
         """Returns the limits that are set, by the name of the cost they bind."""

@@ -22,6 +22,8 @@ from search_space.errors import ConfigError, SpaceError
 from trainers.data import DataSplits, open_data
 
 DEFAULT_MINUTES = {"built-in": 8.0, "data": 30.0}
+DEFAULT_EPOCHS = {"built-in": 0.6, "data": 1.0}
+"""The built-in set is learned in 600 images; shorter trials leave time for a search."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,9 +158,9 @@ def _resolve(
     request: Request, name: str, space: SearchSpace, splits: DataSplits, narrowing: Mapping[str, tuple[Any, ...]]
 ) -> RunConfig:
     """Fills in the defaults."""
-    minutes = request.minutes
+    minutes, kind = request.minutes, "built-in" if request.data is None else "data"
     if request.trials is None and minutes is None:
-        minutes = DEFAULT_MINUTES["built-in" if request.data is None else "data"]
+        minutes = DEFAULT_MINUTES[kind]
     return RunConfig(
         name=name,
         space_fingerprint=space.fingerprint(),
@@ -170,7 +172,7 @@ def _resolve(
         split=request.split,
         trials=request.trials,
         minutes=minutes,
-        epochs=RunConfig.epochs if request.epochs is None else request.epochs,
+        epochs=DEFAULT_EPOCHS[kind] if request.epochs is None else request.epochs,
         batch=RunConfig.batch if request.batch is None else request.batch,
         seed=request.seed or 0,
         threads=request.threads,

@@ -59,9 +59,11 @@ def test_explain_adds_up_and_takes_a_file(tmp_path: Path, capsys: pytest.Capture
         (("explain", "none.yaml"), "none.yaml"),
         (("explain", "yolov8n", "--input", "630", "640"), "nearest: 608 or 640"),
         (("explain", "yolov8n", "--num-classes", "0"), "num_classes must be at least 1"),
-        (("explane", "yolov8n"), "did you mean 'explain'"),
+        (("explane", "yolov8n"), "did you mean 'explain'; known: run"),
+        (("explain", "yolov8n", "--num-classes", "x"), "see nas explain --help"),
     ],
 )
 def test_mistakes_get_one_line(arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]):
     out, err = _run(capsys, *arguments, code=2)
     assert message in err and "Traceback" not in err and not out
+    assert err.count("\n") == 1

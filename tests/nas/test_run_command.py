@@ -131,14 +131,17 @@ def test_resume(home: Path, capsys: pytest.CaptureFixture[str], evaluator: FakeE
     assert "budget gflops 0.4, got 0.5" in fails(capsys, "run", "--resume", "runs/r", "--budget-gflops", "0.5")
     assert "--out" in fails(capsys, "run", "--resume", "runs/r", "--out", "elsewhere")
     assert "seed 0, got 1" in fails(capsys, "run", "--resume", "runs/r", "--seed", "1")
-    assert "narrowing" in fails(capsys, "run", "--resume", "runs/r", "--fix", "width=0.25")
+    assert "got width=0.25" in fails(capsys, "run", "--resume", "runs/r", "--fix", "width=0.25")
     changed = yaml.safe_load(Path("runs/r/config.yaml").read_text())
-    for name in ("data_fingerprint", "space_fingerprint"):
+    messages = {"data_fingerprint": "(fingerprint other), got other data", "space_fingerprint": "other, got"}
+    for name, message in messages.items():
         Path("runs/r/config.yaml").write_text(yaml.safe_dump({**changed, name: "other"}))
-        assert name.replace("_", " ") in fails(capsys, "run", "--resume", "runs/r")
+        assert message in fails(capsys, "run", "--resume", "runs/r")
     Path("runs/r/config.yaml").write_text(yaml.safe_dump({**changed, "sed": 3}))
     assert "did you mean 'seed'" in fails(capsys, "run", "--resume", "runs/r")
     assert "not the folder of a run" in fails(capsys, "run", "--resume", "runs")
+    Path("runs/r/config.yaml").write_text("batch_size: 4")
+    assert "not the folder of a run" in fails(capsys, "run", "--resume", "runs/r")
 
 
 def test_ctrl_c_says_how_to_go_on(
