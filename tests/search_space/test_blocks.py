@@ -136,12 +136,11 @@ def test_simam_weighs_each_quadrant_alone():
 
 
 def test_sppf_sees_thirteen_pixels():
-    x = torch.zeros(1, 4, 15, 15, requires_grad=True)
-    block = SPPF(4, 4).eval()
-    pooled: list[torch.Tensor] = []
-    block.expand = torch.nn.Identity()  # type: ignore[assignment]
-    pooled.append(block(x)[0, -1, 7, 7])
-    assert block(x).shape == (1, 8, 15, 15)
+    block = SPPF(2, 2)
+    block.reduce = block.expand = torch.nn.Identity()  # type: ignore[assignment]
+    x = torch.zeros(1, 1, 15, 15)
+    x[0, 0, 7, 7] = 1.0
+    assert block(x).sum(dim=(2, 3)).flatten().tolist() == [1, 5**2, 9**2, 13**2]
 
 
 def test_se_keeps_eight_hidden_channels():
