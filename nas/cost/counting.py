@@ -71,14 +71,16 @@ COUNTED: dict[str, Callable[[Sequence[Any], Tensor], int]] = {
 """Operators that multiply: name to MACs, from the arguments and the first output."""
 
 FREE = frozenset(
-    "_softmax _to_copy _unsafe_view abs adaptive_avg_pool2d _adaptive_avg_pool2d add add_ alias amax amin as_strided "
-    "avg_pool2d cat chunk clamp clamp_ clamp_min clone constant_pad_nd copy_ detach div div_ empty exp expand "
-    "full gelu hardsigmoid hardsigmoid_ hardswish hardswish_ hardtanh hardtanh_ leaky_relu leaky_relu_ lift_fresh "
-    "log max max_pool2d_with_indices mean min mul mul_ native_batch_norm _native_batch_norm_legit "
-    "_native_batch_norm_legit_no_training native_group_norm native_layer_norm neg new_zeros ones ones_like permute pow "
-    "reflection_pad2d relu relu_ reshape round rsqrt rsub scalar_tensor select sigmoid sigmoid_ silu silu_ slice "
-    "softplus split split_with_sizes sqrt squeeze stack sub sub_ sum t tanh transpose unbind unsqueeze "
-    "upsample_bilinear2d upsample_nearest2d var_mean view where zeros zeros_like pixel_unshuffle pixel_shuffle".split()
+    "_softmax _to_copy _unsafe_view abs adaptive_avg_pool2d _adaptive_avg_pool2d add add_ alias amax amin "
+    "arange as_strided avg_pool2d bitwise_and cat chunk clamp clamp_ clamp_min clone constant_pad_nd copy_ "
+    "detach div div_ empty exp expand floor full gather ge gelu hardsigmoid hardsigmoid_ hardswish hardswish_ "
+    "hardtanh hardtanh_ index le leaky_relu leaky_relu_ lift_fresh linalg_vector_norm log log2 max "
+    "max_pool2d_with_indices mean min minimum mul mul_ native_batch_norm _native_batch_norm_legit "
+    "_native_batch_norm_legit_no_training native_group_norm native_layer_norm neg new_empty new_zeros ones "
+    "ones_like permute pow reflection_pad2d relu relu_ reshape round rsqrt rsub scalar_tensor select sigmoid "
+    "sigmoid_ silu silu_ slice softplus split split_with_sizes sqrt squeeze stack sub sub_ sum t tanh "
+    "transpose unbind unsqueeze upsample_bilinear2d upsample_nearest2d var_mean view where zeros zeros_like "
+    "pixel_unshuffle pixel_shuffle".split()
 )
 """Operators that cost no MACs: normalisation, activation, pooling, resizing, element-wise work, and moving data."""
 

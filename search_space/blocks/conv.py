@@ -1,4 +1,4 @@
-"""Convolution with batch norm and activation, and the pooling pyramid built of it."""
+"""Convolution with batch norm and activation, the pooling pyramid built of it, and the plain 1x1."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ BN_MOMENTUM = 0.03
 class Conv(nn.Module):
     """Convolution without bias, batch norm, SiLU: `(B, in_channels, H, W)` to `(B, out_channels, H/stride, W/stride)`.
 
-    Zero padding of half the kernel; batch norm with eps 1e-3 and momentum 0.03, as in the YOLO family.
+    Zero padding of half the kernel (2 for the 6x6 stem of YOLOv5, which halves at stride 2); batch norm with eps 1e-3
+    and momentum 0.03, as in the YOLO family.
     """
 
     def __init__(
@@ -31,7 +32,7 @@ class Conv(nn.Module):
         activation: bool = True,
     ) -> None:
         super().__init__()
-        padding = kernel_size // 2
+        padding = (kernel_size - 1) // 2
         self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=False)
         self.norm = nn.BatchNorm2d(out_channels, eps=BN_EPS, momentum=BN_MOMENTUM)
         self.activation = nn.SiLU(inplace=True) if activation else nn.Identity()
@@ -63,3 +64,11 @@ class SPPF(nn.Module):
             pooled.append(F.max_pool2d(pooled[-1], self.kernel_size, stride=1, padding=self.kernel_size // 2))
         out: Tensor = self.expand(torch.cat(pooled, dim=1))
         return out
+
+
+@LAYERS.register("pointwise")
+class Pointwise(nn.Conv2d):
+    """A 1x1 convolution with bias, no norm, no activation: `(B, in_channels, H, W)` to `(B, out_channels, H, W)`."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 1)

@@ -92,3 +92,42 @@ class C3k2(SplitChain):
     def options(in_backbone: bool, level: int) -> dict[str, object]:
         """Returns the constructor arguments that follow from the place in the detector."""
         return {"nested": level >= 4, "expansion": 0.25 if in_backbone and level <= 3 else 0.5}
+
+
+@STAGES.register("c3k2_nested")
+class C3k2Nested(C3k2):
+    """`C3k2` with `C3k` blocks on every level, as in the larger models of YOLO11 and in SO-Det l."""
+
+    def __init__(self, in_channels: int, out_channels: int, repeats: int = 1, expansion: float = 0.5) -> None:
+        super().__init__(in_channels, out_channels, repeats, nested=True, expansion=expansion)
+
+    @staticmethod
+    def options(in_backbone: bool, level: int) -> dict[str, object]:
+        """Returns the constructor arguments that follow from the place in the detector."""
+        return {"expansion": C3k2.options(in_backbone, level)["expansion"]}
+
+
+@STAGES.register("c3")
+class C3(nn.Module):
+    """The YOLOv5 stage block in SN2-YOLO's form: `(B, in_channels, H, W)` to `(B, out_channels, H, W)`.
+
+    Two parallel 1x1 branches, one through `repeats` bottlenecks of two 3x3 (YOLOv5 itself has a 1x1 and a 3x3), joined
+    by 1x1; the residual is on in the backbone and off in the neck.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, repeats: int = 1, shortcut: bool = False) -> None:
+        super().__init__()
+        hidden = out_channels // 2
+        inner = (Bottleneck(hidden, shortcut=shortcut) for _ in range(repeats))
+        self.main = nn.Sequential(Conv(in_channels, hidden), *inner)
+        self.bypass = Conv(in_channels, hidden)
+        self.join = Conv(2 * hidden, out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.join(torch.cat((self.main(x), self.bypass(x)), dim=1))
+        return out
+
+    @staticmethod
+    def options(in_backbone: bool, level: int) -> dict[str, object]:
+        """Returns the constructor arguments that follow from the place in the detector."""
+        return {"shortcut": in_backbone}

@@ -5,6 +5,9 @@ Each class says what it gives: `output_channels(in_channels)`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from functools import reduce
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -41,9 +44,66 @@ class WeightedConcat(nn.Module):
         return sum(in_channels)
 
     def forward(self, *maps: Tensor) -> Tensor:
-        weights = self.weights.relu()
-        weights = weights / (weights.sum() + 1e-4)
-        return torch.cat([weight * x for weight, x in zip(weights, maps, strict=True)], dim=1)
+        return torch.cat([share * x for share, x in zip(shares(self.weights), maps, strict=True)], dim=1)
+
+
+def shares(weights: Tensor) -> Tensor:
+    """Returns the weights `(N,)` of N maps, rectified and divided by their sum."""
+    weights = weights.relu()
+    return weights / (weights.sum() + 1e-4)
+
+
+def align_to_last(in_channels: tuple[int, ...]) -> nn.ModuleList:
+    """Returns for each map a 1x1 `Conv` to the channels of the last one, or nothing where it has as many."""
+    last = in_channels[-1]
+    return nn.ModuleList(nn.Identity() if channels == last else Conv(channels, last) for channels in in_channels)
+
+
+def _aligned(align: nn.ModuleList, maps: tuple[Tensor, ...]) -> Iterator[Tensor]:
+    return (layer(x) for layer, x in zip(align, maps, strict=True))
+
+
+def _total(maps: Iterable[Tensor]) -> Tensor:
+    return reduce(torch.add, maps)
+
+
+@FUSIONS.register("add")
+class Add(nn.Module):
+    """The sum of the maps, as in FPN (Lin et al., CVPR 2017).
+
+    A map with other channels than the lateral one comes to these by a 1x1 `Conv` first.
+    """
+
+    def __init__(self, in_channels: tuple[int, ...]) -> None:
+        super().__init__()
+        self.align = align_to_last(in_channels)
+
+    @staticmethod
+    def output_channels(in_channels: tuple[int, ...]) -> int:
+        return in_channels[-1]
+
+    def forward(self, *maps: Tensor) -> Tensor:
+        return _total(_aligned(self.align, maps))
+
+
+@FUSIONS.register("weighted_add")
+class WeightedAdd(nn.Module):
+    """The sum of the maps, aligned as in `Add`, by learned weights, rectified and normalised to a sum of one.
+
+    Source: fast normalised fusion, Tan et al., EfficientDet, CVPR 2020.
+    """
+
+    def __init__(self, in_channels: tuple[int, ...]) -> None:
+        super().__init__()
+        self.align = align_to_last(in_channels)
+        self.weights = nn.Parameter(torch.ones(len(in_channels)))
+
+    @staticmethod
+    def output_channels(in_channels: tuple[int, ...]) -> int:
+        return in_channels[-1]
+
+    def forward(self, *maps: Tensor) -> Tensor:
+        return _total(share * x for share, x in zip(shares(self.weights), _aligned(self.align, maps), strict=True))
 
 
 @FUSIONS.register("bidir_concat")

@@ -1,4 +1,4 @@
-"""Ways to double a map: `(B, C, H, W)` to `(B, C, 2H, 2W)`."""
+"""Ways to enlarge a map: `(B, C, H, W)` to `(B, C, 2H, 2W)`, or by another factor where a block takes one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search_space.blocks.registries import UPSAMPLES
+from search_space.errors import SpaceError
 
 
 @UPSAMPLES.register("nearest")
@@ -18,10 +19,19 @@ class Nearest(nn.Module):
 
 @UPSAMPLES.register("sni")
 class SNI(nn.Module):
-    """Soft nearest-neighbour interpolation by 2: nearest, times the fixed ratio of the areas, 1/4.
+    """Soft nearest-neighbour interpolation: nearest by `factor`, times the fixed ratio of the areas, 1 / factor².
 
     It softens what the coarser level says before it is merged; it has no weights. Source: SN2-YOLO, SNI.
+
+    Raises:
+        SpaceError: for a factor that is not a whole number of at least 1.
     """
 
+    def __init__(self, factor: int = 2) -> None:
+        super().__init__()
+        if not isinstance(factor, int) or factor < 1:
+            raise SpaceError(f"sni enlarges by a whole factor of at least 1, got {factor!r}; use 2 between two levels")
+        self.factor = factor
+
     def forward(self, x: Tensor) -> Tensor:
-        return 0.25 * F.interpolate(x, scale_factor=2.0, mode="nearest")
+        return F.interpolate(x, scale_factor=float(self.factor), mode="nearest") / self.factor**2

@@ -1,0 +1,59 @@
+"""The neck block of SYOLO: layers in a row of which every map is kept, as in ELAN, and a C2f at the end.
+
+Maps are `(B, C, H, W)`; height and width stay.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from search_space.blocks.conv import Conv
+from search_space.blocks.csp import C2f
+from search_space.blocks.gsconv import GSConvE1
+from search_space.blocks.registries import STAGES
+
+
+class ElanLayers(nn.Module):
+    """Two 1x1 branches, one through GSConvE-I and three 3x3 of half the width: `(B, in_channels, H, W)` to 4 x `width`.
+
+    All six maps are joined, the newest first.
+    """
+
+    def __init__(self, in_channels: int, width: int) -> None:
+        super().__init__()
+        half = width // 2
+        self.bypass = Conv(in_channels, width)
+        self.main = Conv(in_channels, width)
+        self.chain = nn.ModuleList([GSConvE1(width, half), *(Conv(half, half, 3) for _ in range(3))])
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = [self.bypass(x), self.main(x)]
+        for layer in self.chain:
+            maps.append(layer(maps[-1]))
+        return torch.cat(maps[::-1], dim=1)
+
+
+@STAGES.register("elan")
+class Elan(nn.Module):
+    """`repeats` times `ElanLayers` with a 1x1 between two of them, then a C2f; `out_channels` come out.
+
+    SYOLO repeats it twice, but once at its first merge, which `lighter_first_merge` tells. Source: SN2-YOLO, SYOLO.
+
+    Raises:
+        SpaceError: where four does not divide `out_channels`.
+    """
+
+    lighter_first_merge = True
+
+    def __init__(self, in_channels: int, out_channels: int, repeats: int = 1) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [ElanLayers(in_channels, out_channels)]
+        for _ in range(repeats - 1):
+            layers += [Conv(4 * out_channels, out_channels), ElanLayers(out_channels, out_channels)]
+        self.layers = nn.Sequential(*layers)
+        self.join = C2f(4 * out_channels, out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.join(self.layers(x))
+        return out

@@ -1,0 +1,129 @@
+"""GSConv and its two extensions: half or a quarter of the channels by a dense 3x3, the rest from them at less cost.
+
+Each is a transform, `(B, in_channels, H, W)` to `(B, out_channels, ceil(H/stride), ceil(W/stride))`, and with stride 2
+a way to halve a map. Activations are SiLU but where said. Source: SN2-YOLO (Rethinking Features-Fused-Pyramid-Neck,
+ECCV 2024) and, for GSConv, Slim-neck by GSConv.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from search_space.blocks.conv import Conv
+from search_space.blocks.registries import DOWNSAMPLES, TRANSFORMS
+from search_space.errors import SpaceError
+
+
+def interleave(first: Tensor, second: Tensor) -> Tensor:
+    """Returns the channels of two maps `(B, C, H, W)` in turn, `(B, 2C, H, W)`.
+
+    This is the two-group channel shuffle of their concatenation: 0..7 becomes 0, 4, 1, 5, 2, 6, 3, 7.
+    """
+    return torch.stack((first, second), dim=2).flatten(1, 2)
+
+
+def _part(block: str, out_channels: int, parts: int) -> int:
+    if out_channels % parts:
+        raise SpaceError(f"{block} needs out_channels divisible by {parts}, got {out_channels}; choose another width")
+    return out_channels // parts
+
+
+@TRANSFORMS.register("conv")
+class PlainTransform(Conv):
+    """A 3x3 `Conv`: what the others are lighter stand-ins for."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
+        super().__init__(in_channels, out_channels, 3, stride)
+
+
+@TRANSFORMS.register("gsconv")
+class GSConv(nn.Module):
+    """Half the channels by a 3x3, the other half from them by a depthwise 5x5, interleaved.
+
+    Raises:
+        SpaceError: for an odd number of channels.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
+        super().__init__()
+        hidden = _part("gsconv", out_channels, 2)
+        self.dense = Conv(in_channels, hidden, 3, stride)
+        self.cheap = Conv(hidden, hidden, 5, groups=hidden)
+
+    def forward(self, x: Tensor) -> Tensor:
+        u = self.dense(x)
+        return interleave(u, self.cheap(u))
+
+
+@TRANSFORMS.register("gsconve1")
+class GSConvE1(nn.Module):
+    """GSConvE-I, for normal models: the second half by a dense and a depthwise 3x3 without norm, then GELU.
+
+    There is nothing between the two convolutions, so that together they are one linear 5x5 map. It is no lighter than a
+    3x3 where the channels double.
+
+    Raises:
+        SpaceError: for an odd number of channels.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
+        super().__init__()
+        hidden = _part("gsconve1", out_channels, 2)
+        self.dense = Conv(in_channels, hidden, 3, stride)
+        self.mix = nn.Conv2d(hidden, hidden, 3, padding=1, bias=False)
+        self.spread = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden, bias=False)
+        self.activation = nn.GELU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        u = self.dense(x)
+        return interleave(u, self.activation(self.spread(self.mix(u))))
+
+
+@TRANSFORMS.register("gsconve2")
+class GSConvE2(nn.Module):
+    """GSConvE-II, for light models: a quarter of the channels by a 3x3, three by depthwise 9x9, 13x13 and 17x17 of it.
+
+    The quarters u, d9, d13, d17 are shuffled in two groups: u takes turns with d13, then d9 with d17. The published
+    code cannot run (it pads all four kernels alike); this is the authors' later repair.
+
+    Raises:
+        SpaceError: for a number of channels that four does not divide.
+    """
+
+    kernel_sizes = (9, 13, 17)
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
+        super().__init__()
+        quarter = _part("gsconve2", out_channels, 4)
+        self.dense = Conv(in_channels, quarter, 3, stride)
+        self.windows = nn.ModuleList(Conv(quarter, quarter, size, groups=quarter) for size in self.kernel_sizes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        u = self.dense(x)
+        d9, d13, d17 = (window(u) for window in self.windows)
+        return torch.cat((interleave(u, d13), interleave(d9, d17)), dim=1)
+
+
+@DOWNSAMPLES.register("gsconv")
+class StridedGSConv(GSConv):
+    """`GSConv` with stride 2."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 2)
+
+
+@DOWNSAMPLES.register("gsconve1")
+class StridedGSConvE1(GSConvE1):
+    """`GSConvE1` with stride 2."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 2)
+
+
+@DOWNSAMPLES.register("gsconve2")
+class StridedGSConvE2(GSConvE2):
+    """`GSConvE2` with stride 2."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 2)

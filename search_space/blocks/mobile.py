@@ -1,0 +1,165 @@
+"""The units of MobileNetV1 and MobileNetV3: depthwise separable convolutions and inverted residuals, with their stems.
+
+Convolutions have no bias; batch norm has eps 1e-5 and momentum 0.1, the framework's defaults, unlike the YOLO blocks.
+A unit takes `(B, in_channels, H, W)` to `(B, out_channels, ceil(H/stride), ceil(W/stride))`. An aligned one averages
+2x2 windows at stride 1 before it strides, so that a step is centred between two pixels; it takes even sides (an odd one
+is rounded down) and costs no parameters. With stride 1 `aligned` changes nothing. Source of the filter: TinyDet.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from search_space.blocks.registries import LAYERS, UNITS
+from search_space.errors import SpaceError
+
+ACTIVATIONS: dict[str, type[nn.ReLU] | type[nn.Hardswish]] = {"relu": nn.ReLU, "hswish": nn.Hardswish}
+
+
+def activation_of(name: str) -> nn.Module:
+    """Returns a new activation; raises SpaceError unless `name` is one of ACTIVATIONS."""
+    if name not in ACTIVATIONS:
+        raise SpaceError(f"unknown activation {name!r}; choose one of {', '.join(ACTIVATIONS)}")
+    return ACTIVATIONS[name](inplace=True)
+
+
+def normed_conv(
+    in_channels: int, out_channels: int, kernel_size: int = 1, stride: int = 1, groups: int = 1
+) -> nn.Sequential:
+    """Returns a convolution without bias, padded by half its kernel, and its batch norm."""
+    padding = kernel_size // 2
+    conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(out_channels))
+
+
+def alignment(aligned: bool, stride: int) -> nn.Module:
+    """Returns the 2x2 mean at stride 1 that goes before an aligned convolution of stride 2, nothing otherwise."""
+    return nn.AvgPool2d(2, stride=1) if aligned and stride == 2 else nn.Identity()
+
+
+def start_he_normal(module: nn.Module) -> None:
+    """Draws the weights of all convolutions from He's normal distribution over the fan out, as MobileNetV3 does."""
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d):
+            nn.init.kaiming_normal_(part.weight, mode="fan_out")
+
+
+@LAYERS.register("conv_hswish")
+class HardswishConv(nn.Module):
+    """Convolution, batch norm, hard swish: the stem of MobileNetV3 (Howard et al., ICCV 2019)."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1) -> None:
+        super().__init__()
+        self.conv = normed_conv(in_channels, out_channels, kernel_size, stride)
+        self.activation = activation_of("hswish")
+        start_he_normal(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.activation(self.conv(x))
+        return out
+
+
+@LAYERS.register("conv_relu")
+class ReLUConv(nn.Module):
+    """Convolution, batch norm, ReLU: the stem of MobileNetV1."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1) -> None:
+        super().__init__()
+        self.conv = normed_conv(in_channels, out_channels, kernel_size, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.conv(x), inplace=True)
+
+
+class HardSE(nn.Module):
+    """Squeeze and excitation as MobileNetV3 has it, `(B, C, H, W)` kept: a hard sigmoid, and C // 4 hidden channels.
+
+    Neither 1x1 has a bias, and the hidden channels are not rounded, as in TinyDet.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Conv2d(channels, channels // 4, 1, bias=False)
+        self.excite = nn.Conv2d(channels // 4, channels, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * F.hardsigmoid(self.excite(F.relu(self.squeeze(F.adaptive_avg_pool2d(x, 1)))))
+
+
+@UNITS.register("inverted_residual")
+class InvertedResidual(nn.Module):
+    """1x1 to `expanded` channels, depthwise `kernel` x `kernel`, squeeze and excitation if asked for, 1x1 back.
+
+    The activation follows the first two; the last is linear. The identity is added where stride and channels allow.
+    Source: MobileNetV3 (Howard et al., ICCV 2019) in TinyDet's form.
+
+    Raises:
+        SpaceError: for an unknown activation.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        expanded: int,
+        kernel: int = 3,
+        squeeze: bool = False,
+        activation: str = "relu",
+        stride: int = 1,
+        aligned: bool = False,
+    ) -> None:
+        super().__init__()
+        self.expand = nn.Sequential(normed_conv(in_channels, expanded), activation_of(activation))
+        self.align = alignment(aligned, stride)
+        depthwise = normed_conv(expanded, expanded, kernel, stride, groups=expanded)
+        self.depthwise = nn.Sequential(depthwise, activation_of(activation))
+        self.squeeze = HardSE(expanded) if squeeze else nn.Identity()
+        self.project = normed_conv(expanded, out_channels)
+        self.residual = stride == 1 and in_channels == out_channels
+        start_he_normal(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.project(self.squeeze(self.depthwise(self.align(self.expand(x)))))
+        return x + out if self.residual else out
+
+
+@UNITS.register("depthwise_residual")
+class DepthwiseResidual(nn.Module):
+    """Depthwise 3x3 with activation, linear 1x1; the identity is added where stride and channels allow.
+
+    The first unit of MobileNetV3, which has nothing to expand.
+
+    Raises:
+        SpaceError: for an unknown activation.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, activation: str = "relu", stride: int = 1) -> None:
+        super().__init__()
+        depthwise = normed_conv(in_channels, in_channels, 3, stride, groups=in_channels)
+        self.depthwise = nn.Sequential(depthwise, activation_of(activation))
+        self.project = normed_conv(in_channels, out_channels)
+        self.residual = stride == 1 and in_channels == out_channels
+        start_he_normal(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.project(self.depthwise(x))
+        return x + out if self.residual else out
+
+
+@UNITS.register("separable")
+class Separable(nn.Module):
+    """Depthwise 3x3, which carries the stride, and 1x1, each with batch norm and ReLU: a layer of MobileNetV1.
+
+    Source: Howard et al., MobileNets, 2017.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, aligned: bool = False) -> None:
+        super().__init__()
+        self.align = alignment(aligned, stride)
+        self.depthwise = normed_conv(in_channels, in_channels, 3, stride, groups=in_channels)
+        self.pointwise = normed_conv(in_channels, out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.depthwise(self.align(x)), inplace=True)
+        return F.relu(self.pointwise(x), inplace=True)

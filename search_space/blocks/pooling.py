@@ -1,0 +1,31 @@
+"""Ways to halve a map that have no weights: `(B, C, H, W)` to `(B, C, H/2, W/2)`, odd sides as said at each."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from search_space.blocks.registries import LAYERS
+
+
+@LAYERS.register("subsample")
+class Subsample(nn.Module):
+    """Every second row and column, the first included and without any filter; an odd side is rounded up."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[..., ::2, ::2]
+
+
+@LAYERS.register("max_pool")
+class MaxPool(nn.MaxPool2d):
+    """The maximum of 2x2 windows; an odd side is rounded down, or up where `ceil_mode` is set."""
+
+    def __init__(self, ceil_mode: bool = False) -> None:
+        super().__init__(2, stride=2, ceil_mode=ceil_mode)
+
+
+@LAYERS.register("mean_pool")
+class MeanPool(nn.AvgPool2d):
+    """The mean of 2x2 windows; an odd side is rounded down."""
+
+    def __init__(self) -> None:
+        super().__init__(2, stride=2)

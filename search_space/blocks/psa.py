@@ -1,0 +1,73 @@
+"""Attention between all positions of a map, on half of its channels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from search_space.blocks.conv import Conv
+from search_space.blocks.registries import LAYERS
+
+
+def num_heads(channels: int) -> int:
+    """Returns the most heads that divide the channels, at most one for every 64 channels, and at least one."""
+    return next(heads for heads in range(max(channels // 64, 1), 0, -1) if channels % heads == 0)
+
+
+class PositionAttention(nn.Module):
+    """Self-attention over the positions with a depthwise 3x3 of the values added: `(B, C, H, W)` to the same shape.
+
+    Keys have half the channels of values. The attention matrix has H * W squared entries a head.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads(channels)
+        self.value_channels = channels // self.num_heads
+        self.key_channels = self.value_channels // 2
+        self.scale = self.key_channels**-0.5
+        self.qkv = Conv(channels, channels + 2 * self.key_channels * self.num_heads, activation=False)
+        self.position = Conv(channels, channels, 3, groups=channels, activation=False)
+        self.project = Conv(channels, channels, activation=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        qkv = self.qkv(x).flatten(2).unflatten(1, (self.num_heads, -1))
+        query, key, value = qkv.split((self.key_channels, self.key_channels, self.value_channels), dim=2)
+        weights = (self.scale * query.transpose(2, 3) @ key).softmax(dim=3)
+        attended = (value @ weights.transpose(2, 3)).reshape(x.shape)
+        out: Tensor = self.project(attended + self.position(value.reshape(x.shape)))
+        return out
+
+
+class PSABlock(nn.Module):
+    """Attention, then two 1x1 convolutions that double the channels between them, each added to its input."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.attention = PositionAttention(channels)
+        self.feed = nn.Sequential(Conv(channels, 2 * channels), Conv(2 * channels, channels, activation=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attention(x)
+        out: Tensor = x + self.feed(x)
+        return out
+
+
+@LAYERS.register("c2psa")
+class C2PSA(nn.Module):
+    """Half of the channels through `repeats` attention blocks, the other half past them: `(B, C, H, W)` kept.
+
+    Source: YOLO11, as in SO-Det.
+    """
+
+    def __init__(self, channels: int, repeats: int = 1) -> None:
+        super().__init__()
+        hidden = channels // 2
+        self.split = Conv(channels, 2 * hidden)
+        self.blocks = nn.Sequential(*(PSABlock(hidden) for _ in range(repeats)))
+        self.join = Conv(2 * hidden, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        bypass, attended = self.split(x).chunk(2, dim=1)
+        out: Tensor = self.join(torch.cat((bypass, self.blocks(attended)), dim=1))
+        return out

@@ -1,0 +1,70 @@
+"""The pieces of VGG16 as SSD uses it: convolutions with bias and ReLU and no norm, its last pool, and L2 scaling.
+
+Sources: Simonyan and Zisserman, ICLR 2015; Liu et al., SSD, ECCV 2016; Liu et al., ParseNet, 2015, for the scaling.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from search_space.blocks.registries import LAYERS, UNITS
+from search_space.errors import SpaceError
+
+
+@LAYERS.register("conv_bias_relu")
+class BiasedConv(nn.Module):
+    """Convolution with bias, ReLU: `(B, in_channels, H, W)` to `(B, out_channels, ceil(H/stride), ceil(W/stride))`.
+
+    The zero padding keeps the sides at stride 1 whatever the dilation, for odd kernels.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1, dilation: int = 1
+    ) -> None:
+        super().__init__()
+        padding = dilation * (kernel_size // 2)
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.conv(x), inplace=True)
+
+
+@UNITS.register("conv_bias_relu")
+class VGGConv(BiasedConv):
+    """A convolution of VGG16 inside a stage: stride 1, `(B, in_channels, H, W)` to `(B, out_channels, H, W)`."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int = 3, dilation: int = 1) -> None:
+        super().__init__(in_channels, out_channels, kernel, dilation=dilation)
+
+
+@UNITS.register("max_pool3")
+class MaxPool3(nn.MaxPool2d):
+    """The last pool of VGG16 in SSD: 3x3 at stride 1, `(B, C, H, W)` to the same shape.
+
+    Raises:
+        SpaceError: where it is asked to change the channels.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        if in_channels != out_channels:
+            raise SpaceError(f"max_pool3 keeps its {in_channels} channels, asked for {out_channels}; make them equal")
+        super().__init__(3, stride=1, padding=1)
+
+
+@LAYERS.register("l2_scale")
+class L2Scale(nn.Module):
+    """Scales each position to length 1 over the channels, times a learned gain a channel: `(B, C, H, W)` kept.
+
+    The gains start at 20. A position of zeros stays zero and gets no gradient through the length.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.full((channels,), 20.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        # The vector norm has a gradient of zero at zero, where the root of a sum of squares has none.
+        length: Tensor = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+        return self.gain[:, None, None] * (x / (length + 1e-10))
