@@ -1,4 +1,4 @@
-"""Geometry of boxes in pure torch: overlaps, anchor points, decoding of side distributions, suppression.
+"""Geometry of boxes in pure torch: overlaps, anchor points, decoding of side distributions.
 
 Boxes are `(x1, y1, x2, y2)` in pixels unless a docstring says otherwise.
 """
@@ -112,42 +112,3 @@ def decode_boxes(logits: Tensor, points: Tensor, strides: Tensor, reg_max: int) 
     """Decodes logits `(P, 4 * reg_max)` at `points` `(P, 2)` px of levels with `strides` `(P,)` into boxes `(P, 4)`."""
     sides = decode_sides(logits, reg_max) * strides[:, None]
     return torch.cat((points - sides[:, :2], points + sides[:, 2:]), dim=-1)
-
-
-def suppress(boxes: Tensor, scores: Tensor, labels: Tensor, *, iou_threshold: float) -> Tensor:
-    """Greedy non-maximum suppression within each class.
-
-    The greedy rule "a box stays unless a better box that stays overlaps it" is solved for all boxes at once, by
-    repeating it until nothing changes; the number of rounds is the longest chain of overlaps, usually under ten.
-
-    Args:
-        boxes: `(N, 4)`.
-        scores: `(N,)`.
-        labels: `(N,)`; boxes of different classes never suppress each other.
-        iou_threshold: a box whose overlap with a better one is above this goes.
-
-    Returns:
-        Indices of the boxes that stay, best first.
-    """
-    if len(boxes) == 0:
-        return torch.zeros(0, dtype=torch.long, device=boxes.device)
-    order = scores.argsort(descending=True, stable=True)
-    boxes = boxes[order].float()
-    boxes = boxes - boxes.min()
-    boxes = boxes + (labels[order].to(boxes.dtype) * (boxes.max() + 1))[:, None]  # classes cannot overlap
-    beats = _overlaps(boxes, iou_threshold).triu_(diagonal=1)
-    keep = torch.ones(len(boxes), device=boxes.device)
-    while True:
-        now = (keep @ beats == 0).float()
-        if torch.equal(now, keep):
-            return order[keep.bool()]
-        keep = now
-
-
-def _overlaps(boxes: Tensor, iou_threshold: float) -> Tensor:
-    """Returns 1.0 where the IoU of two boxes is above the threshold: `(N, N)`; written without a division for speed."""
-    x1, y1, x2, y2 = boxes.unbind(dim=-1)
-    width = (torch.minimum(x2[:, None], x2) - torch.maximum(x1[:, None], x1)).clamp_(min=0)
-    height = (torch.minimum(y2[:, None], y2) - torch.maximum(y1[:, None], y1)).clamp_(min=0)
-    areas = box_area(boxes) * iou_threshold
-    return (width.mul_(height).mul_(1 + iou_threshold) > areas[:, None] + areas).float()

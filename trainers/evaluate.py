@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from search_space import Detector
-from trainers.boxes import AnchorGrid, decode_boxes, flatten_maps, grid_of, suppress
+from search_space.heads.nms import suppress
+from trainers.boxes import AnchorGrid, decode_boxes, flatten_maps, grid_of
 from trainers.data.augment import Letterbox
 from trainers.data.dataset import Boxes, Dataset, Image, Labels
 from trainers.precision import average_precision

@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from trainers.boxes import anchor_grid, ciou, decode_boxes, decode_sides, flatten_maps, iou_matrix, suppress
+from search_space.heads.nms import suppress
+from trainers.boxes import anchor_grid, ciou, decode_boxes, decode_sides, flatten_maps, iou_matrix
 
 
 def test_iou_of_shifted_squares() -> None:

@@ -1,0 +1,114 @@
+"""Region proposals: the best boxes of all levels of a region-proposal head, always the same number of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from search_space.blocks.registries import HEADS
+from search_space.errors import SpaceError
+from search_space.heads.anchors import RPN_RATIOS, rpn_anchors
+from search_space.heads.box_coding import clip, decode
+from search_space.heads.nms import suppress
+
+NUM_CANDIDATES = 1000
+"""Anchors of a level that are looked at, the best by score. TinyDet takes 2000 in training and 1000 in testing."""
+
+IOU_THRESHOLD = 0.7
+
+NUM_ANCHORS = len(RPN_RATIOS)
+
+
+@HEADS.register("proposals")
+class Proposals(nn.Module):
+    """Turns the maps `(B, 15, H, W)` of a region-proposal head, finest first, into boxes `(B, num_proposals, 4)`.
+
+    Boxes are x1, y1, x2, y2 in pixels of the input, which is the finest map times its stride. No gradient flows
+    through them. See `propose` for the rules.
+
+    Raises:
+        SpaceError: if `num_proposals` is not positive.
+    """
+
+    def __init__(self, strides: tuple[int, ...], anchor_scale: float, num_proposals: int) -> None:
+        super().__init__()
+        if num_proposals < 1:
+            raise SpaceError(f"a two-stage head needs 1 proposal or more, got {num_proposals}; TinyDet has 200")
+        self.strides = tuple(strides)
+        self.anchor_scale = anchor_scale
+        self.num_proposals = num_proposals
+
+    def forward(self, *maps: Tensor) -> Tensor:
+        if maps[0].is_meta:  # which boxes stay depends on values, which meta tensors do not have
+            return maps[0].new_empty((maps[0].shape[0], self.num_proposals, 4))
+        return propose(maps, self.strides, anchor_scale=self.anchor_scale, num_proposals=self.num_proposals)
+
+
+@torch.no_grad()
+def propose(
+    maps: Sequence[Tensor],
+    strides: Sequence[int],
+    *,
+    anchor_scale: float,
+    num_proposals: int,
+    num_candidates: int = NUM_CANDIDATES,
+) -> Tensor:
+    """Returns the `num_proposals` best boxes `(B, num_proposals, 4)` px of each image, without gradients.
+
+    On each level the `num_candidates` best anchors are moved by their offsets and cut at the borders of the input, and
+    boxes that a better one of the same level overlaps by an IoU above 0.7 go. The best of what all levels keep are the
+    proposals, best first. Too few are made up with the best of those that went, then by repeating all from the first.
+    Equal scores keep the order of the levels and anchors, so that the same maps give the same boxes.
+
+    Args:
+        maps: `(B, 15, H, W)` of each level, as `RPNLevel` gives them, finest first.
+        strides: pixels per cell of each level.
+        anchor_scale: side of an anchor in strides.
+        num_proposals: rows of the result.
+        num_candidates: anchors of a level that are looked at.
+    """
+    image_hw = (maps[0].shape[2] * strides[0], maps[0].shape[3] * strides[0])
+    levels = [
+        _candidates(level, rpn_anchors((level.shape[2], level.shape[3]), stride, anchor_scale), num_candidates)
+        for level, stride in zip(maps, strides, strict=True)
+    ]
+    chosen = []
+    for image in range(maps[0].shape[0]):
+        # Maps of a detector that diverged are to give a loss that is not finite, not an index out of range later on.
+        boxes = [clip(level_boxes[image], image_hw).nan_to_num(nan=0.0) for _, level_boxes in levels]
+        scores = [level_scores[image] for level_scores, _ in levels]
+        chosen.append(_choose(boxes, scores, num_proposals))
+    return torch.stack(chosen)
+
+
+def _candidates(level: Tensor, anchors: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Returns logits `(B, n)` and boxes `(B, n, 4)` px of the best anchors of a level `(B, 15, H, W)`, best first.
+
+    Logits order anchors as their sigmoid does, and still tell those apart that a sigmoid rounds to 1.
+    """
+    table = level.float().permute(0, 2, 3, 1)
+    logits = table[..., :NUM_ANCHORS].flatten(1)
+    offsets = table[..., NUM_ANCHORS:].reshape(len(table), -1, 4)
+    best = logits.argsort(dim=1, descending=True, stable=True)[:, :count]
+    rows = best[..., None].expand(-1, -1, 4)
+    return logits.gather(1, best), decode(offsets.gather(1, rows), anchors.to(level.device)[best])
+
+
+def _choose(boxes: list[Tensor], scores: list[Tensor], count: int) -> Tensor:
+    """Returns `count` boxes `(count, 4)` of one image from the candidates of each level, those that stay first."""
+    stays = []
+    for level_boxes, level_scores in zip(boxes, scores, strict=True):
+        stay = torch.zeros_like(level_scores)
+        stay[_suppress_inclusive(level_boxes, level_scores)] = 1
+        stays.append(stay)
+    by_score = torch.cat(scores).argsort(descending=True, stable=True)
+    rank = by_score[torch.cat(stays)[by_score].argsort(descending=True, stable=True)]
+    rows = torch.arange(count, device=rank.device) % len(rank)
+    return torch.cat(boxes)[rank[rows]]
+
+
+def _suppress_inclusive(boxes: Tensor, scores: Tensor) -> Tensor:
+    """Suppresses boxes whose last pixel belongs to them: a pixel wider and higher than their corners are apart."""
+    return suppress(boxes + boxes.new_tensor([0, 0, 1, 1]), scores, iou_threshold=IOU_THRESHOLD)

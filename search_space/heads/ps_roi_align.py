@@ -1,0 +1,122 @@
+"""Position-sensitive RoI align: each bin of a box reads its own channels, on the level that fits the box's size.
+
+Dai et al., "R-FCN", NeurIPS 2016, with the sampling of He et al., "Mask R-CNN", ICCV 2017. As TinyDet's authors
+released it, a bin is the maximum of its samples; the operators of libraries take the mean, and some shift boxes by half
+a cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+SAMPLES = 2
+"""Samples of a bin along each axis, in the middles of equal parts."""
+
+MIN_SIZE = 0.1
+"""Least width and height of a box, in cells of its level."""
+
+
+def assign_levels(boxes: Tensor, base_size: float, num_levels: int) -> Tensor:
+    """Returns the level of each of `boxes` `(..., 4)` px, counted from the finest: `(...)`.
+
+    Boxes below twice `base_size` px go to the finest level, below four times to the next, and so on. The size is the
+    square root of the area in inclusive pixels. Lin et al., "Feature pyramid networks", CVPR 2017.
+    """
+    width, height = (boxes[..., 2:] - boxes[..., :2] + 1).unbind(dim=-1)
+    return ((width * height).sqrt() / base_size + 1e-6).log2().floor().clamp(0, num_levels - 1).long()
+
+
+def ps_roi_align(maps: Sequence[Tensor], boxes: Tensor, levels: Tensor, *, strides: Sequence[int], bins: int) -> Tensor:
+    """Returns the features of boxes, each read from its level: `(B, N, planes * bins * bins)`.
+
+    Bin (i, j) of plane t, row i and column j of the box, is channel (t * bins + i) * bins + j of the maps and of the
+    result. It is the maximum of 2x2 bilinear samples. Corners are divided by the stride and nothing else, so that
+    coordinate 0 is the middle of the first cell. A sample more than one cell outside the first row or column, or past
+    the number of rows or columns, is 0; others outside read the nearest cells. Gradients flow to the maps only.
+
+    Args:
+        maps: `(B, planes * bins * bins, H, W)` of each level, finest first.
+        boxes: `(B, N, 4)` px of the input.
+        levels: `(B, N)`, the index of each box's map.
+        strides: pixels per cell of each map.
+        bins: parts of a box along each axis.
+    """
+    batch, channels = maps[0].shape[:2]
+    num_boxes = boxes.shape[1]
+    # All levels in one row of cells: a box on any of them is the same gather, whose shape is known beforehand.
+    cells = torch.unflatten(torch.cat([level.flatten(2) for level in maps], dim=2), 1, (-1, bins * bins))
+    with torch.no_grad():
+        index, weight = _corners(maps, boxes.detach(), levels, strides, bins)
+    index = index[:, None].expand(-1, cells.shape[1], -1, -1)
+    values = torch.unflatten(cells.gather(3, index), 3, (num_boxes, SAMPLES * SAMPLES, 4))
+    samples = (values * weight[:, None].to(values.dtype)).sum(dim=5)
+    strongest: Tensor = samples.max(dim=4).values
+    return strongest.permute(0, 3, 1, 2).reshape(batch, num_boxes, channels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Axis:
+    """Where the samples of boxes lie along one axis of their maps, `(B, N, bins * SAMPLES)` each."""
+
+    low: Tensor
+    """Index of the cell before the sample."""
+    high: Tensor
+    """Index of the cell after it."""
+    fraction: Tensor
+    """How far the sample is from the first to the second."""
+    inside: Tensor
+    """1 where the map reaches, 0 elsewhere."""
+
+
+def _axis(start: Tensor, end: Tensor, length: Tensor, bins: int) -> _Axis:
+    """Places samples between `start` and `end`, both `(B, N)` in cells, on maps of `length` cells `(B, N)`."""
+    parts = bins * SAMPLES
+    fractions = (torch.arange(parts, dtype=start.dtype, device=start.device) + 0.5) / parts
+    size = (end - start).clamp(min=MIN_SIZE)
+    position = start[..., None] + size[..., None] * fractions
+    length = length[..., None]
+    inside = (position >= -1) & (position <= length)
+    position = torch.minimum(position.clamp(min=0), length - 1)
+    low = position.floor()
+    return _Axis(
+        low=low.long(),
+        high=torch.minimum(low + 1, length - 1).long(),
+        fraction=position - low,
+        inside=inside.to(start.dtype),
+    )
+
+
+def _corners(
+    maps: Sequence[Tensor], boxes: Tensor, levels: Tensor, strides: Sequence[int], bins: int
+) -> tuple[Tensor, Tensor]:
+    """Returns the four cells around each sample and their weights.
+
+    Returns:
+        Indices into the row of all cells, `(B, bins * bins, N * samples * 4)`, and weights
+        `(B, bins * bins, N, samples, 4)`.
+    """
+    sizes = [(level.shape[2], level.shape[3]) for level in maps]
+    first_cells = [sum(rows * columns for rows, columns in sizes[:index]) for index in range(len(sizes))]
+    facts = [(*size, first, stride) for size, first, stride in zip(sizes, first_cells, strides, strict=True)]
+    table = torch.tensor(facts, dtype=torch.float32, device=boxes.device)  # of maps in half precision as well
+    rows, columns, first, stride = table[levels].unbind(dim=-1)
+    x1, y1, x2, y2 = (boxes.float() / stride[..., None]).unbind(dim=-1)
+    down, across = _axis(y1, y2, rows, bins), _axis(x1, x2, columns, bins)
+    y_index = torch.stack((down.low, down.high), dim=-1) * columns.long()[..., None, None]
+    x_index = torch.stack((across.low, across.high), dim=-1) + first.long()[..., None, None]
+    y_weight = torch.stack((1 - down.fraction, down.fraction), dim=-1) * down.inside[..., None]
+    x_weight = torch.stack((1 - across.fraction, across.fraction), dim=-1) * across.inside[..., None]
+    index = _by_bin(y_index[:, :, :, None, :, None] + x_index[:, :, None, :, None, :], bins)
+    weight = _by_bin(y_weight[:, :, :, None, :, None] * x_weight[:, :, None, :, None, :], bins)
+    return index.flatten(2), weight
+
+
+def _by_bin(pairs: Tensor, bins: int) -> Tensor:
+    """Sorts `(B, N, bins * s, bins * s, 2, 2)` by bins: `(B, bins * bins, N, s * s, 4)`."""
+    batch, num_boxes = pairs.shape[:2]
+    split = pairs.reshape(batch, num_boxes, bins, SAMPLES, bins, SAMPLES, 4)
+    return split.permute(0, 2, 4, 1, 3, 5, 6).reshape(batch, bins * bins, num_boxes, SAMPLES * SAMPLES, 4)
