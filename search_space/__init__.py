@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from search_space.architecture import Architecture, Backbone, Head, Neck, Stage
+from search_space.architecture import Architecture, Backbone, Extra, Head, Neck, Stage, Unit
+from search_space.designs import DESIGNS, Design
 from search_space.detector import Detector
-from search_space.graph import Graph, Node, lower
+from search_space.graph import Graph, Node
+from search_space.lowering import lower
 from search_space.space import Axis, SearchSpace
-
-from search_space import lowering  # noqa: F401  isort: skip
-from search_space.designs import DESIGNS, Design  # isort: skip
 
 __all__ = [
     "DESIGNS",
@@ -17,11 +16,13 @@ __all__ = [
     "Backbone",
     "Design",
     "Detector",
+    "Extra",
     "Graph",
     "Head",
     "Neck",
     "Node",
     "SearchSpace",
     "Stage",
+    "Unit",
     "lower",
 ]

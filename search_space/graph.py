@@ -1,20 +1,20 @@
-"""The detector as an ordered list of nodes, lowered from an architecture."""
+"""The detector as an ordered list of nodes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from search_space.architecture import Architecture
 from search_space.blocks import find_block
 from search_space.errors import SpaceError
-from search_space.registry import Registry
 
 Arguments = tuple[tuple[str, object], ...]
 """Constructor arguments of a block as (name, value) pairs, so that they can be a dictionary's key."""
 
 IMAGE = "image"
 """The name of the graph's input, a `(B, 3, H, W)` image with values from 0 to 1."""
+
+SECOND_RUN = "second_"
+"""What the names of nodes begin with that run the weights of an earlier node once more, in a dual path."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,10 @@ class Node:
     inputs: tuple[str, ...]
     level: int
     """Pyramid level of the output; its stride is 2 ** level."""
+    part: str = "backbone"
+    """`backbone`, `extras`, `neck`, `head`, `rpn` or `roi_head`."""
+    shares: str | None = None
+    """The earlier node whose weights this one runs, instead of weights of its own."""
 
 
 @dataclass(frozen=True)
@@ -36,61 +40,60 @@ class Graph:
 
     nodes: tuple[Node, ...]
     outputs: tuple[str, ...]
-    """Names of the head nodes, finest level first."""
+    """Names of the head nodes, finest level first; what follows the levels of a two-stage head comes last."""
     strides: tuple[int, ...]
+    """Of the levels that carry a head."""
     num_classes: int
     input_hw: tuple[int, int]
+    head: str = "anchor_free"
+    """`anchor_free`, `ssd` or `two_stage`."""
+    anchors: str = ""
+    """The scheme of an SSD head's anchors."""
 
 
 @dataclass(frozen=True)
 class Tap:
-    """A map inside the detector under construction: `(B, channels, H / 2 ** level, W / 2 ** level)`."""
+    """A map inside the detector under construction: `(B, channels, *hw)`."""
 
     name: str
     channels: int
     level: int
+    """log2 of its stride."""
+    hw: tuple[int, int]
 
 
 @dataclass
 class Builder:
-    """Collects nodes and follows the channels from one to the next."""
+    """Collects nodes and follows channels, strides and sizes from one to the next."""
 
     nodes: list[Node] = field(default_factory=list)
+    part: str = "backbone"
+    """The part of the detector that nodes are added to."""
+    second_run: bool = False
+    """Whether nodes run the weights of those of the same name once more."""
 
-    def add(self, output: Tap, block: str, inputs: tuple[Tap, ...], **arguments: object) -> Tap:
-        """Appends the node that makes `output` by building `block` with `arguments`; returns `output`."""
+    def add(
+        self, output: Tap, block: str, inputs: tuple[Tap, ...], *, shares: str | None = None, **arguments: object
+    ) -> Tap:
+        """Appends the node that makes `output` by building `block` with `arguments`; returns `output`.
+
+        Raises:
+            SpaceError: where a map is smaller than the block can take, such as the padding of its convolution.
+        """
+        for tap in inputs:
+            _check_side(block, tap)
+        if self.second_run:
+            output, shares = Tap(SECOND_RUN + output.name, output.channels, output.level, output.hw), output.name
         names = tuple(tap.name for tap in inputs)
-        self.nodes.append(Node(output.name, block, tuple(arguments.items()), names, output.level))
+        node = Node(output.name, block, tuple(arguments.items()), names, output.level, self.part, shares)
+        self.nodes.append(node)
         return output
 
 
-Lowering = Callable[[Architecture, int], Graph]
-
-LOWERINGS: Registry[Lowering] = Registry("family")
-"""How the architectures of each family become graphs: `(architecture, num_classes) -> Graph`."""
-
-
-def lower(architecture: Architecture, *, num_classes: int, input_hw: tuple[int, int] | None = None) -> Graph:
-    """Returns the graph of an architecture for a number of classes, optionally at another input size.
-
-    Raises:
-        SpaceError: for an unknown block or family, an input size the detector cannot take, or no class.
-    """
-    if num_classes < 1:
-        raise SpaceError(f"num_classes must be at least 1, got {num_classes}")
-    if input_hw is not None:
-        architecture = architecture.resized(input_hw)
-    graph = LOWERINGS.get(architecture.family)(architecture, num_classes)
-    _check_map_sizes(graph)
-    return graph
-
-
-def _check_map_sizes(graph: Graph) -> None:
-    """Raises SpaceError where a map is smaller than a block can take, such as the padding of its convolution."""
-    for node in graph.nodes:
-        smallest = getattr(find_block(node.block), "min_side", 1)
-        if min(graph.input_hw) >> node.level < smallest:
-            raise SpaceError(
-                f"{node.block} on P{node.level} needs maps of at least {smallest} cells a side, the input "
-                f"{graph.input_hw} gives fewer; use an input of at least {smallest << node.level}"
-            )
+def _check_side(block: str, tap: Tap) -> None:
+    smallest = int(getattr(find_block(block), "min_side", 1))
+    if min(tap.hw) < smallest:
+        raise SpaceError(
+            f"{block} at stride {2**tap.level} needs maps of at least {smallest} cells a side, this input gives "
+            f"{tap.hw[0]}x{tap.hw[1]}; use an input of at least {smallest << tap.level} pixels a side"
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -62,7 +62,7 @@ def cost_of(architecture: Architecture, *, num_classes: int, input_hw: tuple[int
 
 
 def node_costs(graph: Graph) -> Iterator[tuple[Node, BlockCount]]:
-    """Yields each node of a graph with what it costs at the graph's input size."""
+    """Yields each node of a graph with what it costs at the graph's input size; shared weights count once."""
     shapes: dict[str, Shape] = {IMAGE: (3, *graph.input_hw)}
     for node in graph.nodes:
         inputs = tuple([shapes[name] for name in node.inputs])
@@ -71,7 +71,7 @@ def node_costs(graph: Graph) -> Iterator[tuple[Node, BlockCount]]:
         if count is None:
             count = _COUNTS[key] = _count_node(node, inputs)
         shapes[node.name] = count.output_shape
-        yield node, count
+        yield node, count if node.shares is None else replace(count, params=0, weight_bytes=0)
 
 
 def _count_node(node: Node, shapes: tuple[Shape, ...]) -> BlockCount:

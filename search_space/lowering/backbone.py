@@ -1,0 +1,181 @@
+"""The backbone: stem, stages, context, the second run of a dual path, and extra stages after it."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import replace
+
+from search_space.architecture import Architecture, Backbone, Extra, Stage, Unit
+from search_space.blocks import LAYERS, UNITS
+from search_space.errors import SpaceError, nearest
+from search_space.graph import IMAGE, Builder, Tap
+from search_space.lowering.nodes import add_attention, add_conv, add_downsample, add_stage_block, halved
+
+IN_UNIT = ("strided", "aligned")
+"""Downsamplings that are the stride of the stage's first unit."""
+POOLS = ("max_pool", "max_pool_ceil", "mean_pool")
+CONTEXTS = ("none", "sppf", "sppf_c2psa")
+DUAL_PATHS = {"subsample": "subsample", "max": "max_pool", "mean": "mean_pool"}
+"""How the second run of a dual path gets its map: the name in an architecture, and the layer."""
+
+
+def add_backbone(builder: Builder, architecture: Architecture) -> tuple[dict[int, Tap], list[Tap]]:
+    """Adds backbone and extra stages; returns the map of each level from 1, and those of the extra stages.
+
+    In a dual path the levels come from the run on the whole map, and the extra stages follow the run on the halved one,
+    which forks after the layer whose stride is removed (Mudassar & Mukhopadhyay, BMVC 2019).
+    """
+    backbone = architecture.backbone
+    fork_level = backbone.removed_levels[0] if backbone.dual_path != "none" else None
+    features: dict[int, Tap] = {}
+    x = end = Tap(IMAGE, 3, 0, architecture.input_hw)
+    for level in range(1, backbone.coarsest_level + 1):
+        entered = _enter_level(builder, backbone, level, x)
+        if level == fork_level:
+            end = entered
+        x = features[level] = _finish_level(builder, backbone, level, entered)
+    if fork_level is None:
+        end = x
+    else:
+        end = _add_halving(builder, backbone.dual_path, end)
+        end = _run_again(builder, backbone, fork_level, end)
+    builder.part = "extras"
+    return features, _add_extras(builder, architecture.extras, end)
+
+
+def _run_again(builder: Builder, backbone: Backbone, fork_level: int, x: Tap) -> Tap:
+    """Adds all that follows the fork once more, with the same weights; returns the map of the coarsest level."""
+    builder.second_run = True
+    x = _finish_level(builder, backbone, fork_level, x)
+    for level in range(fork_level + 1, backbone.coarsest_level + 1):
+        x = _finish_level(builder, backbone, level, _enter_level(builder, backbone, level, x))
+    builder.second_run = False
+    return x
+
+
+def _enter_level(builder: Builder, backbone: Backbone, level: int, x: Tap) -> Tap:
+    """Adds what changes the resolution: the stem at level 1, the downsampling (or the strided unit) of a stage."""
+    if level == 1:
+        return _add_stem(builder, backbone, x)
+    stage = backbone.stages[level - 2]
+    if stage.downsample in IN_UNIT:
+        aligned = {"aligned": True} if stage.downsample == "aligned" and stage.stride == 2 else {}
+        return _add_unit(builder, f"p{level}_unit1", _units(stage)[0], x, stride=stage.stride, **aligned)
+    if stage.downsample in POOLS:
+        return x if stage.stride == 1 else _add_pool(builder, f"p{level}_down", stage.downsample, x)
+    if stage.stride == 1:
+        if stage.downsample != "conv":
+            raise SpaceError(f"P{level}: a removed stride leaves a plain downsampling, got {stage.downsample!r}")
+        return add_conv(builder, f"p{level}_down", x, stage.down_channels or stage.channels, stride=1)
+    width = x.channels if stage.units else stage.down_channels or stage.channels
+    return add_downsample(builder, f"p{level}_down", stage.downsample, x, width)
+
+
+def _finish_level(builder: Builder, backbone: Backbone, level: int, x: Tap) -> Tap:
+    """Adds the rest of a level: its units or block, attention, and at the coarsest level the context."""
+    if level == 1:
+        return _add_units(builder, "p1", x, backbone.stem_units, start=1)
+    stage = backbone.stages[level - 2]
+    name = f"p{level}"
+    if stage.units:
+        entered = stage.downsample in IN_UNIT
+        x = _add_units(builder, name, x, stage.units[entered:], start=1 + entered)
+    else:
+        sizes = {"channels": stage.channels, "repeats": stage.repeats}
+        x = add_stage_block(builder, name, stage.block, x, **sizes, level=level, in_backbone=True)
+    x = add_attention(builder, name, stage.attention, x)
+    return _add_context(builder, backbone.context, x) if level == backbone.coarsest_level else x
+
+
+def _units(stage: Stage) -> tuple[Unit, ...]:
+    if not stage.units:
+        raise SpaceError(f"P{stage.level}: {stage.downsample!r} strides the first unit, the stage has none; use 'conv'")
+    return stage.units
+
+
+def _add_stem(builder: Builder, backbone: Backbone, x: Tap) -> Tap:
+    sizes = {
+        "in_channels": x.channels,
+        "out_channels": backbone.stem_channels,
+        "kernel_size": backbone.stem_kernel,
+        "stride": backbone.stem_stride,
+    }
+    LAYERS.get(backbone.stem)
+    output = halved(x, "stem", backbone.stem_channels, backbone.stem_stride)
+    return builder.add(output, f"layer:{backbone.stem}", (x,), **sizes)
+
+
+def _add_units(builder: Builder, name: str, x: Tap, units: tuple[Unit, ...], start: int) -> Tap:
+    for number, unit in enumerate(units, start=start):
+        x = _add_unit(builder, f"{name}_unit{number}", unit, x)
+    return x
+
+
+def _add_unit(builder: Builder, name: str, unit: Unit, x: Tap, stride: int = 1, **options: object) -> Tap:
+    """Adds one unit; raises SpaceError where its kind knows none of what is asked for."""
+    arguments = unit.arguments() | ({"stride": stride} if stride > 1 else {}) | options
+    known = inspect.signature(UNITS.get(unit.kind)).parameters
+    for argument in arguments:
+        if argument not in known:
+            raise SpaceError(f"unit {unit.kind!r} takes no {argument!r}{nearest(argument, known)}; leave it out")
+    output = halved(x, name, unit.channels, stride)
+    return builder.add(
+        output, f"unit:{unit.kind}", (x,), in_channels=x.channels, out_channels=unit.channels, **arguments
+    )
+
+
+def _add_pool(builder: Builder, name: str, kind: str, x: Tap) -> Tap:
+    """Adds a 2x2 pooling; it drops an odd last row unless it is to round up."""
+    round_up = int(kind == "max_pool_ceil")
+    height, width = ((side + round_up) // 2 for side in x.hw)
+    output = Tap(name, x.channels, x.level + 1, (height, width))
+    options = {"ceil_mode": True} if round_up else {}
+    return builder.add(output, f"layer:{kind.removesuffix('_ceil')}", (x,), **options)
+
+
+def _add_halving(builder: Builder, kind: str, x: Tap) -> Tap:
+    """Adds what the second run of a dual path begins with."""
+    if kind not in DUAL_PATHS:
+        hint = nearest(kind, DUAL_PATHS)
+        raise SpaceError(f"unknown dual_path {kind!r}{hint}; known: none, {', '.join(DUAL_PATHS)}")
+    if kind == "subsample":
+        return builder.add(halved(x, "fork", x.channels), "layer:subsample", (x,))
+    return _add_pool(builder, "fork", DUAL_PATHS[kind], x)
+
+
+def _add_context(builder: Builder, kind: str, x: Tap) -> Tap:
+    """Adds what gathers context at the coarsest level."""
+    if kind not in CONTEXTS:
+        raise SpaceError(f"unknown context {kind!r}{nearest(kind, CONTEXTS)}; known: {', '.join(CONTEXTS)}")
+    if kind == "none":
+        return x
+    sizes = {"in_channels": x.channels, "out_channels": x.channels}
+    x = builder.add(replace(x, name="context"), "layer:sppf", (x,), **sizes)
+    if kind == "sppf":
+        return x
+    return builder.add(replace(x, name="context_attention"), "layer:c2psa", (x,), channels=x.channels)
+
+
+def _add_extras(builder: Builder, extras: tuple[Extra, ...], x: Tap) -> list[Tap]:
+    """Adds the extra stages one after the other; raises SpaceError where a map is too small for the next."""
+    maps = []
+    for number, extra in enumerate(extras, start=1):
+        output = _extra_output(f"extra{number}", extra, x)
+        sizes = {"in_channels": x.channels, "out_channels": extra.channels}
+        x = builder.add(output, f"extra:{extra.kind}", (x,), **sizes, pattern=extra.pattern)
+        maps.append(x)
+    return maps
+
+
+def _extra_output(name: str, extra: Extra, x: Tap) -> Tap:
+    if extra.pattern == "S":
+        return halved(x, name, extra.channels)
+    strided = extra.pattern == "P"
+    sides = tuple((side - 3) // (2 if strided else 1) + 1 for side in x.hw)
+    if min(x.hw) < 3:
+        raise ExtraTooSmall(f"{name} (3x3 without padding) needs a map of 3x3 cells, got {x.hw[0]}x{x.hw[1]}")
+    return Tap(name, extra.channels, x.level + strided, (sides[0], sides[1]))
+
+
+class ExtraTooSmall(SpaceError):
+    """The input is too small for the extra stages."""

@@ -1,0 +1,176 @@
+"""The necks: from the backbone's maps to the maps that the head reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from search_space.architecture import Architecture, Neck
+from search_space.blocks import FUSIONS, SMOOTHS, STAGES
+from search_space.graph import Builder, Tap
+from search_space.lowering.nodes import (
+    add_attention,
+    add_conv,
+    add_downsample,
+    add_finer,
+    add_fusion,
+    add_pointwise,
+    add_stage_block,
+    add_upsample,
+)
+
+Maps = dict[int, Tap]
+
+
+def add_neck(builder: Builder, neck: Neck, architecture: Architecture, features: Mapping[int, Tap]) -> Maps:
+    """Adds the neck; returns the maps of the head's levels, finest first."""
+    levels = architecture.head.levels
+    features = dict(features)
+    if neck.p2_source == "stem":
+        width = features[2].channels
+        stride = 2 ** (features[2].level - features[1].level)
+        features[2] = add_conv(builder, "p2_source", features[1], width, stride=stride)
+    if neck.kind == "ihp":
+        return {level: _independent(builder, neck, features[level], level) for level in levels}
+    if neck.kind == "fpn":
+        maps = _add_fpn(builder, neck, architecture, features)
+    else:
+        widths = _widths(architecture, features)
+        maps = _add_way_up(builder, neck, architecture, features, *_add_way_down(builder, neck, widths, features))
+    if neck.finest_fusion != "none":
+        finest = levels[0]
+        pair = (maps[finest], features[finest])
+        maps[finest] = add_fusion(builder, f"finest{finest}_fuse", neck.finest_fusion, pair)
+    return maps
+
+
+def _widths(architecture: Architecture, features: Mapping[int, Tap]) -> dict[int, int]:
+    """Returns the channels of the blocks of a `pan` by level."""
+    neck = architecture.neck
+    assert neck is not None
+    if neck.channels is None:
+        return {level: features[level].channels for level in architecture.neck_levels}
+    return dict(zip(architecture.neck_levels, neck.channels, strict=True))
+
+
+def _add_way_down(
+    builder: Builder, neck: Neck, widths: Mapping[int, int], features: Mapping[int, Tap]
+) -> tuple[Maps, Maps]:
+    """Adds the path from the coarsest level to the finest; returns its maps by level, and what skips to the way up.
+
+    With the `published` wiring the way up takes, on level 3, the map brought down for the merge there and, on level 4,
+    that merge before its block: stale indices in the paper's configuration files, which its counts and its trained
+    weights contain.
+    """
+    trunk, finest = max(features), min(widths)
+    takes_finer = bool(getattr(FUSIONS.get(neck.fusion), "takes_finer", False))
+    stale = takes_finer and neck.skip_wiring == "published"
+    maps = {trunk: features[trunk]}
+    skips: Maps = {}
+    for level in range(trunk - 1, finest - 1, -1):
+        if neck.reduce:
+            maps[level + 1] = add_conv(builder, f"down{level}_reduce", maps[level + 1], widths[level], 1, 1)
+        inputs = _merged_down(builder, neck, maps[level + 1], features, level)
+        merged = add_fusion(builder, f"down{level}_fuse", neck.fusion, inputs)
+        if stale and level in (3, 4):
+            skips[level] = inputs[0] if level == 3 else merged
+        repeats = _repeats_at_first(neck) if level == trunk - 1 else neck.repeats
+        maps[level] = _add_block(builder, f"down{level}", neck, merged, widths[level], repeats, level)
+    return maps, maps | skips
+
+
+def _merged_down(
+    builder: Builder, neck: Neck, coarser: Tap, features: Mapping[int, Tap], level: int
+) -> tuple[Tap, ...]:
+    """Returns what is merged on the way down: the coarser map, the backbone's, and the finer one where it is taken."""
+    up = add_upsample(builder, f"down{level}_up", neck.upsample, coarser)
+    if not getattr(FUSIONS.get(neck.fusion), "takes_finer", False):
+        return up, features[level]
+    finer = add_finer(builder, f"down{level}_finer", features[level - 1], features[level].level)
+    return finer, features[level], up
+
+
+def _repeats_at_first(neck: Neck) -> int:
+    """Returns the repeats at the first merge on the way down, whose map is merged again: SYOLO has fewer there."""
+    return 1 if getattr(STAGES.get(neck.block), "lighter_first_merge", False) else neck.repeats
+
+
+def _add_way_up(
+    builder: Builder,
+    neck: Neck,
+    architecture: Architecture,
+    features: Mapping[int, Tap],
+    maps: Mapping[int, Tap],
+    skips: Mapping[int, Tap],
+) -> Maps:
+    """Adds the path from the finest head level to the coarsest; returns the head's maps by level."""
+    head, trunk = architecture.head, max(features)
+    widths = _widths(architecture, features)
+    outputs = {head.finest_level: maps[head.finest_level]}
+    for level in head.levels[1:]:
+        below = outputs[level - 1]
+        assert neck.downsample is not None
+        last = level == head.coarsest_level
+        width = _downsampled_width(neck, below.channels, widths[level], last=last)
+        x = add_downsample(builder, f"up{level}_down", neck.downsample, below, width)
+        inputs, fusion = (x, skips[level]), neck.fusion
+        if neck.cross_layer != "none" and level < trunk:
+            inputs, fusion = (*inputs, features[level]), neck.cross_layer
+        x = add_fusion(builder, f"up{level}_fuse", fusion, inputs)
+        outputs[level] = _add_block(builder, f"up{level}", neck, x, widths[level], neck.repeats, level)
+    return outputs
+
+
+def _downsampled_width(neck: Neck, below: int, level_width: int, *, last: bool) -> int:
+    """Returns the channels of a downsampling on the way up: multiples of 4 where they are narrowed."""
+    if neck.downsample_to == "level":
+        return level_width
+    if not last or neck.last_downsample_width == 1:
+        return below
+    return max(4, 4 * round(below * neck.last_downsample_width / 4))
+
+
+def _add_block(builder: Builder, name: str, neck: Neck, x: Tap, channels: int, repeats: int, level: int) -> Tap:
+    """Adds the neck's block and attention after a merge."""
+    x = add_stage_block(builder, name, neck.block, x, channels, repeats, level=level, in_backbone=False)
+    return add_attention(builder, name, neck.attention, x)
+
+
+def _independent(builder: Builder, neck: Neck, x: Tap, level: int) -> Tap:
+    """Adds transform and block of one level of an independent hierarchy pyramid (SN2-YOLO, IHP)."""
+    sizes = {"in_channels": x.channels, "out_channels": x.channels}
+    name = f"level{level}"
+    x = builder.add(replace(x, name=f"{name}_transform"), f"transform:{neck.transform}", (x,), **sizes)
+    return _add_block(builder, name, neck, x, x.channels, neck.repeats * max(1, min(level, 5) - 2), level)
+
+
+def _add_fpn(builder: Builder, neck: Neck, architecture: Architecture, features: Mapping[int, Tap]) -> Maps:
+    """Adds lateral 1x1 convolutions, the way down, and a smoothing convolution a head level (TinyDet).
+
+    A fusion that changes the width is followed by a 1x1 convolution back to it.
+    """
+    assert neck.channels is not None
+    width, levels, trunk = neck.channels[0], architecture.head.levels, max(features)
+    laterals = {
+        level: add_pointwise(builder, f"lateral{level}", features[level], width)
+        for level in range(levels[0], trunk + 1)
+    }
+    maps = {trunk: laterals[trunk]}
+    for level in range(trunk - 1, levels[0] - 1, -1):
+        finer = {level - 1: features[level - 1], level: laterals[level]}
+        x = add_fusion(
+            builder, f"down{level}_fuse", neck.fusion, _merged_down(builder, neck, maps[level + 1], finer, level)
+        )
+        maps[level] = x if x.channels == width else add_pointwise(builder, f"down{level}_width", x, width)
+    SMOOTHS.get(neck.smooth)
+    groups = neck.groups or (1,) * len(levels)
+    return {
+        level: _add_smooth(builder, neck, maps[level], f"smooth{level}", number)
+        for level, number in zip(levels, groups, strict=True)
+    }
+
+
+def _add_smooth(builder: Builder, neck: Neck, x: Tap, name: str, groups: int) -> Tap:
+    options = {} if groups == 1 else {"groups": groups}
+    smooth = builder.add(replace(x, name=name), f"smooth:{neck.smooth}", (x,), channels=x.channels, **options)
+    return add_attention(builder, name, neck.attention, smooth)

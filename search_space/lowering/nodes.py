@@ -1,0 +1,76 @@
+"""The nodes that several parts of a detector are made of; each function adds one and returns the map it gives."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from search_space.blocks import FUSIONS, STAGES
+from search_space.blocks.downsample import output_channels
+from search_space.graph import Builder, Tap
+
+
+def halved(tap: Tap, name: str, channels: int, stride: int = 2) -> Tap:
+    """Returns the map that a padded convolution of this stride gives: sides rounded up."""
+    if stride == 1:
+        return replace(tap, name=name, channels=channels)
+    height, width = tap.hw
+    return Tap(name, channels, tap.level + 1, ((height + 1) // 2, (width + 1) // 2))
+
+
+def doubled(tap: Tap, name: str) -> Tap:
+    """Returns the map of twice the size."""
+    return Tap(name, tap.channels, tap.level - 1, (2 * tap.hw[0], 2 * tap.hw[1]))
+
+
+def add_conv(builder: Builder, name: str, x: Tap, channels: int, stride: int = 2, kernel_size: int = 3) -> Tap:
+    """Adds a `Conv`; 3x3 with stride 2 unless told."""
+    sizes = {"in_channels": x.channels, "out_channels": channels, "kernel_size": kernel_size, "stride": stride}
+    return builder.add(halved(x, name, channels, stride), "layer:conv", (x,), **sizes)
+
+
+def add_pointwise(builder: Builder, name: str, x: Tap, channels: int) -> Tap:
+    """Adds a plain 1x1 convolution with bias."""
+    output = replace(x, name=name, channels=channels)
+    return builder.add(output, "layer:pointwise", (x,), in_channels=x.channels, out_channels=channels)
+
+
+def add_downsample(builder: Builder, name: str, kind: str, x: Tap, channels: int) -> Tap:
+    """Adds the downsampling `kind`; it may give more channels than it is asked for."""
+    output = halved(x, name, output_channels(kind, channels))
+    return builder.add(output, f"downsample:{kind}", (x,), in_channels=x.channels, out_channels=channels)
+
+
+def add_upsample(builder: Builder, name: str, kind: str, x: Tap) -> Tap:
+    """Adds the upsampling `kind`."""
+    return builder.add(doubled(x, name), f"upsample:{kind}", (x,))
+
+
+def add_fusion(builder: Builder, name: str, kind: str, maps: tuple[Tap, ...]) -> Tap:
+    """Adds the fusion `kind` of maps of one size, the lateral one last."""
+    in_channels = tuple(tap.channels for tap in maps)
+    channels = FUSIONS.get(kind).output_channels(in_channels)  # type: ignore[attr-defined]
+    output = replace(maps[-1], name=name, channels=channels)
+    return builder.add(output, f"fusion:{kind}", maps, in_channels=in_channels)
+
+
+def add_stage_block(
+    builder: Builder, name: str, kind: str, x: Tap, channels: int, repeats: int, *, level: int, in_backbone: bool
+) -> Tap:
+    """Adds the stage block `kind`, with the options that follow from its level and place."""
+    cls = STAGES.get(kind)
+    options = cls.options(in_backbone, level) if hasattr(cls, "options") else {}
+    output = replace(x, name=f"{name}_block", channels=channels)
+    sizes = {"in_channels": x.channels, "out_channels": channels, "repeats": repeats}
+    return builder.add(output, f"stage:{kind}", (x,), **sizes, **options)
+
+
+def add_attention(builder: Builder, name: str, kind: str, x: Tap) -> Tap:
+    """Adds the attention `kind`, or nothing where it is `none`."""
+    if kind == "none":
+        return x
+    return builder.add(replace(x, name=f"{name}_attention"), f"attention:{kind}", (x,), channels=x.channels)
+
+
+def add_finer(builder: Builder, name: str, finer: Tap, level: int) -> Tap:
+    """Adds the 3x3 `Conv` that brings a finer map down to `level`, log2 of the stride, with the channels it has."""
+    return add_conv(builder, name, finer, finer.channels, stride=2 ** (level - finer.level))

@@ -1,0 +1,61 @@
+"""Between frozen dataclasses and the nested dicts and lists of YAML and JSON, with every name and type checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from search_space.errors import SpaceError, nearest
+
+T = TypeVar("T")
+
+
+def without_defaults(value: Any) -> Any:
+    """Returns a dataclass as nested dicts and lists; fields at their default are left out."""
+    if isinstance(value, tuple):
+        return [without_defaults(item) for item in value]
+    if not dataclasses.is_dataclass(value):
+        return value
+    fields = ((field, getattr(value, field.name)) for field in dataclasses.fields(value))
+    return {field.name: without_defaults(item) for field, item in fields if item != field.default}
+
+
+def read_plain(cls: type[T], data: Any, where: str) -> T:
+    """Builds the dataclass `cls` from a mapping, checking names and types all the way down.
+
+    Raises:
+        SpaceError: naming `where` something is missing, unknown or of a wrong type.
+    """
+    if not isinstance(data, Mapping):
+        raise SpaceError(f"{where} must be a mapping, got {type(data).__name__}")
+    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for name in data:
+        if name not in fields:
+            hint = nearest(str(name), fields)
+            raise SpaceError(f"{where} has an unknown field {name!r}{hint}; known: {', '.join(fields)}")
+    for name, field in fields.items():
+        if name not in data and field.default is dataclasses.MISSING:
+            raise SpaceError(f"{where} lacks the field {name!r}")
+    hints = typing.get_type_hints(cls)
+    return cls(**{name: _read_value(hints[name], value, f"{where}.{name}") for name, value in data.items()})
+
+
+def _read_value(hint: Any, value: Any, where: str) -> Any:
+    if isinstance(hint, types.UnionType):
+        hint = next(part for part in typing.get_args(hint) if part is not types.NoneType)
+        return None if value is None else _read_value(hint, value, where)
+    if dataclasses.is_dataclass(hint):
+        return read_plain(typing.cast(type, hint), value, where)
+    if typing.get_origin(hint) is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise SpaceError(f"{where} must be a list, got {value!r}")
+        item = typing.get_args(hint)[0]
+        return tuple(_read_value(item, element, f"{where}[{i}]") for i, element in enumerate(value))
+    if hint is float and type(value) is int:
+        return float(value)
+    if type(value) is not hint:
+        raise SpaceError(f"{where} must be of type {hint.__name__}, got {value!r}")
+    return value
