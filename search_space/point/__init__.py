@@ -1,0 +1,35 @@
+"""The axes of a point and the two ways between its choices and its architecture, part by part."""
+
+from __future__ import annotations
+
+from search_space.architecture import Architecture
+from search_space.axis import Axis, Params, Point
+from search_space.point import backbone, head, layout, neck
+
+__all__ = ["all_axes", "decode", "read"]
+
+
+def all_axes() -> tuple[Axis, ...]:
+    """Returns the axes in the order of their dependence: an axis depends only on those before it."""
+    return (*layout.axes(), *backbone.axes(), *neck.axes(), *head.axes())
+
+
+def decode(params: Point) -> Architecture:
+    """Returns the architecture of a point."""
+    size = layout.input_size(params)
+    return Architecture(
+        input_hw=(size, size),
+        backbone=backbone.decode(params),
+        neck=neck.decode(params) if layout.topology(params) != "none" else None,
+        head=head.decode(params),
+        extras=backbone.decode_extras(params),
+    )
+
+
+def read(architecture: Architecture) -> Params:
+    """Reads off an architecture a choice for every axis that might be active; raises SpaceError where none is near.
+
+    What the space cannot say shows when the active ones are checked and decoded.
+    """
+    rest = {**layout.read(architecture), **backbone.read(architecture)}
+    return {**rest, **neck.read(architecture, rest), **head.read(architecture)}

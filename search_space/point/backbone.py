@@ -1,0 +1,316 @@
+"""The axes of the backbone: its table, strides, downsamplings, attention, context, extra stages and second path."""
+
+from __future__ import annotations
+
+from search_space.architecture import Architecture, Backbone, Extra, Stage
+from search_space.axis import Axis, Params, Point
+from search_space.blocks import ATTENTIONS, DOWNSAMPLES, STAGES
+from search_space.errors import SpaceError
+from search_space.lowering.backbone import CONTEXTS, DUAL_PATHS
+from search_space.point import layout
+from search_space.point.layout import of_blocks, of_pools, span, topology, trunk
+from search_space.tables import (
+    CHANNEL_TABLES,
+    EXTRA_CHANNELS,
+    NOMINAL_REPEATS,
+    NOMINAL_STEM,
+    UNIT_TABLES,
+    scaled,
+    scaled_units,
+)
+
+DEPTHS = (0.17, 0.33, 0.67, 1.0)
+LEVELS = range(2, 7)
+REMOVABLE = range(1, 6)
+EXTRAS_WITHOUT_PADDING_FROM = 17
+"""Cells a side that the coarsest backbone map must have for extra stages without padding."""
+PATTERNS = ("SSSS", "SSSP", "SSVV")
+
+
+def attentions() -> tuple[str, ...]:
+    """Returns the kinds of attention, none included."""
+    return ("none", *ATTENTIONS.names())
+
+
+def axes() -> tuple[Axis, ...]:
+    """Returns the axes of the backbone."""
+    return (*_table_axes(), *_stride_axes(), *_extra_axes(), *_level_axes())
+
+
+def _table_axes() -> tuple[Axis, ...]:
+    return (
+        Axis(
+            name="channel_cap",
+            choices=(0.25, 0.5, 1.0),
+            doc="upper limit of all channels, relative to the uncapped coarsest stage",
+            active=lambda params: params["backbone"] == "yolov8",
+        ),
+        Axis(
+            name="depth",
+            choices=DEPTHS,
+            doc="depth multiplier of the repeats 3, 6, 6 or 9, 3",
+            active=lambda params: of_blocks(params) and trunk(params) >= 3,
+        ),
+        Axis(
+            name="p4_repeats",
+            choices=(6, 9),
+            doc="repeats of P4 at depth 1: 6 in YOLOv8, 9 in YOLOv5",
+            active=lambda params: of_blocks(params) and trunk(params) >= 4,
+        ),
+        Axis(name="block", choices=STAGES.names(), doc="block of every stage", active=of_blocks),
+        Axis(name="stem_kernel", choices=(3, 6), doc="kernel of the stem; 6 in YOLOv5", active=of_blocks),
+        Axis(name="context", choices=CONTEXTS, doc="what gathers context at the coarsest level", active=of_blocks),
+        Axis(
+            name="squeeze",
+            choices=("table", "none", "all"),
+            doc="which inverted residuals have squeeze and excitation: as in the table, none or all",
+            active=lambda params: str(params["backbone"]).startswith("mobilenetv3") and trunk(params) >= 3,
+        ),
+    )
+
+
+def _stride_axes() -> tuple[Axis, ...]:
+    return tuple(
+        Axis(
+            name=f"stride_p{level}",
+            choices=(2, 1),
+            rare=(1,),
+            doc=f"stride into backbone level P{level}; 1 removes it, and doubles the map of this and all later levels",
+            active=lambda params, level=level: _removable(params, level),  # type: ignore[misc]
+        )
+        for level in REMOVABLE
+    )
+
+
+def _extra_axes() -> tuple[Axis, ...]:
+    return (
+        Axis(
+            name="extras",
+            choices=("none", *EXTRA_CHANNELS),
+            doc="four extra stages after the backbone, as in SSD",
+            active=lambda params: topology(params) == "none",
+        ),
+        Axis(
+            name="dual_path",
+            choices=("none", *DUAL_PATHS),
+            doc="a second run of the backbone on a halved map, which feeds the extra stages",
+            active=lambda params: _has_extras(params) and len(_removed(params)) == 1,
+        ),
+        Axis(
+            name="extras_pattern",
+            choices=PATTERNS,
+            doc="3x3 of the extra stages: S stride 2, P stride 2 and V stride 1 without padding",
+            active=lambda params: params["head"] == "ssd" and _has_extras(params) and _has_room(params),
+        ),
+    )
+
+
+def _level_axes() -> tuple[Axis, ...]:
+    """The choices of downsampling differ between the kinds of backbone, so they are two axes."""
+    kinds = (
+        ("downsample", DOWNSAMPLES.names(), "downsampling into level", lambda p, level: _free(p, level, blocks=True)),
+        (
+            "unit_downsample",
+            ("native", "aligned", *DOWNSAMPLES.names()),
+            "downsampling into level: in the unit or pool, the same averaged first, or a block before it;",
+            lambda p, level: _free(p, level, blocks=False),
+        ),
+        ("attention", attentions(), "attention after level", lambda p, level: level <= trunk(p)),
+    )
+    return tuple(
+        Axis(
+            name=f"{kind}_p{level}",
+            choices=choices,
+            doc=f"{doc} P{level}",
+            active=lambda params, level=level, active=active: active(params, level),  # type: ignore[misc]
+        )
+        for kind, choices, doc, active in kinds
+        for level in LEVELS
+        if not (kind == "downsample" and level == LEVELS[-1])
+    )
+
+
+def _removable(params: Point, level: int) -> bool:
+    """Up to the finest head level, so that the levels of a neck keep halving; VGG's stem has no stride to remove."""
+    return level <= span(params)[0] and not (level == 1 and of_pools(params))
+
+
+def _removed(params: Point) -> list[int]:
+    return [level for level in REMOVABLE if params.get(f"stride_p{level}") == 1]
+
+
+def _has_extras(params: Point) -> bool:
+    return params.get("extras", "none") != "none"
+
+
+def _has_room(params: Point) -> bool:
+    unremoved = trunk(params) - len(_removed(params)) - of_pools(params)
+    halvings = unremoved + (params.get("dual_path", "none") != "none")
+    return -(-layout.input_size(params) // 2**halvings) >= EXTRAS_WITHOUT_PADDING_FROM
+
+
+def _free(params: Point, level: int, *, blocks: bool) -> bool:
+    """Whether the downsampling into a level can be chosen: it is there, and the maps have even sides."""
+    there = level <= trunk(params) and params.get(f"stride_p{level}") != 1
+    return there and of_blocks(params) == blocks and layout.input_size(params) % layout.EVEN == 0
+
+
+def stage_channels(params: Point) -> dict[int, int]:
+    """Returns the channels of the backbone's stages by level."""
+    return {stage.level: stage.channels for stage in decode(params).stages}
+
+
+def neck_channels(params: Point) -> dict[int, int]:
+    """Returns the channels that the stage table gives a `pan` of full width, by level."""
+    if of_blocks(params):
+        return _channels(params, "neck")
+    return stage_channels(params)
+
+
+def decode(params: Point) -> Backbone:
+    """Returns the backbone of a point."""
+    return _decode_blocks(params) if of_blocks(params) else _decode_units(params)
+
+
+def _channels(params: Point, column: str) -> dict[int, int]:
+    """Returns a column of the channel table, capped and at the point's width, which makes multiples of 8."""
+    nominal = getattr(CHANNEL_TABLES[str(params["backbone"])], column)
+    cap = nominal[trunk(params)] * float(params.get("channel_cap", 1.0))
+    width = float(params["width"])
+    return {level: int(min(nominal[level], cap) * width) for level in nominal if level <= trunk(params)}
+
+
+def _decode_blocks(params: Point) -> Backbone:
+    down, stages = _channels(params, "down"), _channels(params, "stage")
+    return Backbone(
+        stem_channels=int(NOMINAL_STEM * float(params["width"])),
+        stem_kernel=int(params["stem_kernel"]),
+        stem_stride=int(params.get("stride_p1", 2)),
+        context=str(params["context"]),
+        dual_path=str(params.get("dual_path", "none")),
+        stages=tuple(
+            Stage(
+                level=level,
+                channels=stages[level],
+                repeats=_repeats(level, float(params.get("depth", 0.33)), int(params.get("p4_repeats", 6))),
+                block=str(params["block"]),
+                downsample=str(params.get(f"downsample_p{level}", "conv")),
+                attention=str(params[f"attention_p{level}"]),
+                stride=int(params.get(f"stride_p{level}", 2)),
+                down_channels=None if down[level] == stages[level] else down[level],
+            )
+            for level in stages
+        ),
+    )
+
+
+def _repeats(level: int, depth: float, p4_repeats: int) -> int:
+    return max(round(NOMINAL_REPEATS.get(level, p4_repeats) * depth), 1)
+
+
+def _decode_units(params: Point) -> Backbone:
+    table, width = UNIT_TABLES[str(params["backbone"])], float(params["width"])
+    squeeze = str(params.get("squeeze", "table"))
+    stages = []
+    for level in range(2, trunk(params) + 1):
+        units = scaled_units(table.stages[level], width, squeeze)
+        stages.append(
+            Stage(
+                level=level,
+                channels=units[-1].channels,
+                units=units,
+                downsample=_unit_downsample(params, level),
+                attention=str(params[f"attention_p{level}"]),
+                stride=int(params.get(f"stride_p{level}", 2)),
+            )
+        )
+    return Backbone(
+        stem=table.stem,
+        stem_channels=scaled(table.stem_channels, width),
+        stem_stride=int(params.get("stride_p1", table.stem_stride)),
+        stem_units=scaled_units(table.stem_units, width, "table"),
+        context="none",
+        dual_path=str(params.get("dual_path", "none")),
+        stages=tuple(stages),
+    )
+
+
+def _unit_downsample(params: Point, level: int) -> str:
+    return _downsample_name(str(params.get(f"unit_downsample_p{level}", "native")), level, pooled=of_pools(params))
+
+
+def _downsample_name(choice: str, level: int, *, pooled: bool) -> str:
+    """Returns the downsampling that `native` or `aligned` stands for; VGG's pool into P4 rounds up."""
+    if not pooled:
+        return {"native": "strided"}.get(choice, choice)
+    return {"native": "max_pool_ceil" if level == 4 else "max_pool", "aligned": "mean_pool"}.get(choice, choice)
+
+
+def decode_extras(params: Point) -> tuple[Extra, ...]:
+    """Returns the extra stages of a point."""
+    if not _has_extras(params):
+        return ()
+    kind, pattern = str(params["extras"]), str(params.get("extras_pattern", PATTERNS[0]))
+    return tuple(
+        Extra(kind=kind, channels=scaled(channels, float(params["width"])), pattern=code)
+        for channels, code in zip(EXTRA_CHANNELS[kind], pattern, strict=True)
+    )
+
+
+def read(architecture: Architecture) -> Params:
+    """Reads the backbone off an architecture; raises SpaceError where no table gives it."""
+    backbone = architecture.backbone
+    params: Params = {
+        "stride_p1": backbone.stem_stride,
+        "dual_path": backbone.dual_path,
+        "context": backbone.context,
+        "stem_kernel": backbone.stem_kernel,
+        "extras": architecture.extras[0].kind if architecture.extras else "none",
+        "extras_pattern": "".join(extra.pattern for extra in architecture.extras),
+    }
+    for stage in backbone.stages:
+        params[f"stride_p{stage.level}"] = stage.stride
+        params[f"attention_p{stage.level}"] = stage.attention
+        params[f"downsample_p{stage.level}"] = stage.downsample
+        params[f"unit_downsample_p{stage.level}"] = _read_unit_downsample(stage.downsample)
+    units = backbone.stages[0].units
+    return params | (_read_units(backbone) if units else _read_blocks(backbone))
+
+
+def _read_unit_downsample(name: str) -> str:
+    return {"strided": "native", "max_pool": "native", "max_pool_ceil": "native", "mean_pool": "aligned"}.get(name, name)
+
+
+def _read_units(backbone: Backbone) -> Params:
+    """Finds table, width and squeeze by trying them: they are few."""
+    for name, table in UNIT_TABLES.items():
+        for width in layout.WIDTHS:
+            for squeeze in ("table", "none", "all"):
+                if all(
+                    stage.level in table.stages
+                    and stage.units == scaled_units(table.stages[stage.level], width, squeeze)
+                    for stage in backbone.stages
+                ):
+                    return {"backbone": name, "width": width, "squeeze": squeeze}
+    raise SpaceError(f"no stage table ({', '.join(UNIT_TABLES)}) has these units at a width of the space")
+
+
+def _read_blocks(backbone: Backbone) -> Params:
+    """Reads width and depth, and which table has the ratio of channels; `encode` finds out whether it all fits."""
+    stages = {stage.level: stage for stage in backbone.stages}
+    width, last = backbone.stem_channels / NOMINAL_STEM, backbone.coarsest_level
+    wide = any(stage.down_channels is not None for stage in backbone.stages)
+    name = "yolo11" if wide else "yolov8"
+    nominal = CHANNEL_TABLES[name].stage.get(last, 1) * width
+    depth, p4_repeats = min(
+        ((depth, repeats) for repeats in (6, 9) for depth in DEPTHS),
+        key=lambda pair: sum(abs(_repeats(level, *pair) - stage.repeats) for level, stage in stages.items()),
+    )
+    return {
+        "backbone": name,
+        "width": width,
+        "channel_cap": stages[last].channels / nominal if nominal else 0.0,
+        "depth": depth,
+        "p4_repeats": p4_repeats,
+        "block": stages[2].block,
+    }

@@ -1,0 +1,147 @@
+"""The axes that lay a detector out: head, backbone, levels, how the levels meet, and the input's size."""
+
+from __future__ import annotations
+
+from search_space.architecture import Architecture
+from search_space.axis import Axis, Params, Point
+from search_space.errors import SpaceError
+from search_space.tables import BACKBONES, CHANNEL_TABLES, UNIT_TABLES
+
+FINEST, COARSEST = 2, 5
+SIZES = tuple(range(128, 1281, 32))
+FREE_SIZES = tuple(sorted((*SIZES, 300)))
+"""Sizes of a detector whose maps need not fit each other; 300 is that of the published SSDs."""
+EVEN = 32
+"""What a side must be a multiple of for all backbone maps down to P5 to have even sides before they are halved."""
+WIDTHS = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
+"""Eighths, so that the channel tables give multiples of 8, and ESD-I, which keeps or doubles channels, is defined."""
+
+
+def axes() -> tuple[Axis, ...]:
+    """Returns the axes of the layout."""
+    levels = range(FINEST, COARSEST + 1)
+    spans = tuple(f"P{finest}-P{coarsest}" for finest in levels for coarsest in levels if finest <= coarsest)
+    return (
+        Axis(name="head", choices=("anchor_free", "ssd", "two_stage"), doc="kind of head"),
+        Axis(
+            name="backbone", choices=BACKBONES, rare=("vgg16",), doc="stage table: which blocks or units a level holds"
+        ),
+        Axis(name="head_levels", choices=spans, doc="finest and coarsest backbone level with a head"),
+        Axis(
+            name="topology",
+            choices=("pan", "fpn", "ihp", "none"),
+            doc="how levels meet: down and up, down with one width, each for itself, or no neck",
+            active=lambda params: params["head"] != "two_stage" and span(params)[0] < COARSEST,
+        ),
+        Axis(
+            name="input_size",
+            choices=SIZES,
+            ordered=True,
+            doc="side of the square input, pixels",
+            active=lambda params: topology(params) != "none",
+        ),
+        Axis(
+            name="free_input_size",
+            choices=FREE_SIZES,
+            ordered=True,
+            doc="side of the square input, pixels, without a neck",
+            active=lambda params: topology(params) == "none",
+        ),
+        Axis(
+            name="p6",
+            choices=("no", "yes"),
+            doc="whether the MobileNetV3 tables go on to P6, and the head with them",
+            active=_may_have_p6,
+        ),
+        Axis(
+            name="trunk_level",
+            choices=(4, 5),
+            doc="coarsest level of the backbone, where the head does not reach P5",
+            active=_may_outreach_head,
+        ),
+        Axis(
+            name="width",
+            choices=WIDTHS,
+            ordered=True,
+            doc="width multiplier of the stage table",
+        ),
+    )
+
+
+def span(params: Point) -> tuple[int, int]:
+    """Returns the finest and the coarsest level of `head_levels`, P6 not counted."""
+    finest, _, coarsest = str(params["head_levels"]).partition("-")
+    return int(finest[1:]), int(coarsest[1:])
+
+
+def topology(params: Point) -> str:
+    """Returns how the levels meet, said or implied."""
+    implied = "fpn" if params["head"] == "two_stage" else "none"
+    return str(params.get("topology", implied))
+
+
+def input_size(params: Point) -> int:
+    """Returns the side of the input in pixels."""
+    return int(params["input_size"] if "input_size" in params else params["free_input_size"])
+
+
+def coarsest(params: Point) -> int:
+    """Returns the coarsest level of the head."""
+    return COARSEST + 1 if params.get("p6") == "yes" else span(params)[1]
+
+
+def trunk(params: Point) -> int:
+    """Returns the coarsest level of the backbone."""
+    if topology(params) in ("ihp", "none"):
+        return coarsest(params)
+    return max(coarsest(params), int(params.get("trunk_level", COARSEST)))
+
+
+def of_blocks(params: Point) -> bool:
+    """Whether the backbone repeats one block, and is no list of units."""
+    return params["backbone"] in CHANNEL_TABLES
+
+
+def of_pools(params: Point) -> bool:
+    """Whether pools halve the backbone's maps."""
+    return not of_blocks(params) and UNIT_TABLES[str(params["backbone"])].pooled
+
+
+def has_way_up(params: Point) -> bool:
+    """Whether a `pan` goes up again."""
+    return topology(params) == "pan" and span(params)[0] < coarsest(params)
+
+
+def merges(params: Point) -> bool:
+    """Whether levels are merged at all."""
+    return topology(params) in ("pan", "fpn") and span(params)[0] < trunk(params)
+
+
+def _may_have_p6(params: Point) -> bool:
+    size = input_size(params)
+    in_table = str(params["backbone"]).startswith("mobilenetv3")
+    return in_table and span(params)[1] == COARSEST and size % 64 == 0 and size >= 256
+
+
+def _may_outreach_head(params: Point) -> bool:
+    """A `pan` needs a level to merge with: one on P4 alone takes P5 as given."""
+    finest, coarsest_span = span(params)
+    if topology(params) not in ("pan", "fpn") or coarsest_span == COARSEST:
+        return False
+    return not (topology(params) == "pan" and finest == COARSEST - 1)
+
+
+def read(architecture: Architecture) -> Params:
+    """Reads the layout off an architecture."""
+    head, backbone, neck = architecture.head, architecture.backbone, architecture.neck
+    if architecture.input_hw[0] != architecture.input_hw[1]:
+        raise SpaceError(f"the space holds detectors with square inputs, got {architecture.input_hw}")
+    return {
+        "head": head.kind,
+        "head_levels": f"P{head.finest_level}-P{min(head.coarsest_level, COARSEST)}",
+        "topology": "none" if neck is None else neck.kind,
+        "input_size": architecture.input_hw[0],
+        "free_input_size": architecture.input_hw[0],
+        "p6": "yes" if head.coarsest_level > COARSEST else "no",
+        "trunk_level": backbone.coarsest_level,
+    }

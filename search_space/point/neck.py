@@ -1,0 +1,276 @@
+"""The axes of the neck: what it merges, how, at which width, and what its blocks are."""
+
+from __future__ import annotations
+
+from search_space.architecture import ROI_BINS, Architecture, Neck
+from search_space.axis import Axis, Params, Point
+from search_space.blocks import DOWNSAMPLES, FUSIONS, SMOOTHS, STAGES, TRANSFORMS, UPSAMPLES
+from search_space.point import layout
+from search_space.point.backbone import attentions, neck_channels, stage_channels
+from search_space.point.layout import coarsest, has_way_up, merges, span, topology, trunk
+
+FPN_WIDTHS = tuple(ROI_BINS**2 * planes for planes in range(1, 6))
+"""Multiples of 49, so that every fpn can carry a two-stage head; 245 is TinyDet's."""
+NECK_WIDTHS = (0.5, 1.0)
+PAIR_FUSIONS = ("eafusion", "add", "weighted_add")
+MANY_FUSIONS = ("concat", "weighted_concat", "add", "weighted_add")
+YES_NO = ("no", "yes")
+
+
+def axes() -> tuple[Axis, ...]:
+    """Returns the axes of the neck."""
+    return (*_merge_axes(), *_block_axes(), *_way_up_axes(), *_fpn_axes())
+
+
+def _merge_axes() -> tuple[Axis, ...]:
+    return (
+        Axis(
+            name="p2_source",
+            choices=("backbone", "stem"),
+            doc="what enters the neck at P2: the backbone's stage, or the stem brought down by a convolution",
+            active=lambda params: topology(params) != "none" and span(params)[0] == layout.FINEST,
+        ),
+        Axis(name="fusion", choices=FUSIONS.names(), doc="how the neck merges maps", active=merges),
+        Axis(name="upsample", choices=UPSAMPLES.names(), doc="upsampling on the neck's way down", active=merges),
+        Axis(
+            name="attention_neck",
+            choices=attentions(),
+            doc="attention after the neck's blocks or smoothing convolutions",
+            active=lambda params: topology(params) != "none",
+        ),
+    )
+
+
+def _block_axes() -> tuple[Axis, ...]:
+    with_blocks = ("pan", "ihp")
+    return (
+        Axis(
+            name="neck_block",
+            choices=STAGES.names(),
+            doc="block of the neck",
+            active=lambda params: topology(params) in with_blocks,
+        ),
+        Axis(
+            name="neck_repeats",
+            choices=(1, 2, 3),
+            ordered=True,
+            doc="repeats of the neck's block; in an ihp twice as many at P4 and three times at P5",
+            active=lambda params: topology(params) in with_blocks,
+        ),
+        Axis(
+            name="transform",
+            choices=TRANSFORMS.names(),
+            doc="convolution before each level's block of an ihp",
+            active=lambda params: topology(params) == "ihp",
+        ),
+        Axis(
+            name="neck_width",
+            choices=NECK_WIDTHS,
+            doc="channels of a pan relative to the stage table",
+            active=lambda params: topology(params) == "pan",
+        ),
+        Axis(
+            name="reduce",
+            choices=YES_NO,
+            doc="whether a 1x1 convolution narrows a map before it is upsampled, as in YOLOv5",
+            active=lambda params: topology(params) == "pan",
+        ),
+        Axis(
+            name="finest_fusion",
+            choices=("none", *PAIR_FUSIONS),
+            doc="fusion of the finest map with the backbone's, for the head alone",
+            active=lambda params: topology(params) == "pan",
+        ),
+    )
+
+
+def _way_up_axes() -> tuple[Axis, ...]:
+    return (
+        Axis(
+            name="downsample_neck",
+            choices=DOWNSAMPLES.names(),
+            doc="downsampling on the neck's way up",
+            active=has_way_up,
+        ),
+        Axis(
+            name="downsample_to",
+            choices=("input", "level"),
+            doc="whether these keep the channels of their input or take those of the level they reach",
+            active=lambda params: has_way_up(params) and _can_take_level(params),
+        ),
+        Axis(
+            name="last_downsample_width",
+            choices=(0.5, 1.0),
+            doc="channels of the last of these, relative to its input",
+            active=lambda params: has_way_up(params) and _can_narrow_last(params),
+        ),
+        Axis(
+            name="cross_layer",
+            choices=("none", *MANY_FUSIONS),
+            doc="fusion on the way up that takes the backbone's map as well",
+            active=lambda params: has_way_up(params) and span(params)[0] + 1 < trunk(params),
+        ),
+        Axis(
+            name="skip_wiring",
+            choices=("repaired", "published"),
+            doc="skips of the bi-directional neck; `published` as in the paper's files",
+            active=_has_stale_skips,
+        ),
+    )
+
+
+def _fpn_axes() -> tuple[Axis, ...]:
+    return (
+        Axis(
+            name="fpn_width",
+            choices=FPN_WIDTHS,
+            ordered=True,
+            doc="channels of all levels of an fpn",
+            active=lambda params: topology(params) == "fpn",
+        ),
+        Axis(
+            name="smooth",
+            choices=SMOOTHS.names(),
+            doc="smoothing convolution of an fpn",
+            active=lambda params: topology(params) == "fpn",
+        ),
+        Axis(
+            name="smooth_groups",
+            choices=("graded", 7, 49),
+            doc="groups of sparsely connected smoothing; `graded`: 49 at P2, 7 at P3, width / 49 at P4, then 1",
+            active=lambda params: params.get("smooth") == "scconv" and _is_graded(params),
+        ),
+    )
+
+
+def _is_graded(params: Point) -> bool:
+    """Whether grading differs from the same groups on all levels."""
+    return span(params)[0] <= 3 and span(params)[0] < coarsest(params)
+
+
+def _has_stale_skips(params: Point) -> bool:
+    """Whether the published wiring of the bi-directional neck differs from the repaired one."""
+    if params.get("fusion") != "bidir_concat" or not has_way_up(params):
+        return False
+    way_up = range(span(params)[0] + 1, coarsest(params) + 1)
+    return 3 in way_up or (4 in way_up and trunk(params) > 4)
+
+
+def _pan_channels(params: Point) -> dict[int, int]:
+    """Returns the channels of the blocks of a `pan` by level."""
+    width, table = float(params["neck_width"]), neck_channels(params)
+    levels = range(span(params)[0], max(coarsest(params), trunk(params) - 1) + 1)
+    return {level: table[level] if width == 1 else max(4, 4 * round(table[level] * width / 4)) for level in levels}
+
+
+def _steps_up(params: Point) -> list[tuple[int, int]]:
+    """Returns the channels below and at each level of the way up."""
+    channels = _pan_channels(params)
+    return [(channels[level - 1], channels[level]) for level in range(span(params)[0] + 1, coarsest(params) + 1)]
+
+
+def _can_take_level(params: Point) -> bool:
+    """Whether a level has other channels than the one below, in ratios that the downsampling is defined for."""
+    steps = _steps_up(params)
+    differ = any(below != at for below, at in steps)
+    return differ and (params["downsample_neck"] != "esd1" or all(at in (below, 2 * below) for below, at in steps))
+
+
+def _can_narrow_last(params: Point) -> bool:
+    below = _steps_up(params)[-1][0]
+    narrow = max(4, 4 * round(below / 2 / 4))
+    return params["downsample_neck"] != "esd1" and params.get("downsample_to") != "level" and narrow != below
+
+
+def decode(params: Point) -> Neck:
+    """Returns the neck of a point."""
+    return {"pan": _decode_pan, "fpn": _decode_fpn, "ihp": _decode_ihp}[topology(params)](params)
+
+
+def _merging(params: Point) -> dict[str, str]:
+    """Returns the fields that say how maps are merged, where any are."""
+    names = {"fusion": "fusion", "upsample": "upsample", "attention_neck": "attention", "p2_source": "p2_source"}
+    return {field: str(params[axis]) for axis, field in names.items() if axis in params}
+
+
+def _decode_pan(params: Point) -> Neck:
+    channels = _pan_channels(params)
+    of_stages = stage_channels(params)
+    own = any(channels[level] != of_stages[level] for level in channels)
+    return Neck(
+        kind="pan",
+        repeats=int(params["neck_repeats"]),
+        block=str(params["neck_block"]),
+        downsample=str(params["downsample_neck"]) if has_way_up(params) else None,
+        downsample_to=str(params.get("downsample_to", "input")),
+        last_downsample_width=float(params.get("last_downsample_width", 1.0)),
+        skip_wiring=str(params.get("skip_wiring", "repaired")),
+        channels=tuple(channels.values()) if own else None,
+        reduce=params["reduce"] == "yes",
+        cross_layer=str(params.get("cross_layer", "none")),
+        finest_fusion=str(params["finest_fusion"]),
+        **_merging(params),
+    )
+
+
+def _decode_fpn(params: Point) -> Neck:
+    width = int(params.get("fpn_width", FPN_WIDTHS[-1]))
+    return Neck(
+        kind="fpn", channels=(width,), smooth=str(params["smooth"]), groups=_groups(params, width), **_merging(params)
+    )
+
+
+def _groups(params: Point, width: int) -> tuple[int, ...]:
+    """Returns the groups of the smoothing convolutions by head level; none where they have no groups."""
+    if params["smooth"] != "scconv":
+        return ()
+    groups = params.get("smooth_groups", 7)
+    graded = {2: 49, 3: 7, 4: width // ROI_BINS**2}
+    levels = range(span(params)[0], coarsest(params) + 1)
+    return tuple(graded.get(level, 1) if groups == "graded" else int(groups) for level in levels)
+
+
+def _decode_ihp(params: Point) -> Neck:
+    return Neck(
+        kind="ihp",
+        repeats=int(params["neck_repeats"]),
+        block=str(params["neck_block"]),
+        transform=str(params["transform"]),
+        **_merging(params),
+    )
+
+
+def read(architecture: Architecture, rest: Point) -> Params:
+    """Reads the neck off an architecture, given what was read of layout and backbone."""
+    neck = architecture.neck
+    if neck is None:
+        return {}
+    params: Params = {
+        "p2_source": neck.p2_source,
+        "fusion": neck.fusion,
+        "upsample": neck.upsample,
+        "attention_neck": neck.attention,
+        "neck_block": neck.block,
+        "neck_repeats": neck.repeats,
+        "transform": neck.transform,
+        "neck_width": _read_width(neck, rest),
+        "reduce": YES_NO[neck.reduce],
+        "finest_fusion": neck.finest_fusion,
+        "downsample_to": neck.downsample_to,
+        "last_downsample_width": neck.last_downsample_width,
+        "cross_layer": neck.cross_layer,
+        "skip_wiring": neck.skip_wiring,
+        "fpn_width": neck.channels[0] if neck.channels else 0,
+        "smooth": neck.smooth,
+        "smooth_groups": neck.groups[0] if len(set(neck.groups)) == 1 else "graded",
+    }
+    return params if neck.downsample is None else params | {"downsample_neck": neck.downsample}
+
+
+def _read_width(neck: Neck, rest: Point) -> float:
+    """Returns the width at which the stage table gives the neck's channels; 1 where it gives them at none."""
+    if neck.kind != "pan" or neck.channels is None:
+        return 1.0
+    wanted = list(neck.channels)
+    fits = (width for width in NECK_WIDTHS if list(_pan_channels({**rest, "neck_width": width}).values()) == wanted)
+    return next(fits, 1.0)

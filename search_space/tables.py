@@ -1,0 +1,168 @@
+"""The stage tables of the backbones: what each level holds at width 1."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from search_space.architecture import Unit
+from search_space.errors import SpaceError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelTable:
+    """A backbone of one repeated block: channels by level."""
+
+    down: Mapping[int, int]
+    """Asked of the downsampling into the level."""
+    stage: Mapping[int, int]
+    neck: Mapping[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitTable:
+    """A backbone that is a list of units: what each level holds, all strides in the first unit or in a pool."""
+
+    stem: str
+    stem_channels: int
+    stem_stride: int
+    stem_units: tuple[Unit, ...]
+    stages: Mapping[int, tuple[Unit, ...]]
+    pooled: bool = False
+    """Whether a pool halves the maps, not the first unit."""
+
+
+NOMINAL_STEM = 64
+"""Channels of the stem of the channel tables."""
+NOMINAL_REPEATS = {2: 3, 3: 6, 5: 3}
+"""Repeats at depth 1; those of P4 are an axis."""
+_V8 = {2: 128, 3: 256, 4: 512, 5: 1024}
+
+CHANNEL_TABLES: dict[str, ChannelTable] = {
+    "yolov8": ChannelTable(down=_V8, stage=_V8, neck=_V8),
+    "yolo11": ChannelTable(
+        down=_V8, stage={2: 256, 3: 512, 4: 512, 5: 1024}, neck={2: 256, 3: 256, 4: 512, 5: 1024}
+    ),
+}
+"""`yolov8` is that of YOLOv5 too; `yolo11` as SO-Det has it."""
+
+
+def _v3(*rows: tuple[int, int, int, bool, str]) -> tuple[Unit, ...]:
+    """Inverted residuals from (kernel, expanded, channels, squeeze, activation)."""
+    names = ("kernel", "expanded", "channels", "squeeze", "activation")
+    return tuple(Unit(kind="inverted_residual", **dict(zip(names, row, strict=True))) for row in rows)  # type: ignore[arg-type]
+
+
+def _separable(*channels: int) -> tuple[Unit, ...]:
+    return tuple(Unit(kind="separable", channels=width) for width in channels)
+
+
+def _vgg(*channels: int) -> tuple[Unit, ...]:
+    return tuple(Unit(kind="conv_bias_relu", channels=width) for width in channels)
+
+
+def _residual(channels: int) -> tuple[Unit, ...]:
+    return (Unit(kind="depthwise_residual", channels=channels),)
+
+
+_RE, _HS = "relu", "hswish"
+
+UNIT_TABLES: dict[str, UnitTable] = {
+    "mobilenetv1": UnitTable(
+        stem="conv_relu",
+        stem_channels=32,
+        stem_stride=2,
+        stem_units=_separable(64),
+        stages={
+            2: _separable(128, 128),
+            3: _separable(256, 256),
+            4: _separable(512, 512, 512, 512, 512, 512),
+            5: _separable(1024, 1024),
+        },
+    ),
+    "mobilenetv3-d": UnitTable(
+        stem="conv_hswish",
+        stem_channels=16,
+        stem_stride=2,
+        stem_units=_residual(16),
+        stages={
+            2: _v3((3, 64, 24, False, _RE), (3, 72, 24, False, _RE)),
+            3: _v3((5, 72, 40, True, _RE), (5, 120, 40, True, _RE), (5, 120, 40, True, _RE)),
+            4: _v3(
+                (3, 240, 80, False, _HS),
+                (3, 240, 80, False, _HS),
+                (5, 240, 80, False, _HS),
+                (5, 240, 80, False, _HS),
+                (3, 240, 112, True, _HS),
+                (3, 336, 112, True, _HS),
+            ),
+            5: _v3((5, 336, 160, True, _HS), (5, 480, 160, True, _HS), (5, 480, 160, True, _HS)),
+            6: _v3((5, 960, 160, True, _HS)),
+        },
+    ),
+    "mobilenetv3-bc": UnitTable(
+        stem="conv_hswish",
+        stem_channels=24,
+        stem_stride=2,
+        stem_units=_residual(24),
+        stages={
+            2: _v3((3, 72, 36, False, _RE), *((3, 108, 36, False, _RE),) * 3),
+            3: _v3((5, 108, 60, True, _RE), *((5, 180, 60, True, _RE),) * 2),
+            4: _v3(
+                (3, 240, 80, False, _HS),
+                (3, 200, 80, False, _HS),
+                (3, 184, 80, False, _HS),
+                (3, 184, 80, False, _HS),
+                (3, 480, 112, True, _HS),
+                (3, 672, 112, True, _HS),
+            ),
+            5: _v3((5, 672, 160, True, _HS), *((5, 960, 160, True, _HS),) * 2),
+            6: _v3(*((5, 960, 160, True, _HS),) * 2),
+        },
+    ),
+    "vgg16": UnitTable(
+        stem="conv_bias_relu",
+        stem_channels=64,
+        stem_stride=1,
+        stem_units=_vgg(64),
+        stages={
+            2: _vgg(128, 128),
+            3: _vgg(256, 256, 256),
+            4: _vgg(512, 512, 512),
+            5: (
+                *_vgg(512, 512, 512),
+                Unit(kind="max_pool3", channels=512),
+                Unit(kind="conv_bias_relu", channels=1024, dilation=6),
+                Unit(kind="conv_bias_relu", channels=1024, kernel=1),
+            ),
+        },
+        pooled=True,
+    ),
+}
+"""MobileNetV1 and VGG16 as in SSD; the MobileNetV3 variants `d` and `bc` as in TinyDet, P6 included."""
+
+EXTRA_CHANNELS = {"separable": (512, 256, 256, 128), "plain": (512, 256, 256, 256)}
+"""Of the four extra stages of SSD at width 1."""
+
+BACKBONES = (*CHANNEL_TABLES, *UNIT_TABLES)
+
+
+def scaled(channels: int, width: float) -> int:
+    """Returns channels at a width: a multiple of 4, never under 8; as they are at width 1."""
+    return channels if width == 1 else max(8, 4 * round(channels * width / 4))
+
+
+def scaled_units(units: tuple[Unit, ...], width: float, squeeze: str) -> tuple[Unit, ...]:
+    """Returns units at a width, squeeze and excitation as in the `table`, in `none` or in `all` of them."""
+    forced = {"table": None, "none": False, "all": True}
+    if squeeze not in forced:
+        raise SpaceError(f"squeeze must be table, none or all, got {squeeze!r}")
+    return tuple(
+        replace(
+            unit,
+            channels=scaled(unit.channels, width),
+            expanded=scaled(unit.expanded, width) if unit.expanded else 0,
+            squeeze=unit.squeeze if forced[squeeze] is None else bool(forced[squeeze]),
+        )
+        for unit in units
+    )
