@@ -16,6 +16,8 @@ class Figure:
     value: float
     unit: str
     note: str = ""
+    num_classes: int | None = None
+    """Number of classes that the figure is for, where it is not the design's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +32,14 @@ class Design:
     """Number of classes that the published counts are for."""
     published: Mapping[str, Figure]
     """Published figures by name: `params_m_folded`, `visdrone_val_map50`, …"""
+    derived: bool = False
+    """Whether the design is ours, derived from a paper's for one of its ablations: no file of it was published."""
     notes: str = ""
 
 
 DESIGNS: Registry[Design] = Registry("design")
+
+
+def percent(**values: float) -> dict[str, Figure]:
+    """Returns published accuracies in percent."""
+    return {name: Figure(value=value, unit="%") for name, value in values.items()}

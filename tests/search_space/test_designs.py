@@ -3,62 +3,147 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from nas.cost import cost_of
+from nas.cost import cost_of, node_costs
 from nas.cost.oracle import fvcore_macs
-from search_space import DESIGNS, Detector, lower
+from search_space import DESIGNS, Architecture, Detector, lower
 from search_space.errors import SpaceError
+from search_space.heads.anchors import anchors_per_cell
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "golden.json").read_text())["designs"]
-ROWS = [row for row in GOLDEN if row["design"] in DESIGNS]
+ROWS = json.loads((Path(__file__).parents[1] / "data" / "golden.json").read_text())["designs"]
 
 
-def test_the_small_object_family_is_there():
-    names = ("yolov8n", "yolov8n-p2", "yolov8n-p2-nop5", "yolov8n-p2-nop5-bidir", "yolov8n-p2-nop5-bidir-cbam")
-    assert set(names) <= {row["design"] for row in ROWS}
-    assert set(DESIGNS) <= {row["design"] for row in GOLDEN}
+def test_each_design_has_a_row_or_is_derived():
+    with_row = {row["design"] for row in ROWS}
+    assert with_row <= set(DESIGNS)
+    assert {name for name in DESIGNS if not DESIGNS.get(name).derived} <= with_row
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['design']}-{row['num_classes']}")
 def test_counts_are_golden(row: dict[str, object]):
-    design = DESIGNS.get(str(row["design"]))
+    architecture = DESIGNS.get(str(row["design"])).architecture
     num_classes, input_hw = int(row["num_classes"]), tuple(row["input_hw"])  # type: ignore[call-overload,arg-type]
-    cost = cost_of(design.architecture, num_classes=num_classes, input_hw=input_hw)
+    cost = cost_of(architecture, num_classes=num_classes, input_hw=input_hw)
     assert (cost.params, cost.macs) == (row["params"], row["macs"])
-    if "params_conv_bn_folded" in row:
-        detector = Detector(lower(design.architecture, num_classes=num_classes))
-        norm_channels = sum(m.num_features for m in detector.modules() if isinstance(m, torch.nn.BatchNorm2d))
-        assert cost.params - norm_channels == row["params_conv_bn_folded"]
+    graph = lower(architecture, num_classes=num_classes, input_hw=input_hw)
+    parts: dict[str, Counter[str]] = {"macs": Counter(), "params": Counter()}
+    for node, count in node_costs(graph):
+        parts["macs"][node.part] += count.macs
+        parts["params"][node.part] += count.params
+    for kind, found in parts.items():
+        assert dict(found) == row.get(f"{kind}_by_part", dict(found))
+    if "anchors_total" in row:
+        sides = {node.name: count.output_shape[1:] for node, count in node_costs(graph)}
+        cells = [sides[name][0] * sides[name][1] for name in graph.outputs]
+        per_cell = anchors_per_cell(graph.anchors, len(cells))
+        assert sum(number * anchors for number, anchors in zip(cells, per_cell, strict=True)) == row["anchors_total"]
+
+
+def _takes(architecture: Architecture, side: int) -> bool:
+    try:
+        lower(architecture, num_classes=1, input_hw=(side, side))
+        return True
+    except SpaceError:
+        return False
+
+
+def _sizes(architecture: Architecture) -> list[tuple[int, int]]:
+    """The two smallest square inputs a design takes, and one that is not square."""
+    sides = (side for side in range(64, 1281, max(architecture.size_multiple, 4)) if _takes(architecture, side))
+    first, second = next(sides), next(sides)
+    return [(first, first), (second, second), (first, second)]
 
 
 @pytest.mark.parametrize("name", DESIGNS.names())
-def test_fvcore_counts_the_same_at_its_own_size(name: str):
-    design = DESIGNS.get(name)
-    detector = Detector(lower(design.architecture, num_classes=design.num_classes))
-    cost = cost_of(design.architecture, num_classes=design.num_classes)
-    assert cost.macs == fvcore_macs(detector, (3, *design.architecture.input_hw))
+def test_designs_run_forward_and_backward_and_fvcore_counts_the_same(name: str):
+    architecture = DESIGNS.get(name).architecture
+    sizes = _sizes(architecture)
+    detector = Detector(lower(architecture, num_classes=3))
+    assert fvcore_macs(detector, (3, *sizes[0])) == cost_of(architecture, num_classes=3, input_hw=sizes[0]).macs
+    batch = 2 if any(isinstance(module, torch.nn.BatchNorm2d) for module in detector.modules()) else 1
+    for input_hw in sizes:
+        detector.train().zero_grad()
+        outputs = detector(torch.rand(batch, 3, *input_hw))
+        counted = {
+            node.name: count.output_shape
+            for node, count in node_costs(lower(architecture, num_classes=3, input_hw=input_hw))
+        }
+        assert [tuple(out.shape[1:]) for out in outputs] == [counted[output] for output in detector.graph.outputs]
+        torch.stack([out.square().mean() for out in outputs if out.requires_grad]).sum().backward()
+        assert all(parameter.grad is not None for parameter in detector.parameters())
 
 
 @pytest.mark.parametrize("name", DESIGNS.names())
-@pytest.mark.parametrize("input_hw", [(64, 64), (96, 160)])
-def test_designs_run_forward_and_backward(name: str, input_hw: tuple[int, int]):
-    detector = Detector(lower(DESIGNS.get(name).architecture, num_classes=3, input_hw=input_hw))
-    maps = detector(torch.rand(2, 3, *input_hw))
-    sum(m.square().mean() for m in maps).backward()
-    assert all(parameter.grad is not None for parameter in detector.parameters())
+def test_wrong_sizes_name_the_near_ones(name: str):
+    architecture = DESIGNS.get(name).architecture
+    step, side = architecture.size_multiple, architecture.input_hw[0]
+    if step > 1:
+        with pytest.raises(SpaceError, match=f"nearest: {side} or {side + step}"):
+            lower(architecture, num_classes=3, input_hw=(side + 1, side))
+        assert _takes(architecture, side) and _takes(architecture, side + step)
+        return
+    with pytest.raises(SpaceError, match="(nearest: |smallest square input is )") as refused:
+        lower(architecture, num_classes=3, input_hw=(31, 31) if _takes(architecture, 32) else (40, 40))
+    smallest = int(re.findall(r"(?:nearest: |input is )(\d+)", str(refused.value))[0])
+    assert _takes(architecture, smallest) and not _takes(architecture, smallest - 1)
 
 
-def test_wrong_sizes_name_the_near_ones():
-    with pytest.raises(SpaceError, match="nearest: 608 or 640"):
-        lower(DESIGNS.get("yolov8n").architecture, num_classes=3, input_hw=(630, 640))
-    with pytest.raises(SpaceError, match="num_classes must be at least 1"):
-        lower(DESIGNS.get("yolov8n").architecture, num_classes=0)
+@pytest.mark.parametrize(
+    ("name", "smallest"),
+    [
+        ("ssd-mobilenetv1", 32),
+        ("ssd-mobilenetv1-s1l0", 257),
+        ("ssd-mobilenetv1-s1l0-dualpath", 32),
+        ("ssd-vgg16", 268),
+        ("ssd-vgg16-s1l2", 32),
+        ("ssd-vgg16-s1l2-dualpath", 267),  # every second row of 267 is 134 rows: one more than pooling gives
+    ],
+)
+def test_smallest_inputs_of_ssd(name: str, smallest: int):
+    architecture = DESIGNS.get(name).architecture
+    assert _takes(architecture, smallest) and not _takes(architecture, smallest - 1)
+
+
+@pytest.mark.parametrize("name", ["ssd-mobilenetv1", "ssd-vgg16"])
+def test_removing_a_stride_and_a_second_path_leave_the_parameters(name: str):
+    architecture = DESIGNS.get(name).architecture
+    backbone = architecture.backbone
+    params = cost_of(architecture, num_classes=20).params
+    for level in range(2, 6):
+        stages = tuple(replace(s, stride=1) if s.level == level else s for s in backbone.stages)
+        removed = replace(architecture, backbone=replace(backbone, stages=stages))
+        dual = replace(removed, backbone=replace(removed.backbone, dual_path="subsample"))
+        assert cost_of(removed, num_classes=20).params == cost_of(dual, num_classes=20).params == params
+        assert cost_of(removed, num_classes=20).macs > cost_of(architecture, num_classes=20).macs
+
+
+def test_the_second_path_of_mobilenet_is_the_plain_network():
+    """A stride-2 convolution is a stride-1 convolution of which every second row and column is kept."""
+    plain = DESIGNS.get("ssd-mobilenetv1").architecture
+    dual = DESIGNS.get("ssd-mobilenetv1-s1l0-dualpath").architecture
+    dual = replace(dual, head=plain.head)
+    detectors = [Detector(lower(each, num_classes=2, input_hw=(96, 96))).eval() for each in (plain, dual)]
+    for parameter in detectors[0].parameters():
+        parameter.data.add_(0.01 * torch.randn_like(parameter))
+    detectors[1].load_state_dict(detectors[0].state_dict())
+    image = torch.rand(1, 3, 96, 96)
+    with torch.no_grad():
+        expected, found = (detector(image) for detector in detectors)
+    for level in range(2, 6):
+        assert torch.allclose(found[level], expected[level], atol=1e-5)
+        assert expected[level].std() > 0
+    assert found[0].shape[2] == 2 * expected[0].shape[2]
 
 
 def test_unknown_designs_name_the_near_ones():
     with pytest.raises(SpaceError, match="did you mean 'yolov8n-p2'"):
         DESIGNS.get("yolov8n-p3")
+    with pytest.raises(SpaceError, match="num_classes must be at least 1"):
+        lower(DESIGNS.get("yolov8n").architecture, num_classes=0)

@@ -1,0 +1,95 @@
+"""SSD with one stride removed: larger maps for small objects, and a second path that gives the large ones back."""
+
+from __future__ import annotations
+
+from search_space.architecture import Architecture, Backbone, Extra, Head, Stage
+from search_space.designs.design import DESIGNS, Design, Figure, percent
+from search_space.tables import EXTRA_CHANNELS, UNIT_TABLES
+
+PAPER = "SSD with stride removal and dual path (Mudassar & Mukhopadhyay)"
+CITATION = (
+    "Mudassar and Mukhopadhyay, Rethinking Convolutional Feature Extraction for Small Object Detection, BMVC 2019; "
+    "code burhanmudassar/small_object_detection"
+)
+POOLS = {2: "max_pool", 3: "max_pool", 4: "max_pool_ceil", 5: "max_pool"}
+
+
+def ssd(
+    table: str, extras: str, pattern: str, *, removed: int | None = None, dual_path: bool = False, anchors: str
+) -> Architecture:
+    """Returns an SSD300 on a table, with the stride into one level removed where asked for."""
+    units = UNIT_TABLES[table]
+    return Architecture(
+        input_hw=(300, 300),
+        backbone=Backbone(
+            stem=units.stem,
+            stem_channels=units.stem_channels,
+            stem_stride=1 if removed == 1 else units.stem_stride,
+            stem_units=units.stem_units,
+            context="none",
+            dual_path="subsample" if dual_path else "none",
+            stages=tuple(
+                Stage(
+                    level=level,
+                    channels=units.stages[level][-1].channels,
+                    units=units.stages[level],
+                    downsample=POOLS[level] if units.pooled else "strided",
+                    stride=1 if level == removed else 2,
+                )
+                for level in (2, 3, 4, 5)
+            ),
+        ),
+        head=Head(kind="ssd", finest_level=4, coarsest_level=5, l2_scale=True, anchors=anchors),
+        extras=tuple(
+            Extra(kind=extras, channels=channels, pattern=code)
+            for channels, code in zip(EXTRA_CHANNELS[extras], pattern, strict=True)
+        ),
+    )
+
+
+def mobilenetv1(name: str, pattern: str, *, removed: int | None = None, dual_path: bool = False) -> Architecture:
+    """Returns an SSD on MobileNetV1."""
+    return ssd("mobilenetv1", "separable", pattern, removed=removed, dual_path=dual_path, anchors=name)
+
+
+def vgg16(name: str, pattern: str, *, removed: int | None = None, dual_path: bool = False) -> Architecture:
+    """Returns an SSD on VGG16."""
+    return ssd("vgg16", "plain", pattern, removed=removed, dual_path=dual_path, anchors=name)
+
+
+def _register(
+    name: str, architecture: Architecture, ap: tuple[float, float, float, float], milliseconds: float | None = None
+) -> None:
+    """Accuracies are AP of small, medium, large and all objects."""
+    names = ("coco_val_ap_small", "coco_val_ap_medium", "coco_val_ap_large", "coco_val_ap")
+    note = "GPU not named, batches of 16 timed without synchronisation"
+    timed = {} if milliseconds is None else {"infer_ms_unnamed_gpu": Figure(value=milliseconds, unit="ms", note=note)}
+    DESIGNS.add(
+        f"ssd-{name}",
+        Design(
+            name=f"ssd-{name}",
+            architecture=architecture,
+            paper=PAPER,
+            citation=CITATION,
+            num_classes=80,
+            published={**percent(**dict(zip(names, ap, strict=True))), **timed},
+            notes="The repository publishes no parameters or operations of these networks.",
+        ),
+    )
+
+
+_register("mobilenetv1", mobilenetv1("mobilenetv1", "SSSS"), (1.8, 19.1, 36.3, 18.8), 6.9)
+_register("mobilenetv1-s1l0", mobilenetv1("mobilenetv1-s1l0", "SSSP", removed=1), (7.9, 25.2, 28.6, 19.6), 12.1)
+_register(
+    "mobilenetv1-s1l0-dualpath",
+    mobilenetv1("mobilenetv1-s1l0-dualpath", "SSSS", removed=1, dual_path=True),
+    (8.2, 25.0, 30.8, 20.7),
+)
+_register("vgg16", vgg16("vgg16", "SSVV"), (6.9, 27.9, 40.3, 24.6), 12.1)
+_register("vgg16-s1l2", vgg16("vgg16-s1l2", "SSSS", removed=2), (11.2, 27.3, 33.4, 23.7))
+_register(
+    "vgg16-s1l2-dualpath",
+    vgg16("vgg16-s1l2-dualpath", "SSVV", removed=2, dual_path=True),
+    (13.7, 31.4, 41.3, 28.5),
+    31.1,
+)
