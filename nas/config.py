@@ -38,6 +38,8 @@ class RunConfig:
     """CPU threads of training; None leaves it to torch."""
     narrowing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The allowed choices, as text, of every axis that the user fixed or narrowed."""
+    starts: tuple[str, ...] = ()
+    """The designs that the search begins with."""
     versions: Mapping[str, str] = field(default_factory=dict)
     format: int = VERSION
 
@@ -65,6 +67,7 @@ class RunConfig:
         plain = asdict(self) | {
             "classes": list(self.classes),
             "narrowing": {name: list(choices) for name, choices in self.narrowing.items()},
+            "starts": list(self.starts),
             "versions": dict(self.versions),
         }
         write_text(path, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
@@ -88,7 +91,8 @@ def read_config(path: Path) -> RunConfig:
             raise ConfigError(f"{path}: unknown setting {name!r}{nearest(str(name), known)}; known: {', '.join(known)}")
     try:
         narrowing = {name: tuple(choices) for name, choices in (plain.get("narrowing") or {}).items()}
-        return RunConfig(**plain | {"classes": tuple(plain["classes"]), "narrowing": narrowing})
+        lists = {name: tuple(plain.get(name) or ()) for name in ("classes", "starts")}
+        return RunConfig(**plain | lists | {"narrowing": narrowing})
     except (TypeError, KeyError, AttributeError) as error:
         raise ConfigError(f"{path} is damaged: {error}") from None
 
@@ -117,6 +121,8 @@ def _spelled(name: str, value: Any, config: RunConfig | None) -> str:
     """Says a setting in the user's words; of data, which is compared by what it holds, also where it was."""
     if name == "narrowing":
         return " ".join(f"{axis}={','.join(choices)}" for axis, choices in value.items()) or "the whole space"
+    if name == "starts":
+        return f"--start {' --start '.join(value)}"
     if name == "data_fingerprint":
         where = "other data" if config is None else f"the data of {config.data or 'the built-in set'}"
         return f"{where} (fingerprint {value})"

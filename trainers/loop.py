@@ -19,7 +19,7 @@ from trainers.config import TrainConfig
 from trainers.data.batches import BatchStream
 from trainers.data.dataset import Dataset
 from trainers.evaluate import Score, evaluate
-from trainers.losses import DetectionLoss
+from trainers.losses import DetectionLoss, check_trainable
 from trainers.optimizer import device_for, make_optimizer, precision_for
 from trainers.weights import cpu_copy
 
@@ -196,6 +196,7 @@ def _assemble(
     config: TrainConfig,
     checkpoint: str | Path | None,
 ) -> _Run:
+    check_trainable(detector.head)
     _check_data(detector, train_set)
     device = device_for(config.device)
     precision = precision_for(device, config.precision)

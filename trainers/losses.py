@@ -9,8 +9,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from search_space.errors import ConfigError
 from trainers.assigners import Assignment, Objects, TaskAlignedAssigner, points_inside
 from trainers.boxes import AnchorGrid, ciou, decode_boxes, flatten_maps, grid_of
+
+
+TRAINABLE_HEADS = ("anchor_free",)
+"""The kinds of head that there is a loss for."""
+
+
+def check_trainable(head: str) -> None:
+    """Raises ConfigError where there is no loss for this kind of head."""
+    if head not in TRAINABLE_HEADS:
+        raise ConfigError(
+            f"a head of kind {head!r} can be built and counted, but not trained yet; allowed: "
+            f"{', '.join(TRAINABLE_HEADS)}; change head: kind in the architecture file"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

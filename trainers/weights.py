@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from search_space import Architecture, Detector, lower
 from search_space.errors import ConfigError
+from trainers.losses import check_trainable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,12 @@ class Weights:
 def fresh_detector(
     architecture: Architecture, *, num_classes: int, seed: int, input_hw: tuple[int, int] | None = None
 ) -> Detector:
-    """Returns an untrained detector whose weights depend on `seed` alone; the global generator is left as it was."""
+    """Returns an untrained detector whose weights depend on `seed` alone; the global generator is left as it was.
+
+    Raises:
+        ConfigError: there is no loss for the architecture's head.
+    """
+    check_trainable(architecture.head.kind)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Detector(lower(architecture, num_classes=num_classes, input_hw=input_hw))

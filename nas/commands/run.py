@@ -36,6 +36,13 @@ if TYPE_CHECKING:
 @click.option("--threads", type=int, metavar="N", help="CPU threads of training.")
 @click.option("--fix", multiple=True, metavar="AXIS=VALUE", help="Fix an axis of the space. May be repeated.")
 @click.option("--choices", multiple=True, metavar="AXIS=A,B", help="Narrow an axis of the space. May be repeated.")
+@click.option(
+    "--start",
+    "starts",
+    multiple=True,
+    metavar="DESIGN",
+    help="Begin with this design. May be repeated. Default: one or two a paper; nas designs lists all.",
+)
 @json_option
 def command(resume: Path | None, as_json: bool, **options: Any) -> None:
     """Search detectors under a budget and keep the best trade-offs of accuracy against cost.

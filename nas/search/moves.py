@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from nas.search.gate import Candidate, Gate, Params
-from search_space import SearchSpace
+from search_space import Architecture, SearchSpace
+from search_space.errors import SpaceError
+from search_space.space import INPUT_AXES
 
 MAX_CHANGED_AXES = 3
 TRADE_SHARE = 0.5
@@ -19,7 +21,6 @@ DRAWS = 12
 NUM_REPAIRS = 2
 NEAR_TARGET = 0.25
 """How near, in logs, a point's MACs must come to a target to be taken without looking further."""
-INPUT_AXIS = "input_size"
 CHEAPEST_SHARE = 0.08
 """What part of the budget on MACs counts as the cheap end of the range below it."""
 
@@ -69,7 +70,7 @@ def mutated_feasible(
         candidate = fit_input(gate, neighbour, lambda gmacs: len(gmacs) - 1) if trades else gate.consider(neighbour)
         if candidate is None or not candidate.feasible or candidate.key in seen:
             continue
-        if not trades or candidate.params.get(INPUT_AXIS, 0) > parent.get(INPUT_AXIS, -1):
+        if not trades or side_of(candidate.params) > side_of(parent):
             return candidate
     return None
 
@@ -148,7 +149,9 @@ def spread_feasible(
     return best or random_feasible(gate, rng, seen=seen)
 
 
-def fit_input(gate: Gate, params: Params, choose: Callable[[list[float]], int]) -> Candidate | None:
+def fit_input(
+    gate: Gate, params: Params, choose: Callable[[list[float]], int], *, largest: int | None = None
+) -> Candidate | None:
     """Returns the network of a point at an input size at which it fits; at the smallest one where it fits nowhere.
 
     MACs grow with the area of the input (attention apart), so the sizes that fit follow from the smallest one's
@@ -158,18 +161,36 @@ def fit_input(gate: Gate, params: Params, choose: Callable[[list[float]], int]) 
         gate: The space and the budget.
         params: The point; its own input size does not matter.
         choose: Picks a size by its index, given the expected GMACs at each size that fits, the smallest first.
+        largest: Larger sizes are not tried.
 
     Returns:
         The point, feasible or not; None where the parameters are no architecture.
     """
-    axis = next((axis for axis in gate.space.axes if axis.name == INPUT_AXIS), None)
-    if axis is None:
-        return gate.consider(params)
-    sizes = sorted(int(choice) for choice in axis.choices)
-    smallest = gate.consider({**params, INPUT_AXIS: sizes[0]})
+    try:
+        architecture = gate.space.decode(params)
+    except SpaceError:
+        return None
+    sizes = sorted(int(choice) for choice in gate.space.input_axis(params).choices)
+    sizes = [size for size in sizes if largest is None or size <= largest]
+    smallest = next((found for size in sizes if (found := _at_size(gate, architecture, size)) is not None), None)
     if smallest is None or not smallest.feasible:
         return smallest
-    gmacs = [smallest.cost.gmacs * (size / sizes[0]) ** 2 for size in sizes]
+    first = smallest.architecture.input_hw[0]
+    gmacs = [smallest.cost.gmacs * (size / first) ** 2 for size in sizes if size >= first]
     index = choose([value for value in gmacs if value <= gate.limits.get("gmacs", math.inf)])
-    tries = (gate.consider({**params, INPUT_AXIS: size}) for size in reversed(sizes[: index + 1]))
+    chosen = [size for size in sizes if size >= first][: index + 1]
+    tries = (_at_size(gate, architecture, size) for size in reversed(chosen))
     return next((candidate for candidate in tries if candidate is not None and candidate.feasible), smallest)
+
+
+def side_of(params: Params) -> int:
+    """Returns the side of a point's input in pixels; 0 where it has none."""
+    return next((int(params[name]) for name in INPUT_AXES if name in params), 0)
+
+
+def _at_size(gate: Gate, architecture: Architecture, size: int) -> Candidate | None:
+    """Returns the same network at another input size; None where the space has no such point."""
+    try:
+        return gate.consider(gate.space.encode(architecture.resized((size, size))))
+    except SpaceError:
+        return None

@@ -19,8 +19,18 @@ from nas.search.starts import Start, starting_points
 from nas.search.study import SearchStudy
 from search_space import DESIGNS, SearchSpace
 from search_space.errors import ConfigError, SpaceError
+from trainers import TRAINABLE_HEADS
 from trainers.data import DataSplits, open_data
 
+DEFAULT_STARTS = (
+    "yolov8n-p2-nop5",
+    "sodet-s",
+    "sn2-yolov8n",
+    "tinydet-s",
+    "yolov8n",
+    "ssd-mobilenetv1",
+)
+"""One or two a paper, of those that are cheap for their levels: what a short search has time for."""
 DEFAULT_MINUTES = {"built-in": 8.0, "data": 30.0}
 DEFAULT_EPOCHS = {"built-in": 0.6, "data": 1.0}
 """The built-in set is learned in 600 images; shorter trials leave time for a search."""
@@ -46,6 +56,8 @@ class Request:
     """`axis=value`."""
     choices: tuple[str, ...] = ()
     """`axis=value,value`."""
+    starts: tuple[str, ...] = ()
+    """Names of designs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +85,8 @@ def begin(request: Request) -> Session:
     budget = Budget(gmacs=request.budget_gflops, params_m=request.budget_params_m)
     if not budget.limits():
         raise ConfigError("no budget is given; next: nas run --budget-gflops 1, or --budget-params-m 2, or both")
+    for name in request.starts:
+        DESIGNS.get(name)
     space = _space(narrowing)
     splits = open_data(request.data, split=request.split)
     config = _resolve(request, path.name, space, splits, narrowing)
@@ -95,6 +109,7 @@ def go_on(path: Path, request: Request) -> Session:
     if request.fix or request.choices:
         wanted = parse_narrowing(SearchSpace(), request.fix, request.choices)
         check_same(config, {"narrowing": {name: tuple(map(str, kept)) for name, kept in wanted.items()}})
+    check_same(config, {"starts": request.starts or None})
     space = _space(parse_narrowing(SearchSpace(), (), [f"{n}={','.join(c)}" for n, c in config.narrowing.items()]))
     splits = open_data(request.data or config.data, split=config.split)
     check_same(config, {"data_fingerprint": _data_fingerprint(splits), "space_fingerprint": space.fingerprint()})
@@ -143,7 +158,19 @@ def parse_narrowing(space: SearchSpace, fixes: Iterable[str], choices: Iterable[
 
 
 def _space(narrowing: Mapping[str, tuple[Any, ...]]) -> SearchSpace:
-    return SearchSpace().narrowed(narrowing) if narrowing else SearchSpace()
+    """Returns the space of the run: as the user narrowed it, with the heads that can be trained.
+
+    Raises:
+        ConfigError: If the user asked for a head that cannot be trained.
+    """
+    heads = narrowing.get("head", TRAINABLE_HEADS)
+    for head in heads:
+        if head not in TRAINABLE_HEADS:
+            raise ConfigError(
+                f"a head of kind {head!r} can be built and counted, but not trained yet; "
+                f"allowed in a search: {', '.join(TRAINABLE_HEADS)}; next: leave out --fix head={head}"
+            )
+    return SearchSpace().narrowed({**narrowing, "head": heads})
 
 
 def _checked_name(name: str | None) -> str:
@@ -177,6 +204,7 @@ def _resolve(
         seed=request.seed or 0,
         threads=request.threads,
         narrowing={axis: tuple(map(str, kept)) for axis, kept in narrowing.items()},
+        starts=tuple(dict.fromkeys(request.starts)) or DEFAULT_STARTS,
         versions=versions(),
     )
 
@@ -189,7 +217,7 @@ def _prepare(config: RunConfig, space: SearchSpace, splits: DataSplits) -> tuple
     """Makes the gate and the starting points, and makes sure that something fits."""
     budget = Budget(gmacs=config.budget_gflops, params_m=config.budget_params_m)
     gate = Gate(space, budget, num_classes=len(config.classes))
-    starts, notices = starting_points(gate, {name: DESIGNS.get(name).architecture for name in DESIGNS})
+    starts, notices = starting_points(gate, {name: DESIGNS.get(name).architecture for name in config.starts})
     if not starts:
-        ensure_feasible(gate, SearchSpace(), seed=config.seed)
+        ensure_feasible(gate, _space({}), seed=config.seed)
     return gate, starts, [*splits.notices, *notices]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from nas.search.gate import Candidate, Gate
-from nas.search.moves import INPUT_AXIS
-from search_space import Architecture
+from nas.search.gate import Candidate, Gate, Params
+from nas.search.moves import fit_input
+from search_space import Architecture, Head
 from search_space.errors import SpaceError
+from search_space.space import INPUT_AXES
+
+WIDTH_AXIS = "width"
+ANCHOR_FREE = "anchor_free"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,60 +28,68 @@ class Start:
 def starting_points(gate: Gate, designs: Mapping[str, Architecture]) -> tuple[list[Start], list[str]]:
     """Fits the named designs into the space and the budget.
 
-    A design that is over budget is taken at the largest input size at which the same network fits; where none
-    fits, with its widths narrowed as well.
+    A design whose head the space does not have is taken with an anchor-free one. One that is over budget is taken at
+    the largest input size at which the same network fits; where none fits, with its widths narrowed as well.
 
     Returns:
         The starts, each architecture once, and a line for every design that was changed or left out.
     """
     starts: dict[str, Start] = {}
     notices: list[str] = []
-    for name, architecture in designs.items():
+    heads = gate.space.axis("head").choices
+    for name, design in designs.items():
+        swap = design.head.kind not in heads and ANCHOR_FREE in heads
+        architecture = with_anchor_free_head(design) if swap else design
         start = fit(gate, name, architecture)
         if start is None:
             reason = gate.space.why_not(architecture) if not gate.space.contains(architecture) else None
             notices.append(f"{name} is left out: {reason or 'it does not fit the budget at any input size or width'}")
             continue
-        if start.note:
-            notices.append(f"{name} {start.note}")
-        starts.setdefault(start.candidate.key, start)
+        changes = " and ".join(filter(None, ("is taken with an anchor-free head" if swap else "", start.note)))
+        if changes:
+            notices.append(f"{name} {changes}")
+        starts.setdefault(start.candidate.key, replace(start, note=changes))
     return list(starts.values()), notices
+
+
+def with_anchor_free_head(architecture: Architecture) -> Architecture:
+    """Returns an architecture with the light anchor-free head in place of its own, and all its extra stages padded."""
+    head = architecture.head
+    return replace(
+        architecture,
+        head=Head(finest_level=head.finest_level, coarsest_level=head.coarsest_level, class_branch="depthwise"),
+        extras=tuple(replace(extra, pattern="S") for extra in architecture.extras),
+    )
 
 
 def fit(gate: Gate, name: str, architecture: Architecture) -> Start | None:
     """Returns the design as it is, smaller, or smaller and narrower: the first that fits; None when nothing does."""
-    for scaled, note in _scalings(gate, architecture):
-        if not gate.space.contains(scaled):
-            continue
-        candidate = gate.consider(gate.space.encode(scaled))
+    for scaled, width in _widths(gate, architecture):
+        candidate = _at_best_size(gate, scaled)
         if candidate is not None and candidate.feasible:
-            return Start(name=name, candidate=candidate, note=note)
+            side = candidate.architecture.input_hw[0]
+            note = f"is taken at {side}x{side} px input" if candidate.architecture != architecture else ""
+            note += f" at width {width:g}" if width is not None else ""
+            return Start(name=name, candidate=candidate, note=note and f"{note} to fit the budget")
     return None
 
 
-def _scalings(gate: Gate, architecture: Architecture) -> Iterator[tuple[Architecture, str]]:
-    """Yields the architecture itself, then smaller inputs, then smaller widths with every input."""
-    yield architecture, ""
-    smaller = list(_smaller_inputs(gate, architecture))
-    for resized in smaller:
-        yield resized, f"is taken at {resized.input_hw[1]}x{resized.input_hw[0]} px input to fit the budget"
-    for narrow, factor in _narrower(gate, architecture):
-        for resized in [architecture, *smaller]:
-            thin = _at(narrow, resized.input_hw)
-            if thin is not None:
-                size = f"{resized.input_hw[1]}x{resized.input_hw[0]} px input"
-                yield thin, f"is taken at {size} with its width at most {factor:g} to fit the budget"
+def _at_best_size(gate: Gate, architecture: Architecture) -> Candidate | None:
+    """Returns the architecture at its own input size or the largest smaller one at which it fits."""
+    params = _some_size(gate, architecture)
+    if params is None:
+        return None
+    return fit_input(gate, params, lambda gmacs: len(gmacs) - 1, largest=max(architecture.input_hw))
 
 
-def _smaller_inputs(gate: Gate, architecture: Architecture) -> Iterator[Architecture]:
-    """Yields the same network at the smaller input sizes of the space, the largest first."""
-    height, width = architecture.input_hw
-    sides = sorted(int(choice) for axis in gate.space.axes if axis.name == INPUT_AXIS for choice in axis.choices)
-    for side in reversed(sides):
-        if side < max(height, width):
-            resized = _at(architecture, (side, side))
-            if resized is not None:
-                yield resized
+def _some_size(gate: Gate, architecture: Architecture) -> Params | None:
+    """Returns a point of the space that is the network at its own input size or the largest smaller one there is."""
+    sides = {int(choice) for name in INPUT_AXES for choice in gate.space.axis(name).choices}
+    for side in sorted((side for side in sides if side <= max(architecture.input_hw)), reverse=True):
+        resized = _at(architecture, (side, side))
+        if resized is not None and gate.space.contains(resized):
+            return gate.space.encode(resized)
+    return None
 
 
 def _at(architecture: Architecture, sides: tuple[int, int]) -> Architecture | None:
@@ -87,20 +99,14 @@ def _at(architecture: Architecture, sides: tuple[int, int]) -> Architecture | No
         return None
 
 
-def _narrower(gate: Gate, architecture: Architecture) -> Iterator[tuple[Architecture, float]]:
-    """Yields the architecture with every width axis capped at each smaller choice, the widest first."""
-    if not gate.space.contains(architecture):
+def _widths(gate: Gate, architecture: Architecture) -> Iterator[tuple[Architecture, float | None]]:
+    """Yields the architecture itself, then the same at each smaller width of the space, the widest first."""
+    yield architecture, None
+    params = _some_size(gate, architecture)
+    if params is None:
         return
-    params = gate.space.encode(architecture)
-    widths = {
-        axis.name: sorted(float(choice) for choice in axis.choices)
-        for axis in gate.space.axes
-        if "width" in axis.name and axis.ordered and axis.name in params
-    }
-    for cap in sorted({choice for choices in widths.values() for choice in choices}, reverse=True):
-        wanted = {name: min(cap, float(params[name])) for name in widths}
-        capped = {name: max([c for c in widths[name] if c <= wanted[name]], default=widths[name][0]) for name in widths}
-        if any(capped[name] != params[name] for name in capped):
-            candidate = gate.consider({**params, **capped})
-            if candidate is not None:
-                yield candidate.architecture, cap
+    smaller = (float(choice) for choice in gate.space.axis(WIDTH_AXIS).choices)
+    for width in sorted((width for width in smaller if width < float(params[WIDTH_AXIS])), reverse=True):
+        candidate = gate.consider({**params, WIDTH_AXIS: width})
+        if candidate is not None:
+            yield candidate.architecture, width

@@ -19,7 +19,19 @@ from nas.search.study import Asked, SearchStudy
 from search_space import DESIGNS, SearchSpace
 
 NUM_CLASSES = 3
+STARTS = ("yolov8n", "yolov8n-p2", "yolov8n-p2-nop5", "yolov8n-p2-nop5-bidir", "yolov8n-p2-nop5-bidir-cbam")
 SMALL = {
+    "head": ("anchor_free",),
+    "backbone": ("yolov8",),
+    "topology": ("pan",),
+    "p4_repeats": (6,),
+    "stem_kernel": (3,),
+    "context": ("sppf",),
+    "stride_p1": (2,),
+    "stride_p2": (2,),
+    "stride_p3": (2,),
+    "stride_p4": (2,),
+    "stride_p5": (2,),
     "input_size": (128, 160, 192, 224, 256),
     "depth": (0.17, 0.33),
     "width": (0.125, 0.25),
@@ -104,7 +116,7 @@ def make_search(
 ) -> Search:
     """Opens a search in a folder, as `nas run --resume` does."""
     gate = make_gate() if gate is None else gate
-    named = {name: DESIGNS.get(name).architecture for name in DESIGNS} if designs else {}
+    named = {name: DESIGNS.get(name).architecture for name in STARTS} if designs else {}
     study = SearchStudy(folder.journal, gate.space)
     study.settle()
     return Search(
