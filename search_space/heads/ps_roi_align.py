@@ -24,9 +24,9 @@ def assign_levels(boxes: Tensor, base_size: float, num_levels: int) -> Tensor:
     """Returns the level of each of `boxes` `(..., 4)` px, counted from the finest: `(...)`.
 
     Boxes below twice `base_size` px go to the finest level, below four times to the next, and so on. The size is the
-    square root of the area in inclusive pixels. Lin et al., "Feature pyramid networks", CVPR 2017.
+    square root of the area in inclusive pixels, one pixel at least. Lin et al., "Feature pyramid networks", CVPR 2017.
     """
-    width, height = (boxes[..., 2:] - boxes[..., :2] + 1).unbind(dim=-1)
+    width, height = (boxes[..., 2:] - boxes[..., :2] + 1).clamp(min=1).unbind(dim=-1)
     return ((width * height).sqrt() / base_size + 1e-6).log2().floor().clamp(0, num_levels - 1).long()
 
 

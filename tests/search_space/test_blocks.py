@@ -2,49 +2,56 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
+from nas.cost import node_costs
 from nas.cost.counting import count_module
 from nas.cost.oracle import fvcore_macs
-from search_space import Graph, Node, SearchSpace, lower
-from search_space.blocks import ATTENTIONS, DOWNSAMPLES, FUSIONS, HEADS, STAGES, UPSAMPLES, find_block
+from search_space import DESIGNS, Axis, Node, SearchSpace, lower
+from search_space.blocks import DOWNSAMPLES, ROLES, find_block
 from search_space.blocks.attention import SE, eca_kernel_size
 from search_space.blocks.conv import SPPF
 from search_space.blocks.downsample import CDown, extended_pools
 from search_space.blocks.fusion import WeightedConcat, simam_by_quadrant
 from search_space.blocks.upsample import SNI
 from search_space.errors import SpaceError
+from search_space.graph import IMAGE
 
-CHANNELS, SIDE = 32, 16
+SPACE = SearchSpace()
+RNG = np.random.default_rng(0)
+BASES = [SPACE.encode(DESIGNS.get(name).architecture) for name in DESIGNS] + [SPACE.random(RNG) for _ in range(100)]
+SMALL = {"width": 0.25, "fpn_width": 49, "input_size": 256, "free_input_size": 320}
+Shape = tuple[int, ...]
 
 
-def _nodes_with_every_block() -> dict[str, tuple[Node, Graph]]:
-    """Lowers points that name each block in turn, so that a newly registered block is met without a new test."""
-    space = SearchSpace().narrowed(
-        {"input_size": [128], "head_levels": ["P2-P5"], "width": [0.25], "channel_cap": [0.5], "depth": [0.33]}
-    )
-    found: dict[str, tuple[Node, Graph]] = {}
-    for axis in space.axes:
-        for choice in axis.choices:
-            params = space.completed({axis.name: choice, "fusion": "bidir_concat"} | {axis.name: choice}, _first)
-            graph = lower(space.decode(params), num_classes=3)
-            for node in graph.nodes:
-                found.setdefault(f"{node.block}-{dict(node.arguments).get('nested', '')}", (node, graph))
+def _blocks_of_the_space() -> dict[str, tuple[Node, list[Shape]]]:
+    """Lowers points that take every choice of every axis, so that a newly registered block is met without a new test.
+
+    Returns one node a block and set of options, with the shapes of its inputs.
+    """
+    found: dict[str, tuple[Node, list[Shape]]] = {}
+    points = [SPACE.completed({**base, **SMALL}, _first) for base in BASES[: len(DESIGNS.names())]]
+    for axis in SPACE.axes:
+        for choice in axis.choices if len(axis.choices) < 20 else ():
+            taking = (SPACE.completed({**base, **SMALL, axis.name: choice}, _first) for base in BASES)
+            points.append(next(point for point in taking if point.get(axis.name) == choice))
+    for params in points:
+        graph = lower(SPACE.decode(params), num_classes=3)
+        shapes: dict[str, Shape] = {IMAGE: (3, *graph.input_hw)}
+        for node, count in node_costs(graph):
+            shapes[node.name] = count.output_shape
+            options = {name: value for name, value in node.arguments if isinstance(value, (str, bool))}
+            found.setdefault(f"{node.block}-{options}", (node, [shapes[name] for name in node.inputs]))
     return found
 
 
-def _first(axis: object) -> object:
-    return axis.choices[0]  # type: ignore[attr-defined]
+def _first(axis: Axis) -> object:
+    return axis.choices[0]
 
 
-NODES = _nodes_with_every_block()
-
-
-def _input_shapes(node: Node) -> list[tuple[int, int, int]]:
-    arguments = dict(node.arguments)
-    channels = arguments.get("in_channels", arguments.get("channels", CHANNELS))
-    return [(c, SIDE, SIDE) for c in (channels if isinstance(channels, tuple) else (channels,))]  # type: ignore[misc]
+NODES = _blocks_of_the_space()
 
 
 def _build(node: Node, device: str = "cpu") -> torch.nn.Module:
@@ -55,17 +62,12 @@ def _build(node: Node, device: str = "cpu") -> torch.nn.Module:
 
 def test_every_registered_block_is_met():
     met = {node.block for node, _ in NODES.values()}
-    roles = {
-        "stage": STAGES, "downsample": DOWNSAMPLES, "upsample": UPSAMPLES, "fusion": FUSIONS,
-        "attention": ATTENTIONS, "head": HEADS,
-    }  # fmt: skip
-    assert {f"{role}:{name}" for role, registry in roles.items() for name in registry} <= met
+    assert {f"{role}:{name}" for role, registry in ROLES.items() for name in registry} <= met
 
 
 @pytest.mark.parametrize("name", NODES)
 def test_block_counts_what_fvcore_counts(name: str):
-    node, _ = NODES[name]
-    shapes = _input_shapes(node)
+    node, shapes = NODES[name]
     count = count_module(_build(node, "meta"), *shapes)
     module = _build(node)
     assert count.macs == fvcore_macs(module, *shapes)
@@ -75,13 +77,17 @@ def test_block_counts_what_fvcore_counts(name: str):
 
 @pytest.mark.parametrize("name", NODES)
 def test_block_gives_the_counted_shape_and_gradients(name: str):
-    node, _ = NODES[name]
+    node, shapes = NODES[name]
     module = _build(node).train()
-    inputs = [torch.randn(2, *shape, requires_grad=True) for shape in _input_shapes(node)]
+    inputs = [torch.randn(2, *shape, requires_grad=True) for shape in shapes]
     output = module(*inputs)
-    assert tuple(output.shape[1:]) == count_module(_build(node, "meta"), *_input_shapes(node)).output_shape
+    assert tuple(output.shape[1:]) == count_module(_build(node, "meta"), *shapes).output_shape
+    if node.block == "head:proposals":
+        assert not output.requires_grad, "the second stage must not move the boxes of the first"
+        return
     output.square().sum().backward()
-    for tensor in [*inputs, *module.parameters()]:
+    boxes = inputs[:1] if node.block == "head:roi" else []
+    for tensor in [*(each for each in inputs if not any(each is box for box in boxes)), *module.parameters()]:
         assert tensor.grad is not None and torch.isfinite(tensor.grad).all()
 
 
