@@ -83,8 +83,8 @@ def main() -> None:
         if number % 100 == 99:
             print(f"{number + 1} points, {failures} failed, {time.perf_counter() - started:.0f} s", flush=True)
     print(
-        f"{options.points - failures} of {options.points} points built and equalled fvcore, every {RUN_EVERY}th of them "
-        f"ran both ways ({time.perf_counter() - started:.0f} s)"
+        f"{options.points - failures} of {options.points} points built and equalled fvcore, every {RUN_EVERY}th "
+        f"of them ran both ways ({time.perf_counter() - started:.0f} s)"
     )
     print("; ".join(f"{count} {family}" for family, count in sorted(families.items())))
     raise SystemExit(failures > 0)

@@ -95,6 +95,8 @@ class Backbone:
             raise SpaceError(f"backbone stages must have the levels 2, 3, … without a gap, got {levels}")
         if self.stem_stride not in (1, 2):
             raise SpaceError(f"backbone stem_stride must be 1 or 2, got {self.stem_stride}")
+        if self.stem_stride == 1 and self.stem_kernel % 2 == 0:
+            raise SpaceError(f"a stem without stride needs an odd stem_kernel, got {self.stem_kernel}; use 3")
         if self.dual_path != "none" and len(self.removed_levels) != 1:
             raise SpaceError(
                 f"a dual path forks where one stride is removed, got {len(self.removed_levels)} removed; "
@@ -271,9 +273,7 @@ class Architecture:
             raise SpaceError(f"neck channels must be one for each of {wanted}, got {list(neck.channels)}")
         if neck.groups and len(neck.groups) != len(head.levels):
             raise SpaceError(f"neck groups must be one a head level ({len(head.levels)}), got {list(neck.groups)}")
-        if head.kind == "two_stage" and (
-            neck.kind != "fpn" or neck.channels is None or neck.channels[0] % ROI_BINS**2
-        ):
+        if head.kind == "two_stage" and (neck.kind != "fpn" or neck.channels is None or neck.channels[0] % ROI_BINS**2):
             raise SpaceError(f"a two-stage head reads an fpn whose width is a multiple of {ROI_BINS**2}")
         if self.extras or backbone.dual_path != "none":
             raise SpaceError("extra stages and the dual path read the backbone as it is; drop them or the neck")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from search_space.blocks import find_block
@@ -73,7 +74,13 @@ class Builder:
     """Whether nodes run the weights of those of the same name once more."""
 
     def add(
-        self, output: Tap, block: str, inputs: tuple[Tap, ...], *, shares: str | None = None, **arguments: object
+        self,
+        output: Tap,
+        block: str,
+        inputs: tuple[Tap, ...],
+        arguments: Mapping[str, object] | None = None,
+        *,
+        shares: str | None = None,
     ) -> Tap:
         """Appends the node that makes `output` by building `block` with `arguments`; returns `output`.
 
@@ -85,7 +92,8 @@ class Builder:
         if self.second_run:
             output, shares = Tap(SECOND_RUN + output.name, output.channels, output.level, output.hw), output.name
         names = tuple(tap.name for tap in inputs)
-        node = Node(output.name, block, tuple(arguments.items()), names, output.level, self.part, shares)
+        given = tuple((arguments or {}).items())
+        node = Node(output.name, block, given, names, output.level, self.part, shares)
         self.nodes.append(node)
         return output
 

@@ -40,9 +40,7 @@ _V8 = {2: 128, 3: 256, 4: 512, 5: 1024}
 
 CHANNEL_TABLES: dict[str, ChannelTable] = {
     "yolov8": ChannelTable(down=_V8, stage=_V8, neck=_V8),
-    "yolo11": ChannelTable(
-        down=_V8, stage={2: 256, 3: 512, 4: 512, 5: 1024}, neck={2: 256, 3: 256, 4: 512, 5: 1024}
-    ),
+    "yolo11": ChannelTable(down=_V8, stage={2: 256, 3: 512, 4: 512, 5: 1024}, neck={2: 256, 3: 256, 4: 512, 5: 1024}),
 }
 """`yolov8` is that of YOLOv5 too; `yolo11` as SO-Det has it."""
 

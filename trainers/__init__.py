@@ -5,8 +5,8 @@ from __future__ import annotations
 from trainers.config import TrainConfig
 from trainers.data.augment import Augmentation
 from trainers.evaluate import Detections, Score, evaluate, predict
-from trainers.losses import TRAINABLE_HEADS
 from trainers.loop import Progress, StopTraining, TrainResult, train
+from trainers.losses import TRAINABLE_HEADS
 from trainers.weights import Weights, fresh_detector, load_weights, save_weights
 
 __all__ = [

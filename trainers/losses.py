@@ -13,7 +13,6 @@ from search_space.errors import ConfigError
 from trainers.assigners import Assignment, Objects, TaskAlignedAssigner, points_inside
 from trainers.boxes import AnchorGrid, ciou, decode_boxes, flatten_maps, grid_of
 
-
 TRAINABLE_HEADS = ("anchor_free",)
 """The kinds of head that there is a loss for."""
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import optuna
 
-from search_space.space import Axis
+from search_space.axis import Axis
 
 TOLERANCE = 1e-9
 

@@ -43,9 +43,7 @@ def yolov5n() -> Architecture:
 def independent(architecture: Architecture) -> Architecture:
     """Returns an architecture with the independent hierarchy pyramid: a GSConvE-I and a block a level, no exchange."""
     assert architecture.neck is not None
-    return replace(
-        architecture, neck=Neck(kind="ihp", repeats=1, block=architecture.neck.block, transform="gsconve1")
-    )
+    return replace(architecture, neck=Neck(kind="ihp", repeats=1, block=architecture.neck.block, transform="gsconve1"))
 
 
 def syolo() -> Architecture:

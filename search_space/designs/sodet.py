@@ -46,7 +46,11 @@ def _stage(level: int, width: float, block: str) -> Stage:
 
 
 def _register(
-    letter: str, width: float, block: str, counts: tuple[float, float], visdrone: tuple[float, float],
+    letter: str,
+    width: float,
+    block: str,
+    counts: tuple[float, float],
+    visdrone: tuple[float, float],
     tinyperson: tuple[float, float],
 ) -> None:
     DESIGNS.add(

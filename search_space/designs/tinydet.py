@@ -31,7 +31,11 @@ def tinydet(table: str, finest_level: int, side: int, *, anchor_scale: float, ro
             ),
         ),
         neck=Neck(
-            kind="fpn", channels=(WIDTH,), fusion="add", smooth="scconv", groups=tuple(GROUPS[level] for level in levels)
+            kind="fpn",
+            channels=(WIDTH,),
+            fusion="add",
+            smooth="scconv",
+            groups=tuple(GROUPS[level] for level in levels),
         ),
         head=Head(
             kind="two_stage",

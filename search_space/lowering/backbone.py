@@ -81,8 +81,7 @@ def _finish_level(builder: Builder, backbone: Backbone, level: int, x: Tap) -> T
         entered = stage.downsample in IN_UNIT
         x = _add_units(builder, name, x, stage.units[entered:], start=1 + entered)
     else:
-        sizes = {"channels": stage.channels, "repeats": stage.repeats}
-        x = add_stage_block(builder, name, stage.block, x, **sizes, level=level, in_backbone=True)
+        x = add_stage_block(builder, name, stage.block, x, stage.channels, stage.repeats, level=level, in_backbone=True)
     x = add_attention(builder, name, stage.attention, x)
     return _add_context(builder, backbone.context, x) if level == backbone.coarsest_level else x
 
@@ -102,7 +101,7 @@ def _add_stem(builder: Builder, backbone: Backbone, x: Tap) -> Tap:
     }
     LAYERS.get(backbone.stem)
     output = halved(x, "stem", backbone.stem_channels, backbone.stem_stride)
-    return builder.add(output, f"layer:{backbone.stem}", (x,), **sizes)
+    return builder.add(output, f"layer:{backbone.stem}", (x,), sizes)
 
 
 def _add_units(builder: Builder, name: str, x: Tap, units: tuple[Unit, ...], start: int) -> Tap:
@@ -119,9 +118,8 @@ def _add_unit(builder: Builder, name: str, unit: Unit, x: Tap, stride: int = 1, 
         if argument not in known:
             raise SpaceError(f"unit {unit.kind!r} takes no {argument!r}{nearest(argument, known)}; leave it out")
     output = halved(x, name, unit.channels, stride)
-    return builder.add(
-        output, f"unit:{unit.kind}", (x,), in_channels=x.channels, out_channels=unit.channels, **arguments
-    )
+    sizes = {"in_channels": x.channels, "out_channels": unit.channels}
+    return builder.add(output, f"unit:{unit.kind}", (x,), {**sizes, **arguments})
 
 
 def _add_pool(builder: Builder, name: str, kind: str, x: Tap) -> Tap:
@@ -130,7 +128,7 @@ def _add_pool(builder: Builder, name: str, kind: str, x: Tap) -> Tap:
     height, width = ((side + round_up) // 2 for side in x.hw)
     output = Tap(name, x.channels, x.level + 1, (height, width))
     options = {"ceil_mode": True} if round_up else {}
-    return builder.add(output, f"layer:{kind.removesuffix('_ceil')}", (x,), **options)
+    return builder.add(output, f"layer:{kind.removesuffix('_ceil')}", (x,), options)
 
 
 def _add_halving(builder: Builder, kind: str, x: Tap) -> Tap:
@@ -150,10 +148,10 @@ def _add_context(builder: Builder, kind: str, x: Tap) -> Tap:
     if kind == "none":
         return x
     sizes = {"in_channels": x.channels, "out_channels": x.channels}
-    x = builder.add(replace(x, name="context"), "layer:sppf", (x,), **sizes)
+    x = builder.add(replace(x, name="context"), "layer:sppf", (x,), sizes)
     if kind == "sppf":
         return x
-    return builder.add(replace(x, name="context_attention"), "layer:c2psa", (x,), channels=x.channels)
+    return builder.add(replace(x, name="context_attention"), "layer:c2psa", (x,), {"channels": x.channels})
 
 
 def _add_extras(builder: Builder, extras: tuple[Extra, ...], x: Tap) -> list[Tap]:
@@ -161,8 +159,8 @@ def _add_extras(builder: Builder, extras: tuple[Extra, ...], x: Tap) -> list[Tap
     maps = []
     for number, extra in enumerate(extras, start=1):
         output = _extra_output(f"extra{number}", extra, x)
-        sizes = {"in_channels": x.channels, "out_channels": extra.channels}
-        x = builder.add(output, f"extra:{extra.kind}", (x,), **sizes, pattern=extra.pattern)
+        arguments = {"in_channels": x.channels, "out_channels": extra.channels, "pattern": extra.pattern}
+        x = builder.add(output, f"extra:{extra.kind}", (x,), arguments)
         maps.append(x)
     return maps
 

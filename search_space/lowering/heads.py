@@ -36,10 +36,7 @@ def _add_anchor_free(builder: Builder, head: Head, maps: Mapping[int, Tap], num_
             replace(x, name=f"head{level}", channels=4 * REG_MAX + num_classes),
             "head:anchor_free",
             (x,),
-            in_channels=x.channels,
-            **branches,
-            stride=2**x.level,
-            class_branch=head.class_branch,
+            {"in_channels": x.channels, **branches, "stride": 2**x.level, "class_branch": head.class_branch},
         )
         for level, x in maps.items()
     ]
@@ -50,10 +47,10 @@ def _add_ssd(builder: Builder, head: Head, maps: Mapping[int, Tap], num_classes:
     outputs = []
     for (level, x), num_anchors in zip(maps.items(), anchors_per_cell(head.anchors, len(maps)), strict=True):
         if head.l2_scale and level == head.finest_level:
-            x = builder.add(replace(x, name="l2_scale"), "layer:l2_scale", (x,), channels=x.channels)
+            x = builder.add(replace(x, name="l2_scale"), "layer:l2_scale", (x,), {"channels": x.channels})
         sizes = {"in_channels": x.channels, "num_anchors": num_anchors, "num_classes": num_classes}
         output = replace(x, name=f"head{level}", channels=num_anchors * (4 + num_classes + 1))
-        outputs.append(builder.add(output, "head:ssd", (x,), **sizes, predictor=head.predictor))
+        outputs.append(builder.add(output, "head:ssd", (x,), {**sizes, "predictor": head.predictor}))
     return outputs
 
 
@@ -66,15 +63,13 @@ def _add_two_stage(builder: Builder, head: Head, maps: Mapping[int, Tap], num_cl
     for level, x in maps.items():
         output = replace(x, name=f"rpn{level}", channels=15)
         shares = None if output.name == first else first
-        rpn.append(builder.add(output, "head:rpn", (x,), shares=shares, in_channels=width))
+        rpn.append(builder.add(output, "head:rpn", (x,), {"in_channels": width}, shares=shares))
     strides = tuple(2**x.level for x in maps.values())
     proposals = builder.add(
         Tap("proposals", 4, rpn[0].level, rpn[0].hw),
         "head:proposals",
         tuple(rpn),
-        strides=strides,
-        anchor_scale=head.anchor_scale,
-        num_proposals=head.proposals,
+        {"strides": strides, "anchor_scale": head.anchor_scale, "num_proposals": head.proposals},
     )
     builder.part = "roi_head"
     read = [maps[level] for level in maps if level <= max(head.finest_level, FINEST_ROI_LEVELS_END)]
@@ -82,10 +77,12 @@ def _add_two_stage(builder: Builder, head: Head, maps: Mapping[int, Tap], num_cl
         Tap("roi", num_classes + 5, rpn[0].level, rpn[0].hw),
         "head:roi",
         (proposals, *read),
-        in_channels=width,
-        num_classes=num_classes,
-        strides=strides[: len(read)],
-        roi_scale=head.roi_scale,
-        bins=ROI_BINS,
+        {
+            "in_channels": width,
+            "num_classes": num_classes,
+            "strides": strides[: len(read)],
+            "roi_scale": head.roi_scale,
+            "bins": ROI_BINS,
+        },
     )
     return [*rpn, proposals, roi]

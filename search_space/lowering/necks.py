@@ -113,9 +113,10 @@ def _add_way_up(
         last = level == head.coarsest_level
         width = _downsampled_width(neck, below.channels, widths[level], last=last)
         x = add_downsample(builder, f"up{level}_down", neck.downsample, below, width)
-        inputs, fusion = (x, skips[level]), neck.fusion
+        inputs: tuple[Tap, ...] = (x, skips[level])
+        fusion = neck.fusion
         if neck.cross_layer != "none" and level < trunk:
-            inputs, fusion = (*inputs, features[level]), neck.cross_layer
+            inputs, fusion = (x, skips[level], features[level]), neck.cross_layer
         x = add_fusion(builder, f"up{level}_fuse", fusion, inputs)
         outputs[level] = _add_block(builder, f"up{level}", neck, x, widths[level], neck.repeats, level)
     return outputs
@@ -140,7 +141,7 @@ def _independent(builder: Builder, neck: Neck, x: Tap, level: int) -> Tap:
     """Adds transform and block of one level of an independent hierarchy pyramid (SN2-YOLO, IHP)."""
     sizes = {"in_channels": x.channels, "out_channels": x.channels}
     name = f"level{level}"
-    x = builder.add(replace(x, name=f"{name}_transform"), f"transform:{neck.transform}", (x,), **sizes)
+    x = builder.add(replace(x, name=f"{name}_transform"), f"transform:{neck.transform}", (x,), sizes)
     return _add_block(builder, name, neck, x, x.channels, neck.repeats * max(1, min(level, 5) - 2), level)
 
 
@@ -172,5 +173,5 @@ def _add_fpn(builder: Builder, neck: Neck, architecture: Architecture, features:
 
 def _add_smooth(builder: Builder, neck: Neck, x: Tap, name: str, groups: int) -> Tap:
     options = {} if groups == 1 else {"groups": groups}
-    smooth = builder.add(replace(x, name=name), f"smooth:{neck.smooth}", (x,), channels=x.channels, **options)
+    smooth = builder.add(replace(x, name=name), f"smooth:{neck.smooth}", (x,), {"channels": x.channels, **options})
     return add_attention(builder, name, neck.attention, smooth)

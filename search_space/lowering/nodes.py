@@ -25,19 +25,20 @@ def doubled(tap: Tap, name: str) -> Tap:
 def add_conv(builder: Builder, name: str, x: Tap, channels: int, stride: int = 2, kernel_size: int = 3) -> Tap:
     """Adds a `Conv`; 3x3 with stride 2 unless told."""
     sizes = {"in_channels": x.channels, "out_channels": channels, "kernel_size": kernel_size, "stride": stride}
-    return builder.add(halved(x, name, channels, stride), "layer:conv", (x,), **sizes)
+    return builder.add(halved(x, name, channels, stride), "layer:conv", (x,), sizes)
 
 
 def add_pointwise(builder: Builder, name: str, x: Tap, channels: int) -> Tap:
     """Adds a plain 1x1 convolution with bias."""
     output = replace(x, name=name, channels=channels)
-    return builder.add(output, "layer:pointwise", (x,), in_channels=x.channels, out_channels=channels)
+    return builder.add(output, "layer:pointwise", (x,), {"in_channels": x.channels, "out_channels": channels})
 
 
 def add_downsample(builder: Builder, name: str, kind: str, x: Tap, channels: int) -> Tap:
     """Adds the downsampling `kind`; it may give more channels than it is asked for."""
     output = halved(x, name, output_channels(kind, channels))
-    return builder.add(output, f"downsample:{kind}", (x,), in_channels=x.channels, out_channels=channels)
+    sizes = {"in_channels": x.channels, "out_channels": channels}
+    return builder.add(output, f"downsample:{kind}", (x,), sizes)
 
 
 def add_upsample(builder: Builder, name: str, kind: str, x: Tap) -> Tap:
@@ -50,7 +51,7 @@ def add_fusion(builder: Builder, name: str, kind: str, maps: tuple[Tap, ...]) ->
     in_channels = tuple(tap.channels for tap in maps)
     channels = FUSIONS.get(kind).output_channels(in_channels)  # type: ignore[attr-defined]
     output = replace(maps[-1], name=name, channels=channels)
-    return builder.add(output, f"fusion:{kind}", maps, in_channels=in_channels)
+    return builder.add(output, f"fusion:{kind}", maps, {"in_channels": in_channels})
 
 
 def add_stage_block(
@@ -61,14 +62,14 @@ def add_stage_block(
     options = cls.options(in_backbone, level) if hasattr(cls, "options") else {}
     output = replace(x, name=f"{name}_block", channels=channels)
     sizes = {"in_channels": x.channels, "out_channels": channels, "repeats": repeats}
-    return builder.add(output, f"stage:{kind}", (x,), **sizes, **options)
+    return builder.add(output, f"stage:{kind}", (x,), {**sizes, **options})
 
 
 def add_attention(builder: Builder, name: str, kind: str, x: Tap) -> Tap:
     """Adds the attention `kind`, or nothing where it is `none`."""
     if kind == "none":
         return x
-    return builder.add(replace(x, name=f"{name}_attention"), f"attention:{kind}", (x,), channels=x.channels)
+    return builder.add(replace(x, name=f"{name}_attention"), f"attention:{kind}", (x,), {"channels": x.channels})
 
 
 def add_finer(builder: Builder, name: str, finer: Tap, level: int) -> Tap:

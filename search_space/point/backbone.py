@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 from search_space.architecture import Architecture, Backbone, Extra, Stage
 from search_space.axis import Axis, Params, Point
 from search_space.blocks import ATTENTIONS, DOWNSAMPLES, STAGES
@@ -34,7 +36,7 @@ def attentions() -> tuple[str, ...]:
 
 def axes() -> tuple[Axis, ...]:
     """Returns the axes of the backbone."""
-    return (*_table_axes(), *_stride_axes(), *_extra_axes(), *_level_axes())
+    return (*_table_axes(), *_stride_axes(), _stem_axis(), *_extra_axes(), *_level_axes())
 
 
 def _table_axes() -> tuple[Axis, ...]:
@@ -58,7 +60,6 @@ def _table_axes() -> tuple[Axis, ...]:
             active=lambda params: of_blocks(params) and trunk(params) >= 4,
         ),
         Axis(name="block", choices=STAGES.names(), doc="block of every stage", active=of_blocks),
-        Axis(name="stem_kernel", choices=(3, 6), doc="kernel of the stem; 6 in YOLOv5", active=of_blocks),
         Axis(name="context", choices=CONTEXTS, doc="what gathers context at the coarsest level", active=of_blocks),
         Axis(
             name="squeeze",
@@ -79,6 +80,15 @@ def _stride_axes() -> tuple[Axis, ...]:
             active=lambda params, level=level: _removable(params, level),  # type: ignore[misc]
         )
         for level in REMOVABLE
+    )
+
+
+def _stem_axis() -> Axis:
+    return Axis(
+        name="stem_kernel",
+        choices=(3, 6),
+        doc="kernel of the stem; 6 in YOLOv5",
+        active=lambda params: of_blocks(params) and params["stride_p1"] == 2,
     )
 
 
@@ -146,13 +156,14 @@ def _has_extras(params: Point) -> bool:
 def _has_room(params: Point) -> bool:
     unremoved = trunk(params) - len(_removed(params)) - of_pools(params)
     halvings = unremoved + (params.get("dual_path", "none") != "none")
-    return -(-layout.input_size(params) // 2**halvings) >= EXTRAS_WITHOUT_PADDING_FROM
+    side = ceil(layout.input_size(params) / 2**halvings)
+    return bool(side >= EXTRAS_WITHOUT_PADDING_FROM)
 
 
 def _free(params: Point, level: int, *, blocks: bool) -> bool:
     """Whether the downsampling into a level can be chosen: it is there, and the maps have even sides."""
     there = level <= trunk(params) and params.get(f"stride_p{level}") != 1
-    return there and of_blocks(params) == blocks and layout.input_size(params) % layout.EVEN == 0
+    return bool(there and of_blocks(params) == blocks and layout.input_size(params) % layout.EVEN == 0)
 
 
 def stage_channels(params: Point) -> dict[int, int]:
@@ -184,7 +195,7 @@ def _decode_blocks(params: Point) -> Backbone:
     down, stages = _channels(params, "down"), _channels(params, "stage")
     return Backbone(
         stem_channels=int(NOMINAL_STEM * float(params["width"])),
-        stem_kernel=int(params["stem_kernel"]),
+        stem_kernel=int(params.get("stem_kernel", 3)),
         stem_stride=int(params.get("stride_p1", 2)),
         context=str(params["context"]),
         dual_path=str(params.get("dual_path", "none")),
@@ -278,7 +289,9 @@ def read(architecture: Architecture) -> Params:
 
 
 def _read_unit_downsample(name: str) -> str:
-    return {"strided": "native", "max_pool": "native", "max_pool_ceil": "native", "mean_pool": "aligned"}.get(name, name)
+    return {"strided": "native", "max_pool": "native", "max_pool_ceil": "native", "mean_pool": "aligned"}.get(
+        name, name
+    )
 
 
 def _read_units(backbone: Backbone) -> Params:

@@ -28,7 +28,7 @@ def _merge_axes() -> tuple[Axis, ...]:
             name="p2_source",
             choices=("backbone", "stem"),
             doc="what enters the neck at P2: the backbone's stage, or the stem brought down by a convolution",
-            active=lambda params: topology(params) != "none" and span(params)[0] == layout.FINEST,
+            active=lambda params: topology(params) != "none" and span(params)[0] == layout.FINEST < trunk(params),
         ),
         Axis(name="fusion", choices=FUSIONS.names(), doc="how the neck merges maps", active=merges),
         Axis(name="upsample", choices=UPSAMPLES.names(), doc="upsampling on the neck's way down", active=merges),
@@ -187,12 +187,6 @@ def decode(params: Point) -> Neck:
     return {"pan": _decode_pan, "fpn": _decode_fpn, "ihp": _decode_ihp}[topology(params)](params)
 
 
-def _merging(params: Point) -> dict[str, str]:
-    """Returns the fields that say how maps are merged, where any are."""
-    names = {"fusion": "fusion", "upsample": "upsample", "attention_neck": "attention", "p2_source": "p2_source"}
-    return {field: str(params[axis]) for axis, field in names.items() if axis in params}
-
-
 def _decode_pan(params: Point) -> Neck:
     channels = _pan_channels(params)
     of_stages = stage_channels(params)
@@ -201,6 +195,10 @@ def _decode_pan(params: Point) -> Neck:
         kind="pan",
         repeats=int(params["neck_repeats"]),
         block=str(params["neck_block"]),
+        fusion=str(params["fusion"]),
+        upsample=str(params["upsample"]),
+        attention=str(params["attention_neck"]),
+        p2_source=str(params.get("p2_source", "backbone")),
         downsample=str(params["downsample_neck"]) if has_way_up(params) else None,
         downsample_to=str(params.get("downsample_to", "input")),
         last_downsample_width=float(params.get("last_downsample_width", 1.0)),
@@ -209,14 +207,20 @@ def _decode_pan(params: Point) -> Neck:
         reduce=params["reduce"] == "yes",
         cross_layer=str(params.get("cross_layer", "none")),
         finest_fusion=str(params["finest_fusion"]),
-        **_merging(params),
     )
 
 
 def _decode_fpn(params: Point) -> Neck:
-    width = int(params.get("fpn_width", FPN_WIDTHS[-1]))
+    width = int(params["fpn_width"])
     return Neck(
-        kind="fpn", channels=(width,), smooth=str(params["smooth"]), groups=_groups(params, width), **_merging(params)
+        kind="fpn",
+        channels=(width,),
+        fusion=str(params.get("fusion", Neck.fusion)),
+        upsample=str(params.get("upsample", Neck.upsample)),
+        attention=str(params["attention_neck"]),
+        p2_source=str(params.get("p2_source", "backbone")),
+        smooth=str(params["smooth"]),
+        groups=_groups(params, width),
     )
 
 
@@ -235,8 +239,9 @@ def _decode_ihp(params: Point) -> Neck:
         kind="ihp",
         repeats=int(params["neck_repeats"]),
         block=str(params["neck_block"]),
+        attention=str(params["attention_neck"]),
+        p2_source=str(params.get("p2_source", "backbone")),
         transform=str(params["transform"]),
-        **_merging(params),
     )
 
 

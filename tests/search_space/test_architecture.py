@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from search_space import DESIGNS, Architecture, Head
+from search_space import DESIGNS, Architecture, Head, lower
 from search_space.errors import SpaceError
 
 
@@ -25,7 +25,8 @@ def test_keys_differ_between_designs_and_ignore_defaults():
     assert len(set(keys.values())) == len(keys)
     architecture = DESIGNS.get("yolov8n").architecture
     data = architecture.to_dict()
-    del data["head"]["box_channels"], data["family"]
+    assert "box_channels" not in data["head"], "a default is not written"
+    data["head"]["box_channels"] = 64
     assert Architecture.from_dict(data).key() == architecture.key()
 
 
@@ -43,7 +44,6 @@ def _changed(**changes: object) -> dict[str, object]:
         (_changed(input_hw=[640]), "must be .height, width."),
         (_changed(input_hw=[600, 640]), "multiple of 32; nearest: 576 or 608"),
         (_changed(input_hw=[0, 640]), "positive multiple of 32; nearest: 32"),
-        (_changed(neck=None), "a neck is needed"),
         ({"input_hw": [64, 64]}, "lacks the field 'backbone'"),
         ([1], "must be a mapping, got list"),
     ],
@@ -51,6 +51,64 @@ def _changed(**changes: object) -> dict[str, object]:
 def test_wrong_data_is_named(data: dict[str, object], message: str):
     with pytest.raises(SpaceError, match=message):
         Architecture.from_dict(data)
+
+
+def _nested(design: str, part: str, **changes: object) -> dict[str, object]:
+    data = DESIGNS.get(design).architecture.to_dict()
+    return data | {part: data[part] | changes}
+
+
+def _with_stage(design: str, index: int, **changes: object) -> dict[str, object]:
+    data = DESIGNS.get(design).architecture.to_dict()
+    data["backbone"]["stages"][index] |= changes
+    return data
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (_nested("yolov8n", "neck", kind="bifpn"), "kind must be pan, fpn or ihp, got 'bifpn'"),
+        (_nested("yolov8n", "neck", repeats=0), "repeats must be 0 in an fpn and at least 1 elsewhere"),
+        (_nested("yolov8n", "neck", channels=[8]), "one for each of P3 to P5, got .8."),
+        (_nested("yolov8n", "neck", downsample=None), "needs a downsample exactly where"),
+        (_nested("yolov8n", "head", kind="two_stage"), "fpn whose width is a multiple of 49"),
+        (_nested("yolov8n", "head", coarsest_level=3) | {"neck": None}, "nothing reads the backbone beyond P3"),
+        (_nested("yolov8n", "backbone", stem_kernel=6, stem_stride=1), "odd stem_kernel"),
+        (_nested("tinydet-m", "neck", channels=[200]), "multiple of 49"),
+        (_nested("tinydet-m", "neck", channels=[245, 245]), "one width on all levels"),
+        (_nested("tinydet-m", "neck", groups=[7]), "one a head level .5., got .7."),
+        (_nested("yolov8n", "backbone", dual_path="max"), "forks where one stride is removed, got 0"),
+        (_nested("ssd-vgg16-s1l2-dualpath", "head") | {"extras": []}, "second run to the extra stages"),
+        (_with_stage("yolov8n", 3, stride=1), "the stride of P5 is removed; remove strides only up to P3"),
+        (_with_stage("yolov8n", 0, stride=3), "stride must be 1 or 2, got 3"),
+        (_with_stage("yolov8n", 0, repeats=0), "either repeats of at least 1 or units"),
+    ],
+)
+def test_parts_that_contradict_each_other_are_named(data: dict[str, object], message: str):
+    with pytest.raises(SpaceError, match=message):
+        Architecture.from_dict(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (_with_stage("yolov8n", 0, downsample="strided"), "the stage has none; use 'conv'"),
+        (_with_stage("yolov8n", 0, block="c2g"), "unknown stage block 'c2g'; did you mean 'c2f'"),
+        (_with_stage("yolov8n", 0, stride=1, downsample="cdown"), "leaves a plain downsampling, got 'cdown'"),
+        (_nested("yolov8n", "backbone", context="spp"), "unknown context 'spp'; did you mean 'sppf'"),
+        (_nested("yolov8n", "backbone", stem="conv_rely"), "unknown layer 'conv_rely'; did you mean"),
+        (_nested("yolov8n", "head", class_branch="plane"), "did you mean 'plain'"),
+        (_nested("ssd-vgg16", "head", anchors="vgg"), "did you mean 'vgg16'"),
+        (_nested("ssd-vgg16-s1l2-dualpath", "backbone", dual_path="maximum"), "did you mean 'max'"),
+        (
+            _with_stage("ssd-mobilenetv1", 0, units=[{"kind": "separable", "channels": 128, "kernel": 5}]),
+            "takes no 'kernel'",
+        ),
+    ],
+)
+def test_what_no_block_can_be_is_named_when_it_is_lowered(data: dict[str, object], message: str):
+    with pytest.raises(SpaceError, match=message):
+        lower(Architecture.from_dict(data), num_classes=3)
 
 
 def test_head_cannot_reach_below_the_backbone():

@@ -37,6 +37,9 @@ def test_encode_and_decode_are_inverse(params: dict[str, object]):
     architecture = SPACE.decode(params)
     assert SPACE.encode(architecture) == params
     assert Architecture.from_dict(architecture.to_dict()) == architecture
+    graph = lower(architecture, num_classes=3)
+    used = {name for node in graph.nodes for name in node.inputs} | set(graph.outputs)
+    assert {node.name for node in graph.nodes} <= used, "every node must reach an output"
 
 
 @hypothesis.settings(max_examples=300, deadline=None)
