@@ -12,6 +12,7 @@ COMMANDS = {
     "train": "train one architecture",
     "val": "measure the accuracy of trained weights",
     "predict": "draw the detections of trained weights into pictures",
+    "designs": "list the published designs, what they cost and what they report",
     "reproduce": "rebuild a published design and compare its counts",
     "explain": "show what an architecture is made of and what each part costs",
     "export": "write the front of a run as architectures that can be trained",

@@ -107,7 +107,9 @@ _register(
         "params_m_folded": Figure(
             value=57.23, unit="M parameters, convolution and batch norm folded", num_classes=20, note=SECOND_HAND
         ),
-        "params_m": Figure(value=57.2, unit="M parameters", note=SECOND_HAND),
+        "params_m": Figure(
+            value=57.2, unit="M parameters", note=f"{SECOND_HAND}; probably folded as well: 57.256, cut after one digit"
+        ),
         "ultralytics_gflops": Figure(value=142.5, unit="GFLOPs as Ultralytics prints them", note=SECOND_HAND),
         **percent(voc07_test_ap=69.6, coco_val_ap=53.1, coco_val_ap_small=35.5),
     },

@@ -76,7 +76,7 @@ def _stride_axes() -> tuple[Axis, ...]:
             name=f"stride_p{level}",
             choices=(2, 1),
             rare=(1,),
-            doc=f"stride into backbone level P{level}; 1 removes it, and doubles the map of this and all later levels",
+            doc=f"stride into level P{level}; 1 removes it, and doubles the map of this and all later levels",
             active=lambda params, level=level: _removable(params, level),  # type: ignore[misc]
         )
         for level in REMOVABLE
@@ -118,20 +118,25 @@ def _extra_axes() -> tuple[Axis, ...]:
 def _level_axes() -> tuple[Axis, ...]:
     """The choices of downsampling differ between the kinds of backbone, so they are two axes."""
     kinds = (
-        ("downsample", DOWNSAMPLES.names(), "downsampling into level", lambda p, level: _free(p, level, blocks=True)),
+        (
+            "downsample",
+            DOWNSAMPLES.names(),
+            "downsampling into level P{}",
+            lambda p, level: _free(p, level, blocks=True),
+        ),
         (
             "unit_downsample",
             ("native", "aligned", *DOWNSAMPLES.names()),
-            "downsampling into level: in the unit or pool, the same averaged first, or a block before it;",
+            "downsampling into level P{}: in its first unit or pool, the same averaged first, or a block before it",
             lambda p, level: _free(p, level, blocks=False),
         ),
-        ("attention", attentions(), "attention after level", lambda p, level: level <= trunk(p)),
+        ("attention", attentions(), "attention after level P{}", lambda p, level: level <= trunk(p)),
     )
     return tuple(
         Axis(
             name=f"{kind}_p{level}",
             choices=choices,
-            doc=f"{doc} P{level}",
+            doc=doc.format(level),
             active=lambda params, level=level, active=active: active(params, level),  # type: ignore[misc]
         )
         for kind, choices, doc, active in kinds

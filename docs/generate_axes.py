@@ -1,0 +1,57 @@
+"""Writes the table of axes into docs/search-space.md: python docs/generate_axes.py, in the project's folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+
+from search_space import Axis, SearchSpace
+
+PAGE = Path(__file__).with_name("search-space.md")
+BEGIN = "<!-- axes: written by docs/generate_axes.py -->"
+END = "<!-- end of axes -->"
+
+
+def table() -> str:
+    """Returns the axes as a Markdown table; those that are the same on several levels share a line."""
+    lines = ["| axis | choices | meaning |", "|---|---|---|"]
+    groups = groupby(SearchSpace().axes, key=lambda axis: (_stem(axis.name), axis.choices))
+    lines += [_line(list(axes)) for _, axes in groups]
+    return "\n".join(lines)
+
+
+def _stem(name: str) -> str:
+    return (
+        re.sub(r"_p\d$", "", name) if re.search(r"^(stride|downsample|unit_downsample|attention)_p\d$", name) else name
+    )
+
+
+def _line(axes: list[Axis]) -> str:
+    first = axes[0]
+    name, doc = f"`{first.name}`", first.doc
+    if len(axes) > 1:
+        name += f" … `{axes[-1].name[-2:]}`"
+        doc = doc.replace(f"level P{first.name[-1]}", "each level")
+    return f"| {name} | {', '.join(_choices(first))} | {doc} |"
+
+
+def _choices(axis: Axis) -> Iterator[str]:
+    if len(axis.choices) < 20:
+        yield from (f"`{choice}`" if isinstance(choice, str) else str(choice) for choice in axis.choices)
+        return
+    even = [choice for choice in axis.choices if int(choice) % 32 == 0]
+    yield f"{min(even)} to {max(even)} in steps of 32"
+    yield from (str(choice) for choice in axis.choices if choice not in even)
+
+
+def page(text: str) -> str:
+    """Returns the page with its table written anew."""
+    before, _, rest = text.partition(BEGIN)
+    return f"{before}{BEGIN}\n{table()}\n{END}{rest.partition(END)[2]}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    print(f"wrote {PAGE}")

@@ -1,0 +1,234 @@
+"""The conventions in which papers publish their counts, each with ours derived from the built detector.
+
+A paper's parameters may have batch norm folded, its operations may count a multiply-add as two, or count batch norm and
+biases as well. A published figure is compared with our count in the convention of that figure, never in another one.
+Detectors are built on the `meta` device: no weights are made and no arithmetic is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from nas.cost.cost import cost_of
+from search_space import Architecture, Detector, lower
+from search_space.blocks.attention import ECA
+from search_space.blocks.conv import Conv
+from search_space.heads.anchor_free import REG_MAX
+
+PROBE_SIDE = 32
+"""Pixels a side of the image that Ultralytics counts on before it scales the count by the area."""
+
+Handler = Callable[[tuple[Any, ...], Tensor], int]
+"""From a function's positional arguments and its result to a count."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convention:
+    """One way of counting a detector that papers use."""
+
+    name: str
+    sentence: str
+    """What is counted and how."""
+    unit: float
+    """What the published figure is a multiple of: 1e6 where it is printed in millions."""
+    count: Callable[[Architecture, int], int]
+    """From an architecture, at its own input size, and a number of classes to the exact count."""
+
+
+def dfl_constants(architecture: Architecture) -> int:
+    """Returns the constants that published counts of anchor-free heads contain: the bins of the side distances.
+
+    Ultralytics takes the expectation of the distances by a convolution whose frozen weights are 0 to 15.
+    """
+    return REG_MAX if architecture.head.kind == "anchor_free" else 0
+
+
+def params_published(architecture: Architecture, num_classes: int) -> int:
+    """Returns the parameters as they are trained, with the constants of the distance expectation."""
+    return cost_of(architecture, num_classes=num_classes).params + dfl_constants(architecture)
+
+
+def params_folded(architecture: Architecture, num_classes: int) -> int:
+    """Returns the parameters with each `Conv`'s batch norm folded: scale and shift become one bias a channel.
+
+    As in the folding pass of Ultralytics, which knows the norm of its own `Conv` only: a norm that stands by itself,
+    such as EAFusion's, stays. The constants of the distance expectation are not in it.
+    """
+    convs = (module for module in _on_meta(architecture, num_classes).modules() if isinstance(module, Conv))
+    saved = sum(conv.norm.num_features for conv in convs)
+    return cost_of(architecture, num_classes=num_classes).params - saved
+
+
+def params_folded_published(architecture: Architecture, num_classes: int) -> int:
+    """Returns the folded parameters with the constants of the distance expectation."""
+    return params_folded(architecture, num_classes) + dfl_constants(architecture)
+
+
+def ultralytics_flops(architecture: Architecture, num_classes: int, *, folded: bool = False) -> int:
+    """Returns the operations that Ultralytics prints: twice what its hooks count on a 32x32 image, times the area.
+
+    Maps that were pooled to one position have that position on the small image already, so that the convolutions on
+    them are counted once for every 32x32 pixels of the input: part of the convention.
+    """
+    detector = _on_meta(architecture, num_classes, (PROBE_SIDE, PROBE_SIDE))
+    if folded:
+        _fold(detector)
+    counter = _FunctionCounter(HOOKED)
+    outputs = _run(detector, counter)
+    counter.total += 4 * dfl_constants(architecture) * sum(prod(level.shape[2:]) for level in outputs)
+    height, width = architecture.input_hw
+    return 2 * counter.total * height * width // PROBE_SIDE**2
+
+
+def ultralytics_flops_folded(architecture: Architecture, num_classes: int) -> int:
+    """Returns what Ultralytics prints of a detector whose batch norm it has folded."""
+    return ultralytics_flops(architecture, num_classes, folded=True)
+
+
+def flops_2x(architecture: Architecture, num_classes: int) -> int:
+    """Returns the operations with a multiply-add as two."""
+    return 2 * cost_of(architecture, num_classes=num_classes).macs
+
+
+def macs_with_conv_bias(architecture: Architecture, num_classes: int) -> int:
+    """Returns the MACs plus one addition for each output element of a convolution with bias."""
+    detector = _on_meta(architecture, num_classes)
+    counter = _FunctionCounter({torch.conv1d: _bias_adds, torch.conv2d: _bias_adds})
+    _run(detector, counter)
+    return cost_of(architecture, num_classes=num_classes).macs + counter.total
+
+
+def _on_meta(architecture: Architecture, num_classes: int, input_hw: tuple[int, int] | None = None) -> Detector:
+    graph = lower(architecture, num_classes=num_classes, input_hw=input_hw)
+    with torch.device("meta"):
+        return Detector(graph).eval()
+
+
+def _fold(detector: Detector) -> None:
+    for module in detector.modules():
+        if isinstance(module, Conv):
+            module.norm = nn.Identity()  # type: ignore[assignment]
+
+
+class _FunctionCounter(TorchFunctionMode):
+    """Adds up what the handlers of the functions give that are called inside it."""
+
+    def __init__(self, handlers: Mapping[Any, Handler]) -> None:
+        super().__init__()
+        self.handlers = handlers
+        self.total = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        if func in self.handlers:
+            self.total += self.handlers[func](args, output)
+        return output
+
+
+def _run(detector: Detector, counter: _FunctionCounter) -> list[Tensor]:
+    """Runs the detector once inside the counter; ECA squeezes by a mean what the papers' code pools by a module."""
+
+    def squeeze(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        pool = counter.handlers.get(F.adaptive_avg_pool2d)
+        counter.total += 0 if pool is None else pool(inputs, inputs[0][..., :1, :1])
+
+    for module in detector.modules():
+        if isinstance(module, ECA):
+            module.register_forward_pre_hook(squeeze)
+    with torch.no_grad(), counter:
+        outputs: list[Tensor] = detector(torch.empty((1, 3, *detector.input_hw), device="meta"))
+    return outputs
+
+
+def _multiplications(args: tuple[Any, ...], output: Tensor) -> int:
+    return int(output.numel() * prod(args[1].shape[1:]))
+
+
+def _elements(args: tuple[Any, ...], output: Tensor) -> int:
+    return output.numel()
+
+
+def _norm_operations(args: tuple[Any, ...], output: Tensor) -> int:
+    return 4 * output.numel()
+
+
+def _pool_operations(args: tuple[Any, ...], output: Tensor) -> int:
+    window: int = prod(args[0].shape[2:]) // prod(output.shape[2:])
+    return (window + 1) * output.numel()
+
+
+def _bias_adds(args: tuple[Any, ...], output: Tensor) -> int:
+    return output.numel() if len(args) > 2 and args[2] is not None else 0
+
+
+HOOKED: dict[Any, Handler] = {
+    torch.conv1d: _multiplications,
+    torch.conv2d: _multiplications,
+    F.linear: _multiplications,
+    F.batch_norm: _norm_operations,
+    F.adaptive_avg_pool2d: _pool_operations,
+    F.avg_pool2d: _elements,
+    F.interpolate: _elements,
+}
+"""What the hooks of Ultralytics count, by function; attention products, activations, sums and maxima are not."""
+
+_HOOKS_SENTENCE = (
+    "2 x what counting hooks see on a 32x32 image, x the area: convolutions, 4 operations per element of batch norm, "
+    "average pools, upsampling and the distance expectation; no attention products, no activations"
+)
+
+CONVENTIONS: dict[str, Convention] = {
+    "params_m": Convention(
+        name="parameters",
+        sentence="all parameters, batch norm unfolded, with the 16 constants of an anchor-free head's expectation",
+        unit=1e6,
+        count=params_published,
+    ),
+    "params_m_folded": Convention(
+        name="folded parameters",
+        sentence="each Conv's batch norm folded into a bias, with the 16 constants of the head's expectation",
+        unit=1e6,
+        count=params_folded_published,
+    ),
+    "ultralytics_gflops": Convention(
+        name="Ultralytics operations", sentence=_HOOKS_SENTENCE, unit=1e9, count=ultralytics_flops
+    ),
+    "ultralytics_gflops_folded": Convention(
+        name="Ultralytics operations, folded",
+        sentence=f"{_HOOKS_SENTENCE}; counted after each Conv's batch norm is folded",
+        unit=1e9,
+        count=ultralytics_flops_folded,
+    ),
+    "gflops_2x": Convention(
+        name="2 x MACs",
+        sentence="operations with a multiply-add as two, nothing else counted",
+        unit=1e9,
+        count=flops_2x,
+    ),
+    "mflops_with_conv_bias": Convention(
+        name="MACs + convolution biases",
+        sentence="multiply-adds, plus one addition per output element of each convolution with bias",
+        unit=1e6,
+        count=macs_with_conv_bias,
+    ),
+}
+"""The convention of each published figure that can be counted, by the figure's name."""
+
+
+def convention_of(name: str, published: Collection[str]) -> Convention | None:
+    """Returns the convention of one of a design's published figures, or None where no count tells it.
+
+    Ultralytics prints parameters and operations in one line: where a paper has its folded parameters, its operations
+    are those of the folded detector too.
+    """
+    if name == "ultralytics_gflops" and "params_m_folded" in published:
+        name = "ultralytics_gflops_folded"
+    return CONVENTIONS.get(name)
