@@ -15,6 +15,10 @@ from search_space.blocks.registries import DOWNSAMPLES, TRANSFORMS
 from search_space.errors import SpaceError
 
 
+WIDEST_FAST = 13
+"""The widest depthwise kernel that bfloat16 is fast for on a CPU."""
+
+
 def interleave(first: Tensor, second: Tensor) -> Tensor:
     """Returns the channels of two maps `(B, C, H, W)` in turn, `(B, 2C, H, W)`.
 
@@ -80,6 +84,26 @@ class GSConvE1(nn.Module):
         return interleave(u, self.activation(self.spread(self.mix(u))))
 
 
+class WideDepthwise(nn.Conv2d):
+    """A depthwise convolution wider than 13x13, in float32 on a CPU: oneDNN's bfloat16 kernels for it take minutes."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if input.device.type != "cpu":
+            return super().forward(input)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(input.float()).to(input.dtype)
+
+
+def _window(channels: int, kernel_size: int) -> Conv:
+    """Returns a depthwise `Conv` that can be as wide as GSConvE-II wants it."""
+    window = Conv(channels, channels, kernel_size, groups=channels)
+    if kernel_size > WIDEST_FAST:
+        window.conv = WideDepthwise(
+            channels, channels, kernel_size, padding=kernel_size // 2, groups=channels, bias=False
+        )
+    return window
+
+
 @TRANSFORMS.register("gsconve2")
 class GSConvE2(nn.Module):
     """GSConvE-II, for light models: a quarter of the channels by a 3x3, three by depthwise 9x9, 13x13 and 17x17 of it.
@@ -97,7 +121,7 @@ class GSConvE2(nn.Module):
         super().__init__()
         quarter = _part("gsconve2", out_channels, 4)
         self.dense = Conv(in_channels, quarter, 3, stride)
-        self.windows = nn.ModuleList(Conv(quarter, quarter, size, groups=quarter) for size in self.kernel_sizes)
+        self.windows = nn.ModuleList(_window(quarter, size) for size in self.kernel_sizes)
 
     def forward(self, x: Tensor) -> Tensor:
         u = self.dense(x)
