@@ -113,6 +113,8 @@ def test_nothing_fits_writes_nothing(home: Path, capsys: pytest.CaptureFixture[s
         (["--budget-gflops", "1", "--trials", "0"], "trials"),
         (["--budget-gflops", "1", "--epochs", "0"], "epochs"),
         (["--budget-gflops", "1", "--name", "../up"], "--out"),
+        (["--budget-gflops", "1", "--start", "tinydet-x"], "did you mean 'tinydet-s'"),
+        (["--budget-gflops", "1", "--fix", "head=ssd"], "'ssd' can be built and counted, but not trained yet"),
     ],
 )
 def test_what_a_user_gets_wrong(
@@ -142,6 +144,18 @@ def test_resume(home: Path, capsys: pytest.CaptureFixture[str], evaluator: FakeE
     assert "not the folder of a run" in fails(capsys, "run", "--resume", "runs")
     Path("runs/r/config.yaml").write_text("batch_size: 4")
     assert "not the folder of a run" in fails(capsys, "run", "--resume", "runs/r")
+
+
+def test_a_search_starts_with_the_designs_it_is_given(
+    home: Path, capsys: pytest.CaptureFixture[str], evaluator: FakeEvaluator
+) -> None:
+    settings = ["--data", DATA, "--budget-gflops", "0.8", "--trials", "3"]
+    run_json(capsys, *settings, "--name", "s", "--start", "tinydet-s", "--start", "yolov8n-esd1")
+    origins = records.load(home / "runs" / "s")["origin"].tolist()
+    assert [origin for origin in origins if origin.startswith("design")] == ["design tinydet-s", "design yolov8n-esd1"]
+    assert {job.architecture.head.kind for job in evaluator.jobs} == {"anchor_free"}
+    assert run_json(capsys, "--resume", "runs/s", "--start", "tinydet-s", "--start", "yolov8n-esd1")["asked"] == 3
+    assert "--start yolov8n" in fails(capsys, "run", "--resume", "runs/s", "--start", "yolov8n")
 
 
 def test_ctrl_c_says_how_to_go_on(

@@ -12,7 +12,15 @@ from search_fakes import NUM_CLASSES, make_gate, small_space
 from nas.cost import Budget, cost_of
 from nas.search.feasibility import ensure_feasible
 from nas.search.gate import Gate
-from nas.search.moves import complete, mutate, mutated_feasible, random_feasible, repair, spread_feasible
+from nas.search.moves import (
+    complete,
+    fit_input,
+    mutate,
+    mutated_feasible,
+    random_feasible,
+    repair,
+    spread_feasible,
+)
 from nas.search.starts import starting_points
 from nas.search.suggest import even_step, restored, stored, suggest
 from search_space import DESIGNS, Axis, SearchSpace
@@ -144,6 +152,30 @@ def test_designs_are_scaled_to_the_largest_input_that_fits() -> None:
     assert taken == architecture.resized(taken.input_hw)
     assert cost_of(taken, num_classes=NUM_CLASSES).gmacs <= 1.0 < cost_of(larger, num_classes=NUM_CLASSES).gmacs
     assert notices == [f"yolov8n is taken at {taken.input_hw[1]}x{taken.input_hw[0]} px input to fit the budget"]
+
+
+def test_designs_with_another_head_are_taken_with_an_anchor_free_one() -> None:
+    gate = Gate(SPACE.narrowed({"head": ("anchor_free",)}), Budget(gmacs=1.0), num_classes=NUM_CLASSES)
+    designs = {name: DESIGNS.get(name).architecture for name in ("tinydet-s", "ssd-mobilenetv1-s1l0")}
+    starts, notices = starting_points(gate, designs)
+    assert [start.name for start in starts] == list(designs) and all(start.candidate.feasible for start in starts)
+    for start, notice in zip(starts, notices, strict=True):
+        taken, design = start.candidate.architecture, designs[start.name]
+        assert taken.head.kind == "anchor_free" and "with an anchor-free head" in notice
+        assert taken.neck == design.neck and taken.backbone.removed_levels == design.backbone.removed_levels
+    whole = Gate(SPACE, Budget(gmacs=1.0), num_classes=NUM_CLASSES)
+    assert starting_points(whole, {"tinydet-s": designs["tinydet-s"]})[1] == [], "it fits as it is"
+
+
+def test_an_input_is_fitted_among_the_sizes_the_network_takes() -> None:
+    """The MobileNetV3 tables go on to P6 only where the side is a multiple of 64."""
+    params = SPACE.encode(DESIGNS.get("tinydet-s").architecture)
+    gate = Gate(SPACE, Budget(gmacs=2.0), num_classes=NUM_CLASSES)
+    fitted = fit_input(gate, params, lambda gmacs: len(gmacs) - 1)
+    assert fitted is not None and fitted.params["input_size"] % 64 == 0 and fitted.params["input_size"] > 320
+    assert {**fitted.params, "input_size": 320} == params
+    larger = fit_input(gate, params, lambda gmacs: len(gmacs) - 1, largest=320)
+    assert larger is not None and larger.params == params
 
 
 def test_designs_are_narrowed_where_no_input_is_small_enough() -> None:
