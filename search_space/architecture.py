@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ class Unit:
     activation: str = "relu"
     dilation: int = 1
 
-    def arguments(self) -> dict[str, object]:
+    @lru_cache(maxsize=4096)  # noqa: B019  (units are few, and a search lowers them again and again)
+    def arguments(self) -> Mapping[str, object]:
         """Returns what the unit's block is built with beside its channels: the fields that are not at their default."""
         given: dict[str, object] = without_defaults(self)
         return {name: value for name, value in given.items() if name not in ("kind", "channels")}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from typing import NamedTuple
 
 from search_space.blocks import find_block
 from search_space.errors import SpaceError
@@ -18,8 +20,7 @@ SECOND_RUN = "second_"
 """What the names of nodes begin with that run the weights of an earlier node once more, in a dual path."""
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(NamedTuple):
     """One block of a detector: what it is built with and which maps it takes."""
 
     name: str
@@ -52,8 +53,7 @@ class Graph:
     """The scheme of an SSD head's anchors."""
 
 
-@dataclass(frozen=True)
-class Tap:
+class Tap(NamedTuple):
     """A map inside the detector under construction: `(B, channels, *hw)`."""
 
     name: str
@@ -61,6 +61,10 @@ class Tap:
     level: int
     """log2 of its stride."""
     hw: tuple[int, int]
+
+    def renamed(self, name: str, channels: int | None = None) -> Tap:
+        """Returns a map of the same size under another name, with other channels where they are given."""
+        return Tap(name, self.channels if channels is None else channels, self.level, self.hw)
 
 
 @dataclass
@@ -87,8 +91,9 @@ class Builder:
         Raises:
             SpaceError: where a map is smaller than the block can take, such as the padding of its convolution.
         """
-        for tap in inputs:
-            _check_side(block, tap)
+        smallest = _smallest_side(block)
+        for tap in inputs if smallest > 1 else ():
+            _check_side(block, tap, smallest)
         if self.second_run:
             output, shares = Tap(SECOND_RUN + output.name, output.channels, output.level, output.hw), output.name
         names = tuple(tap.name for tap in inputs)
@@ -98,8 +103,13 @@ class Builder:
         return output
 
 
-def _check_side(block: str, tap: Tap) -> None:
-    smallest = int(getattr(find_block(block), "min_side", 1))
+@cache
+def _smallest_side(block: str) -> int:
+    """Returns the smallest side of a map that a block takes."""
+    return int(getattr(find_block(block), "min_side", 1))
+
+
+def _check_side(block: str, tap: Tap, smallest: int) -> None:
     if min(tap.hw) < smallest:
         raise SpaceError(
             f"{block} at stride {2**tap.level} needs maps of at least {smallest} cells a side, this input gives "

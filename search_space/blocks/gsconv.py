@@ -14,7 +14,6 @@ from search_space.blocks.conv import Conv
 from search_space.blocks.registries import DOWNSAMPLES, TRANSFORMS
 from search_space.errors import SpaceError
 
-
 WIDEST_FAST = 13
 """The widest depthwise kernel that bfloat16 is fast for on a CPU."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import replace
+from functools import cache
 
 from search_space.architecture import Architecture, Backbone, Extra, Stage, Unit
 from search_space.blocks import LAYERS, UNITS
@@ -112,14 +112,20 @@ def _add_units(builder: Builder, name: str, x: Tap, units: tuple[Unit, ...], sta
 
 def _add_unit(builder: Builder, name: str, unit: Unit, x: Tap, stride: int = 1, **options: object) -> Tap:
     """Adds one unit; raises SpaceError where its kind knows none of what is asked for."""
-    arguments = unit.arguments() | ({"stride": stride} if stride > 1 else {}) | options
-    known = inspect.signature(UNITS.get(unit.kind)).parameters
+    arguments = {**unit.arguments(), **({"stride": stride} if stride > 1 else {}), **options}
+    known = _parameters(unit.kind)
     for argument in arguments:
         if argument not in known:
             raise SpaceError(f"unit {unit.kind!r} takes no {argument!r}{nearest(argument, known)}; leave it out")
     output = halved(x, name, unit.channels, stride)
     sizes = {"in_channels": x.channels, "out_channels": unit.channels}
     return builder.add(output, f"unit:{unit.kind}", (x,), {**sizes, **arguments})
+
+
+@cache
+def _parameters(kind: str) -> tuple[str, ...]:
+    """Returns the names of what a kind of unit is built with."""
+    return tuple(inspect.signature(UNITS.get(kind)).parameters)
 
 
 def _add_pool(builder: Builder, name: str, kind: str, x: Tap) -> Tap:
@@ -148,10 +154,10 @@ def _add_context(builder: Builder, kind: str, x: Tap) -> Tap:
     if kind == "none":
         return x
     sizes = {"in_channels": x.channels, "out_channels": x.channels}
-    x = builder.add(replace(x, name="context"), "layer:sppf", (x,), sizes)
+    x = builder.add(x.renamed("context"), "layer:sppf", (x,), sizes)
     if kind == "sppf":
         return x
-    return builder.add(replace(x, name="context_attention"), "layer:c2psa", (x,), {"channels": x.channels})
+    return builder.add(x.renamed("context_attention"), "layer:c2psa", (x,), {"channels": x.channels})
 
 
 def _add_extras(builder: Builder, extras: tuple[Extra, ...], x: Tap) -> list[Tap]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from search_space.architecture import ROI_BINS, Head
 from search_space.errors import SpaceError, nearest
@@ -33,7 +32,7 @@ def _add_anchor_free(builder: Builder, head: Head, maps: Mapping[int, Tap], num_
     }
     return [
         builder.add(
-            replace(x, name=f"head{level}", channels=4 * REG_MAX + num_classes),
+            x.renamed(f"head{level}", 4 * REG_MAX + num_classes),
             "head:anchor_free",
             (x,),
             {"in_channels": x.channels, **branches, "stride": 2**x.level, "class_branch": head.class_branch},
@@ -47,9 +46,9 @@ def _add_ssd(builder: Builder, head: Head, maps: Mapping[int, Tap], num_classes:
     outputs = []
     for (level, x), num_anchors in zip(maps.items(), anchors_per_cell(head.anchors, len(maps)), strict=True):
         if head.l2_scale and level == head.finest_level:
-            x = builder.add(replace(x, name="l2_scale"), "layer:l2_scale", (x,), {"channels": x.channels})
+            x = builder.add(x.renamed("l2_scale"), "layer:l2_scale", (x,), {"channels": x.channels})
         sizes = {"in_channels": x.channels, "num_anchors": num_anchors, "num_classes": num_classes}
-        output = replace(x, name=f"head{level}", channels=num_anchors * (4 + num_classes + 1))
+        output = x.renamed(f"head{level}", num_anchors * (4 + num_classes + 1))
         outputs.append(builder.add(output, "head:ssd", (x,), {**sizes, "predictor": head.predictor}))
     return outputs
 
@@ -61,7 +60,7 @@ def _add_two_stage(builder: Builder, head: Head, maps: Mapping[int, Tap], num_cl
     first = f"rpn{head.finest_level}"
     rpn = []
     for level, x in maps.items():
-        output = replace(x, name=f"rpn{level}", channels=15)
+        output = x.renamed(f"rpn{level}", 15)
         shares = None if output.name == first else first
         rpn.append(builder.add(output, "head:rpn", (x,), {"in_channels": width}, shares=shares))
     strides = tuple(2**x.level for x in maps.values())

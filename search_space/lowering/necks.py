@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from search_space.architecture import Architecture, Neck
 from search_space.blocks import FUSIONS, SMOOTHS, STAGES
@@ -141,7 +140,7 @@ def _independent(builder: Builder, neck: Neck, x: Tap, level: int) -> Tap:
     """Adds transform and block of one level of an independent hierarchy pyramid (SN2-YOLO, IHP)."""
     sizes = {"in_channels": x.channels, "out_channels": x.channels}
     name = f"level{level}"
-    x = builder.add(replace(x, name=f"{name}_transform"), f"transform:{neck.transform}", (x,), sizes)
+    x = builder.add(x.renamed(f"{name}_transform"), f"transform:{neck.transform}", (x,), sizes)
     return _add_block(builder, name, neck, x, x.channels, neck.repeats * max(1, min(level, 5) - 2), level)
 
 
@@ -173,5 +172,5 @@ def _add_fpn(builder: Builder, neck: Neck, architecture: Architecture, features:
 
 def _add_smooth(builder: Builder, neck: Neck, x: Tap, name: str, groups: int) -> Tap:
     options = {} if groups == 1 else {"groups": groups}
-    smooth = builder.add(replace(x, name=name), f"smooth:{neck.smooth}", (x,), {"channels": x.channels, **options})
+    smooth = builder.add(x.renamed(name), f"smooth:{neck.smooth}", (x,), {"channels": x.channels, **options})
     return add_attention(builder, name, neck.attention, smooth)

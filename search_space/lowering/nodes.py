@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from search_space.blocks import FUSIONS, STAGES
 from search_space.blocks.downsample import output_channels
 from search_space.graph import Builder, Tap
@@ -12,7 +10,7 @@ from search_space.graph import Builder, Tap
 def halved(tap: Tap, name: str, channels: int, stride: int = 2) -> Tap:
     """Returns the map that a padded convolution of this stride gives: sides rounded up."""
     if stride == 1:
-        return replace(tap, name=name, channels=channels)
+        return tap.renamed(name, channels)
     height, width = tap.hw
     return Tap(name, channels, tap.level + 1, ((height + 1) // 2, (width + 1) // 2))
 
@@ -30,7 +28,7 @@ def add_conv(builder: Builder, name: str, x: Tap, channels: int, stride: int = 2
 
 def add_pointwise(builder: Builder, name: str, x: Tap, channels: int) -> Tap:
     """Adds a plain 1x1 convolution with bias."""
-    output = replace(x, name=name, channels=channels)
+    output = x.renamed(name, channels)
     return builder.add(output, "layer:pointwise", (x,), {"in_channels": x.channels, "out_channels": channels})
 
 
@@ -50,7 +48,7 @@ def add_fusion(builder: Builder, name: str, kind: str, maps: tuple[Tap, ...]) ->
     """Adds the fusion `kind` of maps of one size, the lateral one last."""
     in_channels = tuple(tap.channels for tap in maps)
     channels = FUSIONS.get(kind).output_channels(in_channels)  # type: ignore[attr-defined]
-    output = replace(maps[-1], name=name, channels=channels)
+    output = maps[-1].renamed(name, channels)
     return builder.add(output, f"fusion:{kind}", maps, {"in_channels": in_channels})
 
 
@@ -60,7 +58,7 @@ def add_stage_block(
     """Adds the stage block `kind`, with the options that follow from its level and place."""
     cls = STAGES.get(kind)
     options = cls.options(in_backbone, level) if hasattr(cls, "options") else {}
-    output = replace(x, name=f"{name}_block", channels=channels)
+    output = x.renamed(f"{name}_block", channels)
     sizes = {"in_channels": x.channels, "out_channels": channels, "repeats": repeats}
     return builder.add(output, f"stage:{kind}", (x,), {**sizes, **options})
 
@@ -69,7 +67,7 @@ def add_attention(builder: Builder, name: str, kind: str, x: Tap) -> Tap:
     """Adds the attention `kind`, or nothing where it is `none`."""
     if kind == "none":
         return x
-    return builder.add(replace(x, name=f"{name}_attention"), f"attention:{kind}", (x,), {"channels": x.channels})
+    return builder.add(x.renamed(f"{name}_attention"), f"attention:{kind}", (x,), {"channels": x.channels})
 
 
 def add_finer(builder: Builder, name: str, finer: Tap, level: int) -> Tap:
