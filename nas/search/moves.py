@@ -172,14 +172,14 @@ def fit_input(
         return None
     sizes = sorted(int(choice) for choice in gate.space.input_axis(params).choices)
     sizes = [size for size in sizes if largest is None or size <= largest]
-    smallest = next((found for size in sizes if (found := _at_size(gate, architecture, size)) is not None), None)
+    smallest = next((found for size in sizes if (found := _candidate_at(gate, architecture, size)) is not None), None)
     if smallest is None or not smallest.feasible:
         return smallest
     first = smallest.architecture.input_hw[0]
     gmacs = [smallest.cost.gmacs * (size / first) ** 2 for size in sizes if size >= first]
     index = choose([value for value in gmacs if value <= gate.limits.get("gmacs", math.inf)])
     chosen = [size for size in sizes if size >= first][: index + 1]
-    tries = (_at_size(gate, architecture, size) for size in reversed(chosen))
+    tries = (_candidate_at(gate, architecture, size) for size in reversed(chosen))
     return next((candidate for candidate in tries if candidate is not None and candidate.feasible), smallest)
 
 
@@ -188,9 +188,14 @@ def side_of(params: Params) -> int:
     return next((int(params[name]) for name in INPUT_AXES if name in params), 0)
 
 
-def _at_size(gate: Gate, architecture: Architecture, size: int) -> Candidate | None:
-    """Returns the same network at another input size; None where the space has no such point."""
+def at_size(space: SearchSpace, architecture: Architecture, size: int) -> Params | None:
+    """Returns the point that is the same network at another input size; None where the space has none."""
     try:
-        return gate.consider(gate.space.encode(architecture.resized((size, size))))
+        return space.encode(architecture.resized((size, size)))
     except SpaceError:
         return None
+
+
+def _candidate_at(gate: Gate, architecture: Architecture, size: int) -> Candidate | None:
+    params = at_size(gate.space, architecture, size)
+    return None if params is None else gate.consider(params)

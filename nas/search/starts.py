@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from nas.search.gate import Candidate, Gate, Params
-from nas.search.moves import fit_input
+from nas.search.moves import at_size, fit_input
 from search_space import Architecture, Head
-from search_space.errors import SpaceError
 from search_space.space import INPUT_AXES
 
 WIDTH_AXIS = "width"
@@ -85,18 +84,9 @@ def _at_best_size(gate: Gate, architecture: Architecture) -> Candidate | None:
 def _some_size(gate: Gate, architecture: Architecture) -> Params | None:
     """Returns a point of the space that is the network at its own input size or the largest smaller one there is."""
     sides = {int(choice) for name in INPUT_AXES for choice in gate.space.axis(name).choices}
-    for side in sorted((side for side in sides if side <= max(architecture.input_hw)), reverse=True):
-        resized = _at(architecture, (side, side))
-        if resized is not None and gate.space.contains(resized):
-            return gate.space.encode(resized)
-    return None
-
-
-def _at(architecture: Architecture, sides: tuple[int, int]) -> Architecture | None:
-    try:
-        return architecture.resized(sides)
-    except SpaceError:
-        return None
+    fitting = sorted((side for side in sides if side <= max(architecture.input_hw)), reverse=True)
+    found = (at_size(gate.space, architecture, side) for side in fitting)
+    return next((params for params in found if params is not None), None)
 
 
 def _widths(gate: Gate, architecture: Architecture) -> Iterator[tuple[Architecture, float | None]]:

@@ -20,7 +20,7 @@ from nas.executors import INTERRUPTED, Evaluation
 from nas.search.gate import Candidate, Gate, Params
 from nas.search.journal import LightJournal, heal
 from nas.search.suggest import restored, stored, suggest
-from search_space import SearchSpace
+from search_space import SearchSpace, lower
 from search_space.errors import SpaceError
 
 JOURNAL = "study.journal"
@@ -226,7 +226,7 @@ def _assess(trial: optuna.Trial, params: Params, gate: Gate) -> Asked:
 
 def _describe(candidate: Candidate) -> dict[str, Any]:
     height, width = candidate.architecture.input_hw
-    head = candidate.architecture.head
+    strides = lower(candidate.architecture, num_classes=1).strides
     return {
         "key": candidate.key,
         "macs": candidate.cost.macs,
@@ -235,7 +235,7 @@ def _describe(candidate: Candidate) -> dict[str, Any]:
         "activation_bytes": candidate.cost.activation_bytes,
         "input_height": height,
         "input_width": width,
-        "levels": " ".join(f"P{level}" for level in head.levels),
+        "levels": " ".join(dict.fromkeys(f"P{stride.bit_length() - 1}" for stride in strides)),
     }
 
 

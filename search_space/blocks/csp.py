@@ -10,12 +10,15 @@ from search_space.blocks.registries import STAGES
 
 
 class Bottleneck(nn.Module):
-    """Two 3x3 convolutions, `(B, C, H, W)` to the same shape, with a residual connection where asked for."""
+    """Two convolutions, `(B, C, H, W)` to the same shape, with a residual connection where asked for.
 
-    def __init__(self, channels: int, expansion: float = 1.0, shortcut: bool = True) -> None:
+    The second is 3x3, the first as well unless told.
+    """
+
+    def __init__(self, channels: int, expansion: float = 1.0, shortcut: bool = True, first_kernel: int = 3) -> None:
         super().__init__()
         hidden = int(channels * expansion)
-        self.first = Conv(channels, hidden, 3)
+        self.first = Conv(channels, hidden, first_kernel)
         self.second = Conv(hidden, channels, 3)
         self.shortcut = shortcut
 
@@ -111,14 +114,16 @@ class C3k2Nested(C3k2):
 class C3(nn.Module):
     """The YOLOv5 stage block in SN2-YOLO's form: `(B, in_channels, H, W)` to `(B, out_channels, H, W)`.
 
-    Two parallel 1x1 branches, one through `repeats` bottlenecks of two 3x3 (YOLOv5 itself has a 1x1 and a 3x3), joined
-    by 1x1; the residual is on in the backbone and off in the neck.
+    Two parallel 1x1 branches, one through `repeats` bottlenecks of two 3x3, joined by 1x1; the residual is on in the
+    backbone and off in the neck. YOLOv5 itself has `c3_light`.
     """
+
+    first_kernel = 3
 
     def __init__(self, in_channels: int, out_channels: int, repeats: int = 1, shortcut: bool = False) -> None:
         super().__init__()
         hidden = out_channels // 2
-        inner = (Bottleneck(hidden, shortcut=shortcut) for _ in range(repeats))
+        inner = (Bottleneck(hidden, shortcut=shortcut, first_kernel=self.first_kernel) for _ in range(repeats))
         self.main = nn.Sequential(Conv(in_channels, hidden), *inner)
         self.bypass = Conv(in_channels, hidden)
         self.join = Conv(2 * hidden, out_channels)
@@ -131,3 +136,10 @@ class C3(nn.Module):
     def options(in_backbone: bool, level: int) -> dict[str, object]:
         """Returns the constructor arguments that follow from the place in the detector."""
         return {"shortcut": in_backbone}
+
+
+@STAGES.register("c3_light")
+class C3Light(C3):
+    """The stage block of YOLOv5 itself: as `C3`, with a 1x1 and a 3x3 in each bottleneck."""
+
+    first_kernel = 1

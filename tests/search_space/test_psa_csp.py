@@ -179,3 +179,14 @@ def test_nested_c3k2_is_c3k2_with_c3k_everywhere(in_backbone: bool, level: int):
     assert options == {"expansion": C3k2.options(in_backbone, level)["expansion"]}
     block = nested(in_channels=8, out_channels=16, repeats=2, **options)
     assert [type(inner) for inner in block.inner] == [C3k, C3k]  # type: ignore[attr-defined, arg-type]
+
+
+@pytest.mark.parametrize(
+    ("channels", "repeats", "params"), [(32, 1, 4800), (64, 2, 29184), (128, 3, 156928), (256, 1, 296448)]
+)
+def test_the_genuine_block_of_yolov5(channels: int, repeats: int, params: int):
+    """The four stages of YOLOv5n as its own summary lists them."""
+    block = STAGES.get("c3_light")(channels, channels, repeats, True)  # type: ignore[call-arg]
+    assert sum(parameter.numel() for parameter in block.parameters()) == params
+    fork = STAGES.get("c3")(channels, channels, repeats, True)  # type: ignore[call-arg]
+    assert sum(parameter.numel() for parameter in fork.parameters()) > params
