@@ -1,0 +1,36 @@
+"""Pages that a script writes are as the script writes them now."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from search_space import DESIGNS, SearchSpace
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def _script(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script
+
+
+def test_the_designs_page_is_up_to_date():
+    written = (DOCS / "designs.md").read_text(encoding="utf-8")
+    fresh = _script("generate_designs").page()
+    assert written == fresh, "docs/designs.md is stale; write it anew: python docs/generate_designs.py"
+    assert all(f"| `{name}`" in written for name in DESIGNS)
+
+
+def test_the_table_of_axes_is_up_to_date():
+    written = (DOCS / "search-space.md").read_text(encoding="utf-8")
+    script = _script("generate_axes")
+    assert script.BEGIN in written and script.END in written
+    assert written == script.page(written), "the table of axes is stale; write it anew: python docs/generate_axes.py"
+    once = ("head", "backbone", "topology", "fusion", "dual_path", "stride_p1", "unit_downsample_p2")
+    assert all(f"| `{name}`" in written for name in once)
+    assert all(SearchSpace().axis(name) for name in once)
