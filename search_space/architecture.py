@@ -275,6 +275,8 @@ class Architecture:
             raise SpaceError(f"neck channels must be one for each of {wanted}, got {list(neck.channels)}")
         if neck.groups and len(neck.groups) != len(head.levels):
             raise SpaceError(f"neck groups must be one a head level ({len(head.levels)}), got {list(neck.groups)}")
+        if neck.kind != "pan" and (neck.finest_fusion != "none" or neck.cross_layer != "none" or neck.reduce):
+            raise SpaceError(f"finest_fusion, cross_layer and reduce belong to a pan, the neck is an {neck.kind}")
         if head.kind == "two_stage" and (neck.kind != "fpn" or neck.channels is None or neck.channels[0] % ROI_BINS**2):
             raise SpaceError(f"a two-stage head reads an fpn whose width is a multiple of {ROI_BINS**2}")
         if self.extras or backbone.dual_path != "none":

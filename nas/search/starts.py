@@ -10,7 +10,7 @@ from nas.search.moves import at_size, fit_input
 from search_space import Architecture, Head
 from search_space.space import INPUT_AXES
 
-WIDTH_AXIS = "width"
+WIDTH_AXIS, FPN_AXIS = "width", "fpn_width"
 ANCHOR_FREE = "anchor_free"
 
 
@@ -44,9 +44,9 @@ def starting_points(gate: Gate, designs: Mapping[str, Architecture]) -> tuple[li
             reason = gate.space.why_not(architecture) if not gate.space.contains(architecture) else None
             notices.append(f"{name} is left out: {reason or 'it does not fit the budget at any input size or width'}")
             continue
-        changes = " and ".join(filter(None, ("is taken with an anchor-free head" if swap else "", start.note)))
+        changes = ", ".join(filter(None, ("with an anchor-free head" if swap else "", start.note)))
         if changes:
-            notices.append(f"{name} {changes}")
+            notices.append(f"{name} is taken {changes}")
         starts.setdefault(start.candidate.key, replace(start, note=changes))
     return list(starts.values()), notices
 
@@ -67,8 +67,8 @@ def fit(gate: Gate, name: str, architecture: Architecture) -> Start | None:
         candidate = _at_best_size(gate, scaled)
         if candidate is not None and candidate.feasible:
             side = candidate.architecture.input_hw[0]
-            note = f"is taken at {side}x{side} px input" if candidate.architecture != architecture else ""
-            note += f" at width {width:g}" if width is not None else ""
+            note = f"at {side}x{side} px input" if candidate.architecture != architecture else ""
+            note += f" and width {width:g}" if width is not None else ""
             return Start(name=name, candidate=candidate, note=note and f"{note} to fit the budget")
     return None
 
@@ -97,6 +97,14 @@ def _widths(gate: Gate, architecture: Architecture) -> Iterator[tuple[Architectu
         return
     smaller = (float(choice) for choice in gate.space.axis(WIDTH_AXIS).choices)
     for width in sorted((width for width in smaller if width < float(params[WIDTH_AXIS])), reverse=True):
-        candidate = gate.consider({**params, WIDTH_AXIS: width})
+        candidate = gate.consider({**params, WIDTH_AXIS: width, **_narrower_fpn(gate, params, width)})
         if candidate is not None:
             yield candidate.architecture, width
+
+
+def _narrower_fpn(gate: Gate, params: Params, width: float) -> dict[str, int]:
+    """Returns the choice for an fpn that is narrowed as the backbone is; nothing where there is none."""
+    if FPN_AXIS not in params:
+        return {}
+    widths = [int(choice) for choice in gate.space.axis(FPN_AXIS).choices]
+    return {FPN_AXIS: max([each for each in widths if each <= width * int(params[FPN_AXIS])], default=min(widths))}

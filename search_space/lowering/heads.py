@@ -10,7 +10,7 @@ from search_space.graph import Builder, Tap
 from search_space.heads.anchor_free import CLASS_TOWERS, REG_MAX, class_channels
 from search_space.heads.anchors import anchors_per_cell
 
-FINEST_ROI_LEVELS_END = 4
+COARSEST_ROI_LEVEL = 4
 """The two-stage head reads boxes from its levels up to P4, as TinyDet does; the coarser ones only propose."""
 
 
@@ -71,7 +71,7 @@ def _add_two_stage(builder: Builder, head: Head, maps: Mapping[int, Tap], num_cl
         {"strides": strides, "anchor_scale": head.anchor_scale, "num_proposals": head.proposals},
     )
     builder.part = "roi_head"
-    read = [maps[level] for level in maps if level <= max(head.finest_level, FINEST_ROI_LEVELS_END)]
+    read = [maps[level] for level in maps if level <= max(head.finest_level, COARSEST_ROI_LEVEL)]
     roi = builder.add(
         Tap("roi", num_classes + 5, rpn[0].level, rpn[0].hw),
         "head:roi",

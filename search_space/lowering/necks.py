@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from search_space.architecture import Architecture, Neck
+from search_space.architecture import Architecture, Head, Neck
 from search_space.blocks import FUSIONS, SMOOTHS, STAGES
 from search_space.graph import Builder, Tap
 from search_space.lowering.nodes import (
@@ -31,16 +31,20 @@ def add_neck(builder: Builder, neck: Neck, architecture: Architecture, features:
         features[2] = add_conv(builder, "p2_source", features[1], width, stride=stride)
     if neck.kind == "ihp":
         return {level: _independent(builder, neck, features[level], level) for level in levels}
-    if neck.kind == "fpn":
-        maps = _add_fpn(builder, neck, architecture, features)
-    else:
-        widths = _widths(architecture, features)
-        maps = _add_way_up(builder, neck, architecture, features, *_add_way_down(builder, neck, widths, features))
+    add = _add_fpn if neck.kind == "fpn" else _add_pan
+    return add(builder, neck, architecture, features)
+
+
+def _add_pan(builder: Builder, neck: Neck, architecture: Architecture, features: Mapping[int, Tap]) -> Maps:
+    """Adds the way down, the way up, and the finest map's fusion for the head alone."""
+    widths = _widths(architecture, features)
+    maps, skips = _add_way_down(builder, neck, widths, features)
+    outputs = _add_way_up(builder, neck, architecture.head, widths, features, maps, skips)
     if neck.finest_fusion != "none":
-        finest = levels[0]
-        pair = (maps[finest], features[finest])
-        maps[finest] = add_fusion(builder, f"finest{finest}_fuse", neck.finest_fusion, pair)
-    return maps
+        finest = architecture.head.finest_level
+        pair = (outputs[finest], features[finest])
+        outputs[finest] = add_fusion(builder, f"finest{finest}_fuse", neck.finest_fusion, pair)
+    return outputs
 
 
 def _widths(architecture: Architecture, features: Mapping[int, Tap]) -> dict[int, int]:
@@ -97,14 +101,14 @@ def _repeats_at_first(neck: Neck) -> int:
 def _add_way_up(
     builder: Builder,
     neck: Neck,
-    architecture: Architecture,
+    head: Head,
+    widths: Mapping[int, int],
     features: Mapping[int, Tap],
     maps: Mapping[int, Tap],
     skips: Mapping[int, Tap],
 ) -> Maps:
     """Adds the path from the finest head level to the coarsest; returns the head's maps by level."""
-    head, trunk = architecture.head, max(features)
-    widths = _widths(architecture, features)
+    trunk = max(features)
     outputs = {head.finest_level: maps[head.finest_level]}
     for level in head.levels[1:]:
         below = outputs[level - 1]

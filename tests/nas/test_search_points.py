@@ -167,6 +167,14 @@ def test_designs_with_another_head_are_taken_with_an_anchor_free_one() -> None:
     assert starting_points(whole, {"tinydet-s": designs["tinydet-s"]})[1] == [], "it fits as it is"
 
 
+def test_an_fpn_is_narrowed_with_its_backbone() -> None:
+    gate = Gate(SPACE.narrowed({"head": ("anchor_free",)}), Budget(gmacs=0.5), num_classes=NUM_CLASSES)
+    starts, notices = starting_points(gate, {"tinydet-m": DESIGNS.get("tinydet-m").architecture})
+    params = starts[0].candidate.params
+    assert params["width"] < 1 and params["fpn_width"] <= 245 * params["width"]
+    assert notices[0].startswith("tinydet-m is taken with an anchor-free head, at 256x256 px input and width 0.")
+
+
 def test_an_input_is_fitted_among_the_sizes_the_network_takes() -> None:
     """The MobileNetV3 tables go on to P6 only where the side is a multiple of 64."""
     params = SPACE.encode(DESIGNS.get("tinydet-s").architecture)

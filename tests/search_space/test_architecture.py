@@ -76,6 +76,7 @@ def _with_stage(design: str, index: int, **changes: object) -> dict[str, object]
         (_nested("yolov8n", "backbone", stem_kernel=6, stem_stride=1), "odd stem_kernel"),
         (_nested("tinydet-m", "neck", channels=[200]), "multiple of 49"),
         (_nested("tinydet-m", "neck", channels=[245, 245]), "one width on all levels"),
+        (_nested("tinydet-m", "neck", finest_fusion="add"), "belong to a pan, the neck is an fpn"),
         (_nested("tinydet-m", "neck", groups=[7]), "one a head level .5., got .7."),
         (_nested("yolov8n", "backbone", dual_path="max"), "forks where one stride is removed, got 0"),
         (_nested("ssd-vgg16-s1l2-dualpath", "head") | {"extras": []}, "second run to the extra stages"),
