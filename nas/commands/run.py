@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     "starts",
     multiple=True,
     metavar="DESIGN",
-    help="Begin with this design. May be repeated. Default: one or two a paper; nas designs lists all.",
+    help="Begin with this design. May be repeated. Default: four, one a paper; nas designs lists all.",
 )
 @json_option
 def command(resume: Path | None, as_json: bool, **options: Any) -> None:
