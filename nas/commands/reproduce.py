@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 NOT_MEASURED = "not measured"
 EQUAL_AS_PRINTED = "equal as printed"
+QUICK_GMACS = 20
+"""Up to here a real run of a detector takes seconds and little memory."""
 MULTIPLES = {1e6: "M", 1e9: "G"}
 """What a count is printed as a multiple of."""
 
@@ -27,7 +29,7 @@ MULTIPLES = {1e6: "M", 1e9: "G"}
 @click.option(
     "--check-fvcore/--no-check-fvcore",
     default=None,
-    help="Run the built detector under fvcore and compare; default: one design yes, --all no (3 GB of memory).",
+    help=f"Run the built detector under fvcore and compare; default: one design of up to {QUICK_GMACS} GMACs.",
 )
 @json_option
 def command(
@@ -50,7 +52,7 @@ def command(
     if (name is None) != all_designs:
         raise click.UsageError(f"give either the name of a design or --all; designs: {', '.join(DESIGNS)}")
     if name is not None:
-        reproduced = reproduce(DESIGNS.get(name), num_classes, input_hw, check_fvcore=check_fvcore is not False)
+        reproduced = reproduce(DESIGNS.get(name), num_classes, input_hw, check_fvcore=check_fvcore)
         return echo_json(reproduced) if as_json else _print(reproduced)
     if num_classes is not None or input_hw is not None:
         raise click.UsageError("--all compares each design as published; leave --num-classes and --input out")
@@ -64,12 +66,12 @@ def reproduce(
     num_classes: int | None = None,
     input_hw: tuple[int, int] | None = None,
     *,
-    check_fvcore: bool = False,
+    check_fvcore: bool | None = False,
 ) -> dict[str, Any]:
     """Builds a design and returns its counts and the published figures, JSON-ready; integers are exact.
 
-    `fvcore_macs` is None unless asked for: it takes a real run of the detector. `params_conv_bn_folded` is None where
-    the papers of its kind do not fold.
+    `fvcore_macs` is None unless asked for: it takes a real run of the detector. With `check_fvcore` None it is there
+    where that is quick. `params_conv_bn_folded` is None where the papers of its kind do not fold.
     """
     from nas.cost import node_costs
     from nas.cost.conventions import dfl_constants, params_folded
@@ -86,6 +88,8 @@ def reproduce(
         part["params"] += count.params
     totals = {name: sum(part[name] for part in parts.values()) for name in ("params", "macs", "flops_2x")}
     constants = dfl_constants(architecture)
+    if check_fvcore is None:
+        check_fvcore = totals["macs"] <= QUICK_GMACS * 1e9
     return {
         "design": design.name,
         "paper": design.paper,
@@ -214,7 +218,9 @@ def _print(reproduced: dict[str, Any]) -> None:
         click.echo(
             f"folded   {folded:,} parameters with batch norm folded; published counts have {constants} constants more"
         )
-    if fvcore is not None:
+    if fvcore is None:
+        click.echo("fvcore   not run on the built module; --check-fvcore runs it")
+    else:
         same = "equal" if fvcore == reproduced["macs"] else "DIFFERENT"
         click.echo(f"fvcore   {fvcore:,} on the built module: {same}")
     _print_published(reproduced["published"])

@@ -287,3 +287,11 @@ def test_mistakes_get_one_line(arguments: tuple[str, ...], message: str, capsys:
     out, err = _run(capsys, *arguments, code=2)
     assert message in err and "Traceback" not in err and not out
     assert err.count("\n") == 1
+
+
+def test_a_dear_detector_is_run_under_fvcore_only_when_asked(capsys: pytest.CaptureFixture[str]):
+    out, _ = _run(capsys, "reproduce", "ssd-vgg16-s1l2")
+    assert "not run on the built module; --check-fvcore runs it" in out
+    small = ("--input", "32", "32", "--json")
+    assert json.loads(_run(capsys, "reproduce", "ssd-vgg16-s1l2", *small)[0])["fvcore_macs"] > 0
+    assert json.loads(_run(capsys, "reproduce", "yolov8n", *small, "--no-check-fvcore")[0])["fvcore_macs"] is None
