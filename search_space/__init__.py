@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from search_space.architecture import Architecture, Backbone, Extra, Head, Neck, Stage, Unit
+from search_space.architecture import Architecture
 from search_space.axis import Axis
 from search_space.designs import DESIGNS, Design
 from search_space.detector import Detector
 from search_space.graph import Graph, Node
 from search_space.lowering import lower
+from search_space.parts import Backbone, Extra, Head, Neck, Stage, Unit
 from search_space.space import SearchSpace
 
 __all__ = [

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from search_space.blocks import find_block
-from search_space.graph import IMAGE, Graph
+from search_space.graph import IMAGE, Graph, build
 from search_space.heads.anchor_free import REG_MAX
 
 
@@ -26,9 +25,7 @@ class Detector(nn.Module):
         self.head = graph.head
         self.strides = graph.strides
         self.reg_max = REG_MAX
-        self.blocks = nn.ModuleDict(
-            {node.name: find_block(node.block)(**dict(node.arguments)) for node in graph.nodes if node.shares is None}
-        )
+        self.blocks = nn.ModuleDict({node.name: build(node) for node in graph.nodes if node.shares is None})
         self._last_uses = _last_uses(graph)
 
     def forward(self, images: Tensor) -> list[Tensor]:

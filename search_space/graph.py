@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import NamedTuple
 
+from torch import nn
+
 from search_space.blocks import find_block
 from search_space.errors import SpaceError
 
@@ -115,3 +117,25 @@ def _check_side(block: str, tap: Tap, smallest: int) -> None:
             f"{block} at stride {2**tap.level} needs maps of at least {smallest} cells a side, this input gives "
             f"{tap.hw[0]}x{tap.hw[1]}; use an input of at least {smallest << tap.level} pixels a side"
         )
+
+
+def build(node: Node) -> nn.Module:
+    """Returns a node's block.
+
+    Raises:
+        SpaceError: where the block cannot be built with the node's arguments, such as channels that it cannot split.
+    """
+    try:
+        return find_block(node.block)(**dict(node.arguments))
+    except (TypeError, ValueError, RuntimeError, IndexError, ZeroDivisionError) as error:
+        raise cannot_be(node, error) from error
+
+
+def cannot_be(node: Node, error: Exception) -> SpaceError:
+    """Returns what to tell of a node whose block refuses its arguments or its maps; a SpaceError stays as it is."""
+    if isinstance(error, SpaceError):
+        return error
+    arguments = ", ".join(f"{name}={value}" for name, value in node.arguments)
+    return SpaceError(
+        f"node {node.name!r} cannot be {node.block} with {arguments}: {str(error).splitlines()[0]}; change these"
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING
 
 from search_space import point
@@ -131,9 +131,19 @@ class SearchSpace:
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def _first_difference(decoded: Architecture, wanted: Architecture) -> str:
-    """Names the first part in which two architectures differ."""
-    for part in ("backbone", "neck", "head", "extras"):
-        if getattr(decoded, part) != getattr(wanted, part):
-            return f"its {part} would have to be {getattr(decoded, part)}, it is {getattr(wanted, part)}"
-    return "the input differs"
+def _first_difference(decoded: object, wanted: object, where: str = "architecture") -> str:
+    """Names the first field in which two architectures differ, and what it would have to be."""
+    if type(decoded) is type(wanted) and is_dataclass(wanted):
+        for field in fields(wanted):
+            pair = getattr(decoded, field.name), getattr(wanted, field.name)
+            if pair[0] != pair[1]:
+                return _first_difference(*pair, field.name if where == "architecture" else f"{where}.{field.name}")
+    if isinstance(decoded, tuple) and isinstance(wanted, tuple) and len(decoded) == len(wanted):
+        index = next((i for i, pair in enumerate(zip(decoded, wanted, strict=True)) if pair[0] != pair[1]), None)
+        if index is not None and is_dataclass(wanted[index]):
+            return _first_difference(decoded[index], wanted[index], f"{where}[{index}]")
+    return f"its {where} would have to be {_short(decoded)}, it is {_short(wanted)}"
+
+
+def _short(value: object) -> str:
+    return "given" if is_dataclass(value) else repr(value)

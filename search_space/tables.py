@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from search_space.architecture import Unit
 from search_space.errors import SpaceError
+from search_space.parts import Unit
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,9 +50,11 @@ def command(architecture: str, data: str | None, split: str | None, as_json: boo
     """
     from nas.commands.training import load_architecture, open_for_user, set_threads, training_bar
     from trainers import TrainConfig, train
+    from trainers.losses import check_trainable
 
     set_threads(options["threads"])
     arch = load_architecture(architecture, options["input_hw"])
+    check_trainable(arch.head.kind)
     config = TrainConfig.from_dict(_settings(options))
     out = options["out"] or Path("runs") / f"train-{Path(architecture).stem}"
     splits = open_for_user(data, split, seed=options["seed"])

@@ -9,8 +9,7 @@ import torch
 
 from nas.cost.counting import BlockCount, Shape, count_module
 from search_space import Architecture, Graph, Node, lower
-from search_space.blocks import find_block
-from search_space.graph import IMAGE, Arguments
+from search_space.graph import IMAGE, Arguments, build, cannot_be
 
 _COUNTS: dict[tuple[str, Arguments, tuple[Shape, ...]], BlockCount] = {}
 """What is known already: a block, built with these arguments, on inputs of these shapes."""
@@ -76,5 +75,8 @@ def node_costs(graph: Graph) -> Iterator[tuple[Node, BlockCount]]:
 
 def _count_node(node: Node, shapes: tuple[Shape, ...]) -> BlockCount:
     with torch.device("meta"):
-        block = find_block(node.block)(**dict(node.arguments))
-    return count_module(block, *shapes)
+        block = build(node)
+    try:
+        return count_module(block, *shapes)
+    except (TypeError, ValueError, RuntimeError, IndexError) as error:
+        raise cannot_be(node, error) from error

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from search_space.architecture import Architecture, Backbone, Head, Neck, Stage
+from search_space.architecture import Architecture
 from search_space.designs.design import DESIGNS, Design, Figure, percent
 from search_space.designs.yolov8_small import yolov8n
+from search_space.parts import Backbone, Head, Neck, Stage
 
 PAPER = "SN2-YOLO (Rethinking Features-Fused-Pyramid-Neck)"
 CITATION = "Rethinking Features-Fused-Pyramid-Neck for Object Detection, ECCV 2024, arXiv 2505.12820"
 NUM_CLASSES = 80
+CAPPED = "Class branches grow no wider than 100 classes need, as in later YOLOv8; the paper's fork has no such cap."
 SECOND_HAND = "second-hand: from a reading note of the paper, whose tables were not at hand"
 
 
@@ -84,7 +86,7 @@ def _register(
             num_classes=NUM_CLASSES,
             published=published or {},
             derived=derived,
-            notes=notes,
+            notes=f"{notes} {CAPPED}",
         ),
     )
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from search_space.architecture import Architecture, Backbone, Extra, Head, Stage
+from search_space.architecture import Architecture
 from search_space.designs.design import DESIGNS, Design, Figure, percent
+from search_space.parts import Backbone, Extra, Head, Stage
 from search_space.tables import EXTRA_CHANNELS, UNIT_TABLES
 
 PAPER = "SSD with stride removal and dual path (Mudassar & Mukhopadhyay)"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from search_space.architecture import Architecture, Backbone, Head, Neck, Stage
+from search_space.architecture import Architecture
 from search_space.designs.design import DESIGNS, Design, Figure
+from search_space.parts import Backbone, Head, Neck, Stage
 from search_space.tables import UNIT_TABLES
 
 PAPER = "TinyDet"

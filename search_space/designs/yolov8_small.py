@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from search_space.architecture import Architecture, Backbone, Head, Neck, Stage
+from search_space.architecture import Architecture
 from search_space.designs.design import DESIGNS, Design, Figure
+from search_space.parts import Backbone, Head, Neck, Stage
 
 PAPER = "YOLOv8 for small objects (Krasnov et al.)"
 CITATION = "Krasnov et al., small-object detection with YOLOv8n on VisDrone; repository based on ultralytics 8.1.20"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import prod, sqrt
 
 import torch
 from torch import Tensor
@@ -40,7 +40,7 @@ def rpn_anchors(map_hw: tuple[int, int], stride: int, scale: float) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class AnchorScheme:
-    """The anchors of an SSD head on an input of 300x300 px; all empty where they follow from the strides."""
+    """The anchors of an SSD head on an input of 300x300 px; all empty where they follow from the maps."""
 
     sizes: tuple[int, ...] = ()
     """Side of the small square of each map in px, finest map first, and one more: that after the last."""
@@ -110,7 +110,7 @@ SSD_ANCHORS.add(
         per_cell=(6, 6, 6, 6, 4, 4),
     ),
 )
-SSD_ANCHORS.add("by_stride", AnchorScheme())
+SSD_ANCHORS.add("by_cell", AnchorScheme())
 
 
 def anchors_per_cell(scheme: str, num_maps: int) -> tuple[int, ...]:
@@ -124,15 +124,13 @@ def anchors_per_cell(scheme: str, num_maps: int) -> tuple[int, ...]:
         return (6,) * num_maps
     if len(found.per_cell) != num_maps:
         raise SpaceError(
-            f"anchor scheme {scheme!r} is for {len(found.per_cell)} maps, got {num_maps}; choose 'by_stride', which is "
+            f"anchor scheme {scheme!r} is for {len(found.per_cell)} maps, got {num_maps}; choose 'by_cell', which is "
             "for any number"
         )
     return found.per_cell
 
 
-def ssd_anchors(
-    scheme: str, map_sizes: Sequence[tuple[int, int]], input_hw: tuple[int, int], strides: Sequence[int]
-) -> Tensor:
+def ssd_anchors(scheme: str, map_sizes: Sequence[tuple[int, int]], input_hw: tuple[int, int]) -> Tensor:
     """Returns the anchors `(A, 4)` of an SSD head as cx, cy, w, h in fractions of the input, clamped to 0 .. 1.
 
     The order is map, row, column, anchor. A cell has a square of the map's size, one of the geometric mean of that and
@@ -141,24 +139,23 @@ def ssd_anchors(
 
     A named scheme is used as it is written at 300x300 px. On other inputs its sizes grow with the side of the input,
     and the centres are those of equal cells. The side of an input that is no square is the geometric mean of its two,
-    and anchors keep their aspect in pixels. "by_stride" has squares of 3 strides, a size of twice the last one after
-    the last, and steps of one stride, at any input.
+    and anchors keep their aspect in pixels. "by_cell" has squares of 3 cells and equal cells, at any input; after the
+    last size comes twice that.
 
     Args:
         map_sizes: rows and columns of each map, finest first.
         input_hw: height and width of the input in px.
-        strides: pixels per cell of each map; only "by_stride" reads them.
 
     Raises:
         SpaceError: for an unknown scheme, or one that is written for another number of maps.
     """
     per_cell = anchors_per_cell(scheme, len(map_sizes))
     found = SSD_ANCHORS.get(scheme)
-    sizes = _sizes(found, input_hw, strides)
+    sizes = _sizes(found, map_sizes, input_hw)
     levels = []
     for index, map_hw in enumerate(map_sizes):
         shapes = _cell_shapes(sizes[index], sizes[index + 1], per_cell[index])
-        centres = _centres(map_hw, _steps(found, index, map_hw, input_hw, strides))
+        centres = _centres(map_hw, _steps(found, index, map_hw, input_hw))
         every_pair = (centres[:, None].expand(-1, len(shapes), 2), shapes[None].expand(len(centres), -1, 2))
         levels.append(torch.cat(every_pair, dim=-1).reshape(-1, 4))
     height, width = input_hw
@@ -166,21 +163,18 @@ def ssd_anchors(
     return fractions.clamp(0, 1).float()
 
 
-def _sizes(scheme: AnchorScheme, input_hw: tuple[int, int], strides: Sequence[int]) -> list[float]:
+def _sizes(scheme: AnchorScheme, map_sizes: Sequence[tuple[int, int]], input_hw: tuple[int, int]) -> list[float]:
     """Returns the side of each map's small square in px of this input, and that after the last."""
     if not scheme.sizes:
-        return [3.0 * stride for stride in strides] + [6.0 * strides[-1]]
+        cells = [sqrt(prod(input_hw) / prod(map_hw)) for map_hw in map_sizes]
+        return [3 * cell for cell in cells] + [6 * cells[-1]]
     growth = sqrt(input_hw[0] * input_hw[1]) / REFERENCE_SIDE
     return [size * growth for size in scheme.sizes]
 
 
-def _steps(
-    scheme: AnchorScheme, index: int, map_hw: tuple[int, int], input_hw: tuple[int, int], strides: Sequence[int]
-) -> tuple[float, float]:
+def _steps(scheme: AnchorScheme, index: int, map_hw: tuple[int, int], input_hw: tuple[int, int]) -> tuple[float, float]:
     """Returns the pixels from one centre to the next on map `index`, down and across."""
-    if not scheme.steps:
-        return strides[index], strides[index]
-    if tuple(input_hw) == (REFERENCE_SIDE, REFERENCE_SIDE):
+    if scheme.steps and tuple(input_hw) == (REFERENCE_SIDE, REFERENCE_SIDE):
         return scheme.steps[index], scheme.steps[index]
     return input_hw[0] / map_hw[0], input_hw[1] / map_hw[1]
 

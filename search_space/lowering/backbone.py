@@ -5,15 +5,17 @@ from __future__ import annotations
 import inspect
 from functools import cache
 
-from search_space.architecture import Architecture, Backbone, Extra, Stage, Unit
-from search_space.blocks import LAYERS, UNITS
+from search_space.architecture import Architecture
+from search_space.blocks import DOWNSAMPLES, UNITS
 from search_space.errors import SpaceError, nearest
 from search_space.graph import IMAGE, Builder, Tap
 from search_space.lowering.nodes import add_attention, add_conv, add_downsample, add_stage_block, halved
+from search_space.parts import Backbone, Extra, Stage, Unit
 
 IN_UNIT = ("strided", "aligned")
 """Downsamplings that are the stride of the stage's first unit."""
 POOLS = ("max_pool", "max_pool_ceil", "mean_pool")
+STEMS = ("conv", "conv_hswish", "conv_relu", "conv_bias_relu")
 CONTEXTS = ("none", "sppf", "sppf_c2psa")
 DUAL_PATHS = {"subsample": "subsample", "max": "max_pool", "mean": "mean_pool"}
 """How the second run of a dual path gets its map: the name in an architecture, and the layer."""
@@ -67,6 +69,7 @@ def _enter_level(builder: Builder, backbone: Backbone, level: int, x: Tap) -> Ta
         if stage.downsample != "conv":
             raise SpaceError(f"P{level}: a removed stride leaves a plain downsampling, got {stage.downsample!r}")
         return add_conv(builder, f"p{level}_down", x, stage.down_channels or stage.channels, stride=1)
+    _check_known("downsampling", stage.downsample, (*(IN_UNIT + POOLS if stage.units else ()), *DOWNSAMPLES))
     width = x.channels if stage.units else stage.down_channels or stage.channels
     return add_downsample(builder, f"p{level}_down", stage.downsample, x, width)
 
@@ -92,6 +95,11 @@ def _units(stage: Stage) -> tuple[Unit, ...]:
     return stage.units
 
 
+def _check_known(what: str, name: str, known: tuple[str, ...]) -> None:
+    if name not in known:
+        raise SpaceError(f"unknown {what} {name!r}{nearest(name, known)}; known: {', '.join(known)}")
+
+
 def _add_stem(builder: Builder, backbone: Backbone, x: Tap) -> Tap:
     sizes = {
         "in_channels": x.channels,
@@ -99,7 +107,7 @@ def _add_stem(builder: Builder, backbone: Backbone, x: Tap) -> Tap:
         "kernel_size": backbone.stem_kernel,
         "stride": backbone.stem_stride,
     }
-    LAYERS.get(backbone.stem)
+    _check_known("stem", backbone.stem, STEMS)
     output = halved(x, "stem", backbone.stem_channels, backbone.stem_stride)
     return builder.add(output, f"layer:{backbone.stem}", (x,), sizes)
 
@@ -139,9 +147,7 @@ def _add_pool(builder: Builder, name: str, kind: str, x: Tap) -> Tap:
 
 def _add_halving(builder: Builder, kind: str, x: Tap) -> Tap:
     """Adds what the second run of a dual path begins with."""
-    if kind not in DUAL_PATHS:
-        hint = nearest(kind, DUAL_PATHS)
-        raise SpaceError(f"unknown dual_path {kind!r}{hint}; known: none, {', '.join(DUAL_PATHS)}")
+    _check_known("dual_path", kind, ("none", *DUAL_PATHS))
     if kind == "subsample":
         return builder.add(halved(x, "fork", x.channels), "layer:subsample", (x,))
     return _add_pool(builder, "fork", DUAL_PATHS[kind], x)
@@ -149,8 +155,7 @@ def _add_halving(builder: Builder, kind: str, x: Tap) -> Tap:
 
 def _add_context(builder: Builder, kind: str, x: Tap) -> Tap:
     """Adds what gathers context at the coarsest level."""
-    if kind not in CONTEXTS:
-        raise SpaceError(f"unknown context {kind!r}{nearest(kind, CONTEXTS)}; known: {', '.join(CONTEXTS)}")
+    _check_known("context", kind, CONTEXTS)
     if kind == "none":
         return x
     sizes = {"in_channels": x.channels, "out_channels": x.channels}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from search_space.architecture import ROI_BINS, Head
+from search_space.architecture import ROI_BINS
 from search_space.errors import SpaceError, nearest
 from search_space.graph import Builder, Tap
 from search_space.heads.anchor_free import CLASS_TOWERS, REG_MAX, class_channels
 from search_space.heads.anchors import anchors_per_cell
+from search_space.parts import Head
 
 COARSEST_ROI_LEVEL = 4
 """The two-stage head reads boxes from its levels up to P4, as TinyDet does; the coarser ones only propose."""

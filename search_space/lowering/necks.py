@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from search_space.architecture import Architecture, Head, Neck
+from search_space.architecture import Architecture
 from search_space.blocks import FUSIONS, SMOOTHS, STAGES
 from search_space.graph import Builder, Tap
 from search_space.lowering.nodes import (
@@ -17,6 +17,7 @@ from search_space.lowering.nodes import (
     add_stage_block,
     add_upsample,
 )
+from search_space.parts import Head, Neck
 
 Maps = dict[int, Tap]
 

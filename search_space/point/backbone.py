@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from math import ceil
 
-from search_space.architecture import Architecture, Backbone, Extra, Stage
+from search_space.architecture import Architecture
 from search_space.axis import Axis, Params, Point
 from search_space.blocks import ATTENTIONS, DOWNSAMPLES, STAGES
 from search_space.errors import SpaceError
 from search_space.lowering.backbone import CONTEXTS, DUAL_PATHS
+from search_space.parts import Backbone, Extra, Stage
 from search_space.point import layout
 from search_space.point.layout import of_blocks, of_pools, span, topology, trunk
 from search_space.tables import (

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from search_space.architecture import Architecture, Head
+from search_space.architecture import Architecture
 from search_space.axis import Axis, Params, Point
 from search_space.heads.anchor_free import CLASS_TOWERS
 from search_space.heads.anchors import SSD_ANCHORS
+from search_space.parts import Head
 from search_space.point import layout
 from search_space.point.layout import span
 
 ROI_SCALES = {2.25: 30.0, 3.2: 22.4, 5.12: 35.8}
 """Anchor scale to RoI scale: of TinyDet-S and -M at 320 px, and of -L at 512 px."""
-BY_STRIDE = "by_stride"
+BY_CELL = "by_cell"
 
 
 def axes() -> tuple[Axis, ...]:
@@ -44,8 +45,8 @@ def axes() -> tuple[Axis, ...]:
         ),
         Axis(
             name="anchors",
-            choices=(BY_STRIDE, *(name for name in SSD_ANCHORS if name != BY_STRIDE)),
-            doc="sizes of an SSD head's anchors: three strides of each level, or a published table for six maps",
+            choices=(BY_CELL, *(name for name in SSD_ANCHORS if name != BY_CELL)),
+            doc="sizes of an SSD head's anchors: three cells of each map, or a published table for six maps",
             active=lambda params: params["head"] == "ssd" and _has_six_maps(params),
         ),
         Axis(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from search_space.architecture import ROI_BINS, Architecture, Neck
+from search_space.architecture import ROI_BINS, Architecture
 from search_space.axis import Axis, Params, Point
 from search_space.blocks import DOWNSAMPLES, FUSIONS, SMOOTHS, STAGES, TRANSFORMS, UPSAMPLES
+from search_space.parts import Neck
 from search_space.point import layout
 from search_space.point.backbone import attentions, neck_channels, stage_channels
 from search_space.point.layout import coarsest, has_way_up, merges, span, topology, trunk

@@ -127,4 +127,5 @@ def test_errors_are_one_line_and_leave_nothing(
     assert run(*arguments) == 2
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error
+    assert "a head of kind" not in error or error.count("\n") == 1, "said before any data is read"
     assert list(tmp_path.iterdir()) == []

@@ -41,7 +41,7 @@ SSD_MAPS = {
 
 
 def ssd_anchors(scheme: str, side: int = 300) -> torch.Tensor:
-    return anchors_of(scheme, [(rows, rows) for rows in SSD_MAPS[scheme][0]], (side, side), strides=())
+    return anchors_of(scheme, [(rows, rows) for rows in SSD_MAPS[scheme][0]], (side, side))
 
 
 def start_of_map(scheme: str, index: int) -> int:
@@ -128,24 +128,26 @@ def test_another_input_size_scales_sizes_and_takes_equal_cells():
 
 
 def test_anchors_keep_their_aspect_in_pixels_of_an_oblong_input():
-    anchors = anchors_of("vgg16", [(2, 3)] * 6, (200, 450), strides=())  # the mean side is 300
+    anchors = anchors_of("vgg16", [(2, 3)] * 6, (200, 450))  # the mean side is 300
     first = anchors[0] * torch.tensor([450, 200, 450, 200])
     assert first.tolist() == pytest.approx([75, 50, 30, 30])
 
 
-def test_by_stride_serves_any_number_of_maps_and_any_input():
-    assert anchors_per_cell("by_stride", 3) == (6, 6, 6)
-    anchors = anchors_of("by_stride", [(80, 80), (40, 40), (20, 20)], (640, 640), (8, 16, 32)) * 640
+def test_by_cell_serves_any_number_of_maps_and_any_input():
+    assert anchors_per_cell("by_cell", 3) == (6, 6, 6)
+    anchors = anchors_of("by_cell", [(80, 80), (40, 40), (20, 20)], (640, 640)) * 640
     assert len(anchors) == 6 * (6400 + 1600 + 400)
     assert anchors[0].tolist() == pytest.approx([4, 4, 24, 24])
     assert anchors[1].tolist() == pytest.approx([4, 4, math.sqrt(24 * 48), math.sqrt(24 * 48)])
     coarsest = anchors[6 * 8000 :]
     assert coarsest[0].tolist() == pytest.approx([16, 16, 96, 96])
     assert coarsest[1, 2].item() == pytest.approx(math.sqrt(96 * 192))
+    last = anchors_of("by_cell", [(5, 5), (3, 3), (1, 1)], (300, 300))[-6:] * 300
+    assert last[:2].tolist() == [[150, 150, 300, 300]] * 2, "the only cell is the middle, and no anchor is larger"
 
 
 def test_the_six_schemes_say_their_anchors_per_cell():
-    assert set(SSD_ANCHORS) == {*SSD_MAPS, "by_stride"}
+    assert set(SSD_ANCHORS) == {*SSD_MAPS, "by_cell"}
     assert anchors_per_cell("mobilenetv1", 6) == (6, 6, 6, 6, 4, 4)
     assert anchors_per_cell("mobilenetv1-s1l0", 6) == (6, 6, 6, 6, 6, 4)
 

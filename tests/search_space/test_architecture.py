@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from nas.cost import cost_of
 from search_space import DESIGNS, Architecture, Head, lower
 from search_space.errors import SpaceError
 
@@ -76,7 +77,17 @@ def _with_stage(design: str, index: int, **changes: object) -> dict[str, object]
         (_nested("yolov8n", "backbone", stem_kernel=6, stem_stride=1), "odd stem_kernel"),
         (_nested("tinydet-m", "neck", channels=[200]), "multiple of 49"),
         (_nested("tinydet-m", "neck", channels=[245, 245]), "one width on all levels"),
-        (_nested("tinydet-m", "neck", finest_fusion="add"), "belong to a pan, the neck is an fpn"),
+        (_nested("tinydet-m", "neck", finest_fusion="add"), "finest_fusion means nothing in kind .fpn.*leave it out"),
+        (_nested("tinydet-m", "neck", transform="gsconv"), "neck transform means nothing in kind .fpn."),
+        (_nested("tinydet-m", "head", box_channels=32), "head box_channels means nothing in kind .two_stage."),
+        (_nested("tinydet-m", "head", anchor_scale=0.0), "anchor_scale must be a positive number, got 0.0"),
+        (_nested("tinydet-m", "head", roi_scale=float("nan")), "roi_scale must be a positive number, got nan"),
+        (_nested("yolov8n", "neck", p2_source="stem"), "p2_source 'stem' needs a head on P2"),
+        (_nested("yolov8n", "neck", channels=[0, 8, 8]), "channels must be at least 1, got .0, 8, 8."),
+        (_with_stage("yolov8n", 0, down_channels=0), "down_channels must be at least 1, got 0"),
+        (_with_stage("ssd-mobilenetv1", 0, channels=40), "must be those of its last unit, 128, got 40"),
+        (_with_stage("tinydet-m", 0, units=[{"kind": "inverted_residual", "channels": 36}]), "expanded must be"),
+        (_with_stage("ssd-vgg16", 0, units=[{"kind": "conv_bias_relu", "channels": 128, "kernel": 4}]), "odd, got 4"),
         (_nested("tinydet-m", "neck", groups=[7]), "one a head level .5., got .7."),
         (_nested("yolov8n", "backbone", dual_path="max"), "forks where one stride is removed, got 0"),
         (_nested("ssd-vgg16-s1l2-dualpath", "head") | {"extras": []}, "second run to the extra stages"),
@@ -97,7 +108,9 @@ def test_parts_that_contradict_each_other_are_named(data: dict[str, object], mes
         (_with_stage("yolov8n", 0, block="c2g"), "unknown stage block 'c2g'; did you mean 'c2f'"),
         (_with_stage("yolov8n", 0, stride=1, downsample="cdown"), "leaves a plain downsampling, got 'cdown'"),
         (_nested("yolov8n", "backbone", context="spp"), "unknown context 'spp'; did you mean 'sppf'"),
-        (_nested("yolov8n", "backbone", stem="conv_rely"), "unknown layer 'conv_rely'; did you mean"),
+        (_nested("yolov8n", "backbone", stem="conv_rely"), "unknown stem 'conv_rely'; did you mean"),
+        (_with_stage("tinydet-m", 0, downsample="strode"), "unknown downsampling 'strode'; did you mean 'strided'"),
+        (_with_stage("yolov8n", 0, attention="ecaa"), "did you mean 'eca' or 'cbam'; known: none, eca"),
         (_nested("yolov8n", "head", class_branch="plane"), "did you mean 'plain'"),
         (_nested("ssd-vgg16", "head", anchors="vgg"), "did you mean 'vgg16'"),
         (_nested("ssd-vgg16-s1l2-dualpath", "backbone", dual_path="maximum"), "did you mean 'max'"),
@@ -110,6 +123,22 @@ def test_parts_that_contradict_each_other_are_named(data: dict[str, object], mes
 def test_what_no_block_can_be_is_named_when_it_is_lowered(data: dict[str, object], message: str):
     with pytest.raises(SpaceError, match=message):
         lower(Architecture.from_dict(data), num_classes=3)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        _with_stage("yolov8n", 0, channels=1),
+        _with_stage("yolov8n", 0, channels=2, block="c3k2"),
+        _with_stage("yolov8n", 1, channels=33, block="elan"),
+        _nested("yolov8n", "neck", cross_layer="eafusion"),
+    ],
+)
+def test_what_a_block_refuses_is_one_line_that_names_the_node(data: dict[str, object]):
+    architecture = Architecture.from_dict(data)
+    with pytest.raises(SpaceError, match="^(node 'p|node 'up|elan|gsconve1)") as refused:
+        cost_of(architecture, num_classes=3)
+    assert "\n" not in str(refused.value)
 
 
 def test_head_cannot_reach_below_the_backbone():
