@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 
-from search_space.errors import SpaceError
 from search_space.parts import Unit
 
 
@@ -150,17 +150,16 @@ def scaled(channels: int, width: float) -> int:
     return channels if width == 1 else max(8, 4 * round(channels * width / 4))
 
 
+@cache
 def scaled_units(units: tuple[Unit, ...], width: float, squeeze: str) -> tuple[Unit, ...]:
     """Returns units at a width, squeeze and excitation as in the `table`, in `none` or in `all` of them."""
-    forced = {"table": None, "none": False, "all": True}
-    if squeeze not in forced:
-        raise SpaceError(f"squeeze must be table, none or all, got {squeeze!r}")
+    forced = {"table": None, "none": False, "all": True}[squeeze]
     return tuple(
         replace(
             unit,
             channels=scaled(unit.channels, width),
             expanded=scaled(unit.expanded, width) if unit.expanded else 0,
-            squeeze=unit.squeeze if forced[squeeze] is None else bool(forced[squeeze]),
+            squeeze=unit.squeeze if forced is None else forced,
         )
         for unit in units
     )
