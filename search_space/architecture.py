@@ -14,10 +14,10 @@ import yaml
 
 from search_space.errors import SpaceError
 from search_space.files import write_text
-from search_space.parts import Backbone, Extra, Head, Neck
+from search_space.parts import IN_UNIT, POOLS, Backbone, Extra, Head, Neck
 from search_space.plain import read_plain, without_defaults
 
-PLAIN_DOWNSAMPLES = ("conv", "strided", "aligned", "max_pool", "max_pool_ceil", "mean_pool")
+PLAIN_DOWNSAMPLES = ("conv", *IN_UNIT, *POOLS)
 """Downsamplings that take maps with odd sides; the others need even ones."""
 ROI_BINS = 7
 """Bins a side of a box in a two-stage head."""

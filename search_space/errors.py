@@ -26,6 +26,13 @@ class ConfigError(UserError):
     """A setting of a run that is wrong or contradicts the run it is used on."""
 
 
+def check_known(what: str, name: str, known: Iterable[str]) -> None:
+    """Raises SpaceError, naming the near ones and all that are known, where `name` is none of them."""
+    known = tuple(known)
+    if name not in known:
+        raise SpaceError(f"unknown {what} {name!r}{nearest(name, known)}; known: {', '.join(known)}")
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Returns a hint such as ``; did you mean 'concat'``, or an empty string when nothing known is near."""
     matches = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)

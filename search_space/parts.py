@@ -9,9 +9,13 @@ from functools import lru_cache
 from math import inf
 from typing import Any
 
-from search_space.errors import SpaceError
+from search_space.errors import SpaceError, check_known
 from search_space.plain import without_defaults
 
+IN_UNIT = ("strided", "aligned")
+"""Downsamplings that are the stride of the stage's first unit."""
+POOLS = ("max_pool", "max_pool_ceil", "mean_pool")
+"""Downsamplings that are pools before the stage's units."""
 UNSTRIDED_STEMS = ("conv_bias_relu",)
 """Stems that keep the resolution by design: VGG's."""
 NECK_FIELDS = {
@@ -159,8 +163,6 @@ class Extra:
 
     def __post_init__(self) -> None:
         _require_positive("extra stage", self, ("channels",))
-        if self.pattern not in ("S", "P", "V"):
-            raise SpaceError(f"extra stage pattern must be S, P or V, got {self.pattern!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,14 +205,14 @@ class Neck:
     """What each level of an `ihp` goes through before its block."""
 
     def __post_init__(self) -> None:
-        _one_of("neck kind", self.kind, ("pan", "fpn", "ihp"))
+        check_known("neck kind", self.kind, NECK_FIELDS)
         if (self.repeats > 0) == (self.kind == "fpn"):
             raise SpaceError(f"neck repeats must be 0 in an fpn and at least 1 elsewhere, got {self.repeats}")
         if self.kind == "fpn" and (self.channels is None or len(self.channels) != 1):
             raise SpaceError(f"an fpn has one width on all levels, got channels {self.channels}")
-        _one_of("neck skip_wiring", self.skip_wiring, ("repaired", "published"))
-        _one_of("neck downsample_to", self.downsample_to, ("input", "level"))
-        _one_of("neck p2_source", self.p2_source, ("backbone", "stem"))
+        check_known("neck skip_wiring", self.skip_wiring, ("repaired", "published"))
+        check_known("neck downsample_to", self.downsample_to, ("input", "level"))
+        check_known("neck p2_source", self.p2_source, ("backbone", "stem"))
         if any(channels < 1 for channels in self.channels or ()):
             raise SpaceError(f"neck channels must be at least 1, got {list(self.channels or ())}")
         _default_elsewhere("neck", self, self.kind, NECK_FIELDS)
@@ -245,7 +247,7 @@ class Head:
 
     def __post_init__(self) -> None:
         _require_positive("head", self, ("finest_level", "coarsest_level", "box_channels", "proposals"))
-        _one_of("head kind", self.kind, ("anchor_free", "ssd", "two_stage"))
+        check_known("head kind", self.kind, HEAD_FIELDS)
         _default_elsewhere("head", self, self.kind, HEAD_FIELDS)
         for name in ("anchor_scale", "roi_scale"):
             if not 0 < getattr(self, name) < inf:
@@ -273,8 +275,3 @@ def _default_elsewhere(what: str, data: Any, kind: str, fields_of: Mapping[str, 
     for name in {name for names in fields_of.values() for name in names} - set(fields_of[kind]):
         if getattr(data, name) != defaults[name]:
             raise SpaceError(f"{what} {name} means nothing in kind {kind!r}, got {getattr(data, name)!r}; leave it out")
-
-
-def _one_of(what: str, got: str, allowed: tuple[str, ...]) -> None:
-    if got not in allowed:
-        raise SpaceError(f"{what} must be {', '.join(allowed[:-1])} or {allowed[-1]}, got {got!r}")

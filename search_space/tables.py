@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
-from search_space.parts import Unit
+from search_space.parts import Backbone, Stage, Unit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,9 +146,33 @@ EXTRA_CHANNELS = {"separable": (512, 256, 256, 128), "plain": (512, 256, 256, 25
 BACKBONES = (*CHANNEL_TABLES, *UNIT_TABLES)
 
 
-def scaled(channels: int, width: float) -> int:
-    """Returns channels at a width: a multiple of 4, never under 8; as they are at width 1."""
-    return channels if width == 1 else max(8, 4 * round(channels * width / 4))
+def scaled(channels: int, width: float, least: int = 8) -> int:
+    """Returns channels at a width: a multiple of 4, never under `least`; as they are at width 1."""
+    return channels if width == 1 else max(least, 4 * round(channels * width / 4))
+
+
+def native_downsample(table: UnitTable, level: int) -> str:
+    """Returns how a table itself halves its maps before a level; VGG's pool into P4 rounds up."""
+    if not table.pooled:
+        return "strided"
+    return "max_pool_ceil" if level == 4 else "max_pool"
+
+
+def unit_backbone(table: UnitTable, stages: Iterable[Stage], **fields: Any) -> Backbone:
+    """Returns the backbone of a table with the given stages; `fields` of the backbone take the place of the table's."""
+    own: dict[str, Any] = {
+        "stem": table.stem,
+        "stem_channels": table.stem_channels,
+        "stem_stride": table.stem_stride,
+        "stem_units": table.stem_units,
+        "context": "none",
+    }
+    return Backbone(**{**own, **fields}, stages=tuple(stages))
+
+
+def unit_stage(level: int, units: tuple[Unit, ...], **fields: Any) -> Stage:
+    """Returns the stage of a level that holds these units; `fields` are the others of the stage."""
+    return Stage(level=level, channels=units[-1].channels, units=units, **fields)
 
 
 @cache

@@ -170,15 +170,12 @@ def _field_sides(a: Architecture, b: Architecture) -> Sides:
     return Sides(a=fields_a, b=fields_b, names=tuple(fields_a), change=change)
 
 
-def _every_field(value: Any) -> Any:
-    """Returns a dataclass as nested dicts and lists, the fields at their default included."""
+def _every_field(architecture: Architecture) -> Any:
+    """Returns an architecture as nested dicts and lists, the fields at their default included."""
     import dataclasses
+    import json
 
-    if isinstance(value, tuple):
-        return [_every_field(item) for item in value]
-    if not dataclasses.is_dataclass(value):
-        return value
-    return {field.name: _every_field(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    return json.loads(json.dumps(dataclasses.asdict(architecture)))
 
 
 def _common_fields(a: Any, b: Any, where: str = "") -> tuple[dict[str, Any], dict[str, Any]]:

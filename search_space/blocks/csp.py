@@ -27,19 +27,39 @@ class Bottleneck(nn.Module):
         return x + out if self.shortcut else out
 
 
-class C3k(nn.Module):
-    """CSP block of two parallel 1x1 branches, one through two bottlenecks: `(B, C, H, W)` to the same shape."""
+@STAGES.register("c3")
+class C3(nn.Module):
+    """The YOLOv5 stage block in SN2-YOLO's form: `(B, in_channels, H, W)` to `(B, out_channels, H, W)`.
 
-    def __init__(self, channels: int) -> None:
+    Two parallel 1x1 branches, one through `repeats` bottlenecks of two 3x3, joined by 1x1; the residual is on in the
+    backbone and off in the neck. YOLOv5 itself has `c3_light`.
+    """
+
+    first_kernel = 3
+
+    def __init__(self, in_channels: int, out_channels: int, repeats: int = 1, shortcut: bool = False) -> None:
         super().__init__()
-        hidden = channels // 2
-        self.main = nn.Sequential(Conv(channels, hidden), Bottleneck(hidden), Bottleneck(hidden))
-        self.bypass = Conv(channels, hidden)
-        self.join = Conv(2 * hidden, channels)
+        hidden = out_channels // 2
+        inner = (Bottleneck(hidden, shortcut=shortcut, first_kernel=self.first_kernel) for _ in range(repeats))
+        self.main = nn.Sequential(Conv(in_channels, hidden), *inner)
+        self.bypass = Conv(in_channels, hidden)
+        self.join = Conv(2 * hidden, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.join(torch.cat((self.main(x), self.bypass(x)), dim=1))
         return out
+
+    @staticmethod
+    def options(in_backbone: bool, level: int) -> dict[str, object]:
+        """Returns the constructor arguments that follow from the place in the detector."""
+        return {"shortcut": in_backbone}
+
+
+class C3k(C3):
+    """`C3` of two bottlenecks with residuals and as many channels out as in: `(B, C, H, W)` to the same shape."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels, repeats=2, shortcut=True)
 
 
 class SplitChain(nn.Module):
@@ -108,34 +128,6 @@ class C3k2Nested(C3k2):
     def options(in_backbone: bool, level: int) -> dict[str, object]:
         """Returns the constructor arguments that follow from the place in the detector."""
         return {"expansion": C3k2.options(in_backbone, level)["expansion"]}
-
-
-@STAGES.register("c3")
-class C3(nn.Module):
-    """The YOLOv5 stage block in SN2-YOLO's form: `(B, in_channels, H, W)` to `(B, out_channels, H, W)`.
-
-    Two parallel 1x1 branches, one through `repeats` bottlenecks of two 3x3, joined by 1x1; the residual is on in the
-    backbone and off in the neck. YOLOv5 itself has `c3_light`.
-    """
-
-    first_kernel = 3
-
-    def __init__(self, in_channels: int, out_channels: int, repeats: int = 1, shortcut: bool = False) -> None:
-        super().__init__()
-        hidden = out_channels // 2
-        inner = (Bottleneck(hidden, shortcut=shortcut, first_kernel=self.first_kernel) for _ in range(repeats))
-        self.main = nn.Sequential(Conv(in_channels, hidden), *inner)
-        self.bypass = Conv(in_channels, hidden)
-        self.join = Conv(2 * hidden, out_channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.join(torch.cat((self.main(x), self.bypass(x)), dim=1))
-        return out
-
-    @staticmethod
-    def options(in_backbone: bool, level: int) -> dict[str, object]:
-        """Returns the constructor arguments that follow from the place in the detector."""
-        return {"shortcut": in_backbone}
 
 
 @STAGES.register("c3_light")

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from search_space.architecture import Architecture
 from search_space.designs.design import DESIGNS, Design, Figure, percent
-from search_space.parts import Backbone, Extra, Head, Stage
-from search_space.tables import EXTRA_CHANNELS, UNIT_TABLES
+from search_space.parts import Extra, Head
+from search_space.tables import EXTRA_CHANNELS, UNIT_TABLES, native_downsample, unit_backbone, unit_stage
 
 PAPER = "SSD with stride removal and dual path (Mudassar & Mukhopadhyay)"
 CITATION = (
     "Mudassar and Mukhopadhyay, Rethinking Convolutional Feature Extraction for Small Object Detection, BMVC 2019; "
     "code burhanmudassar/small_object_detection"
 )
-POOLS = {2: "max_pool", 3: "max_pool", 4: "max_pool_ceil", 5: "max_pool"}
 
 
 def ssd(
@@ -22,23 +21,14 @@ def ssd(
     units = UNIT_TABLES[table]
     return Architecture(
         input_hw=(300, 300),
-        backbone=Backbone(
-            stem=units.stem,
-            stem_channels=units.stem_channels,
-            stem_stride=1 if removed == 1 else units.stem_stride,
-            stem_units=units.stem_units,
-            context="none",
-            dual_path="subsample" if dual_path else "none",
-            stages=tuple(
-                Stage(
-                    level=level,
-                    channels=units.stages[level][-1].channels,
-                    units=units.stages[level],
-                    downsample=POOLS[level] if units.pooled else "strided",
-                    stride=1 if level == removed else 2,
-                )
-                for level in (2, 3, 4, 5)
+        backbone=unit_backbone(
+            units,
+            (
+                unit_stage(level, rows, downsample=native_downsample(units, level), stride=1 if level == removed else 2)
+                for level, rows in units.stages.items()
             ),
+            stem_stride=1 if removed == 1 else units.stem_stride,
+            dual_path="subsample" if dual_path else "none",
         ),
         head=Head(kind="ssd", finest_level=4, coarsest_level=5, l2_scale=True, anchors=anchors),
         extras=tuple(

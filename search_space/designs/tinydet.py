@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from search_space.architecture import Architecture
 from search_space.designs.design import DESIGNS, Design, Figure
-from search_space.parts import Backbone, Head, Neck, Stage
-from search_space.tables import UNIT_TABLES
+from search_space.parts import Head, Neck
+from search_space.tables import UNIT_TABLES, unit_backbone, unit_stage
 
 PAPER = "TinyDet"
 CITATION = (
@@ -21,15 +21,8 @@ def tinydet(table: str, finest_level: int, side: int, *, anchor_scale: float, ro
     levels = range(finest_level, 7)
     return Architecture(
         input_hw=(side, side),
-        backbone=Backbone(
-            stem=units.stem,
-            stem_channels=units.stem_channels,
-            stem_units=units.stem_units,
-            context="none",
-            stages=tuple(
-                Stage(level=level, channels=rows[-1].channels, units=rows, downsample="aligned")
-                for level, rows in units.stages.items()
-            ),
+        backbone=unit_backbone(
+            units, (unit_stage(level, rows, downsample="aligned") for level, rows in units.stages.items())
         ),
         neck=Neck(
             kind="fpn",

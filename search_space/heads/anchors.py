@@ -62,6 +62,7 @@ SSD_ANCHORS: Registry[AnchorScheme] = Registry("anchor scheme")
 REFERENCE_SIDE = 300
 """Side in px of the input that the named schemes are written for."""
 
+SSD_ANCHORS.add("by_cell", AnchorScheme())
 SSD_ANCHORS.add(
     "mobilenetv1",
     AnchorScheme(
@@ -110,7 +111,6 @@ SSD_ANCHORS.add(
         per_cell=(6, 6, 6, 6, 4, 4),
     ),
 )
-SSD_ANCHORS.add("by_cell", AnchorScheme())
 
 
 def anchors_per_cell(scheme: str, num_maps: int) -> tuple[int, ...]:

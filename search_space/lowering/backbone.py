@@ -7,14 +7,12 @@ from functools import cache
 
 from search_space.architecture import Architecture
 from search_space.blocks import DOWNSAMPLES, UNITS
-from search_space.errors import SpaceError, nearest
+from search_space.blocks.extra import stride_and_padding
+from search_space.errors import SpaceError, check_known, nearest
 from search_space.graph import IMAGE, Builder, Tap
 from search_space.lowering.nodes import add_attention, add_conv, add_downsample, add_stage_block, halved
-from search_space.parts import Backbone, Extra, Stage, Unit
+from search_space.parts import IN_UNIT, POOLS, Backbone, Extra, Stage, Unit
 
-IN_UNIT = ("strided", "aligned")
-"""Downsamplings that are the stride of the stage's first unit."""
-POOLS = ("max_pool", "max_pool_ceil", "mean_pool")
 STEMS = ("conv", "conv_hswish", "conv_relu", "conv_bias_relu")
 CONTEXTS = ("none", "sppf", "sppf_c2psa")
 DUAL_PATHS = {"subsample": "subsample", "max": "max_pool", "mean": "mean_pool"}
@@ -69,7 +67,7 @@ def _enter_level(builder: Builder, backbone: Backbone, level: int, x: Tap) -> Ta
         if stage.downsample != "conv":
             raise SpaceError(f"P{level}: a removed stride leaves a plain downsampling, got {stage.downsample!r}")
         return add_conv(builder, f"p{level}_down", x, stage.down_channels or stage.channels, stride=1)
-    _check_known("downsampling", stage.downsample, (*(IN_UNIT + POOLS if stage.units else ()), *DOWNSAMPLES))
+    check_known("downsampling", stage.downsample, (*(IN_UNIT + POOLS if stage.units else ()), *DOWNSAMPLES))
     width = x.channels if stage.units else stage.down_channels or stage.channels
     return add_downsample(builder, f"p{level}_down", stage.downsample, x, width)
 
@@ -95,11 +93,6 @@ def _units(stage: Stage) -> tuple[Unit, ...]:
     return stage.units
 
 
-def _check_known(what: str, name: str, known: tuple[str, ...]) -> None:
-    if name not in known:
-        raise SpaceError(f"unknown {what} {name!r}{nearest(name, known)}; known: {', '.join(known)}")
-
-
 def _add_stem(builder: Builder, backbone: Backbone, x: Tap) -> Tap:
     sizes = {
         "in_channels": x.channels,
@@ -107,7 +100,7 @@ def _add_stem(builder: Builder, backbone: Backbone, x: Tap) -> Tap:
         "kernel_size": backbone.stem_kernel,
         "stride": backbone.stem_stride,
     }
-    _check_known("stem", backbone.stem, STEMS)
+    check_known("stem", backbone.stem, STEMS)
     output = halved(x, "stem", backbone.stem_channels, backbone.stem_stride)
     return builder.add(output, f"layer:{backbone.stem}", (x,), sizes)
 
@@ -147,7 +140,7 @@ def _add_pool(builder: Builder, name: str, kind: str, x: Tap) -> Tap:
 
 def _add_halving(builder: Builder, kind: str, x: Tap) -> Tap:
     """Adds what the second run of a dual path begins with."""
-    _check_known("dual_path", kind, ("none", *DUAL_PATHS))
+    check_known("dual_path", kind, ("none", *DUAL_PATHS))
     if kind == "subsample":
         return builder.add(halved(x, "fork", x.channels), "layer:subsample", (x,))
     return _add_pool(builder, "fork", DUAL_PATHS[kind], x)
@@ -155,7 +148,7 @@ def _add_halving(builder: Builder, kind: str, x: Tap) -> Tap:
 
 def _add_context(builder: Builder, kind: str, x: Tap) -> Tap:
     """Adds what gathers context at the coarsest level."""
-    _check_known("context", kind, CONTEXTS)
+    check_known("context", kind, CONTEXTS)
     if kind == "none":
         return x
     sizes = {"in_channels": x.channels, "out_channels": x.channels}
@@ -177,13 +170,11 @@ def _add_extras(builder: Builder, extras: tuple[Extra, ...], x: Tap) -> list[Tap
 
 
 def _extra_output(name: str, extra: Extra, x: Tap) -> Tap:
-    if extra.pattern == "S":
-        return halved(x, name, extra.channels)
-    strided = extra.pattern == "P"
-    sides = tuple((side - 3) // (2 if strided else 1) + 1 for side in x.hw)
-    if min(x.hw) < 3:
+    stride, padding = stride_and_padding(extra.pattern)
+    if min(x.hw) + 2 * padding < 3:
         raise ExtraTooSmall(f"{name} (3x3 without padding) needs a map of 3x3 cells, got {x.hw[0]}x{x.hw[1]}")
-    return Tap(name, extra.channels, x.level + strided, (sides[0], sides[1]))
+    height, width = ((side + 2 * padding - 3) // stride + 1 for side in x.hw)
+    return Tap(name, extra.channels, x.level + stride - 1, (height, width))
 
 
 class ExtraTooSmall(SpaceError):

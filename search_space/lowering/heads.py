@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from search_space.architecture import ROI_BINS
-from search_space.errors import SpaceError, nearest
+from search_space.errors import check_known
 from search_space.graph import Builder, Tap
 from search_space.heads.anchor_free import CLASS_TOWERS, REG_MAX, class_channels
 from search_space.heads.anchors import anchors_per_cell
@@ -23,9 +23,7 @@ def add_head(builder: Builder, head: Head, maps: Mapping[int, Tap], num_classes:
 
 def _add_anchor_free(builder: Builder, head: Head, maps: Mapping[int, Tap], num_classes: int) -> list[Tap]:
     """The width of the class branches follows from the finest level."""
-    if head.class_branch not in CLASS_TOWERS:
-        hint = nearest(head.class_branch, CLASS_TOWERS)
-        raise SpaceError(f"unknown class_branch {head.class_branch!r}{hint}; known: {', '.join(CLASS_TOWERS)}")
+    check_known("class_branch", head.class_branch, CLASS_TOWERS)
     branches = {
         "box_channels": head.box_channels,
         "class_channels": class_channels(maps[head.finest_level].channels, num_classes),

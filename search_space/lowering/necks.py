@@ -18,6 +18,7 @@ from search_space.lowering.nodes import (
     add_upsample,
 )
 from search_space.parts import Head, Neck
+from search_space.tables import scaled
 
 Maps = dict[int, Tap]
 
@@ -130,9 +131,7 @@ def _downsampled_width(neck: Neck, below: int, level_width: int, *, last: bool) 
     """Returns the channels of a downsampling on the way up: multiples of 4 where they are narrowed."""
     if neck.downsample_to == "level":
         return level_width
-    if not last or neck.last_downsample_width == 1:
-        return below
-    return max(4, 4 * round(below * neck.last_downsample_width / 4))
+    return scaled(below, neck.last_downsample_width, least=4) if last else below
 
 
 def _add_block(builder: Builder, name: str, neck: Neck, x: Tap, channels: int, repeats: int, level: int) -> Tap:

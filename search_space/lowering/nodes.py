@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from search_space.blocks import ATTENTIONS, FUSIONS, STAGES
 from search_space.blocks.downsample import output_channels
-from search_space.errors import SpaceError, nearest
+from search_space.errors import check_known
 from search_space.graph import Builder, Tap
 
 
@@ -68,9 +68,7 @@ def add_attention(builder: Builder, name: str, kind: str, x: Tap) -> Tap:
     """Adds the attention `kind`, or nothing where it is `none`."""
     if kind == "none":
         return x
-    if kind not in ATTENTIONS:
-        known = ("none", *ATTENTIONS)
-        raise SpaceError(f"unknown attention {kind!r}{nearest(kind, known)}; known: {', '.join(known)}")
+    check_known("attention", kind, ("none", *ATTENTIONS))
     return builder.add(x.renamed(f"{name}_attention"), f"attention:{kind}", (x,), {"channels": x.channels})
 
 

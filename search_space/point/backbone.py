@@ -18,8 +18,12 @@ from search_space.tables import (
     NOMINAL_REPEATS,
     NOMINAL_STEM,
     UNIT_TABLES,
+    UnitTable,
+    native_downsample,
     scaled,
     scaled_units,
+    unit_backbone,
+    unit_stage,
 )
 
 DEPTHS = (0.17, 0.33, 0.67, 1.0)
@@ -228,39 +232,31 @@ def _repeats(level: int, depth: float, p4_repeats: int) -> int:
 def _decode_units(params: Point) -> Backbone:
     table, width = UNIT_TABLES[str(params["backbone"])], float(params["width"])
     squeeze = str(params.get("squeeze", "table"))
-    stages = []
-    for level in range(2, trunk(params) + 1):
-        units = scaled_units(table.stages[level], width, squeeze)
-        stages.append(
-            Stage(
-                level=level,
-                channels=units[-1].channels,
-                units=units,
-                downsample=_unit_downsample(params, level),
+    return unit_backbone(
+        table,
+        (
+            unit_stage(
+                level,
+                scaled_units(table.stages[level], width, squeeze),
+                downsample=_unit_downsample(params, table, level),
                 attention=str(params[f"attention_p{level}"]),
                 stride=int(params.get(f"stride_p{level}", 2)),
             )
-        )
-    return Backbone(
-        stem=table.stem,
+            for level in range(2, trunk(params) + 1)
+        ),
         stem_channels=scaled(table.stem_channels, width),
         stem_stride=int(params.get("stride_p1", table.stem_stride)),
         stem_units=scaled_units(table.stem_units, width, "table"),
-        context="none",
         dual_path=str(params.get("dual_path", "none")),
-        stages=tuple(stages),
     )
 
 
-def _unit_downsample(params: Point, level: int) -> str:
-    return _downsample_name(str(params.get(f"unit_downsample_p{level}", "native")), level, pooled=of_pools(params))
-
-
-def _downsample_name(choice: str, level: int, *, pooled: bool) -> str:
-    """Returns the downsampling that `native` or `aligned` stands for; VGG's pool into P4 rounds up."""
-    if not pooled:
-        return {"native": "strided"}.get(choice, choice)
-    return {"native": "max_pool_ceil" if level == 4 else "max_pool", "aligned": "mean_pool"}.get(choice, choice)
+def _unit_downsample(params: Point, table: UnitTable, level: int) -> str:
+    """Returns the downsampling that the choice stands for: of pools, `aligned` is the mean."""
+    choice = str(params.get(f"unit_downsample_p{level}", "native"))
+    if choice == "native":
+        return native_downsample(table, level)
+    return "mean_pool" if choice == "aligned" and table.pooled else choice
 
 
 def decode_extras(params: Point) -> tuple[Extra, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from search_space.architecture import Architecture
 from search_space.axis import Axis, Params, Point
 from search_space.heads.anchor_free import CLASS_TOWERS
@@ -12,7 +14,6 @@ from search_space.point.layout import span
 
 ROI_SCALES = {2.25: 30.0, 3.2: 22.4, 5.12: 35.8}
 """Anchor scale to RoI scale: of TinyDet-S and -M at 320 px, and of -L at 512 px."""
-BY_CELL = "by_cell"
 
 
 def axes() -> tuple[Axis, ...]:
@@ -45,7 +46,7 @@ def axes() -> tuple[Axis, ...]:
         ),
         Axis(
             name="anchors",
-            choices=(BY_CELL, *(name for name in SSD_ANCHORS if name != BY_CELL)),
+            choices=SSD_ANCHORS.names(),
             doc="sizes of an SSD head's anchors: three cells of each map, or a published table for six maps",
             active=lambda params: params["head"] == "ssd" and _has_six_maps(params),
         ),
@@ -64,7 +65,7 @@ def axes() -> tuple[Axis, ...]:
     )
 
 
-def _is(kind: str):  # type: ignore[no-untyped-def]
+def _is(kind: str) -> Callable[[Point], bool]:
     return lambda params: params["head"] == kind
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from search_space.architecture import Architecture
 from search_space.axis import Axis, Params, Point
 from search_space.errors import SpaceError
+from search_space.parts import HEAD_FIELDS, NECK_FIELDS
 from search_space.tables import BACKBONES, CHANNEL_TABLES, UNIT_TABLES
 
 FINEST, COARSEST = 2, 5
@@ -22,14 +23,14 @@ def axes() -> tuple[Axis, ...]:
     levels = range(FINEST, COARSEST + 1)
     spans = tuple(f"P{finest}-P{coarsest}" for finest in levels for coarsest in levels if finest <= coarsest)
     return (
-        Axis(name="head", choices=("anchor_free", "ssd", "two_stage"), doc="kind of head"),
+        Axis(name="head", choices=tuple(HEAD_FIELDS), doc="kind of head"),
         Axis(
             name="backbone", choices=BACKBONES, rare=("vgg16",), doc="stage table: which blocks or units a level holds"
         ),
         Axis(name="head_levels", choices=spans, doc="finest and coarsest backbone level with a head"),
         Axis(
             name="topology",
-            choices=("pan", "fpn", "ihp", "none"),
+            choices=(*NECK_FIELDS, "none"),
             doc="how levels meet: down and up, down with one width, each for itself, or no neck",
             active=lambda params: params["head"] != "two_stage" and span(params)[0] < COARSEST,
         ),

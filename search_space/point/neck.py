@@ -9,6 +9,7 @@ from search_space.parts import Neck
 from search_space.point import layout
 from search_space.point.backbone import attentions, neck_channels, stage_channels
 from search_space.point.layout import coarsest, has_way_up, merges, span, topology, trunk
+from search_space.tables import scaled
 
 FPN_WIDTHS = tuple(ROI_BINS**2 * planes for planes in range(1, 6))
 """Multiples of 49, so that every fpn can carry a two-stage head; 245 is TinyDet's."""
@@ -161,7 +162,7 @@ def _pan_channels(params: Point) -> dict[int, int]:
     """Returns the channels of the blocks of a `pan` by level."""
     width, table = float(params["neck_width"]), neck_channels(params)
     levels = range(span(params)[0], max(coarsest(params), trunk(params) - 1) + 1)
-    return {level: table[level] if width == 1 else max(4, 4 * round(table[level] * width / 4)) for level in levels}
+    return {level: scaled(table[level], width, least=4) for level in levels}
 
 
 def _steps_up(params: Point) -> list[tuple[int, int]]:
@@ -179,8 +180,8 @@ def _can_take_level(params: Point) -> bool:
 
 def _can_narrow_last(params: Point) -> bool:
     below = _steps_up(params)[-1][0]
-    narrow = max(4, 4 * round(below / 2 / 4))
-    return params["downsample_neck"] != "esd1" and params.get("downsample_to") != "level" and narrow != below
+    narrows = scaled(below, 0.5, least=4) != below
+    return narrows and params["downsample_neck"] != "esd1" and params.get("downsample_to") != "level"
 
 
 def decode(params: Point) -> Neck:

@@ -68,7 +68,7 @@ def _with_stage(design: str, index: int, **changes: object) -> dict[str, object]
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (_nested("yolov8n", "neck", kind="bifpn"), "kind must be pan, fpn or ihp, got 'bifpn'"),
+        (_nested("yolov8n", "neck", kind="bifpn"), "unknown neck kind 'bifpn'.*known: pan, fpn, ihp"),
         (_nested("yolov8n", "neck", repeats=0), "repeats must be 0 in an fpn and at least 1 elsewhere"),
         (_nested("yolov8n", "neck", channels=[8]), "one for each of P3 to P5, got .8."),
         (_nested("yolov8n", "neck", downsample=None), "needs a downsample exactly where"),
@@ -114,6 +114,10 @@ def test_parts_that_contradict_each_other_are_named(data: dict[str, object], mes
         (_nested("yolov8n", "head", class_branch="plane"), "did you mean 'plain'"),
         (_nested("ssd-vgg16", "head", anchors="vgg"), "did you mean 'vgg16'"),
         (_nested("ssd-vgg16-s1l2-dualpath", "backbone", dual_path="maximum"), "did you mean 'max'"),
+        (
+            DESIGNS.get("ssd-vgg16").architecture.to_dict() | {"extras": [{"channels": 256, "pattern": "X"}]},
+            "unknown extra stage pattern 'X'; choose one of S, P, V",
+        ),
         (
             _with_stage("ssd-mobilenetv1", 0, units=[{"kind": "separable", "channels": 128, "kernel": 5}]),
             "takes no 'kernel'",
