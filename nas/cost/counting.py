@@ -91,7 +91,7 @@ UNCHANGED_SHAPE = frozenset(
 """Free operators whose output has the shape of their input. On `meta` they need not run: most of the time saved."""
 
 
-def _without_running(name: str, args: Sequence[Any]) -> Any:
+def without_running(name: str, args: Sequence[Any]) -> Any:
     source: Tensor = args[0]
     if name.endswith("_"):
         return source
@@ -109,7 +109,7 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.__name__.partition(".")[0]
-        result = _without_running(name, args) if name in UNCHANGED_SHAPE else func(*args, **(kwargs or {}))
+        result = without_running(name, args) if name in UNCHANGED_SHAPE else func(*args, **(kwargs or {}))
         output = result[0] if isinstance(result, (tuple, list)) else result
         handler = COUNTED.get(str(func))
         if handler is not None:

@@ -1,0 +1,135 @@
+"""Latency on a board without the board: the sum over a network's operators, with an interval and what it rests on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+from nas.cost.operators import CLASSES
+from nas.cost.profile import GRID, SHARE_CLASS, ErrorModel, Profile, find_profile
+from nas.cost.residual import Residual, read_residual
+from nas.cost.terms import TERMS, Vector, add_terms
+from nas.cost.tracing import graph_operators
+from search_space import Graph
+from search_space.errors import BudgetError
+
+CONFIDENCE = 0.9
+UNMEASURED_DEVIATION = 0.8
+"""Standard deviation of the logarithm of a class's cost where none of its operators was ever measured."""
+EXTRAPOLATES_FROM = 0.05
+"""Share of the time in operators never measured from which on a prediction counts as extrapolated."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """The predicted time of one image; never a measurement."""
+
+    latency_ms: float
+    low_ms: float
+    high_ms: float
+    """`low_ms` to `high_ms` holds the measured time with the confidence that was asked for."""
+    unsupported_share: float
+    """Share of the time in operators that the profile has never seen measured."""
+
+    @property
+    def extrapolated(self) -> bool:
+        """Whether so much is unmeasured that the interval rests on an assumption instead of on measured errors."""
+        return self.unsupported_share >= EXTRAPOLATES_FROM
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Predictions:
+    """The same of many networks, an array each `(n,)`."""
+
+    latency_ms: Vector
+    low_ms: Vector
+    high_ms: Vector
+    unsupported_share: Vector
+
+    def __getitem__(self, index: int) -> Latency:
+        return Latency(
+            latency_ms=float(self.latency_ms[index]),
+            low_ms=float(self.low_ms[index]),
+            high_ms=float(self.high_ms[index]),
+            unsupported_share=float(self.unsupported_share[index]),
+        )
+
+
+class LatencyModel:
+    """Predicts the time of networks on one board with one runtime and precision.
+
+    Attributes:
+        profile: Rules, constants and error of the board.
+        residual: What was learned beyond the constants near measured networks, or None.
+    """
+
+    def __init__(self, profile: Profile, residual: Residual | None = None, *, confidence: float = CONFIDENCE) -> None:
+        if not GRID[0] <= confidence <= GRID[-1]:
+            raise BudgetError(f"a confidence of {confidence:g} cannot be told; give one from {GRID[0]} to {GRID[-1]}")
+        self.profile = profile
+        self.residual = residual
+        error = profile.error or data_sheet_error()
+        self._quantile = float(np.interp(confidence, GRID, [error.quantiles[each] for each in GRID]))
+        self._by_class = bool(error.class_scale)
+        self._class_scale = np.array([error.class_scale.get(name, 1.0) for name in CLASSES])
+        self._unmeasured = np.array([float(profile.measured.get(name, 0) == 0) for name in CLASSES])
+        # Where nothing at all was measured, the error of the data sheet is that of every class already.
+        self._widening = UNMEASURED_DEVIATION * NormalDist().inv_cdf(0.5 + confidence / 2) * (profile.num_measured > 0)
+        self._nodes: dict[object, Vector] = {}
+
+    def predict(self, terms: Vector) -> Predictions:
+        """Returns the predictions for networks with `terms` `(n, len(TERMS))`."""
+        seconds = terms * self.profile.constants
+        total = seconds.sum(axis=1)
+        shares = seconds / total[:, None]
+        by_class = shares @ SHARE_CLASS
+        scale = by_class @ self._class_scale if self._by_class else np.ones(len(total))
+        if self.residual is not None:
+            learned, distance = self.residual(np.sqrt(shares))
+            total = total * np.exp(learned)
+            scale = scale * distance
+        unsupported = by_class @ self._unmeasured
+        half = np.hypot(self._quantile * scale, self._widening * unsupported)
+        milliseconds = 1e3 * total
+        return Predictions(
+            latency_ms=milliseconds,
+            low_ms=milliseconds * np.exp(-half),
+            high_ms=milliseconds * np.exp(half),
+            unsupported_share=unsupported,
+        )
+
+    def terms(self, graph: Graph) -> Vector:
+        """Returns the terms of a graph, `(len(TERMS),)`, the sum over its remembered nodes and the start."""
+        total = np.zeros(len(TERMS))
+        for key, make in graph_operators(graph):
+            found = self._nodes.get(key)
+            if found is None:
+                found = self._nodes[key] = add_terms(make(), self.profile.rules)[0]
+            total += found
+        total[-1] = 1.0
+        return total
+
+    def latency(self, graph: Graph) -> Latency:
+        """Returns the predicted latency of a graph; well under a millisecond where its nodes are remembered."""
+        return self.predict(self.terms(graph)[None])[0]
+
+
+def data_sheet_error() -> ErrorModel:
+    """Returns the error of a profile that nothing was measured on: an order of magnitude, +-50 % at 0.9."""
+    normal = NormalDist()
+    spread = 0.5 / normal.inv_cdf(0.95)
+    return ErrorModel(quantiles={each: spread * normal.inv_cdf(0.5 + each / 2) for each in GRID})
+
+
+def load_model(device: str, precision: str | None = None, *, confidence: float = CONFIDENCE) -> LatencyModel:
+    """Returns the model of a device: the name of a profile, of a board (its usual profile), or a profile's YAML file.
+
+    Raises:
+        ConfigError: where there is no such profile.
+        BudgetError: where the confidence is out of range.
+    """
+    profile = find_profile(device, precision)
+    path = profile.residual_path
+    return LatencyModel(profile, None if path is None else read_residual(path), confidence=confidence)

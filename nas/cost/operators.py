@@ -1,0 +1,198 @@
+"""The operators of networks as columns of numbers: what latency is predicted from.
+
+They come from two places: from a trace of our own graphs, and from tables of operators that any other framework wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search_space.errors import DataError
+
+Column = NDArray[np.float64]
+
+MAC_CLASSES = ("conv1x1", "conv3x3", "conv3x3s2", "convkxk", "conv_transpose", "dwconv", "gconv", "fc", "matmul")
+"""Classes that multiply: convolutions by kernel and stride, depthwise, grouped, of a single position, matrices."""
+
+CLASSES = (
+    *MAC_CLASSES,
+    "act_cheap",
+    "act_exp",
+    "eltwise",
+    "concat",
+    "split",
+    "pool",
+    "global_pool",
+    "upsample",
+    "norm",
+    "transpose",
+    "softmax",
+    "space_to_depth",
+    "other",
+)
+"""Classes of operators that cost alike; every operator is in one."""
+
+CLASS_OF: dict[str, str] = {
+    "conv_transpose": "conv_transpose",
+    "matmul": "matmul",
+    **dict.fromkeys(("act_relu", "act_hardtanh", "act_leaky_relu", "act_hardsigmoid"), "act_cheap"),
+    **dict.fromkeys(("act_silu", "act_sigmoid", "act_gelu", "act_hardswish", "act_tanh", "act_other"), "act_exp"),
+    **dict.fromkeys(("eltwise_add", "eltwise_sub", "eltwise_mul", "eltwise_div", "eltwise_other"), "eltwise"),
+    **dict.fromkeys(("addcmul", "sqrt"), "eltwise"),
+    **dict.fromkeys(("concat", "stack"), "concat"),
+    **dict.fromkeys(("split", "slice", "as_strided", "new_full", "constant_pad_nd", "reflection_pad2d"), "split"),
+    **dict.fromkeys(("maxpool", "avgpool"), "pool"),
+    "global_pool": "global_pool",
+    "upsample": "upsample",
+    **dict.fromkeys(("batchnorm", "native_layer_norm", "native_group_norm", "var"), "norm"),
+    "transpose": "transpose",
+    "softmax": "softmax",
+    "space_to_depth": "space_to_depth",
+}
+"""The class of each type of operator that is no convolution; a type that is not here is `other`."""
+
+TABLE_COLUMNS = (
+    "model_name op_id op_type input_op_ids in_c in_h in_w out_c out_h out_w kernel_h kernel_w stride_h stride_w groups "
+    "macs params in_elems out_elems"
+).split()
+"""Columns of a table of operators."""
+
+_CLASS_INDEX = {name: index for index, name in enumerate(CLASSES)}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Operators:
+    """Operators of one or more networks, an array of equal length for each property."""
+
+    model: NDArray[np.intp]
+    """Which network each belongs to, from 0."""
+    kind: NDArray[np.intp]
+    """Index into `CLASSES`."""
+    groups: Column
+    out_channels: Column
+    out_height: Column
+    out_width: Column
+    macs: Column
+    weights: Column
+    """Elements of weight and bias."""
+    in_elements: Column
+    """Of all activation inputs together."""
+    out_elements: Column
+    follows_conv: NDArray[np.bool_]
+    """Whether it is an activation whose input is a convolution's output that nothing else reads."""
+
+    def __len__(self) -> int:
+        return len(self.kind)
+
+    def kept(self, mask: NDArray[np.bool_]) -> Operators:
+        """Returns those that the mask is true for."""
+        return Operators(**{field.name: getattr(self, field.name)[mask] for field in fields(self)})
+
+
+def operators_of(columns: Mapping[str, Sequence[object] | NDArray[np.generic]]) -> Operators:
+    """Builds operators from the columns of a table, with the inputs already looked up.
+
+    Args:
+        columns: `TABLE_COLUMNS` without the names and ids, with `model` (index of the network) and `follows_conv`.
+    """
+    number = {name: np.asarray(columns[name], dtype=float) for name in TABLE_COLUMNS[4:]}
+    types = np.asarray(columns["op_type"], dtype=object)
+    return Operators(
+        model=np.asarray(columns["model"], dtype=np.intp),
+        kind=_kinds(types, number),
+        groups=np.maximum(number["groups"], 1.0),
+        out_channels=np.maximum(number["out_c"], 1.0),
+        out_height=np.maximum(number["out_h"], 1.0),
+        out_width=np.maximum(number["out_w"], 1.0),
+        macs=number["macs"],
+        weights=number["params"],
+        in_elements=number["in_elems"],
+        out_elements=number["out_elems"],
+        follows_conv=np.asarray(columns["follows_conv"], dtype=bool),
+    )
+
+
+def _kinds(types: NDArray[np.object_], number: Mapping[str, Column]) -> NDArray[np.intp]:
+    """Returns the class of each operator: convolutions by their shape, the others by their type."""
+    kinds = np.array([_CLASS_INDEX[CLASS_OF.get(str(name), "other")] for name in types], dtype=np.intp)
+    kernel_h, kernel_w, stride = number["kernel_h"], number["kernel_w"], number["stride_h"]
+    conv = np.isin(types, ("conv", "dwconv", "gconv"))
+    grouped = conv & ((number["groups"] > 1) | (types == "gconv"))
+    depthwise = (types == "dwconv") | (conv & (number["groups"] > 1) & (number["groups"] == number["in_c"]))
+    one = conv & (kernel_h == 1) & (kernel_w == 1)
+    three = conv & (kernel_h == 3) & (kernel_w == 3)
+    positions = number["out_elems"] / np.maximum(number["out_c"], 1)
+    for mask, name in (
+        (conv, "convkxk"),
+        (one, "conv1x1"),
+        (three & (stride == 1), "conv3x3"),
+        (three & (stride == 2), "conv3x3s2"),
+        ((one | (types == "matmul")) & (positions <= 1), "fc"),
+        (grouped, "gconv"),
+        (depthwise, "dwconv"),
+    ):
+        kinds[mask] = _CLASS_INDEX[name]
+    return kinds
+
+
+def read_operators(path: Path) -> tuple[list[str], Operators]:
+    """Reads a table of operators (CSV, may be gzipped) and returns the names of its networks and their operators.
+
+    Raises:
+        DataError: where the file cannot be read, lacks a column, is empty, or holds what is no count.
+    """
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(path, dtype={"model_name": str, "op_type": str, "input_op_ids": str})
+    except FileNotFoundError:
+        raise DataError(f"no table of operators {path}; give a CSV with columns {', '.join(TABLE_COLUMNS)}") from None
+    except (OSError, EOFError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise DataError(f"{path} is no table of operators: {error}; write it as CSV or CSV.gz") from None
+    except ValueError as error:
+        raise DataError(f"{path} is no table of operators: {error}") from None
+    missing = [name for name in TABLE_COLUMNS if name not in table.columns]
+    if missing:
+        raise DataError(f"{path} lacks the columns {', '.join(missing)}; needed: {', '.join(TABLE_COLUMNS)}")
+    if table.empty:
+        raise DataError(f"{path} holds no operators; give one row an operator")
+    for name in TABLE_COLUMNS[4:]:
+        numbers = pd.to_numeric(table[name], errors="coerce").to_numpy(float)
+        bad = ~(np.isfinite(numbers) & (numbers >= 0))
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            raise DataError(f"{path}, row {row + 2}: {name} is {table[name].iloc[row]!r}; it must be 0 or more")
+        table[name] = numbers
+    if table["model_name"].isna().any() or table["op_type"].isna().any():
+        raise DataError(f"{path} has rows without model_name or op_type; fill them in")
+    model, names = pd.factorize(table["model_name"])
+    columns = {name: table[name].to_numpy() for name in TABLE_COLUMNS[2:] if name != "input_op_ids"}
+    follows = _follows_conv(model, table["op_id"], table["input_op_ids"], columns["op_type"], path)
+    return [str(name) for name in names], operators_of({**columns, "model": model, "follows_conv": follows})
+
+
+def _follows_conv(
+    model: NDArray[np.intp], ids: object, inputs: object, types: NDArray[np.generic], path: Path
+) -> NDArray[np.bool_]:
+    """Returns where an activation reads a convolution that nothing else reads."""
+    rows = {key: row for row, key in enumerate(zip(model.tolist(), ids, strict=True))}  # type: ignore[call-overload]
+    readers = np.zeros(len(model), dtype=int)
+    first = np.full(len(model), -1)
+    try:
+        for row, (network, text) in enumerate(zip(model.tolist(), inputs, strict=True)):  # type: ignore[call-overload]
+            sources = {int(part) for part in str(text).split(";")} if isinstance(text, str) else {-1}
+            for source in sources:
+                producer = rows.get((network, source), -1)
+                first[row] = producer
+                if producer >= 0:
+                    readers[producer] += 1
+    except ValueError:
+        raise DataError(f"{path}, row {row + 2}: input_op_ids is {text!r}; give op_ids joined by ';'") from None
+    convolution = np.array(["conv" in str(name) for name in types])
+    activation = np.array([str(name).startswith("act_") for name in types])
+    return np.asarray(activation & (first >= 0) & convolution[first] & (readers[first] == 1), dtype=np.bool_)

@@ -1,0 +1,87 @@
+"""The learned residual: what a Gaussian process adds to the physical prediction near networks that were measured.
+
+It sees a network as the shares of its predicted time in each term. Far from all measured networks it adds nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nas.cost.terms import TERMS, Vector
+from search_space.errors import ConfigError
+
+LENGTH = 0.15
+"""Distance of square-root shares (Hellinger, times the root of 2) over which residuals are alike."""
+DEVIATION = 0.07
+"""Standard deviation of the logarithm of measured over predicted time before the residual."""
+NOISE = 0.02
+"""Standard deviation of a measurement's logarithm about its neighbours."""
+MIN_MEASURED = 50
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Residual:
+    """Measured networks as square-root shares `(n, len(TERMS))`, each with the weight of its neighbourhood `(n,)`."""
+
+    roots: Vector
+    weights: Vector
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_narrow", self.roots.astype(np.float32))
+
+    def __call__(self, roots: Vector) -> tuple[Vector, Vector]:
+        """Returns, for networks `(m, len(TERMS))`, what to add to log time and how far measured ones are, both `(m,)`.
+
+        The distance is 0 beside a measured network and 1 far from all, as a share of the deviation.
+        """
+        alike = np.exp((roots.astype(np.float32) @ self._narrow.T - 1.0) / np.float32(LENGTH**2))  # type: ignore[attr-defined]
+        nearest = alike.max(axis=1).astype(float)
+        left = 1.0 - nearest**2 / (1.0 + (NOISE / DEVIATION) ** 2)
+        return (alike @ self.weights.astype(np.float32)).astype(float), np.sqrt(np.maximum(left, 0.0))
+
+
+def fit_residual(roots: Vector, log_ratio: Vector) -> Residual:
+    """Fits the residual on measured networks: their square-root shares and log(measured / physical prediction)."""
+    from scipy.linalg import cho_factor, cho_solve
+
+    alike = DEVIATION**2 * np.exp((roots @ roots.T - 1.0) / LENGTH**2)
+    alike[np.diag_indices(len(roots))] += NOISE**2
+    return Residual(roots=roots, weights=DEVIATION**2 * cho_solve(cho_factor(alike), log_ratio))
+
+
+def write_residual(residual: Residual, names: list[str], path: Path) -> None:
+    """Writes a residual as a table with one row a measured network, gzipped."""
+    import gzip
+
+    import pandas as pd
+
+    from search_space.files import write_bytes
+
+    table = pd.DataFrame(residual.roots, columns=[f"{kind} {name}" for kind, name in TERMS]).round(4)
+    table = table.loc[:, (table != 0).any()]
+    table.insert(0, "weight", [float(f"{weight:.6g}") for weight in residual.weights])
+    table.insert(0, "model_name", names)
+    write_bytes(path, gzip.compress(table.to_csv(index=False, lineterminator="\n").encode(), mtime=0))
+
+
+def read_residual(path: Path) -> Residual:
+    """Reads a residual; raises ConfigError where the file is damaged or of other terms."""
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(path)
+        weights = table["weight"].to_numpy(float)
+    except (OSError, EOFError, ValueError, KeyError) as error:
+        raise ConfigError(f"{path} is no residual of a profile: {error}; calibrate the profile again") from None
+    columns = {f"{kind} {name}": index for index, (kind, name) in enumerate(TERMS)}
+    roots = np.zeros((len(table), len(TERMS)))
+    for name in table.columns[2:]:
+        if name not in columns:
+            raise ConfigError(f"{path} has an unknown term {name!r}; calibrate the profile again")
+        roots[:, columns[name]] = table[name].to_numpy(float)
+    if not (np.isfinite(roots).all() and np.isfinite(weights).all()):
+        raise ConfigError(f"{path} holds what is no number; calibrate the profile again")
+    return Residual(roots=roots, weights=weights)

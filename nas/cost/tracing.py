@@ -1,0 +1,225 @@
+"""The operators that a graph's blocks run once deployed, read off by running each block once on the `meta` device.
+
+What an exporter folds is folded: batch norm behind a convolution, and all that depends on weights alone. Views cost
+nothing; splits, slices and transposes do, since a deployed graph copies them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from nas.cost.cost import node_costs
+from nas.cost.counting import COUNTED, UNCHANGED_SHAPE, Shape, without_running
+from nas.cost.operators import TABLE_COLUMNS, Operators, operators_of
+from search_space.graph import IMAGE, Arguments, Graph, Node, build, cannot_be
+
+NodeKey = tuple[str, Arguments, tuple[Shape, ...]]
+
+_OPERATORS: dict[NodeKey, Operators] = {}
+
+OP_TYPES: dict[str, str] = {
+    **dict.fromkeys(("relu", "clamp_min"), "act_relu"),
+    **dict.fromkeys(("hardtanh", "clamp"), "act_hardtanh"),
+    **{name: f"act_{name}" for name in ("silu", "sigmoid", "gelu", "hardswish", "hardsigmoid", "leaky_relu", "tanh")},
+    **dict.fromkeys(("exp", "log", "log2", "softplus", "elu"), "act_other"),
+    **{name: f"eltwise_{name}" for name in ("add", "sub", "mul", "div")},
+    "rsub": "eltwise_sub",
+    **dict.fromkeys(("neg", "abs", "pow", "sqrt", "rsqrt", "maximum", "minimum", "where"), "eltwise_other"),
+    **dict.fromkeys(("round", "floor", "le", "ge", "bitwise_and"), "eltwise_other"),
+    **dict.fromkeys(("cat", "stack"), "concat"),
+    **dict.fromkeys(("split", "split_with_sizes", "chunk", "unbind"), "split"),
+    **dict.fromkeys(("slice", "select", "index", "gather"), "slice"),
+    **dict.fromkeys(("constant_pad_nd", "reflection_pad2d"), "constant_pad_nd"),
+    "max_pool2d_with_indices": "maxpool",
+    "avg_pool2d": "avgpool",
+    **dict.fromkeys(("mean", "sum", "amax", "amin", "max", "min", "linalg_vector_norm"), "global_pool"),
+    **dict.fromkeys(("_adaptive_avg_pool2d", "adaptive_avg_pool2d", "var_mean"), "global_pool"),
+    **dict.fromkeys(("upsample_nearest2d", "upsample_bilinear2d"), "upsample"),
+    **dict.fromkeys(("native_batch_norm", "_native_batch_norm_legit_no_training"), "batchnorm"),
+    "native_layer_norm": "native_layer_norm",
+    "native_group_norm": "native_group_norm",
+    **dict.fromkeys(("transpose", "permute", "t"), "transpose"),
+    "_softmax": "softmax",
+    **dict.fromkeys(("pixel_unshuffle", "pixel_shuffle"), "space_to_depth"),
+    **dict.fromkeys(("mm", "bmm", "addmm", "baddbmm"), "matmul"),
+}
+"""The type of operator that a deployed graph runs for each of torch's."""
+
+NOTHING = frozenset(
+    "view _unsafe_view reshape expand squeeze unsqueeze alias detach clone copy_ _to_copy as_strided lift_fresh".split()
+)
+"""Operators that a deployed graph does not run, or that the operator before them already paid for."""
+
+
+class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Writes down the operators that run inside it and that depend on its inputs."""
+
+    def __init__(self, inputs: Sequence[Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.rows: list[dict[str, Any]] = []
+        self.sources: list[tuple[int, ...]] = []
+        self._producer = {id(tensor): -1 for tensor in inputs}
+        self._alive: list[Any] = list(inputs)  # an id is only unique as long as its tensor lives
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.__name__.partition(".")[0]
+        result = without_running(name, args) if name in UNCHANGED_SHAPE else func(*args, **(kwargs or {}))
+        inputs = [tensor for tensor in _tensors(args) if id(tensor) in self._producer]
+        outputs = [tensor for tensor in _tensors((result,)) if tensor.numel()]
+        if inputs and outputs:
+            self._record(name.rstrip("_") if name not in NOTHING else name, func, args, inputs, outputs)
+        return result
+
+    def _record(self, name: str, func: Any, args: Any, inputs: list[Tensor], outputs: list[Tensor]) -> None:
+        self._alive.append((inputs, outputs))
+        sources = tuple(dict.fromkeys(self._producer[id(tensor)] for tensor in inputs))
+        unchanged = name in ("slice", "transpose", "permute", "t") and _same_order(name, inputs[0], outputs[0])
+        producer = sources[0]
+        if name not in NOTHING and not unchanged:
+            for row, reads in self._rows(name, func, args, inputs, outputs):
+                self.rows.append(row)
+                self.sources.append(sources if reads is None else (reads,))
+            producer = len(self.rows) - 1
+        for tensor in outputs:
+            self._producer[id(tensor)] = producer
+
+    def _rows(
+        self, name: str, func: Any, args: Any, inputs: list[Tensor], outputs: list[Tensor]
+    ) -> Iterator[tuple[dict[str, Any], int | None]]:
+        """Yields the rows of one operator of torch; attention is two products around a softmax."""
+        output = outputs[0]
+        if "scaled_dot_product" in name:
+            query, key, value = args[:3]
+            scores = torch.Size((*query.shape[:-1], key.shape[-2]))
+            pairs = prod(scores)
+            yield _row("matmul", _shape(query), scores, pairs * query.shape[-1], query.numel() + key.numel()), None
+            yield _row("softmax", scores, scores, 0, pairs), len(self.rows) - 1
+            yield (
+                _row("matmul", scores, output.shape, pairs * value.shape[-1], pairs + value.numel()),
+                len(self.rows) - 1,
+            )
+            return
+        total = sum(tensor.numel() for tensor in inputs)
+        op_type = OP_TYPES.get(name, name)
+        if name in ("_adaptive_avg_pool2d", "adaptive_avg_pool2d") and prod(output.shape[2:]) > 1:
+            op_type = "avgpool"
+        macs = int(COUNTED[str(func)](args, output)) if str(func) in COUNTED else 0
+        row = _row(op_type, _shape(inputs[0]), output.shape, macs, total)
+        row["out_elems"] = sum(tensor.numel() for tensor in outputs) if op_type == "split" else output.numel()
+        if op_type == "matmul":
+            row["params"] = sum(tensor.numel() for tensor in _tensors(args) if id(tensor) not in self._producer)
+        if name == "convolution":
+            row |= _convolution(args)
+        yield row, None
+
+    def operators(self) -> Operators:
+        """Returns what was written down, without the batch norms that fold into the convolution before them."""
+        readers = [0] * len(self.rows)
+        for sources in self.sources:
+            for source in sources:
+                if source >= 0:
+                    readers[source] += 1
+        stands_for = list(range(len(self.rows)))  # what a row's output is the output of, once batch norms are folded
+        kept, follows = [], []
+        for index, (row, sources) in enumerate(zip(self.rows, self.sources, strict=True)):
+            source = sources[0]
+            origin = stands_for[source] if source >= 0 else -1
+            behind_conv = origin >= 0 and self.rows[origin]["op_type"].startswith("conv") and readers[source] == 1
+            if row["op_type"] == "batchnorm" and behind_conv:
+                stands_for[index] = origin
+                continue
+            kept.append(row)
+            follows.append(row["op_type"].startswith("act_") and behind_conv)
+        columns = {name: [row[name] for row in kept] for name in TABLE_COLUMNS[4:] + ["op_type"]}
+        return operators_of({**columns, "model": [0] * len(kept), "follows_conv": follows})
+
+
+def _tensors(args: Sequence[Any]) -> Iterator[Tensor]:
+    for each in args:
+        if isinstance(each, Tensor):
+            yield each
+        elif isinstance(each, (list, tuple)):
+            yield from _tensors(each)
+
+
+def _same_order(name: str, source: Tensor, output: Tensor) -> bool:
+    """Returns whether a slice takes all, or a transposition moves nothing but sides of one."""
+    if name == "slice":
+        return source.shape == output.shape
+    return [side for side in source.shape if side > 1] == [side for side in output.shape if side > 1] and (
+        output.is_contiguous()
+    )
+
+
+def _shape(tensor: Tensor) -> torch.Size:
+    return tensor.shape
+
+
+def _chw(shape: Sequence[int]) -> tuple[int, int, int]:
+    """Returns channels, height and width of `(B, C, H, W)`; fewer dimensions get ones, more are flattened."""
+    sides = list(shape[1:])
+    if len(sides) > 3:
+        sides = [prod(sides[:-2]), *sides[-2:]]
+    return tuple([*sides[:1], *[1] * (3 - len(sides)), *sides[1:]] if sides else [1, 1, 1])  # type: ignore[return-value]
+
+
+def _row(op_type: str, source: Sequence[int], output: Sequence[int], macs: int, in_elements: int) -> dict[str, Any]:
+    row: dict[str, Any] = dict.fromkeys(TABLE_COLUMNS[4:], 0)
+    row |= zip(("in_c", "in_h", "in_w"), _chw(source), strict=True)
+    row |= zip(("out_c", "out_h", "out_w"), _chw(output), strict=True)
+    return row | {"op_type": op_type, "macs": macs, "in_elems": in_elements, "out_elems": prod(output)}
+
+
+def _convolution(args: Sequence[Any]) -> dict[str, Any]:
+    weight, bias, stride, transposed, groups = args[1], args[2], args[3], args[6], args[8]
+    kernel = [*weight.shape[2:]]
+    height, width = kernel if len(kernel) == 2 else (1, kernel[0])
+    return {
+        "op_type": "conv_transpose" if transposed else "conv",
+        "kernel_h": height,
+        "kernel_w": width,
+        "stride_h": stride[0],
+        "stride_w": stride[-1],
+        "groups": groups,
+        "params": weight.numel() + (bias.numel() if bias is not None else weight.shape[0]),
+    }
+
+
+def trace_operators(module: nn.Module, *shapes: Shape) -> Operators:
+    """Runs `module`, which lies on the `meta` device, once on maps `(1, C, H, W)` and returns its operators."""
+    inputs = [torch.empty((1, *shape), device="meta") for shape in shapes]
+    tracer = _Tracer(inputs)
+    module.eval()
+    with torch.no_grad(), tracer:
+        module(*inputs)
+    return tracer.operators()
+
+
+def graph_operators(graph: Graph) -> Iterator[tuple[NodeKey, Callable[[], Operators]]]:
+    """Yields, for each node of a graph, what it is remembered under and a function that returns its operators."""
+    shapes: Mapping[str, Shape] = {IMAGE: (3, *graph.input_hw)}
+    known = dict(shapes)
+    for node, count in node_costs(graph):
+        inputs = tuple([known[name] for name in node.inputs])
+        known[node.name] = count.output_shape
+        yield (node.block, node.arguments, inputs), partial(_node_operators, node, inputs)
+
+
+def _node_operators(node: Node, shapes: tuple[Shape, ...]) -> Operators:
+    key = (node.block, node.arguments, shapes)
+    found = _OPERATORS.get(key)
+    if found is None:
+        with torch.device("meta"):
+            block = build(node)
+        try:
+            found = _OPERATORS[key] = trace_operators(block, *shapes)
+        except (TypeError, ValueError, RuntimeError, IndexError) as error:
+            raise cannot_be(node, error) from error
+    return found
