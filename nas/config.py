@@ -25,6 +25,15 @@ class RunConfig:
     budget_gflops: float | None = None
     """Upper limit on FLOPs of one image in fvcore's convention (a multiply-add is one), in units of 1e9."""
     budget_params_m: float | None = None
+    budget_latency_ms: float | None = None
+    """Upper limit on the upper end of the interval of the latency predicted for the device, in milliseconds."""
+    device: str | None = None
+    """The device that latency is predicted for: the full name of a profile, or the path of one."""
+    device_fingerprint: str | None = None
+    confidence: float = 0.9
+    """Of the interval."""
+    objective: str = "macs"
+    """What is minimised beside maximising the accuracy: `macs` or `latency_ms`."""
     data: str | None = None
     """Path of the data set; None for the built-in one."""
     split: str | None = None
@@ -125,6 +134,9 @@ def _spelled(name: str, value: Any, config: RunConfig | None) -> str:
         return f"--start {' --start '.join(value)}"
     if name == "data_fingerprint":
         where = "other data" if config is None else f"the data of {config.data or 'the built-in set'}"
+        return f"{where} (fingerprint {value})"
+    if name == "device_fingerprint":
+        where = "other constants" if config is None else f"the constants of {config.device} of then"
         return f"{where} (fingerprint {value})"
     return str(value) if config is None else f"{name.replace('_', ' ')} {value}"
 

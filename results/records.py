@@ -30,6 +30,11 @@ COLUMNS: Mapping[str, str] = {
     "input_height": "Int64",
     "input_width": "Int64",
     "levels": "string",
+    "objective": "string",
+    "latency_ms": "Float64",
+    "latency_low_ms": "Float64",
+    "latency_high_ms": "Float64",
+    "latency_unsupported_share": "Float64",
     "accuracy": "Float64",
     "ap": "Float64",
     "ap50": "Float64",
@@ -45,7 +50,12 @@ COLUMNS: Mapping[str, str] = {
 
 `macs` counts multiply-adds in fvcore's convention; `epochs` and `images_seen` say how much training the trial got
 (its fidelity), `seconds` how long it took; `accuracy` is what the search maximised, and all accuracies lie in 0..1.
+`objective` names the column that it minimised. Latencies are predicted for the run's device, with their interval, and
+the share of the time that lies in operators never measured there; they are missing where the run has no device.
 """
+
+LATER = ("objective", "latency_ms", "latency_low_ms", "latency_high_ms", "latency_unsupported_share")
+"""Columns that tables of the first runs do not have."""
 
 
 def frame(rows: Iterable[Mapping[str, object]]) -> pd.DataFrame:
@@ -87,6 +97,9 @@ def load(run_dir: Path | str) -> pd.DataFrame:
         raise FileNotFoundError(f"{run_dir} is not the folder of a run: it has no {TRIALS_CSV}")
     # Only an empty cell is a missing value: 'none' and 'null' can be choices of an axis.
     table = pd.read_csv(path, dtype="string", keep_default_na=False, na_values=[""])
+    for name in LATER:
+        if name not in table.columns:
+            table[name] = pd.NA
     missing = [name for name in COLUMNS if name not in table.columns]
     if missing:
         raise ValueError(f"{path} lacks the columns {', '.join(missing)}: it was not written by this version")
@@ -95,16 +108,25 @@ def load(run_dir: Path | str) -> pd.DataFrame:
 
 
 def front(table: pd.DataFrame) -> pd.DataFrame:
-    """Selects the front: complete trials that no other beats in accuracy and MACs, most accurate first.
+    """Selects the front: complete trials that no other beats in accuracy and in MACs, or in whatever the run minimised.
+
+    The most accurate comes first.
 
     Stopped, rejected and failed trials never count; a cached trial repeats a complete one and is left out.
     """
-    complete = table[(table["outcome"] == "complete") & table["accuracy"].notna() & table["macs"].notna()]
-    points = complete[["accuracy", "macs"]].to_numpy(dtype="float64")
+    objective = objective_of(table)
+    complete = table[(table["outcome"] == "complete") & table["accuracy"].notna() & table[objective].notna()]
+    points = complete[["accuracy", objective]].to_numpy(dtype="float64")
     chosen = complete[nondominated(points, (True, False))].drop_duplicates("key")
-    order = ["accuracy", "macs", "number"]
+    order = ["accuracy", objective, "number"]
     members: pd.DataFrame = chosen.sort_values(order, ascending=[False, True, True], ignore_index=True)
     return members
+
+
+def objective_of(table: pd.DataFrame) -> str:
+    """Returns the column that a run minimised."""
+    named = list(table["objective"].dropna()) if "objective" in table else []
+    return str(named[0]) if named else "macs"
 
 
 def tally(table: pd.DataFrame) -> dict[str, int]:

@@ -18,6 +18,20 @@ if TYPE_CHECKING:
 @click.command(name="run")
 @click.option("--budget-gflops", type=float, metavar="G", help="Upper limit on GFLOPs (= GMACs, fvcore's convention).")
 @click.option("--budget-params-m", type=float, metavar="P", help="Upper limit on million parameters.")
+@click.option(
+    "--budget-latency-ms",
+    type=float,
+    metavar="MS",
+    help="Upper limit on the upper end of the predicted latency; needs --device.",
+)
+@click.option("--device", metavar="NAME", help="Board to predict latency for; nas devices lists all. Or a YAML file.")
+@click.option("--precision", metavar="P", help="Of the board's profile, such as fp16. Default: the board's usual one.")
+@click.option("--confidence", type=float, metavar="C", help="Of the interval of the latency. Default: 0.9.")
+@click.option(
+    "--objective",
+    type=click.Choice(["macs", "latency"]),
+    help="What to minimise beside maximising accuracy. Default: macs; latency needs --device.",
+)
 @data_option
 @split_option
 @click.option(
@@ -58,6 +72,7 @@ def command(resume: Path | None, as_json: bool, **options: Any) -> None:
     from nas.search.session import Request, begin, go_on, open_search
     from trainers import TrainConfig
 
+    options["objective"] = {"latency": "latency_ms"}.get(options["objective"], options["objective"])
     request = Request(**options)
     session = go_on(resume, request) if resume is not None else begin(request)
     config = session.config
@@ -101,6 +116,9 @@ def result(path: Path, table: pd.DataFrame) -> dict[str, Any]:
                 "flops_2x": 2 * int(row["macs"]),
                 "params": int(row["params"]),
                 **scores,
+                "latency_ms": _plain(row["latency_ms"]),
+                "latency_low_ms": _plain(row["latency_low_ms"]),
+                "latency_high_ms": _plain(row["latency_high_ms"]),
                 "input_hw": [int(row["input_height"]), int(row["input_width"])],
             }
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,14 +117,29 @@ def _introduction(session: Session) -> list[str]:
         limits.append(f"{config.budget_gflops:g} GFLOPs (= GMACs, fvcore; {2 * config.budget_gflops:g} GFLOPs at 2x)")
     if config.budget_params_m is not None:
         limits.append(f"{config.budget_params_m:g} million parameters")
+    if config.budget_latency_ms is not None:
+        limits.append(f"{config.budget_latency_ms:g} ms at the upper end of the {100 * config.confidence:g} % interval")
     ends = [f"{config.trials} trials"] if config.trials else []
     ends += [f"{config.minutes:g} minutes"] if config.minutes else []
     return [
         f"budget: {' and '.join(limits)}",
+        *_device(session),
         f"data:   {session.splits.source}",
         f"search: until {' or '.join(ends)}, epochs a trial: {config.epochs:g}, batch {config.batch}, "
         f"seed {config.seed}, {len(session.gate.space.axes)} axes, {len(session.starts)} named designs to start from",
         f"folder: {session.folder.path} (go on after a stop: nas run --resume {session.folder.path})",
+    ]
+
+
+def _device(session: Session) -> list[str]:
+    """Says what latency is predicted for, and that it is not measured."""
+    device = session.gate.device
+    if device is None:
+        return []
+    profile = device.profile
+    return [
+        f"device: {profile.name}: {profile.board}, {profile.runtime}, {profile.precision}, batch 1; latencies are "
+        f"predicted, not measured; objective: accuracy against {session.config.objective}"
     ]
 
 
@@ -135,6 +150,8 @@ def trial_line(row: dict[str, Any]) -> str:
         if "macs" in row
         else "no network"
     )
+    if row.get("latency_ms") is not None:
+        size += f", {row['latency_ms']:.1f} ms (to {row['latency_high_ms']:.1f})"
     head = f"trial {row['number']:>3} {row['outcome']:<8} {row['origin']}: {size}"
     if row.get("accuracy") is not None:
         scores = ", ".join(f"{title} {_percent(row.get(name))} %" for name, title in SCORES)
@@ -152,16 +169,17 @@ def standing(rows: list[dict[str, Any]]) -> str:
     return f"{begun}, {len(members)} on the front, best accuracy {_percent(members['accuracy'].iloc[0])} %"
 
 
-WIDTH = 140
-"""Columns that the table of the front takes, whatever the terminal says: a cut number is no number."""
+WIDTH, LATENCY_WIDTH = 140, 30
+"""Columns that the table of the front and its latencies take, whatever the terminal says: a cut number is no number."""
 SCORES = (("ap", "AP"), ("ap50", "AP50"), ("ap_small", "AP_small"))
 FRONT_SCORES = (("accuracy", "accuracy"), *SCORES)
 
 
 def print_summary(session: Session, table: pd.DataFrame, ending: str) -> None:
     """Prints the front, the accounting, and what to type next."""
-    console = Console(highlight=False, soft_wrap=True, width=max(Console().width, WIDTH))
     path, members = session.folder.path, records.front(table)
+    width = WIDTH + LATENCY_WIDTH * (session.gate.device is not None)
+    console = Console(highlight=False, soft_wrap=True, width=max(Console().width, width))
     if ending == INTERRUPTED:
         console.print(f"interrupted; next: nas run --resume {path}", markup=False)
     else:
@@ -188,7 +206,17 @@ def front_table(members: pd.DataFrame) -> Table:
         title="front: no other trial is both more accurate and cheaper", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )
     table.add_column("architecture", no_wrap=True)
-    for name in ("input px", "levels", "GMACs", "GFLOPs 2x", "params M", *(f"{title} %" for _, title in FRONT_SCORES)):
+    timed = members["latency_ms"].notna().any()
+    latency = ("predicted ms", "interval ms") if timed else ()
+    for name in (
+        "input px",
+        "levels",
+        "GMACs",
+        "GFLOPs 2x",
+        "params M",
+        *latency,
+        *(f"{title} %" for _, title in FRONT_SCORES),
+    ):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("came from", no_wrap=True)
     for rank, row in enumerate(members.to_dict("records"), start=1):
@@ -199,10 +227,17 @@ def front_table(members: pd.DataFrame) -> Table:
             f"{row['macs'] / 1e9:.4f}",
             f"{2 * row['macs'] / 1e9:.4f}",
             f"{row['params'] / 1e6:.3f}",
+            *_milliseconds(row, bool(timed)),
             *(_percent(row[name]) for name, _ in FRONT_SCORES),
             str(row["origin"]),
         )
     return table
+
+
+def _milliseconds(row: Mapping[Any, Any], timed: bool) -> tuple[str, ...]:
+    if not timed:
+        return ()
+    return (f"{row['latency_ms']:.1f}", f"{row['latency_low_ms']:.1f}-{row['latency_high_ms']:.1f}")
 
 
 def _percent(value: Any) -> str:

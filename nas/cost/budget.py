@@ -37,16 +37,18 @@ class Budget:
     """Billion multiply-adds of one image (fvcore's FLOPs)."""
     params_m: float | None = None
     """Million trainable parameters."""
+    latency_ms: float | None = None
+    """Milliseconds on a device; binds the upper end of the prediction's interval, not the prediction."""
 
     def __post_init__(self) -> None:
         for name, limit in self.limits().items():
             if not 0 < limit < float("inf"):
-                what = {"gmacs": "GFLOPs (GMACs)", "params_m": "million parameters"}[name]
+                what = {"gmacs": "GFLOPs (GMACs)", "params_m": "million parameters"}.get(name, "milliseconds")
                 raise BudgetError(f"a budget of {limit:g} {what} is none; give a positive number, or leave it out")
 
     def limits(self) -> dict[str, float]:
         """Returns the limits that are set, by the name of the cost they bind."""
-        limits = {"gmacs": self.gmacs, "params_m": self.params_m}
+        limits = {"gmacs": self.gmacs, "params_m": self.params_m, "latency_high_ms": self.latency_ms}
         return {name: limit for name, limit in limits.items() if limit is not None}
 
     def violations(self, cost: Cost) -> tuple[Violation, ...]:

@@ -88,11 +88,13 @@ def learn_residual(constants: Vector, measurements: Measurements) -> Residual | 
     return fit_residual(square_root_shares(measurements.terms, constants), ratio)
 
 
-def hold_out(start: Vector, measurements: Measurements, folds: Folds) -> HeldOut:
-    """Predicts every network by a fit on those of the other folds."""
+def hold_out(start: Vector, measurements: Measurements, folds: Folds, *, skip: int | None = None) -> HeldOut:
+    """Predicts every network by a fit on those of the other folds; those of the fold `skip` are always fitted on."""
     latency_ms = np.full(len(measurements), np.nan)
     distance = np.ones(len(measurements))
     for fold in np.unique(folds):
+        if fold == skip:
+            continue
         tested = folds == fold
         known, unknown = measurements.kept(~tested), measurements.terms[tested]
         constants = fit_constants(start, known)

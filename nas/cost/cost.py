@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 
@@ -15,9 +16,37 @@ _COUNTS: dict[tuple[str, Arguments, tuple[Shape, ...]], BlockCount] = {}
 """What is known already: a block, built with these arguments, on inputs of these shapes."""
 
 
+EXTRAPOLATES_FROM = 0.05
+"""Share of the time in operators never measured from which on a latency counts as extrapolated."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """The predicted time of one image; never a measurement."""
+
+    latency_ms: float
+    low_ms: float
+    high_ms: float
+    """`low_ms` to `high_ms` holds the measured time with the confidence that was asked for."""
+    unsupported_share: float
+    """Share of the time in operators that the profile has never seen measured."""
+
+    @property
+    def extrapolated(self) -> bool:
+        """Whether so much is unmeasured that the interval rests on an assumption instead of on measured errors."""
+        return self.unsupported_share >= EXTRAPOLATES_FROM
+
+
+class PredictsLatency(Protocol):
+    """What predicts the latency of a graph on one device."""
+
+    def latency(self, graph: Graph) -> Latency:
+        """Returns the predicted latency of a graph."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a detector costs for one image; all counts are exact."""
+    """What a detector costs for one image; all counts are exact, the latency is a prediction."""
 
     macs: int
     """Multiply-adds; fvcore calls them FLOPs."""
@@ -27,6 +56,19 @@ class Cost:
     """Parameters and buffers as 32-bit floats."""
     activation_bytes: int
     """All that the operators write, as 32-bit floats: memory traffic, not the peak."""
+    latency: Latency | None = None
+    """On the device that was asked for, if one was."""
+
+    @property
+    def latency_high_ms(self) -> float:
+        """The upper end of the latency's interval in milliseconds: what a budget binds.
+
+        Raises:
+            ValueError: where no device was asked for.
+        """
+        if self.latency is None:
+            raise ValueError("this cost has no latency: it was counted without a device")
+        return self.latency.high_ms
 
     @property
     def gmacs(self) -> float:
@@ -44,8 +86,17 @@ class Cost:
         return self.params / 1e6
 
 
-def cost_of(architecture: Architecture, *, num_classes: int, input_hw: tuple[int, int] | None = None) -> Cost:
+def cost_of(
+    architecture: Architecture,
+    *,
+    num_classes: int,
+    input_hw: tuple[int, int] | None = None,
+    device: PredictsLatency | None = None,
+) -> Cost:
     """Returns the cost of an architecture; well under a millisecond where all its blocks are remembered.
+
+    Args:
+        device: Predicts the latency; without one the cost has none.
 
     Raises:
         SpaceError: where it cannot be lowered, or runs an operator that nobody has said how to count.
@@ -57,7 +108,13 @@ def cost_of(architecture: Architecture, *, num_classes: int, input_hw: tuple[int
         params += count.params
         weight_bytes += count.weight_bytes
         activation_bytes += count.activation_bytes
-    return Cost(macs=macs, params=params, weight_bytes=weight_bytes, activation_bytes=activation_bytes)
+    return Cost(
+        macs=macs,
+        params=params,
+        weight_bytes=weight_bytes,
+        activation_bytes=activation_bytes,
+        latency=None if device is None else device.latency(graph),
+    )
 
 
 def node_costs(graph: Graph) -> Iterator[tuple[Node, BlockCount]]:

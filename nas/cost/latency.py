@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from statistics import NormalDist
 
 import numpy as np
 
+from nas.cost.cost import EXTRAPOLATES_FROM, Latency
 from nas.cost.operators import CLASSES
 from nas.cost.profile import GRID, SHARE_CLASS, ErrorModel, Profile, find_profile
 from nas.cost.residual import Residual, read_residual
@@ -15,28 +17,11 @@ from nas.cost.tracing import graph_operators
 from search_space import Graph
 from search_space.errors import BudgetError
 
+__all__ = ["CONFIDENCE", "EXTRAPOLATES_FROM", "Latency", "LatencyModel", "Predictions", "load_model"]
+
 CONFIDENCE = 0.9
 UNMEASURED_DEVIATION = 0.8
 """Standard deviation of the logarithm of a class's cost where none of its operators was ever measured."""
-EXTRAPOLATES_FROM = 0.05
-"""Share of the time in operators never measured from which on a prediction counts as extrapolated."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Latency:
-    """The predicted time of one image; never a measurement."""
-
-    latency_ms: float
-    low_ms: float
-    high_ms: float
-    """`low_ms` to `high_ms` holds the measured time with the confidence that was asked for."""
-    unsupported_share: float
-    """Share of the time in operators that the profile has never seen measured."""
-
-    @property
-    def extrapolated(self) -> bool:
-        """Whether so much is unmeasured that the interval rests on an assumption instead of on measured errors."""
-        return self.unsupported_share >= EXTRAPOLATES_FROM
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -79,19 +64,22 @@ class LatencyModel:
         self._widening = UNMEASURED_DEVIATION * NormalDist().inv_cdf(0.5 + confidence / 2) * (profile.num_measured > 0)
         self._nodes: dict[object, Vector] = {}
 
+    def fingerprint(self) -> str:
+        """Returns what identifies the constants, the residual and the error that predictions rest on."""
+        parts = [self.profile.constants] + ([] if self.residual is None else [self.residual.weights])
+        text = repr([float(f"{value:.4g}") for part in parts for value in part]) + repr(self.profile.error)
+        return sha256(text.encode()).hexdigest()[:12]
+
     def predict(self, terms: Vector) -> Predictions:
         """Returns the predictions for networks with `terms` `(n, len(TERMS))`."""
         seconds = terms * self.profile.constants
         total = seconds.sum(axis=1)
         shares = seconds / total[:, None]
-        by_class = shares @ SHARE_CLASS
-        scale = by_class @ self._class_scale if self._by_class else np.ones(len(total))
+        distance = np.ones(len(total))
         if self.residual is not None:
             learned, distance = self.residual(np.sqrt(shares))
             total = total * np.exp(learned)
-            scale = scale * distance
-        unsupported = by_class @ self._unmeasured
-        half = np.hypot(self._quantile * scale, self._widening * unsupported)
+        half, unsupported = self._half_widths(shares, distance)
         milliseconds = 1e3 * total
         return Predictions(
             latency_ms=milliseconds,
@@ -99,6 +87,17 @@ class LatencyModel:
             high_ms=milliseconds * np.exp(half),
             unsupported_share=unsupported,
         )
+
+    def half_widths(self, terms: Vector, distance: Vector) -> Vector:
+        """Returns the half-widths of the interval, in log time, at given distances from measured networks, `(n,)`."""
+        seconds = terms * self.profile.constants
+        return self._half_widths(seconds / seconds.sum(axis=1, keepdims=True), distance)[0]
+
+    def _half_widths(self, shares: Vector, distance: Vector) -> tuple[Vector, Vector]:
+        by_class = shares @ SHARE_CLASS
+        scale = by_class @ self._class_scale if self._by_class else np.ones(len(shares))
+        unsupported = by_class @ self._unmeasured
+        return np.hypot(self._quantile * scale * distance, self._widening * unsupported), unsupported
 
     def terms(self, graph: Graph) -> Vector:
         """Returns the terms of a graph, `(len(TERMS),)`, the sum over its remembered nodes and the start."""

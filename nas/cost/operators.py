@@ -5,6 +5,7 @@ They come from two places: from a trace of our own graphs, and from tables of op
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -152,10 +153,10 @@ def read_operators(path: Path) -> tuple[list[str], Operators]:
         table = pd.read_csv(path, dtype={"model_name": str, "op_type": str, "input_op_ids": str})
     except FileNotFoundError:
         raise DataError(f"no table of operators {path}; give a CSV with columns {', '.join(TABLE_COLUMNS)}") from None
-    except (OSError, EOFError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+    except (OSError, EOFError, zlib.error, ValueError) as error:  # pandas' own errors are ValueErrors
         raise DataError(f"{path} is no table of operators: {error}; write it as CSV or CSV.gz") from None
-    except ValueError as error:
-        raise DataError(f"{path} is no table of operators: {error}") from None
+    if not isinstance(table.index, pd.RangeIndex):
+        raise DataError(f"{path} has rows with more values than columns; join input_op_ids by ';', quote commas")
     missing = [name for name in TABLE_COLUMNS if name not in table.columns]
     if missing:
         raise DataError(f"{path} lacks the columns {', '.join(missing)}; needed: {', '.join(TABLE_COLUMNS)}")
@@ -166,11 +167,14 @@ def read_operators(path: Path) -> tuple[list[str], Operators]:
         bad = ~(np.isfinite(numbers) & (numbers >= 0))
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
-            raise DataError(f"{path}, row {row + 2}: {name} is {table[name].iloc[row]!r}; it must be 0 or more")
+            raise DataError(f"{path}, row {row + 2}: {name} is {table[name].iloc[row]}; it must be 0 or more")
         table[name] = numbers
     if table["model_name"].isna().any() or table["op_type"].isna().any():
         raise DataError(f"{path} has rows without model_name or op_type; fill them in")
     model, names = pd.factorize(table["model_name"])
+    table["op_id"] = pd.to_numeric(table["op_id"], errors="coerce")
+    if table["op_id"].isna().any() or table.duplicated(["model_name", "op_id"]).any():
+        raise DataError(f"{path} has an op_id that is no number or comes twice in a network; number its rows")
     columns = {name: table[name].to_numpy() for name in TABLE_COLUMNS[2:] if name != "input_op_ids"}
     follows = _follows_conv(model, table["op_id"], table["input_op_ids"], columns["op_type"], path)
     return [str(name) for name in names], operators_of({**columns, "model": model, "follows_conv": follows})

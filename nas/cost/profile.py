@@ -73,6 +73,14 @@ class ErrorModel:
     figures: Mapping[str, Any] = field(default_factory=dict)
     """The measured error in words and numbers: what was held out, how many, how far off."""
 
+    def __post_init__(self) -> None:
+        if sorted(self.quantiles) != sorted(GRID) or not set(self.class_scale) <= set(CLASSES):
+            raise ValueError("its error has other confidences or operator classes than this version")
+        values = [self.quantiles[level] for level in GRID]
+        numbers = (*values, *self.class_scale.values())
+        if values != sorted(values) or not all(0 <= each < float("inf") for each in numbers):
+            raise ValueError("its error has a quantile or class_scale that is no number from 0, or quantiles that fall")
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Profile:
@@ -193,7 +201,8 @@ def read_profile(path: Path) -> Profile:
     except FileNotFoundError:
         raise ConfigError(f"no profile {path}; nas devices lists those that come with PyramidNAS") from None
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is no profile: {error}") from None
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path} is no profile: {reason}; compare with one in nas/cost/devices") from None
     if not isinstance(plain, dict):
         raise ConfigError(f"{path} is no profile: it holds no entries; begin with a copy of one in nas/cost/devices")
     known = [each.name for each in fields(Profile) if each.name != "path"]
@@ -207,7 +216,30 @@ def read_profile(path: Path) -> Profile:
         raise ConfigError(f"{path} is no profile: {reason}; compare with one in nas/cost/devices") from None
 
 
+def _check_entries(plain: Mapping[str, Any]) -> None:
+    """Raises ValueError where a text, a switch, a count or the list of constants is something else."""
+    for name in ("name", "board", "runtime", "precision", "like", "includes", "notes"):
+        if name in plain and not isinstance(plain[name], str):
+            raise ValueError(f"{name} is {plain[name]!r}; it must be text")
+    if not isinstance(plain.get("usual", False), bool):
+        raise ValueError(f"usual is {plain['usual']!r}; it must be true or false")
+    measured = plain.get("measured") or {}
+    if strange := [str(each) for each in measured if each not in CLASSES]:
+        raise ValueError(f"measured has {', '.join(strange)}; known: {', '.join(CLASSES)}")
+    for count in (plain.get("num_measured", 0), *measured.values()):
+        if type(count) is not int or count < 0:
+            raise ValueError(f"num_measured or measured is {count!r}; it must be a whole number from 0")
+    if not isinstance(plain.get("fitted_on") or [], list):
+        raise ValueError("fitted_on must be a list, one sentence each")
+    constants = plain.get("constants") or {}
+    known = {(UNITS[kind], name) for kind, name in TERMS if kind in UNITS}
+    given = {(unit, name) for unit, values in constants.items() if unit != "start_us" for name in values}
+    if unknown := sorted(given - known):
+        raise ValueError(f"constants has an unknown entry {unknown[0][0]} {unknown[0][1]}")
+
+
 def _from_plain(plain: dict[str, Any], path: Path) -> Profile:
+    _check_entries(plain)
     numbers = {name: value for name, value in plain["data_sheet"].items() if name != "source"}
     sheet = DataSheet(
         **{name: float(value) for name, value in numbers.items()}, source=str(plain["data_sheet"].get("source", ""))
@@ -222,8 +254,6 @@ def _from_plain(plain: dict[str, Any], path: Path) -> Profile:
             class_scale={str(key): float(value) for key, value in plain["error"].get("class_scale", {}).items()},
             figures=plain["error"].get("figures", {}),
         )
-        if sorted(error.quantiles) != sorted(GRID) or not set(error.class_scale) <= set(CLASSES):
-            raise ValueError("its error has other confidences or operator classes than this version")
     special = {
         "data_sheet": sheet,
         "rules": Rules(**plain["rules"]),
@@ -263,18 +293,17 @@ def _shipped(name: str, precision: str | None) -> Profile:
     names = device_names()
     if name in names:
         return read_profile(DEVICES / f"{name}.yaml")
-    of_board = [read_profile(DEVICES / f"{each}.yaml") for each in names if each.startswith(f"{name}-")]
-    matching = [each for each in of_board if (each.usual if precision is None else each.precision == precision)]
+    meant = [each for each in names if name in (each.rsplit("-", 1)[0], each.rsplit("-", 2)[0])]
+    of_board = [read_profile(DEVICES / f"{each}.yaml") for each in meant]
+    matching = [each for each in of_board if precision in (None, each.precision)]
     if not of_board:
         boards = {each.rsplit("-", 2)[0] for each in names}
         raise ConfigError(
             f"unknown device {name!r}{nearest(name, {*names, *boards})}; known: {', '.join(names)}; or give a YAML file"
         )
     if not matching:
-        raise ConfigError(
-            f"{name} has no single profile of that precision; known: {', '.join(p.name for p in of_board)}"
-        )
-    return matching[0]
+        raise ConfigError(f"{name} has no profile of {precision}; known: {', '.join(p.name for p in of_board)}")
+    return max(matching, key=lambda each: each.usual)
 
 
 SHARE_CLASS = np.zeros((len(TERMS), len(CLASSES)))

@@ -5,6 +5,7 @@ It sees a network as the shares of its predicted time in each term. Far from all
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,17 +72,20 @@ def read_residual(path: Path) -> Residual:
     """Reads a residual; raises ConfigError where the file is damaged or of other terms."""
     import pandas as pd
 
+    columns = {f"{kind} {name}": index for index, (kind, name) in enumerate(TERMS)}
     try:
         table = pd.read_csv(path)
         weights = table["weight"].to_numpy(float)
-    except (OSError, EOFError, ValueError, KeyError) as error:
-        raise ConfigError(f"{path} is no residual of a profile: {error}; calibrate the profile again") from None
-    columns = {f"{kind} {name}": index for index, (kind, name) in enumerate(TERMS)}
-    roots = np.zeros((len(table), len(TERMS)))
-    for name in table.columns[2:]:
-        if name not in columns:
-            raise ConfigError(f"{path} has an unknown term {name!r}; calibrate the profile again")
-        roots[:, columns[name]] = table[name].to_numpy(float)
+        roots = np.zeros((len(table), len(TERMS)))
+        for name in table.columns[2:]:
+            if name not in columns:
+                raise ValueError(f"it has an unknown term {name!r}")
+            roots[:, columns[name]] = table[name].to_numpy(float)
+    except (OSError, EOFError, zlib.error, ValueError, KeyError) as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise ConfigError(f"{path} is no residual of a profile: {reason}; calibrate the profile again") from None
+    if not len(table):
+        raise ConfigError(f"{path} holds no networks; calibrate the profile again")
     if not (np.isfinite(roots).all() and np.isfinite(weights).all()):
         raise ConfigError(f"{path} holds what is no number; calibrate the profile again")
     return Residual(roots=roots, weights=weights)

@@ -49,6 +49,13 @@ class Rules:
     fuses_activations: bool
     """Whether an activation runs inside the convolution that it follows."""
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.bytes_per_element, (int, float)) or not 0 < self.bytes_per_element < float("inf"):
+            raise ValueError(f"rules: bytes_per_element is {self.bytes_per_element!r}; it must be above 0")
+        for name in ("tiles", "fuses_activations"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"rules: {name} is {getattr(self, name)!r}; it must be true or false")
+
 
 def add_terms(operators: Operators, rules: Rules, num_models: int = 1) -> Vector:
     """Returns how much of each term every network has: `(num_models, len(TERMS))`, times counted in units of one."""

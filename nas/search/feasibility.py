@@ -86,13 +86,17 @@ def _explain(gate: Gate, whole_space: SearchSpace, nearest: Candidate) -> str:
 
 def _way_out(gate: Gate, whole_space: SearchSpace, nearest: Candidate) -> str:
     """Names the limits that would do, and the one axis outside what the user allowed that lowers the cost most."""
-    options = {"gmacs": "--budget-gflops", "params_m": "--budget-params-m"}
+    options = {
+        "gmacs": "--budget-gflops",
+        "params_m": "--budget-params-m",
+        "latency_high_ms": "--budget-latency-ms",
+    }
     enough = " and ".join(
         f"{options.get(name, name)} {gate.limits[name] * (1 + margin) * 1.001:.4g}"
         for name, margin in nearest.margins.items()
         if margin > 0
     )
-    whole = Gate(whole_space, gate.budget, num_classes=gate.num_classes)
+    whole = Gate(whole_space, gate.budget, num_classes=gate.num_classes, device=gate.device)
     start = whole.consider(nearest.params)
     best = start and min(_neighbours(whole, start), key=lambda candidate: candidate.excess, default=None)
     if start is None or best is None or best.excess >= start.excess:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from nas.cost import Budget, Cost, cost_of
+from nas.cost.latency import LatencyModel
 from search_space import Architecture, SearchSpace
 from search_space.errors import SpaceError
 
 Params = Mapping[str, Any]
-UNITS = {"gmacs": "GMACs", "params_m": "million parameters"}
+UNITS = {"gmacs": "GMACs", "params_m": "million parameters", "latency_high_ms": "ms at the upper end"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +40,13 @@ class Candidate:
 class Gate:
     """Costs points of a space and compares them with a budget; remembers every point it has costed."""
 
-    def __init__(self, space: SearchSpace, budget: Budget, *, num_classes: int) -> None:
+    def __init__(
+        self, space: SearchSpace, budget: Budget, *, num_classes: int, device: LatencyModel | None = None
+    ) -> None:
         self.space = space
         self.budget = budget
         self.num_classes = num_classes
+        self.device = device
         self.limits = budget.limits()
         """The limits that are set, by the name that the limited figure has on a `Cost`."""
         self._costs: dict[str, Cost] = {}
@@ -56,7 +60,7 @@ class Gate:
         architecture = self.space.decode(dict(params))
         key = architecture.key()
         if key not in self._costs:
-            self._costs[key] = cost_of(architecture, num_classes=self.num_classes)
+            self._costs[key] = cost_of(architecture, num_classes=self.num_classes, device=self.device)
         cost = self._costs[key]
         margins = {name: float(getattr(cost, name)) / limit - 1.0 for name, limit in self.limits.items()}
         return Candidate(params=dict(params), architecture=architecture, key=key, cost=cost, margins=margins)

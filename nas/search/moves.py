@@ -21,6 +21,8 @@ DRAWS = 12
 NUM_REPAIRS = 2
 NEAR_TARGET = 0.25
 """How near, in logs, a point's MACs must come to a target to be taken without looking further."""
+SLOWER_THAN_MACS = 1.5
+"""By how much the growth of latency is expected to lag behind that of MACs at most, when an input grows."""
 CHEAPEST_SHARE = 0.08
 """What part of the budget on MACs counts as the cheap end of the range below it."""
 
@@ -177,10 +179,20 @@ def fit_input(
         return smallest
     first = smallest.architecture.input_hw[0]
     gmacs = [smallest.cost.gmacs * (size / first) ** 2 for size in sizes if size >= first]
-    index = choose([value for value in gmacs if value <= gate.limits.get("gmacs", math.inf)])
+    sizes_that_fit = [value for value in gmacs if value <= gate.limits.get("gmacs", math.inf)]
+    index = choose(sizes_that_fit[: _num_in_time(gate, smallest, gmacs)])
     chosen = [size for size in sizes if size >= first][: index + 1]
     tries = (_candidate_at(gate, architecture, size) for size in reversed(chosen))
     return next((candidate for candidate in tries if candidate is not None and candidate.feasible), smallest)
+
+
+def _num_in_time(gate: Gate, smallest: Candidate, gmacs: list[float]) -> int:
+    """Returns how many of the sizes are worth a try under a limit on latency, which grows slower than the MACs do."""
+    limit = gate.limits.get("latency_high_ms")
+    if limit is None:
+        return len(gmacs)
+    room = limit / smallest.cost.latency_high_ms
+    return sum(value / gmacs[0] <= SLOWER_THAN_MACS * room for value in gmacs)
 
 
 def side_of(params: Params) -> int:

@@ -10,13 +10,15 @@ from typing import Any
 
 from nas.config import RunConfig, check_same, read_config, versions
 from nas.cost import Budget
+from nas.cost.latency import CONFIDENCE, LatencyModel, load_model
+from nas.cost.profile import Profile, find_profile
 from nas.executors import Executor
 from nas.run_folder import RunFolder, create, reopen
 from nas.search.feasibility import ensure_feasible
 from nas.search.gate import Gate
 from nas.search.loop import Limits, Observer, Search
 from nas.search.starts import Start, starting_points
-from nas.search.study import SearchStudy
+from nas.search.study import OBJECTIVES, SearchStudy
 from search_space import DESIGNS, SearchSpace
 from search_space.errors import ConfigError, SpaceError
 from trainers import TRAINABLE_HEADS
@@ -35,6 +37,11 @@ class Request:
 
     budget_gflops: float | None = None
     budget_params_m: float | None = None
+    budget_latency_ms: float | None = None
+    device: str | None = None
+    precision: str | None = None
+    confidence: float | None = None
+    objective: str | None = None
     data: str | None = None
     split: str | None = None
     trials: int | None = None
@@ -75,14 +82,17 @@ def begin(request: Request) -> Session:
     path = Path(request.out or "runs") / _checked_name(request.name)
     if path.exists():
         raise ConfigError(f"{path} exists already; next: nas run --resume {path}, or another --name")
-    budget = Budget(gmacs=request.budget_gflops, params_m=request.budget_params_m)
-    if not budget.limits():
-        raise ConfigError("no budget is given; next: nas run --budget-gflops 1, or --budget-params-m 2, or both")
+    if not _budget(request).limits():
+        raise ConfigError(
+            "no budget is given; next: nas run --budget-gflops 1, --budget-params-m 2, "
+            "--budget-latency-ms 30 --device jetson-nano, or several of them"
+        )
+    device = check_device(request)
     for name in request.starts:
         DESIGNS.get(name)
     space = _space(narrowing)
     splits = open_data(request.data, split=request.split)
-    config = _resolve(request, path.name, space, splits, narrowing)
+    config = _resolve(request, path.name, space, splits, narrowing, device)
     gate, starts, notices = _prepare(config, space, splits)
     return Session(config=config, splits=splits, gate=gate, starts=starts, notices=notices, folder=create(path, config))
 
@@ -97,8 +107,14 @@ def go_on(path: Path, request: Request) -> Session:
         raise ConfigError(f"--out {request.out} does not go with --resume {path}, which says where the run is; drop it")
     folder = reopen(path)
     config = read_config(folder.config_yaml)
-    given = ("budget_gflops", "budget_params_m", "split", "epochs", "batch", "seed", "name")
+    given = (
+        *("budget_gflops", "budget_params_m", "budget_latency_ms", "confidence", "objective"),
+        *("split", "epochs", "batch", "seed", "name"),
+    )
     check_same(config, {name: getattr(request, name) for name in given})
+    if request.device is not None or request.precision is not None:
+        profile = find_profile(request.device or config.device or "", request.precision)
+        check_same(config, {"device": _device_name(request.device, profile)})
     if request.fix or request.choices:
         wanted = parse_narrowing(SearchSpace(), request.fix, request.choices)
         check_same(config, {"narrowing": {name: tuple(map(str, kept)) for name, kept in wanted.items()}})
@@ -116,7 +132,7 @@ def go_on(path: Path, request: Request) -> Session:
 def open_search(session: Session, executor: Executor, observer: Observer) -> Search:
     """Opens the study of a session, whose folder must be locked, and queues again what an earlier one left open."""
     session.config.to_yaml(session.folder.config_yaml)
-    study = SearchStudy(session.folder.journal, session.gate.space)
+    study = SearchStudy(session.folder.journal, session.gate.space, objective=session.config.objective)
     requeued = study.settle()
     return Search(
         study=study,
@@ -175,7 +191,12 @@ def _checked_name(name: str | None) -> str:
 
 
 def _resolve(
-    request: Request, name: str, space: SearchSpace, splits: DataSplits, narrowing: Mapping[str, tuple[Any, ...]]
+    request: Request,
+    name: str,
+    space: SearchSpace,
+    splits: DataSplits,
+    narrowing: Mapping[str, tuple[Any, ...]],
+    device: LatencyModel | None,
 ) -> RunConfig:
     """Fills in the defaults."""
     minutes, kind = request.minutes, "built-in" if request.data is None else "data"
@@ -188,6 +209,11 @@ def _resolve(
         classes=splits.train.classes,
         budget_gflops=request.budget_gflops,
         budget_params_m=request.budget_params_m,
+        budget_latency_ms=request.budget_latency_ms,
+        device=None if device is None else _device_name(request.device, device.profile),
+        device_fingerprint=None if device is None else device.fingerprint(),
+        confidence=CONFIDENCE if request.confidence is None else request.confidence,
+        objective=request.objective or "macs",
         data=None if request.data is None else str(Path(request.data).resolve()),
         split=request.split,
         trials=request.trials,
@@ -202,15 +228,58 @@ def _resolve(
     )
 
 
+def _budget(settings: Request | RunConfig) -> Budget:
+    return Budget(
+        gmacs=settings.budget_gflops, params_m=settings.budget_params_m, latency_ms=settings.budget_latency_ms
+    )
+
+
+def check_device(request: Request) -> LatencyModel | None:
+    """Returns the device that latency is predicted for, or None where the user named none.
+
+    Raises:
+        ConfigError: where a setting that needs a device comes without one, or the device is unknown.
+    """
+    if request.objective is not None and request.objective not in OBJECTIVES:
+        raise ConfigError(f"a search cannot minimise {request.objective!r}; allowed: {', '.join(OBJECTIVES)}")
+    if request.device is not None:
+        confidence = CONFIDENCE if request.confidence is None else request.confidence
+        return load_model(request.device, request.precision, confidence=confidence)
+    needing = {
+        "--budget-latency-ms": request.budget_latency_ms is not None,
+        "--precision": request.precision is not None,
+        "--confidence": request.confidence is not None,
+        "--objective latency": request.objective == "latency_ms",
+    }
+    for option, given in needing.items():
+        if given:
+            raise ConfigError(f"{option} needs a board; next: --device jetson-nano (nas devices lists all)")
+    return None
+
+
+def _device_name(given: str | None, profile: Profile) -> str:
+    """Returns what a run writes down: the full name of a profile that comes with the package, or a file's path."""
+    is_file = given is not None and given.endswith((".yaml", ".yml"))
+    return str(Path(given).resolve()) if given is not None and is_file else profile.name
+
+
 def _data_fingerprint(splits: DataSplits) -> str:
     return f"{splits.train.fingerprint()}-{splits.val.fingerprint()}"
 
 
 def _prepare(config: RunConfig, space: SearchSpace, splits: DataSplits) -> tuple[Gate, list[Start], list[str]]:
     """Makes the gate and the starting points, and makes sure that something fits."""
-    budget = Budget(gmacs=config.budget_gflops, params_m=config.budget_params_m)
-    gate = Gate(space, budget, num_classes=len(config.classes))
-    starts, notices = starting_points(gate, {name: DESIGNS.get(name).architecture for name in config.starts})
+    device = None if config.device is None else load_model(config.device, confidence=config.confidence)
+    notices = []
+    if device is not None:
+        check_same(config, {"device_fingerprint": device.fingerprint()})
+        if not device.profile.num_measured:
+            notices.append(
+                f"nothing was ever measured on {device.profile.name}: its latencies are of the data sheet alone; "
+                "a few measurements help much: nas latency calibrate --help"
+            )
+    gate = Gate(space, _budget(config), num_classes=len(config.classes), device=device)
+    starts, left_out = starting_points(gate, {name: DESIGNS.get(name).architecture for name in config.starts})
     if not starts:
         ensure_feasible(gate, _space({}), seed=config.seed)
-    return gate, starts, [*splits.notices, *notices]
+    return gate, starts, [*splits.notices, *notices, *left_out]

@@ -95,8 +95,8 @@ def _is_turn_of_neighbour(rows: list[dict[str, Any]]) -> bool:
 
 def _front(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """Returns number, accuracy and the like of the trials on the front."""
-    names = ["number", "outcome", "key", "macs", "accuracy"]
-    return front(pd.DataFrame([{name: row[name] for name in names} for row in _complete(rows)], columns=names))
+    names = ["number", "outcome", "key", "macs", "accuracy", "objective", "latency_ms"]
+    return front(pd.DataFrame([{name: row.get(name) for name in names} for row in _complete(rows)], columns=names))
 
 
 def _complete(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.cost import Latency
 from nas.executors import INTERRUPTED, Evaluation
 from nas.search.gate import Candidate, Gate, Params
 from nas.search.journal import LightJournal, heal
@@ -25,7 +26,8 @@ from search_space.errors import SpaceError
 
 JOURNAL = "study.journal"
 STUDY_NAME = "nas"
-METRICS = ("accuracy", "macs")
+OBJECTIVES = ("macs", "latency_ms")
+"""What a search may minimise beside maximising the accuracy, as columns of a record."""
 MAX_ATTEMPTS = 3
 """How often one point is tried when the run is killed on it: a trial that kills its process must not do so forever."""
 
@@ -53,11 +55,12 @@ class SearchStudy:
     Not more than one process may use a journal this way at a time; the lock of the run folder sees to it.
     """
 
-    def __init__(self, path: Path, space: SearchSpace) -> None:
+    def __init__(self, path: Path, space: SearchSpace, *, objective: str = "macs") -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         path = path.resolve()  # the lock beside the journal is a link to this path and breaks if it is relative
         heal(path)
         self._space = space
+        self._objective = objective
         self._axes = {axis.name: axis for axis in space.axes}
         with _quiet():
             self._study = optuna.create_study(
@@ -67,7 +70,7 @@ class SearchStudy:
                 load_if_exists=True,
             )
             if self._study.metric_names is None:
-                self._study.set_metric_names(list(METRICS))
+                self._study.set_metric_names(["accuracy", objective])
 
     def propose(self, params: Params, *, origin: str, attrs: Mapping[str, Any] | None = None) -> None:
         """Puts a point at the end of the queue of points to ask for."""
@@ -101,7 +104,7 @@ class SearchStudy:
             asked = _assess(trial, params, gate)
         attrs: dict[str, Any] = {"sampler_seed": sampler_seed, "pid": os.getpid()}
         if asked.candidate is not None:
-            attrs |= _describe(asked.candidate)
+            attrs |= {**_describe(asked.candidate), "objective": self._objective}
         trial.set_user_attr("asked", attrs)
         return asked
 
@@ -143,7 +146,7 @@ class SearchStudy:
         values = None
         if state is TrialState.COMPLETE:
             assert asked.candidate is not None, "only a real architecture can be complete"
-            values = [record["accuracy"], float(asked.candidate.cost.macs)]
+            values = [record["accuracy"], float(_describe(asked.candidate)[self._objective])]
         with _quiet():
             self._study.tell(asked.trial, values, state=state)
 
@@ -172,7 +175,7 @@ class SearchStudy:
         if record is None:
             self._study.tell(trial.number, state=TrialState.FAIL)
         elif record["outcome"] in ("complete", "cached"):
-            self._study.tell(trial.number, [record["accuracy"], float(trial.user_attrs["asked"]["macs"])])
+            self._study.tell(trial.number, [record["accuracy"], float(trial.user_attrs["asked"][self._objective])])
         else:
             state = TrialState.FAIL if record["outcome"] == "failed" else TrialState.PRUNED
             self._study.tell(trial.number, state=state)
@@ -236,6 +239,18 @@ def _describe(candidate: Candidate) -> dict[str, Any]:
         "input_height": height,
         "input_width": width,
         "levels": " ".join(dict.fromkeys(f"P{stride.bit_length() - 1}" for stride in strides)),
+        **_latency(candidate.cost.latency),
+    }
+
+
+def _latency(latency: Latency | None) -> dict[str, float]:
+    if latency is None:
+        return {}
+    return {
+        "latency_ms": latency.latency_ms,
+        "latency_low_ms": latency.low_ms,
+        "latency_high_ms": latency.high_ms,
+        "latency_unsupported_share": latency.unsupported_share,
     }
 
 

@@ -1,0 +1,124 @@
+"""What else one could predict latency from: the peers that the study sets beside the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.cost.operators import CLASSES, Operators
+from nas.cost.terms import Vector
+
+Mask = NDArray[np.bool_]
+Fit = Callable[[Mask], Vector]
+"""From the networks to fit on to the predictions of all networks, in the unit of the measurements."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Networks:
+    """Measured networks as the peers see them."""
+
+    operators: Operators
+    """Of all networks; those of other networks than `rows` are left out."""
+    num_networks: int
+    """Networks in `operators`."""
+    rows: NDArray[np.intp]
+    """Which of the networks were measured, `(n,)`."""
+    bytes_per_element: float
+    latency_ms: Vector
+
+    def total(self, per_operator: Vector) -> Vector:
+        """Adds a figure of each operator up for each measured network, `(n,)`."""
+        sums = np.bincount(self.operators.model, weights=per_operator, minlength=self.num_networks)
+        return np.asarray(sums[self.rows], dtype=np.float64)
+
+
+def gflops_line(networks: Networks) -> Fit:
+    """A straight line in GFLOPs."""
+    return _linear(networks, [networks.total(networks.operators.macs)])
+
+
+def counts_plane(networks: Networks) -> Fit:
+    """A plane in FLOPs, parameters and activation elements."""
+    operators = networks.operators
+    return _linear(
+        networks, [networks.total(each) for each in (operators.macs, operators.weights, operators.out_elements)]
+    )
+
+
+def roofline(networks: Networks) -> Fit:
+    """A roofline: each operator takes a launch and the longer of its arithmetic and its traffic; four constants."""
+    from scipy.optimize import least_squares
+
+    operators = networks.operators
+    gflops = 2e-9 * operators.macs
+    moved = operators.in_elements + operators.out_elements + operators.weights
+    gbytes = 1e-9 * networks.bytes_per_element * moved
+    launches = networks.total(np.ones(len(operators)))
+    begin = np.log([10.0, 100.0, 0.03, 1.0])  # ms per GFLOP, ms per GB, ms per launch, ms to start
+
+    def predict(logs: Vector) -> Vector:
+        per_gflop, per_gbyte, launch, start = np.exp(logs)
+        longer = networks.total(np.maximum(per_gflop * gflops, per_gbyte * gbytes))
+        return np.asarray(longer + launch * launches + start)
+
+    def fit(known: Mask) -> Vector:
+        nonlocal begin
+        target = np.log(networks.latency_ms[known])
+        begin = least_squares(lambda logs: np.log(predict(logs)[known]) - target, begin, max_nfev=30, xtol=1e-4).x
+        return predict(begin)
+
+    return fit
+
+
+def boosted_trees(networks: Networks) -> Fit:
+    """Boosted trees on the logarithms of MACs, parameters, activations, operators and the largest map, and by class.
+
+    Raises:
+        ImportError: naming the extra that brings scikit-learn.
+    """
+    try:
+        from sklearn.ensemble import HistGradientBoostingRegressor
+    except ImportError:
+        raise ImportError(
+            "the boosted trees need scikit-learn; install it with pip install 'pyramidnas[study]'"
+        ) from None
+    operators = networks.operators
+    sums = [networks.total(each) for each in (operators.macs, operators.weights, operators.out_elements)]
+    by_class = [networks.total(operators.out_elements * (operators.kind == kind)) for kind in range(len(CLASSES))]
+    features = np.log1p(np.stack([*sums, *by_class], axis=1))
+
+    def fit(known: Mask) -> Vector:
+        trees = HistGradientBoostingRegressor(max_iter=150, learning_rate=0.08, random_state=0)
+        trees.fit(features[known], np.log(networks.latency_ms[known]))
+        return np.asarray(np.exp(trees.predict(features)))
+
+    return fit
+
+
+def _linear(networks: Networks, columns: list[Vector]) -> Fit:
+    """Fits coefficients above zero to the logarithm of the time, so that relative errors count and none is favoured."""
+    from scipy.optimize import least_squares
+
+    design = np.stack([*columns, np.ones(len(networks.rows))], axis=1)
+    design = design / design.mean(axis=0)
+    begin = np.full(design.shape[1], np.log(networks.latency_ms.mean() / design.shape[1]))
+
+    def fit(known: Mask) -> Vector:
+        nonlocal begin
+        target = np.log(networks.latency_ms[known])
+        begin = least_squares(lambda logs: np.log(design[known] @ np.exp(logs)) - target, begin).x
+        return np.asarray(design @ np.exp(begin))
+
+    return fit
+
+
+PEERS: dict[str, Callable[[Networks], Fit]] = {
+    "line in GFLOPs": gflops_line,
+    "FLOPs + parameters + activations": counts_plane,
+    "roofline": roofline,
+    "boosted trees": boosted_trees,
+}
+"""The peers of the study, by name."""
