@@ -12,8 +12,11 @@ from nas.cost.counting import BlockCount, Shape, count_module
 from search_space import Architecture, Graph, Node, lower
 from search_space.graph import IMAGE, Arguments, build, cannot_be
 
-_COUNTS: dict[tuple[str, Arguments, tuple[Shape, ...]], BlockCount] = {}
-"""What is known already: a block, built with these arguments, on inputs of these shapes."""
+NodeKey = tuple[str, Arguments, tuple[Shape, ...]]
+"""A block, what it is built with, and the shapes of its inputs: all that its cost depends on."""
+
+_COUNTS: dict[NodeKey, BlockCount] = {}
+"""What is known already."""
 
 
 EXTRAPOLATES_FROM = 0.05
@@ -119,15 +122,20 @@ def cost_of(
 
 def node_costs(graph: Graph) -> Iterator[tuple[Node, BlockCount]]:
     """Yields each node of a graph with what it costs at the graph's input size; shared weights count once."""
+    for node, _, count in counted_nodes(graph):
+        yield node, count if node.shares is None else replace(count, params=0, weight_bytes=0)
+
+
+def counted_nodes(graph: Graph) -> Iterator[tuple[Node, NodeKey, BlockCount]]:
+    """Yields each node of a graph with what its block is remembered under, and what that costs by itself."""
     shapes: dict[str, Shape] = {IMAGE: (3, *graph.input_hw)}
     for node in graph.nodes:
-        inputs = tuple([shapes[name] for name in node.inputs])
-        key = (node.block, node.arguments, inputs)
+        key = (node.block, node.arguments, tuple([shapes[name] for name in node.inputs]))
         count = _COUNTS.get(key)
         if count is None:
-            count = _COUNTS[key] = _count_node(node, inputs)
+            count = _COUNTS[key] = _count_node(node, key[2])
         shapes[node.name] = count.output_shape
-        yield node, count if node.shares is None else replace(count, params=0, weight_bytes=0)
+        yield node, key, count
 
 
 def _count_node(node: Node, shapes: tuple[Shape, ...]) -> BlockCount:

@@ -8,12 +8,12 @@ from statistics import NormalDist
 
 import numpy as np
 
-from nas.cost.cost import EXTRAPOLATES_FROM, Latency
+from nas.cost.cost import EXTRAPOLATES_FROM, Latency, NodeKey, counted_nodes
 from nas.cost.operators import CLASSES
 from nas.cost.profile import GRID, SHARE_CLASS, ErrorModel, Profile, find_profile
 from nas.cost.residual import Residual, read_residual
-from nas.cost.terms import TERMS, Vector, add_terms
-from nas.cost.tracing import graph_operators
+from nas.cost.terms import START, TERMS, Vector, add_terms
+from nas.cost.tracing import node_operators
 from search_space import Graph
 from search_space.errors import BudgetError
 
@@ -62,7 +62,8 @@ class LatencyModel:
         self._unmeasured = np.array([float(profile.measured.get(name, 0) == 0) for name in CLASSES])
         # Where nothing at all was measured, the error of the data sheet is that of every class already.
         self._widening = UNMEASURED_DEVIATION * NormalDist().inv_cdf(0.5 + confidence / 2) * (profile.num_measured > 0)
-        self._nodes: dict[object, Vector] = {}
+        self._rows: dict[NodeKey, int] = {}
+        self._remembered = np.zeros((256, len(TERMS)))
 
     def fingerprint(self) -> str:
         """Returns what identifies the constants, the residual and the error that predictions rest on."""
@@ -101,14 +102,24 @@ class LatencyModel:
 
     def terms(self, graph: Graph) -> Vector:
         """Returns the terms of a graph, `(len(TERMS),)`, the sum over its remembered nodes and the start."""
-        total = np.zeros(len(TERMS))
-        for key, make in graph_operators(graph):
-            found = self._nodes.get(key)
-            if found is None:
-                found = self._nodes[key] = add_terms(make(), self.profile.rules)[0]
-            total += found
-        total[-1] = 1.0
+        rows = []
+        for node, key, _ in counted_nodes(graph):
+            row = self._rows.get(key)
+            if row is None:
+                row = self._remember(key, add_terms(node_operators(node, key), self.profile.rules)[0])
+            rows.append(row)
+        total = np.asarray(self._remembered.take(rows, axis=0).sum(axis=0))
+        total[START] = 1.0
         return total
+
+    def _remember(self, key: NodeKey, terms: Vector) -> int:
+        """Puts the terms of a node into the table of remembered ones, which doubles when full; returns its row."""
+        row = len(self._rows)
+        if row == len(self._remembered):
+            self._remembered = np.concatenate([self._remembered, np.zeros_like(self._remembered)])
+        self._remembered[row] = terms
+        self._rows[key] = row
+        return row
 
     def latency(self, graph: Graph) -> Latency:
         """Returns the predicted latency of a graph; well under a millisecond where its nodes are remembered."""

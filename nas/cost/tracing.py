@@ -6,7 +6,7 @@ nothing; splits, slices and transposes do, since a deployed graph copies them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from math import prod
 from typing import Any
@@ -15,12 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nas.cost.cost import node_costs
+from nas.cost.cost import NodeKey, counted_nodes
 from nas.cost.counting import COUNTED, UNCHANGED_SHAPE, Shape, without_running
 from nas.cost.operators import TABLE_COLUMNS, Operators, operators_of
-from search_space.graph import IMAGE, Arguments, Graph, Node, build, cannot_be
-
-NodeKey = tuple[str, Arguments, tuple[Shape, ...]]
+from search_space.graph import Graph, Node, build, cannot_be
 
 _OPERATORS: dict[NodeKey, Operators] = {}
 
@@ -46,7 +44,7 @@ OP_TYPES: dict[str, str] = {
     "native_layer_norm": "native_layer_norm",
     "native_group_norm": "native_group_norm",
     **dict.fromkeys(("transpose", "permute", "t"), "transpose"),
-    "_softmax": "softmax",
+    **dict.fromkeys(("_softmax", "_safe_softmax"), "softmax"),
     **dict.fromkeys(("pixel_unshuffle", "pixel_shuffle"), "space_to_depth"),
     **dict.fromkeys(("mm", "bmm", "addmm", "baddbmm"), "matmul"),
 }
@@ -204,22 +202,22 @@ def trace_operators(module: nn.Module, *shapes: Shape) -> Operators:
 
 def graph_operators(graph: Graph) -> Iterator[tuple[NodeKey, Callable[[], Operators]]]:
     """Yields, for each node of a graph, what it is remembered under and a function that returns its operators."""
-    shapes: Mapping[str, Shape] = {IMAGE: (3, *graph.input_hw)}
-    known = dict(shapes)
-    for node, count in node_costs(graph):
-        inputs = tuple([known[name] for name in node.inputs])
-        known[node.name] = count.output_shape
-        yield (node.block, node.arguments, inputs), partial(_node_operators, node, inputs)
+    for node, key, _ in counted_nodes(graph):
+        yield key, partial(node_operators, node, key)
 
 
-def _node_operators(node: Node, shapes: tuple[Shape, ...]) -> Operators:
-    key = (node.block, node.arguments, shapes)
+def node_operators(node: Node, key: NodeKey) -> Operators:
+    """Returns the operators of a node; runs its block on the first sight of its key.
+
+    Raises:
+        SpaceError: where the block cannot be built or run on maps of these shapes.
+    """
     found = _OPERATORS.get(key)
     if found is None:
         with torch.device("meta"):
             block = build(node)
         try:
-            found = _OPERATORS[key] = trace_operators(block, *shapes)
+            found = _OPERATORS[key] = trace_operators(block, *key[2])
         except (TypeError, ValueError, RuntimeError, IndexError) as error:
             raise cannot_be(node, error) from error
     return found

@@ -21,8 +21,6 @@ DRAWS = 12
 NUM_REPAIRS = 2
 NEAR_TARGET = 0.25
 """How near, in logs, a point's MACs must come to a target to be taken without looking further."""
-SLOWER_THAN_MACS = 1.5
-"""By how much the growth of latency is expected to lag behind that of MACs at most, when an input grows."""
 CHEAPEST_SHARE = 0.08
 """What part of the budget on MACs counts as the cheap end of the range below it."""
 
@@ -157,7 +155,8 @@ def fit_input(
     """Returns the network of a point at an input size at which it fits; at the smallest one where it fits nowhere.
 
     MACs grow with the area of the input (attention apart), so the sizes that fit follow from the smallest one's
-    cost; only the chosen size is costed exactly, and the next smaller ones where the guess was too bold.
+    cost; only the chosen size is costed exactly, and the next smaller ones where the guess was too bold. Under a limit
+    on latency a few more are costed on the way.
 
     Args:
         gate: The space and the budget.
@@ -178,21 +177,29 @@ def fit_input(
     if smallest is None or not smallest.feasible:
         return smallest
     first = smallest.architecture.input_hw[0]
-    gmacs = [smallest.cost.gmacs * (size / first) ** 2 for size in sizes if size >= first]
-    sizes_that_fit = [value for value in gmacs if value <= gate.limits.get("gmacs", math.inf)]
-    index = choose(sizes_that_fit[: _num_in_time(gate, smallest, gmacs)])
-    chosen = [size for size in sizes if size >= first][: index + 1]
+    sizes = [size for size in sizes if size >= first]
+    gmacs = [smallest.cost.gmacs * (size / first) ** 2 for size in sizes]
+    gmacs = [value for value in gmacs if value <= gate.limits.get("gmacs", math.inf)]
+    index = choose(gmacs[: _num_in_time(gate, architecture, sizes[: len(gmacs)])])
+    chosen = sizes[: index + 1]
     tries = (_candidate_at(gate, architecture, size) for size in reversed(chosen))
     return next((candidate for candidate in tries if candidate is not None and candidate.feasible), smallest)
 
 
-def _num_in_time(gate: Gate, smallest: Candidate, gmacs: list[float]) -> int:
-    """Returns how many of the sizes are worth a try under a limit on latency, which grows slower than the MACs do."""
-    limit = gate.limits.get("latency_high_ms")
-    if limit is None:
-        return len(gmacs)
-    room = limit / smallest.cost.latency_high_ms
-    return sum(value / gmacs[0] <= SLOWER_THAN_MACS * room for value in gmacs)
+def _num_in_time(gate: Gate, architecture: Architecture, sizes: list[int]) -> int:
+    """Returns how many of the sizes, of which the smallest is fast enough, are; by bisection, latency grows with size.
+
+    It does not grow with the MACs: launches take their time at every size.
+    """
+    if "latency_high_ms" not in gate.limits:
+        return len(sizes)
+    fitting, too_slow = 1, len(sizes) + 1
+    while too_slow - fitting > 1:
+        middle = (fitting + too_slow) // 2
+        candidate = _candidate_at(gate, architecture, sizes[middle - 1])
+        slow = candidate is not None and candidate.margins["latency_high_ms"] > 0
+        fitting, too_slow = (fitting, middle) if slow else (middle, too_slow)
+    return fitting
 
 
 def side_of(params: Params) -> int:

@@ -1,0 +1,195 @@
+"""`nas latency validate`: the study of the latency model on the measurements that come with the package."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nas.commands.options import echo_json, json_option
+
+SPLITS = ("leave_one_architecture_out", "leave_one_family_out")
+
+
+@click.command("validate")
+@click.option(
+    "--draws", type=click.IntRange(min=1), default=50, show_default=True, help="Random draws of few networks."
+)
+@click.option("--quick", is_flag=True, help="Leave out the nested intervals and folds, which take most of the time.")
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Also draw predicted against measured.")
+@json_option
+def command(draws: int, quick: bool, plot: Path | None, as_json: bool) -> None:
+    """Repeat the study of the latency model: what it is off by on networks that it was not fitted on.
+
+    Takes two to four minutes. The boosted trees that it compares with need the extra `study`.
+    """
+    from nas.cost.study import NANO, validate
+    from search_space.errors import ConfigError
+
+    if plot is not None and plot.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise ConfigError(f"--plot {plot} is no picture; give a name that ends in .png, .svg or .pdf")
+    try:
+        result = validate(draws=draws, quick=quick, report=_report)
+        if plot is not None:
+            draw_plot(NANO, plot)
+    except ImportError as error:
+        raise ConfigError(str(error)) from error
+    return echo_json(result) if as_json else click.echo("\n".join(lines(result)))
+
+
+def _report(step: str) -> None:
+    click.echo(f"study: {step}", err=True)
+
+
+def lines(result: Mapping[str, Any]) -> Iterator[str]:
+    """Yields the study's figures as the lines of text that the command prints and the documentation repeats."""
+    yield from _boards(result)
+    yield from _few_shots(result["few_shots"])
+    yield from _intervals(result["intervals"])
+    yield from _depthwise(result["depthwise"])
+    yield from _published(result["orin"], result["nano_tensorrt"])
+    yield from _steps(result["input_steps"])
+    yield from _picking(result["picking"])
+
+
+def _boards(result: Mapping[str, Any]) -> Iterator[str]:
+    yield "Mean absolute percentage error | share within 10 % | Kendall's tau, on networks that were held out"
+    head = f"{'':<34}{'leave one architecture out':<28}{'leave one family out':<28}mean of families, worst"
+    for name, title in (("jetson_nano", "Jetson Nano, ONNX Runtime FP32"), ("nvidia_a40", "NVIDIA A40, TensorRT")):
+        board = result[name]
+        yield f"\n{title}: {board['networks']} detectors of YOLOBench\n{head}"
+        for row, splits in board.items():
+            if isinstance(splits, Mapping):
+                yield _splits("this model" if row == "model" else row, splits)
+    yield f"\nOther boards of YOLOBench\n{head}"
+    for name, splits in result["other_boards"].items():
+        yield _splits(name, splits)
+
+
+def _splits(title: str, splits: Mapping[str, Any]) -> str:
+    cells = [_cell(splits[split]) for split in SPLITS]
+    family = splits["leave_one_family_out"]
+    tail = f"{family['mean_of_families_percent']:.2f} %, {family['worst_family_percent']:.2f} %"
+    return f"{title:<34}{cells[0]:<28}{cells[1]:<28}{tail}"
+
+
+def _cell(figures: Mapping[str, float]) -> str:
+    return f"{figures['mean_percent']:5.2f} % | {figures['within_10_percent']:5.1f} % | {figures['kendall_tau']:.3f}"
+
+
+def _few_shots(few: Mapping[str, Any]) -> Iterator[str]:
+    yield "\nFitted on few networks drawn at random, from the data sheet; scored on all the others"
+    for device, shots in few.items():
+        parts = [
+            f"{n}: {row['mean_percent']:.2f} % (worst {row['worst_draw_percent']:.1f} %)" for n, row in shots.items()
+        ]
+        yield f"{device:<34}{'; '.join(parts)}"
+
+
+def _intervals(intervals: Mapping[str, Any]) -> Iterator[str]:
+    if not intervals:
+        return
+    yield "\n90 % intervals, whose error was measured without the networks they are scored on"
+    for device, splits in intervals.items():
+        for split, row in splits.items():
+            what = "new architectures of known families" if split == "architectures" else "families never measured"
+            yield (
+                f"{device:<24}{what:<38}cover {row['coverage_percent']:.1f} %, "
+                f"median half-width {row['median_half_width_percent']:.1f} %"
+            )
+
+
+def _depthwise(kinds: Mapping[str, Any]) -> Iterator[str]:
+    yield "\nClassifiers on the Nano: from detectors alone, and with other classifiers in the fit"
+    for kind, row in kinds.items():
+        alone = row["from_detectors_alone"]
+        known = ", ".join(
+            f"{split.replace('_', ' ')} {figures['mean_percent']:.1f} % (median {figures['median_percent']:.1f} %)"
+            for split, figures in row["with_classifiers"].items()
+        )
+        yield (
+            f"{kind:<10}{row['networks']:>4}  alone {alone['mean_percent']:.1f} %, flagged "
+            f"{alone['flagged_percent']:.0f} %, covered {alone['coverage_percent']:.0f} %; known: {known}"
+        )
+
+
+def _published(orin: Mapping[str, Any], nano: Mapping[str, Any]) -> Iterator[str]:
+    yield "\nTensorRT on Orin boards, fitted on two of the five YOLO11 models, scored on the other three"
+    for device, row in orin.items():
+        yield (
+            f"{device:<24}from n and l {row['from_n_and_l_percent']:.1f} %, mean of all pairs "
+            f"{row['mean_of_all_pairs_percent']:.1f} %, worst pair {row['worst_pair_percent']:.1f} %"
+        )
+    yield (
+        f"\nJetson Nano, TensorRT FP16, calibrated on {nano['calibrated_on_ms']} ms alone: predicted "
+        f"{nano['predicted_ms']} ms, measured {nano['measured_ms']} ms ({nano['off_percent']:+.1f} %)"
+    )
+    yield "Figures of sources that the shipped profiles were not fitted on"
+    for row in nano["independent"]:
+        yield (
+            f"{row['device']:<24}{row['model']:<18}measured {row['measured_ms']:.2f} ms, "
+            f"predicted {row['predicted_ms']:.2f} ms ({row['low_ms']:.2f} to {row['high_ms']:.2f}), {row['source']}"
+        )
+
+
+def _steps(steps: Mapping[str, Any]) -> Iterator[str]:
+    yield "\nWhat a larger input costs on the Nano (medians; architectures were held out)"
+    for step, row in steps.items():
+        yield (
+            f"{step.replace('_to_', ' to ')} px: measured {row['measured_percent']:+.1f} %, predicted "
+            f"{row['predicted_percent']:+.1f} %, MACs {row['macs_percent']:+.1f} %"
+        )
+
+
+def _picking(picking: Mapping[str, Any]) -> Iterator[str]:
+    yield (
+        f"\nThe {picking['picks']} of {picking['candidates']} candidates nearest below {picking['limit_ms']:g} ms on the "
+        f"Nano, {picking['draws']} draws"
+    )
+    for rule, row in picking.items():
+        if isinstance(row, Mapping):
+            yield (
+                f"{rule:<16}{row['over_percent']:5.1f} % are truly over it; "
+                f"the mean pick uses {row['of_limit_used_percent']:.1f} % of it"
+            )
+
+
+def draw_plot(device: str, path: Path) -> None:
+    """Draws predicted against measured latencies of a device, each architecture held out.
+
+    Raises:
+        ImportError: where matplotlib is missing; it names the extra.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError("--plot needs matplotlib; install it with pip install 'pyramidnas[plots]'") from None
+    from io import BytesIO
+
+    import numpy as np
+
+    from nas.cost.study import architecture_folds, held_out_detectors, parts_of
+    from search_space.files import write_bytes
+
+    profile, parts = parts_of(device)
+    detectors = parts[0]
+    predicted = held_out_detectors(profile, parts, architecture_folds(detectors))
+    figure = Figure(figsize=(6, 5.4), layout="constrained")
+    axes = figure.subplots()
+    families = np.asarray(detectors.families)
+    for family in np.unique(families):
+        mask = families == family
+        axes.scatter(detectors.latency_ms[mask], predicted[mask], s=7, alpha=0.7, label=family, linewidths=0)
+    ends = np.array([detectors.latency_ms.min(), detectors.latency_ms.max()])
+    axes.plot(ends, ends, color="black", linewidth=0.8)
+    for factor in (0.9, 1.1):
+        axes.plot(ends, factor * ends, color="black", linewidth=0.5, linestyle=":")
+    axes.set(xscale="log", yscale="log", xlabel="measured, ms", ylabel="predicted, ms")
+    axes.set_title(f"{profile.board}, {profile.runtime}, {profile.precision}: architectures held out, dotted: 10 %")
+    axes.title.set_fontsize(9)
+    axes.legend(frameon=False)
+    drawn = BytesIO()
+    figure.savefig(drawn, format=path.suffix.lower().lstrip("."), dpi=110)
+    write_bytes(path, drawn.getvalue())
