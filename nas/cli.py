@@ -16,6 +16,8 @@ COMMANDS = {
     "reproduce": "rebuild a published design and compare its counts",
     "explain": "show what an architecture is made of and what each part costs",
     "export": "write the front of a run as architectures that can be trained",
+    "devices": "list the boards that latency is predicted for",
+    "latency": "predict the latency of a detector on a board, or calibrate a board",
 }
 
 
@@ -34,10 +36,10 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        from search_space.errors import nearest
-
         name = args[0]
         if not name.startswith("-") and name not in COMMANDS:
+            from search_space.errors import nearest  # imports torch, so only where something went wrong
+
             known = ", ".join(COMMANDS)
             ctx.fail(f"unknown command {name!r}{nearest(name, COMMANDS)}; known: {known}")
         return super().resolve_command(ctx, args)

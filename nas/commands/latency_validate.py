@@ -144,10 +144,8 @@ def _steps(steps: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _picking(picking: Mapping[str, Any]) -> Iterator[str]:
-    yield (
-        f"\nThe {picking['picks']} of {picking['candidates']} candidates nearest below {picking['limit_ms']:g} ms on the "
-        f"Nano, {picking['draws']} draws"
-    )
+    choice = f"{picking['picks']} of {picking['candidates']} candidates"
+    yield f"\nThe {choice} nearest below {picking['limit_ms']:g} ms on the Nano, {picking['draws']} draws"
     for rule, row in picking.items():
         if isinstance(row, Mapping):
             yield (

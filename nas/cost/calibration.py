@@ -29,6 +29,8 @@ FEW = 20
 ASSUMED_SPREAD, ASSUMED_COUNT = 0.10, 2.0
 """Spread of the logarithm of the error assumed before anything is held out, and how many networks that weighs."""
 MAX_FOLDS = 20
+NEAR_FOLDS = 10
+"""Random parts that are held out in turn, to check the interval beside measured networks as well as far from them."""
 
 Folds = NDArray[np.intp]
 
@@ -158,14 +160,22 @@ def measure_error(start: Vector, measurements: Measurements, by_class: Vector) -
     if len(measurements) < FEW:
         return _few_error(off, len(measurements), figures)
     scale = np.array([_weighted_quantile(np.abs(off), by_class[:, each] ** 2) for each in range(len(CLASSES))])
-    expected = by_class @ scale * held_out.distance
-    scores = np.sort(np.abs(off) / expected)
-    ranks = [min(len(scores), int(np.ceil((len(scores) + 1) * level))) for level in GRID]
+    far = _score_quantiles(off, by_class @ scale * held_out.distance)
+    near = hold_out(start, measurements, np.random.default_rng(0).permutation(len(measurements)) % NEAR_FOLDS)
+    near_off = np.log(measurements.latency_ms / near.latency_ms)
+    beside = _score_quantiles(near_off, by_class @ scale * near.distance)
     return ErrorModel(
-        quantiles={level: float(scores[rank - 1]) for level, rank in zip(GRID, ranks, strict=True)},
+        quantiles={level: max(far[level], beside[level]) for level in GRID},
         class_scale={name: float(value) for name, value in zip(CLASSES, scale, strict=True)},
         figures=figures,
     )
+
+
+def _score_quantiles(off: Vector, expected: Vector) -> dict[float, float]:
+    """Returns, by confidence, the conformal quantile of |off| in units of what was expected."""
+    scores = np.sort(np.abs(off) / expected)
+    ranks = [min(len(scores), int(np.ceil((len(scores) + 1) * level))) for level in GRID]
+    return {level: float(scores[rank - 1]) for level, rank in zip(GRID, ranks, strict=True)}
 
 
 def error_figures(measured_ms: Vector, held_out: HeldOut) -> dict[str, float]:

@@ -254,6 +254,8 @@ def _from_plain(plain: dict[str, Any], path: Path) -> Profile:
             class_scale={str(key): float(value) for key, value in plain["error"].get("class_scale", {}).items()},
             figures=plain["error"].get("figures", {}),
         )
+    if plain.get("like") is not None and plain["like"] not in device_names():
+        raise ValueError(f"like is {plain['like']!r}; it must be one of {', '.join(device_names())}")
     special = {
         "data_sheet": sheet,
         "rules": Rules(**plain["rules"]),

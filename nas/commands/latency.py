@@ -1,0 +1,60 @@
+"""`nas latency`: a detector's latency on a board, predicted; and the board's profile, calibrated and validated."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+PREDICT = "predict"
+"""The subcommand that is meant where the first argument names no other."""
+SUBCOMMANDS = {
+    "calibrate": ("latency_calibrate", "fit a device to latencies that you measured"),
+    "validate": ("latency_validate", "repeat the study of how far off the predictions are"),
+    "predict-ops": ("latency_ops", "predict networks of other frameworks from a table of their operators"),
+    PREDICT: ("latency_predict", ""),
+}
+"""By name: the module of `nas.commands` that holds the command, and what it does; the nameless use has no line."""
+
+
+class LatencyGroup(click.Group):
+    """Takes an architecture, a design or a run where a subcommand could stand; imports only what is called."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in (*SUBCOMMANDS, *self.get_help_option_names(ctx)):
+            args = [PREDICT, *args]
+        return super().parse_args(ctx, args)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(SUBCOMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in SUBCOMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"nas.commands.{SUBCOMMANDS[cmd_name][0]}").command
+        return command
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write_usage(ctx.command_path, "ARCH.yaml|DESIGN|RUN --device NAME [OPTIONS]")
+        formatter.write_usage(ctx.command_path, "COMMAND [ARGS]...", prefix="       ")
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        predict = self.get_command(ctx, PREDICT)
+        assert predict is not None
+        with formatter.section("Options of a prediction"):
+            records = [each.get_help_record(ctx) for each in predict.params if isinstance(each, click.Option)]
+            formatter.write_dl([record for record in records if record is not None])
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, what) for name, (_, what) in SUBCOMMANDS.items() if what])
+
+
+@click.group("latency", cls=LatencyGroup)
+def command() -> None:
+    """Predict the latency of a detector on a board without the board, or calibrate a board on your measurements.
+
+    ARCH.yaml|DESIGN|RUN is an architecture's file, the name of a design, or the folder of a run, of which the whole
+    front is predicted.
+
+    Examples: nas latency yolov8n-p2 --device jetson-nano; nas latency runs/a --device orin-nano --precision int8;
+    nas latency calibrate mine.csv --device pi5-ort-fp32
+    """

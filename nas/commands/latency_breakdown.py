@@ -1,0 +1,151 @@
+"""Where the predicted time of a detector goes, and what would make it faster."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nas.cost.latency import LatencyModel
+    from nas.cost.terms import Vector
+    from search_space import Architecture, Graph
+
+START = "start"
+"""What the time once a network is called among the operator classes."""
+SIZE_STEPS, SIZES_SHOWN = 4, 2
+"""How many smaller input sizes are tried, and how many are told: time falls in steps, so some pay more than others."""
+FREE_STEP = 32
+"""Pixels between the sizes that are tried where a detector takes any."""
+DEAR, CHEAP = "act_exp", "act_cheap"
+WORTH_TELLING = 0.01
+"""Share of the time under which an operator class is not worth exchanging."""
+
+
+def class_rows(model: LatencyModel, terms: Vector, latency_ms: float) -> list[dict[str, Any]]:
+    """Returns the time and share of each operator class, the start among them, dearest first; they sum to the whole."""
+    from nas.cost.operators import CLASSES
+    from nas.cost.profile import SHARE_CLASS
+
+    seconds = terms * model.profile.constants
+    shares = seconds / seconds.sum()
+    named = {**dict(zip(CLASSES, (shares @ SHARE_CLASS).tolist(), strict=True)), START: float(shares[-1])}
+    rows = [
+        {
+            "class": name,
+            "ms": share * latency_ms,
+            "share": share,
+            "networks_measured": None if name == START else model.profile.measured.get(name, 0),
+        }
+        for name, share in named.items()
+        if share > 0
+    ]
+    return sorted(rows, key=lambda row: -row["share"])
+
+
+def node_rows(model: LatencyModel, graph: Graph, latency_ms: float) -> list[dict[str, Any]]:
+    """Returns the time and share of each node in the order they run; with the start they sum to the whole."""
+    from nas.cost.operators import CLASSES
+    from nas.cost.profile import SHARE_CLASS
+    from nas.cost.terms import add_terms
+    from nas.cost.tracing import graph_operators
+
+    constants = model.profile.constants
+    total = float(model.terms(graph) @ constants)
+    rows = []
+    for node, (_, make) in zip(graph.nodes, graph_operators(graph), strict=True):
+        by_class = (add_terms(make(), model.profile.rules)[0] * constants) @ SHARE_CLASS
+        share = float(by_class.sum()) / total
+        rows.append(
+            {
+                "name": node.name,
+                "part": node.part,
+                "block": node.block,
+                "ms": share * latency_ms,
+                "share": share,
+                "dearest_class": CLASSES[int(by_class.argmax())] if share else None,
+            }
+        )
+    return rows
+
+
+def faster(
+    model: LatencyModel, arch: Architecture, num_classes: int, terms: Vector, latency_ms: float
+) -> list[dict[str, Any]]:
+    """Returns changes that are predicted to save time: smaller inputs, most gain a pixel first, cheap activations."""
+    found = [*_smaller_inputs(model, arch, num_classes, latency_ms), *_cheap_activations(model, terms, latency_ms)]
+    return [change for change in found if change["saved_ms"] > 0]
+
+
+def smaller_sizes(arch: Architecture) -> list[tuple[int, int]]:
+    """Returns the next smaller input sizes that the detector takes, of nearly the same shape."""
+    from search_space.errors import SpaceError
+
+    step = arch.size_multiple if arch.size_multiple > 1 else FREE_STEP
+    longest = max(arch.input_hw)
+    sizes = []
+    for count in range(1, SIZE_STEPS + 1):
+        scale = (longest - count * step) / longest
+        height, width = (max(step, round(side * scale / step) * step) for side in arch.input_hw)
+        try:
+            arch.resized((height, width))
+        except SpaceError:
+            break
+        if (height, width) != arch.input_hw and (height, width) not in sizes:
+            sizes.append((height, width))
+    return sizes
+
+
+def _smaller_inputs(
+    model: LatencyModel, arch: Architecture, num_classes: int, latency_ms: float
+) -> list[dict[str, Any]]:
+    from search_space import lower
+    from search_space.errors import SpaceError
+
+    rows = []
+    for height, width in smaller_sizes(arch):
+        try:
+            predicted = model.latency(lower(arch.resized((height, width)), num_classes=num_classes))
+        except SpaceError:  # an extra stage can run out of positions
+            break
+        saved_ms = latency_ms - predicted.latency_ms
+        lost = 1 - height * width / (arch.input_hw[0] * arch.input_hw[1])
+        rows.append(
+            {
+                "change": "input_size",
+                "input_hw": [height, width],
+                "latency_ms": predicted.latency_ms,
+                "saved_ms": saved_ms,
+                "saved_percent": 100 * saved_ms / latency_ms,
+                "pixels_lost_percent": 100 * lost,
+                "saved_ms_per_percent_of_pixels": saved_ms / (100 * lost),
+            }
+        )
+    return sorted(rows, key=lambda row: -row["saved_ms_per_percent_of_pixels"])
+
+
+def _cheap_activations(model: LatencyModel, terms: Vector, latency_ms: float) -> list[dict[str, Any]]:
+    """Returns what ReLU saves where SiLU and its like run as operators of their own."""
+    from nas.cost.terms import TERMS
+
+    seconds = terms * model.profile.constants
+    dear = [index for index, (_, name) in enumerate(TERMS) if name == DEAR]
+    if seconds[dear].sum() < WORTH_TELLING * seconds.sum():
+        return []
+    exchanged = terms.copy()
+    for index in dear:
+        exchanged[TERMS.index((TERMS[index][0], CHEAP))] += terms[index]
+        exchanged[index] = 0.0
+    # By the constants alone: what is learned near measured networks is of the network as it is.
+    predicted_ms = latency_ms * float(exchanged @ model.profile.constants) / float(seconds.sum())
+    saved_ms = latency_ms - predicted_ms
+    return [
+        {
+            "change": "activation",
+            "from": DEAR,
+            "to": CHEAP,
+            "share": float(seconds[dear].sum() / seconds.sum()),
+            "both_measured": all(model.profile.measured.get(name, 0) > 0 for name in (DEAR, CHEAP)),
+            "latency_ms": predicted_ms,
+            "saved_ms": saved_ms,
+            "saved_percent": 100 * saved_ms / latency_ms,
+        }
+    ]

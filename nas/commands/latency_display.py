@@ -1,0 +1,180 @@
+"""How predicted latencies are printed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from nas.commands.latency_breakdown import DEAR, SIZES_SHOWN
+
+NODES_SHOWN = 10
+WORDS = {
+    "conv1x1": "1x1 convolutions",
+    "conv3x3": "3x3 convolutions",
+    "conv3x3s2": "3x3 convolutions with stride 2",
+    "convkxk": "larger convolutions",
+    "conv_transpose": "transposed convolutions",
+    "dwconv": "depthwise convolutions",
+    "gconv": "grouped convolutions",
+    "fc": "linear layers and 1x1 convolutions of one position",
+    "matmul": "matrix products",
+    "act_cheap": "ReLU and its like",
+    "act_exp": "SiLU, sigmoid and other activations with an exponential",
+    "eltwise": "additions and products of maps",
+    "concat": "concatenations",
+    "split": "splits and slices",
+    "pool": "pooling",
+    "global_pool": "pooling over whole maps",
+    "upsample": "upsampling",
+    "norm": "normalisations that fold into no convolution",
+    "transpose": "transpositions",
+    "softmax": "softmax",
+    "space_to_depth": "space to depth",
+    "other": "operators of no known class",
+    "start": "starting the network",
+}
+"""What the operator classes are."""
+
+
+def print_architecture(result: dict[str, Any]) -> None:
+    """Prints one prediction: the time, what it is worth, where it goes, and what would be faster."""
+    height, width = result["input_hw"]
+    click.echo(
+        f"{result['architecture']} (key {result['key']}), {result['num_classes']} classes, input {width}x{height} "
+        f"(width x height), {result['macs'] / 1e9:.4f} GMACs ({result['flops_2x'] / 1e9:.4f} GFLOPs with a "
+        f"multiply-add as two), {result['params']:,} parameters"
+    )
+    click.echo(
+        f"{result['latency_ms']:.4g} ms predicted, not measured; {100 * result['confidence']:g} % interval "
+        f"{result['low_ms']:.4g} to {result['high_ms']:.4g} ms"
+    )
+    _print_device(result)
+    if result["extrapolated"]:
+        click.echo(f"note: extrapolated: {unmeasured_text(result)}")
+    _print_classes(result)
+    _print_nodes(result)
+    _print_faster(result)
+
+
+def print_run(result: dict[str, Any]) -> None:
+    """Prints the front of a run, accuracy beside predicted latency."""
+    from rich.table import Table
+
+    from nas.commands.display import console
+
+    click.echo(f"front of {result['run']}, {result['num_classes']} classes; latencies are predicted, not measured")
+    _print_device(result)
+    table = Table("file in front/", "input px")
+    interval = f"{100 * result['confidence']:g} % interval"
+    for title in ("accuracy %", "AP50 %", "ms, predicted", interval, "GMACs", "params M"):
+        table.add_column(title, justify="right")
+    for row in result["front"]:
+        table.add_row(
+            row["architecture"].replace("\\", "/").rpartition("/")[2],
+            f"{row['input_hw'][1]}x{row['input_hw'][0]}",
+            *("-" if row[name] is None else f"{100 * row[name]:.1f}" for name in ("accuracy", "ap50")),
+            f"{row['latency_ms']:.4g}" + " (extrapolated)" * row["extrapolated"],
+            f"{row['low_ms']:.4g} to {row['high_ms']:.4g}",
+            f"{row['macs'] / 1e9:.4f}",
+            f"{row['params'] / 1e6:.3f}",
+        )
+    console().print(table)
+    best = result["front"][0]["architecture"]
+    click.echo(f"next: nas latency {best} --device {result['device']} --num-classes {result['num_classes']}")
+
+
+def _print_device(result: dict[str, Any]) -> None:
+    error, count = result["error"], result["num_measured"]
+    click.echo(
+        f"device: {result['device']}: {result['board']}, {result['runtime']}, {result['precision']}, "
+        f"batch {result['batch']}"
+    )
+    if error["mean_error_percent"] is None:
+        known = "one measured network" if count else "the data sheet alone: an order of magnitude"
+        click.echo(f"error: not measured; the profile rests on {known}")
+    else:
+        click.echo(
+            f"error: {error['mean_error_percent']:.1f} % on average of {count} measured networks "
+            f"({error['held_out']}), {error['within_10_percent']:.0f} % of them within 10 %"
+        )
+    if result["notes"]:
+        click.echo(f"profile: {result['notes']}")
+    click.echo(f"in it: {result['includes']}")
+
+
+def unmeasured_text(result: dict[str, Any]) -> str:
+    """Returns in words which operators of a network were never measured on the device."""
+    never = [row for row in result["classes"] if row["networks_measured"] == 0]
+    named = ", ".join(f"{row['class']} {100 * row['share']:.1f} %" for row in never)
+    return f"{100 * result['unsupported_share']:.1f} % of the time is in operators never measured there ({named})"
+
+
+def _print_classes(result: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    from nas.commands.display import console
+
+    table = Table("operators", "which are")
+    for title in ("ms", "share %"):
+        table.add_column(title, justify="right")
+    for row in result["classes"]:
+        name = row["class"] + " (never measured)" * (row["networks_measured"] == 0)
+        table.add_row(name, WORDS[row["class"]], f"{row['ms']:.3g}", f"{100 * row['share']:.1f}")
+    console().print(table)
+
+
+def _print_nodes(result: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    from nas.commands.display import console
+
+    nodes = sorted(result["nodes"], key=lambda row: -row["share"])[:NODES_SHOWN]
+    table = Table("part", "dearest nodes", "block", "most of it in")
+    for title in ("ms", "share %"):
+        table.add_column(title, justify="right")
+    for row in nodes:
+        table.add_row(
+            row["part"],
+            row["name"],
+            row["block"],
+            row["dearest_class"] or "",
+            f"{row['ms']:.3g}",
+            f"{100 * row['share']:.1f}",
+        )
+    console().print(table)
+    left = len(result["nodes"]) - len(nodes)
+    if left > 0:
+        share = 1 - sum(row["share"] for row in nodes)
+        click.echo(f"the other {left} nodes and the start take {100 * share:.1f} %; --json lists them")
+
+
+def _print_faster(result: dict[str, Any]) -> None:
+    click.echo("what would make it faster, by prediction; accuracy changes too:")
+    for line in faster_lines(result):
+        click.echo(f"  {line}")
+
+
+def faster_lines(result: dict[str, Any]) -> list[str]:
+    """Returns the changes that save time, one line each."""
+    lines = []
+    sizes = [row for row in result["faster"] if row["change"] == "input_size"][:SIZES_SHOWN]
+    for row in sorted(sizes, key=lambda row: -row["latency_ms"]):
+        height, width = row["input_hw"]
+        lines.append(
+            f"--input {height} {width}: {row['latency_ms']:.4g} ms, {row['saved_percent']:.0f} % less for "
+            f"{row['pixels_lost_percent']:.0f} % fewer pixels"
+        )
+    for row in result["faster"]:
+        if row["change"] == "activation":
+            guess = "" if row["both_measured"] else "; not all of it was measured there"
+            lines.append(
+                f"{row['from']} takes {100 * row['share']:.0f} %: SiLU and its like are costly here, ReLU in their "
+                f"place costs {row['saved_ms']:.3g} ms less{guess}"
+            )
+    for row in [row for row in result["classes"] if row["class"] not in (DEAR, "start")][:2]:
+        within = [node for node in result["nodes"] if node["dearest_class"] == row["class"]]
+        node = max(within, key=lambda node: node["ms"], default=None)
+        most = "" if node is None else f"; the dearest node with them is {node['name']} ({100 * node['share']:.0f} %)"
+        lines.append(f"{WORDS[row['class']]} take {100 * row['share']:.0f} %{most}")
+    return lines

@@ -1,0 +1,334 @@
+"""A user's own measured latencies: read, checked against mistakes of units and rows, and fitted on."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.cost.calibration import MAX_FOLDS, calibrated, hold_out
+from nas.cost.latency import LatencyModel
+from nas.cost.measurements import Measurements, joined, load
+from nas.cost.operators import read_operators
+from nas.cost.profile import Profile, device_names, prior
+from nas.cost.residual import Residual
+from nas.cost.terms import Vector, add_terms
+from search_space import DESIGNS, Architecture, lower
+from search_space.errors import DataError, SpaceError, UserError, nearest
+
+NEEDED = ("model", "latency_ms")
+OPTIONAL = ("input_h", "input_w", "num_classes", "family")
+DEFAULT_CLASSES = 80
+"""Classes of an architecture's file where the row gives none; those of a design are its own."""
+NOISE = 0.03
+"""Standard deviation of the logarithm of a user's measurement about the model: below that of tables of others."""
+WRONG_UNIT = 50.0
+"""Median ratio of measured to predicted time from which on, either way, the unit is taken to be a mistake."""
+OUTLIER = 20.0
+"""How many times off the median ratio of the others a row may be."""
+REPEAT = 2.0
+"""How far apart measurements of one network may lie."""
+OWN = "own measurement"
+"""What the sentence about a user's rows says in a profile."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One measured latency as the user wrote it."""
+
+    line: int
+    """Of the file, from 1."""
+    model: str
+    latency_ms: float
+    input_hw: tuple[int, int] | None = None
+    num_classes: int | None = None
+    family: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Own:
+    """A user's measurements, in the order of the rows."""
+
+    rows: tuple[Row, ...]
+    measurements: Measurements
+    labels: tuple[str, ...]
+    """What was measured, in words."""
+    network: NDArray[np.intp]
+    """Which network each row is of, from 0; repeats share one."""
+    guessed_classes: bool
+    """Whether classes were counted that no row and no design gave."""
+
+    @property
+    def num_networks(self) -> int:
+        return int(self.network.max()) + 1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Calibration:
+    """A calibrated profile and how wrong it and the one before are about the user's rows."""
+
+    profile: Profile
+    residual: Residual | None
+    names: list[str]
+    """Of all networks it was fitted on; those of the residual's rows."""
+    before_ms: Vector
+    after_ms: Vector | None
+    """Each by a fit without its network; None where there is nothing to leave out."""
+    held_out: str
+    num_shipped: int
+
+
+def read_rows(path: Path) -> tuple[tuple[Row, ...], tuple[str, ...]]:
+    """Reads a CSV of measured latencies and returns its rows and the columns that mean nothing here.
+
+    Raises:
+        DataError: naming the row and the value, where something is not as it must be.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = [[cell.strip() for cell in line] for line in csv.reader(file)]
+    except FileNotFoundError:
+        raise DataError(f"no measurements {path}; give a CSV with columns {', '.join(NEEDED)}") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is no CSV: {error}; give one with columns {', '.join(NEEDED)}") from None
+    header = lines[0] if lines else []
+    known = (*NEEDED, *OPTIONAL)
+    missing = [name for name in NEEDED if name not in header]
+    if missing:
+        has = f"it has: {', '.join(header)}" if any(header) else "it is empty"
+        near = "".join(nearest(name, [missing[0]]) and f"; is {name} {missing[0]}?" for name in header)
+        raise DataError(
+            f"{path} lacks the columns {', '.join(missing)}; {has}{near}; needed: {', '.join(NEEDED)}, "
+            f"as wanted: {', '.join(OPTIONAL)}"
+        )
+    ignored = tuple(name for name in header if name not in known)
+    for name in ignored:
+        if name and nearest(name.lower(), OPTIONAL):
+            raise DataError(
+                f"{path}: unknown column {name!r}{nearest(name.lower(), OPTIONAL)}; known: {', '.join(known)}"
+            )
+    if len(set(header)) < len(header):
+        raise DataError(f"{path} has a column twice: {', '.join(header)}; name each once")
+    rows = [_row(path, line, header, cells) for line, cells in enumerate(lines[1:], start=2) if any(cells)]
+    if not rows:
+        raise DataError(f"{path} holds no measurement; give one row a measured network")
+    return tuple(rows), ignored
+
+
+def _row(path: Path, line: int, header: list[str], cells: list[str]) -> Row:
+    where = f"{path}, row {line}"
+    if len(cells) != len(header):
+        raise DataError(f"{where} has {len(cells)} cells, the header has {len(header)}; write decimals with a point")
+    cell = dict(zip(header, cells, strict=True))
+    if not cell["model"]:
+        raise DataError(f"{where}: model is empty; give a design, an architecture's YAML file or a name of --ops")
+    try:
+        latency_ms = float(cell["latency_ms"])
+    except ValueError:
+        latency_ms = math.nan
+    if not 0 < latency_ms < math.inf:
+        raise DataError(f"{where}: latency_ms is {cell['latency_ms']!r}; it must be a number of milliseconds above 0")
+    whole = {name: _whole(where, name, cell.get(name, "")) for name in OPTIONAL[:3]}
+    height, width = whole["input_h"], whole["input_w"]
+    if (height is None) != (width is None):
+        raise DataError(f"{where} has only one of input_h and input_w; give both or none")
+    return Row(
+        line=line,
+        model=cell["model"],
+        latency_ms=latency_ms,
+        input_hw=None if height is None or width is None else (height, width),
+        num_classes=whole["num_classes"],
+        family=cell.get("family", ""),
+    )
+
+
+def _whole(where: str, name: str, text: str) -> int | None:
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (value >= 1 and value == int(value)):
+        raise DataError(f"{where}: {name} is {text!r}; it must be a whole number above 0, or empty")
+    return int(value)
+
+
+def measured(path: Path, rows: tuple[Row, ...], model: LatencyModel, ops: Path | None = None) -> Own:
+    """Returns the rows with the terms of their networks.
+
+    Args:
+        path: Where the rows were read; files of architectures are looked up beside it, then from here.
+        rows: As `read_rows` gives them.
+        model: Predicts for the profile that is calibrated.
+        ops: A table of operators with networks that rows may name.
+
+    Raises:
+        UserError: naming the row whose network is not known or cannot be, or that contradicts another one.
+    """
+    tables: dict[str, Vector] = {}
+    if ops is not None:
+        names, operators = read_operators(ops)
+        table = add_terms(operators, model.profile.rules, len(names))
+        table[:, -1] = 1.0
+        tables = dict(zip(names, table, strict=True))
+    terms, labels, keys, guessed = [], [], [], False
+    for row in rows:
+        if row.model in tables:
+            terms.append(tables[row.model])
+            labels.append(row.model)
+            keys.append(row.model)
+            continue
+        arch, num_classes, guess = _architecture(path, row, tables)
+        try:
+            terms.append(model.terms(lower(arch, num_classes=num_classes)))
+        except SpaceError as error:
+            raise DataError(f"{path}, row {row.line}: {row.model} cannot be: {error}") from None
+        labels.append(f"{row.model} {arch.input_hw[1]}x{arch.input_hw[0]}, {num_classes} classes")
+        keys.append(f"{arch.key()} {num_classes}")
+        guessed |= guess
+    network = np.unique(np.asarray(keys), return_inverse=True)[1].astype(np.intp)
+    latency_ms = np.array([row.latency_ms for row in rows])
+    _check_repeats(path, rows, network)
+    return Own(
+        rows=rows,
+        measurements=Measurements(
+            names=tuple(labels),
+            terms=np.array(terms),
+            latency_ms=latency_ms,
+            noise=np.full(len(rows), NOISE),
+            families=_families(rows, labels, network),
+        ),
+        labels=tuple(labels),
+        network=network,
+        guessed_classes=guessed,
+    )
+
+
+def _architecture(path: Path, row: Row, tables: Mapping[str, Vector]) -> tuple[Architecture, int, bool]:
+    """Returns a row's architecture, its classes, and whether the classes are a guess."""
+    where = f"{path}, row {row.line}"
+    if row.model in DESIGNS:
+        design = DESIGNS.get(row.model)
+        arch, num_classes = design.architecture, design.num_classes
+    else:
+        files = [each for each in (path.parent / row.model, Path(row.model)) if each.is_file()]
+        if not files:
+            near = nearest(row.model, [*DESIGNS, *tables])
+            raise DataError(
+                f"{where}: unknown model {row.model!r}{near}; give a design (nas designs lists them), the path of an "
+                "architecture's YAML file, or a model_name of --ops"
+            )
+        try:
+            arch, num_classes = Architecture.from_yaml(files[0]), DEFAULT_CLASSES
+        except UserError as error:
+            raise DataError(f"{where}: {error}") from None
+    try:
+        arch = arch if row.input_hw is None else arch.resized(row.input_hw)
+    except SpaceError as error:
+        raise DataError(f"{where}: {row.model} cannot be: {error}") from None
+    guess = row.model not in DESIGNS and row.num_classes is None
+    return arch, num_classes if row.num_classes is None else row.num_classes, guess
+
+
+def _families(rows: Sequence[Row], labels: Sequence[str], network: NDArray[np.intp]) -> tuple[str, ...]:
+    """Returns what is held out together: what the user says, else each network, or groups of them where many."""
+    many = int(network.max()) >= MAX_FOLDS
+    own = [f"own {each % MAX_FOLDS}" if many else label for each, label in zip(network, labels, strict=True)]
+    return tuple(row.family or label for row, label in zip(rows, own, strict=True))
+
+
+def _check_repeats(path: Path, rows: Sequence[Row], network: NDArray[np.intp]) -> None:
+    for each in np.unique(network):
+        same = sorted(
+            (rows[index] for index in np.flatnonzero(network == each).tolist()), key=lambda row: row.latency_ms
+        )
+        low, high = same[0], same[-1]
+        if high.latency_ms > REPEAT * low.latency_ms:
+            raise DataError(
+                f"{path}: rows {low.line} and {high.line} are the same network, {low.model}, with {low.latency_ms:g} "
+                f"and {high.latency_ms:g} ms; one of them is wrong, or they differ in input size or classes"
+            )
+
+
+def check_plausible(path: Path, own: Own, predicted_ms: Vector) -> None:
+    """Compares measurements with the predictions of the profile before.
+
+    Raises:
+        DataError: where one row is far off the others, or all look like another unit.
+    """
+    logs = np.log(own.measurements.latency_ms / predicted_ms)
+    _check_outliers(path, own, predicted_ms, logs)
+    median = float(np.median(logs))
+    if abs(median) > np.log(WRONG_UNIT):
+        unit, factor = ("seconds", 1e3) if median < 0 else ("microseconds", 1e-3)
+        raise DataError(
+            f"{path}: latency_ms looks like {unit}: row {own.rows[0].line} has {own.rows[0].latency_ms:g} where about "
+            f"{predicted_ms[0]:.3g} ms are predicted; give milliseconds (times {factor:g})"
+        )
+
+
+def _check_outliers(path: Path, own: Own, predicted_ms: Vector, logs: Vector) -> None:
+    if len(logs) < 2:
+        return
+    others = np.array([float(np.median(np.delete(logs, index))) for index in range(len(logs))])
+    off = np.abs(logs - others)
+    # Of two that contradict each other, the one farther from its prediction is named.
+    worst = int(np.lexsort((np.abs(logs), off.round(9)))[-1])
+    if off[worst] > np.log(OUTLIER):
+        row = own.rows[worst]
+        raise DataError(
+            f"{path}, row {row.line}: {row.model} with {row.latency_ms:g} ms is {np.exp(off[worst]):.0f} times off the "
+            f"other rows; about {predicted_ms[worst] * np.exp(others[worst]):.3g} ms would fit them; measure it again "
+            "or leave the row out"
+        )
+
+
+def calibrate(model: LatencyModel, own: Own, source: str, *, keep_shipped: bool) -> Calibration:
+    """Fits a profile on a user's measurements and tells how wrong it was and is about them.
+
+    Args:
+        model: That of the profile before.
+        own: The user's measurements.
+        source: Where they come from, for the profile's notes.
+        keep_shipped: Whether the measurements that come with the profile stay in; else the fit starts from their
+            constants and moves to the user's rows alone.
+    """
+    profile = model.profile
+    shipped = [load(each, profile.rules) for each in profile.measurements] if keep_shipped else []
+    start = profile
+    if not shipped and profile.name in device_names():
+        start = replace(profile, like=profile.name)
+    everything = joined([*shipped, own.measurements])
+    num_shipped = len(everything) - len(own.rows)
+    rows = f"{len(own.rows)} {OWN}{'s' * (len(own.rows) > 1)}"
+    told = f"{rows} of {own.num_networks} network{'s' * (own.num_networks > 1)}, {source}"
+    fitted_on = [*(each.what for each in profile.measurements if shipped), told]
+    fitted, residual = calibrated(start, everything, fitted_on)
+    with_whom = "together with those that come with the profile" if shipped else "on nothing else"
+    after_ms, held_out = None, "nothing held out"
+    if own.num_networks > 1 or shipped:
+        folds = np.concatenate([np.full(num_shipped, -1), own.network % MAX_FOLDS])
+        after_ms = hold_out(prior(start), everything, folds.astype(np.intp), skip=-1).latency_ms[num_shipped:]
+        held_out = "leave one network out" if own.num_networks <= MAX_FOLDS else f"{MAX_FOLDS} folds of networks"
+    # Relative to each other, the constants of this very board and runtime stay measured, whoever measured them.
+    known = {**(profile.measured if start.like == profile.name else {}), **fitted.measured}
+    return Calibration(
+        profile=replace(fitted, like=profile.like, measured=known, notes=f"calibrated on {told}, {with_whom}"),
+        residual=residual,
+        names=list(everything.names),
+        before_ms=model.predict(own.measurements.terms).latency_ms,
+        after_ms=after_ms,
+        held_out=held_out,
+        num_shipped=num_shipped,
+    )
+
+
+def rests_on_own(profile: Profile) -> bool:
+    """Returns whether a profile was calibrated on a user's measurements before."""
+    return any(OWN in each for each in profile.fitted_on)
