@@ -170,7 +170,17 @@ def test_a_figure_of_others_is_met_that_was_not_fitted_on():
         assert found.low_ms < PUBLISHED_MS < found.high_ms
 
 
-@pytest.mark.parametrize("device", ["jetson-nano-ort-fp32", "pi4-tflite-int8", "a40-trt"])
+@pytest.mark.parametrize(
+    "device",
+    [
+        "jetson-nano-ort-fp32",
+        "pi4-tflite-int8",
+        "a40-trt",
+        "pi4-ort-fp32",
+        "pi5-ort-fp32",
+        "vim3-npu-int16",
+    ],
+)
 def test_measured_networks_are_predicted_near_and_lie_in_their_intervals(device: str):
     model = load_model(device)
     source: Source = model.profile.measurements[0]
