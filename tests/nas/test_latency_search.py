@@ -13,9 +13,11 @@ from search_fakes import NUM_CLASSES, FakeEvaluator, small_space
 from nas.cli import main
 from nas.cost import Budget, cost_of
 from nas.cost.latency import LatencyModel, load_model
+from nas.executors import Evaluation
 from nas.search.feasibility import ensure_feasible
 from nas.search.gate import Gate
 from nas.search.moves import fit_input
+from nas.search.study import SearchStudy
 from results import records
 from search_space import DESIGNS, Architecture
 from search_space.errors import BudgetError, ConfigError
@@ -74,19 +76,27 @@ def test_a_budget_on_latency_is_a_positive_number(limit: float) -> None:
         Budget(latency_ms=limit)
 
 
-def test_the_input_is_as_large_as_the_latency_lets_it_be(model: LatencyModel) -> None:
+@pytest.mark.parametrize("fitting", [1, 3, 5])
+def test_the_input_is_as_large_as_the_latency_lets_it_be(model: LatencyModel, fitting: int) -> None:
     space = small_space()
     params = space.encode(DESIGNS.get("yolov8n").architecture.resized((128, 128)))
-    sizes = sorted(space.axis("input_size").choices)
-    highs = [
-        cost_of(DESIGNS.get("yolov8n").architecture.resized((s, s)), num_classes=NUM_CLASSES, device=model)
-        for s in sizes
+    sizes = sorted(int(size) for size in space.axis("input_size").choices)
+    costs = [
+        cost_of(DESIGNS.get("yolov8n").architecture.resized((size, size)), num_classes=NUM_CLASSES, device=model)
+        for size in sizes
     ]
-    limit = 1.01 * highs[2].latency_high_ms
+    limit = 1.01 * costs[fitting - 1].latency_high_ms
+    in_time = [size for size, cost in zip(sizes, costs, strict=True) if cost.latency_high_ms <= limit]
+    offered: list[int] = []
+
+    def largest(gmacs: list[float]) -> int:
+        offered.append(len(gmacs))
+        return len(gmacs) - 1
+
     gate = Gate(space, Budget(latency_ms=limit), num_classes=NUM_CLASSES, device=model)
-    found = fit_input(gate, params, lambda sizes: len(sizes) - 1)
-    largest = max(size for size, cost in zip(sizes, highs, strict=True) if cost.latency_high_ms <= limit)
-    assert found is not None and found.feasible and found.architecture.input_hw == (largest, largest)
+    found = fit_input(gate, params, largest)
+    assert offered == [len(in_time)], "the choice is among the sizes that are fast enough, no more and no fewer"
+    assert found is not None and found.feasible and found.architecture.input_hw == (in_time[-1], in_time[-1])
 
 
 def test_where_nothing_is_fast_enough_the_option_is_named(model: LatencyModel) -> None:
@@ -114,6 +124,34 @@ def test_every_trained_trial_is_under_the_limit_at_its_upper_end(
     assert times == sorted(times, reverse=True), "a less accurate member of the front has to be faster"
     config = yaml.safe_load((tmp_path / "runs" / "timed" / "config.yaml").read_text())
     assert (config["device"], config["budget_latency_ms"], config["confidence"]) == (DEVICE, 24.0, 0.9)
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_the_study_is_told_the_latency(tmp_path: Path, model: LatencyModel, killed: bool) -> None:
+    gate = Gate(small_space(), Budget(latency_ms=50), num_classes=NUM_CLASSES, device=model)
+    journal = tmp_path / "study.journal"
+    study = SearchStudy(journal, gate.space, objective="latency_ms")
+    asked = study.ask(gate, seed=0)
+    assert asked.candidate is not None and asked.candidate.cost.latency is not None
+    if killed:  # after the record was written, before the study was told
+        asked.trial.set_user_attr("record", {"outcome": "complete", "reason": "", "accuracy": 0.5})
+        SearchStudy(journal, gate.space, objective="latency_ms").settle()
+    else:
+        study.tell(asked, Evaluation(outcome="complete", scores={"accuracy": 0.5}))
+    (trial,) = SearchStudy(journal, gate.space, objective="latency_ms")._study.get_trials()
+    assert trial.values == [0.5, pytest.approx(asked.candidate.cost.latency.latency_ms)]
+
+
+def test_the_confidence_of_a_run_is_the_one_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], evaluator: FakeEvaluator
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    limit = ["--budget-latency-ms", "24", "--device", DEVICE, "--confidence", "0.6"]
+    run_json(capsys, *QUICK, *limit, "--trials", "1", "--name", "bold")
+    (member,) = run_json(capsys, "--resume", "runs/bold", "--trials", "1")["front"]
+    model = load_model(DEVICE, confidence=0.6)
+    latency = cost_of(Architecture.from_yaml(Path(member["path"])), num_classes=4, device=model).latency
+    assert latency is not None and member["latency_high_ms"] == pytest.approx(latency.high_ms)
 
 
 def test_a_timed_run_resumes_on_its_own_device_only(
