@@ -87,6 +87,7 @@ def label(name: str) -> str:
 
 def _print(designs: Sequence[Mapping[str, Any]]) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     from nas.commands.display import console
 
@@ -100,7 +101,7 @@ def _print(designs: Sequence[Mapping[str, Any]]) -> None:
         if row["paper"] != paper:
             paper = row["paper"]
             table.add_section()
-            table.add_row(f"[bold]{paper}[/bold]")
+            table.add_row(Text(paper, style="bold"))
         height, width = row["input_hw"]
         accuracy = row["accuracy"]
         table.add_row(

@@ -12,8 +12,13 @@ PLAIN_WIDTH = 180
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Returns a console that is as wide as the terminal, or wide enough for every table where there is none."""
+    """Returns a console that is as wide as the terminal, or wide enough for every table where there is none.
+
+    Square brackets in names are printed as they are.
+    """
     from rich.console import Console
 
-    terminal = Console(stderr=stderr, highlight=False, soft_wrap=False)
-    return terminal if terminal.is_terminal else Console(stderr=stderr, highlight=False, width=PLAIN_WIDTH)
+    terminal = Console(stderr=stderr, highlight=False, markup=False, soft_wrap=False)
+    return (
+        terminal if terminal.is_terminal else Console(stderr=stderr, highlight=False, markup=False, width=PLAIN_WIDTH)
+    )

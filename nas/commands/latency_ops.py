@@ -20,10 +20,13 @@ from nas.commands.options import echo_json, json_option
 def command(ops: Path, device: str, precision: str | None, confidence: float, as_json: bool) -> None:
     """Predict the latency of every network in a table of operators, one row an operator, of any framework.
 
+    Columns and types of operators are in docs/latency.md; a type that is not known there counts as never measured.
+
     Example: nas latency predict-ops ops.csv.gz --device pi4-ort-fp32 --json
     """
     model = open_device(device, precision, confidence)
     models = predictions(ops, model)
+    _tell_unknown(ops)
     if as_json:
         return echo_json({"device": model.profile.name, "confidence": confidence, "models": models})
     return _print(models, model.profile, confidence)
@@ -44,6 +47,16 @@ def predictions(ops: Path, model: Any) -> list[dict[str, Any]]:
         {"model_name": name, **dict(zip(fields, values, strict=True)), "extrapolated": predicted[index].extrapolated}
         for index, (name, *values) in enumerate(zip(names, *columns, strict=True))
     ]
+
+
+def _tell_unknown(ops: Path) -> None:
+    """Says on standard error which types of operators are of no class."""
+    from nas.cost.operators import CLASS_OF, CONVOLUTIONS, unknown_types
+
+    if unknown := unknown_types(ops):
+        names = ", ".join(f"{name} ({count} rows)" for name, count in unknown.items())
+        known = ", ".join((*CONVOLUTIONS, *CLASS_OF))
+        click.echo(f"note: op_type {names} count as operators that were never measured; known: {known}", err=True)
 
 
 def _print(models: list[dict[str, Any]], profile: Any, confidence: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -29,6 +30,6 @@ def open_device(device: str, precision: str | None, confidence: float = 0.9) -> 
 
     model = load_model(device, precision, confidence=confidence)
     profile = model.profile
-    if profile.name != device and profile.path is not None and str(profile.path) != device:
+    if profile.name != device and profile.path is not None and profile.path != Path(device):
         click.echo(f"device: {device} means {profile.name} ({profile.board}, {profile.runtime})", err=True)
     return model

@@ -10,6 +10,8 @@ import click
 
 from nas.commands.options import echo_json, json_option
 
+ASTRAY = 1000.0
+"""Percent of error from which on a peer's figures mean nothing."""
 SPLITS = ("leave_one_architecture_out", "leave_one_family_out")
 
 
@@ -52,6 +54,7 @@ def lines(result: Mapping[str, Any]) -> Iterator[str]:
     yield from _published(result["orin"], result["nano_tensorrt"])
     yield from _steps(result["input_steps"])
     yield from _picking(result["picking"])
+    yield from _ratios(result)
 
 
 def _boards(result: Mapping[str, Any]) -> Iterator[str]:
@@ -62,7 +65,7 @@ def _boards(result: Mapping[str, Any]) -> Iterator[str]:
         yield f"\n{title}: {board['networks']} detectors of YOLOBench\n{head}"
         for row, splits in board.items():
             if isinstance(splits, Mapping):
-                yield _splits("this model" if row == "model" else row, splits)
+                yield _splits(f"this {row}" if row.startswith("model") else row, splits)
     yield f"\nOther boards of YOLOBench\n{head}"
     for name, splits in result["other_boards"].items():
         yield _splits(name, splits)
@@ -72,10 +75,13 @@ def _splits(title: str, splits: Mapping[str, Any]) -> str:
     cells = [_cell(splits[split]) for split in SPLITS]
     family = splits["leave_one_family_out"]
     tail = f"{family['mean_of_families_percent']:.2f} %, {family['worst_family_percent']:.2f} %"
+    tail = "" if family["mean_percent"] > ASTRAY else tail
     return f"{title:<34}{cells[0]:<28}{cells[1]:<28}{tail}"
 
 
 def _cell(figures: Mapping[str, float]) -> str:
+    if figures["mean_percent"] > ASTRAY:
+        return f"above {ASTRAY:g} %"
     return f"{figures['mean_percent']:5.2f} % | {figures['within_10_percent']:5.1f} % | {figures['kendall_tau']:.3f}"
 
 
@@ -144,6 +150,8 @@ def _steps(steps: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _picking(picking: Mapping[str, Any]) -> Iterator[str]:
+    if not picking:
+        return
     choice = f"{picking['picks']} of {picking['candidates']} candidates"
     yield f"\nThe {choice} nearest below {picking['limit_ms']:g} ms on the Nano, {picking['draws']} draws"
     for rule, row in picking.items():
@@ -152,6 +160,16 @@ def _picking(picking: Mapping[str, Any]) -> Iterator[str]:
                 f"{rule:<16}{row['over_percent']:5.1f} % are truly over it; "
                 f"the mean pick uses {row['of_limit_used_percent']:.1f} % of it"
             )
+
+
+def _ratios(result: Mapping[str, Any]) -> Iterator[str]:
+    yield "\nMean error of the peers in units of the model's, fitted on the same networks"
+    for board in ("jetson_nano", "nvidia_a40"):
+        for split in SPLITS:
+            model = result[board]["model"][split]["mean_percent"]
+            errors = {peer: result[board][peer][split]["mean_percent"] for peer in result[board]["peers"]}
+            parts = [f"{peer} {f'{off / model:.1f}x' if off <= ASTRAY else 'astray'}" for peer, off in errors.items()]
+            yield f"{board.replace('_', ' ')}, {split.replace('_', ' ')}: {', '.join(parts)}"
 
 
 def draw_plot(device: str, path: Path) -> None:
@@ -171,9 +189,8 @@ def draw_plot(device: str, path: Path) -> None:
     from nas.cost.study import architecture_folds, held_out_detectors, parts_of
     from search_space.files import write_bytes
 
-    profile, parts = parts_of(device)
-    detectors = parts[0]
-    predicted = held_out_detectors(profile, parts, architecture_folds(detectors))
+    profile, (detectors, *_) = parts_of(device)
+    predicted = held_out_detectors(profile, [detectors], architecture_folds(detectors))
     figure = Figure(figsize=(6, 5.4), layout="constrained")
     axes = figure.subplots()
     families = np.asarray(detectors.families)

@@ -141,6 +141,7 @@ def calibrated(
         fitted_on=tuple(fitted_on),
         num_measured=len(measurements),
         error=measure_error(start, measurements, by_class),
+        residual=None if residual is None else residual.fingerprint(),
     ), residual
 
 

@@ -15,7 +15,7 @@ from nas.cost.residual import Residual, read_residual
 from nas.cost.terms import START, TERMS, Vector, add_terms
 from nas.cost.tracing import node_operators
 from search_space import Graph
-from search_space.errors import BudgetError
+from search_space.errors import BudgetError, ConfigError
 
 __all__ = ["CONFIDENCE", "EXTRAPOLATES_FROM", "Latency", "LatencyModel", "Predictions", "load_model"]
 
@@ -82,17 +82,17 @@ class LatencyModel:
             total = total * np.exp(learned)
         half, unsupported = self._half_widths(shares, distance)
         milliseconds = 1e3 * total
+        if not np.isfinite(milliseconds * np.exp(half)).all():
+            raise ConfigError(
+                f"{self.profile.name} predicts a time that is no number: a constant, a residual or a count is far out "
+                "of range; compare the profile with one in nas/cost/devices, and the operators with a device"
+            )
         return Predictions(
             latency_ms=milliseconds,
             low_ms=milliseconds * np.exp(-half),
             high_ms=milliseconds * np.exp(half),
             unsupported_share=unsupported,
         )
-
-    def half_widths(self, terms: Vector, distance: Vector) -> Vector:
-        """Returns the half-widths of the interval, in log time, at given distances from measured networks, `(n,)`."""
-        seconds = terms * self.profile.constants
-        return self._half_widths(seconds / seconds.sum(axis=1, keepdims=True), distance)[0]
 
     def _half_widths(self, shares: Vector, distance: Vector) -> tuple[Vector, Vector]:
         by_class = shares @ SHARE_CLASS
@@ -142,4 +142,7 @@ def load_model(device: str, precision: str | None = None, *, confidence: float =
     """
     profile = find_profile(device, precision)
     path = profile.residual_path
-    return LatencyModel(profile, None if path is None else read_residual(path), confidence=confidence)
+    residual = None if path is None else read_residual(path)
+    if residual is not None and residual.fingerprint() != profile.residual:
+        raise ConfigError(f"{path} is the residual of another profile; calibrate the profile again, or copy both files")
+    return LatencyModel(profile, residual, confidence=confidence)

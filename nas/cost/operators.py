@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +57,9 @@ CLASS_OF: dict[str, str] = {
     "space_to_depth": "space_to_depth",
 }
 """The class of each type of operator that is no convolution; a type that is not here is `other`."""
+
+CONVOLUTIONS = ("conv", "dwconv", "gconv")
+"""The types whose class follows from kernel, stride and groups."""
 
 TABLE_COLUMNS = (
     "model_name op_id op_type input_op_ids in_c in_h in_w out_c out_h out_w kernel_h kernel_w stride_h stride_w groups "
@@ -122,7 +126,7 @@ def _kinds(types: NDArray[np.object_], number: Mapping[str, Column]) -> NDArray[
     """Returns the class of each operator: convolutions by their shape, the others by their type."""
     kinds = np.array([_CLASS_INDEX[CLASS_OF.get(str(name), "other")] for name in types], dtype=np.intp)
     kernel_h, kernel_w, stride = number["kernel_h"], number["kernel_w"], number["stride_h"]
-    conv = np.isin(types, ("conv", "dwconv", "gconv"))
+    conv = np.isin(types, CONVOLUTIONS)
     grouped = conv & ((number["groups"] > 1) | (types == "gconv"))
     depthwise = (types == "dwconv") | (conv & (number["groups"] > 1) & (number["groups"] == number["in_c"]))
     one = conv & (kernel_h == 1) & (kernel_w == 1)
@@ -150,7 +154,8 @@ def read_operators(path: Path) -> tuple[list[str], Operators]:
     import pandas as pd
 
     try:
-        table = pd.read_csv(path, dtype={"model_name": str, "op_type": str, "input_op_ids": str})
+        texts = dict.fromkeys(("model_name", "op_type", "input_op_ids"), str)
+        table = pd.read_csv(path, dtype=texts, compression=_compression(path))
     except FileNotFoundError:
         raise DataError(f"no table of operators {path}; give a CSV with columns {', '.join(TABLE_COLUMNS)}") from None
     except (OSError, EOFError, zlib.error, ValueError) as error:  # pandas' own errors are ValueErrors
@@ -178,6 +183,20 @@ def read_operators(path: Path) -> tuple[list[str], Operators]:
     columns = {name: table[name].to_numpy() for name in TABLE_COLUMNS[2:] if name != "input_op_ids"}
     follows = _follows_conv(model, table["op_id"], table["input_op_ids"], columns["op_type"], path)
     return [str(name) for name in names], operators_of({**columns, "model": model, "follows_conv": follows})
+
+
+def unknown_types(path: Path) -> dict[str, int]:
+    """Returns the types in a table of operators that are of no class, each with its rows; they count as `other`."""
+    import pandas as pd
+
+    types = pd.read_csv(path, usecols=["op_type"], dtype=str, compression=_compression(path))["op_type"].value_counts()
+    known = {*CONVOLUTIONS, *CLASS_OF}
+    return {str(name): int(count) for name, count in types.items() if name not in known}
+
+
+def _compression(path: Path) -> Any:
+    """Returns how a table is packed, for pandas; nothing but gzip is unpacked, whatever the name."""
+    return "gzip" if path.suffix == ".gz" else None
 
 
 def _follows_conv(

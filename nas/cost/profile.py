@@ -108,13 +108,15 @@ class Profile:
     """The measurements that the constants rest on, one sentence each; none: the data sheet alone."""
     num_measured: int = 0
     error: ErrorModel | None = None
+    residual: str | None = None
+    """Fingerprint of the learned residual that lies beside the file; None: there is none."""
     path: Path | None = None
 
     @property
     def residual_path(self) -> Path | None:
-        """Where the learned residual lies, if there is one."""
-        path = None if self.path is None else self.path.with_suffix(".residual.csv.gz")
-        return path if path is not None and path.is_file() else None
+        """Where the learned residual lies, if the profile has one and was read from a file."""
+        has_one = self.residual is not None and self.path is not None
+        return self.path.with_suffix(".residual.csv.gz") if has_one and self.path is not None else None
 
 
 def prior(profile: Profile) -> Vector:
@@ -137,6 +139,7 @@ def to_plain(profile: Profile) -> dict[str, Any]:
     plain["measurements"] = [_without_defaults(source) for source in profile.measurements]
     plain["fitted_on"] = list(profile.fitted_on)
     plain["num_measured"] = profile.num_measured
+    plain["residual"] = profile.residual
     plain["measured"] = dict(profile.measured)
     if profile.error is not None:
         plain["error"] = {
@@ -200,7 +203,7 @@ def read_profile(path: Path) -> Profile:
         plain = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"no profile {path}; nas devices lists those that come with PyramidNAS") from None
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path} is no profile: {reason}; compare with one in nas/cost/devices") from None
     if not isinstance(plain, dict):
@@ -211,14 +214,17 @@ def read_profile(path: Path) -> Profile:
             raise ConfigError(f"{path}: unknown entry {name!r}{nearest(str(name), known)}; known: {', '.join(known)}")
     try:
         return _from_plain(plain, path)
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise ConfigError(f"{path} is no profile: {reason}; compare with one in nas/cost/devices") from None
 
 
 def _check_entries(plain: Mapping[str, Any]) -> None:
     """Raises ValueError where a text, a switch, a count or the list of constants is something else."""
-    for name in ("name", "board", "runtime", "precision", "like", "includes", "notes"):
+    for name in ("data_sheet", "rules", "measured", "error", "constants"):
+        if not isinstance(plain.get(name, {}), dict):
+            raise ValueError(f"{name} is {str(plain[name])[:40]!r}; it must hold entries")
+    for name in ("name", "board", "runtime", "precision", "like", "includes", "notes", "residual"):
         if name in plain and not isinstance(plain[name], str):
             raise ValueError(f"{name} is {plain[name]!r}; it must be text")
     if not isinstance(plain.get("usual", False), bool):
@@ -232,6 +238,8 @@ def _check_entries(plain: Mapping[str, Any]) -> None:
     if not isinstance(plain.get("fitted_on") or [], list):
         raise ValueError("fitted_on must be a list, one sentence each")
     constants = plain.get("constants") or {}
+    if plain.get("num_measured") and not (constants and plain.get("error")):
+        raise ValueError("it has num_measured but no constants or no error; fit it, or leave num_measured out")
     known = {(UNITS[kind], name) for kind, name in TERMS if kind in UNITS}
     given = {(unit, name) for unit, values in constants.items() if unit != "start_us" for name in values}
     if unknown := sorted(given - known):
@@ -240,6 +248,8 @@ def _check_entries(plain: Mapping[str, Any]) -> None:
 
 def _from_plain(plain: dict[str, Any], path: Path) -> Profile:
     _check_entries(plain)
+    _check_keys("data_sheet", plain["data_sheet"], DataSheet)
+    _check_keys("rules", plain["rules"], Rules)
     numbers = {name: value for name, value in plain["data_sheet"].items() if name != "source"}
     sheet = DataSheet(
         **{name: float(value) for name, value in numbers.items()}, source=str(plain["data_sheet"].get("source", ""))
@@ -252,7 +262,7 @@ def _from_plain(plain: dict[str, Any], path: Path) -> Profile:
         error = ErrorModel(
             quantiles={float(key): float(value) for key, value in plain["error"]["quantiles"].items()},
             class_scale={str(key): float(value) for key, value in plain["error"].get("class_scale", {}).items()},
-            figures=plain["error"].get("figures", {}),
+            figures=_checked_figures(plain["error"].get("figures", {})),
         )
     if plain.get("like") is not None and plain["like"] not in device_names():
         raise ValueError(f"like is {plain['like']!r}; it must be one of {', '.join(device_names())}")
@@ -267,6 +277,26 @@ def _from_plain(plain: dict[str, Any], path: Path) -> Profile:
     }
     profile = Profile(**plain | special)
     return profile if len(profile.constants) else replace(profile, constants=prior(profile))
+
+
+def _check_keys(name: str, plain: Mapping[str, Any], owner: type[Any]) -> None:
+    known = [each.name for each in fields(owner)]
+    for key in plain:
+        if key not in known:
+            raise ValueError(
+                f"{name} has an unknown entry {key!r}{nearest(str(key), known)}; known: {', '.join(known)}"
+            )
+
+
+def _checked_figures(figures: Any) -> dict[str, Any]:
+    """Returns what an error says of itself: text under `held_out`, numbers from 0 under all other names."""
+    for name, value in figures.items():
+        good = (
+            isinstance(value, str) if name == "held_out" else type(value) in (int, float) and 0 <= value < float("inf")
+        )
+        if not good:
+            raise ValueError(f"error figures {name} is {value!r}")
+    return dict(figures)
 
 
 def device_names() -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,12 @@ class Residual:
     weights: Vector
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_narrow", self.roots.astype(np.float32))
+        object.__setattr__(self, "_narrow", _unit(self.roots).astype(np.float32))
+
+    def fingerprint(self) -> str:
+        """Returns what a profile names its residual by."""
+        whole = (1e5 * self.roots).round().astype("<i4")
+        return sha256(whole.tobytes() + self.weights.astype("<f8").tobytes()).hexdigest()[:12]
 
     def __call__(self, roots: Vector) -> tuple[Vector, Vector]:
         """Returns, for networks `(m, len(TERMS))`, what to add to log time and how far measured ones are, both `(m,)`.
@@ -45,12 +51,23 @@ class Residual:
 
 
 def fit_residual(roots: Vector, log_ratio: Vector) -> Residual:
-    """Fits the residual on measured networks: their square-root shares and log(measured / physical prediction)."""
+    """Fits the residual on measured networks: their square-root shares and log(measured / physical prediction).
+
+    Shares and weights are rounded to what a file keeps, so that a residual is the same after writing and reading.
+    """
     from scipy.linalg import cho_factor, cho_solve
 
-    alike = DEVIATION**2 * np.exp((roots @ roots.T - 1.0) / LENGTH**2)
+    roots = roots.round(5)
+    unit = _unit(roots)
+    alike = DEVIATION**2 * np.exp((unit @ unit.T - 1.0) / LENGTH**2)
     alike[np.diag_indices(len(roots))] += NOISE**2
-    return Residual(roots=roots, weights=DEVIATION**2 * cho_solve(cho_factor(alike), log_ratio))
+    weights = DEVIATION**2 * cho_solve(cho_factor(alike), log_ratio)
+    return Residual(roots=roots, weights=np.array([float(f"{weight:.6g}") for weight in weights]))
+
+
+def _unit(roots: Vector) -> Vector:
+    """Returns rows of length 1, which rounding has changed a little."""
+    return np.asarray(roots / np.maximum(np.linalg.norm(roots, axis=1, keepdims=True), 1e-12))
 
 
 def write_residual(residual: Residual, names: list[str], path: Path) -> None:
@@ -61,9 +78,9 @@ def write_residual(residual: Residual, names: list[str], path: Path) -> None:
 
     from search_space.files import write_bytes
 
-    table = pd.DataFrame(residual.roots, columns=[f"{kind} {name}" for kind, name in TERMS]).round(4)
+    table = pd.DataFrame(residual.roots, columns=[f"{kind} {name}" for kind, name in TERMS])
     table = table.loc[:, (table != 0).any()]
-    table.insert(0, "weight", [float(f"{weight:.6g}") for weight in residual.weights])
+    table.insert(0, "weight", residual.weights)
     table.insert(0, "model_name", names)
     write_bytes(path, gzip.compress(table.to_csv(index=False, lineterminator="\n").encode(), mtime=0))
 
@@ -74,8 +91,9 @@ def read_residual(path: Path) -> Residual:
 
     columns = {f"{kind} {name}": index for index, (kind, name) in enumerate(TERMS)}
     try:
-        table = pd.read_csv(path)
-        weights = table["weight"].to_numpy(float)
+        table = pd.read_csv(path, dtype={"weight": str})
+        # Read as text, because the reader of tables may be off in the last bit.
+        weights = np.array([float(weight) for weight in table["weight"]])
         roots = np.zeros((len(table), len(TERMS)))
         for name in table.columns[2:]:
             if name not in columns:

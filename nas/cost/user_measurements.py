@@ -101,6 +101,7 @@ def read_rows(path: Path) -> tuple[tuple[Row, ...], tuple[str, ...]]:
     missing = [name for name in NEEDED if name not in header]
     if missing:
         has = f"it has: {', '.join(header)}" if any(header) else "it is empty"
+        has += "; separate cells by commas" if any(mark in "".join(header) for mark in ";\t") else ""
         near = "".join(nearest(name, [missing[0]]) and f"; is {name} {missing[0]}?" for name in header)
         raise DataError(
             f"{path} lacks the columns {', '.join(missing)}; {has}{near}; needed: {', '.join(NEEDED)}, "
@@ -128,7 +129,7 @@ def _row(path: Path, line: int, header: list[str], cells: list[str]) -> Row:
     if not cell["model"]:
         raise DataError(f"{where}: model is empty; give a design, an architecture's YAML file or a name of --ops")
     try:
-        latency_ms = float(cell["latency_ms"])
+        latency_ms = math.nan if "_" in cell["latency_ms"] else float(cell["latency_ms"])
     except ValueError:
         latency_ms = math.nan
     if not 0 < latency_ms < math.inf:
@@ -151,7 +152,7 @@ def _whole(where: str, name: str, text: str) -> int | None:
     if not text:
         return None
     try:
-        value = float(text)
+        value = math.nan if "_" in text else float(text)
     except ValueError:
         value = math.nan
     if not (value >= 1 and value == int(value)):

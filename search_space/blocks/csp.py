@@ -17,7 +17,7 @@ class Bottleneck(nn.Module):
 
     def __init__(self, channels: int, expansion: float = 1.0, shortcut: bool = True, first_kernel: int = 3) -> None:
         super().__init__()
-        hidden = int(channels * expansion)
+        hidden = max(1, int(channels * expansion))
         self.first = Conv(channels, hidden, first_kernel)
         self.second = Conv(hidden, channels, 3)
         self.shortcut = shortcut
@@ -39,7 +39,7 @@ class C3(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, repeats: int = 1, shortcut: bool = False) -> None:
         super().__init__()
-        hidden = out_channels // 2
+        hidden = max(1, out_channels // 2)
         inner = (Bottleneck(hidden, shortcut=shortcut, first_kernel=self.first_kernel) for _ in range(repeats))
         self.main = nn.Sequential(Conv(in_channels, hidden), *inner)
         self.bypass = Conv(in_channels, hidden)
@@ -107,7 +107,7 @@ class C3k2(SplitChain):
     def __init__(
         self, in_channels: int, out_channels: int, repeats: int = 1, nested: bool = False, expansion: float = 0.5
     ) -> None:
-        hidden = int(out_channels * expansion)
+        hidden = max(1, int(out_channels * expansion))
         inner: list[nn.Module] = [C3k(hidden) if nested else Bottleneck(hidden, 0.5) for _ in range(repeats)]
         super().__init__(in_channels, out_channels, hidden, inner)
 

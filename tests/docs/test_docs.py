@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 from typing import Any
 
+from nas.cost.operators import CLASS_OF, CONVOLUTIONS, TABLE_COLUMNS
+from nas.cost.terms import TERMS
 from search_space import DESIGNS, SearchSpace
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -34,3 +37,11 @@ def test_the_table_of_axes_is_up_to_date():
     once = ("head", "backbone", "topology", "fusion", "dual_path", "stride_p1", "unit_downsample_p2")
     assert all(f"| `{name}`" in written for name in once)
     assert all(SearchSpace().axis(name) for name in once)
+
+
+def test_the_latency_page_names_every_operator_type_and_counts_the_constants():
+    page = (DOCS / "latency.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z0-9_]+)`", page.split("## Networks of other frameworks")[1]))
+    assert named - set(TABLE_COLUMNS) == {*CLASS_OF, *CONVOLUTIONS}
+    assert all(column in page for column in TABLE_COLUMNS)
+    assert f"One vector of {len(TERMS)} constants" in page

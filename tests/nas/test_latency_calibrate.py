@@ -126,6 +126,8 @@ BAD_TABLES = [
     ("model,latency_ms\n", "holds no measurement"),
     ("model,latency_ms\nyolov8n,fast", "row 2: latency_ms is 'fast'"),
     ("model,latency_ms\nyolov8n,50\nyolov8n-p2,0", "row 3: latency_ms is '0'"),
+    ("model;latency_ms\nyolov8n;50", "separate cells by commas"),
+    ("model,latency_ms\nyolov8n,1_0", "row 2: latency_ms is '1_0'"),
     ("model,latency_ms\nyolov8n,-3", "row 2: latency_ms is '-3'"),
     ("model,latency_ms\nyolov8n,nan", "row 2: latency_ms is 'nan'"),
     ("model,latency_ms\nyolov8n,inf", "row 2: latency_ms is 'inf'"),

@@ -196,6 +196,25 @@ def test_operators_of_any_framework_are_predicted_from_a_gzipped_table(
     assert text.count("(extrapolated)") == 1 and "Raspberry Pi 4B" in text
 
 
+def test_types_of_operators_that_are_not_known_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path = tmp_path / "ops.csv"
+    path.write_text(OPS.replace("known,", "net[/x],").replace("odd,", "[bold],"))
+    text, told = run(capsys, "latency", "predict-ops", path, "--device", PI)
+    assert "net[/x]" in text and "[bold]" in text, "brackets in names are no markup"
+    assert "note: op_type deform_attention (1 rows)" in told and "space_to_depth" in told
+    path.write_text("\n".join(OPS.splitlines()[:-1]) + "\n")
+    assert "note:" not in run(capsys, "latency", "predict-ops", path, "--device", PI)[1]
+
+
+def test_a_time_that_is_no_number_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path = tmp_path / "ops.csv"
+    path.write_text(OPS.replace(",5529600,", ",1e308,"))
+    assert "predicts a time that is no number" in refused(capsys, "latency", "predict-ops", path, "--device", NANO)
+    path = tmp_path / "ops.zip"
+    path.write_text("no zip")
+    assert "lacks the columns" in refused(capsys, "latency", "predict-ops", path, "--device", NANO)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

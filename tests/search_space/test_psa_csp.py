@@ -12,6 +12,7 @@ from search_space.blocks import STAGES, find_block
 from search_space.blocks.conv import Conv
 from search_space.blocks.csp import C3, C3k, C3k2
 from search_space.blocks.psa import C2PSA, PositionAttention, PSABlock, num_heads
+from search_space.errors import SpaceError
 
 
 def _params(block: str, **arguments: object) -> int:
@@ -190,3 +191,14 @@ def test_the_genuine_block_of_yolov5(channels: int, repeats: int, params: int):
     assert sum(parameter.numel() for parameter in block.parameters()) == params
     fork = STAGES.get("c3")(channels, channels, repeats, True)  # type: ignore[call-arg]
     assert sum(parameter.numel() for parameter in fork.parameters()) > params
+
+
+@pytest.mark.parametrize("name", STAGES.names())
+def test_the_narrowest_stage_has_no_empty_convolution(name: str):
+    block = STAGES.get(name)
+    options = block.options(True, 3) if hasattr(block, "options") else {}
+    try:
+        stage = block(4, 4, repeats=1, **options)  # type: ignore[call-arg]
+    except SpaceError:
+        pytest.skip("refuses so few channels")
+    assert all(weight.numel() for weight in stage.parameters())
