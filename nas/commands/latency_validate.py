@@ -76,7 +76,7 @@ def _splits(title: str, splits: Mapping[str, Any]) -> str:
     family = splits["leave_one_family_out"]
     tail = f"{family['mean_of_families_percent']:.2f} %, {family['worst_family_percent']:.2f} %"
     tail = "" if family["mean_percent"] > ASTRAY else tail
-    return f"{title:<34}{cells[0]:<28}{cells[1]:<28}{tail}"
+    return f"{title:<34}{cells[0]:<28}{cells[1]:<28}{tail}".rstrip()
 
 
 def _cell(figures: Mapping[str, float]) -> str:

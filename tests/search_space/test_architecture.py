@@ -133,7 +133,6 @@ def test_what_no_block_can_be_is_named_when_it_is_lowered(data: dict[str, object
     "data",
     [
         _with_stage("yolov8n", 0, channels=1),
-        _with_stage("yolov8n", 0, channels=2, block="c3k2"),
         _with_stage("yolov8n", 1, channels=33, block="elan"),
         _nested("yolov8n", "neck", cross_layer="eafusion"),
     ],
