@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 from torch import Tensor, nn
 
-from search_space.graph import IMAGE, Graph, build
+from search_space.graph import IMAGE, Graph, Node, build
 from search_space.heads.anchor_free import REG_MAX
 
 
@@ -26,7 +29,9 @@ class Detector(nn.Module):
         self.strides = graph.strides
         self.reg_max = REG_MAX
         self.blocks = nn.ModuleDict({node.name: build(node) for node in graph.nodes if node.shares is None})
-        self._last_uses = _last_uses(graph)
+        self._plans = {graph.outputs: _plan(graph, graph.outputs)}
+        if graph.head == "two_stage":
+            _start_like_tinydet(self.blocks, graph)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Maps images `(B, 3, H, W)`, RGB from 0 to 1, to the raw outputs of the head, finest level first.
@@ -36,19 +41,57 @@ class Detector(nn.Module):
         background first. A two-stage head gives `(B, 15, h, w)` a level from its proposal head, then the proposals
         `(B, N, 4)` in pixels, then what they hold `(B, N, num_classes + 5)`: classes with the background first, box.
         """
+        return self.maps(images, self.graph.outputs)
+
+    def maps(self, images: Tensor, names: Sequence[str]) -> list[Tensor]:
+        """Runs the nodes that the named ones need and no others; returns the outputs of the named ones, in this order.
+
+        Args:
+            images: `(B, 3, H, W)`, RGB from 0 to 1.
+            names: of nodes of the graph.
+        """
+        wanted = tuple(names)
+        if wanted not in self._plans:
+            self._plans[wanted] = _plan(self.graph, wanted)
         maps = {IMAGE: images}
-        for node in self.graph.nodes:
+        for node, done_with in self._plans[wanted]:
             maps[node.name] = self.blocks[node.shares or node.name](*(maps[name] for name in node.inputs))
-            for name in self._last_uses[node.name]:
+            for name in done_with:
                 del maps[name]
-        return [maps[name] for name in self.graph.outputs]
+        return [maps[name] for name in wanted]
 
 
-def _last_uses(graph: Graph) -> dict[str, list[str]]:
-    """Returns, for each node, the maps that no later node needs, so that their memory can go."""
-    last_user = {name: node.name for node in graph.nodes for name in node.inputs}
-    frees: dict[str, list[str]] = {node.name: [] for node in graph.nodes}
+class _Step(NamedTuple):
+    """A node to run, and the maps that no later node needs, so that their memory can go."""
+
+    node: Node
+    done_with: tuple[str, ...]
+
+
+def _plan(graph: Graph, names: tuple[str, ...]) -> tuple[_Step, ...]:
+    """Returns the steps that give the outputs of the named nodes."""
+    needed = set(names)
+    for node in reversed(graph.nodes):
+        if node.name in needed:
+            needed.update(node.inputs)
+    nodes = [node for node in graph.nodes if node.name in needed]
+    last_user = {name: node.name for node in nodes for name in node.inputs}
+    done_with: dict[str, list[str]] = {node.name: [] for node in nodes}
     for name, user in last_user.items():
-        if name not in graph.outputs:
-            frees[user].append(name)
-    return frees
+        if name not in names:
+            done_with[user].append(name)
+    return tuple(_Step(node, tuple(done_with[node.name])) for node in nodes)
+
+
+def _start_like_tinydet(blocks: nn.ModuleDict, graph: Graph) -> None:
+    """Starts the lateral and smoothing convolutions of a two-stage detector's neck with Xavier's weights, biases at 0.
+
+    Glorot & Bengio, AISTATS 2010; the heads of both stages start themselves.
+    """
+    for node in graph.nodes:
+        if node.part == "neck" and (node.block == "layer:pointwise" or node.block.startswith("smooth:")):
+            for module in blocks[node.name].modules():
+                if isinstance(module, nn.Conv2d):
+                    nn.init.xavier_uniform_(module.weight)
+                    assert module.bias is not None
+                    nn.init.zeros_(module.bias)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainers.boxes import AnchorGrid, ciou, decode_boxes
+from trainers.boxes import AnchorGrid, decode_boxes, likeness
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,8 @@ class TaskAlignedAssigner:
     top_k: int = 10
     alpha: float = 0.5
     beta: float = 6.0
+    nwd: float = 0.0
+    """Share of the normalised Wasserstein distance where the metric has the IoU; the rest is the complete IoU."""
     min_extent: float = 2.0
     """Objects count as at least this many cells of the finest level wide and high when candidates are looked for, so
     that an object smaller than a cell still finds anchor points."""
@@ -64,7 +66,7 @@ class TaskAlignedAssigner:
         row = objects.images[owner] * len(grid) + point
         scores = class_logits[row, objects.labels[owner]].float().sigmoid()
         boxes = decode_boxes(box_logits[row].float(), grid.points[point], grid.point_strides[point], reg_max)
-        overlap = ciou(boxes, objects.boxes[owner]).clamp(min=0)
+        overlap = likeness(boxes, objects.boxes[owner], nwd=self.nwd).clamp(min=0)
         metric = scores**self.alpha * overlap**self.beta
         best = rank_within(owner, metric) < self.top_k
         owner, row, metric, overlap = owner[best], row[best], metric[best], overlap[best]

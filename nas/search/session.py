@@ -17,11 +17,11 @@ from nas.run_folder import RunFolder, create, reopen
 from nas.search.feasibility import ensure_feasible
 from nas.search.gate import Gate
 from nas.search.loop import Limits, Observer, Search
-from nas.search.starts import Start, starting_points
+from nas.search.starts import ANCHOR_FREE, Start, starting_points
 from nas.search.study import OBJECTIVES, SearchStudy
 from search_space import DESIGNS, SearchSpace
 from search_space.errors import ConfigError, SpaceError
-from trainers import TRAINABLE_HEADS
+from trainers import HEAD_TRAINING
 from trainers.data import DataSplits, open_data
 
 DEFAULT_STARTS = ("yolov8n-p2-nop5", "sodet-s", "sn2-yolov8n", "tinydet-s")
@@ -44,6 +44,8 @@ class Request:
     objective: str | None = None
     data: str | None = None
     split: str | None = None
+    data_format: str | None = None
+    images: str | None = None
     trials: int | None = None
     minutes: float | None = None
     epochs: float | None = None
@@ -91,7 +93,7 @@ def begin(request: Request) -> Session:
     for name in request.starts:
         DESIGNS.get(name)
     space = _space(narrowing)
-    splits = open_data(request.data, split=request.split)
+    splits = open_data(request.data, split=request.split, format=request.data_format, images=request.images)
     config = _resolve(request, path.name, space, splits, narrowing, device)
     gate, starts, notices = _prepare(config, space, splits)
     return Session(config=config, splits=splits, gate=gate, starts=starts, notices=notices, folder=create(path, config))
@@ -109,7 +111,7 @@ def go_on(path: Path, request: Request) -> Session:
     config = read_config(folder.config_yaml)
     given = (
         *("budget_gflops", "budget_params_m", "budget_latency_ms", "confidence", "objective"),
-        *("split", "epochs", "batch", "seed", "name"),
+        *("split", "data_format", "epochs", "batch", "seed", "name"),
     )
     check_same(config, {name: getattr(request, name) for name in given})
     if request.device is not None or request.precision is not None:
@@ -120,7 +122,8 @@ def go_on(path: Path, request: Request) -> Session:
         check_same(config, {"narrowing": {name: tuple(map(str, kept)) for name, kept in wanted.items()}})
     check_same(config, {"starts": request.starts or None})
     space = _space(parse_narrowing(SearchSpace(), (), [f"{n}={','.join(c)}" for n, c in config.narrowing.items()]))
-    splits = open_data(request.data or config.data, split=config.split)
+    images = request.images or config.images
+    splits = open_data(request.data or config.data, split=config.split, format=config.data_format, images=images)
     check_same(config, {"data_fingerprint": _data_fingerprint(splits), "space_fingerprint": space.fingerprint()})
     if request.trials is not None or request.minutes is not None:
         config = replace(config, trials=request.trials, minutes=request.minutes)
@@ -167,17 +170,19 @@ def parse_narrowing(space: SearchSpace, fixes: Iterable[str], choices: Iterable[
 
 
 def _space(narrowing: Mapping[str, tuple[Any, ...]]) -> SearchSpace:
-    """Returns the space of the run: as the user narrowed it, with the heads that can be trained.
+    """Returns the space of the run: as the user narrowed it, with the heads asked for, or the anchor-free one.
 
     Raises:
         ConfigError: If the user asked for a head that cannot be trained.
     """
-    heads = narrowing.get("head", TRAINABLE_HEADS)
+    # Not all heads by default: a short training brings them to different shares of what they reach in a long one, so
+    # that it would rank the kinds of head by how fast they start.
+    heads = narrowing.get("head", (ANCHOR_FREE,))
     for head in heads:
-        if head not in TRAINABLE_HEADS:
+        if head not in HEAD_TRAINING:
             raise ConfigError(
                 f"a head of kind {head!r} can be built and counted, but not trained yet; "
-                f"allowed in a search: {', '.join(TRAINABLE_HEADS)}; next: leave out --fix head={head}"
+                f"allowed in a search: {', '.join(HEAD_TRAINING)}; next: leave out --fix head={head}"
             )
     return SearchSpace().narrowed({**narrowing, "head": heads})
 
@@ -216,6 +221,8 @@ def _resolve(
         objective=request.objective or "macs",
         data=None if request.data is None else str(Path(request.data).resolve()),
         split=request.split,
+        data_format=request.data_format,
+        images=None if request.images is None else str(Path(request.images).resolve()),
         trials=request.trials,
         minutes=minutes,
         epochs=DEFAULT_EPOCHS[kind] if request.epochs is None else request.epochs,

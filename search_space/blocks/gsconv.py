@@ -90,7 +90,7 @@ class WideDepthwise(nn.Conv2d):
         if input.device.type != "cpu":
             return super().forward(input)
         with torch.autocast("cpu", enabled=False):
-            return super().forward(input.float()).to(input.dtype)
+            return super().forward(input.to(self.weight.dtype)).to(input.dtype)
 
 
 def _window(channels: int, kernel_size: int) -> Conv:

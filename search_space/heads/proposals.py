@@ -69,18 +69,40 @@ def propose(
         num_proposals: rows of the result.
         num_candidates: anchors of a level that are looked at.
     """
+    ranked = rank_candidates(maps, strides, anchor_scale=anchor_scale, num_candidates=num_candidates)
+    return torch.stack([_repeated(boxes, num_proposals) for boxes, _ in ranked])
+
+
+@torch.no_grad()
+def rank_candidates(
+    maps: Sequence[Tensor], strides: Sequence[int], *, anchor_scale: float, num_candidates: int
+) -> list[tuple[Tensor, int]]:
+    """Returns what `propose` chooses from: all boxes `(n, 4)` px of each image, and how many of them stay.
+
+    Those that stay come first, then those that a better one suppresses, both best first; see `propose` for the rules.
+    """
     image_hw = (maps[0].shape[2] * strides[0], maps[0].shape[3] * strides[0])
     levels = [
         _candidates(level, rpn_anchors((level.shape[2], level.shape[3]), stride, anchor_scale), num_candidates)
         for level, stride in zip(maps, strides, strict=True)
     ]
-    chosen = []
+    ranked = []
     for image in range(maps[0].shape[0]):
         # Maps of a detector that diverged are to give a loss that is not finite, not an index out of range later on.
         boxes = [clip(level_boxes[image], image_hw).nan_to_num(nan=0.0) for _, level_boxes in levels]
         scores = [level_scores[image] for level_scores, _ in levels]
-        chosen.append(_choose(boxes, scores, num_proposals))
-    return torch.stack(chosen)
+        ranked.append(_rank(boxes, scores))
+    return ranked
+
+
+def split_level(level: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the objectness logits `(B, n)` and offsets `(B, n, 4)` of a level's anchors, both in float32.
+
+    Args:
+        level: `(B, 15, H, W)`, as `RPNLevel` gives it; the anchors are in the order of `rpn_anchors`.
+    """
+    table = level.float().permute(0, 2, 3, 1)
+    return table[..., :NUM_ANCHORS].flatten(1), table[..., NUM_ANCHORS:].reshape(len(table), -1, 4)
 
 
 def _candidates(level: Tensor, anchors: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -88,25 +110,28 @@ def _candidates(level: Tensor, anchors: Tensor, count: int) -> tuple[Tensor, Ten
 
     Logits order anchors as their sigmoid does, and still tell those apart that a sigmoid rounds to 1.
     """
-    table = level.float().permute(0, 2, 3, 1)
-    logits = table[..., :NUM_ANCHORS].flatten(1)
-    offsets = table[..., NUM_ANCHORS:].reshape(len(table), -1, 4)
+    logits, offsets = split_level(level)
     best = logits.argsort(dim=1, descending=True, stable=True)[:, :count]
     rows = best[..., None].expand(-1, -1, 4)
     return logits.gather(1, best), decode(offsets.gather(1, rows), anchors.to(level.device)[best])
 
 
-def _choose(boxes: list[Tensor], scores: list[Tensor], count: int) -> Tensor:
-    """Returns `count` boxes `(count, 4)` of one image from the candidates of each level, those that stay first."""
+def _rank(boxes: list[Tensor], scores: list[Tensor]) -> tuple[Tensor, int]:
+    """Returns the candidates `(n, 4)` of all levels of one image, those that stay first, and how many of them stay."""
     stays = []
     for level_boxes, level_scores in zip(boxes, scores, strict=True):
         stay = torch.zeros_like(level_scores)
         stay[_suppress_inclusive(level_boxes, level_scores)] = 1
         stays.append(stay)
     by_score = torch.cat(scores).argsort(descending=True, stable=True)
-    rank = by_score[torch.cat(stays)[by_score].argsort(descending=True, stable=True)]
-    rows = torch.arange(count, device=rank.device) % len(rank)
-    return torch.cat(boxes)[rank[rows]]
+    stay = torch.cat(stays)[by_score]
+    rank = by_score[stay.argsort(descending=True, stable=True)]
+    return torch.cat(boxes)[rank], int(stay.sum())
+
+
+def _repeated(boxes: Tensor, count: int) -> Tensor:
+    """Returns the first `count` of `boxes` `(n, 4)`, from the first again where there are fewer."""
+    return boxes[torch.arange(count, device=boxes.device) % len(boxes)]
 
 
 def _suppress_inclusive(boxes: Tensor, scores: Tensor) -> Tensor:

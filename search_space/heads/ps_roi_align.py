@@ -52,9 +52,9 @@ def ps_roi_align(maps: Sequence[Tensor], boxes: Tensor, levels: Tensor, *, strid
     with torch.no_grad():
         index, weight = _corners(maps, boxes.detach(), levels, strides, bins)
     index = index[:, None].expand(-1, cells.shape[1], -1, -1)
-    values = torch.unflatten(cells.gather(3, index), 3, (num_boxes, SAMPLES * SAMPLES, 4))
-    samples = (values * weight[:, None].to(values.dtype)).sum(dim=5)
-    strongest: Tensor = samples.max(dim=4).values
+    values = torch.unflatten(cells.gather(3, index), 3, (SAMPLES * SAMPLES, 4, num_boxes))
+    samples = (values * weight[:, None].to(values.dtype)).sum(dim=4)
+    strongest: Tensor = samples.max(dim=3).values
     return strongest.permute(0, 3, 1, 2).reshape(batch, num_boxes, channels)
 
 
@@ -96,8 +96,8 @@ def _corners(
     """Returns the four cells around each sample and their weights.
 
     Returns:
-        Indices into the row of all cells, `(B, bins * bins, N * samples * 4)`, and weights
-        `(B, bins * bins, N, samples, 4)`.
+        Indices into the row of all cells, `(B, bins * bins, samples * 4 * N)`, and weights
+        `(B, bins * bins, samples, 4, N)`. Boxes come last, so that what is done to all of them is done in one sweep.
     """
     sizes = [(level.shape[2], level.shape[3]) for level in maps]
     first_cells = [sum(rows * columns for rows, columns in sizes[:index]) for index in range(len(sizes))]
@@ -106,17 +106,18 @@ def _corners(
     rows, columns, first, stride = table[levels].unbind(dim=-1)
     x1, y1, x2, y2 = (boxes.float() / stride[..., None]).unbind(dim=-1)
     down, across = _axis(y1, y2, rows, bins), _axis(x1, x2, columns, bins)
-    y_index = torch.stack((down.low, down.high), dim=-1) * columns.long()[..., None, None]
-    x_index = torch.stack((across.low, across.high), dim=-1) + first.long()[..., None, None]
-    y_weight = torch.stack((1 - down.fraction, down.fraction), dim=-1) * down.inside[..., None]
-    x_weight = torch.stack((1 - across.fraction, across.fraction), dim=-1) * across.inside[..., None]
-    index = _by_bin(y_index[:, :, :, None, :, None] + x_index[:, :, None, :, None, :], bins)
-    weight = _by_bin(y_weight[:, :, :, None, :, None] * x_weight[:, :, None, :, None, :], bins)
-    return index.flatten(2), weight
+    y_index = _by_bin(torch.stack((down.low, down.high), dim=2) * columns.long()[..., None, None], bins)
+    x_index = _by_bin(torch.stack((across.low, across.high), dim=2) + first.long()[..., None, None], bins)
+    y_weight = _by_bin(torch.stack((1 - down.fraction, down.fraction), dim=2) * down.inside[:, :, None], bins)
+    x_weight = _by_bin(torch.stack((1 - across.fraction, across.fraction), dim=2) * across.inside[:, :, None], bins)
+    # Of the axes bin, sample, corner those down come before those across.
+    index = y_index[:, :, None, :, None, :, None] + x_index[:, None, :, None, :, None]
+    weight = y_weight[:, :, None, :, None, :, None] * x_weight[:, None, :, None, :, None]
+    batch, num_boxes = boxes.shape[:2]
+    return index.reshape(batch, bins * bins, -1), weight.reshape(batch, bins * bins, SAMPLES * SAMPLES, 4, num_boxes)
 
 
 def _by_bin(pairs: Tensor, bins: int) -> Tensor:
-    """Sorts `(B, N, bins * s, bins * s, 2, 2)` by bins: `(B, bins * bins, N, s * s, 4)`."""
+    """Sorts what holds for the two cells around each sample `(B, N, 2, bins * s)` by bins: `(B, bins, s, 2, N)`."""
     batch, num_boxes = pairs.shape[:2]
-    split = pairs.reshape(batch, num_boxes, bins, SAMPLES, bins, SAMPLES, 4)
-    return split.permute(0, 2, 4, 1, 3, 5, 6).reshape(batch, bins * bins, num_boxes, SAMPLES * SAMPLES, 4)
+    return pairs.permute(0, 3, 2, 1).contiguous().reshape(batch, bins, SAMPLES, 2, num_boxes)

@@ -15,6 +15,7 @@ from nas.cli import main
 from nas.cost import cost_of
 from results import records
 from search_space import Architecture
+from trainers.heads import HEAD_TRAINING
 
 DATA = str(Path(__file__).parents[1] / "data" / "hit_uav")
 QUICK = ["--data", DATA, "--choices", "input_size=128,160,192", "--fix", "block=c2f", "--choices", "width=0.125,0.25"]
@@ -114,7 +115,7 @@ def test_nothing_fits_writes_nothing(home: Path, capsys: pytest.CaptureFixture[s
         (["--budget-gflops", "1", "--epochs", "0"], "epochs"),
         (["--budget-gflops", "1", "--name", "../up"], "--out"),
         (["--budget-gflops", "1", "--start", "tinydet-x"], "did you mean 'tinydet-s'"),
-        (["--budget-gflops", "1", "--fix", "head=ssd"], "'ssd' can be built and counted, but not trained yet"),
+        (["--budget-gflops", "1", "--fix", "head=sdd"], "did you mean 'ssd'"),
     ],
 )
 def test_what_a_user_gets_wrong(
@@ -122,6 +123,24 @@ def test_what_a_user_gets_wrong(
 ) -> None:
     assert expected in fails(capsys, "run", "--data", DATA, *arguments)
     assert list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize("asked", [None, "ssd", "two_stage"])
+def test_heads_other_than_the_anchor_free_one_are_searched_when_asked_for(
+    home: Path, capsys: pytest.CaptureFixture[str], evaluator: FakeEvaluator, asked: str | None
+) -> None:
+    narrowed = [] if asked is None else ["--fix", f"head={asked}"]
+    result = run_json(capsys, "--data", DATA, "--budget-gflops", "2", "--trials", "4", *narrowed, "--name", "r")
+    kinds = {Architecture.from_yaml(member["path"]).head.kind for member in result["front"]}
+    assert result["complete"] > 0 and kinds == {asked or "anchor_free"}
+
+
+def test_a_head_without_training_is_refused(
+    home: Path, capsys: pytest.CaptureFixture[str], evaluator: FakeEvaluator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(HEAD_TRAINING._things, "ssd")
+    said = fails(capsys, "run", "--data", DATA, "--budget-gflops", "1", "--fix", "head=ssd")
+    assert "'ssd' can be built and counted, but not trained yet" in said and "leave out --fix head=ssd" in said
 
 
 def test_resume(home: Path, capsys: pytest.CaptureFixture[str], evaluator: FakeEvaluator) -> None:
@@ -189,3 +208,17 @@ def test_export(home: Path, capsys: pytest.CaptureFixture[str], evaluator: FakeE
     assert "not the folder of a run" in fails(capsys, "export", "runs", "--out", "other")
     main(["export", "runs/e", "--out", "out", "--force"])
     assert "next: nas train out/01-" in capsys.readouterr().out
+
+
+def test_the_format_and_the_images_of_the_data_are_the_runs(
+    home: Path, capsys: pytest.CaptureFixture[str], evaluator: FakeEvaluator
+) -> None:
+    formats = Path(DATA).parent / "formats"
+    data = ["--data", str(formats / "visdrone"), "--format", "visdrone", "--images", str(formats / "images")]
+    result = run_json(capsys, *data, *QUICK[2:], "--budget-gflops", "0.4", "--trials", "1", "--name", "seen")
+    config = yaml.safe_load(Path("runs/seen/config.yaml").read_text())
+    assert config["data_format"] == "visdrone" and len(config["classes"]) == 10 and result["complete"] == 1
+    assert run_json(capsys, "--resume", "runs/seen", "--trials", "2")["complete"] == 2
+    assert "visdrone" in fails(capsys, "run", "--resume", "runs/seen", "--format", "coco")
+    main(["export", "runs/seen", "--out", "mine"])
+    assert f"--format visdrone --images {formats / 'images'}" in capsys.readouterr().out

@@ -7,7 +7,8 @@ import torch
 
 from trainers.assigners import Assignment, Objects, TaskAlignedAssigner, points_inside, rank_within, widen
 from trainers.boxes import AnchorGrid, anchor_grid
-from trainers.losses import DetectionLoss, distribution_focal_loss, ignore_weights
+from trainers.heads.anchor_free import AnchorFreeLoss
+from trainers.losses import distribution_focal_loss, ignore_weights
 
 GRID = anchor_grid(((4, 4), (2, 2)), (4, 8))
 
@@ -82,16 +83,16 @@ def test_a_false_alarm_in_an_ignored_region_costs_nothing() -> None:
     maps[0][0, 64:] = -20.0
     maps[1][0, 64:] = -20.0
     maps[0][0, 64, 0, 0] = 5.0
-    loss = DetectionLoss(strides=(4, 8), reg_max=16)
-    assert loss(maps, objects(), objects()).classes > 2
-    assert loss(maps, objects(), objects((0, 0, 4, 4, -1, 0))).classes < 1e-3
+    loss = AnchorFreeLoss(strides=(4, 8), reg_max=16)
+    assert loss(maps, objects(), objects()).parts["classes"] > 2
+    assert loss(maps, objects(), objects((0, 0, 4, 4, -1, 0))).parts["classes"] < 1e-3
 
 
 def test_an_object_in_an_ignored_region_is_still_learned() -> None:
     maps = [torch.full((1, 66, 4, 4), -9.0), torch.full((1, 66, 2, 2), -9.0)]
-    loss = DetectionLoss(strides=(4, 8), reg_max=16)
+    loss = AnchorFreeLoss(strides=(4, 8), reg_max=16)
     wanted, everywhere = objects((0, 0, 16, 16, 0, 0)), objects((0, 0, 16, 16, -1, 0))
-    assert loss(maps, wanted, everywhere).classes > 0.5 * loss(maps, wanted, objects()).classes > 0
+    assert loss(maps, wanted, everywhere).parts["classes"] > 0.5 * loss(maps, wanted, objects()).parts["classes"] > 0
 
 
 def test_distribution_focal_loss_is_least_at_the_wanted_distance() -> None:
@@ -105,7 +106,7 @@ def test_distribution_focal_loss_is_least_at_the_wanted_distance() -> None:
 
 def test_loss_is_float32_and_has_gradients_for_bfloat16_maps() -> None:
     maps = [torch.randn(1, 66, 4, 4, dtype=torch.bfloat16, requires_grad=True), torch.randn(1, 66, 2, 2).bfloat16()]
-    loss = DetectionLoss(strides=(4, 8), reg_max=16)(maps, objects((1, 1, 9, 9, 0, 0)), objects())
-    assert loss.total.dtype == torch.float32 and loss.box > 0 and loss.distribution > 0
+    loss = AnchorFreeLoss(strides=(4, 8), reg_max=16)(maps, objects((1, 1, 9, 9, 0, 0)), objects())
+    assert loss.total.dtype == torch.float32 and loss.parts["box"] > 0 and loss.parts["distribution"] > 0
     torch.autograd.backward(loss.total)
     assert maps[0].grad is not None and maps[0].grad.abs().sum() > 0

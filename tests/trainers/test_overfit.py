@@ -1,0 +1,124 @@
+"""Each kind of head learns 16 real images by heart: what a loss, an assignment or a reading that is wrong cannot do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from search_space import Architecture, Detector, Head, lower
+from search_space.parts import Backbone, Neck
+from search_space.tables import UNIT_TABLES, scaled, scaled_units, unit_backbone, unit_stage
+from trainers import TrainConfig, evaluate, train
+from trainers.data import Dataset, open_data
+from trainers.data.augment import Augmentation
+from trainers.data.dataset import Image, Record
+
+IMAGES = Path(__file__).parent.parent / "data" / "formats" / "coco.json"
+SIDE = 128
+WHOLE = 0.6
+"""A box with less of its area in the cut is ignored."""
+
+
+def corner(record: Record) -> tuple[int, int]:
+    """Left and top of the cut around the first object, or at the origin."""
+    x1, y1, x2, y2 = record.boxes[0] if len(record.boxes) else (0.0, 0.0, 0.0, 0.0)
+    left, top = (x1 + x2 - SIDE) / 2, (y1 + y2 - SIDE) / 2
+    return int(np.clip(left, 0, record.width - SIDE)), int(np.clip(top, 0, record.height - SIDE))
+
+
+def cut(record: Record) -> Record:
+    left, top = corner(record)
+    moved = record.boxes - np.array([left, top, left, top], np.float32)
+    inside = moved.clip(0, SIDE)
+    seen = (inside[:, 2:] - inside[:, :2]).prod(axis=1) / (moved[:, 2:] - moved[:, :2]).prod(axis=1)
+    whole, part = seen >= WHOLE, (seen > 0) & (seen < WHOLE)
+    return replace(
+        record,
+        width=SIDE,
+        height=SIDE,
+        boxes=inside[whole],
+        labels=record.labels[whole],
+        ignored=inside[part],
+        ignored_labels=record.labels[part],
+    )
+
+
+def smallest_side(record: Record) -> float:
+    return float((record.boxes[:, 2:] - record.boxes[:, :2]).min()) if len(record.boxes) else np.inf
+
+
+@pytest.fixture(scope="module")
+def sixteen() -> Dataset:
+    """Cuts of 128x128 px of the 16 images without very small objects; two hold no object, some hold ignored parts."""
+    splits = open_data(IMAGES)
+    sources = Dataset([*splits.train.records, *splits.val.records], splits.train.classes)
+    rows = sorted(range(len(sources)), key=lambda row: -smallest_side(sources.records[row]))[:16]
+    row_of = {sources.records[row].path: row for row in rows}
+
+    def read(record: Record) -> Image:
+        row = row_of[record.path]
+        left, top = corner(sources.records[row])
+        return sources.image(row)[top : top + SIDE, left : left + SIDE]
+
+    return Dataset([cut(sources.records[row]) for row in rows], sources.classes, reader=read)
+
+
+def backbone(table: str, width: float, coarsest: int, downsample: str) -> Backbone:
+    units = UNIT_TABLES[table]
+    stages = (
+        unit_stage(level, scaled_units(units.stages[level], width, "table"), downsample=downsample)
+        for level in range(2, coarsest + 1)
+    )
+    stem = {
+        "stem_channels": scaled(units.stem_channels, width),
+        "stem_units": scaled_units(units.stem_units, width, "table"),
+    }
+    return unit_backbone(units, stages, **stem)
+
+
+def architecture(head: Head) -> Architecture:
+    two_stage = head.kind == "two_stage"
+    table, width, downsample = ("mobilenetv3-d", 0.5, "aligned") if two_stage else ("mobilenetv1", 0.25, "strided")
+    channels = 49 if two_stage else 64
+    smooth = "scconv" if two_stage else "separable"
+    return Architecture(
+        input_hw=(SIDE, SIDE),
+        backbone=backbone(table, width, head.coarsest_level, downsample),
+        neck=Neck(kind="fpn", channels=(channels,), fusion="add", smooth=smooth),
+        head=head,
+    )
+
+
+ANCHOR_FREE = Head(finest_level=3, coarsest_level=5, box_channels=32, class_branch="depthwise")
+SSD = Head(kind="ssd", finest_level=3, coarsest_level=5, predictor="separable")
+TWO_STAGE = Head(kind="two_stage", finest_level=3, coarsest_level=4, proposals=100, anchor_scale=4.0, roi_scale=30.0)
+
+
+@pytest.mark.parametrize(
+    ("head", "epochs", "batch_size"),
+    [(ANCHOR_FREE, 70, 4), (SSD, 40, 4), (TWO_STAGE, 40, 2)],
+    ids=["anchor_free", "ssd", "two_stage"],
+)
+def test_a_head_learns_sixteen_images_by_heart(sixteen: Dataset, head: Head, epochs: int, batch_size: int) -> None:
+    assert sum(len(record.boxes) for record in sixteen.records) >= 25
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        detector = Detector(lower(architecture(head), num_classes=len(sixteen.classes)))
+    config = TrainConfig(
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=4e-3,
+        weight_decay=0.0,
+        ema_decay=0.97,
+        augmentation=Augmentation(flip=0, scale=0, translate=0, light=0),
+        device="cpu",
+        precision="float32",
+    )
+    result = train(detector, sixteen, config=config)
+    detector.load_state_dict(result.state_dict)
+    assert result.bad_steps == 0
+    assert evaluate(detector, sixteen).ap50 > 0.9

@@ -1,0 +1,107 @@
+"""What a detector finds in images of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from search_space import Detector
+from trainers.data.augment import Letterbox
+from trainers.data.dataset import Boxes, Image, Labels
+from trainers.heads import Limits, head_training
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Detections:
+    """What was found in one image, best first."""
+
+    boxes: Boxes
+    """`(N, 4)` in pixels of the original image."""
+    scores: np.ndarray
+    """`(N,)` in 0..1."""
+    labels: Labels
+    """`(N,)` class indices."""
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+def predict(
+    detector: Detector,
+    image: Image,
+    *,
+    score_threshold: float = 0.25,
+    iou_threshold: float = 0.6,
+    max_detections: int = 300,
+) -> Detections:
+    """Finds the objects of one image.
+
+    Args:
+        detector: is put into evaluation mode meanwhile.
+        image: `(H, W, 3)` uint8 RGB of any size.
+        score_threshold: what scores less is left out.
+        iou_threshold: two boxes of a class that overlap more are one object.
+    """
+    with evaluating(detector):
+        return detect(
+            detector,
+            [image],
+            input_hw=detector.input_hw,
+            score_threshold=score_threshold,
+            iou_threshold=iou_threshold,
+            max_detections=max_detections,
+            one_class=True,
+        )[0]
+
+
+@contextmanager
+def evaluating(detector: Detector) -> Iterator[None]:
+    """Puts a detector into evaluation mode without gradients, and back into its mode afterwards."""
+    training = detector.training
+    detector.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        detector.train(training)
+
+
+def detect(
+    detector: Detector,
+    images: list[Image],
+    *,
+    input_hw: tuple[int, int],
+    score_threshold: float,
+    iou_threshold: float = 0.6,
+    max_detections: int = 100,
+    one_class: bool = False,
+) -> list[Detections]:
+    """Runs a detector that is in evaluation mode on images of any sizes; see `predict` for the thresholds.
+
+    Args:
+        one_class: each anchor point reports its best class only; otherwise every class above the threshold.
+    """
+    fits = [Letterbox.fit((image.shape[0], image.shape[1]), input_hw) for image in images]
+    stack = np.stack([fit.apply(image) for fit, image in zip(fits, images, strict=True)])
+    device = next(detector.parameters()).device
+    inputs = torch.from_numpy(stack).to(device).permute(0, 3, 1, 2).float().div_(255)
+    limits = Limits(
+        score_threshold=score_threshold,
+        iou_threshold=iou_threshold,
+        max_detections=max_detections,
+        one_class=one_class,
+    )
+    found = head_training(detector).read(detector(inputs), limits, input_hw)
+    return [_in_image(*each, fit, image) for each, fit, image in zip(found, fits, images, strict=True)]
+
+
+def _in_image(boxes: Tensor, scores: Tensor, labels: Tensor, fit: Letterbox, image: Image) -> Detections:
+    """Returns what was found in an input as detections in the original image."""
+    corner = np.array([image.shape[1], image.shape[0]] * 2, np.float32)
+    original = fit.to_image(boxes.cpu().numpy()).clip(0, corner)
+    return Detections(boxes=original, scores=scores.cpu().numpy(), labels=labels.cpu().numpy())

@@ -1,0 +1,16 @@
+"""The heads, as training and detection see them: one file a kind."""
+
+from __future__ import annotations
+
+from trainers.heads import anchor_free, ssd, two_stage  # noqa: F401  they register themselves
+from trainers.heads.head_training import (
+    HEAD_TRAINING,
+    Found,
+    HeadOptions,
+    HeadTraining,
+    Limits,
+    check_trainable,
+    head_training,
+)
+
+__all__ = ["HEAD_TRAINING", "Found", "HeadOptions", "HeadTraining", "Limits", "check_trainable", "head_training"]

@@ -1,0 +1,125 @@
+"""Training and reading of the anchor-free head: complete IoU, distribution focal loss, binary cross-entropy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from search_space import Detector
+from search_space.heads.nms import suppress
+from trainers.assigners import Assignment, Objects, TaskAlignedAssigner
+from trainers.boxes import AnchorGrid, decode_boxes, flatten_maps, grid_of, likeness
+from trainers.heads.head_training import HEAD_TRAINING, Found, HeadOptions, Limits
+from trainers.heads.reading import best_pairs
+from trainers.losses import Loss, distribution_focal_loss, ignore_weights
+
+
+@HEAD_TRAINING.register("anchor_free")
+class AnchorFreeTraining:
+    """How a detector with an anchor-free head learns and how its output is read."""
+
+    def __init__(self, detector: Detector, options: HeadOptions) -> None:
+        self.strides, self.reg_max = detector.strides, detector.reg_max
+        self.loss_of = AnchorFreeLoss(
+            strides=detector.strides,
+            reg_max=detector.reg_max,
+            nwd=options.nwd,
+            assigner=TaskAlignedAssigner(nwd=options.nwd),
+        )
+
+    def loss(self, detector: torch.nn.Module, images: Tensor, objects: Objects, ignored: Objects) -> Loss:
+        """Runs the detector on images `(B, 3, H, W)` and returns its loss."""
+        return self.loss_of(detector(images), objects, ignored)
+
+    def read(self, outputs: Sequence[Tensor], limits: Limits, input_hw: tuple[int, int] | None = None) -> list[Found]:
+        """Returns boxes, scores and labels of what each image of a batch holds, best first."""
+        grid, table = grid_of(outputs, self.strides), flatten_maps(outputs).float()
+        return [self._read_one(rows, grid, limits) for rows in table]
+
+    def _read_one(self, rows: Tensor, grid: AnchorGrid, limits: Limits) -> Found:
+        boxes, scores, labels = _candidates(rows, grid, self.reg_max, limits.score_threshold, limits.one_class)
+        keep = suppress(boxes, scores, labels, iou_threshold=limits.iou_threshold)[: limits.max_detections]
+        return boxes[keep], scores[keep], labels[keep]
+
+
+def _candidates(
+    rows: Tensor, grid: AnchorGrid, reg_max: int, score_threshold: float, one_class: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns boxes, scores and labels of the best (anchor point, class) pairs of one image's `(A, C)` table."""
+    best, point, labels = best_pairs(rows[:, 4 * reg_max :], one_class=one_class)
+    scores = best.sigmoid()
+    good = scores >= score_threshold
+    scores, point, labels = scores[good], point[good], labels[good]
+    boxes = decode_boxes(rows[point, : 4 * reg_max], grid.points[point], grid.point_strides[point], reg_max)
+    return boxes, scores, labels
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnchorFreeLoss:
+    """Assigns objects to anchor points and sums the three parts, each divided by the sum of target scores.
+
+    The weights 7.5, 1.5 and 0.5 are those published with YOLOv8; the distribution focal loss is from Li et al.,
+    "Generalized focal loss", NeurIPS 2020.
+    """
+
+    strides: tuple[int, ...]
+    reg_max: int
+    box_weight: float = 7.5
+    distribution_weight: float = 1.5
+    class_weight: float = 0.5
+    nwd: float = 0.0
+    """Share of the normalised Wasserstein distance in the box part; the rest is the complete IoU."""
+    assigner: TaskAlignedAssigner = field(default_factory=TaskAlignedAssigner)
+
+    def __call__(self, maps: Sequence[Tensor], objects: Objects, ignored: Objects) -> Loss:
+        """Returns the loss of output `maps` `(B, 4 * reg_max + classes, H, W)`, computed in float32.
+
+        Args:
+            maps: one map a level, finest first, of any floating type.
+            objects: what is to be found.
+            ignored: regions in which finding or not finding something costs nothing.
+        """
+        with torch.autocast(maps[0].device.type, enabled=False):
+            grid = grid_of(maps, self.strides)
+            table = flatten_maps(maps).flatten(0, 1)
+            sizes = [4 * self.reg_max, table.shape[1] - 4 * self.reg_max]
+            box_logits, class_logits = torch.split(table, sizes, dim=1)
+            class_logits = class_logits.float()
+            found = self.assigner(class_logits, box_logits, grid, objects, self.reg_max)
+            num_targets = found.scores.sum().clamp(min=1)
+            box, distribution = self._box_parts(box_logits, grid, objects, found)
+            classes = _class_part(class_logits, grid, objects, ignored, found)
+        return Loss(
+            parts={
+                "box": self.box_weight * box / num_targets,
+                "distribution": self.distribution_weight * distribution / num_targets,
+                "classes": self.class_weight * classes / num_targets,
+            }
+        )
+
+    def _box_parts(
+        self, box_logits: Tensor, grid: AnchorGrid, objects: Objects, found: Assignment
+    ) -> tuple[Tensor, Tensor]:
+        logits = box_logits.index_select(0, found.anchors).float()
+        points, strides = grid.points[found.anchors % len(grid)], grid.point_strides[found.anchors % len(grid)]
+        wanted = objects.boxes[found.objects]
+        overlap = likeness(decode_boxes(logits, points, strides, self.reg_max), wanted, nwd=self.nwd)
+        sides = torch.cat((points - wanted[:, :2], wanted[:, 2:] - points), dim=1) / strides[:, None]
+        distribution = distribution_focal_loss(torch.unflatten(logits, 1, (4, self.reg_max)), sides)
+        return ((1 - overlap) * found.scores).sum(), (distribution.mean(dim=1) * found.scores).sum()
+
+
+def _class_part(
+    class_logits: Tensor, grid: AnchorGrid, objects: Objects, ignored: Objects, found: Assignment
+) -> Tensor:
+    targets = torch.zeros_like(class_logits)
+    targets[found.anchors, objects.labels[found.objects]] = found.scores
+    if len(ignored) == 0:
+        return F.binary_cross_entropy_with_logits(class_logits, targets, reduction="sum")
+    weights = ignore_weights(class_logits, grid, ignored)
+    weights[found.anchors] = 1.0
+    return F.binary_cross_entropy_with_logits(class_logits, targets, weight=weights, reduction="sum")

@@ -1,0 +1,99 @@
+"""The loss of the first of two stages: which anchors hold an object, and how to move them onto it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from search_space.heads.anchors import rpn_anchors
+from search_space.heads.proposals import split_level
+from trainers.assigners import Objects
+from trainers.heads.anchor_matching import NOTHING, by_sides, ignored_classes, match, of_image, to_offsets
+
+UNSCALED = (1.0, 1.0, 1.0, 1.0)
+"""The offsets of proposals from anchors are not scaled."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegionLoss:
+    """Binary cross-entropy and smooth L1 over random anchors, both divided by how many they are.
+
+    Positive are anchors with an IoU of 0.5 or more, and the best ones of each object from 0.3 on; negative are those
+    under 0.3 with all objects. Anchors that cross the border of the input are neither. Source: Ren et al., Faster
+    R-CNN, NeurIPS 2015, with the thresholds of TinyDet, arXiv 2304.03428.
+    """
+
+    strides: tuple[int, ...]
+    anchor_scale: float
+    """Side of an anchor in strides."""
+    positive_iou: float = 0.5
+    negative_iou: float = 0.3
+    num_samples: int = 256
+    """Of an image, at most."""
+    positive_share: float = 0.5
+    """Of the samples, at most."""
+    beta: float = 1 / 9
+    """Offset error up to which the box part is quadratic."""
+
+    def __call__(self, maps: Sequence[Tensor], objects: Objects, ignored: Objects) -> tuple[Tensor, Tensor]:
+        """Returns the objectness part and the box part.
+
+        Args:
+            maps: `(B, 15, H, W)` of each level, finest first, of any floating type.
+            objects: what is to be found; all classes alike.
+            ignored: an anchor with half of its area in a region that is ignored for any class is no negative.
+        """
+        levels = [split_level(level) for level in maps]
+        logits, offsets = (torch.cat(tables, dim=1) for tables in zip(*levels, strict=True))
+        anchors, inside = self._anchors(maps)
+        objectness, box, num_samples = logits.new_zeros(()), logits.new_zeros(()), 0
+        for image in range(len(logits)):
+            boxes, _ = of_image(objects, image)
+            found, wanted = self._sample(anchors[inside], boxes, ignored, image)
+            rows, positive = inside[found], wanted != NOTHING
+            chances = logits[image, rows]
+            objectness = objectness + F.binary_cross_entropy_with_logits(chances, positive.float(), reduction="sum")
+            targets = to_offsets(boxes[wanted[positive]], anchors[rows[positive]], UNSCALED)
+            moved = offsets[image, rows[positive]]
+            box = box + F.smooth_l1_loss(moved, targets, beta=self.beta, reduction="sum")
+            num_samples += len(rows)
+        return objectness / max(1, num_samples), box / max(1, num_samples)
+
+    def _anchors(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Returns all anchors `(A, 4)` px by their sides, and the rows of those inside the input."""
+        height, width = maps[0].shape[2] * self.strides[0], maps[0].shape[3] * self.strides[0]
+        levels = [
+            rpn_anchors((level.shape[2], level.shape[3]), stride, self.anchor_scale)
+            for level, stride in zip(maps, self.strides, strict=True)
+        ]
+        anchors = by_sides(torch.cat(levels)).to(maps[0].device)
+        inside = (anchors[:, :2] >= 0).all(dim=1) & (anchors[:, 2] <= width) & (anchors[:, 3] <= height)
+        return anchors, inside.nonzero()[:, 0]
+
+    def _sample(self, anchors: Tensor, boxes: Tensor, ignored: Objects, image: int) -> tuple[Tensor, Tensor]:
+        """Returns rows of `anchors`, drawn at random, and the object that each is to learn, NOTHING for negatives."""
+        found = match(anchors, boxes, positive=self.positive_iou, least=self.negative_iou)
+        negative = ~found.positive & (found.overlap < self.negative_iou)
+        if len(ignored):
+            negative &= ~ignored_classes(
+                anchors, ignored, image, num_classes=1 + max(0, int(ignored.labels.max()))
+            ).any(1)
+        positives = draw(found.positive, int(self.num_samples * self.positive_share))
+        negatives = draw(negative, self.num_samples - len(positives))
+        rows = torch.cat((positives, negatives))
+        return rows, found.objects[rows]
+
+
+def draw(mask: Tensor, count: int) -> Tensor:
+    """Returns the rows at which `mask` `(A,)` is true, `count` of them at random if there are more.
+
+    The choice follows from the default generator of torch, which a training seeds before each step.
+    """
+    rows = mask.nonzero()[:, 0]
+    if len(rows) <= count:
+        return rows
+    return rows[torch.randperm(len(rows), device=rows.device)[:count]]

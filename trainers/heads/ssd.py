@@ -1,0 +1,133 @@
+"""Training and reading of the SSD head: cross-entropy with mined negatives, smooth L1 of offsets from anchors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from search_space import Detector
+from search_space.heads.anchors import ssd_anchors
+from search_space.heads.nms import suppress
+from trainers.assigners import Objects
+from trainers.heads.anchor_matching import (
+    Match,
+    class_entropy,
+    from_offsets,
+    ignored_classes,
+    match,
+    of_image,
+    to_offsets,
+)
+from trainers.heads.head_training import HEAD_TRAINING, Found, HeadOptions, Limits
+from trainers.heads.reading import best_pairs
+from trainers.losses import Loss
+
+
+@HEAD_TRAINING.register("ssd")
+class SSDTraining:
+    """How a detector with an SSD head learns and how its output is read."""
+
+    def __init__(self, detector: Detector, options: HeadOptions) -> None:
+        options.refuse_nwd(detector.head)
+        self.scheme, self.num_classes, self.input_hw = detector.graph.anchors, detector.num_classes, detector.input_hw
+        self.loss_of = MultiboxLoss()
+
+    def loss(self, detector: torch.nn.Module, images: Tensor, objects: Objects, ignored: Objects) -> Loss:
+        """Runs the detector on images `(B, 3, H, W)` and returns its loss."""
+        maps = detector(images)
+        with torch.autocast(images.device.type, enabled=False):
+            offsets, logits = self._tables(maps)
+            anchors = self._anchors(maps, (images.shape[2], images.shape[3]))
+            return self.loss_of(offsets, logits, anchors, objects, ignored)
+
+    def read(self, outputs: Sequence[Tensor], limits: Limits, input_hw: tuple[int, int] | None = None) -> list[Found]:
+        """Returns boxes, scores and labels of what each image of a batch holds, best first."""
+        offsets, logits = self._tables(outputs)
+        anchors = self._anchors(outputs, input_hw or self.input_hw)
+        chances = logits.softmax(dim=-1)[..., 1:]
+        return [_read_one(*tables, anchors, limits) for tables in zip(offsets, chances, strict=True)]
+
+    def _anchors(self, maps: Sequence[Tensor], input_hw: tuple[int, int]) -> Tensor:
+        """Returns the anchors `(A, 4)` of output `maps` as x1, y1, x2, y2 px."""
+        sizes = tuple((int(level.shape[2]), int(level.shape[3])) for level in maps)
+        return _anchor_boxes(self.scheme, sizes, (int(input_hw[0]), int(input_hw[1])), str(maps[0].device))
+
+    def _tables(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Returns offsets `(B, A, 4)` and logits `(B, A, classes + 1)`, background first, of output maps in float32."""
+        offsets, logits = [], []
+        for level in maps:
+            num_anchors = level.shape[1] // (4 + self.num_classes + 1)
+            table = level.float().permute(0, 2, 3, 1)
+            offsets.append(table[..., : 4 * num_anchors].reshape(len(table), -1, 4))
+            logits.append(table[..., 4 * num_anchors :].reshape(len(table), -1, self.num_classes + 1))
+        return torch.cat(offsets, dim=1), torch.cat(logits, dim=1)
+
+
+@lru_cache(maxsize=32)
+def _anchor_boxes(
+    scheme: str, map_sizes: tuple[tuple[int, int], ...], input_hw: tuple[int, int], device: str
+) -> Tensor:
+    height, width = input_hw
+    anchors = ssd_anchors(scheme, map_sizes, input_hw) * torch.tensor([width, height, width, height])
+    centres, halves = anchors[:, :2], anchors[:, 2:] / 2
+    return torch.cat((centres - halves, centres + halves), dim=1).to(device)
+
+
+def _read_one(offsets: Tensor, chances: Tensor, anchors: Tensor, limits: Limits) -> Found:
+    """Reads one image's offsets `(A, 4)` and chances `(A, classes)` of each class of object."""
+    scores, places, labels = best_pairs(chances, one_class=limits.one_class)
+    good = scores >= limits.score_threshold
+    scores, places, labels = scores[good], places[good], labels[good]
+    boxes = from_offsets(offsets[places], anchors[places])
+    keep = suppress(boxes, scores, labels, iou_threshold=limits.iou_threshold)[: limits.max_detections]
+    return boxes[keep], scores[keep], labels[keep]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiboxLoss:
+    """The loss of Liu et al., SSD, ECCV 2016: both parts summed over the batch and divided by its positive anchors.
+
+    Positive is the best anchor of each object and all with an IoU of 0.5 or more. Of the others only the negatives
+    count that are most wrong, three for each positive of the image; without positives there are none.
+    """
+
+    positive_iou: float = 0.5
+    negatives_per_positive: int = 3
+
+    def __call__(self, offsets: Tensor, logits: Tensor, anchors: Tensor, objects: Objects, ignored: Objects) -> Loss:
+        """Returns the loss of a batch.
+
+        Args:
+            offsets: `(B, A, 4)`, scaled by the variances.
+            logits: `(B, A, classes + 1)`, background first.
+            anchors: `(A, 4)` as x1, y1, x2, y2 px.
+            objects: what is to be found.
+            ignored: an anchor that learns no object and has half of its area in such a region is no negative; where
+                the region holds for some classes only, those classes are left out of its cross-entropy.
+        """
+        box, classes, num_positive = offsets.new_zeros(()), offsets.new_zeros(()), 0
+        for image in range(len(offsets)):
+            boxes, labels = of_image(objects, image)
+            found = match(anchors, boxes, positive=self.positive_iou)
+            silent = ignored_classes(anchors, ignored, image, logits.shape[2] - 1)
+            classes = classes + self._class_part(logits[image], found, labels, silent)
+            rows = found.positive.nonzero()[:, 0]
+            wanted = to_offsets(boxes[found.objects[rows]], anchors[rows])
+            box = box + F.smooth_l1_loss(offsets[image, rows], wanted, reduction="sum")
+            num_positive += len(rows)
+        num_positive = max(1, num_positive)
+        return Loss(parts={"box": box / num_positive, "classes": classes / num_positive})
+
+    def _class_part(self, logits: Tensor, found: Match, labels: Tensor, silent: Tensor) -> Tensor:
+        """Returns the summed cross-entropy of one image's positives and mined negatives."""
+        positive = found.positive
+        entropy = class_entropy(logits, found, labels, silent)
+        negative = ~positive  # in an ignored region the entropy is 0: such an anchor comes last and counts nothing
+        count = min(self.negatives_per_positive * int(positive.sum()), int(negative.sum()))
+        hardest = entropy.detach().masked_fill(~negative, -1.0).topk(count).indices
+        return entropy[positive].sum() + entropy[hardest].sum()

@@ -1,0 +1,93 @@
+"""Training and reading of the two-stage head: region proposals, then what they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from search_space import Detector
+from search_space.heads.box_coding import clip
+from search_space.heads.nms import soft_suppress
+from search_space.heads.proposals import Proposals, rank_candidates
+from trainers.assigners import Objects
+from trainers.heads.anchor_matching import by_pixels, by_sides, from_offsets
+from trainers.heads.head_training import HEAD_TRAINING, Found, HeadOptions, Limits
+from trainers.heads.reading import best_pairs
+from trainers.heads.region_loss import RegionLoss
+from trainers.heads.roi_loss import Pool, RoILoss, pool
+from trainers.losses import Loss
+
+NUM_CANDIDATES = 2000
+"""Anchors of a level that become proposals in training."""
+NUM_PROPOSALS = 2000
+"""Of an image in training; fewer where the levels have fewer, or where fewer stay."""
+POSITIVE_IOU = 0.5
+"""From which on a proposal holds an object."""
+LEAST_SCORE = 0.001
+"""Below which soft-NMS drops a box."""
+
+
+@HEAD_TRAINING.register("two_stage")
+class TwoStageTraining:
+    """How a detector with a two-stage head learns and how its output is read."""
+
+    def __init__(self, detector: Detector, options: HeadOptions) -> None:
+        options.refuse_nwd(detector.head)
+        self.num_classes = detector.num_classes
+        *self.levels, proposals, self.second_stage = detector.graph.outputs
+        self.features = {node.name: node.inputs for node in detector.graph.nodes}[self.second_stage][1:]
+        first_stage = detector.blocks[proposals]
+        assert isinstance(first_stage, Proposals)
+        self.strides, self.anchor_scale = first_stage.strides, first_stage.anchor_scale
+        self.region_loss = RegionLoss(strides=self.strides, anchor_scale=self.anchor_scale)
+        self.roi_loss = RoILoss()
+
+    def loss(self, detector: torch.nn.Module, images: Tensor, objects: Objects, ignored: Objects) -> Loss:
+        """Runs the detector on images `(B, 3, H, W)`, on more proposals than it has, and returns its loss."""
+        assert isinstance(detector, Detector)
+        maps = detector.maps(images, (*self.levels, *self.features))
+        regions, features = maps[: len(self.levels)], maps[len(self.levels) :]
+        with torch.autocast(images.device.type, enabled=False):
+            objectness, region_box = self.region_loss(regions, objects, ignored)
+            pools = self._pools(regions, objects, ignored)
+        second_stage = detector.blocks[self.second_stage]
+        classes, box = self.roi_loss(lambda boxes: second_stage(boxes, *features), pools)
+        return Loss(parts={"objectness": objectness, "region_box": region_box, "classes": classes, "box": box})
+
+    def _pools(self, regions: Sequence[Tensor], objects: Objects, ignored: Objects) -> list[Pool]:
+        ranked = rank_candidates(regions, self.strides, anchor_scale=self.anchor_scale, num_candidates=NUM_CANDIDATES)
+        return [
+            pool(
+                boxes[: min(num_staying, NUM_PROPOSALS)],
+                objects,
+                ignored,
+                image,
+                num_classes=self.num_classes,
+                iou=POSITIVE_IOU,
+            )
+            for image, (boxes, num_staying) in enumerate(ranked)
+        ]
+
+    def read(self, outputs: Sequence[Tensor], limits: Limits, input_hw: tuple[int, int] | None = None) -> list[Found]:
+        """Returns boxes, scores and labels of what each image of a batch holds, best first.
+
+        Overlapping boxes of a class lose score by soft-NMS; what falls below the threshold, or below 0.001, goes.
+        """
+        proposals, table = outputs[-2].float(), outputs[-1].float()
+        hw = input_hw or (outputs[0].shape[2] * self.strides[0], outputs[0].shape[3] * self.strides[0])
+        boxes = by_sides(clip(by_pixels(from_offsets(table[..., -4:], by_sides(proposals))), hw))
+        chances = table[..., :-4].softmax(dim=-1)[..., 1:]
+        if limits.one_class:
+            chances = chances.masked_fill(chances < chances.amax(dim=-1, keepdim=True), 0.0)
+        least = max(limits.score_threshold, LEAST_SCORE)
+        scores = soft_suppress(boxes, chances, iou_threshold=limits.iou_threshold, least_score=least)
+        return [_read_one(*tables, least, limits) for tables in zip(boxes, scores, strict=True)]
+
+
+def _read_one(boxes: Tensor, scores: Tensor, least: float, limits: Limits) -> Found:
+    """Reads one image's boxes `(N, 4)` and their scores `(N, classes)` after soft-NMS."""
+    values, places, labels = best_pairs(scores, one_class=False)
+    good = (values >= least).nonzero()[: limits.max_detections, 0]
+    return boxes[places[good]], values[good], labels[good]
