@@ -14,7 +14,20 @@ json_option: Callable[[Command], Command] = click.option(
     "--json", "as_json", is_flag=True, help="Print the result as JSON, integers unrounded."
 )
 data_option: Callable[[Command], Command] = click.option(
-    "--data", metavar="PATH", default=None, help="YOLO folder or data YAML, COCO folder or json; default: built-in set."
+    "--data",
+    metavar="PATH",
+    default=None,
+    help="A data set in COCO, YOLO, VisDrone, TinyPerson or VOC form; default: built-in set.",
+)
+format_option: Callable[[Command], Command] = click.option(
+    "--format",
+    "data_format",
+    metavar="NAME",
+    default=None,
+    help="Format of the data set: coco, yolo, visdrone, tinyperson or voc; default: found by looking.",
+)
+images_option: Callable[[Command], Command] = click.option(
+    "--images", metavar="DIR", default=None, help="Folder of the images where they do not lie beside the annotations."
 )
 split_option: Callable[[Command], Command] = click.option(
     "--split", metavar="NAME", default=None, help="Which pair of annotation files to use where a folder holds several."

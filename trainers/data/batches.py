@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,9 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from search_space.errors import ConfigError, DataError
 from trainers.assigners import Objects
 from trainers.data.augment import Augmentation, Sample, augment, read_sample
 from trainers.data.dataset import Dataset
+
+logger = logging.getLogger(__name__)
+
+MAX_BROKEN = 0.1
+"""Share of the images that may be unreadable; two images are always forgiven."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,16 +45,61 @@ class Batch:
         return Batch(images=self.images.to(device, non_blocking=True), objects=tables[0], ignored=tables[1])
 
 
+@dataclass(kw_only=True)
+class BrokenImages:
+    """Images that could not be read and were replaced by others."""
+
+    num_images: int
+    """Of the data set."""
+    errors: dict[int, str] = field(default_factory=dict)
+    """What is wrong, by index in the data set."""
+
+    def __len__(self) -> int:
+        return len(self.errors)
+
+    def add(self, index: int, error: DataError) -> None:
+        """Notes an image; raises DataError when there are too many."""
+        if index not in self.errors:
+            logger.warning("%s (left out of the training, another image takes its place)", error)
+        self.errors[index] = str(error)
+        if len(self) > MAX_BROKEN * self.num_images and len(self) >= min(3, self.num_images):
+            raise DataError(
+                f"{len(self)} of {self.num_images} training images cannot be read, at most {MAX_BROKEN:.0%} may be "
+                f"broken; check the data set; the last: {error}"
+            )
+
+
 @dataclass(frozen=True, kw_only=True)
 class BatchStream:
-    """Batches as a function of (seed, step): reading them in threads or starting in the middle changes nothing."""
+    """Batches as a function of (seed, step): reading them in threads or starting in the middle changes nothing.
+
+    A step's images can be shared among several processes (`num_ranks`), and each process's share be split into
+    `accumulate` parts; the images of a step and their augmentation stay the same.
+
+    Raises:
+        ConfigError: the batch cannot be divided evenly.
+    """
 
     dataset: Dataset
     input_hw: tuple[int, int]
     batch_size: int
+    """Images a step, over all processes and parts."""
     num_steps: int
     seed: int
     strength: Augmentation = field(default_factory=Augmentation)
+    accumulate: int = 1
+    rank: int = 0
+    num_ranks: int = 1
+    broken: BrokenImages = field(init=False)
+
+    def __post_init__(self) -> None:
+        shares = self.accumulate * self.num_ranks
+        if self.batch_size % shares:
+            raise ConfigError(
+                f"batch_size is {self.batch_size}; it must be a multiple of accumulate x processes = "
+                f"{self.accumulate} x {self.num_ranks} = {shares}"
+            )
+        object.__setattr__(self, "broken", BrokenImages(num_images=len(self.dataset)))
 
     def epoch(self, step: int) -> float:
         """Returns how many times the data set has been gone through after `step` steps."""
@@ -60,8 +112,17 @@ class BatchStream:
         return every_epochs > 0 and self.epoch(step) // every_epochs > self.epoch(step - 1) // every_epochs
 
     def batch(self, step: int) -> Batch:
-        """Returns the batch of a step (0-based)."""
+        """Returns all images of a step (0-based)."""
         return collate([self._sample(step, slot) for slot in range(self.batch_size)])
+
+    def parts(self, step: int) -> list[Batch]:
+        """Returns this process's share of a step (0-based), split into `accumulate` batches of equal size."""
+        size = self.batch_size // (self.accumulate * self.num_ranks)
+        first = self.rank * self.accumulate
+        return [
+            collate([self._sample(step, slot) for slot in range(part * size, (part + 1) * size)])
+            for part in range(first, first + self.accumulate)
+        ]
 
     def _sample(self, step: int, slot: int) -> Sample:
         rng = np.random.default_rng([self.seed, 1, step, slot])
@@ -69,23 +130,37 @@ class BatchStream:
         epoch, place = divmod(step * self.batch_size + slot, size)
         queue = [int(_order(self.seed, epoch, size)[place])]
         return augment(
-            lambda: read_sample(self.dataset, queue.pop() if queue else int(rng.integers(size))),
+            lambda: self._draw(queue, rng),
             rng,
             input_hw=self.input_hw,
             strength=self.strength,
             mosaic_allowed=step < self.strength.mosaic_until * self.num_steps,
         )
 
-    def read(self, first_step: int = 0, *, num_threads: int = 1, depth: int = 3) -> Generator[Batch, None, None]:
-        """Yields the batches from `first_step` on, up to `depth` of them prepared ahead in background threads."""
+    def _draw(self, queue: list[int], rng: np.random.Generator) -> Sample:
+        """Reads the image in the queue, if there is one, and else random ones until one can be read."""
+        while True:
+            index = queue.pop() if queue else int(rng.integers(len(self.dataset)))
+            try:
+                return read_sample(self.dataset, index)
+            except DataError as error:
+                self.broken.add(index, error)
+
+    def read(self, first_step: int = 0, *, num_threads: int = 1, depth: int = 3) -> Generator[list[Batch], None, None]:
+        """Yields the parts of each step from `first_step` on, prepared ahead in background threads.
+
+        Args:
+            depth: steps that are prepared ahead, one a thread at least.
+        """
         steps = iter(range(first_step, self.num_steps))
         with ThreadPoolExecutor(num_threads, thread_name_prefix="batches") as pool:
-            waiting: deque[Future[Batch]] = deque(pool.submit(self.batch, step) for step in islice(steps, depth))
+            ahead = islice(steps, max(depth, num_threads + 1))
+            waiting: deque[Future[list[Batch]]] = deque(pool.submit(self.parts, step) for step in ahead)
             try:
                 while waiting:
-                    batch = waiting.popleft().result()
-                    waiting.extend(pool.submit(self.batch, step) for step in islice(steps, 1))
-                    yield batch
+                    parts = waiting.popleft().result()
+                    waiting.extend(pool.submit(self.parts, step) for step in islice(steps, 1))
+                    yield parts
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 

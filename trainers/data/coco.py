@@ -1,198 +1,230 @@
-"""Reader of COCO annotation files."""
+"""Reader of COCO annotation files and of TinyPerson's dialect of them."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
 
-import numpy as np
+from trainers.data.annotation_json import (
+    ANNOTATION_FOLDERS,
+    AnnotationJson,
+    choose_pair,
+    find_pairs,
+    image_root,
+    is_id,
+    load_annotations,
+    pair_of,
+)
+from trainers.data.dataset import EVERY_CLASS, Dataset, Record
+from trainers.data.defects import BrokenFile, Place
+from trainers.data.images import MAX_PIXELS, is_file
+from trainers.data.labels import Doubts, Mark
+from trainers.data.source import Parts, Request, inner_name
+from trainers.data.tinyperson import NAME as TINYPERSON
+from trainers.data.tinyperson import Window, is_ignored, is_tinyperson, window_of
 
-from search_space.errors import DataError, nearest
-from trainers.data.dataset import EVERY_CLASS, Dataset, Record, image_size
-from trainers.data.labels import Doubts
+COCO = "coco"
 
-ANNOTATION_FOLDERS = ("", "annotations", "coco")
+
+def find_pair_of_jsons(request: Request) -> Parts | None:
+    """Opens a pair of annotation files in a folder, in `annotations/` or in `coco/`; None if there is none."""
+    pairs = find_pairs(request.path) if request.path.is_dir() else ()
+    if not pairs:
+        return None
+    pair, notices = choose_pair(pairs, request.split)
+    return _open_pair(request, pair.train, pair.val, notices)
+
+
+def find_json(request: Request) -> Parts | None:
+    """Opens one annotation file, with its partner if it has one; of a folder, the only one in it."""
+    path = _only_json(request) if request.path.is_dir() else request.path
+    if path is None or path.suffix.lower() != ".json":
+        return None
+    pair = pair_of(path)
+    if pair is not None:
+        chosen, notices = choose_pair((pair,), request.split)
+        return _open_pair(request, chosen.train, chosen.val, notices)
+    request.refuse_split()
+    read = read_json(path, request)
+    return Parts(format=read.format, datasets={"all": read.dataset}, source=str(path), notices=read.notices)
+
+
+def _only_json(request: Request) -> Path | None:
+    jsons = jsons_in(request.path)
+    if len(jsons) > 1 and request.named:
+        jsons = [path for path in jsons if _format(load_annotations(path)) == request.named]
+    return jsons[0] if len(jsons) == 1 else None
+
+
+def jsons_in(folder: Path) -> list[Path]:
+    """Returns the JSON files where annotations are looked for."""
+    return sorted(path for place in ANNOTATION_FOLDERS for path in (folder / place).glob("*.json"))
+
+
+def _format(file: AnnotationJson) -> str:
+    return TINYPERSON if is_tinyperson(file) else COCO
+
+
+def _open_pair(request: Request, train_path: Path, val_path: Path, notices: tuple[str, ...]) -> Parts:
+    train, val = (read_json(path, request) for path in (train_path, val_path))
+    if train.dataset.classes != val.dataset.classes:
+        message = f"{train_path} and {val_path} list different categories; make them equal"
+        raise BrokenFile(message, "classes_differ", val_path)
+    return Parts(
+        format=train.format,
+        datasets={"train": train.dataset, "val": val.dataset},
+        source=f"{train_path} and {val_path.name}",
+        notices=(*notices, *train.notices, *val.notices),
+    )
+
+
+class Read(NamedTuple):
+    """What one annotation file holds."""
+
+    format: str
+    dataset: Dataset
+    notices: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pair:
-    """Two annotation files that belong together."""
+class Entry:
+    """One image of an annotation file."""
 
-    name: str
-    train: Path
-    val: Path
-
-
-def find_pairs(folder: Path) -> tuple[Pair, ...]:
-    """Returns the `*train*.json` files of a folder that have a `*val*.json` beside them, sorted by name."""
-    pairs = []
-    for place in ANNOTATION_FOLDERS:
-        for train in sorted((folder / place).glob("*train*.json")):
-            pair = pair_of(train)
-            if pair is not None:
-                pairs.append(pair)
-    return tuple(sorted(pairs, key=lambda pair: pair.name))
+    name: str | None
+    """None where the file lies outside the data set."""
+    size: tuple[int, int] | None
+    window: Window | None
+    place: Place
+    annotations: list[int] = field(default_factory=list)
+    """The indices of its annotations in the file."""
 
 
-def pair_of(path: Path) -> Pair | None:
-    """Returns the pair that a train or val annotation file belongs to, or None if it stands alone."""
-    for word, other in (("train", "val"), ("val", "train")):
-        partner = path.with_name(path.name.replace(word, other))
-        if word in path.stem and partner.is_file():
-            train, val = (path, partner) if word == "train" else (partner, path)
-            name = "_".join(part for part in train.stem.replace("train", "").split("_") if part)
-            return Pair(name=name or "train", train=train, val=val)
-    return None
+def read_json(path: Path, request: Request) -> Read:
+    """Reads one annotation file.
 
-
-def choose_pair(pairs: tuple[Pair, ...], split: str | None) -> tuple[Pair, tuple[str, ...]]:
-    """Returns the pair named `split`, by default the alphabetically first, and a notice where there was a choice.
-
-    Raises:
-        DataError: no pair has that name.
-    """
-    known = {pair.name: pair for pair in pairs}
-    if split is not None:
-        if split not in known:
-            raise DataError(f"unknown split {split!r}{nearest(split, known)}; found: {', '.join(known)}")
-        return known[split], ()
-    # Caption files have no boxes: take them only when asked for.
-    chosen = next((pair for pair in pairs if not pair.name.startswith("captions")), pairs[0])
-    if len(pairs) == 1:
-        return chosen, ()
-    return chosen, (f"found the splits {', '.join(known)}; using {chosen.name!r} (--split NAME chooses another)",)
-
-
-def read_coco(path: Path) -> tuple[Dataset, tuple[str, ...]]:
-    """Reads one annotation file; returns the images and boxes, and notices about what was left out.
-
-    `iscrowd` and `ignore` make a region ignored for the class of the annotation. Category ids become indices in the
-    order of the file.
+    COCO: `iscrowd` and `ignore` make a region ignored for the class of the annotation. TinyPerson: `iscrowd`, `ignore`
+    and `uncertain` make it ignored for every class, `logo` and `in_dense_image` change nothing, and an image with a
+    `corner` is a window of its file. Category ids become indices in the order of the file.
 
     Raises:
         DataError: no COCO file, a file name that leaves the image folder, or none of the images can be found.
     """
-    content = _load(path)
-    entries = _entries(content["images"], path)
-    root = _image_root(path, entries)
-    present = [entry for entry in entries if (root / entry["file_name"]).is_file()]
-    notices = _missing_notice(path, root, entries, present)
-    doubts = Doubts(source=path.name)
-    by_image = _group(content["annotations"], {entry["id"] for entry in entries}, doubts)
-    index_of = {category["id"]: index for index, category in enumerate(content["categories"])}
-    records = [_record(entry, root, by_image[entry["id"]], index_of, doubts) for entry in present]
-    classes = [str(category["name"]) for category in content["categories"]]
-    return Dataset(records, classes), (*notices, *doubts.notices())
+    file = load_annotations(path, with_lines=request.findings is not None)
+    format = request.named or _format(file)
+    doubts = request.doubts(path.name)
+    doubts.num_images = len(file.images)
+    entries = _entries(file, doubts, with_windows=format == TINYPERSON)
+    names = [entry.name for entry in entries.values() if entry.name is not None]
+    if not names:
+        raise BrokenFile(f"{path} lists no images that can be used; give a file that lists some", "empty_set", path)
+    root = image_root(path, names, request.images, num_parents=4 if format == TINYPERSON else 2)
+    index_of = {category["id"]: index for index, category in enumerate(file.categories)}
+    _group(file, entries, doubts)
+    records = [_record(file, entry, root, index_of, doubts, format) for entry in entries.values()]
+    classes = [str(category["name"]) for category in file.categories]
+    found = Dataset([record for record in records if record is not None], classes)
+    return Read(format, found, doubts.notices())
 
 
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}; check the path") from None
-    except ValueError as error:
-        raise DataError(f"{path} is not JSON ({error}); give a COCO annotation file") from None
-    for key in ("images", "annotations", "categories"):
-        if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            raise DataError(f"{path} has no list {key!r}; a COCO file has images, annotations and categories")
-    if not all(isinstance(entry, dict) and {"id", "name"} <= entry.keys() for entry in content["categories"]):
-        raise DataError(f"{path}: every category needs an id and a name; correct the file")
-    return content
-
-
-def _entries(images: list[Any], path: Path) -> list[dict[str, Any]]:
-    for entry in images:
-        if not isinstance(entry, dict) or "id" not in entry or not isinstance(entry.get("file_name"), str):
-            raise DataError(f"{path}: every image needs an id and a file_name, got {str(entry)[:80]}")
-        name = PurePosixPath(entry["file_name"])
-        if name.is_absolute() or ".." in name.parts:
-            raise DataError(f"{path}: file_name {entry['file_name']!r} leaves the image folder; use a relative name")
-    if not images:
-        raise DataError(f"{path} lists no images; give a file that does")
-    return images
-
-
-def _image_root(path: Path, entries: list[dict[str, Any]]) -> Path:
-    """Returns the folder in which most of a sample of the images exist."""
-    words = [word for word in path.stem.split("_") if word.startswith(("train", "val", "test"))]
-    places = ["images", "", *(f"images/{word}" for word in words), *words]
-    roots = [base / place for base in (path.parent, path.parent.parent) for place in places]
-    sample = [entries[index] for index in np.linspace(0, len(entries) - 1, min(len(entries), 200)).astype(int)]
-    found = [sum((root / entry["file_name"]).is_file() for entry in sample) for root in roots]
-    if max(found) == 0:
-        looked = ", ".join(dict.fromkeys(os.path.normpath(root) for root in roots))
-        raise DataError(f"{path}: none of its images was found, e.g. {entries[0]['file_name']!r}; looked in {looked}")
-    return roots[found.index(max(found))]
-
-
-def _missing_notice(path: Path, root: Path, entries: list[Any], present: list[Any]) -> tuple[str, ...]:
-    num_missing = len(entries) - len(present)
-    if not num_missing:
-        return ()
-    known = {entry["file_name"] for entry in present}
-    first = next(entry["file_name"] for entry in entries if entry["file_name"] not in known)
-    return (f"{path.name}: {num_missing} of {len(entries)} images are missing in {root} and left out; first: {first}",)
-
-
-def _group(annotations: Iterable[Any], known: set[Any], doubts: Doubts) -> dict[Any, list[dict[str, Any]]]:
-    by_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
-    for number, annotation in enumerate(annotations):
-        if not isinstance(annotation, dict) or annotation.get("image_id") not in known:
-            doubts.drop("of an unknown image", f"annotation {number}")
+def _entries(file: AnnotationJson, doubts: Doubts, *, with_windows: bool) -> dict[Any, Entry]:
+    entries: dict[Any, Entry] = {}
+    for index, image in enumerate(file.images):
+        named = image.get("file_name") if isinstance(image, dict) else None
+        place = file.place("images", index, "image", _id(image), "at index", index, "named", named)
+        if not isinstance(image, dict) or not is_id(image.get("id")) or not isinstance(image.get("file_name"), str):
+            doubts.add("malformed_image", place, "an image needs an id and a file_name")
+            continue
+        name = inner_name(image["file_name"], place, doubts)
+        try:
+            window = window_of(image) if with_windows else None
+        except ValueError:
+            doubts.add("malformed_image", place, "corner must be four whole numbers x1 < x2, y1 < y2")
+            continue
+        if image["id"] in entries:
+            doubts.add("duplicate_image", place, "the id is given to an earlier image, too")
         else:
-            by_image[annotation["image_id"]].append(annotation)
-    return by_image
+            size = _size(image, window, place, doubts)
+            entries[image["id"]] = Entry(name=name, size=size, window=window, place=place)
+    return entries
+
+
+def _id(entry: object) -> object:
+    return entry.get("id") if isinstance(entry, dict) else "without id"
+
+
+def _size(image: dict[str, Any], window: Window | None, place: Place, doubts: Doubts) -> tuple[int, int] | None:
+    if window is not None:
+        return window[3] - window[1], window[2] - window[0]
+    if not {"height", "width"} <= image.keys():
+        return None
+    sides = [image["height"], image["width"]]
+    if not all(isinstance(side, (int, float)) and 1 <= side <= MAX_PIXELS for side in sides):
+        doubts.add("image_size", place, "height and width are no sizes in pixels; those of the file are taken")
+        return None
+    return int(sides[0]), int(sides[1])
+
+
+def _group(file: AnnotationJson, entries: dict[Any, Entry], doubts: Doubts) -> None:
+    """Puts every annotation to its image."""
+    seen: set[Any] = set()
+    for index, annotation in enumerate(file.annotations):
+        image_id = annotation.get("image_id") if isinstance(annotation, dict) else None
+        entry = entries.get(image_id) if is_id(image_id) else None
+        if entry is None:
+            place = _annotation_place(file, index, "an unknown image")
+            doubts.add("unknown_image", place, f"image_id {str(image_id)[:40]} is none of the images")
+            continue
+        number = annotation.get("id")
+        if is_id(number) and number in seen:
+            place = _annotation_place(file, index, entry.name)
+            doubts.add("duplicate_annotation", place, "the id is given to an earlier annotation, too")
+        elif is_id(number):
+            seen.add(number)
+        entry.annotations.append(index)
+
+
+def _annotation_place(file: AnnotationJson, index: int, name: str | None) -> Place:
+    return file.place("annotations", index, "annotation", _id(file.annotations[index]), "at index", index, "of", name)
 
 
 def _record(
-    entry: dict[str, Any], root: Path, annotations: list[dict[str, Any]], index_of: dict[Any, int], doubts: Doubts
-) -> Record:
-    path = root / entry["file_name"]
-    hw = (entry["height"], entry["width"]) if {"height", "width"} <= entry.keys() else image_size(path)
-    objects: list[tuple[float, ...]] = []
-    regions: list[tuple[float, ...]] = []
-    for annotation in annotations:
-        where = f"annotation {annotation.get('id')} of {entry['file_name']}"
-        label = index_of.get(annotation.get("category_id"))
-        box = _box(annotation.get("bbox"), (int(hw[0]), int(hw[1])), where, doubts) if label is not None else None
-        if label is None:
-            doubts.drop("of an unknown class", where)
-        elif box is not None:
-            ignored = annotation.get("iscrowd") or annotation.get("ignore")
-            (regions if ignored else objects).append((*box, label))
-    boxes = np.array(objects, np.float32).reshape(-1, 5)
-    ignored_boxes = np.array(_merge_classes(regions, len(index_of)), np.float32).reshape(-1, 5)
-    return Record(
-        path=path,
-        height=int(hw[0]),
-        width=int(hw[1]),
-        boxes=boxes[:, :4],
-        labels=boxes[:, 4].astype(np.int64),
-        ignored=ignored_boxes[:, :4],
-        ignored_labels=ignored_boxes[:, 4].astype(np.int64),
-    )
-
-
-def _box(bbox: Any, hw: tuple[int, int], where: str, doubts: Doubts) -> list[float] | None:
-    try:
-        x, y, width, height = (float(value) for value in bbox)
-    except (TypeError, ValueError):
-        doubts.drop("without a bbox of four numbers", where)
+    file: AnnotationJson, entry: Entry, root: Path, index_of: dict[Any, int], doubts: Doubts, format: str
+) -> Record | None:
+    if entry.name is None:
         return None
-    return doubts.check((x, y, x + width, y + height), hw, where)
+    path = root / entry.name
+    if not is_file(path):
+        doubts.add("missing_image", entry.place, f"there is no {entry.name} in {root}")
+        return None
+    hw = entry.size or doubts.size_of(path)
+    if hw is None:
+        return None
+    every_class = format == TINYPERSON
+    marks = []
+    for index in entry.annotations:
+        place = _annotation_place(file, index, entry.name)
+        mark = _mark(file.annotations[index], place, index_of, doubts, every_class)
+        if mark is not None:
+            marks.append(mark)
+    return doubts.record(path, hw, marks, num_classes=len(index_of), window=entry.window)
 
 
-def _merge_classes(regions: list[tuple[float, ...]], num_classes: int) -> list[tuple[float, ...]]:
-    """Joins a region that is repeated for each class into one that holds for every class."""
-    labels: dict[tuple[float, ...], set[float]] = defaultdict(set)
-    for region in regions:
-        labels[region[:4]].add(region[4])
-    merged: list[tuple[float, ...]] = []
-    for box, given in labels.items():
-        merged.extend((*box, label) for label in ([EVERY_CLASS] if len(given) == num_classes else sorted(given)))
-    return merged
+def _mark(
+    annotation: dict[str, Any], place: Place, index_of: dict[Any, int], doubts: Doubts, every_class: bool
+) -> Mark | None:
+    crowd = bool(annotation.get("iscrowd"))
+    ignored = crowd or (is_ignored(annotation) if every_class else bool(annotation.get("ignore")))
+    if ignored:
+        doubts.add("crowd" if crowd else "ignored", place)
+    category = annotation.get("category_id")
+    label = index_of.get(category) if is_id(category) else None
+    if label is None:
+        doubts.add("unknown_category", place, f"category_id {str(category)[:40]} is none of the categories")
+        return None
+    try:
+        x, y, width, height = (float(value) for value in annotation["bbox"])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        doubts.add("malformed", place, f"bbox must be four numbers, got {str(annotation.get('bbox'))[:60]}")
+        return None
+    return Mark((x, y, x + width, y + height), EVERY_CLASS if ignored and every_class else label, ignored, place)

@@ -9,12 +9,28 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import PIL.Image
 from numpy.typing import NDArray
 
 from search_space.errors import DataError
+from trainers.data.images import Image, image_size, read_image, read_rgb
 
-Image = NDArray[np.uint8]
+__all__ = [
+    "CACHE_BYTES",
+    "EVERY_CLASS",
+    "Boxes",
+    "Dataset",
+    "Image",
+    "ImageCache",
+    "Labels",
+    "Record",
+    "image_size",
+    "no_boxes",
+    "no_labels",
+    "read_image",
+    "read_record",
+    "read_rgb",
+]
+
 Boxes = NDArray[np.float32]
 Labels = NDArray[np.int64]
 
@@ -51,6 +67,8 @@ class Record:
     """`(M,)` class for which each region is ignored; -1 is every class. Left out: every class for all regions."""
     number: int = 0
     """Which image of a generated set this is."""
+    window: tuple[int, int, int, int] | None = None
+    """`(x1, y1, x2, y2)` in pixels of the file: the part of it that is this image; None is all of it."""
 
     def __post_init__(self) -> None:
         if len(self.ignored_labels) != len(self.ignored):
@@ -58,8 +76,15 @@ class Record:
 
     @property
     def name(self) -> str:
-        """File name, or the number of a generated image."""
-        return self.path.name if self.path else f"image {self.number}"
+        """File name, with the window where the image is a part of the file, or the number of a generated image."""
+        if self.path is None:
+            return f"image {self.number}"
+        return self.path.name if self.window is None else f"{self.path.name}@{','.join(map(str, self.window))}"
+
+    @property
+    def key(self) -> str:
+        """What tells this image from all others: its place and its window, or the number of a generated image."""
+        return self.name if self.path is None else str(self.path.parent / self.name)
 
 
 @dataclass(kw_only=True)
@@ -113,7 +138,7 @@ class Dataset:
             DataError: the file is missing, cannot be decoded or has another size than its annotation says.
         """
         record = self.records[index]
-        key = str(record.path or record.number)
+        key = record.key
         image = self._cache.images.get(key)
         if image is None:
             image = self._reader(record)
@@ -141,63 +166,25 @@ class Dataset:
 
 
 def read_record(record: Record) -> Image:
-    """Reads the file of a record and checks its size against the annotation."""
+    """Reads the file of a record, or its window in it, and checks the size against the annotation."""
     if record.path is None:
         raise DataError(f"{record.name} has no file to be read from; give the data set a reader")
     image = read_image(record.path)
-    if image.shape[:2] != (record.height, record.width):
-        raise DataError(
-            f"{record.path}: the annotation says {record.width}x{record.height} (width x height), the file is "
-            f"{image.shape[1]}x{image.shape[0]}; correct the annotation or the image"
-        )
-    return image
+    wrong = size_mismatch(record, (image.shape[0], image.shape[1]))
+    if wrong:
+        raise DataError(f"{record.path}: {wrong}; correct the annotation or the image")
+    if record.window is None:
+        return image
+    x1, y1, x2, y2 = record.window
+    return np.ascontiguousarray(image[y1:y2, x1:x2])
 
 
-def read_image(path: str | Path) -> Image:
-    """Reads an image file as uint8, `(H, W)` if it is grey and `(H, W, 3)` RGB otherwise.
-
-    16-bit values are divided by 257, so that the full range 0..65535 becomes 0..255 and equal values stay equal from
-    image to image. An alpha channel is dropped; an orientation tag is not applied.
-
-    Raises:
-        DataError: the file is missing or is no image that can be decoded.
-    """
-    try:
-        raw = np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise DataError(f"cannot read image {path}: {error.strerror}; check the path") from None
-    image = cv2.imdecode(raw, cv2.IMREAD_UNCHANGED) if raw.size else None
-    if image is None:
-        raise DataError(f"cannot decode image {path}: it is damaged or of an unknown format; replace or remove it")
-    return _as_rgb8(image, path)
-
-
-def read_rgb(path: str | Path) -> Image:
-    """Reads an image file as RGB `(H, W, 3)` uint8; see `read_image`."""
-    image = read_image(path)
-    return np.repeat(image[:, :, None], 3, axis=2) if image.ndim == 2 else image
-
-
-def _as_rgb8(image: NDArray[np.generic], path: str | Path) -> Image:
-    if image.dtype == np.uint16:
-        image = (image.astype(np.uint32) // 257).astype(np.uint8)
-    if image.dtype != np.uint8:
-        raise DataError(f"image {path} holds {image.dtype} values; 8-bit and 16-bit images can be read, convert it")
-    pixels = np.asarray(image, np.uint8)
-    if pixels.ndim == 3 and pixels.shape[2] in (1, 2):
-        pixels = pixels[:, :, 0]
-    if pixels.ndim == 2:
-        return np.ascontiguousarray(pixels)
-    return np.ascontiguousarray(pixels[:, :, 2::-1])
-
-
-def image_size(path: Path) -> tuple[int, int]:
-    """Returns (height, width) of an image file in pixels, from its header where that is possible."""
-    try:
-        with PIL.Image.open(path) as image:
-            return image.height, image.width
-    except FileNotFoundError:
-        raise DataError(f"image {path} does not exist; check the data set") from None
-    except (OSError, PIL.Image.DecompressionBombError):
-        pixels = read_image(path)
-        return pixels.shape[0], pixels.shape[1]
+def size_mismatch(record: Record, hw: tuple[int, int]) -> str | None:
+    """Returns what contradicts the annotation in an image file of `hw` pixels, or None."""
+    if record.window is not None:
+        x1, y1, x2, y2 = record.window
+        fits = 0 <= x1 < x2 <= hw[1] and 0 <= y1 < y2 <= hw[0]
+        return None if fits else f"the window {record.window} does not fit into the file of {hw[1]}x{hw[0]}"
+    if hw == (record.height, record.width):
+        return None
+    return f"the annotation says {record.width}x{record.height} (width x height), the file is {hw[1]}x{hw[0]}"

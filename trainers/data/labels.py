@@ -1,59 +1,214 @@
-"""What every reader does with doubtful boxes: clip or drop, and count."""
+"""What every reader does with the boxes that it finds: check, clip or drop them, and count."""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from trainers.data.dataset import EVERY_CLASS, Record
+from trainers.data.defects import (
+    CHANGED,
+    DEFECTS,
+    IMAGES_LEFT_OUT,
+    LABELS_LEFT_OUT,
+    NOTES,
+    TOLD,
+    BrokenFile,
+    Defect,
+    Place,
+)
+from trainers.data.images import ImageError, image_size
 
 logger = logging.getLogger(__name__)
+logger.addHandler(logging.NullHandler())  # the commands print the same lines themselves
 
 MIN_SIDE_PX = 0.1
 CLIP_TOLERANCE_PX = 1.0
 
+Corners = tuple[float, float, float, float]
+
+
+class Mark(NamedTuple):
+    """One box as a reader found it, before any check."""
+
+    box: Corners
+    """`(x1, y1, x2, y2)` in pixels."""
+    label: int
+    """Index of the class; `EVERY_CLASS` only for an ignored region."""
+    ignored: bool
+    place: Place
+
+
+@dataclass(kw_only=True)
+class Findings:
+    """Everything that was found in a data set, for the command that checks."""
+
+    defects: list[Defect] = field(default_factory=list)
+    notes: Counter[str] = field(default_factory=Counter)
+    first: dict[str, str] = field(default_factory=dict)
+
+    def add(self, kind: str, place: Place, what: str) -> None:
+        """Keeps one defect, or counts one thing of note."""
+        if kind in NOTES:
+            self.notes[kind] += 1
+            self.first.setdefault(kind, place.text)
+        else:
+            self.defects.append(Defect(kind=kind, file=place.file, line=place.line, what=what))
+
 
 @dataclass(kw_only=True)
 class Doubts:
-    """Counts what was wrong in one annotation file, so that it is reported once and not box by box."""
+    """Counts what was wrong in one source, so that it is reported once and not box by box."""
 
     source: str
-    dropped: Counter[str] = field(default_factory=Counter)
-    clipped: int = 0
-    example: str = ""
+    findings: Findings | None = None
+    """Where every single defect is kept; None when a data set is opened to be used."""
+    num_images: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    first: dict[str, str] = field(default_factory=dict)
 
-    def drop(self, reason: str, where: str) -> None:
-        """Counts a label that is left out."""
-        self.dropped[reason] += 1
-        self.example = self.example or where
+    def add(self, kind: str, place: Place, what: str = "") -> None:
+        """Counts one defect or one thing of note."""
+        self.counts[kind] += 1
+        self.first.setdefault(kind, place.text)
+        if self.findings is not None:
+            about = what or (DEFECTS | NOTES)[kind]
+            self.findings.add(kind, place, f"{place.item}: {about}" if place.item else about)
 
-    def check(self, box: tuple[float, float, float, float], hw: tuple[int, int], where: str) -> list[float] | None:
+    def refuse(self, kind: str, place: Place, what: str) -> None:
+        """Raises a one-line error when a data set is opened to be used, and counts when it is only checked.
+
+        Raises:
+            BrokenFile: nothing is being checked.
+        """
+        if self.findings is None:
+            raise BrokenFile(f"{place.file}: {what}", kind, place.file, place.line)
+        self.add(kind, place, what)
+
+    def check(self, box: Corners, hw: tuple[int, int], place: Place) -> Corners | None:
         """Returns a box `(x1, y1, x2, y2)` clipped to an image of `(H, W)`, or None if nothing usable is left."""
-        if not all(math.isfinite(value) for value in box):
-            self.drop("not a number", where)
-            return None
+        height, width = hw
         x1, y1, x2, y2 = box
-        if x2 - x1 < MIN_SIDE_PX or y2 - y1 < MIN_SIDE_PX:
-            self.drop("without area", where)
+        if 0 <= x1 <= x2 - MIN_SIDE_PX and 0 <= y1 <= y2 - MIN_SIDE_PX and x2 <= width and y2 <= height:
+            return box
+        inside = (min(max(x1, 0), width), min(max(y1, 0), height), min(max(x2, 0), width), min(max(y2, 0), height))
+        problem = _problem(box, inside, hw)
+        if problem is None:
+            return inside
+        self.add(problem[0], place, problem[1])
+        return inside if problem[0] in CHANGED else None
+
+    def size_of(self, path: Path) -> tuple[int, int] | None:
+        """Returns (height, width) of an image file from its header, or counts it as unusable and returns None."""
+        try:
+            return image_size(path)
+        except ImageError as error:
+            self.add(error.kind, Place(str(path), about=(path.name,)), str(error))
             return None
-        inside = [min(max(x1, 0), hw[1]), min(max(y1, 0), hw[0]), min(max(x2, 0), hw[1]), min(max(y2, 0), hw[0])]
-        if inside[2] - inside[0] < MIN_SIDE_PX or inside[3] - inside[1] < MIN_SIDE_PX:
-            self.drop("outside the image", where)
-            return None
-        if max(abs(old - new) for old, new in zip(box, inside, strict=True)) > CLIP_TOLERANCE_PX:
-            self.clipped += 1
-            self.example = self.example or where
-        return inside
+
+    def record(
+        self,
+        path: Path,
+        hw: tuple[int, int],
+        marks: Iterable[Mark],
+        *,
+        num_classes: int | None = None,
+        window: tuple[int, int, int, int] | None = None,
+    ) -> Record:
+        """Returns the record of an image: usable boxes, each once, and ignored regions joined over the classes."""
+        seen: set[tuple[Corners, int, bool]] = set()
+        boxes: list[Corners] = []
+        labels: list[int] = []
+        regions: list[tuple[Corners, int]] = []
+        for mark in marks:
+            box = self.check(mark.box, hw, mark.place)
+            if box is None:
+                continue
+            key = (mark.box, mark.label, mark.ignored)
+            if key in seen:
+                self.add("duplicate_box", mark.place, f"the box {_shown(mark.box)} is given twice")
+            elif mark.ignored:
+                regions.append((box, mark.label))
+            else:
+                boxes.append(box)
+                labels.append(mark.label)
+            seen.add(key)
+        merged = _merge_classes(regions, num_classes)
+        return Record(
+            path=path,
+            height=hw[0],
+            width=hw[1],
+            boxes=np.array(boxes, np.float32).reshape(-1, 4),
+            labels=np.array(labels, np.int64),
+            ignored=np.array([box for box, _ in merged], np.float32).reshape(-1, 4),
+            ignored_labels=np.array([label for _, label in merged], np.int64),
+            window=window,
+        )
 
     def notices(self) -> tuple[str, ...]:
-        """Returns one line that says what was done, or nothing; the line is logged as well."""
-        parts = [f"{sum(self.dropped.values())} labels left out ("] if self.dropped else []
-        if parts:
-            parts[0] += ", ".join(f"{count} {reason}" for reason, count in self.dropped.most_common()) + ")"
-        if self.clipped:
-            parts.append(f"{self.clipped} boxes clipped to the image")
+        """Returns what the user should know, a line for each kind; logs it as well, unless a check tells it anyway."""
+        lines = [*self._about_images(), *self._about_labels()]
+        for kind in (*TOLD, "windows_path"):
+            if self.counts[kind] and kind != "duplicate_annotation":  # the ids of annotations are not used
+                words = (TOLD | NOTES)[kind]
+                lines.append(f"{self.source}: {self.counts[kind]} {words}; first: {self.first[kind]}")
+        for line in lines if self.findings is None else ():
+            logger.warning(line)
+        return tuple(lines)
+
+    def _about_images(self) -> list[str]:
+        total = f" of {self.num_images}" if self.num_images else ""
+        return [
+            f"{self.source}: {self.counts[kind]}{total} images {words} and are left out; first: {self.first[kind]}"
+            for kind, words in IMAGES_LEFT_OUT.items()
+            if self.counts[kind]
+        ]
+
+    def _about_labels(self) -> list[str]:
+        dropped = Counter({kind: self.counts[kind] for kind in LABELS_LEFT_OUT if self.counts[kind]})
+        parts = []
+        if dropped:
+            reasons = ", ".join(f"{count} {LABELS_LEFT_OUT[kind]}" for kind, count in dropped.most_common())
+            parts.append(f"{sum(dropped.values())} labels left out ({reasons})")
+        parts += [f"{self.counts[kind]} {words}" for kind, words in CHANGED.items() if self.counts[kind]]
         if not parts:
-            return ()
-        line = f"{self.source}: {', '.join(parts)}; first: {self.example}"
-        logger.warning(line)
-        return (line,)
+            return []
+        example = next(where for kind, where in self.first.items() if kind in LABELS_LEFT_OUT or kind in CHANGED)
+        return [f"{self.source}: {', '.join(parts)}; first: {example}"]
+
+
+def _problem(box: Corners, inside: Corners, hw: tuple[int, int]) -> tuple[str, str] | None:
+    """Returns the kind of defect and what it is; `inside` is the box clipped to the image."""
+    if not all(math.isfinite(value) for value in box):
+        return "not_a_number", f"the box {_shown(box)} has values that are no numbers"
+    width, height = box[2] - box[0], box[3] - box[1]
+    if width < MIN_SIDE_PX or height < MIN_SIDE_PX:
+        return "negative_size" if min(width, height) < 0 else "zero_size", f"a box of {width:g}x{height:g} px"
+    if min(inside[2] - inside[0], inside[3] - inside[1]) < MIN_SIDE_PX:
+        return "outside_image", f"the box {_shown(box)} lies outside the image of {hw[1]}x{hw[0]}"
+    if max(abs(old - new) for old, new in zip(box, inside, strict=True)) > CLIP_TOLERANCE_PX:
+        return "partly_outside", f"the box {_shown(box)} reaches out of the image of {hw[1]}x{hw[0]}"
+    return None
+
+
+def _shown(box: Corners) -> str:
+    return f"({', '.join(f'{value:g}' for value in box)})"
+
+
+def _merge_classes(regions: list[tuple[Corners, int]], num_classes: int | None) -> list[tuple[Corners, int]]:
+    """Joins a region that is repeated for each class into one that holds for every class."""
+    labels: dict[Corners, set[int]] = defaultdict(set)
+    for box, label in regions:
+        labels[box].add(label)
+    merged: list[tuple[Corners, int]] = []
+    for box, given in labels.items():
+        every = EVERY_CLASS in given or len(given) == num_classes
+        merged.extend((box, label) for label in ([EVERY_CLASS] if every else sorted(given)))
+    return merged

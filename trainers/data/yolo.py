@@ -1,189 +1,317 @@
-"""Reader of YOLO folders: images, one label file an image, and a data YAML or a fixed layout."""
+"""Reader of YOLO label files, found by a data YAML or by a fixed layout."""
 
 from __future__ import annotations
 
+import math
+import os
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from search_space.errors import DataError
-from trainers.data.dataset import Dataset, Record, image_size
-from trainers.data.labels import Doubts
+from trainers.data.dataset import Dataset, Record
+from trainers.data.defects import BrokenFile, Place
+from trainers.data.images import IMAGE_SUFFIXES, is_file
+from trainers.data.labels import Corners, Doubts, Mark
+from trainers.data.source import (
+    Parts,
+    Request,
+    is_inside,
+    listed_images,
+    numbered_lines,
+    posix_name,
+    read_names,
+    read_text,
+)
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+NAME = "yolo"
+YAML_SUFFIXES = (".yaml", ".yml")
+MAX_CLASSES = 100_000
+NO_FOLDERS = "{source} has no train and val folders: the last {num_val} of {num_images} images by name are val"
 
 
 @dataclass(frozen=True, kw_only=True)
 class YoloLayout:
-    """Which images belong to which part; the classes are None where nothing names them."""
+    """Which images belong to which part, and where their labels are."""
 
-    train: tuple[Path, ...]
-    val: tuple[Path, ...]
+    parts: dict[str, tuple[Path, ...]]
+    """`train` and `val`, or `all`."""
     classes: tuple[str, ...] | None
+    """None where nothing names them."""
+    images: Path | None = None
+    """The folder of the images that the user named; their labels then lie in `labels`."""
+    labels: Path | None = None
     notices: tuple[str, ...] = ()
+
+    def label_path(self, image: Path) -> Path:
+        """Returns the label file of an image: the last folder `images` in its path becomes `labels`."""
+        if self.images is not None and self.labels is not None and image.is_relative_to(self.images):
+            return (self.labels / image.relative_to(self.images)).with_suffix(".txt")
+        parts = list(image.parts)
+        for index in range(len(parts) - 2, -1, -1):
+            if parts[index] == "images":
+                parts[index] = "labels"
+                break
+        return Path(*parts).with_suffix(".txt")
+
+
+def find_yolo(request: Request) -> Parts | None:
+    """Opens a data YAML, a folder with one, or a folder with `images/` and `labels/`; None if there is nothing so."""
+    path, doubts = request.path, request.doubts(f"labels of {request.path}")
+    yaml_path = find_yaml(path) if path.is_dir() else path
+    if yaml_path is not None and yaml_path.suffix.lower() not in YAML_SUFFIXES:
+        return None
+    layout = layout_from_yaml(yaml_path, request, doubts) if yaml_path else layout_from_folder(request, doubts)
+    if layout is None:
+        return None
+    request.refuse_split()
+    datasets = read_yolo(layout, doubts)
+    return Parts(
+        format=NAME,
+        datasets=datasets,
+        source=str(path),
+        notices=(*layout.notices, *doubts.notices()),
+        alone=NO_FOLDERS,
+    )
 
 
 def find_yaml(folder: Path) -> Path | None:
     """Returns the data YAML of a folder: the first file that has the keys train and val."""
     for path in sorted((*folder.glob("*.yaml"), *folder.glob("*.yml")), key=lambda path: (path.stem != "data", path)):
         try:
-            content = yaml.safe_load(path.read_text())
-        except (yaml.YAMLError, UnicodeDecodeError):
+            content = _load(path)
+        except BrokenFile:
+            if path.stem == "data":
+                raise
             continue
         if isinstance(content, dict) and {"train", "val"} <= content.keys():
             return path
     return None
 
 
-def layout_from_yaml(path: Path) -> YoloLayout:
+def _load(path: Path) -> object:
+    try:
+        return yaml.safe_load(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}; check the path") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        what = " ".join(str(error).split())[:200]
+        raise BrokenFile(f"{path} is not YAML: {what}", "not_yaml", path, mark.line + 1 if mark else None) from None
+
+
+def layout_from_yaml(path: Path, request: Request, doubts: Doubts) -> YoloLayout:
     """Reads a data YAML: `path` (relative to the file), `train`, `val` (folders or list files), `names`.
 
     Raises:
-        DataError: a key is missing or a folder does not exist.
+        BrokenFile: the file is no YAML, a key is missing, or a folder does not exist.
     """
-    try:
-        content = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}; check the path") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not YAML: {error}") from None
+    content = _load(path)
     missing = {"train", "val"} - (content.keys() if isinstance(content, dict) else set())
-    if missing:
-        raise DataError(f"{path} lacks {', '.join(sorted(missing))}; a data YAML has path, train, val and names")
-    base = path.parent / str(content.get("path") or ".")
-    bases = (base, path.parent) if base.is_dir() else (path.parent,)
-    train, val = (_images(content[part], bases, path) for part in ("train", "val"))
-    return _checked(train, val, _names(content, path), str(path))
+    if missing or not isinstance(content, dict):
+        message = f"{path} lacks {', '.join(sorted(missing))}; a data YAML has path, train, val and names"
+        raise BrokenFile(message, "wrong_layout", path)
+    where = content.get("path")
+    base = path.parent / posix_name(where if isinstance(where, str) else ".", Place(str(path)), doubts)
+    bases = [folder for folder in dict.fromkeys((base, path.parent)) if folder.is_dir()]
+    finder = _Finder(source=path, bases=bases, images=request.images, doubts=doubts)
+    train, val = (finder.images_of(content[part]) for part in ("train", "val"))
+    same = (f"{path}: train and val are the same images; the score says little about others",)
+    return YoloLayout(
+        parts=_checked({"train": train, "val": val}, str(path)),
+        classes=_names(content, path),
+        images=request.images,
+        labels=_first_folder([folder / "labels" for folder in bases]),
+        notices=same if set(train) == set(val) else (),
+    )
 
 
-def layout_from_folder(folder: Path) -> YoloLayout | None:
+def layout_from_folder(request: Request, doubts: Doubts) -> YoloLayout | None:
     """Reads `images/` and `labels/`, with `train` and `val` in them or without; None if the folder is not so."""
-    images, labels = folder / "images", folder / "labels"
-    if not (images.is_dir() and labels.is_dir()):
+    folder = request.path
+    images, labels = request.images or folder / "images", folder / "labels"
+    if not images.is_dir() or not (labels.is_dir() or (request.named and request.images is None)):
         return None
-    names = next((path for path in (folder / "classes.txt", labels / "classes.txt") if path.is_file()), None)
-    classes = tuple(names.read_text().split("\n")) if names else None
-    classes = tuple(name.strip() for name in classes if name.strip()) if classes else None
-    if (images / "train").is_dir() and (images / "val").is_dir():
-        return _checked(_listed(images / "train"), _listed(images / "val"), classes, str(folder))
-    everything = _listed(images)
-    if len(everything) < 2:
-        return _checked(everything, everything, classes, str(folder))
-    train, val = last_fifth(everything)
-    notice = f"{folder} has no train and val folders: the last {len(val)} of {len(everything)} images by name are val"
-    return YoloLayout(train=train, val=val, classes=classes, notices=(notice,))
+    classes = read_names((folder, labels), doubts)
+    names = ("train", "val") if all((images / part).is_dir() for part in ("train", "val")) else ("",)
+    parts = {name or "all": listed_images(images / name) for name in names}
+    return YoloLayout(parts=_checked(parts, str(folder)), classes=classes, images=request.images, labels=labels)
 
 
-def last_fifth(items: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """Splits off the last fifth of the items, at least one."""
-    num_val = max(1, len(items) // 5)
-    return items[:-num_val], items[-num_val:]
+def _first_folder(folders: list[Path]) -> Path:
+    return next((folder for folder in folders if folder.is_dir()), folders[0])
 
 
-def _checked(
-    train: tuple[Path, ...], val: tuple[Path, ...], classes: tuple[str, ...] | None, source: str
-) -> YoloLayout:
-    for name, part in (("train", train), ("val", val)):
+def _checked(parts: dict[str, tuple[Path, ...]], source: str) -> dict[str, tuple[Path, ...]]:
+    for name, part in parts.items():
         if not part:
-            raise DataError(
-                f"{source}: no images in its {name} part; known endings: {', '.join(sorted(IMAGE_SUFFIXES))}"
-            )
-    same = (f"{source}: train and val are the same images; the score says little about others",)
-    return YoloLayout(train=train, val=val, classes=classes, notices=same if set(train) == set(val) else ())
+            known = ", ".join(sorted(IMAGE_SUFFIXES))
+            message = f"{source}: no images in its {name} part; known endings: {known}"
+            raise BrokenFile(message, "empty_set", source)
+    return parts
 
 
-def _names(content: dict[str, Any], path: Path) -> tuple[str, ...] | None:
-    names = content.get("names")
-    if isinstance(names, dict) and sorted(names) == list(range(len(names))):
-        return tuple(str(names[index]) for index in range(len(names)))
-    if isinstance(names, list):
+def _names(content: dict[Any, Any], path: Path) -> tuple[str, ...] | None:
+    names, count = content.get("names"), content.get("nc")
+    if isinstance(names, dict) and set(names) == set(range(len(names))):
+        names = [names[index] for index in range(len(names))]
+    if isinstance(names, list) and all(isinstance(name, (str, int, float)) for name in names):
         return tuple(str(name) for name in names)
     if names is not None:
-        raise DataError(f"{path}: names must be a list or a table 0, 1, 2, ... to name, got {str(names)[:80]}")
-    return tuple(f"class {index}" for index in range(int(content["nc"]))) if "nc" in content else None
+        message = f"{path}: names must be a list or a table 0, 1, 2, ... to name, got a {type(names).__name__}"
+        raise BrokenFile(message, "wrong_layout", path)
+    if count is None:
+        return None
+    if not isinstance(count, int) or not 0 < count <= MAX_CLASSES:
+        raise BrokenFile(f"{path}: nc must be a number of classes, 1 to {MAX_CLASSES}", "wrong_layout", path)
+    return tuple(f"class {index}" for index in range(count))
 
 
-def _images(entry: Any, bases: tuple[Path, ...], source: Path) -> tuple[Path, ...]:
-    found: list[Path] = []
-    for item in entry if isinstance(entry, list) else [entry]:
-        place = next((base / str(item) for base in bases if (base / str(item)).exists()), None)
-        if place is None:
-            raise DataError(f"{source}: {item!r} does not exist in {bases[0]}; correct path, train or val")
-        found.extend(_listed(place) if place.is_dir() else _from_list(place))
-    return tuple(found)
+@dataclass(frozen=True, kw_only=True)
+class _Finder:
+    """Finds the images that the entries `train` and `val` of a data YAML name."""
+
+    source: Path
+    bases: list[Path]
+    images: Path | None
+    doubts: Doubts
+
+    def images_of(self, entry: Any) -> tuple[Path, ...]:
+        found: list[Path] = []
+        for item in entry if isinstance(entry, list) else [entry]:
+            if not isinstance(item, str):
+                message = f"{self.source}: train and val must be folders or files, got a {type(item).__name__}"
+                raise BrokenFile(message, "wrong_layout", self.source)
+            name = posix_name(item, Place(str(self.source)), self.doubts)
+            place = next((path for path in self._candidates(name) if os.path.exists(path)), None)
+            if place is None:
+                message = f"{self.source}: {item!r} does not exist in {self.bases[0]}; correct path, train or val"
+                raise BrokenFile(message, "missing_image", self.source)
+            found.extend(listed_images(place) if place.is_dir() else self._from_list(place))
+        return tuple(found)
+
+    def _candidates(self, name: str) -> list[Path]:
+        if self.images is None:
+            return [base / name for base in self.bases]
+        parts = Path(name).parts
+        below = Path(*parts[parts.index("images") + 1 :]) if "images" in parts else Path(name)
+        lists = [base / name for base in self.bases if (base / name).is_file()]
+        return [*lists, self.images / below]
+
+    def _from_list(self, path: Path) -> list[Path]:
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            return [path]
+        text = read_text(path, self.doubts)
+        found: dict[Path, None] = {}
+        for number, line in numbered_lines(text or ""):
+            place = Place(str(path), number)
+            image = self._listed(path, line, place)
+            if image in found:
+                self.doubts.add("duplicate_image", place, f"{line!r} is listed before, too")
+            elif image is not None:
+                found[image] = None
+        return list(found)
+
+    def _listed(self, path: Path, line: str, place: Place) -> Path | None:
+        name = posix_name(line, place, self.doubts)
+        roots = [*([self.images] if self.images else []), path.parent, *self.bases]
+        candidates = [*(self._candidates(name) if self.images else []), *(root / name for root in roots)]
+        inside = [Path(os.path.normpath(image)) for image in candidates if is_inside(image, roots)]
+        if not inside:
+            self.doubts.refuse("path_outside", place, f"{line!r} lies outside the data set; use a path inside it")
+            return None
+        image = next((image for image in inside if is_file(image)), None)
+        if image is None:
+            self.doubts.add("missing_image", place, f"there is no {inside[0]}")
+        return image
 
 
-def _listed(folder: Path) -> tuple[Path, ...]:
-    return tuple(sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES))
-
-
-def _from_list(path: Path) -> tuple[Path, ...]:
-    if path.suffix.lower() in IMAGE_SUFFIXES:
-        return (path,)
-    lines = [line.strip() for line in path.read_text().splitlines() if line.strip()]
-    images = tuple(path.parent / line for line in lines)
-    missing = [image for image in images if not image.is_file()]
-    if missing:
-        raise DataError(f"{path}: {len(missing)} of {len(images)} images do not exist; first: {missing[0]}")
-    return images
-
-
-def label_path(image: Path) -> Path:
-    """Returns the label file of an image: the last folder `images` in its path becomes `labels`."""
-    parts = list(image.parts)
-    for index in range(len(parts) - 2, -1, -1):
-        if parts[index] == "images":
-            parts[index] = "labels"
-            break
-    return Path(*parts).with_suffix(".txt")
-
-
-def read_yolo(images: Iterable[Path], classes: tuple[str, ...] | None, source: str) -> tuple[Dataset, tuple[str, ...]]:
-    """Reads the labels of images; an image without a label file has no objects.
+def read_yolo(layout: YoloLayout, doubts: Doubts) -> dict[str, Dataset]:
+    """Reads the labels of every part; an image without a label file has no objects.
 
     A line is `class x y width height` relative to the image, or a class and a polygon, whose bounding box is taken.
     """
-    doubts = Doubts(source=source)
-    records = [_record(path, len(classes) if classes else None, doubts) for path in images]
+    images = tuple(dict.fromkeys(chain.from_iterable(layout.parts.values())))
+    doubts.num_images = len(images)
+    classes = layout.classes
+    records = {image: _record(image, layout, doubts) for image in images}
+    _check_folders(images, layout, doubts)
     if classes is None:
-        highest = max((int(record.labels.max()) for record in records if len(record.labels)), default=0)
+        highest = max((int(record.labels.max(initial=0)) for record in records.values() if record), default=0)
         classes = tuple(f"class {index}" for index in range(highest + 1))
-    return Dataset(records, classes), doubts.notices()
+    return {
+        name: Dataset([record for image in part if (record := records[image])], classes)
+        for name, part in layout.parts.items()
+    }
 
 
-def _record(path: Path, num_classes: int | None, doubts: Doubts) -> Record:
-    hw = image_size(path)
-    labels = label_path(path)
-    rows = []
-    for number, line in enumerate(labels.read_text(errors="replace").splitlines() if labels.is_file() else [], 1):
-        where = f"{labels.name} line {number}"
-        row = _parse(line, num_classes, where, doubts) if line.strip() else None
-        sides = np.array([hw[1], hw[0], hw[1], hw[0]], float)
-        box = doubts.check(tuple(np.array(row[1:]) * sides), hw, where) if row else None
-        if row and box:
-            rows.append((*box, row[0]))
-    table = np.array(rows, np.float32).reshape(-1, 5)
-    return Record(path=path, height=hw[0], width=hw[1], boxes=table[:, :4], labels=table[:, 4].astype(np.int64))
+def _record(path: Path, layout: YoloLayout, doubts: Doubts) -> Record | None:
+    hw = doubts.size_of(path)
+    labels = layout.label_path(path)
+    if hw is None:
+        return None
+    text: str | None = ""
+    if is_file(labels):
+        text = read_text(labels, doubts)
+    else:
+        doubts.add("image_without_labels", Place(str(path), about=(path.name,)))
+    if text is None:
+        return None
+    num_classes = MAX_CLASSES if layout.classes is None else len(layout.classes)
+    marks = [_mark(line, num_classes, hw, Place(str(labels), number), doubts) for number, line in numbered_lines(text)]
+    return doubts.record(path, hw, [mark for mark in marks if mark is not None])
 
 
-def _parse(line: str, num_classes: int | None, where: str, doubts: Doubts) -> tuple[float, ...] | None:
-    """Returns class and corners relative to the image, or None."""
+def _mark(line: str, num_classes: int, hw: tuple[int, int], place: Place, doubts: Doubts) -> Mark | None:
     try:
         values = [float(word) for word in line.split()]
     except ValueError:
-        doubts.drop("that cannot be read", where)
+        doubts.add("malformed", place, f"not all numbers: {line[:60]!r}")
         return None
     if len(values) != 5 and (len(values) < 7 or len(values) % 2 == 0):
-        doubts.drop("that cannot be read", where)
+        doubts.add("malformed", place, f"{len(values)} numbers; a box has 5, a polygon an odd number from 7 on")
         return None
-    if values[0] != int(values[0]) or values[0] < 0 or (num_classes is not None and values[0] >= num_classes):
-        doubts.drop("with a class id out of range", where)
+    if not (0 <= values[0] < num_classes and values[0].is_integer()):
+        known = f"0 to {num_classes - 1}"
+        doubts.add("class_out_of_range", place, f"class {values[0]:g} is none of {known}")
+        return None
+    if not all(math.isfinite(value) for value in values):
+        doubts.add("not_a_number", place, f"values that are no numbers: {line[:60]!r}")
         return None
     if len(values) > 5:
-        return values[0], min(values[1::2]), min(values[2::2]), max(values[1::2]), max(values[2::2])
-    label, x, y, width, height = values
-    return label, x - width / 2, y - height / 2, x + width / 2, y + height / 2
+        doubts.add("polygon", place)
+    x1, y1, x2, y2 = _relative(values[1:])
+    height, width = hw
+    return Mark((x1 * width, y1 * height, x2 * width, y2 * height), int(values[0]), False, place)
+
+
+def _relative(values: list[float]) -> Corners:
+    if len(values) > 4:
+        return min(values[0::2]), min(values[1::2]), max(values[0::2]), max(values[1::2])
+    x, y, width, height = values
+    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+
+
+def _check_folders(images: Iterable[Path], layout: YoloLayout, doubts: Doubts) -> None:
+    """Counts folders of labels that are missing, and label files whose image is."""
+    known: dict[Path, dict[Path, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for image in images:
+        known[layout.label_path(image).parent][image.parent].add(image.stem)
+    for folder, image_folders in known.items():
+        if not folder.is_dir():
+            doubts.add("missing_label_folder", Place(str(folder), about=(str(folder),)), "the folder does not exist")
+        elif folder not in image_folders:
+            stems = set().union(*image_folders.values())
+            labels = {path.stem: path for path in folder.glob("*.txt") if path.name != "classes.txt"}
+            orphans = labels.keys() - stems
+            if orphans:  # images that no list names have labels all the same
+                orphans -= {path.stem for each in image_folders for path in each.iterdir() if path.suffix != ".txt"}
+            for stem in sorted(orphans):
+                doubts.add(
+                    "label_without_image", Place(str(labels[stem]), about=(labels[stem].name,)), "it has no image"
+                )

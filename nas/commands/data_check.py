@@ -1,0 +1,59 @@
+"""`nas data check PATH`: every defect of a data set, with file and line."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from nas.commands.options import echo_json, format_option, images_option, json_option, split_option
+
+if TYPE_CHECKING:
+    from trainers.data.check import Report
+
+EXIT_DEFECTS = 1
+"""Exit code where there are defects; 2 is an error of use, as everywhere."""
+
+
+@click.command("check")
+@click.argument("path", metavar="PATH")
+@images_option
+@format_option
+@split_option
+@json_option
+def command(path: str, images: str | None, data_format: str | None, split: str | None, as_json: bool) -> None:
+    """Report every defect of the data set at PATH, with file and line.
+
+    All images are decoded. The exit code is 0 where there is no defect and 1 where there are some. None of them stops
+    a training, unless it says so: what cannot be used is left out and counted.
+    """
+    from trainers.data.check import check_data
+
+    report = check_data(path, split=split, format=data_format, images=images)
+    if as_json:
+        echo_json(report.to_dict())
+    else:
+        _print(report)
+    if report.defects:
+        sys.exit(EXIT_DEFECTS)
+
+
+def _print(report: Report) -> None:
+    for defect in report.defects:
+        line = "" if defect.line is None else f":{defect.line}"
+        click.echo(_printable(f"{defect.file}{line}: {defect.kind}: {defect.what}"))
+    for note in report.notes:
+        click.echo(_printable(f"note: {note.count} {note.what}; first: {note.first}"))
+    click.echo(
+        f"{report.format or 'unknown format'}: {report.num_images} images, {report.num_boxes} boxes, "
+        f"{report.num_ignored} ignored regions, {len(report.classes)} classes"
+    )
+    for name, count in report.num_boxes_by_class.items():
+        click.echo(_printable(f"  {name}: {count}"))
+    click.echo(f"{len(report.defects)} defects" if report.defects else "no defects")
+
+
+def _printable(text: str) -> str:
+    """Returns a line that cannot move the cursor or break the output, whatever stands in a file."""
+    return "".join(char if char.isprintable() else "?" for char in text)

@@ -1,0 +1,49 @@
+"""`nas data convert PATH OUT --to FORMAT`: a data set in another format."""
+
+from __future__ import annotations
+
+import click
+
+from nas.commands.options import echo_json, format_option, images_option, json_option, split_option
+
+
+@click.command("convert")
+@click.argument("path", metavar="PATH")
+@click.argument("out", metavar="OUT")
+@click.option("--to", "to_format", metavar="NAME", required=True, help="coco, yolo, visdrone, tinyperson or voc.")
+@click.option("--copy/--link", "copies", default=True, help="Copy the images (default), or link to them.")
+@images_option
+@format_option
+@split_option
+@json_option
+def command(
+    path: str,
+    out: str,
+    to_format: str,
+    copies: bool,
+    images: str | None,
+    data_format: str | None,
+    split: str | None,
+    as_json: bool,
+) -> None:
+    """Write the data set at PATH to the folder OUT in another format.
+
+    OUT must not exist, and appears only when all of it is written. A training and a validation part stay apart; what
+    the format cannot hold is told in one line each.
+    """
+    from dataclasses import asdict
+
+    from trainers.data.convert import convert_data
+
+    done = convert_data(path, out, to=to_format, link=not copies, split=split, format=data_format, images=images)
+    for notice in done.notices:
+        click.echo(f"note: {notice}", err=True)
+    for loss in done.losses:
+        click.echo(f"warning: {loss}", err=True)
+    if as_json:
+        echo_json({**asdict(done), "out": out})
+    else:
+        click.echo(
+            f"{done.source} ({done.from_format}) -> {out} ({done.to_format}): {done.num_images} images, "
+            f"{done.num_boxes} boxes, {done.num_ignored} ignored regions"
+        )

@@ -1,0 +1,95 @@
+"""What is no defect but good to know is noted by the check, and read as it should be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.trainers.data_sets import coco_content, voc_object, write_json
+from tests.trainers.data_spoiling import (
+    GOOD,
+    LABELS,
+    WRITE,
+    A,
+    Case,
+    annotation,
+    label,
+    line,
+    node,
+    remove,
+    text,
+    yaml_with_list,
+)
+from trainers.data import open_data
+from trainers.data.check import check_data
+from trainers.data.defects import NOTES
+
+
+def backslashes(folder: Path) -> None:
+    content = coco_content()
+    for entry in content["images"]:
+        entry["file_name"] = f"images/{entry['file_name']}"
+    content["images"][0]["file_name"] = "images\\a.png"
+    write_json(folder / "set.json", content)
+
+
+def grey(folder: Path) -> None:
+    (folder / A).write_bytes(cv2.imencode(".png", np.zeros((48, 64), np.uint8))[1].tobytes())
+
+
+def deep(folder: Path) -> None:
+    (folder / A).write_bytes(cv2.imencode(".png", np.zeros((48, 64, 3), np.uint16))[1].tobytes())
+
+
+NOTE_CASES: dict[str, tuple[str, Case]] = {
+    name: (kind, Case(format, spoil, "", "", None, num_boxes))
+    for name, (kind, format, spoil, num_boxes) in {
+        "greyscale": ("greyscale", "yolo", grey, 6),
+        "16 bits": ("deep_pixels", "yolo", deep, 6),
+        "crowd": ("crowd", "coco", annotation(iscrowd=1), 6),
+        "difficult": ("difficult", "voc", node(voc_object("car", 1, 1, 9, 9, difficult=1)), 6),
+        "difficult elsewhere": (
+            "difficult_kept",
+            "voc",
+            node(voc_object("car", 1, 1, 9, 9, difficult=1), database="mine"),
+            7,
+        ),
+        "ignored": ("ignored", "visdrone", line("9,9,9,9,0,0,0,0"), 6),
+        "polygon": ("polygon", "yolo", label("1 0.1 0.1 0.3 0.1 0.2 0.4"), 7),
+        "backslashes": ("windows_path", "coco", backslashes, 6),
+        "backslashes in a list": ("windows_path", "yolo", yaml_with_list("images\\a.png"), 6),
+        "byte order mark": ("byte_order_mark", "yolo", text(LABELS, b"\xef\xbb\xbf" + GOOD.encode()), 5),
+        "byte order mark of json": (
+            "",
+            "coco",
+            lambda f: text("set.json", b"\xef\xbb\xbf" + (f / "set.json").read_bytes())(f),
+            6,
+        ),
+        "line ends": ("carriage_return", "yolo", text(LABELS, GOOD.replace("\n", "\r\n")), 5),
+        "no label file": ("image_without_labels", "yolo", remove(LABELS), 4),
+        "no annotation file": ("image_without_labels", "visdrone", remove("annotations/a.txt"), 4),
+        "counted from 1": ("one_based", "voc", node("", database="The VOC2012 Database"), 6),
+        "empty label file": ("", "yolo", text(LABELS, ""), 4),
+    }.items()
+}
+
+
+def test_every_note_has_a_case() -> None:
+    assert {kind for kind, _ in NOTE_CASES.values()} - {""} == set(NOTES)
+
+
+@pytest.mark.parametrize("name", NOTE_CASES)
+def test_what_is_no_defect_is_noted(name: str, tmp_path: Path) -> None:
+    kind, case = NOTE_CASES[name]
+    WRITE[case.format](tmp_path)
+    case.spoil(tmp_path)
+    report = check_data(tmp_path)
+    assert report.defects == () and report.num_boxes == case.num_boxes
+    assert {note.kind for note in report.notes} == ({kind} if kind else set())
+    assert all(note.count == 1 and note.first for note in report.notes)
+    splits = open_data(tmp_path)
+    assert all(splits.train.image(index).ndim == 3 for index in range(len(splits.train)))
+    assert any("backslashes" in notice for notice in splits.notices) == (kind == "windows_path")

@@ -1,0 +1,190 @@
+"""JSON annotation files: loading them, finding their images, and the lines on which their entries stand."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from search_space.errors import DataError, nearest
+from trainers.data.defects import BrokenFile, Place
+
+ANNOTATION_FOLDERS = ("", "annotations", "coco")
+LISTS = ("images", "annotations", "categories")
+_BLANK = re.compile(r"[ \t\n\r]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Two annotation files that belong together."""
+
+    name: str
+    train: Path
+    val: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnnotationJson:
+    """A loaded file in COCO's layout."""
+
+    path: Path
+    images: list[Any]
+    annotations: list[Any]
+    categories: list[dict[str, Any]]
+    lines: dict[str, list[int]] = field(default_factory=dict)
+    """By list, the line on which each entry begins; empty where nobody asked."""
+
+    def place(self, name: str, index: int, *about: object) -> Place:
+        """Returns where entry `index` of the list `name` stands; `about` are the words for what it is."""
+        return Place(str(self.path), self.lines[name][index] if self.lines else None, about)
+
+
+def find_pairs(folder: Path) -> tuple[Pair, ...]:
+    """Returns the `*train*.json` files of a folder that have a `*val*.json` beside them, sorted by name."""
+    pairs = []
+    for place in ANNOTATION_FOLDERS:
+        for train in sorted((folder / place).glob("*train*.json")):
+            pair = pair_of(train)
+            if pair is not None:
+                pairs.append(pair)
+    return tuple(sorted(pairs, key=lambda pair: pair.name))
+
+
+def pair_of(path: Path) -> Pair | None:
+    """Returns the pair that an annotation file belongs to, or None if it stands alone.
+
+    A training file without a val file beside it takes a test file instead.
+    """
+    for word in ("train", "val", "test"):
+        train = path.with_name(path.name.replace(word, "train"))
+        if word in path.stem and train.is_file():
+            partners = (train.with_name(train.name.replace("train", other)) for other in ("val", "test"))
+            val = next((partner for partner in partners if partner.is_file()), None)
+            name = "_".join(part for part in train.stem.replace("train", "").split("_") if part)
+            if val is not None and path in (train, val):
+                return Pair(name=name or "train", train=train, val=val)
+    return None
+
+
+def choose_pair(pairs: tuple[Pair, ...], split: str | None) -> tuple[Pair, tuple[str, ...]]:
+    """Returns the pair named `split`, by default the alphabetically first, and a notice where there was a choice.
+
+    Raises:
+        DataError: no pair has that name.
+    """
+    known = {pair.name: pair for pair in pairs}
+    if split is not None:
+        if split not in known:
+            raise DataError(f"unknown split {split!r}{nearest(split, known)}; found: {', '.join(known)}")
+        return known[split], _about_test(known[split])
+    # Caption files have no boxes: take them only when asked for.
+    chosen = next((pair for pair in pairs if not pair.name.startswith("captions")), pairs[0])
+    if len(pairs) == 1:
+        return chosen, _about_test(chosen)
+    return chosen, (
+        f"found the splits {', '.join(known)}; using {chosen.name!r} (--split NAME chooses another)",
+        *_about_test(chosen),
+    )
+
+
+def _about_test(pair: Pair) -> tuple[str, ...]:
+    if "val" in pair.val.name:
+        return ()
+    return (f"{pair.train.name} has no val file beside it: {pair.val.name} takes its place",)
+
+
+def load_annotations(path: Path, *, with_lines: bool = False) -> AnnotationJson:
+    """Loads a file with the lists images, annotations and categories.
+
+    Raises:
+        DataError: the file cannot be read.
+        BrokenFile: it is no JSON, or lacks a list.
+    """
+    content, text = _load(path)
+    for key in LISTS:
+        if not isinstance(content, dict) or not isinstance(content.get(key), list):
+            message = f"{path} has no list {key!r}; a COCO file has images, annotations and categories"
+            raise BrokenFile(message, "wrong_layout", path)
+    assert isinstance(content, dict)
+    if not all(_is_category(entry) for entry in content["categories"]):
+        raise BrokenFile(f"{path}: every category needs an id and a name; correct the file", "wrong_layout", path)
+    lists = {key: content[key] for key in LISTS}
+    return AnnotationJson(path=path, **lists, lines=entry_lines(text) if with_lines else {})
+
+
+def _load(path: Path) -> tuple[object, str]:
+    try:
+        raw = path.read_bytes()
+        text = raw.decode(json.detect_encoding(raw))
+        return json.loads(text), text
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}; check the path") from None
+    except (ValueError, RecursionError) as error:
+        line = getattr(error, "lineno", None)
+        what = "nested too deeply" if isinstance(error, RecursionError) else error
+        message = f"{path} is not JSON ({what}); give a COCO annotation file"
+        raise BrokenFile(message, "not_json", path, line) from None
+
+
+def _is_category(entry: object) -> bool:
+    return isinstance(entry, dict) and is_id(entry.get("id")) and isinstance(entry.get("name"), (str, int, float))
+
+
+def is_id(value: object) -> bool:
+    """Tells whether a value can be an id: a number or a text."""
+    return isinstance(value, (int, str, float))
+
+
+def entry_lines(text: str) -> dict[str, list[int]]:
+    """Returns, for each list of the outermost object of a JSON text, the lines on which its entries begin."""
+    decode = json.JSONDecoder().raw_decode
+    starts: dict[str, list[int]] = {}
+    position = _after(text, _after(text, 0) + 1)
+    while text[position] == '"':
+        key, position = decode(text, position)
+        position = _after(text, _after(text, position) + 1)
+        if text[position] != "[":
+            position = decode(text, position)[1]
+        else:
+            starts[key] = found = []
+            position = _after(text, position + 1)
+            while text[position] != "]":
+                found.append(position)
+                position = _after(text, decode(text, position)[1])
+                position = _after(text, position + 1) if text[position] == "," else position
+            position += 1
+        position = _after(text, position)
+        position = _after(text, position + 1) if text[position] == "," else position
+    breaks = np.array([match.start() for match in re.finditer("\n", text)], np.int64)
+    return {key: (np.searchsorted(breaks, found) + 1).tolist() for key, found in starts.items()}
+
+
+def _after(text: str, position: int) -> int:
+    match = _BLANK.match(text, position)
+    assert match is not None  # the pattern matches nothing, too
+    return match.end()
+
+
+def image_root(path: Path, names: Sequence[str], images: Path | None, num_parents: int = 2) -> Path:
+    """Returns the folder in which most of a sample of the images exist.
+
+    Raises:
+        DataError: there is none.
+    """
+    words = [word for word in path.stem.split("_") if word.startswith(("train", "val", "test"))]
+    places = ["images", "", *(f"images/{word}" for word in words), *words]
+    bases = [images] if images else list(path.parents)[:num_parents]
+    roots = [base / place for base in bases for place in (places if images is None else ["", *words])]
+    sample = [names[index] for index in np.linspace(0, len(names) - 1, min(len(names), 200)).astype(int)]
+    found = [sum(os.path.isfile(root / name) for name in sample) for root in roots]
+    if max(found) == 0:
+        looked = ", ".join(dict.fromkeys(os.path.normpath(root) for root in roots))
+        message = f"{path}: none of its images was found, e.g. {names[0]!r}; looked in {looked}"
+        raise BrokenFile(f"{message}; --images DIR names the folder", "missing_image", path)
+    return roots[found.index(max(found))]

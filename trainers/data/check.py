@@ -1,0 +1,142 @@
+"""Checking a data set: every defect of its annotations and its images, and what it holds."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from trainers.data.dataset import Dataset, Record, size_mismatch
+from trainers.data.defects import NOTES, BrokenFile, Defect, Place
+from trainers.data.formats import open_parts
+from trainers.data.images import ImageError, read_pixels
+from trainers.data.labels import Findings
+from trainers.data.source import Request
+
+
+@dataclass(frozen=True, kw_only=True)
+class Note:
+    """Something good to know that is no defect."""
+
+    kind: str
+    """A key of `NOTES`."""
+    count: int
+    what: str
+    first: str
+    """Where it was found first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a data set holds, counted over all its parts and each image once, and what is wrong with it."""
+
+    format: str | None
+    """None where a broken file kept the set from being opened."""
+    num_images: int
+    """Images that can be used."""
+    num_boxes: int
+    """Boxes of those images, without ignored regions."""
+    num_ignored: int
+    """Ignored regions: a region that is given once for each class is one."""
+    classes: tuple[str, ...]
+    num_boxes_by_class: dict[str, int]
+    defects: tuple[Defect, ...]
+    notes: tuple[Note, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the report as JSON-ready fields."""
+        fields = asdict(self)
+        return {**fields, "classes": list(self.classes), **{key: list(fields[key]) for key in ("defects", "notes")}}
+
+
+def check_data(
+    path: str | Path, *, split: str | None = None, format: str | None = None, images: str | Path | None = None
+) -> Report:
+    """Opens a data set as `open_data` does, decodes every image, and reports what is wrong instead of raising it.
+
+    Raises:
+        ConfigError: a format is named that is not known.
+        DataError: nothing known lies at `path`.
+    """
+    findings = Findings()
+    folder = None if images is None else Path(images)
+    request = Request(path=Path(path), split=split, images=folder, named=format, findings=findings)
+    try:
+        parts = open_parts(request)
+    except BrokenFile as error:
+        findings.defects.append(error.defect)
+        return _report(None, [], (), findings)
+    records = distinct_records(parts.datasets.values())
+    usable = [record for record, good in _look(records, findings) if good]
+    for name, dataset in parts.datasets.items():
+        if not any(len(record.boxes) for record in dataset.records):
+            which = "the data set" if name == "all" else f"its {name} part"
+            findings.add("empty_set", Place(str(path)), f"{which} has no boxes ({len(dataset)} images)")
+    return _report(parts.format, usable, next(iter(parts.datasets.values())).classes, findings)
+
+
+def distinct_records(datasets: Iterable[Dataset]) -> list[Record]:
+    """Returns every image of the data sets once."""
+    return list({record.key: record for dataset in datasets for record in dataset.records}.values())
+
+
+class _Look(NamedTuple):
+    """What decoding one file showed: its error, or its size and depth."""
+
+    error: ImageError | None = None
+    hw: tuple[int, int] = (0, 0)
+    grey: bool = False
+    deep: bool = False
+
+
+def _decode(path: Path) -> _Look:
+    try:
+        pixels = read_pixels(path)
+    except ImageError as error:
+        return _Look(error)
+    grey = pixels.ndim == 2 or pixels.shape[2] <= 2
+    return _Look(None, (pixels.shape[0], pixels.shape[1]), grey, pixels.dtype == np.uint16)
+
+
+def _look(records: list[Record], findings: Findings) -> Iterator[tuple[Record, bool]]:
+    """Decodes every file once and gives each record with whether it can be used."""
+    paths = list(dict.fromkeys(record.path for record in records if record.path is not None))
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        looks = dict(zip(paths, pool.map(_decode, paths), strict=True))
+    for path, look in looks.items():
+        place = Place(str(path), about=(path.name,))
+        if look.error is not None:
+            findings.add(look.error.kind, place, str(look.error))
+        for kind, seen in (("greyscale", look.grey), ("deep_pixels", look.deep)):
+            if seen:
+                findings.add(kind, place, kind)
+    for record in records:
+        assert record.path is not None  # only the built-in set has images without files
+        look = looks[record.path]
+        wrong = size_mismatch(record, look.hw) if look.error is None else None
+        if wrong is not None:
+            findings.add("image_size", Place(str(record.path)), wrong)
+        yield record, look.error is None and wrong is None
+
+
+def _report(format: str | None, records: list[Record], classes: tuple[str, ...], findings: Findings) -> Report:
+    counts = Counter(label for record in records for label in record.labels.tolist())
+    return Report(
+        format=format,
+        num_images=len(records),
+        num_boxes=counts.total(),
+        num_ignored=sum(len({tuple(box) for box in record.ignored.tolist()}) for record in records),
+        classes=classes,
+        num_boxes_by_class={name: counts[index] for index, name in enumerate(classes)},
+        defects=tuple(findings.defects),
+        notes=tuple(
+            Note(kind=kind, count=count, what=NOTES[kind], first=findings.first[kind])
+            for kind, count in sorted(findings.notes.items())
+        ),
+    )

@@ -1,0 +1,99 @@
+"""Training images made of parts of others: mosaics, and windows of large images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from trainers.data.geometry import Letterbox, Sample, cut, place, resize_sample
+
+TOWARDS_OBJECTS = 0.8
+"""Share of the windows that are laid over an object."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """A sample at about the scale of the input, and how it may still be moved."""
+
+    sample: Sample
+    scale: float
+    """It may be scaled by a factor in 1 - scale .. 1 + scale."""
+    flip: float
+    """Chance of mirroring left and right."""
+    flip_vertical: float
+    """Chance of mirroring above and below."""
+
+    def draw(self, rng: np.random.Generator) -> float:
+        """Draws a scale."""
+        return 1 + rng.uniform(-self.scale, self.scale)
+
+    def put(self, rng: np.random.Generator, scale: float, shift: tuple[float, float], hw: tuple[int, int]) -> Sample:
+        """Puts the sample on a canvas of `hw` with its corner at `shift` (x, y), mirrored at random."""
+        flip = rng.random() < self.flip
+        flip_vertical = self.flip_vertical > 0 and rng.random() < self.flip_vertical
+        return place(self.sample, scale, shift, flip=flip, flip_vertical=flip_vertical, hw=hw)
+
+
+def fitted(sample: Sample, input_hw: tuple[int, int]) -> Sample:
+    """Scales a sample to the size it has in the letterbox, without padding."""
+    box = Letterbox.fit(sample.hw, input_hw)
+    return resize_sample(sample, (box.height, box.width))
+
+
+def make_mosaic(views: list[View], rng: np.random.Generator, *, input_hw: tuple[int, int]) -> Sample:
+    """Fills the four quarters about a random point with random crops of four samples.
+
+    Bochkovskiy et al., "YOLOv4: optimal speed and accuracy of object detection", 2020.
+    """
+    middle_x, middle_y = (int(side * rng.uniform(0.3, 0.7)) for side in (input_hw[1], input_hw[0]))
+    canvas = np.empty((*input_hw, 3), np.uint8)
+    corners = ((0, 0), (middle_x, 0), (0, middle_y), (middle_x, middle_y))
+    parts = []
+    for view, (left, top) in zip(views, corners, strict=True):
+        hw = (middle_y if top == 0 else input_hw[0] - middle_y, middle_x if left == 0 else input_hw[1] - middle_x)
+        part = _crop(view, rng, hw)
+        canvas[top : top + hw[0], left : left + hw[1]] = part.image
+        parts.append(replace(part, boxes=part.boxes + np.array([left, top, left, top], np.float32)))
+    return Sample(
+        image=canvas,
+        boxes=np.concatenate([part.boxes for part in parts]),
+        labels=np.concatenate([part.labels for part in parts]),
+        ignored=np.concatenate([part.ignored for part in parts]),
+    )
+
+
+def _crop(view: View, rng: np.random.Generator, hw: tuple[int, int]) -> Sample:
+    scale = view.draw(rng)
+    height, width = view.sample.hw
+    return view.put(rng, scale, ((hw[1] - width * scale) * rng.random(), (hw[0] - height * scale) * rng.random()), hw)
+
+
+def window(sample: Sample, rng: np.random.Generator, *, input_hw: tuple[int, int], jitter: float) -> Sample:
+    """Returns a random part of a large image at its own scale times 1 - jitter .. 1 + jitter, as large as the input.
+
+    Small objects keep their pixels so, where fitting the whole image into the input would shrink them away. Most
+    windows hold an object. Along a side on which the image is smaller than the window, the result is smaller too.
+    """
+    scale = 1 + rng.uniform(-jitter, jitter)
+    height, width = (min(side, max(1, round(wanted / scale))) for side, wanted in zip(sample.hw, input_hw, strict=True))
+    part = cut(sample, _corner(sample, rng, (height, width)), (height, width))
+    target = (min(input_hw[0], max(1, round(height * scale))), min(input_hw[1], max(1, round(width * scale))))
+    return resize_sample(part, target)
+
+
+def _corner(sample: Sample, rng: np.random.Generator, hw: tuple[int, int]) -> tuple[int, int]:
+    """Draws the corner (x, y) of a window of `hw`; mostly so that it holds one of the objects, drawn at random."""
+    room_x, room_y = sample.hw[1] - hw[1], sample.hw[0] - hw[0]
+    objects = sample.boxes[~sample.ignored]
+    if len(objects) == 0 or rng.random() >= TOWARDS_OBJECTS:
+        return int(rng.integers(room_x + 1)), int(rng.integers(room_y + 1))
+    x1, y1, x2, y2 = objects[rng.integers(len(objects))]
+    return _start(rng, x1, x2, hw[1], room_x), _start(rng, y1, y2, hw[0], room_y)
+
+
+def _start(rng: np.random.Generator, low: float, high: float, size: int, room: int) -> int:
+    """Draws where a window of `size` begins so that it covers low..high; an object larger than it is covered partly."""
+    first, last = sorted((int(np.ceil(high)) - size, int(np.floor(low))))
+    first, last = (min(max(value, 0), room) for value in (first, last))
+    return int(rng.integers(first, last + 1))

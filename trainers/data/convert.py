@@ -1,0 +1,203 @@
+"""Converting a data set to another format, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+
+from search_space.errors import ConfigError, DataError
+from trainers.data import tinyperson, visdrone, voc, yolo
+from trainers.data.check import distinct_records
+from trainers.data.dataset import EVERY_CLASS, Dataset, Record, read_record
+from trainers.data.formats import check_format, open_parts
+from trainers.data.images import IMAGE_SUFFIXES
+from trainers.data.source import Parts, Request
+from trainers.data.writers import WRITERS, Writing, whole
+
+_NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f/\\:]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conversion:
+    """What was converted."""
+
+    source: str
+    from_format: str
+    to_format: str
+    num_images: int
+    num_boxes: int
+    num_ignored: int
+    """Ignored regions of the source."""
+    notices: tuple[str, ...]
+    """What was found in the source."""
+    losses: tuple[str, ...]
+    """What the target cannot hold."""
+
+
+def convert_data(
+    path: str | Path,
+    out: str | Path,
+    *,
+    to: str,
+    link: bool = False,
+    split: str | None = None,
+    format: str | None = None,
+    images: str | Path | None = None,
+) -> Conversion:
+    """Writes the data set at `path` to the folder `out` in the format `to`.
+
+    The folder appears when all of it is written. Images are copied, or linked to if `link`; one that is a window of its
+    file is cut out and written as PNG where the format knows no windows.
+
+    Raises:
+        ConfigError: `out` exists, or a format is not known.
+        DataError: nothing known lies at `path`, it has no images, or a name cannot be written.
+    """
+    check_format(to)
+    out = Path(out)
+    if os.path.lexists(out):
+        raise ConfigError(f"{out} exists already; give a folder that does not")
+    folder = None if images is None else Path(images)
+    parts = open_parts(Request(path=Path(path), split=split, images=folder, named=format))
+    datasets, notices = _undivided_if_same(parts)
+    records = distinct_records(datasets.values())
+    if not records:
+        raise DataError(f"{parts.source} has no images that can be used; nothing to convert")
+    _check_classes(to, next(iter(datasets.values())).classes)
+    _write(out, datasets, _Images(records, whole=to == tinyperson.NAME, link=link), to)
+    return Conversion(
+        source=parts.source,
+        from_format=parts.format,
+        to_format=to,
+        num_images=len(records),
+        num_boxes=sum(len(record.boxes) for record in records),
+        num_ignored=sum(len(record.ignored) for record in records),
+        notices=notices,
+        losses=tuple(_losses(to, records, len(next(iter(datasets.values())).classes))),
+    )
+
+
+def _undivided_if_same(parts: Parts) -> tuple[dict[str, Dataset], tuple[str, ...]]:
+    """Returns the parts, or a single one where train and val are the same images."""
+    keys = [{record.key for record in dataset.records} for dataset in parts.datasets.values()]
+    if len(keys) == 1 or keys[0] != keys[1]:
+        return parts.datasets, parts.notices
+    told = f"{parts.source}: train and val are the same images; they are written once, as a set that is not divided"
+    return {"all": next(iter(parts.datasets.values()))}, (told,)
+
+
+def _check_classes(to: str, classes: tuple[str, ...]) -> None:
+    for name in classes if to in (yolo.NAME, visdrone.NAME, voc.NAME) else ():
+        if not name or name != name.strip() or not name.isprintable():
+            raise DataError(f"class {name!r} cannot be written as a line of classes.txt; rename it")
+    if to == voc.NAME:
+        for name in classes:
+            if name.casefold() in voc.EVERY_CLASS_NAMES:
+                raise DataError(f"class {name!r} means an ignored region in the format {to}; rename it")
+        if len(set(classes)) < len(classes):
+            raise DataError(f"two classes have the same name, and {to} tells them by it: {', '.join(classes)}")
+
+
+def _write(out: Path, datasets: dict[str, Dataset], images: _Images, to: str) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        WRITERS[to](Writing(folder=folder, datasets=datasets, name_of=images.name_of, put=images.put))
+        folder.chmod(0o755)  # mkdtemp lets only its owner in
+        if os.path.lexists(out):
+            raise ConfigError(f"{out} has come into being meanwhile; give a folder that does not exist")
+        folder.rename(out)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+class _Images:
+    """The images of a data set under names that differ without their endings, whatever the case of the letters.
+
+    Args:
+        records: all images.
+        whole: files are written whole, with one name for all windows of a file.
+        link: files are linked to.
+    """
+
+    def __init__(self, records: list[Record], *, whole: bool, link: bool) -> None:
+        self._whole, self._link = whole, link
+        self._names: dict[str, str] = {}
+        taken: set[str] = set()
+        for record in records:
+            key = self._key(record)
+            if key not in self._names:
+                name = _free_name(record, taken, cut=self._is_cut(record))
+                taken.add(Path(name).stem.casefold())
+                self._names[key] = name
+
+    def _is_cut(self, record: Record) -> bool:
+        return record.window is not None and not self._whole
+
+    def _key(self, record: Record) -> str:
+        return str(record.path) if self._whole else record.key
+
+    def name_of(self, record: Record) -> str:
+        """Returns the file name of an image."""
+        return self._names[self._key(record)]
+
+    def put(self, record: Record, folder: Path) -> None:
+        """Writes an image into a folder, unless it is there."""
+        target = folder / self.name_of(record)
+        assert record.path is not None  # only the built-in set has images without files
+        if os.path.lexists(target):
+            return
+        if self._is_cut(record):
+            image = read_record(record)
+            pixels = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+            target.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+        elif self._link:
+            target.symlink_to(record.path.resolve())
+        else:
+            shutil.copyfile(record.path, target)
+
+
+def _free_name(record: Record, taken: set[str], *, cut: bool) -> str:
+    assert record.path is not None
+    suffix = record.path.suffix
+    if suffix.lower() not in IMAGE_SUFFIXES:
+        known = ", ".join(sorted(IMAGE_SUFFIXES))
+        raise DataError(f"{record.path} has an ending that readers do not look for; known: {known}; rename it")
+    stem = _NOT_IN_NAMES.sub("_", record.path.stem).encode(errors="replace").decode().strip() or "image"
+    if cut and record.window is not None:
+        stem, suffix = f"{stem}_{'_'.join(map(str, record.window))}", ".png"
+    names = [stem, f"{_NOT_IN_NAMES.sub('_', record.path.parent.name)}_{stem}"]
+    count = 2
+    while names[0].casefold() in taken:
+        del names[0]
+        if not names:
+            names, count = [f"{stem}_{count}"], count + 1
+    return names[0] + suffix
+
+
+def _losses(to: str, records: list[Record], num_classes: int) -> list[str]:
+    """Returns one line for each thing that the format cannot hold."""
+    losses = []
+    num_ignored = sum(len(record.ignored) for record in records)
+    if to == yolo.NAME and num_ignored:
+        losses.append(
+            f"{to} has no ignored regions: {num_ignored} are left out, detections in them will count as wrong"
+        )
+    num_single = sum(int((record.ignored_labels != EVERY_CLASS).sum()) for record in records)
+    if to in (visdrone.NAME, tinyperson.NAME) and num_single and num_classes > 1:
+        losses.append(f"{to} ignores a region for every class: {num_single} that hold for one class now hold for all")
+    boxes = [box for record in records for box in record.boxes.tolist()]
+    num_broken = sum(any(value % 1 for value in whole(box)) for box in boxes)
+    if to in (visdrone.NAME, voc.NAME) and num_broken:
+        losses.append(f"{num_broken} boxes have fractions of a pixel, which other tools that read {to} may cut off")
+    num_windows = sum(record.window is not None for record in records)
+    if to != tinyperson.NAME and num_windows:
+        losses.append(f"{to} has no windows of a file: {num_windows} are cut out and written as PNG")
+    return losses

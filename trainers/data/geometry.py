@@ -1,0 +1,180 @@
+"""Images with boxes and how they are scaled, cut, mirrored and turned: boxes stay on their pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from trainers.data.dataset import Boxes, Dataset, Image, Labels
+
+PAD_VALUE = 114
+MIN_EXTENT_PX = 1.5
+MIN_VISIBLE = 0.2
+SEEN_PX = 0.5
+"""What shows less than this in width or height is taken as not to be seen at all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """An image with its boxes on the way to a batch; objects and ignored regions are in one table."""
+
+    image: Image
+    boxes: Boxes
+    """`(N, 4)` in pixels of `image`."""
+    labels: Labels
+    """`(N,)`; -1 in ignored regions that hold for every class."""
+    ignored: NDArray[np.bool_]
+    """`(N,)`: True for ignored regions."""
+
+    @property
+    def hw(self) -> tuple[int, int]:
+        """Height and width of the image in pixels."""
+        return self.image.shape[0], self.image.shape[1]
+
+
+def read_sample(dataset: Dataset, index: int) -> Sample:
+    """Returns image `index` of a data set with its objects and ignored regions."""
+    record = dataset.records[index]
+    return Sample(
+        image=dataset.image(index),
+        boxes=np.concatenate((record.boxes, record.ignored)),
+        labels=np.concatenate((record.labels, record.ignored_labels)),
+        ignored=np.arange(len(record.boxes) + len(record.ignored)) >= len(record.boxes),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Letterbox:
+    """How an image is fitted into the input of a detector: scaled with its aspect kept, centred, padded with grey."""
+
+    width: int
+    height: int
+    """Size of the scaled image in pixels."""
+    scale_x: float
+    scale_y: float
+    """Exact scale factors; they differ by the rounding to whole pixels."""
+    left: int
+    top: int
+    """Padding before the image in pixels."""
+    input_hw: tuple[int, int]
+
+    @classmethod
+    def fit(cls, image_hw: tuple[int, int], input_hw: tuple[int, int]) -> Letterbox:
+        """Returns the letterbox of an image of `(H, W)` in an input of `(H, W)` pixels."""
+        gain = min(input_hw[0] / image_hw[0], input_hw[1] / image_hw[1])
+        height, width = max(1, round(image_hw[0] * gain)), max(1, round(image_hw[1] * gain))
+        return cls(
+            width=width,
+            height=height,
+            scale_x=width / image_hw[1],
+            scale_y=height / image_hw[0],
+            left=(input_hw[1] - width) // 2,
+            top=(input_hw[0] - height) // 2,
+            input_hw=input_hw,
+        )
+
+    def apply(self, image: Image) -> Image:
+        """Returns the padded input image `(H, W, 3)`."""
+        canvas = np.full((*self.input_hw, 3), PAD_VALUE, np.uint8)
+        inside = canvas[self.top : self.top + self.height, self.left : self.left + self.width]
+        inside[:] = resize(image, (self.height, self.width))
+        return canvas
+
+    def to_input(self, boxes: Boxes) -> Boxes:
+        """Maps boxes `(N, 4)` of the image into the input."""
+        return (boxes * self._scale + self._shift).astype(np.float32)
+
+    def to_image(self, boxes: Boxes) -> Boxes:
+        """Maps boxes `(N, 4)` of the input back into the image; the inverse of `to_input`."""
+        return ((boxes - self._shift) / self._scale).astype(np.float32)
+
+    @property
+    def _scale(self) -> NDArray[np.float64]:
+        return np.array([self.scale_x, self.scale_y, self.scale_x, self.scale_y])
+
+    @property
+    def _shift(self) -> NDArray[np.float64]:
+        return np.array([self.left, self.top, self.left, self.top], np.float64)
+
+
+def resize(image: Image, hw: tuple[int, int]) -> Image:
+    """Resizes to `(H, W)`; shrinking averages over areas so that small objects do not fall between samples."""
+    if image.shape[:2] == hw:
+        return image
+    method = cv2.INTER_AREA if hw[0] < image.shape[0] else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (hw[1], hw[0]), interpolation=method), np.uint8)
+
+
+def resize_sample(sample: Sample, hw: tuple[int, int]) -> Sample:
+    """Resizes an image to `(H, W)` together with its boxes."""
+    scale_y, scale_x = hw[0] / sample.hw[0], hw[1] / sample.hw[1]
+    scale = np.array([scale_x, scale_y, scale_x, scale_y], np.float32)
+    return replace(sample, image=resize(sample.image, hw), boxes=sample.boxes * scale)
+
+
+def turn(sample: Sample, quarters: int) -> Sample:
+    """Turns an image anticlockwise by so many quarters of a circle."""
+    boxes, width, height = sample.boxes, sample.hw[1], sample.hw[0]
+    for _ in range(quarters % 4):
+        boxes = np.stack((boxes[:, 1], width - boxes[:, 2], boxes[:, 3], width - boxes[:, 0]), axis=1)
+        width, height = height, width
+    return replace(sample, image=np.ascontiguousarray(np.rot90(sample.image, quarters)), boxes=boxes)
+
+
+def mirror(sample: Sample, *, sideways: bool = False, upright: bool = False) -> Sample:
+    """Exchanges left and right, above and below, or both."""
+    if not sideways and not upright:
+        return sample
+    (height, width), boxes = sample.hw, sample.boxes
+    if sideways:
+        boxes = np.stack((width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]), axis=1)
+    if upright:
+        boxes = np.stack((boxes[:, 0], height - boxes[:, 3], boxes[:, 2], height - boxes[:, 1]), axis=1)
+    image = sample.image[:: -1 if upright else 1, :: -1 if sideways else 1]
+    return replace(sample, image=np.ascontiguousarray(image), boxes=boxes)
+
+
+def cut(sample: Sample, corner: tuple[int, int], hw: tuple[int, int]) -> Sample:
+    """Returns the part of `(H, W)` pixels from `corner` (x, y) on; it must lie inside the image."""
+    x, y = corner
+    image = np.ascontiguousarray(sample.image[y : y + hw[0], x : x + hw[1]])
+    return clip(replace(sample, image=image, boxes=sample.boxes - np.array([x, y, x, y], np.float32)))
+
+
+def place(
+    sample: Sample,
+    scale: float,
+    shift: tuple[float, float],
+    *,
+    hw: tuple[int, int],
+    flip: bool = False,
+    flip_vertical: bool = False,
+) -> Sample:
+    """Mirrors a sample within itself, scales it and puts its corner at `shift` (x, y in pixels) of a canvas of `hw`."""
+    sample = mirror(sample, sideways=flip, upright=flip_vertical)
+    if (scale, *shift) == (1.0, 0.0, 0.0) and sample.hw == hw:
+        return clip(sample)
+    # Pixel centres sit at half-integers in box coordinates but at integers in the warp.
+    matrix = np.array([[scale, 0, shift[0] + scale / 2 - 0.5], [0, scale, shift[1] + scale / 2 - 0.5]])
+    image = cv2.warpAffine(sample.image, matrix, (hw[1], hw[0]), flags=cv2.INTER_LINEAR, borderValue=(PAD_VALUE,) * 3)
+    boxes = sample.boxes * np.float32(scale) + np.array([*shift, *shift], np.float32)
+    return clip(replace(sample, image=np.asarray(image, np.uint8), boxes=boxes))
+
+
+def clip(sample: Sample) -> Sample:
+    """Clips boxes to the image.
+
+    Objects that are cut to less than a fifth or show less than 1.5 px become ignored regions of their class as far as
+    they are seen: to call the rest of an object background would be as wrong as to ask for its whole box.
+    """
+    height, width = sample.hw
+    clipped = sample.boxes.clip(0, np.array([width, height, width, height], np.float32))
+    sides = (clipped[:, 2:] - clipped[:, :2]).clip(0)
+    whole = np.maximum((sample.boxes[:, 2:] - sample.boxes[:, :2]).prod(axis=1), 1e-6)
+    shown = sides.min(axis=1, initial=np.inf)
+    hardly = (shown < MIN_EXTENT_PX) | (sides.prod(axis=1) / whole < MIN_VISIBLE)
+    seen = shown >= SEEN_PX
+    return replace(sample, boxes=clipped[seen], labels=sample.labels[seen], ignored=(sample.ignored | hardly)[seen])

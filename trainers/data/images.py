@@ -1,0 +1,176 @@
+"""Reading image files: pixels as uint8, and sizes from headers alone."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import cv2
+import numpy as np
+import PIL.Image
+import PIL.TiffImagePlugin
+from numpy.typing import NDArray
+
+from search_space.errors import DataError
+
+Image = NDArray[np.uint8]
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+MAX_PIXELS = 178_956_970
+"""Larger images are refused before they are decoded: a header of a few bytes can ask for any amount of memory."""
+_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+_TIFF_STARTS = (b"II*\x00", b"MM\x00*")
+_TAIL_BYTES = 256
+
+
+class ImageError(DataError):
+    """An image file that cannot be used; `kind` is the kind of defect."""
+
+    def __init__(self, message: str, kind: str = "unreadable_image") -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What an image file says about itself before its pixels are decoded."""
+
+    height: int
+    width: int
+    channels: int
+
+
+def image_header(path: str | Path) -> Header:
+    """Returns the header of an image file.
+
+    Raises:
+        ImageError: the file is missing, is no image, or asks for more than `MAX_PIXELS`.
+    """
+    with _named_errors(path), open(path, "rb") as file:
+        return _header(file, path)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Returns (height, width) of an image file in pixels, from its header; errors as `image_header`."""
+    header = image_header(path)
+    return header.height, header.width
+
+
+def read_image(path: str | Path) -> Image:
+    """Reads an image file as uint8, `(H, W)` if it is grey and `(H, W, 3)` RGB otherwise.
+
+    16-bit values are divided by 257, so that the full range 0..65535 becomes 0..255 and equal values stay equal from
+    image to image. An alpha channel is dropped; an orientation tag is not applied.
+
+    Raises:
+        ImageError: the file is missing, cannot be decoded, is cut off, or asks for more than `MAX_PIXELS`.
+    """
+    return _as_rgb8(read_pixels(path), path)
+
+
+def read_rgb(path: str | Path) -> Image:
+    """Reads an image file as RGB `(H, W, 3)` uint8; see `read_image`."""
+    image = read_image(path)
+    return np.repeat(image[:, :, None], 3, axis=2) if image.ndim == 2 else image
+
+
+def read_pixels(path: str | Path) -> NDArray[np.generic]:
+    """Reads the pixels of an image file as they are stored: `(H, W)` or `(H, W, channels)`, BGR; errors as above."""
+    with _named_errors(path):
+        raw = np.fromfile(path, np.uint8)
+    _header(io.BytesIO(raw.tobytes()), path)
+    _check_complete(raw, path)
+    try:
+        image = cv2.imdecode(raw, cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise ImageError(_damaged(path))
+    return np.asarray(image)
+
+
+@contextmanager
+def _named_errors(path: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise ImageError(f"cannot read image {path}: {error.strerror}; check the path", "missing_image") from None
+    except OSError as error:
+        raise ImageError(f"cannot read image {path}: {error.strerror or error}; check the file") from None
+
+
+def _damaged(path: str | Path) -> str:
+    return f"cannot decode image {path}: it is damaged or of an unknown format; replace or remove it"
+
+
+def _header(file: IO[bytes], path: str | Path) -> Header:
+    try:
+        with PIL.Image.open(file, formats=_FORMATS) as image:
+            width, height = image.size
+            channels = len(image.getbands())
+    except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning):
+        raise ImageError(_huge(path, "more pixels than that"), "huge_image") from None
+    except Exception:  # damaged headers make Pillow raise nearly anything
+        height, width, channels = _tiff_header(file, path)
+    if width * height > MAX_PIXELS:
+        raise ImageError(_huge(path, f"{width}x{height}"), "huge_image")
+    if not width * height:
+        raise ImageError(_damaged(path))
+    return Header(height=height, width=width, channels=channels)
+
+
+def _huge(path: str | Path, got: str) -> str:
+    return (
+        f"image {path} has more than {MAX_PIXELS:,} pixels ({got}); cut it into tiles, or replace it if it is damaged"
+    )
+
+
+def _tiff_header(file: IO[bytes], path: str | Path) -> tuple[int, int, int]:
+    """Returns height, width and channels of a TIFF whose pixels Pillow does not know, such as 16-bit colour."""
+    try:
+        file.seek(0)
+        start = file.read(8)
+        if start[:4] not in _TIFF_STARTS:
+            raise ValueError
+        tags = PIL.TiffImagePlugin.ImageFileDirectory_v2(start)
+        file.seek(tags.next)
+        tags.load(file)
+        return int(tags[257]), int(tags[256]), int(tags.get(277, 1))
+    except Exception:  # as above
+        raise ImageError(_damaged(path)) from None
+
+
+def _check_complete(raw: NDArray[np.uint8], path: str | Path) -> None:
+    """Refuses a JPEG or PNG that is cut off: OpenCV before version 5 fills up what is missing with grey."""
+    ends = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND\xaeB`\x82"}
+    end = ends.get(raw[:2].tobytes())
+    if end is None or end in raw[-_TAIL_BYTES:].tobytes():
+        return
+    try:  # a camera may have written more behind the end
+        with PIL.Image.open(io.BytesIO(raw.tobytes()), formats=_FORMATS) as image:
+            image.load()
+    except Exception:  # as above
+        raise ImageError(f"image {path} is cut off; replace or remove it", "truncated_image") from None
+
+
+def _as_rgb8(image: NDArray[np.generic], path: str | Path) -> Image:
+    if image.dtype == np.uint16:
+        image = (image.astype(np.uint32) // 257).astype(np.uint8)
+    if image.dtype != np.uint8:
+        raise ImageError(f"image {path} holds {image.dtype} values; 8-bit and 16-bit images can be read, convert it")
+    pixels = np.asarray(image, np.uint8)
+    if pixels.ndim == 3 and pixels.shape[2] in (1, 2):
+        pixels = pixels[:, :, 0]
+    if pixels.ndim == 2:
+        return np.ascontiguousarray(pixels)
+    return np.ascontiguousarray(pixels[:, :, 2::-1])
+
+
+def is_file(path: str | Path) -> bool:
+    """Tells whether a file is there; a name that no file can have is not there."""
+    return os.path.isfile(path)

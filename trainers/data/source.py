@@ -1,0 +1,141 @@
+"""What every reader is asked for and gives back, and the reading of text files and file names."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+from search_space.errors import DataError
+from trainers.data.dataset import Dataset
+from trainers.data.defects import Place
+from trainers.data.images import IMAGE_SUFFIXES
+from trainers.data.labels import Doubts, Findings
+
+Item = TypeVar("Item")
+
+MAX_TEXT_BYTES = 64_000_000
+"""An annotation file of one image that is larger than this is none."""
+_LINE_END = re.compile(r"\r\n|\n|\r")
+_DRIVE = re.compile(r"^[A-Za-z]:")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a reader is asked for."""
+
+    path: Path
+    split: str | None = None
+    """Which pair of annotation files, where a folder holds several."""
+    images: Path | None = None
+    """Folder of the images, where they do not lie beside the annotations."""
+    named: str | None = None
+    """The format that the user named; None when a reader is only asked whether it knows what lies there."""
+    findings: Findings | None = None
+
+    def doubts(self, source: str) -> Doubts:
+        """Returns the counter of what is wrong in one source."""
+        return Doubts(source=source, findings=self.findings)
+
+    def refuse_split(self) -> None:
+        """Raises a DataError where a split was asked for in a data set that has only one."""
+        if self.split is not None:
+            raise DataError(f"split {self.split!r} was asked for, but {self.path} has only one; leave --split out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What a reader gives back."""
+
+    format: str
+    datasets: dict[str, Dataset]
+    """`train` and `val`, or `all` where the data set is not divided."""
+    source: str
+    """What was opened."""
+    notices: tuple[str, ...] = ()
+    alone: str = "{source} stands alone: the last {num_val} of {num_images} images are val"
+    """The notice for a set that is not divided."""
+
+
+def last_fifth(items: tuple[Item, ...]) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
+    """Splits off the last fifth of the items, at least one; a single item is both."""
+    num_val = max(1, len(items) // 5)
+    return (items[:-num_val], items[-num_val:]) if len(items) > 1 else (items, items)
+
+
+def read_text(path: Path, doubts: Doubts) -> str | None:
+    """Returns the text of an annotation file, or counts it as unreadable and returns None.
+
+    A byte order mark (UTF-8 or UTF-16) is understood and left out; bytes that are no UTF-8 become question marks.
+    """
+    place = Place(str(path), about=(path.name,))
+    try:
+        if path.stat().st_size > MAX_TEXT_BYTES:
+            doubts.add("malformed_file", place, f"{path} is larger than {MAX_TEXT_BYTES:,} bytes")
+            return None
+        raw = path.read_bytes()
+    except OSError as error:
+        doubts.add("malformed_file", place, f"cannot read {path}: {error.strerror}")
+        return None
+    if b"\r\n" in raw:
+        doubts.add("carriage_return", place)
+    if raw.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        doubts.add("byte_order_mark", place)
+        wide = not raw.startswith(codecs.BOM_UTF8)
+        return raw.decode("utf-16" if wide else "utf-8-sig", errors="replace")
+    return raw.decode(errors="replace")
+
+
+def numbered_lines(text: str) -> list[tuple[int, str]]:
+    """Returns the lines that are not blank, stripped, with their numbers from 1."""
+    lines = enumerate(_LINE_END.split(text), 1)
+    return [(number, line.strip()) for number, line in lines if line.strip()]
+
+
+def read_names(folders: Iterable[Path], doubts: Doubts) -> tuple[str, ...] | None:
+    """Returns the class names of the first `classes.txt` found in the folders, one a line, or None."""
+    path = next((folder / "classes.txt" for folder in folders if os.path.isfile(folder / "classes.txt")), None)
+    text = read_text(path, doubts) if path else None
+    return tuple(line for _, line in numbered_lines(text)) or None if text else None
+
+
+def posix_name(name: str, place: Place, doubts: Doubts) -> str:
+    """Returns a file name with its backslashes turned, and notes it."""
+    if "\\" not in name:
+        return name
+    doubts.add("windows_path", place, f"{name!r} is read as a path")
+    return name.replace("\\", "/")
+
+
+def inner_name(name: str, place: Place, doubts: Doubts) -> str | None:
+    """Returns a file name that stays in the folder of the images; refuses any other and returns None.
+
+    Raises:
+        BrokenFile: the name leaves the folder, and the data set is opened to be used.
+    """
+    turned = posix_name(name, place, doubts)
+    if leaves_folder(turned):
+        doubts.refuse("path_outside", place, f"file_name {name!r} leaves the image folder; use a relative name")
+        return None
+    return turned
+
+
+def leaves_folder(name: str) -> bool:
+    """Tells whether a file name, with slashes, could lead out of the folder that it is relative to."""
+    path = PurePosixPath(name)
+    return path.is_absolute() or ".." in path.parts or _DRIVE.match(name) is not None
+
+
+def is_inside(path: Path, folders: Iterable[Path]) -> bool:
+    """Tells whether a path, read without following links, lies in one of the folders."""
+    absolute = Path(os.path.abspath(path))
+    return any(absolute.is_relative_to(os.path.abspath(folder)) for folder in folders)
+
+
+def listed_images(folder: Path) -> tuple[Path, ...]:
+    """Returns the image files in a folder and the folders in it, sorted."""
+    return tuple(sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES))

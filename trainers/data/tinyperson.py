@@ -1,0 +1,52 @@
+"""What TinyPerson adds to COCO's annotation files.
+
+X. Yu, Y. Gong, N. Jiang, Q. Ye, Z. Han: Scale Match for Tiny Person Detection, WACV 2020.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trainers.data.annotation_json import AnnotationJson
+
+NAME = "tinyperson"
+IGNORING = ("ignore", "uncertain")
+"""Marks that make an annotation an ignored region of every class."""
+KEEPING = ("logo", "in_dense_image")
+"""Marks that describe an annotation and change nothing: the person on a logo, and the one in a crowd, are persons."""
+CORNER = "corner"
+
+Window = tuple[int, int, int, int]
+
+
+def is_tinyperson(file: AnnotationJson) -> bool:
+    """Tells whether a file has the marks of TinyPerson on an annotation, or the corner of a cut image."""
+    telling = {"uncertain", *KEEPING}
+    return any(isinstance(entry, dict) and CORNER in entry for entry in file.images) or any(
+        isinstance(entry, dict) and not telling.isdisjoint(entry) for entry in file.annotations
+    )
+
+
+def is_ignored(annotation: dict[str, Any]) -> bool:
+    """Tells whether an annotation is a region in which nothing is judged."""
+    return any(bool(annotation.get(mark)) for mark in IGNORING)
+
+
+def window_of(entry: dict[str, Any]) -> Window | None:
+    """Returns the part `(x1, y1, x2, y2)` of the file that an image entry stands for, or None for all of it.
+
+    Raises:
+        ValueError: the corner is not four whole numbers that span a window.
+    """
+    corner = entry.get(CORNER)
+    if corner is None:
+        return None
+    if not isinstance(corner, (list, tuple)) or len(corner) != 4:
+        raise ValueError
+    try:
+        x1, y1, x2, y2 = (int(value) for value in corner)
+    except (TypeError, OverflowError):
+        raise ValueError from None
+    if not (0 <= x1 < x2 and 0 <= y1 < y2):
+        raise ValueError
+    return x1, y1, x2, y2

@@ -1,0 +1,102 @@
+"""Reader of VisDrone-DET annotation files.
+
+P. Zhu, L. Wen, D. Du, X. Bian, H. Fan, Q. Hu, H. Ling: Detection and Tracking Meet Drones Challenge, TPAMI 2021.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trainers.data.dataset import EVERY_CLASS, Dataset, Record
+from trainers.data.defects import Place
+from trainers.data.labels import Doubts, Mark
+from trainers.data.part_folders import NO_PARTS, FolderStyle, PartFolder
+from trainers.data.source import Parts, Request, numbered_lines, read_names, read_text
+
+NAME = "visdrone"
+CLASSES = (
+    "pedestrian",
+    "people",
+    "bicycle",
+    "car",
+    "van",
+    "truck",
+    "tricycle",
+    "awning-tricycle",
+    "bus",
+    "motor",
+)
+"""Categories 1 to 10."""
+IGNORED_CATEGORY = 0
+OTHERS_CATEGORY = 11
+"""Left out of VisDrone's evaluation; where a `classes.txt` names eleven classes it is one of them."""
+MIN_FIELDS = 6
+
+
+def find_visdrone(request: Request) -> Parts | None:
+    """Opens folders `annotations/` and `images/`, alone or in folders for train and val; None if there are none."""
+    parts = STYLE.find(request.path, request.images) if request.path.is_dir() else None
+    if parts is None:
+        return None
+    request.refuse_split()
+    doubts = request.doubts(str(request.path))
+    homes = [part.files[0].parent for part in parts.values()]
+    names = read_names((request.path, *homes, *(home.parent for home in homes)), doubts)
+    doubts.num_images = sum(len(part.files) for part in parts.values())
+    datasets = {name: _read_part(part, names or CLASSES, names is None, doubts) for name, part in parts.items()}
+    return Parts(format=NAME, datasets=datasets, source=str(request.path), notices=doubts.notices(), alone=NO_PARTS)
+
+
+def _is_annotation(path: Path) -> bool:
+    """Tells whether the first line of a file is at least six numbers with commas between them."""
+    try:
+        with path.open("rb") as file:
+            fields = file.readline(1000).removeprefix(b"\xef\xbb\xbf").decode().strip().rstrip(",").split(",")
+        return len([float(field) for field in fields]) >= MIN_FIELDS
+    except (OSError, ValueError):
+        return False
+
+
+STYLE = FolderStyle(suffix=".txt", annotation_folders=("annotations", "Annotations"), is_annotation=_is_annotation)
+
+
+def _read_part(part: PartFolder, classes: tuple[str, ...], with_others: bool, doubts: Doubts) -> Dataset:
+    images = part.images()
+    found = [_record(path, images.get(path.stem), len(classes), with_others, doubts) for path in part.files]
+    for stem in sorted(images.keys() - {path.stem for path in part.files}):
+        doubts.add("image_without_labels", Place(str(images[stem]), about=(images[stem].name,)))
+    return Dataset([record for record in found if record is not None], classes)
+
+
+def _record(path: Path, image: Path | None, num_classes: int, with_others: bool, doubts: Doubts) -> Record | None:
+    if image is None:
+        doubts.add("label_without_image", Place(str(path), about=(path.name,)), "it has no image")
+        return None
+    hw, text = doubts.size_of(image), read_text(path, doubts)
+    if hw is None or text is None:
+        return None
+    lines = numbered_lines(text)
+    marks = [_mark(line, num_classes, with_others, Place(str(path), number), doubts) for number, line in lines]
+    return doubts.record(image, hw, [mark for mark in marks if mark is not None], num_classes=num_classes)
+
+
+def _mark(line: str, num_classes: int, with_others: bool, place: Place, doubts: Doubts) -> Mark | None:
+    """Reads `left,top,width,height,score,category,truncation,occlusion`, of which the last two may be missing."""
+    fields = [field.strip() for field in line.rstrip(", ").split(",")]
+    try:
+        values = [float(field) for field in fields]
+    except ValueError:
+        doubts.add("malformed", place, f"not all numbers: {line[:60]!r}")
+        return None
+    if len(values) < MIN_FIELDS:
+        doubts.add("malformed", place, f"{len(values)} numbers; a line has 8, at least {MIN_FIELDS}")
+        return None
+    x, y, width, height, score, category = values[:MIN_FIELDS]
+    highest = num_classes + with_others
+    if not (category.is_integer() and IGNORED_CATEGORY <= category <= highest):
+        doubts.add("class_out_of_range", place, f"category {category:g} is none of 0 to {highest}")
+        return None
+    ignored = score == 0 or category == IGNORED_CATEGORY or category > num_classes
+    if ignored:
+        doubts.add("ignored", place)
+    return Mark((x, y, x + width, y + height), EVERY_CLASS if ignored else int(category) - 1, ignored, place)

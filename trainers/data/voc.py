@@ -1,0 +1,261 @@
+"""Reader of Pascal VOC annotation files.
+
+M. Everingham, L. Van Gool, C. Williams, J. Winn, A. Zisserman: The Pascal Visual Object Classes (VOC) Challenge,
+IJCV 2010.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from xml.parsers import expat
+
+from trainers.data.dataset import EVERY_CLASS, Dataset, Record
+from trainers.data.defects import BrokenFile, Place
+from trainers.data.images import MAX_PIXELS, is_file
+from trainers.data.labels import Corners, Doubts, Mark
+from trainers.data.part_folders import NO_PARTS, FolderStyle, PartFolder
+from trainers.data.source import (
+    MAX_TEXT_BYTES,
+    Parts,
+    Request,
+    leaves_folder,
+    numbered_lines,
+    posix_name,
+    read_names,
+    read_text,
+)
+
+NAME = "voc"
+EVERY_CLASS_NAMES = frozenset({"dontcare", "don't care", "ignored region", "ignored regions"})
+"""Names, in any case, of objects that are ignored regions of every class."""
+ORIGINAL = "the voc"
+"""How the `database` of the original data sets begins; only their pixels are counted from 1, the last one included."""
+NO_DATABASE = frozenset({"", "unknown", "unspecified"})
+"""What stands as `database` where none is meant. A file that names any other has flags of that data set's making."""
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VocObject:
+    """One box with its name."""
+
+    name: str
+    box: Corners
+    ignored: bool
+    line: int | None
+
+    @property
+    def every_class(self) -> bool:
+        """Whether it is an ignored region of every class."""
+        return self.name.casefold() in EVERY_CLASS_NAMES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Described:
+    """What one annotation file says."""
+
+    path: Path
+    filename: str
+    hw: tuple[int, int] | None
+    objects: tuple[VocObject, ...]
+
+
+def find_voc(request: Request) -> Parts | None:
+    """Opens folders of XML files with their images; None if there are none."""
+    parts = STYLE.find(request.path, request.images) if request.path.is_dir() else None
+    if parts is None:
+        return None
+    doubts = request.doubts(str(request.path))
+    notices: tuple[str, ...] = ()
+    if "all" in parts:
+        parts, notices = _by_lists(parts["all"], doubts)
+    request.refuse_split()
+    homes = [part.files[0].parent for part in parts.values()]
+    names = read_names((request.path, *homes, *(home.parent for home in homes)), doubts)
+    doubts.num_images = sum(len(part.files) for part in parts.values())
+    described = {name: _describe_all(part, doubts) for name, part in parts.items()}
+    classes = names or _names_in(each for files in described.values() for each in files)
+    datasets = {name: _read_part(parts[name], files, classes, doubts) for name, files in described.items()}
+    source, every = str(request.path), (*notices, *doubts.notices())
+    return Parts(format=NAME, datasets=datasets, source=source, notices=every, alone=NO_PARTS)
+
+
+def _is_annotation(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return b"<annotation" in file.read(2000)
+    except OSError:
+        return False
+
+
+STYLE = FolderStyle(suffix=".xml", annotation_folders=("Annotations", "annotations"), is_annotation=_is_annotation)
+
+
+def _by_lists(part: PartFolder, doubts: Doubts) -> tuple[dict[str, PartFolder], tuple[str, ...]]:
+    """Divides a folder by `ImageSets/Main/train.txt` and `val.txt`, or `test.txt` where there is no val."""
+    lists = part.files[0].parent.parent / "ImageSets" / "Main"
+    val = next((name for name in ("val", "test") if is_file(lists / f"{name}.txt")), None)
+    if val is None or not is_file(lists / "train.txt"):
+        return {"all": part}, ()
+    by_stem = {path.stem: path for path in part.files}
+    parts = {}
+    for name in ("train", val):
+        path = lists / f"{name}.txt"
+        files = []
+        for number, line in numbered_lines(read_text(path, doubts) or ""):
+            place, stem = Place(str(path), number), line if line in by_stem else line.split()[0]
+            if stem in by_stem:
+                files.append(by_stem[stem])
+            elif leaves_folder(stem):
+                doubts.refuse("path_outside", place, f"{stem!r} lies outside the data set; use the name of an image")
+            else:
+                doubts.add("missing_image", place, f"there is no annotation file {stem}.xml")
+        if not files:
+            raise BrokenFile(f"{path} lists no image of {part.files[0].parent}", "empty_set", path)
+        parts[name] = PartFolder(files=tuple(dict.fromkeys(files)), folders=part.folders)
+    told = () if val == "val" else (f"{lists} has no val.txt: test.txt takes its place",)
+    return {"train": parts["train"], "val": parts[val]}, told
+
+
+def _describe_all(part: PartFolder, doubts: Doubts) -> list[Described]:
+    found = [describe(path, doubts) for path in part.files]
+    return [each for each in found if each is not None]
+
+
+def _names_in(described: Iterable[Described]) -> tuple[str, ...]:
+    """Returns the names of the objects, sorted."""
+    return tuple(sorted({each.name for file in described for each in file.objects if not each.every_class}))
+
+
+def parse_xml(raw: bytes) -> tuple[ElementTree.Element, list[int]]:
+    """Returns the root of an XML text and the lines on which its objects begin.
+
+    A text that declares a document type is refused before anything of it is expanded, and with it every entity.
+
+    Raises:
+        ValueError: the text is no XML, or declares a document type.
+    """
+    lines: list[int] = []
+
+    def refuse(*_: object) -> None:
+        raise ValueError("it declares a document type, which annotation files do not need and which is not read")
+
+    def note(name: str, _: object) -> None:
+        if name == "object":
+            lines.append(guard.CurrentLineNumber)
+
+    try:
+        guard = expat.ParserCreate()
+        guard.StartDoctypeDeclHandler = refuse
+        guard.StartElementHandler = note
+        guard.Parse(raw, True)
+        return ElementTree.fromstring(raw), lines
+    except (expat.ExpatError, ElementTree.ParseError, LookupError) as error:
+        raise ValueError(f"it is no XML: {error}") from None
+
+
+def describe(path: Path, doubts: Doubts) -> Described | None:
+    """Reads one annotation file, or counts it as unreadable and returns None."""
+    place = Place(str(path), about=(path.name,))
+    try:
+        if path.stat().st_size > MAX_TEXT_BYTES:
+            raise ValueError(f"it is larger than {MAX_TEXT_BYTES:,} bytes")
+        root, lines = parse_xml(path.read_bytes())
+    except (OSError, ValueError) as error:
+        doubts.add("malformed_file", place, f"{path.name} is left out: {error}")
+        return None
+    if root.tag != "annotation":
+        doubts.add("malformed_file", place, f"the outermost element is {root.tag[:40]!r}, not 'annotation'")
+        return None
+    database = (root.findtext("source/database") or "").strip().casefold()
+    one_based = database.startswith(ORIGINAL)
+    if one_based:
+        doubts.add("one_based", place)
+    nodes = list(root.iter("object"))
+    places = [Place(str(path), line) for line in lines] if len(lines) == len(nodes) else [place] * len(nodes)
+    objects = [_object(node, where, database, doubts) for node, where in zip(nodes, places, strict=True)]
+    return Described(
+        path=path,
+        filename=(root.findtext("filename") or "").strip(),
+        hw=_size(root, place, doubts),
+        objects=tuple(each for each in objects if each is not None),
+    )
+
+
+def _size(root: ElementTree.Element, place: Place, doubts: Doubts) -> tuple[int, int] | None:
+    """Returns (height, width), or None where the file does not say it or says 0."""
+    words = [root.findtext(f"size/{side}") for side in ("height", "width")]
+    try:
+        height, width = (int(float(word or 0)) for word in words)
+    except (ValueError, OverflowError):
+        height = width = -1
+    if height == width == 0:
+        return None
+    if not (1 <= height <= MAX_PIXELS and 1 <= width <= MAX_PIXELS):
+        doubts.add("image_size", place, "height and width are no sizes in pixels; those of the image are taken")
+        return None
+    return height, width
+
+
+def _object(node: ElementTree.Element, place: Place, database: str, doubts: Doubts) -> VocObject | None:
+    name = (node.findtext("name") or "").strip()
+    words = [node.findtext(f"bndbox/{side}") for side in CORNERS]
+    if not name or None in words:
+        doubts.add("malformed", place, "an object needs a name and a bndbox with xmin, ymin, xmax and ymax")
+        return None
+    try:
+        x1, y1, x2, y2 = (float(word or "") for word in words)
+    except ValueError:
+        doubts.add("not_a_number", place, f"the corners {words} are not all numbers")
+        return None
+    first = 1 if database.startswith(ORIGINAL) else 0
+    difficult = (node.findtext("difficult") or "0").strip() not in ("0", "")
+    ignored = difficult and (bool(first) or database in NO_DATABASE)
+    if difficult:
+        doubts.add("difficult" if ignored else "difficult_kept", place)
+    return VocObject(name=name, box=(x1 - first, y1 - first, x2, y2), ignored=ignored, line=place.line)
+
+
+def _read_part(part: PartFolder, described: list[Described], classes: tuple[str, ...], doubts: Doubts) -> Dataset:
+    images = part.images()
+    index_of = {name: index for index, name in enumerate(classes)}
+    records = [_record(file, images, index_of, doubts) for file in described]
+    return Dataset([record for record in records if record is not None], classes)
+
+
+def _record(file: Described, images: dict[str, Path], index_of: dict[str, int], doubts: Doubts) -> Record | None:
+    place = Place(str(file.path), about=(file.path.name,))
+    name = posix_name(file.filename, place, doubts)
+    if leaves_folder(name):
+        doubts.add("path_outside", place, f"filename {name!r} leaves the image folder; use a name without folders")
+        return None
+    image = _image(file, name, images)
+    if image is None:
+        doubts.add("missing_image", place, f"there is no image {name or file.path.stem}")
+        return None
+    hw = file.hw or doubts.size_of(image)
+    if hw is None:
+        return None
+    marks = [_mark(each, Place(str(file.path), each.line), index_of, doubts) for each in file.objects]
+    return doubts.record(image, hw, [mark for mark in marks if mark is not None], num_classes=len(index_of))
+
+
+def _image(file: Described, name: str, images: dict[str, Path]) -> Path | None:
+    """Returns the image that the file names, or the one that is called as the file is."""
+    named = images.get(PurePosixPath(name).stem)
+    if named is not None and named.name == PurePosixPath(name).name:
+        return named
+    return images.get(file.path.stem)
+
+
+def _mark(each: VocObject, place: Place, index_of: dict[str, int], doubts: Doubts) -> Mark | None:
+    if each.every_class:
+        doubts.add("ignored", place)
+        return Mark(each.box, EVERY_CLASS, True, place)
+    if each.name not in index_of:
+        doubts.add("unknown_category", place, f"{each.name[:40]!r} is none of the classes")
+        return None
+    return Mark(each.box, index_of[each.name], each.ignored, place)
