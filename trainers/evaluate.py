@@ -1,25 +1,25 @@
-"""What a detector finds, and how right it is: detections, and average precision by the COCO rules."""
+"""How right a detector is: average precision by the COCO rules."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from math import isnan, nan
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from search_space import Detector
-from search_space.heads.nms import suppress
-from trainers.boxes import AnchorGrid, decode_boxes, flatten_maps, grid_of
-from trainers.data.augment import Letterbox
-from trainers.data.dataset import Boxes, Dataset, Image, Labels
-from trainers.precision import average_precision
+from search_space.errors import DataError
+from trainers.curves import curve
+from trainers.data.dataset import Dataset, Image, no_boxes, no_labels
+from trainers.detect import Detections, evaluating
+from trainers.heads import Limits
+from trainers.matching import MAX_DETECTIONS, Matches
+from trainers.precision import match_sizes, measure, score_fields
+from trainers.sizes import SizeBins
+from trainers.tiling import Tiling, detect_all
 
-NUM_CANDIDATES = 1000
 EVALUATION_SCORE = 0.001
 
 
@@ -33,12 +33,24 @@ class Score:
     ap: float
     """Mean over the IoU thresholds 0.50, 0.55 .. 0.95."""
     ap50: float
+    ap75: float = nan
     ap_small: float = nan
     ap_medium: float = nan
     ap_large: float = nan
+    recall: float = nan
+    """Share of the objects that is found at any score, mean over the same thresholds; COCO's AR at 100."""
+    f1: float = nan
+    """Highest harmonic mean of precision and recall at IoU 0.5, all classes counted together."""
+    f1_score_threshold: float = nan
+    """What must be scored for it."""
     num_images: int = 0
+    num_objects: int = 0
+    num_unreadable: int = 0
+    """Images that could not be read; they count as images in which nothing was found."""
     per_class: dict[str, dict[str, float]] = field(default_factory=dict)
-    """By class name: `ap` and `ap50`."""
+    """By class name: `ap`, `ap50`, `ap75`, `ap_small`, `recall`, `num_objects`."""
+    bins: dict[str, dict[str, float]] = field(default_factory=dict)
+    """By the name of a size bin that was asked for: `low_px`, `high_px`, `ap`, `ap50`, `ap75`, `num_objects`."""
 
     @property
     def accuracy(self) -> float:
@@ -51,22 +63,39 @@ class Score:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Detections:
-    """What was found in one image, best first."""
+class Findings:
+    """What a detector found in the images of a data set."""
 
-    boxes: Boxes
-    """`(N, 4)` in pixels of the original image."""
-    scores: np.ndarray
-    """`(N,)` in 0..1."""
-    labels: Labels
-    """`(N,)` class indices."""
+    dataset: Dataset
+    found: tuple[Detections, ...]
+    """One entry an image."""
+    unreadable: tuple[str, ...] = ()
+    """What was said about each image that could not be read."""
 
-    def __len__(self) -> int:
-        return len(self.boxes)
+    def match(self, bins: SizeBins | None = None) -> Matches:
+        """Matches them with the objects of the data set at COCO's sizes, and at those of `bins`."""
+        found = [(each.boxes, each.scores, each.labels) for each in self.found]
+        return match_sizes(self.dataset.records, found, self.dataset.classes, bins)
+
+    def score(self, matches: Matches) -> Score:
+        """Returns the figures for these matches."""
+        best = curve(matches).best_f1()
+        return Score(
+            **score_fields(measure(matches), self.dataset.classes),
+            f1=best.f1,
+            f1_score_threshold=best.score_threshold,
+            num_unreadable=len(self.unreadable),
+        )
 
 
 def evaluate(
-    detector: Detector, dataset: Dataset, *, input_hw: tuple[int, int] | None = None, batch_size: int = 8
+    detector: Detector,
+    dataset: Dataset,
+    *,
+    input_hw: tuple[int, int] | None = None,
+    batch_size: int = 8,
+    tiling: Tiling | None = None,
+    bins: SizeBins | None = None,
 ) -> Score:
     """Measures the average precision of a detector on a data set, in float32, 100 detections an image at most.
 
@@ -74,105 +103,60 @@ def evaluate(
         detector: is put into evaluation mode meanwhile.
         dataset: ignored regions count as COCO's crowds.
         input_hw: size that images are letterboxed to; default: the detector's own.
+        batch_size: images, or slices of one, at once.
+        tiling: look at overlapping slices of each image.
+        bins: sizes of objects to be reported beside COCO's.
+
+    Raises:
+        DataError: none of the images can be read.
     """
-    found: list[Detections] = []
+    findings = find(detector, dataset, input_hw=input_hw, batch_size=batch_size, tiling=tiling)
+    return findings.score(findings.match(bins))
+
+
+def find(
+    detector: Detector,
+    dataset: Dataset,
+    *,
+    input_hw: tuple[int, int] | None = None,
+    batch_size: int = 8,
+    tiling: Tiling | None = None,
+    max_detections: int = MAX_DETECTIONS,
+    on_images: Callable[[int], None] = lambda number: None,
+) -> Findings:
+    """Runs a detector on every image of a data set; see `evaluate`.
+
+    Args:
+        on_images: is told how many images are done.
+    """
     hw = input_hw or detector.input_hw
+    limits = Limits(score_threshold=EVALUATION_SCORE, max_detections=max_detections)
+    found: list[Detections] = []
+    unreadable: list[str] = []
     with evaluating(detector):
         for start in range(0, len(dataset), batch_size):
-            images = [dataset.image(index) for index in range(start, min(start + batch_size, len(dataset)))]
-            found.extend(detect(detector, images, input_hw=hw, score_threshold=EVALUATION_SCORE, max_detections=100))
-    return Score(
-        **average_precision(
-            dataset.records, [(each.boxes, each.scores, each.labels) for each in found], dataset.classes
-        )
-    )
-
-
-def predict(
-    detector: Detector,
-    image: Image,
-    *,
-    score_threshold: float = 0.25,
-    iou_threshold: float = 0.6,
-    max_detections: int = 300,
-) -> Detections:
-    """Finds the objects of one image.
-
-    Args:
-        detector: is put into evaluation mode meanwhile.
-        image: `(H, W, 3)` uint8 RGB of any size.
-        score_threshold: what scores less is left out.
-        iou_threshold: two boxes of a class that overlap more are one object.
-    """
-    with evaluating(detector):
-        return detect(
-            detector,
-            [image],
-            input_hw=detector.input_hw,
-            score_threshold=score_threshold,
-            iou_threshold=iou_threshold,
-            max_detections=max_detections,
-            one_class=True,
-        )[0]
-
-
-@contextmanager
-def evaluating(detector: Detector) -> Iterator[None]:
-    """Puts a detector into evaluation mode without gradients, and back into its mode afterwards."""
-    training = detector.training
-    detector.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        detector.train(training)
-
-
-def detect(
-    detector: Detector,
-    images: list[Image],
-    *,
-    input_hw: tuple[int, int],
-    score_threshold: float,
-    iou_threshold: float = 0.6,
-    max_detections: int = 100,
-    one_class: bool = False,
-) -> list[Detections]:
-    """Runs a detector that is in evaluation mode on images of any sizes; see `predict` for the thresholds.
-
-    Args:
-        one_class: each anchor point reports its best class only; otherwise every class above the threshold.
-    """
-    fits = [Letterbox.fit((image.shape[0], image.shape[1]), input_hw) for image in images]
-    stack = np.stack([fit.apply(image) for fit, image in zip(fits, images, strict=True)])
-    device = next(detector.parameters()).device
-    inputs = torch.from_numpy(stack).to(device).permute(0, 3, 1, 2).float().div_(255)
-    maps = detector(inputs)
-    grid, table = grid_of(maps, detector.strides), flatten_maps(maps).float()
-    found = []
-    for rows, fit, image in zip(table, fits, images, strict=True):
-        boxes, scores, labels = _candidates(rows, grid, detector.reg_max, score_threshold, one_class)
-        keep = suppress(boxes, scores, labels, iou_threshold=iou_threshold)[:max_detections]
-        original = fit.to_image(boxes[keep].cpu().numpy())
-        limits = np.array([image.shape[1], image.shape[0]] * 2, np.float32)
-        found.append(
-            Detections(
-                boxes=original.clip(0, limits), scores=scores[keep].cpu().numpy(), labels=labels[keep].cpu().numpy()
+            images = [
+                _read(dataset, index, unreadable) for index in range(start, min(start + batch_size, len(dataset)))
+            ]
+            readable = [image for image in images if image is not None]
+            done = iter(
+                detect_all(detector, readable, input_hw=hw, limits=limits, tiling=tiling, batch_size=batch_size)
             )
-        )
-    return found
+            found.extend(_nothing() if image is None else next(done) for image in images)
+            on_images(len(found))
+    if unreadable and len(unreadable) == len(dataset):
+        raise DataError(f"none of the {len(dataset)} images can be read; the first: {unreadable[0]}")
+    return Findings(dataset=dataset, found=tuple(found), unreadable=tuple(unreadable))
 
 
-def _candidates(
-    rows: Tensor, grid: AnchorGrid, reg_max: int, score_threshold: float, one_class: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns boxes, scores and labels of the best (anchor point, class) pairs of one image's `(A, C)` table."""
-    logits = rows[:, 4 * reg_max :]
-    if one_class:
-        logits = logits.masked_fill(logits < logits.amax(dim=1, keepdim=True), -torch.inf)
-    best, index = logits.flatten().topk(min(NUM_CANDIDATES, logits.numel()))
-    scores = best.sigmoid()
-    index, scores = index[scores >= score_threshold], scores[scores >= score_threshold]
-    point, labels = index // logits.shape[1], index % logits.shape[1]
-    boxes = decode_boxes(rows[point, : 4 * reg_max], grid.points[point], grid.point_strides[point], reg_max)
-    return boxes, scores, labels
+def _read(dataset: Dataset, index: int, unreadable: list[str]) -> Image | None:
+    """Returns an image, or nothing and a note where it cannot be read."""
+    try:
+        return dataset.image(index)
+    except DataError as error:
+        unreadable.append(str(error))
+        return None
+
+
+def _nothing() -> Detections:
+    return Detections(boxes=no_boxes(), scores=np.zeros(0, np.float32), labels=no_labels())

@@ -1,89 +1,160 @@
-"""Average precision by pycocotools, quietly and without files."""
+"""Average precision by the rules of COCO, from matched detections."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
-from trainers.data.dataset import EVERY_CLASS, Record
+from trainers.data.dataset import Record
+from trainers.matching import COCO_IOUS, Flags, Floats, Found, Integers, Matches, match
+from trainers.sizes import COCO_SIZES, EVERY_SIZE, SizeBins
 
-Found = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Boxes `(N, 4)` as x1, y1, x2, y2 in pixels, scores `(N,)` and labels `(N,)` of one image."""
+RECALLS = np.linspace(0.0, 1.0, 101)
+"""Where precision is read off, evenly spaced."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Precision:
+    """Averages by size, threshold and class: nan where no object of that class has that size."""
+
+    matches: Matches
+    average: Floats
+    """Average precision `(A, T, C)`."""
+    recall: Floats
+    """Share of the objects that is found at any score `(A, T, C)`."""
+    num_objects: Integers
+    """`(A, C)`."""
+
+    def mean(self, size: int = 0, iou: float | None = None, label: int | None = None) -> float:
+        """Returns the average precision over all COCO thresholds, or at one `iou`, over all classes or of one."""
+        return mean_of(self._chosen(self.average, size, iou, label))
+
+    def mean_recall(self, size: int = 0, label: int | None = None) -> float:
+        """Returns the recall averaged over all COCO thresholds, over all classes or of one."""
+        return mean_of(self._chosen(self.recall, size, None, label))
+
+    def _chosen(self, table: Floats, size: int, iou: float | None, label: int | None) -> Floats:
+        ious = [self.matches.at_iou(each) for each in (COCO_IOUS if iou is None else (iou,))]
+        return np.asarray(table[size][ious][:, slice(None) if label is None else [label]])
+
+
+def mean_of(values: Floats) -> float:
+    """Returns the mean of the values that exist; nan where none does."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else math.nan
+
+
+def match_sizes(
+    records: Sequence[Record], found: Sequence[Found], classes: Sequence[str], extra: SizeBins | None = None
+) -> Matches:
+    """Matches at COCO's thresholds and sizes, and at those of `extra`, which come after all, small, medium, large."""
+    bins = (EVERY_SIZE, *COCO_SIZES, *(extra.bins if extra else ()))
+    ious = (*COCO_IOUS, *(extra.extra_ious if extra else ()))
+    return match(records, found, num_classes=len(classes), bins=bins, ious=ious)
+
+
+def measure(matches: Matches) -> Precision:
+    """Returns the average precision and recall of every class, size and threshold."""
+    num_sizes, num_ious, _ = matches.right.shape
+    average = np.full((num_sizes, num_ious, matches.num_classes), math.nan)
+    recall = average.copy()
+    num_objects = count_objects(matches)
+    for label, rows in by_class(matches):
+        right, counted = matches.right[:, :, rows], matches.counted[:, :, rows]
+        for size in np.flatnonzero(num_objects[:, label]):
+            needed = needed_objects(int(num_objects[size, label]))
+            for iou in range(num_ious):
+                precision, num_found = interpolated(right[size, iou], counted[size, iou], needed)
+                average[size, iou, label] = precision.mean()
+                recall[size, iou, label] = num_found / num_objects[size, label]
+    return Precision(matches=matches, average=average, recall=recall, num_objects=num_objects)
+
+
+def by_class(matches: Matches) -> Iterator[tuple[int, Integers]]:
+    """Yields each class with the places of its detections, best first."""
+    order = np.argsort(matches.labels, kind="stable")
+    ends = np.cumsum(np.bincount(matches.labels, minlength=matches.num_classes))
+    yield from enumerate(np.split(order, ends[:-1]))
+
+
+def count_objects(matches: Matches) -> Integers:
+    """Returns how many objects of each size and class there are, `(A, C)`."""
+    counts = [
+        np.bincount(matches.object_labels[of_size], minlength=matches.num_classes) for of_size in matches.object_sizes
+    ]
+    return np.stack(counts)
+
+
+def needed_objects(num_objects: int) -> Integers:
+    """Returns how many objects, one at least, must be found for each of the recalls to be reached `(101,)`."""
+    reached = np.arange(num_objects + 1) / num_objects
+    return np.maximum(np.searchsorted(reached, RECALLS, side="left"), 1)
+
+
+def interpolated(right: Flags, counted: Flags, needed: Integers) -> tuple[Floats, int]:
+    """Returns the precision at each of the recalls `(101,)`, the best at that recall or above, and the objects found.
+
+    Args:
+        right: `(D,)`, best score first.
+        counted: `(D,)`: right or wrong.
+        needed: of `needed_objects`.
+    """
+    at = np.flatnonzero(right)
+    if not len(at):
+        return np.zeros(len(needed)), 0
+    precision = np.arange(1, len(at) + 1) / np.cumsum(counted)[at]
+    best = np.maximum.accumulate(precision[::-1])[::-1]
+    return np.where(needed <= len(at), best[np.minimum(needed, len(at)) - 1], 0.0), len(at)
 
 
 def average_precision(records: Sequence[Record], found: Sequence[Found], classes: Sequence[str]) -> dict[str, Any]:
     """Returns the fields of a `Score` for what was found in each of the records."""
-    evaluation = COCOeval(iouType="bbox")
-    evaluation.cocoGt = _coco(_truth(records, len(classes)), len(records), len(classes))
-    evaluation.cocoDt = _coco(_results(found), len(records), len(classes))
-    evaluation.params.imgIds = list(range(len(records)))
-    evaluation.params.catIds = list(range(len(classes)))
-    with contextlib.redirect_stdout(io.StringIO()):
-        evaluation.evaluate()
-        evaluation.accumulate()
-    # IoU thresholds x recall x class x (all, small, medium, large) x detections an image
-    table = np.asarray(evaluation.eval["precision"])[..., -1]
+    return score_fields(measure(match_sizes(records, found, classes)), classes)
+
+
+def score_fields(precision: Precision, classes: Sequence[str]) -> dict[str, Any]:
+    """Returns the fields of a `Score` that are averages."""
+    names = [f"ap_{each.name}" for each in COCO_SIZES]
     return {
-        "ap": _mean(table[:, :, :, 0]),
-        "ap50": _mean(table[0, :, :, 0]),
-        "ap_small": _mean(table[:, :, :, 1]),
-        "ap_medium": _mean(table[:, :, :, 2]),
-        "ap_large": _mean(table[:, :, :, 3]),
-        "num_images": len(records),
-        "per_class": {
-            name: {"ap": _mean(table[:, :, index, 0]), "ap50": _mean(table[0, :, index, 0])}
-            for index, name in enumerate(classes)
-        },
+        "ap": precision.mean(),
+        "ap50": precision.mean(iou=0.5),
+        "ap75": precision.mean(iou=0.75),
+        **{name: precision.mean(size) for size, name in enumerate(names, 1)},
+        "recall": precision.mean_recall(),
+        "num_images": precision.matches.num_images,
+        "num_objects": int(precision.num_objects[0].sum()),
+        "per_class": {name: _of_class(precision, label) for label, name in enumerate(classes)},
+        "bins": {each.name: _of_bin(precision, size) for size, each in extra_bins(precision.matches)},
     }
 
 
-def _mean(precision: np.ndarray) -> float:
-    """Averages the entries that exist; pycocotools marks a class without objects by -1."""
-    valid = precision[precision > -1]
-    return float(valid.mean()) if valid.size else math.nan
+def extra_bins(matches: Matches) -> list[tuple[int, Any]]:
+    """Returns the sizes that were asked for beside COCO's, with their indices."""
+    return list(enumerate(matches.bins))[1 + len(COCO_SIZES) :]
 
 
-def _coco(annotations: list[dict[str, Any]], num_images: int, num_classes: int) -> COCO:
-    coco = COCO()
-    for number, annotation in enumerate(annotations, 1):  # an id of 0 would count as "unmatched"
-        annotation["id"] = number
-    coco.dataset = {
-        "images": [{"id": index} for index in range(num_images)],
-        "categories": [{"id": index} for index in range(num_classes)],
-        "annotations": annotations,
+def _of_class(precision: Precision, label: int) -> dict[str, float]:
+    return {
+        "ap": precision.mean(label=label),
+        "ap50": precision.mean(iou=0.5, label=label),
+        "ap75": precision.mean(iou=0.75, label=label),
+        "ap_small": precision.mean(1, label=label),
+        "recall": precision.mean_recall(label=label),
+        "num_objects": int(precision.num_objects[0, label]),
     }
-    with contextlib.redirect_stdout(io.StringIO()):
-        coco.createIndex()
-    return coco
 
 
-def _annotation(image: int, label: int, box: Sequence[float], **more: Any) -> dict[str, Any]:
-    x1, y1, x2, y2 = (float(value) for value in box)
-    area = (x2 - x1) * (y2 - y1)
-    return {"image_id": image, "category_id": int(label), "bbox": [x1, y1, x2 - x1, y2 - y1], "area": area, **more}
-
-
-def _truth(records: Sequence[Record], num_classes: int) -> list[dict[str, Any]]:
-    annotations = []
-    for image, record in enumerate(records):
-        for box, label in zip(record.boxes, record.labels, strict=True):
-            annotations.append(_annotation(image, label, box, iscrowd=0, ignore=0))
-        for box, label in zip(record.ignored, record.ignored_labels, strict=True):
-            for each in range(num_classes) if label == EVERY_CLASS else (label,):
-                annotations.append(_annotation(image, each, box, iscrowd=1, ignore=1))
-    return annotations
-
-
-def _results(found: Sequence[Found]) -> list[dict[str, Any]]:
-    return [
-        _annotation(image, label, box, score=float(score), iscrowd=0)
-        for image, (boxes, scores, labels) in enumerate(found)
-        for box, score, label in zip(boxes, scores, labels, strict=True)
-    ]
+def _of_bin(precision: Precision, size: int) -> dict[str, float]:
+    matches = precision.matches
+    extra = [iou for iou in matches.ious if iou not in COCO_IOUS]
+    return {
+        "low_px": matches.bins[size].low_px,
+        "high_px": matches.bins[size].high_px,
+        "ap": precision.mean(size),
+        **{f"ap{round(100 * iou)}": precision.mean(size, iou=iou) for iou in sorted((*extra, 0.5, 0.75))},
+        "num_objects": int(precision.num_objects[size].sum()),
+    }

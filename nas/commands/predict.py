@@ -1,100 +1,156 @@
-"""`nas predict`: draw what trained weights find into pictures."""
+"""`nas predict`: draw what trained weights find into pictures and videos."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from nas.commands.options import echo_json, json_option
+from nas.commands.tiling_options import tiling_options
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from trainers import Detections
-
-COLORS = ((230, 60, 60), (60, 160, 240), (70, 200, 90), (250, 190, 40), (190, 90, 220), (60, 210, 210))
+    from nas.commands.predict_input import Source
+    from nas.commands.predict_output import Listing, Pictures
+    from search_space import Detector
 
 
 @click.command("predict")
 @click.argument("weights", type=click.Path(path_type=Path))
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IMAGE...")
+@click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="INPUT...")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/predict"), show_default=True)
 @click.option("--score", "score_threshold", type=click.FloatRange(0, 1), default=0.25, show_default=True)
 @click.option("--iou", "iou_threshold", type=click.FloatRange(0, 1), default=0.6, show_default=True)
+@click.option("--max-detections", type=click.IntRange(min=1), default=300, show_default=True, help="Of an image.")
+@tiling_options
+@click.option("--input", "input_hw", type=(int, int), default=None, metavar="H W", help="Input size in pixels.")
+@click.option(
+    "--batch", "batch_size", type=click.IntRange(min=1), default=8, show_default=True, help="Frames or slices at once."
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--threads", type=click.IntRange(min=1), default=None, help="CPU threads; default: all.")
+@click.option("--no-pictures", is_flag=True, help="Draw nothing, only list.")
+@click.option(
+    "--save-json", type=click.Path(path_type=Path), default=None, metavar="FILE", help="Results in COCO's format."
+)
+@click.option(
+    "--ids",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="FILE",
+    help="COCO annotation file whose image and class ids --save-json uses.",
+)
 @json_option
-def command(
-    weights: Path, images: tuple[Path, ...], out: Path, threads: int | None, as_json: bool, **limits: float
-) -> None:
-    """Find objects in IMAGEs with trained WEIGHTS and write the pictures with boxes, classes and scores."""
+def command(weights: Path, inputs: tuple[Path, ...], as_json: bool, **options: Any) -> None:
+    """Find objects in INPUTs with trained WEIGHTS and write pictures and videos with boxes, classes and scores.
+
+    INPUT is a picture, a folder of pictures and videos, or a video; videos are read frame by frame. Ctrl-C keeps what
+    is whole, and of a video the frames so far.
+    """
+    from nas.commands.predict_input import list_sources
+    from nas.commands.predict_output import CocoIds, Listing, Pictures
+    from nas.commands.tiling_options import tiling_of
     from nas.commands.training import set_threads
-    from trainers import load_weights, predict
-    from trainers.data import read_rgb
+    from nas.commands.weights_path import weights_file
+    from search_space.errors import ConfigError
+    from search_space.files import write_text
+    from trainers import load_weights
+    from trainers.detect import evaluating
+    from trainers.optimizer import device_for
 
-    set_threads(threads)
-    loaded = load_weights(weights)
-    for path in images:  # all are read once before anything is written, so that a typing error costs nothing
-        read_rgb(path)
-    targets = _targets(images, out)
-    detector = loaded.detector()
-    out.mkdir(parents=True, exist_ok=True)
-    listed = []
-    for path, target in zip(images, targets, strict=True):
-        pixels = read_rgb(path)
-        found = predict(detector, pixels, **limits)  # type: ignore[arg-type]
-        _write_png(target, _draw(pixels, found, loaded.classes))
-        listed.append({"image": str(path), "picture": str(target), "detections": _listed(found, loaded.classes)})
-        if not as_json:
-            click.echo(f"{path}: {_counts(found, loaded.classes)} -> {target}")
+    set_threads(options["threads"])
+    if options["ids"] is not None and options["save_json"] is None:
+        raise ConfigError("--ids says which ids --save-json uses; give --save-json FILE too")
+    options["tiling"] = tiling_of(options["tile"], options["overlap"], options["tile_whole"])
+    loaded = load_weights(weights_file(weights))
+    if options["input_hw"] is not None:
+        loaded.check_input(options["input_hw"])
+    sources = list_sources(inputs)
+    ids = CocoIds.read(options["ids"], loaded.classes, sources)
+    listing = Listing(classes=loaded.classes, ids=ids, detailed=as_json or options["save_json"] is not None)
+    detector = loaded.detector().to(device_for(options["device"]))
+    pictures = None if options["no_pictures"] else Pictures.into(options["out"], sources)
+    try:
+        with evaluating(detector), _bar(sources) as bar:
+            for source in sources:
+                _look(source, detector, listing, pictures, options, bar)
+                if not as_json:
+                    bar.say(listing.line(source))
+    finally:  # whatever ends this, what is whole stays
+        if pictures:
+            pictures.close()
+        if options["save_json"] is not None:
+            write_text(options["save_json"], json.dumps(listing.results) + "\n")
     if as_json:
-        echo_json(listed)
+        echo_json(listing.entries)
 
 
-def _targets(images: tuple[Path, ...], out: Path) -> list[Path]:
-    """Returns one PNG path an image; equal file names from different folders get a number."""
-    targets: list[Path] = []
-    for path in images:
-        target, number = out / f"{path.stem}.png", 1
-        while target in targets:
-            number += 1
-            target = out / f"{path.stem}-{number}.png"
-        targets.append(target)
-    return targets
+def _look(
+    source: Source,
+    detector: Detector,
+    listing: Listing,
+    pictures: Pictures | None,
+    options: dict[str, Any],
+    bar: Bar,
+) -> None:
+    """Goes through the images of a picture or a video, some at once."""
+    from itertools import islice
+
+    from nas.commands.predict_input import shots
+    from nas.commands.predict_output import draw
+    from trainers.heads import Limits
+    from trainers.tiling import detect_all
+
+    names = ("score_threshold", "iou_threshold", "max_detections")
+    limits = Limits(**{name: options[name] for name in names}, one_class=True)
+    images = shots(source, on_broken=lambda note: click.echo(f"note: {note}", err=True))
+    while chunk := list(islice(images, options["batch_size"])):
+        found = detect_all(
+            detector,
+            [shot.pixels for shot in chunk],
+            input_hw=options["input_hw"] or detector.input_hw,
+            limits=limits,
+            tiling=options["tiling"],
+            batch_size=options["batch_size"],
+        )
+        for shot, each in zip(chunk, found, strict=True):
+            path = pictures.write(shot, draw(shot.pixels, each, listing.classes)) if pictures else None
+            listing.add(shot, each, path)
+        bar.done(len(chunk))
+    if pictures:
+        pictures.close()
 
 
-def _listed(found: Detections, classes: tuple[str, ...]) -> list[dict[str, Any]]:
-    return [
-        {"class": classes[label], "score": round(float(score), 4), "box": [round(float(side), 2) for side in box]}
-        for box, score, label in zip(found.boxes, found.scores, found.labels, strict=True)
-    ]
+class Bar(NamedTuple):
+    """What tells the user how far it is."""
+
+    done: Callable[[int], None]
+    say: Callable[[str], None]
 
 
-def _counts(found: Detections, classes: tuple[str, ...]) -> str:
-    labels = found.labels.tolist()
-    return ", ".join(f"{labels.count(index)} {classes[index]}" for index in sorted(set(labels))) or "nothing found"
+@contextmanager
+def _bar(sources: Sequence[Source]) -> Iterator[Bar]:
+    """Shows images done, rate and time left on standard error where that is a terminal."""
+    import sys
+    import time
 
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-def _draw(image: np.ndarray, found: Detections, classes: tuple[str, ...]) -> np.ndarray:
-    import cv2
+    console, total = Console(stderr=True), sum(source.num_frames or 1 for source in sources)
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+    shown = console.is_terminal and total > 1
+    to_terminal = sys.stdout.isatty()  # otherwise what is piped to a file would be shown above the bar instead
+    with Progress(*columns, console=console, transient=True, disable=not shown, redirect_stdout=to_terminal) as bar:
+        task, started = bar.add_task("", total=total), time.perf_counter()
 
-    canvas: np.ndarray = image.copy()
-    for box, score, label in zip(found.boxes, found.scores, found.labels, strict=True):
-        x1, y1, x2, y2 = (round(float(side)) for side in box)
-        color = COLORS[int(label) % len(COLORS)]
-        cv2.rectangle(canvas, (x1, y1), (x2, y2), color, 1)
-        text = f"{classes[label]} {score:.2f}"
-        cv2.putText(canvas, text, (x1, max(y1 - 3, 8)), cv2.FONT_HERSHEY_SIMPLEX, 0.35, color, 1, cv2.LINE_AA)
-    return canvas
+        def done(number: int) -> None:
+            bar.advance(task, number)
+            rate = bar.tasks[0].completed / (time.perf_counter() - started)
+            bar.update(task, description=f"{rate:.1f} images/s")
 
-
-def _write_png(path: Path, image: np.ndarray) -> None:
-    import os
-
-    import cv2
-
-    _, encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(encoded.tobytes())
-    os.replace(temporary, path)
+        yield Bar(done, click.echo)

@@ -2,51 +2,199 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.commands.options import data_option, echo_json, json_option, split_option
+from nas.commands.options import data_option, echo_json, format_option, images_option, json_option, split_option
+from nas.commands.tiling_options import tiling_options
+
+if TYPE_CHECKING:
+    from trainers.evaluate import Findings
+    from trainers.matching import Matches
+    from trainers.tiling import Tiling
 
 
 @click.command("val")
 @click.argument("weights", type=click.Path(path_type=Path))
 @data_option
+@format_option
+@images_option
 @split_option
 @click.option("--part", type=click.Choice(("val", "train")), default="val", show_default=True, help="Which images.")
+@click.option(
+    "--bins",
+    default=None,
+    metavar="BINS",
+    help="Sizes of objects to report too: coco, tinyperson, quantiles, quantiles:N or edges in px as 0,8,16,32,inf.",
+)
+@tiling_options
+@click.option(
+    "--bootstrap",
+    "num_resamples",
+    type=click.IntRange(min=0),
+    default=1000,
+    show_default=True,
+    help="Resamples of the images for 95 % intervals; 0: none.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the resamples.")
+@click.option("--curves", type=click.Path(path_type=Path), default=None, metavar="DIR", help="Folder for curves.")
 @click.option("--input", "input_hw", type=(int, int), default=None, metavar="H W", help="Input size in pixels.")
+@click.option("--max-detections", type=click.IntRange(min=1), default=100, show_default=True, help="Of an image.")
 @click.option("--batch", "batch_size", type=click.IntRange(min=1), default=8, show_default=True, help="Images at once.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--threads", type=click.IntRange(min=1), default=None, help="CPU threads; default: all.")
 @json_option
-def command(
-    weights: Path,
-    data: str | None,
-    split: str | None,
-    part: str,
-    input_hw: tuple[int, int] | None,
-    batch_size: int,
-    threads: int | None,
-    as_json: bool,
-) -> None:
-    """Measure AP, AP50 and AP_small of trained WEIGHTS on a data set."""
-    from nas.commands.training import open_for_user, print_score, score_fields, set_threads
-    from search_space.errors import DataError
-    from trainers import evaluate, load_weights
+def command(weights: Path, as_json: bool, **options: Any) -> None:
+    """Measure AP, AP50, AP by size and more of trained WEIGHTS on a data set.
 
-    set_threads(threads)
-    loaded = load_weights(weights)
+    WEIGHTS is a file, the folder of a training, or a run or a member of its front. What each number means is told in
+    docs/evaluation.md.
+    """
+    from nas.commands.tiling_options import tiling_of
+    from nas.commands.training import set_threads
+    from trainers.sizes import size_bins
+
+    set_threads(options["threads"])
+    tiling = tiling_of(options["tile"], options["overlap"], options["tile_whole"])
+    if options["bins"] is not None and not options["bins"].startswith("quantiles"):
+        size_bins(options["bins"], ())  # a typing error is told before anything is read
+    findings, opened = _find(weights, tiling, options)
+    chosen = None if options["bins"] is None else size_bins(options["bins"], findings.dataset.records)
+    report = {**opened, **_report(findings, findings.match(chosen), options)}
+    if as_json:
+        echo_json(report)
+    else:
+        _print(report)
+
+
+def _find(weights: Path, tiling: Tiling | None, options: dict[str, Any]) -> tuple[Findings, dict[str, Any]]:
+    """Runs the detector and returns what it found, with what was opened for it."""
+    from nas.commands.training import open_for_user
+    from nas.commands.weights_path import weights_file
+    from search_space.errors import DataError
+    from trainers import load_weights
+    from trainers.evaluate import find
+    from trainers.optimizer import device_for
+
+    path, input_hw = weights_file(weights), options["input_hw"]
+    loaded = load_weights(path)
     if input_hw is not None:
         loaded.check_input(input_hw)
-    splits = open_for_user(data, split)
-    dataset = splits.val if part == "val" else splits.train
+    splits = open_for_user(
+        options["data"], options["split"], data_format=options["data_format"], images=options["images"]
+    )
+    dataset = splits.val if options["part"] == "val" else splits.train
     if dataset.classes != loaded.classes:
         raise DataError(
-            f"{weights} finds {', '.join(loaded.classes)}, the data has {', '.join(dataset.classes)}; "
+            f"{path} finds {', '.join(loaded.classes)}, the data has {', '.join(dataset.classes)}; "
             "give data with the same classes in the same order"
         )
-    score = score_fields(evaluate(loaded.detector(), dataset, input_hw=input_hw, batch_size=batch_size))
+    detector = loaded.detector().to(device_for(options["device"]))
+    hw = input_hw or detector.input_hw
+    with _bar(len(dataset)) as on_images:
+        findings = find(
+            detector,
+            dataset,
+            input_hw=hw,
+            batch_size=options["batch_size"],
+            tiling=tiling,
+            max_detections=options["max_detections"],
+            on_images=on_images,
+        )
+    told = None
+    if tiling is not None:
+        told = {"tile_hw": list(tiling.tile_hw), "overlap": tiling.overlap, "whole": tiling.whole}
+    opened = {
+        "weights": str(path),
+        "data": splits.source,
+        "part": options["part"],
+        "input_hw": list(hw),
+        "tiling": told,
+    }
+    return findings, opened
+
+
+@contextmanager
+def _bar(num_images: int) -> Iterator[Callable[[int], None]]:
+    """Shows a progress bar on standard error where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("images", total=num_images)
+        yield lambda number: bar.update(task, completed=number)
+
+
+def _report(findings: Findings, matches: Matches, options: dict[str, Any]) -> dict[str, Any]:
+    """Returns everything that is measured as plain data, and writes the curves if they were asked for."""
+    from dataclasses import asdict
+
+    from nas.commands.score_display import finite, score_fields
+    from trainers.confusion import confuse
+    from trainers.curves import all_curves
+
+    classes = findings.dataset.classes
+    score = score_fields(findings.score(matches))
     assert score is not None
-    if as_json:
-        echo_json({"weights": str(weights), "data": splits.source, "part": part, "score": score})
-    else:
-        print_score(score)
+    curves = all_curves(matches, classes)
+    confusion = confuse(matches, classes, score_threshold=score["f1_score_threshold"] or 0.0)
+    report = {
+        "score": score,
+        "intervals": _intervals(matches, classes, options["num_resamples"], options["seed"]),
+        "best_f1": {each.name: asdict(each.best_f1()) for each in curves[1:]},
+        "confusion": {
+            "names": list(confusion.names),
+            "counts": confusion.counts.tolist(),
+            "score_threshold": confusion.score_threshold,
+        },
+        "unreadable": list(findings.unreadable),
+    }
+    if options["curves"] is not None:
+        report["curves"] = _write_curves(options["curves"], curves, confusion)
+    plain: dict[str, Any] = finite(report)
+    return plain
+
+
+def _intervals(matches: Matches, classes: tuple[str, ...], num_resamples: int, seed: int) -> dict[str, Any] | None:
+    from dataclasses import asdict
+
+    from trainers.bootstrap import CONFIDENCE, intervals, resample
+    from trainers.precision import measure
+
+    if not num_resamples or matches.num_images < 2:
+        return None
+    found = intervals(measure(matches), resample(matches, num_resamples=num_resamples, seed=seed), classes)
+    values = {name: asdict(each) for name, each in found.items()}
+    return {"resamples": num_resamples, "seed": seed, "confidence": CONFIDENCE, "values": values}
+
+
+def _write_curves(folder: Path, curves: list[Any], confusion: Any) -> list[str]:
+    from search_space.errors import ConfigError
+    from trainers.curves import write_curves, write_plots
+
+    paths = write_curves(folder, curves, confusion)
+    try:
+        paths += write_plots(folder, curves, confusion)
+    except ConfigError as error:  # the numbers are written; the pictures are an extra
+        click.echo(f"note: {error}", err=True)
+    return [str(path) for path in paths]
+
+
+def _print(report: dict[str, Any]) -> None:
+    from nas.commands.score_display import print_confusion, print_score
+
+    intervals = report["intervals"]
+    print_score(report["score"], intervals and intervals["values"])
+    if intervals:
+        click.echo(
+            f"intervals: {100 * intervals['confidence']:g} % over {intervals['resamples']} resamples of the images; "
+            "they do not cover what another training would give"
+        )
+    print_confusion(report["confusion"])
+    for path in report.get("curves", ()):
+        click.echo(f"written: {path}")

@@ -15,10 +15,13 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torch import nn
 
+from search_space.errors import DataError
 from tests.trainers.conftest import HIT_UAV, tiny_detector
 from trainers import Score, evaluate, predict
 from trainers.data import Dataset, Record, open_data
+from trainers.evaluate import find
 from trainers.precision import average_precision
+from trainers.sizes import size_bins
 
 
 def direct_stats(truth: Path, results: list[dict[str, object]]) -> np.ndarray:
@@ -120,6 +123,7 @@ class Oracle(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.strides, self.reg_max, self.num_classes, self.input_hw = (4,), 16, 2, (64, 64)
+        self.head = "anchor_free"
         self.corner, self.second_class = (4, 7), -30.0
         self.unused = nn.Parameter(torch.zeros(1))
 
@@ -162,3 +166,60 @@ def test_evaluate_scores_a_perfect_detector_and_keeps_its_mode() -> None:
 def test_evaluation_prints_nothing(capsys: pytest.CaptureFixture[str], shapes: Dataset) -> None:
     evaluate(tiny_detector(), shapes.limited(3))
     assert capsys.readouterr() == ("", "")
+
+
+def broken(numbers: set[int], dataset: Dataset) -> Dataset:
+    """A data set whose images with these numbers cannot be read."""
+
+    def read(record: Record) -> np.ndarray:
+        if record.number in numbers:
+            raise DataError(f"{record.name} is damaged")
+        return np.zeros((record.height, record.width), np.uint8)
+
+    return Dataset(dataset.records, dataset.classes, reader=read)
+
+
+def two_images() -> Dataset:
+    box = np.array([[44, 28, 76, 44]], np.float32)
+    records = [
+        Record(path=None, height=128, width=128, boxes=box, labels=np.array([1]), number=number) for number in (0, 1)
+    ]
+    return Dataset(records, ("a", "b"))
+
+
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_a_broken_image_is_one_in_which_nothing_was_found(number: int, batch_size: int) -> None:
+    score = evaluate(Oracle(), broken({number}, two_images()), batch_size=batch_size)
+    assert score.num_unreadable == 1 and score.num_images == 2
+    assert score.ap == pytest.approx(51 / 101) and score.recall == pytest.approx(0.5)
+    findings = find(Oracle(), broken({number}, two_images()), batch_size=batch_size)
+    assert findings.unreadable == (f"image {number} is damaged",)
+    assert [len(each) for each in findings.found] == [number, 1 - number]
+
+
+def test_no_image_that_can_be_read_is_an_error() -> None:
+    with pytest.raises(DataError, match="none of the 2 images can be read; the first: image 0 is damaged"):
+        evaluate(Oracle(), broken({0, 1}, two_images()))
+    assert evaluate(Oracle(), Dataset([], ("a", "b"))).num_images == 0
+
+
+def test_a_score_is_made_again_from_its_fields() -> None:
+    score = evaluate(Oracle(), broken(set(), two_images()), bins=size_bins("0,10,inf", ()))
+    again = Score(**score.to_dict())
+    assert again.to_dict().keys() == score.to_dict().keys() and repr(again) == repr(score)
+    assert set(score.bins) == {"0-10", "10-inf"} and score.bins["10-inf"]["num_objects"] == 2
+    assert score.f1 == 1.0 and 0.9 < score.f1_score_threshold < 1
+    old = {"ap": 0.1, "ap50": 0.2, "ap_small": 0.1, "ap_medium": 0.1, "ap_large": 0.1, "num_images": 3, "per_class": {}}
+    assert Score(**old).accuracy == pytest.approx(0.15), "a checkpoint written before has fewer fields"
+
+
+def test_evaluation_is_the_same_every_time(shapes: Dataset) -> None:
+    first, again = (repr(evaluate(tiny_detector(), shapes.limited(8), batch_size=3)) for _ in range(2))
+    assert first == again
+
+
+def test_evaluation_tells_how_far_it_is() -> None:
+    told: list[int] = []
+    find(Oracle(), broken({1}, two_images()), batch_size=1, on_images=told.append)
+    assert told == [1, 2]

@@ -1,0 +1,139 @@
+"""What `nas predict` looks at: pictures, folders of them, and videos frame by frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+PICTURES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
+VIDEOS = frozenset((".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"))
+DEFAULT_RATE = 25.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One picture or video."""
+
+    path: Path
+    num_frames: int = 0
+    """Of a video, as its header has it, 1 or more; 0 for a picture."""
+    frames_per_second: float = DEFAULT_RATE
+    named: bool = True
+    """The user gave the file itself, not its folder."""
+
+    @property
+    def is_video(self) -> bool:
+        """Whether it has frames."""
+        return self.num_frames > 0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Shot:
+    """One image to be looked at."""
+
+    source: Source
+    frame: int | None
+    """Number in its video from 1; None for a picture."""
+    pixels: np.ndarray
+    """`(H, W, 3)` uint8 RGB."""
+
+
+def list_sources(paths: Sequence[Path]) -> list[Source]:
+    """Returns all pictures and videos, those of a folder by name; each file that was given is opened once.
+
+    Raises:
+        DataError: a path does not exist, a folder holds neither, or a file can be read as neither.
+    """
+    sources = []
+    for path in paths:
+        sources += _in_folder(path) if path.is_dir() else [_named(path)]
+    return sources
+
+
+def _in_folder(folder: Path) -> list[Source]:
+    from search_space.errors import DataError
+
+    files = sorted(each for each in folder.iterdir() if each.suffix.lower() in PICTURES | VIDEOS and each.is_file())
+    if not files:
+        raise DataError(
+            f"{folder} holds no pictures and no videos; looked for {', '.join(sorted(PICTURES | VIDEOS))}; "
+            "folders in it are not searched"
+        )
+    return [
+        _video(each, named=False) if each.suffix.lower() in VIDEOS else Source(path=each, named=False) for each in files
+    ]
+
+
+def _named(path: Path) -> Source:
+    from trainers.data import read_rgb
+
+    if path.suffix.lower() in VIDEOS and path.exists():
+        return _video(path)
+    read_rgb(path)  # before anything is written, so that a typing error costs nothing
+    return Source(path=path)
+
+
+def _video(path: Path, *, named: bool = True) -> Source:
+    """Returns a video with what its header says; one of a folder that cannot be read is told when its turn comes."""
+    import math
+
+    import cv2
+
+    from search_space.errors import DataError
+
+    capture = cv2.VideoCapture(str(path))
+    try:
+        if named and (not capture.isOpened() or not capture.read()[0]):
+            raise DataError(
+                f"cannot read a frame of the video {path}: it is damaged or of an unknown format; convert it"
+            )
+        number, rate = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
+    finally:
+        capture.release()
+    known = math.isfinite(rate) and 0 < rate < 1000
+    num_frames = max(int(number), 1) if math.isfinite(number) else 1
+    return Source(path=path, num_frames=num_frames, frames_per_second=rate if known else DEFAULT_RATE, named=named)
+
+
+def shots(source: Source, on_broken: Callable[[str], Any]) -> Iterator[Shot]:
+    """Yields the images of a source in turn; what is broken in a folder is left out and told to `on_broken`.
+
+    Raises:
+        DataError: a picture that the user gave by name cannot be read any more.
+    """
+    from search_space.errors import DataError
+    from trainers.data import read_rgb
+
+    if source.is_video:
+        yield from _frames(source, on_broken)
+        return
+    try:
+        pixels = read_rgb(source.path)
+    except DataError as error:
+        if source.named:
+            raise
+        on_broken(f"left out: {error}")
+        return
+    yield Shot(source=source, frame=None, pixels=pixels)
+
+
+def _frames(source: Source, on_broken: Callable[[str], Any]) -> Iterator[Shot]:
+    import cv2
+
+    capture, number = cv2.VideoCapture(str(source.path)), 0
+    try:
+        while True:
+            good, pixels = capture.read()
+            if not good:
+                break
+            number += 1
+            yield Shot(source=source, frame=number, pixels=cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
+    finally:
+        capture.release()
+    if number < 0.9 * source.num_frames:  # the header's number is an estimate for some formats
+        on_broken(f"{source.path}: only {number} of about {source.num_frames} frames can be read")

@@ -1,0 +1,235 @@
+"""What `nas predict` writes: pictures and videos with boxes, and lists of detections."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.commands.predict_input import Shot, Source
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from trainers import Detections
+
+COLORS = ((230, 60, 60), (60, 160, 240), (70, 200, 90), (250, 190, 40), (190, 90, 220), (60, 210, 210))
+CODECS = ((".mp4", "mp4v"), (".avi", "MJPG"))
+"""Tried in this order."""
+
+
+@dataclass(kw_only=True)
+class Pictures:
+    """Writes each picture and each video whole; what was given so far of a video is kept when it is closed."""
+
+    targets: Mapping[Path, Path]
+    """Where each source's result goes, without the ending."""
+    video: VideoFile | None = None
+
+    @classmethod
+    def into(cls, out: Path, sources: Sequence[Source]) -> Pictures:
+        """Makes the folder `out`; equal names from different folders get a number."""
+        targets: dict[Path, Path] = {}
+        for path in dict.fromkeys(source.path for source in sources):
+            target, number = out / path.stem, 1
+            while target in targets.values():
+                number += 1
+                target = out / f"{path.stem}-{number}"
+            targets[path] = target
+        out.mkdir(parents=True, exist_ok=True)
+        return cls(targets=targets)
+
+    def write(self, shot: Shot, drawn: np.ndarray) -> Path:
+        """Writes one image and returns the file, or the folder of frames, that it is in."""
+        if shot.frame is None:
+            self.close()
+            target = self.targets[shot.source.path].with_name(self.targets[shot.source.path].name + ".png")
+            write_png(target, drawn)
+            return target
+        if self.video is None or self.video.source is not shot.source:
+            self.close()
+            self.video = VideoFile(source=shot.source, target=self.targets[shot.source.path], size=drawn.shape[1::-1])
+        self.video.write(drawn)
+        return self.video.path
+
+    def close(self) -> None:
+        """Finishes the video that is being written."""
+        if self.video is not None:
+            video, self.video = self.video, None
+            video.close()
+
+
+@dataclass(kw_only=True)
+class VideoFile:
+    """A video under a temporary name until it is closed; a folder of pictures where no codec is there."""
+
+    source: Source
+    target: Path
+    """Without the ending."""
+    size: tuple[int, ...]
+    """Width and height in pixels."""
+    path: Path = field(init=False)
+    num_frames: int = 0
+
+    def __post_init__(self) -> None:
+        import cv2
+
+        self.writer = None
+        self.path = self.target
+        for ending, codec in CODECS:
+            self.path = self.target.with_name(self.target.name + ending)
+            self.temporary = self.target.with_name(f".{self.target.name}.{os.getpid()}.tmp{ending}")
+            code = cv2.VideoWriter.fourcc(*codec)
+            writer = cv2.VideoWriter(str(self.temporary), code, self.source.frames_per_second, self.size)
+            if writer.isOpened():
+                self.writer = writer
+                return
+            self.temporary.unlink(missing_ok=True)
+        self.path = self.target
+        self.path.mkdir(parents=True, exist_ok=True)
+
+    def write(self, image: np.ndarray) -> None:
+        """Adds a frame `(H, W, 3)` RGB."""
+        import cv2
+
+        self.num_frames += 1
+        if self.writer is None:
+            write_png(self.path / f"{self.num_frames:06d}.png", image)
+        else:
+            self.writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+
+    def close(self) -> None:
+        """Finishes the file and gives it its name."""
+        if self.writer is not None:
+            self.writer.release()
+            os.replace(self.temporary, self.path)
+
+
+def write_png(path: Path, image: np.ndarray) -> None:
+    """Writes an image `(H, W, 3)` RGB whole or not at all."""
+    import cv2
+
+    from search_space.files import write_bytes
+
+    _, encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    write_bytes(path, encoded.tobytes())
+
+
+def draw(image: np.ndarray, found: Detections, classes: Sequence[str]) -> np.ndarray:
+    """Returns the image with boxes, classes and scores."""
+    import cv2
+
+    canvas: np.ndarray = image.copy()
+    width = max(1, round(max(image.shape[:2]) / 1000))
+    for box, score, label in zip(found.boxes, found.scores, found.labels, strict=True):
+        x1, y1, x2, y2 = (round(float(side)) for side in box)
+        color = COLORS[int(label) % len(COLORS)]
+        cv2.rectangle(canvas, (x1, y1), (x2, y2), color, width)
+        text, place = f"{classes[label]} {score:.2f}", (x1, max(y1 - 3, 8))
+        cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.35 * width, color, width, cv2.LINE_AA)
+    return canvas
+
+
+@dataclass(frozen=True, kw_only=True)
+class CocoIds:
+    """The numbers under which a COCO file knows images and classes."""
+
+    images: Mapping[str, int] | None = None
+    """By file name; None: the file's name without the ending, as a number if it is one."""
+    categories: tuple[int, ...]
+    """In the order of the labels."""
+
+    @classmethod
+    def read(cls, path: Path | None, classes: Sequence[str], sources: Sequence[Source]) -> CocoIds:
+        """Takes the ids from an annotation file, or counts classes from 1 where there is none.
+
+        Raises:
+            DataError: the file is none, or it does not know a class or a picture.
+        """
+        import json
+
+        from search_space.errors import DataError
+
+        if path is None:
+            return cls(categories=tuple(range(1, len(classes) + 1)))
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            categories = {str(each["name"]): int(each["id"]) for each in content["categories"]}
+            images = {Path(each["file_name"]).name: int(each["id"]) for each in content["images"]}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path} is no COCO annotation file ({error}); give the json of the data set") from None
+        unknown = [name for name in classes if name not in categories]
+        unknown += [each.path.name for each in sources if each.is_video or each.path.name not in images]
+        if unknown:
+            raise DataError(
+                f"{path} does not know {', '.join(unknown[:3])}; give the json that lists classes and images"
+            )
+        return cls(images=images, categories=tuple(categories[name] for name in classes))
+
+    def results(self, shot: Shot, found: Detections) -> list[dict[str, Any]]:
+        """Returns detections in COCO's result format: boxes as x, y, width, height."""
+        image = self._image(shot)
+        return [
+            {
+                "image_id": image,
+                "category_id": self.categories[label],
+                "bbox": [round(float(side), 2) for side in (x1, y1, x2 - x1, y2 - y1)],
+                "score": round(float(score), 5),
+            }
+            for (x1, y1, x2, y2), score, label in zip(found.boxes, found.scores, found.labels, strict=True)
+        ]
+
+    def _image(self, shot: Shot) -> int | str:
+        path = shot.source.path
+        if self.images is not None:
+            return self.images[path.name]
+        name = path.stem if shot.frame is None else f"{path.stem}-{shot.frame:06d}"
+        return int(name) if name.isdecimal() else name
+
+
+@dataclass(kw_only=True)
+class Listing:
+    """What was found so far."""
+
+    classes: Sequence[str]
+    ids: CocoIds
+    detailed: bool
+    """Entries and results are kept, not only counts: they are large for a long video."""
+    entries: list[dict[str, Any]] = field(default_factory=list)
+    results: list[dict[str, Any]] = field(default_factory=list)
+    counts: Counter[int] = field(default_factory=Counter)
+    """How many of each class the last source holds."""
+    last: tuple[Shot, Path | None] | None = None
+
+    def add(self, shot: Shot, found: Detections, path: Path | None) -> None:
+        """Takes what was found in an image that is drawn in the file `path`."""
+        if self.last is None or self.last[0].source is not shot.source:
+            self.counts.clear()
+        self.counts.update(found.labels.tolist())
+        self.last = (shot, path)
+        if self.detailed:
+            self.results += self.ids.results(shot, found)
+            frame = {} if shot.frame is None else {"frame": shot.frame}
+            picture = {} if path is None else {"picture": str(path)}
+            detections = self._detections(found)
+            self.entries.append({"image": str(shot.source.path), **frame, **picture, "detections": detections})
+
+    def _detections(self, found: Detections) -> list[dict[str, Any]]:
+        """Boxes are x1, y1, x2, y2 in pixels of the image."""
+        return [
+            {"class": self.classes[label], "score": round(float(score), 4), "box": [round(float(x), 2) for x in box]}
+            for box, score, label in zip(found.boxes, found.scores, found.labels, strict=True)
+        ]
+
+    def line(self, source: Source) -> str:
+        """Returns in words what the last source holds."""
+        if self.last is None or self.last[0].source is not source:
+            return f"{source.path}: left out"
+        shot, path = self.last
+        counted = ", ".join(f"{self.counts[index]} {self.classes[index]}" for index in sorted(self.counts))
+        frames = "" if shot.frame is None else f"{shot.frame} frames, "
+        written = "" if path is None else f" -> {path}"
+        return f"{source.path}: {frames}{counted or 'nothing found'}{written}"

@@ -1,0 +1,118 @@
+"""How the commands train and val show scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from trainers import Score
+
+FEW_NAMES = 12
+"""Rows up to which a confusion matrix is printed; a larger one is better read from its file."""
+
+
+def score_fields(score: Score | None) -> dict[str, Any] | None:
+    """Returns a score as JSON-ready fields, with None where there is no value."""
+    if score is None:
+        return None
+    fields: dict[str, Any] = finite({**score.to_dict(), "accuracy": score.accuracy})
+    return fields
+
+
+def finite(value: Any) -> Any:
+    """Returns plain data with None in the place of numbers that JSON does not know."""
+    if isinstance(value, Mapping):
+        return {key: finite(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def percent(value: float | None) -> str:
+    """Returns a fraction of 1 in percent, `-` where there is no value."""
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def print_score(score: Mapping[str, Any], intervals: Mapping[str, Any] | None = None) -> None:
+    """Prints the fields of a score in percent: over all classes, by class, and by size where bins were asked for.
+
+    Args:
+        score: of `score_fields`.
+        intervals: by name `low` and `high`, of the bootstrap.
+    """
+    _print_averages(score, intervals or {})
+    if score["bins"]:
+        _print_bins(score["bins"], intervals or {})
+    if score["f1"] is not None:
+        where = "" if score["f1_score_threshold"] is None else f" at score {score['f1_score_threshold']:.3f}"
+        click.echo(f"best F1 at IoU 0.5: {percent(score['f1'])} %{where}")
+    if score["num_unreadable"]:
+        click.echo(
+            f"{score['num_unreadable']} of {score['num_images']} images could not be read; "
+            "they count as images in which nothing was found"
+        )
+
+
+def _print_averages(score: Mapping[str, Any], intervals: Mapping[str, Any]) -> None:
+    from rich.table import Table
+
+    from nas.commands.display import console
+
+    names = {"ap": "AP", "ap50": "AP50", "ap75": "AP75", "ap_small": "AP_small"}
+    sizes = {"ap_medium": "AP_medium", "ap_large": "AP_large"}
+    table = Table("", *(f"{title} %" for title in (*names.values(), *sizes.values(), "recall")), "objects")
+    table.add_row(
+        "all",
+        *(percent(score[name]) for name in (*names, *sizes, "recall")),
+        str(score["num_objects"]),
+        end_section=True,
+    )
+    if intervals:
+        table.add_row(
+            "interval", *(_interval(intervals.get(name)) for name in (*names, *sizes)), "", "", end_section=True
+        )
+    for name, entry in score["per_class"].items():
+        table.add_row(
+            name, *(percent(entry[each]) for each in names), "", "", percent(entry["recall"]), str(entry["num_objects"])
+        )
+    console().print(table)
+
+
+def _print_bins(bins: Mapping[str, Any], intervals: Mapping[str, Any]) -> None:
+    from rich.table import Table
+
+    from nas.commands.display import console
+
+    names = [name for name in next(iter(bins.values())) if name.startswith("ap")]
+    table = Table("size", "from px", "to px", *(f"{name.upper()} %" for name in names), "AP interval", "objects")
+    for name, entry in bins.items():
+        ends = ("-" if entry[end] is None else f"{entry[end]:g}" for end in ("low_px", "high_px"))
+        interval = _interval(intervals.get(f"bin {name}"))
+        table.add_row(name, *ends, *(percent(entry[each]) for each in names), interval, str(entry["num_objects"]))
+    console().print(table)
+
+
+def _interval(interval: Mapping[str, Any] | None) -> str:
+    if interval is None or interval["low"] is None:
+        return "-"
+    return f"{percent(interval['low'])} to {percent(interval['high'])}"
+
+
+def print_confusion(confusion: Mapping[str, Any]) -> None:
+    """Prints a confusion matrix, a row for what is there and a column for what was found."""
+    from rich.table import Table
+
+    from nas.commands.display import console
+
+    names = confusion["names"]
+    if len(names) > FEW_NAMES:
+        click.echo(f"confusion of {len(names) - 1} classes: see --curves DIR or --json")
+        return
+    table = Table("there / found", *names, title=f"IoU 0.5, score from {confusion['score_threshold']:.3f}")
+    for name, row in zip(names, confusion["counts"], strict=True):
+        table.add_row(name, *(str(count) if count else "" for count in row))
+    console().print(table)

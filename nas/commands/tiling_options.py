@@ -1,0 +1,52 @@
+"""The options that cut images into slices, shared by val and predict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from trainers.tiling import Tiling
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+OPTIONS = (
+    click.option(
+        "--tile",
+        metavar="SIZE",
+        default=None,
+        help="Look at overlapping slices of SIZE pixels of the image, HxW or one number; off by default.",
+    ),
+    click.option(
+        "--overlap", type=float, default=0.2, show_default=True, help="Share of a slice that its neighbour sees too."
+    ),
+    click.option("--tile-whole", is_flag=True, help="Look at the whole image as one more slice."),
+)
+
+
+def tiling_options(command: Command) -> Command:
+    """Adds --tile, --overlap and --tile-whole."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+def tiling_of(tile: str | None, overlap: float, tile_whole: bool) -> Tiling | None:
+    """Returns the tiling that was asked for.
+
+    Raises:
+        ConfigError: the size is no size, or another option was given without it.
+    """
+    from search_space.errors import ConfigError
+    from trainers.tiling import Tiling
+
+    if tile is None:
+        if tile_whole:
+            raise ConfigError("--tile-whole needs --tile SIZE; give the size of a slice in pixels, such as --tile 640")
+        return None
+    sides = tile.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() for side in sides):
+        raise ConfigError(f"--tile {tile} is no size; give pixels as one number or as HxW, such as 640 or 512x640")
+    return Tiling(tile_hw=(int(sides[0]), int(sides[-1])), overlap=overlap, whole=tile_whole)
