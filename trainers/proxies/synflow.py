@@ -1,0 +1,31 @@
+"""SynFlow: how much can flow through an untrained detector from its input to its outputs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from search_space import Detector
+from trainers.assigners import Objects
+from trainers.proxies.proxy import proxy
+
+
+@proxy("synflow")
+def synflow(detector: Detector, images: Tensor, objects: Objects) -> float:
+    """Returns the log of the summed synaptic flow |weight * gradient|: Tanaka et al., NeurIPS 2020.
+
+    All parameters are made positive, the input is all ones, of the size of `images`, and what is differentiated is the
+    sum of the raw outputs. Batch norm is in evaluation mode, where it does not mix images. The flow of convolutions and
+    linear layers is summed, in float64, since it multiplies up with depth; its logarithm ranks alike.
+    """
+    detector.double().eval()
+    with torch.no_grad():
+        for parameter in detector.parameters():
+            parameter.abs_()
+    ones = torch.ones((1, *images.shape[1:]), dtype=torch.float64, device=images.device)
+    total = torch.stack([output.sum() for output in detector(ones) if output.requires_grad]).sum()
+    weights = [parameter for parameter in detector.parameters() if parameter.ndim > 1]
+    flows = torch.autograd.grad(total, weights, allow_unused=True)
+    reached = [(weight.detach(), flow) for weight, flow in zip(weights, flows, strict=True) if flow is not None]
+    parts = [(weight * flow).abs().sum() for weight, flow in reached]
+    return float(torch.stack(parts).sum().log())
