@@ -1,11 +1,17 @@
-"""One thread a process: the suite runs in two, and what is compared bit by bit must not depend on the machine."""
+"""One thread a process: the suite runs in two, and what is compared bit by bit must not depend on the machine.
+
+Ctrl-C works in tests, also where a shell that started them in the background has switched it off.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch  # noqa: E402  after the setting above, which child processes inherit
 
 torch.set_num_threads(1)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -48,7 +48,7 @@ def train_once(path: Path, seed: int, out: Path, options: argparse.Namespace) ->
     command = [sys.executable, "-m", "nas.cli", "train", str(path), "--data", options.data, "--seed", str(seed)]
     command += ["--epochs", str(options.epochs), "--threads", str(options.threads), "--out", str(out)]
     command += ["--split", options.split] if options.split else []
-    command += ["--resume"] if (out / "last.pt").exists() else []
+    command += ["--resume", str(out)] if (out / "last.pt").exists() else []
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

@@ -19,7 +19,7 @@ HEADER = """\
 
 Every design here is built from its paper's description, counted, and compared with what the paper publishes. Each name
 works wherever a command takes an architecture: `nas explain NAME`, `nas reproduce NAME`, `nas run --start NAME`, and
-`nas train NAME` where the head is anchor-free.
+`nas train NAME`.
 
 GMACs are fvcore's FLOPs: a multiply-add is one; the column beside them counts it as two. Params are those that are
 trained. A published count is compared in the convention that it is published in, see the end of the page; "equal as

@@ -12,6 +12,7 @@ COMMANDS = {
     "train": "train one architecture",
     "val": "measure the accuracy of trained weights",
     "predict": "draw the detections of trained weights into pictures",
+    "data": "check a data set, or convert it to another format",
     "designs": "list the published designs, what they cost and what they report",
     "reproduce": "rebuild a published design and compare its counts",
     "explain": "show what an architecture is made of and what each part costs",

@@ -37,6 +37,9 @@ class RunConfig:
     data: str | None = None
     """Path of the data set; None for the built-in one."""
     split: str | None = None
+    data_format: str | None = None
+    images: str | None = None
+    """Folder of the images where they do not lie beside the annotations."""
     trials: int | None = None
     minutes: float | None = None
     epochs: float = 1.0

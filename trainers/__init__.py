@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from trainers.config import TrainConfig
 from trainers.data.augment import Augmentation
-from trainers.evaluate import Detections, Score, evaluate, predict
+from trainers.detect import Detections, predict
+from trainers.evaluate import Score, evaluate
+from trainers.heads import HEAD_TRAINING
 from trainers.loop import Progress, StopTraining, TrainResult, train
-from trainers.losses import TRAINABLE_HEADS
 from trainers.weights import Weights, fresh_detector, load_weights, save_weights
 
 __all__ = [
-    "TRAINABLE_HEADS",
+    "HEAD_TRAINING",
     "Augmentation",
     "Detections",
     "Progress",

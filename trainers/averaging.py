@@ -12,7 +12,7 @@ from search_space import Detector
 
 
 class WeightAverage:
-    """An exponential moving average of all weights and batch statistics.
+    """An exponential moving average of all weights and batch statistics of a detector, which must stay where it is.
 
     The decay rises as (1 + n) / (10 + n), so that the average spans about the last tenth of the steps so far: a run of
     100 steps is averaged as sensibly as one of 100,000.
@@ -22,22 +22,25 @@ class WeightAverage:
         self.detector: Detector = copy.deepcopy(detector).eval().requires_grad_(False)
         self.max_decay = max_decay
         self.num_updates = 0
+        pairs = list(zip(self.detector.state_dict().values(), detector.state_dict().values(), strict=True))
+        self._moving = [(mean, value) for mean, value in pairs if mean.is_floating_point()]
+        self._copied = [(mean, value) for mean, value in pairs if not mean.is_floating_point()]
+        self._statistics = list(zip(self.detector.buffers(), detector.buffers(), strict=True))
 
     @torch.no_grad()
-    def update(self, detector: nn.Module) -> None:
+    def update(self) -> None:
         """Moves the average towards the present weights; integers are copied."""
         self.num_updates += 1
         decay = min(self.max_decay, (1 + self.num_updates) / (10 + self.num_updates))
-        for mean, value in zip(self.detector.state_dict().values(), detector.state_dict().values(), strict=True):
-            if mean.is_floating_point():
-                mean.lerp_(value, 1 - decay)
-            else:
-                mean.copy_(value)
+        means, values = ([pair[side] for pair in self._moving] for side in (0, 1))
+        torch._foreach_lerp_(means, values, 1 - decay)
+        for mean, value in self._copied:
+            mean.copy_(value)
 
     @torch.no_grad()
-    def repair_statistics(self, detector: nn.Module) -> None:
+    def repair_statistics(self) -> None:
         """Puts the averaged statistics where a step that went wrong has left values that are not finite."""
-        for mean, value in zip(self.detector.buffers(), detector.buffers(), strict=True):
+        for mean, value in self._statistics:
             if value.is_floating_point() and not value.isfinite().all():
                 value.copy_(mean)
 
@@ -55,10 +58,10 @@ class StatisticsWarmup:
             if isinstance(norm, _BatchNorm) and norm.momentum is not None
         ]
 
-    def set_step(self, step: int) -> None:
-        """Sets the momenta for a step (0-based)."""
+    def set_pass(self, number: int) -> None:
+        """Sets the momenta for a forward pass (0-based)."""
         for norm, momentum in self._norms:
-            norm.momentum = max(momentum, 1 / (step + 1))
+            norm.momentum = max(momentum, 1 / (number + 1))
 
     def close(self) -> None:
         """Sets the momenta back to what they were."""

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass, field
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import isnan
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -15,11 +21,22 @@ from trainers.averaging import WeightAverage
 from trainers.config import TrainConfig
 from trainers.data.dataset import Dataset
 from trainers.evaluate import Score
-from trainers.weights import cpu_copy, load_state, read_torch, write_torch
+from trainers.weights import load_state, read_torch, write_torch
 
 logger = logging.getLogger(__name__)
 
-FREE_TO_CHANGE = frozenset({"eval_every", "num_readers", "device", "precision", "max_bad_steps"})
+FREE_TO_CHANGE = frozenset(
+    {
+        "eval_every",
+        "patience",
+        "num_readers",
+        "device",
+        "precision",
+        "max_bad_steps",
+        "checkpoint_seconds",
+        "checkpoint_steps",
+    }
+)
 """Settings that may differ when a training is resumed."""
 
 
@@ -30,20 +47,68 @@ class TrainingState:
     step: int = 0
     bad_steps: int = 0
     bad_in_a_row: int = 0
+    scaled_down: int = 0
+    """Steps that float16 skipped to find the scale of its gradients; these are normal."""
     finished_step: int = 0
     """The last step after which evaluation and history were done; behind `step` only after an interruption."""
-    losses: list[float] = field(default_factory=list)
-    """Since the last row of the history."""
+    sums: dict[str, float] = field(default_factory=dict)
+    """Of the loss and its parts since the last row of the history."""
+    num_summed: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     score: Score | None = None
+    """The latest."""
+    best_score: Score | None = None
+    best_step: int = 0
+    num_worse: int = 0
+    """Evaluations since the best one."""
 
-    def count(self, loss: float, *, good: bool) -> None:
-        """Counts a step and its loss; a bad one was skipped because loss or gradient were not finite."""
+    def count(self, losses: Mapping[str, float]) -> None:
+        """Counts a step that changed the weights, and its loss."""
         self.step += 1
-        self.bad_steps += not good
-        self.bad_in_a_row = 0 if good else self.bad_in_a_row + 1
-        if good:
-            self.losses.append(loss)
+        self.bad_in_a_row = 0
+        self.num_summed += 1
+        for name, value in losses.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+
+    def count_skipped(self, *, bad: bool) -> None:
+        """Counts a step that changed no weight; a bad one because of a loss or gradient that was not finite."""
+        self.step += 1
+        self.bad_steps += bad
+        self.bad_in_a_row = self.bad_in_a_row + 1 if bad else 0
+        self.scaled_down += not bad
+
+    def mean_losses(self) -> dict[str, float]:
+        """Returns the means of the loss and its parts since the last call; nan if there was no good step."""
+        means = {name: value / self.num_summed for name, value in self.sums.items()} or {"loss": float("nan")}
+        self.sums, self.num_summed = {}, 0
+        return means
+
+    def rate(self, score: Score) -> bool:
+        """Takes in a new score; returns True if it is the best so far."""
+        self.score = score
+        if self.best_score is None or _comparable(score) > _comparable(self.best_score):
+            self.best_score, self.best_step, self.num_worse = score, self.step, 0
+            return True
+        self.num_worse += 1
+        return False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain data."""
+        scores = {name: score and score.to_dict() for name, score in self._scores().items()}
+        return {**vars(self), **scores}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> TrainingState:
+        """Inverse of `to_dict`."""
+        scores = {name: Score(**data[name]) if data[name] else None for name in ("score", "best_score")}
+        return cls(**{**data, **scores})
+
+    def _scores(self) -> dict[str, Score | None]:
+        return {"score": self.score, "best_score": self.best_score}
+
+
+def _comparable(score: Score) -> float:
+    return -1.0 if isnan(score.accuracy) else score.accuracy
 
 
 @dataclass(kw_only=True)
@@ -51,29 +116,46 @@ class Checkpoint:
     """Writes and reads the state of one training; without a path it does nothing."""
 
     path: Path | None
+    writes: bool
+    """False in all processes but the first; all of them read."""
     config: TrainConfig
     train_set: Dataset
     detector: nn.Module
     optimizer: Optimizer
+    scaler: torch.amp.GradScaler
     average: WeightAverage
-    consistent: bool = True
-    """False while a step is half done: an interruption then leaves the last file as it is."""
+    _consistent: bool = True
+    _written: float = field(default_factory=time.monotonic)
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """While the block runs, a step is half done, and nothing is written: the last file stays as it is."""
+        self._consistent = False
+        yield
+        self._consistent = True
+
+    def is_due(self, step: int) -> bool:
+        """Tells whether the last file is old or many steps were done since."""
+        seconds, steps = self.config.checkpoint_seconds, self.config.checkpoint_steps
+        return (steps > 0 and step % steps == 0) or (seconds > 0 and time.monotonic() - self._written > seconds)
 
     def save(self, state: TrainingState) -> None:
         """Writes everything to the file, at once or not at all."""
-        if self.path is None or not self.consistent:
+        if self.path is None or not self.writes or not self._consistent:
             return
         content = {
             "kind": "checkpoint",
             "config": self.config.to_dict(),
-            "data": self.train_set.fingerprint(),
-            "state": {**vars(state), "score": state.score.to_dict() if state.score else None},
-            "detector": cpu_copy(self.detector.state_dict()),
-            "average": cpu_copy(self.average.detector.state_dict()),
+            "data": self._fingerprint,
+            "state": state.to_dict(),
+            "detector": self.detector.state_dict(),
+            "average": self.average.detector.state_dict(),
             "num_updates": self.average.num_updates,
             "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
         }
         write_torch(self.path, content)
+        self._written = time.monotonic()
 
     def load(self) -> TrainingState:
         """Restores weights, averages and the optimizer; a missing file means a training that has not begun.
@@ -92,16 +174,21 @@ class Checkpoint:
         load_state(self.average.detector, content["average"])
         self.average.num_updates = content["num_updates"]
         self.optimizer.load_state_dict(content["optimizer"])
-        score = content["state"].pop("score")
-        return TrainingState(**content["state"], score=Score(**score) if score else None)
+        if content["scaler"] and self.scaler.is_enabled():
+            self.scaler.load_state_dict(content["scaler"])
+        return TrainingState.from_dict(content["state"])
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        return self.train_set.fingerprint()
 
     def _check(self, content: dict[str, Any]) -> None:
-        before, now = content["config"], asdict(self.config)
+        before, now = content["config"], self.config.to_dict()
         for name in before.keys() | now.keys():
             if name not in FREE_TO_CHANGE and before.get(name) != now.get(name):
                 raise ConfigError(
                     f"{self.path} was trained with {name} {before.get(name)}, now it is {now.get(name)}; "
                     "resume with the same settings or start anew"
                 )
-        if content["data"] != self.train_set.fingerprint():
+        if content["data"] != self._fingerprint:
             raise ConfigError(f"{self.path} was trained on other data; resume with the same data or start anew")

@@ -22,7 +22,9 @@ class TrainConfig:
     epochs: float = 1.0
     """Passes over the training images; may be a fraction."""
     batch_size: int = 4
-    """Small, because the number of steps counts most in short trainings."""
+    """Images a step, over all processes and parts. Small, because the number of steps counts most in short runs."""
+    accumulate: int = 1
+    """Parts that a step's images are split into to save memory; their gradients are averaged."""
     seed: int = 0
     """Decides the order, the augmentation and whatever is random in the detector's blocks."""
     optimizer: str = "adamw"
@@ -40,6 +42,8 @@ class TrainConfig:
     """Upper limit of the decay of the averaged weights; early steps use less."""
     clip_norm: float = 10.0
     """Largest norm of the gradient."""
+    nwd: float = 0.0
+    """Share of the normalised Wasserstein distance where boxes are compared; see `trainers.heads.HeadOptions`."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     precision: str = "auto"
     """auto: bfloat16 where the device computes it natively, else float32 (CPU) or float16 (CUDA)."""
@@ -47,10 +51,18 @@ class TrainConfig:
     """auto: CUDA if there is any."""
     eval_every: float = 0.0
     """Evaluate after each so many epochs; 0: only at the end."""
+    eval_tile: bool = False
+    """Evaluate in overlapping windows of the input's size and the whole image, rather than the whole image alone."""
+    patience: int = 0
+    """Evaluations in a row without a better accuracy after which the training ends; 0: never."""
     num_readers: int = 1
     """Background threads that prepare batches."""
     max_bad_steps: int = 20
     """Steps in a row without a finite loss after which the training gives up."""
+    checkpoint_seconds: float = 300.0
+    """The checkpoint is also written when the last one is older than this; 0: only after epochs and evaluations."""
+    checkpoint_steps: int = 0
+    """The checkpoint is also written after each so many steps; 0: not."""
 
     def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZERS:
@@ -58,10 +70,14 @@ class TrainConfig:
             raise ConfigError(f"unknown optimizer {self.optimizer!r}{hint}; known: {', '.join(OPTIMIZERS)}")
         if self.precision not in PRECISIONS:
             raise ConfigError(f"unknown precision {self.precision!r}; known: {', '.join(PRECISIONS)}")
-        for name in ("epochs", "batch_size", "clip_norm", "num_readers", "max_bad_steps"):
+        for name in ("epochs", "batch_size", "accumulate", "clip_norm", "num_readers", "max_bad_steps"):
             self._require(name, getattr(self, name) > 0, "above 0")
-        for name in ("weight_decay", "eval_every", "seed"):
+        for name in ("weight_decay", "eval_every", "seed", "patience", "checkpoint_seconds", "checkpoint_steps"):
             self._require(name, getattr(self, name) >= 0, "at least 0")
+        self._require("nwd", 0 <= self.nwd <= 1, "in 0 .. 1")
+        self._require(
+            "accumulate", self.batch_size % self.accumulate == 0, f"a divisor of batch_size {self.batch_size}"
+        )
         for name in ("momentum", "warmup", "final_share", "ema_decay"):
             self._require(name, 0 <= getattr(self, name) < 1, "in 0 .. 1")
         self._require("learning_rate", self.peak_learning_rate > 0, "above 0")

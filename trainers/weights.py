@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from search_space import Architecture, Detector, lower
 from search_space.errors import ConfigError
-from trainers.losses import check_trainable
+from trainers.heads import check_trainable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +88,23 @@ def load_state(detector: nn.Module, state: Mapping[str, Tensor]) -> None:
         detector.load_state_dict(state)
     except RuntimeError as error:
         raise ConfigError(f"the weights do not fit the detector: {str(error).splitlines()[-1].strip()}") from None
+
+
+def load_matching(detector: nn.Module, state: Mapping[str, Tensor]) -> tuple[int, int]:
+    """Puts those tensors of a state into a detector that fit by name and shape; the others stay as they are.
+
+    Returns:
+        How many were taken, of how many the detector has.
+
+    Raises:
+        ConfigError: not a single weight fits.
+    """
+    own = detector.state_dict()
+    fitting = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
+    if not any(value.ndim > 1 for value in fitting.values()):
+        raise ConfigError("none of the pretrained weights fits the detector; give weights of a related architecture")
+    detector.load_state_dict(fitting, strict=False)
+    return len(fitting), len(own)
 
 
 def cpu_copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

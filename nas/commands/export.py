@@ -36,13 +36,15 @@ def command(run: Path, out: Path, force: bool, as_json: bool) -> None:
 
 
 def _data_of(run: Path) -> str:
-    """Returns the option that names the data set of the run; nothing for the built-in set."""
+    """Returns the options that name the data set of the run; nothing for the built-in set."""
     from nas.config import read_config
     from nas.run_folder import CONFIG_YAML
 
     config = read_config(run / CONFIG_YAML)
-    split = f" --split {config.split}" if config.split else ""
-    return f" --data {config.data}{split}" if config.data else ""
+    if not config.data:
+        return ""
+    options = {"data": config.data, "split": config.split, "format": config.data_format, "images": config.images}
+    return "".join(f" --{name} {value}" for name, value in options.items() if value)
 
 
 def _weights(out: Path, name: object) -> str | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.commands.options import data_option, echo_json, json_option, split_option
+from nas.commands.options import data_option, echo_json, format_option, images_option, json_option, split_option
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 )
 @data_option
 @split_option
+@format_option
+@images_option
 @click.option(
     "--trials",
     type=int,

@@ -1,9 +1,8 @@
-"""What the commands train, val and predict share: opening things for the user and showing scores."""
+"""What the commands train, val and predict share: opening things for the user and showing how far a training is."""
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ import click
 
 if TYPE_CHECKING:
     from search_space import Architecture
-    from trainers import Progress, Score
+    from trainers import Progress
     from trainers.data import DataSplits
 
 
@@ -46,14 +45,23 @@ def load_architecture(name: str, input_hw: tuple[int, int] | None = None) -> Arc
     return arch if input_hw is None else arch.resized(input_hw)
 
 
-def open_for_user(data: str | None, split: str | None, *, seed: int = 0) -> DataSplits:
+def open_for_user(
+    data: str | None,
+    split: str | None,
+    *,
+    seed: int = 0,
+    data_format: str | None = None,
+    images: str | None = None,
+    quiet: bool = False,
+) -> DataSplits:
     """Opens a data set and tells on standard error what was opened and what is remarkable about it."""
     from trainers.data import open_data
 
-    splits = open_data(data, split=split, seed=seed)
-    click.echo(f"data: {splits.source}", err=True)
-    for notice in splits.notices:
-        click.echo(f"note: {notice}", err=True)
+    splits = open_data(data, split=split, seed=seed, format=data_format, images=images)
+    if not quiet:
+        click.echo(f"data: {splits.source}", err=True)
+        for notice in splits.notices:
+            click.echo(f"note: {notice}", err=True)
     return splits
 
 
@@ -90,39 +98,6 @@ def training_bar(num_steps: int, batch_size: int) -> Iterator[Callable[[Progress
         yield show
 
 
-def score_fields(score: Score | None) -> dict[str, Any] | None:
-    """Returns a score as JSON-ready fields, with None where there is no value."""
-    return None if score is None else _finite({**score.to_dict(), "accuracy": score.accuracy})
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def plain_json(content: dict[str, Any]) -> str:
     """Returns indented JSON."""
     return json.dumps(content, indent=2) + "\n"
-
-
-def history_csv(history: tuple[dict[str, float], ...]) -> str:
-    """Returns the rows of a history as CSV; what was not measured in a row is left empty."""
-    names = ("epoch", "step", "learning_rate", "loss", "ap", "ap50", "ap_small")
-    lines = [",".join(f"{row[name]:.6g}" if name in row else "" for name in names) for row in history]
-    return "\n".join((",".join(names), *lines)) + "\n"
-
-
-def print_score(score: dict[str, Any]) -> None:
-    """Prints AP, AP50 and AP_small in percent, over all and by class."""
-    from rich.console import Console
-    from rich.table import Table
-
-    def percent(value: float | None) -> str:
-        return "-" if value is None else f"{100 * value:.1f}"
-
-    table = Table("", "AP %", "AP50 %", "AP_small %")
-    table.add_row("all", percent(score["ap"]), percent(score["ap50"]), percent(score["ap_small"]))
-    for name, entry in score["per_class"].items():
-        table.add_row(name, percent(entry["ap"]), percent(entry["ap50"]), "")
-    Console().print(table)

@@ -72,7 +72,21 @@ class LatencyModel:
         return sha256(text.encode()).hexdigest()[:12]
 
     def predict(self, terms: Vector) -> Predictions:
-        """Returns the predictions for networks with `terms` `(n, len(TERMS))`."""
+        """Returns the predictions for networks with `terms` `(n, len(TERMS))`.
+
+        Raises:
+            ConfigError: where a predicted time is no number.
+        """
+        with np.errstate(all="ignore"):  # what overflows is refused
+            made = self._predict(terms)
+        if not np.isfinite(made.high_ms).all():
+            raise ConfigError(
+                f"{self.profile.name} predicts a time that is no number: a constant, a residual or a count is far out "
+                "of range; compare the profile with one in nas/cost/devices, and the operators with a device"
+            )
+        return made
+
+    def _predict(self, terms: Vector) -> Predictions:
         seconds = terms * self.profile.constants
         total = seconds.sum(axis=1)
         shares = seconds / total[:, None]
@@ -82,11 +96,6 @@ class LatencyModel:
             total = total * np.exp(learned)
         half, unsupported = self._half_widths(shares, distance)
         milliseconds = 1e3 * total
-        if not np.isfinite(milliseconds * np.exp(half)).all():
-            raise ConfigError(
-                f"{self.profile.name} predicts a time that is no number: a constant, a residual or a count is far out "
-                "of range; compare the profile with one in nas/cost/devices, and the operators with a device"
-            )
         return Predictions(
             latency_ms=milliseconds,
             low_ms=milliseconds * np.exp(-half),

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,8 +14,18 @@ import yaml
 
 from nas.cli import main
 from trainers import load_weights
+from trainers.steps import Run
 
 DATA = Path(__file__).parent.parent / "data" / "hit_uav"
+WRITTEN = {
+    "weights.pt",
+    "last.pt",
+    "history.csv",
+    "results.png",
+    "config.yaml",
+    "architecture.yaml",
+    "results.json",
+}
 IMAGE = DATA / "images" / "val" / "1_80_60_0_04719.jpg"
 
 
@@ -39,22 +52,159 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_train_writes_everything(trained: Path) -> None:
-    names = {path.name for path in trained.iterdir()}
-    assert names == {"weights.pt", "last.pt", "history.csv", "config.yaml", "architecture.yaml", "results.json"}
+    assert {path.name for path in trained.iterdir()} == WRITTEN
     results = json.loads((trained / "results.json").read_text())
     assert results["images_seen"] == 6 and set(results["score"]["per_class"]) >= {"Person", "Car"}
-    assert yaml.safe_load((trained / "config.yaml").read_text())["batch_size"] == 3
+    assert (results["best_epoch"], results["ended_by"], results["broken_images"]) == (1.0, "schedule", 0)
+    config = yaml.safe_load((trained / "config.yaml").read_text())
+    assert config["data"] == str(DATA) and config["training"]["batch_size"] == 3 and "torch" in config["versions"]
     header, row = (trained / "history.csv").read_text().splitlines()
-    assert header.startswith("epoch,step") and row.startswith("1,2,")
+    assert header.startswith("epoch,step,learning_rate,loss,loss_box,") and row.startswith("1,2,")
+    assert (trained / "results.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_second_training_needs_resume(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (trained / "results.json").read_text()
     assert train(trained) == 2
-    assert "holds a training already; add --resume" in capsys.readouterr().err
-    assert train(trained, "--resume", "--json") == 0
+    assert f"holds a training already; go on with --resume {trained}" in capsys.readouterr().err
+    assert run("train", "--resume", trained, "--json") == 0
     assert json.loads(capsys.readouterr().out)["score"] == json.loads(before)["score"]
-    assert train(trained, "--resume", "--seed", 5) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--epochs", 7), "--epochs 1.0, now it is 7.0"),
+        (("--seed", 5), "--seed 0, now it is 5"),
+        (("--batch", 6), "--batch 3, now it is 6"),
+        (("--tile", 0.5), "--tile 0.0, now it is 0.5"),
+        (("--input", 128, 128), "begun with --input 64 64"),
+        (("--data", "elsewhere"), "now it is"),
+        (("--out", "elsewhere"), "is resumed; leave --out out"),
+        (("--set", "ema_decay=0.5"), "--set ema_decay 0.9998, now it is 0.5"),
+        (("yolov8n",), "another architecture than yolov8n"),
+    ],
+)
+def test_resuming_refuses_what_differs(
+    trained: Path, arguments: tuple[object, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (trained / "config.yaml").read_text()
+    assert run("train", "--resume", trained, *arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert (trained / "config.yaml").read_text() == before
+
+
+def test_resuming_takes_what_is_equal_and_what_may_change(trained: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(trained, copy)
+    again = ("yolov8n-p2-nop5", "--data", DATA, "--batch", 3, "--input", 64, 64, "--out", copy, "--seed", 0)
+    assert run("train", *again, "--resume", copy, "--workers", 2, "--patience", 4, "--set", "checkpoint_steps=9") == 0
+    training = yaml.safe_load((copy / "config.yaml").read_text())["training"]
+    assert (training["num_readers"], training["patience"], training["checkpoint_steps"]) == (2, 4, 9)
+
+
+def test_resuming_from_nothing_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("train", "--resume", tmp_path) == 2
+    assert "holds no training that could go on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_after_the_step_and_resuming_gives_the_same(
+    trained: Path,
+    tmp_path: Path,
+    number: signal.Signals,
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    begin, out = Run.begin_step, tmp_path / "out"
+
+    def interrupted(run: Run, step: int) -> None:
+        begin(run, step)
+        signal.raise_signal(number)
+
+    before, usual = signal.getsignal(number), signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "begin_step", interrupted)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # where the tests run in the background, it is ignored
+        assert train(out) == code
+        signal.signal(signal.SIGINT, usual)
+    lines = [line for line in capsys.readouterr().err.splitlines() if "interrupted" in line]
+    assert lines == [f"nas: interrupted; go on with: nas train --resume {out}"]
+    assert signal.getsignal(number) is before and not (out / "weights.pt").exists()
+    assert run("train", "--resume", out) == 0
+    whole, resumed = (load_weights(folder / "weights.pt").state for folder in (trained, out))
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+    assert (out / "history.csv").read_text() == (trained / "history.csv").read_text()
+
+
+def test_every_option_of_the_training_reaches_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("tensorboard")
+    options = {
+        "accumulate": 2,
+        "copy_paste": 0.5,
+        "flip_vertical": 0.5,
+        "hue": 0.1,
+        "mosaic": 0.2,
+        "nwd": 0.5,
+        "patience": 3,
+        "precision": "float32",
+        "saturation": 0.3,
+        "seed": 4,
+        "tile": 0.5,
+        "turn": 0.5,
+    }
+    given = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", value)]
+    more = (
+        "--set",
+        "clip_norm=5",
+        "--set",
+        "augmentation.scale=0.1",
+        "--tensorboard",
+        "--batch",
+        2,
+        "--workers",
+        3,
+        "--eval-tile",
+    )
+    assert train(tmp_path / "out", *given, *more) == 0
+    config = yaml.safe_load((tmp_path / "out" / "config.yaml").read_text())
+    training = config["training"]
+    assert {name: {**training, **training["augmentation"]}[name] for name in options} == options
+    assert (training["clip_norm"], training["augmentation"]["scale"], training["num_readers"]) == (5, 0.1, 3)
+    assert training["eval_tile"] is True and config["tensorboard"] is True
+    assert len(list((tmp_path / "out").glob("events.out.tfevents.*"))) == 1
+
+
+def test_without_tensorboard_the_extra_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    assert train(tmp_path / "out", "--tensorboard") == 2
+    error = capsys.readouterr().err
+    assert "pip install 'pyramidnas[train]'" in error and error.count("\n") == 1 and not (tmp_path / "out").exists()
+
+
+def test_without_matplotlib_one_note_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert train(tmp_path / "out", "--mosaic", 0) == 0
+    error = capsys.readouterr().err
+    assert error.count("pip install 'pyramidnas[train]'") == 1 and "note: results.png needs matplotlib" in error
+    assert {path.name for path in (tmp_path / "out").iterdir()} == WRITTEN - {"results.png"}
+
+
+def test_pretrained_weights_give_what_fits(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("--pretrained", trained, "--input", 64, 64, "--threads", 1, "--epochs", 0.02)
+    out = tmp_path / "out"
+    assert run("train", "yolov8n-p2-nop5", *arguments, "--lr", 1e-12, "--out", out, "--eval-every", 0) == 0
+    taken, total = (int(word) for word in capsys.readouterr().err.split("pretrained: ")[1].split()[0:3:2])
+    assert 0 < total - taken < 20, "all but the three classifiers"
+    before, after = load_weights(trained / "weights.pt").state, load_weights(out / "weights.pt").state
+    first = next(name for name, value in before.items() if value.ndim == 4)
+    assert torch.allclose(before[first], after[first], atol=1e-6)
 
 
 def test_train_from_weights_and_yaml(trained: Path, tmp_path: Path) -> None:
@@ -104,14 +254,15 @@ def test_predict_with_a_missing_image_writes_nothing(
         (("train", "yolov8n-p2-nop5", "--input", 65, 64), "multiple of"),
         (("train", "yolov8n-p2-nop5", "--epochs", -1), "epochs is -1"),
         (("train", "yolov8n-p2-nop5", "--data", "nowhere"), "no data set at nowhere"),
-        (
-            ("train", "tinydet-s", "--data", DATA),
-            "a head of kind 'two_stage' can be built and counted, but not trained",
-        ),
-        (
-            ("train", "ssd-mobilenetv1", "--data", DATA),
-            "a head of kind 'ssd' can be built and counted, but not trained",
-        ),
+        (("train",), "give an architecture"),
+        (("train", "yolov8n", "--batch", 6, "--accumulate", 4), "accumulate is 4; it must be a divisor of batch_size"),
+        (("train", "yolov8n", "--set", "clip"), "give NAME=VALUE"),
+        (("train", "yolov8n", "--set", "ema=1"), "unknown training setting 'ema'"),
+        (("train", "yolov8n", "--set", "seed.a=1"), "seed is one value"),
+        (("train", "yolov8n", "--set", "augmentation.flips=1"), "did you mean 'flip'"),
+        (("train", "yolov8n", "--precision", "half"), "unknown precision 'half'"),
+        (("train", "yolov8n", "--patience", -1), "patience is -1"),
+        (("train", "--resume", "nowhere"), "holds no training that could go on"),
         (("val", "nowhere.pt"), "cannot read weights file"),
         (("predict", "nowhere.pt", "a.jpg"), "cannot read weights file"),
     ],
@@ -127,5 +278,5 @@ def test_errors_are_one_line_and_leave_nothing(
     assert run(*arguments) == 2
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error
-    assert "a head of kind" not in error or error.count("\n") == 1, "said before any data is read"
+    assert arguments[0] != "train" or error.count("\n") == 1, "said before any data is read"
     assert list(tmp_path.iterdir()) == []

@@ -62,18 +62,25 @@ def test_mosaic_boxes_lie_on_the_pixels() -> None:
         assert len(sample.boxes) <= 4
 
 
-def test_clipping_drops_slivers_but_keeps_ignored_regions() -> None:
-    boxes = np.array([[90, 10, 200, 20], [95, 10, 200, 20], [95, 10, 200, 20], [10, 10, 11, 30]], np.float32)
+def test_clipping_ignores_slivers_and_drops_what_is_outside() -> None:
+    boxes = [
+        [90, 10, 200, 20],
+        [95, 10, 200, 20],
+        [95, 10, 200, 20],
+        [10, 10, 11, 30],
+        [112, 0, 120, 9],
+        [-9, 0, 0.3, 9],
+    ]
     sample = Sample(
         image=np.zeros((100, 112, 3), np.uint8),
-        boxes=boxes,
-        labels=np.arange(4),
-        ignored=np.array([False, False, True, False]),
+        boxes=np.array(boxes, np.float32),
+        labels=np.arange(6),
+        ignored=np.array([False, False, True, False, False, False]),
     )
-    # 22 of 110 px are visible: a fifth, kept; 17 of 105: dropped; ignored: kept; one pixel wide: dropped
+    # 22 of 110 px seen: a fifth, an object; 17 of 105: ignored; ignored already; one pixel wide: ignored; two outside
     left = clip(sample)
-    assert left.labels.tolist() == [0, 2] and left.ignored.tolist() == [False, True]
-    assert left.boxes[0].tolist() == [90, 10, 112, 20]
+    assert left.labels.tolist() == [0, 1, 2, 3] and left.ignored.tolist() == [False, True, True, True]
+    assert left.boxes[:2].tolist() == [[90, 10, 112, 20], [95, 10, 112, 20]]
 
 
 def test_ignored_regions_reach_the_batch(hit_uav: DataSplits) -> None:
@@ -101,7 +108,7 @@ def test_threads_and_start_do_not_change_the_batches(hit_uav: DataSplits) -> Non
     threaded = list(stream.read(num_threads=2))
     later = list(stream.read(4))
     assert len(threaded) == 6 and len(later) == 2
-    for one, other in zip(alone + alone[4:], threaded + later, strict=True):
+    for one, (other,) in zip(alone + alone[4:], threaded + later, strict=True):
         assert (one.images == other.images).all() and (one.objects.boxes == other.objects.boxes).all()
     assert not (alone[0].images == alone[3].images).all()
 

@@ -82,7 +82,7 @@ def test_an_interrupted_evaluation_is_made_up_for(
 
     place = tmp_path / "last.pt"
     with monkeypatch.context() as patch:
-        patch.setattr("trainers.loop.evaluate", interrupted)
+        patch.setattr("trainers.steps.evaluate", interrupted)
         with pytest.raises(KeyboardInterrupt):
             losses_of(shapes, SHORT, val_set=shapes.limited(4), checkpoint=place)
     rest, result = losses_of(shapes, SHORT, val_set=shapes.limited(4), checkpoint=place, resume=True)
@@ -206,7 +206,7 @@ def test_average_spans_the_last_tenth_and_covers_statistics() -> None:
             for value in (*detector.parameters(), *detector.buffers()):
                 if value.is_floating_point():
                     value.fill_(float(step))
-            average.update(detector)
+            average.update()
     mean = average.detector.state_dict()
     assert 85 < mean["stem.0.0.weight"].mean() < 93
     assert mean["stem.0.1.running_mean"][0] == mean["stem.0.0.weight"].flatten()[0]
@@ -216,8 +216,8 @@ def test_first_batches_count_fully_in_the_statistics() -> None:
     norm = torch.nn.BatchNorm1d(1, momentum=0.03)
     warmup = StatisticsWarmup(norm)
     for step, mean in enumerate((10.0, 20.0, 30.0)):
-        warmup.set_step(step)
+        warmup.set_pass(step)
         norm(torch.full((8, 1), mean))
     assert norm.running_mean.item() == pytest.approx(20.0)
-    warmup.set_step(500)
+    warmup.set_pass(500)
     assert norm.momentum == 0.03

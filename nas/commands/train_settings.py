@@ -1,0 +1,211 @@
+"""What a training was asked for: from the options, and from the folder when it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from search_space import Architecture
+    from trainers import TrainConfig
+
+COMMAND = ("data", "data_format", "images", "split", "weights", "pretrained", "threads", "tensorboard")
+"""Settings of the command; all others are settings of the training."""
+TRAINING = (
+    "epochs",
+    "batch_size",
+    "accumulate",
+    "learning_rate",
+    "optimizer",
+    "seed",
+    "nwd",
+    "eval_every",
+    "eval_tile",
+    "patience",
+    "precision",
+    "device",
+    "num_readers",
+)
+AUGMENTATION = ("mosaic", "copy_paste", "tile", "flip_vertical", "turn", "hue", "saturation")
+PATHS = ("data", "images", "weights", "pretrained")
+FREE_COMMAND = ("threads", "tensorboard")
+FLAGS = {"data_format": "--format", "batch_size": "--batch", "learning_rate": "--lr", "num_readers": "--workers"}
+"""Options that are not called like their setting."""
+
+
+class Entry(NamedTuple):
+    """A setting as it was given."""
+
+    flag: str
+    path: tuple[str, ...]
+    """Where it stands in config.yaml."""
+    value: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All that decides a training; what config.yaml and architecture.yaml of its folder hold."""
+
+    out: Path
+    architecture: Architecture
+    config: TrainConfig
+    command: dict[str, Any]
+    """See `COMMAND`."""
+    resume: bool
+
+    def write(self) -> None:
+        """Writes architecture.yaml and config.yaml, with the versions of what computes."""
+        import yaml
+
+        from search_space.files import write_text
+
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.architecture.to_yaml(self.out / "architecture.yaml")
+        command = {name: _absolute(name, value) for name, value in self.command.items()}
+        content = {**command, "training": self.config.to_dict(), "versions": versions()}
+        write_text(self.out / "config.yaml", yaml.safe_dump(content, sort_keys=False))
+
+
+def _absolute(name: str, value: Any) -> Any:
+    """Makes paths absolute, so that the training can go on from another folder."""
+    return str(Path(value).resolve()) if name in PATHS and value is not None else value
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of what decides the numbers."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"python": platform.python_version()}
+    for name in ("pyramidnas", "torch", "numpy", "opencv-python-headless"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "unknown"
+    return found
+
+
+def entries(options: dict[str, Any], names: Iterable[str]) -> list[Entry]:
+    """Returns those of the options called `names` that have a value, and what was given by --set.
+
+    Raises:
+        ConfigError: --set is not given as NAME=VALUE.
+    """
+    found = []
+    for name in names:
+        value = options.get(name)
+        if value is None or name == "assignments":
+            continue
+        path = (name,) if name in COMMAND else ("training", *(("augmentation",) * (name in AUGMENTATION)), name)
+        if name in COMMAND + TRAINING + AUGMENTATION:
+            found.append(Entry(FLAGS.get(name, f"--{name.replace('_', '-')}"), path, value))
+    return found + [_assignment(text) for text in options["assignments"] if "assignments" in set(names)]
+
+
+def _assignment(text: str) -> Entry:
+    import yaml
+
+    from search_space.errors import ConfigError
+
+    name, equals, value = text.partition("=")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError:
+        equals = ""
+    if not equals or not name:
+        raise ConfigError(f"--set {text} cannot be read; give NAME=VALUE, such as --set ema_decay=0.999")
+    return Entry(f"--set {name}", ("training", *name.split(".")), parsed)
+
+
+def fresh(architecture: str, options: dict[str, Any]) -> Settings:
+    """Returns the settings of a training that begins.
+
+    Raises:
+        ConfigError: a setting is unknown or out of range, or the folder holds a training already.
+    """
+    from nas.commands.training import load_architecture
+    from search_space.errors import ConfigError
+    from trainers import TrainConfig
+
+    arch = load_architecture(architecture, options["input_hw"])
+    content: dict[str, Any] = {**dict.fromkeys(COMMAND), "training": TrainConfig().to_dict()}
+    for entry in entries(options, options):
+        _put(content, entry)
+    out = options["out"] or Path("runs") / f"train-{Path(architecture).stem}"
+    if (out / "last.pt").exists():
+        raise ConfigError(f"{out} holds a training already; go on with --resume {out} or choose another --out")
+    config = TrainConfig.from_dict(content.pop("training"))
+    return Settings(out=out, architecture=arch, config=config, command=content, resume=False)
+
+
+def resumed(folder: Path, architecture: str | None, options: dict[str, Any], given: set[str]) -> Settings:
+    """Returns the settings of the training in `folder`, changed by those given options that may change.
+
+    Args:
+        given: names of the options on the command line.
+
+    Raises:
+        ConfigError: the folder holds no training, or something was given that must not change.
+    """
+    import yaml
+
+    from search_space import Architecture
+    from search_space.errors import ConfigError
+    from trainers import TrainConfig
+
+    try:
+        content = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        content.pop("versions", None)
+        TrainConfig.from_dict(content["training"])
+    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError):
+        message = f"{folder} holds no training that could go on; give the folder of one begun by nas train"
+        raise ConfigError(message) from None
+    arch = Architecture.from_yaml(folder / "architecture.yaml")
+    _check_same(folder, arch, architecture, options)
+    for entry in entries(options, given):
+        _change(folder, content, entry)
+    config = TrainConfig.from_dict(content.pop("training"))
+    return Settings(out=folder, architecture=arch, config=config, command=content, resume=True)
+
+
+def _check_same(folder: Path, arch: Architecture, named: str | None, options: dict[str, Any]) -> None:
+    from nas.commands.training import load_architecture
+    from search_space.errors import ConfigError
+
+    if options["out"] is not None and options["out"].resolve() != folder.resolve():
+        raise ConfigError(f"--out is {options['out']}, but {folder} is resumed; leave --out out")
+    if options["input_hw"] is not None and tuple(options["input_hw"]) != tuple(arch.input_hw):
+        height, width = arch.input_hw
+        raise ConfigError(f"{folder} was begun with --input {height} {width}; leave --input out or start anew")
+    if named is not None and load_architecture(named, arch.input_hw).key() != arch.key():
+        raise ConfigError(f"{folder} holds a training of another architecture than {named}; leave it out or start anew")
+
+
+def _change(folder: Path, content: dict[str, Any], entry: Entry) -> None:
+    from search_space.errors import ConfigError
+    from trainers.checkpoint import FREE_TO_CHANGE
+
+    before: Any = content
+    for key in entry.path:
+        before = before.get(key) if isinstance(before, dict) else None
+    free = entry.path[-1] in (FREE_COMMAND if len(entry.path) == 1 else FREE_TO_CHANGE)
+    value = _absolute(entry.path[-1], entry.value)
+    if before != value and not free:
+        raise ConfigError(
+            f"{folder} was begun with {entry.flag} {before}, now it is {value}; leave the option out, or start anew "
+            "with another --out"
+        )
+    _put(content, entry._replace(value=value))
+
+
+def _put(content: dict[str, Any], entry: Entry) -> None:
+    *folders, last = entry.path
+    for key in folders:
+        content = content.setdefault(key, {})
+        if not isinstance(content, dict):
+            from search_space.errors import ConfigError
+
+            raise ConfigError(f"{entry.flag}: {key} is one value and has no {last}")
+    content[last] = entry.value

@@ -1,0 +1,70 @@
+"""The loop with a real detector of each kind of head."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from search_space import DESIGNS
+from search_space.errors import ConfigError
+from trainers import HEAD_TRAINING, Progress, TrainConfig, TrainResult, fresh_detector, train
+from trainers.data import Dataset
+from trainers.data.dataset import no_boxes, no_labels
+from trainers.steps import assemble
+
+SMALL = {"anchor_free": ("yolov8n", 64), "ssd": ("ssd-mobilenetv1", 160), "two_stage": ("tinydet-s", 128)}
+CONFIG = TrainConfig(epochs=12 / 24, batch_size=4, accumulate=2, seed=3)
+
+
+def run(head: str, dataset: Dataset, *, until: int = 99, **more: object) -> tuple[list[float], TrainResult | None]:
+    """Trains three steps, or until it is interrupted; returns the losses."""
+    design, side = SMALL[head]
+    architecture = DESIGNS.get(design).architecture.resized((side, side))
+    losses: list[float] = []
+
+    def note(progress: Progress) -> None:
+        losses.append(progress.loss)
+        if progress.step == until:
+            raise KeyboardInterrupt
+
+    settings = {name: more.pop(name) for name in ("batch_size", "accumulate", "num_readers") if name in more}
+    config = replace(CONFIG, **settings)  # type: ignore[arg-type]
+    try:
+        detector = fresh_detector(architecture, num_classes=3, seed=1)
+        return losses, train(detector, dataset, config=config, on_step=note, **more)  # type: ignore[arg-type]
+    except KeyboardInterrupt:
+        return losses, None
+
+
+def test_every_head_is_tried() -> None:
+    assert set(SMALL) == set(HEAD_TRAINING)
+
+
+@pytest.mark.parametrize("head", SMALL)
+def test_repeated_with_other_readers_and_resumed_to_the_bit(head: str, shapes: Dataset, tmp_path: Path) -> None:
+    whole, first = run(head, shapes)
+    begun, _ = run(head, shapes, until=2, checkpoint=tmp_path / "last.pt", num_readers=3)
+    rest, second = run(head, shapes, checkpoint=tmp_path / "last.pt", resume=True)
+    assert len(whole) == 3 and begun + rest == whole
+    assert first is not None and second is not None
+    assert all(torch.equal(value, second.state_dict[name]) for name, value in first.state_dict.items())
+
+
+@pytest.mark.parametrize("head", SMALL)
+def test_every_weight_has_a_gradient_even_without_objects(head: str, shapes: Dataset) -> None:
+    """What several processes rely on: each waits for the others' gradient of every weight."""
+    design, side = SMALL[head]
+    records = [replace(record, boxes=no_boxes(), labels=no_labels()) for record in shapes.records]
+    empty = Dataset(records, shapes.classes, reader=shapes._reader)
+    detector = fresh_detector(DESIGNS.get(design).architecture.resized((side, side)), num_classes=3, seed=1)
+    run = assemble(detector, empty, None, replace(CONFIG, accumulate=1), None, None)
+    run.add_gradients(run.stream.parts(0)[0], 0, 0)
+    assert [name for name, value in detector.named_parameters() if value.grad is None] == []
+
+
+def test_maps_of_one_cell_need_two_images(shapes: Dataset) -> None:
+    with pytest.raises(ConfigError, match="1 image at a time.*2 or more images at a time"):
+        run("ssd", shapes, batch_size=1, accumulate=1)

@@ -1,0 +1,106 @@
+"""One training in several processes, started by torchrun: who is who, and what they tell each other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from search_space.errors import ConfigError
+
+TIMEOUT = timedelta(hours=6)
+"""How long processes wait for the first one, which evaluates alone; a process that dies is noticed at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """The processes that train one detector together; a single one by default."""
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = torch.device("cpu")
+    """Where this process computes."""
+
+    @classmethod
+    def current(cls, device: torch.device) -> World:
+        """Returns the world of the process group, if there is one."""
+        if not dist.is_available() or not dist.is_initialized():
+            return cls(device=device)
+        return cls(rank=dist.get_rank(), size=dist.get_world_size(), device=device)
+
+    @property
+    def is_first(self) -> bool:
+        """True in the process that evaluates, writes and talks."""
+        return self.rank == 0
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """Returns a module whose gradients are averaged over the processes; with a single one the module itself.
+
+        Args:
+            module: its forward gives the loss, which must depend on every weight.
+        """
+        if self.size == 1:
+            return module
+        return DistributedDataParallel(module, gradient_as_bucket_view=True)
+
+    def gathering(self, module: nn.Module, *, last: bool) -> AbstractContextManager[None]:
+        """Returns the context of a forward and backward pass: only the `last` part of a step exchanges gradients."""
+        if isinstance(module, DistributedDataParallel) and not last:
+            context: AbstractContextManager[None] = module.no_sync()
+            return context
+        return nullcontext()
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Returns the mean of `values` `(N,)` over the processes."""
+        if self.size > 1:
+            dist.all_reduce(values)
+            values /= self.size
+        return values
+
+    def largest(self, value: int) -> int:
+        """Returns the largest `value` that any process gives."""
+        if self.size == 1:
+            return value
+        shared = torch.tensor([value], device=self.device)
+        dist.all_reduce(shared, dist.ReduceOp.MAX)
+        return int(shared.item())
+
+
+@contextmanager
+def joined(device: str = "auto") -> Iterator[int]:
+    """Joins the other processes if this one was started by torchrun; gives its rank, 0 if it is alone.
+
+    Gradients travel by NCCL between CUDA devices, one a process, and by gloo otherwise.
+
+    Raises:
+        ConfigError: there are more processes than CUDA devices.
+    """
+    if "LOCAL_RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+        yield 0
+        return
+    uses_cuda = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
+    if uses_cuda:
+        _take_cuda_device(int(os.environ["LOCAL_RANK"]), device)
+    dist.init_process_group("nccl" if uses_cuda else "gloo", timeout=TIMEOUT)
+    try:
+        yield dist.get_rank()
+    finally:
+        dist.destroy_process_group()
+
+
+def _take_cuda_device(index: int, asked: str) -> None:
+    if ":" in asked:
+        raise ConfigError(f"device is {asked}; with torchrun each process takes its own, give cuda")
+    if index >= torch.cuda.device_count():
+        raise ConfigError(
+            f"there are {torch.cuda.device_count()} CUDA devices for process {index + 1} of this machine; lower "
+            "torchrun's --nproc-per-node or give device cpu"
+        )
+    torch.cuda.set_device(index)

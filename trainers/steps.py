@@ -1,0 +1,258 @@
+"""The parts of one training, and what is done with them at each step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from search_space import Detector
+from search_space.errors import ConfigError, DataError
+from trainers.assigners import Objects
+from trainers.averaging import StatisticsWarmup, WeightAverage
+from trainers.checkpoint import Checkpoint, TrainingState
+from trainers.config import TrainConfig
+from trainers.data.batches import Batch, BatchStream
+from trainers.data.dataset import Dataset
+from trainers.distributed import World
+from trainers.evaluate import Score, evaluate
+from trainers.heads import HeadOptions, HeadTraining, head_training
+from trainers.interrupts import Interrupts
+from trainers.optimizer import device_for, make_optimizer, precision_for, save_copies
+from trainers.tiling import Tiling
+from trainers.unseen_taps import UnseenTaps
+from trainers.weights import cpu_copy
+
+OnBest = Callable[[Mapping[str, Tensor], Score], None]
+
+
+class Ending(IntEnum):
+    """Why a training ends before its last step; of several reasons the largest counts."""
+
+    NONE = 0
+    PATIENCE = 1
+    STOPPED = 2
+    INTERRUPTED = 3
+
+
+class DetectorLoss(nn.Module):
+    """A detector and the loss of its head as one module, so that a parallel wrapper sees the pass as a whole."""
+
+    def __init__(self, detector: Detector, head: HeadTraining) -> None:
+        super().__init__()
+        self.detector = detector
+        self.head = head
+
+    def forward(self, images: Tensor, objects: Objects, ignored: Objects) -> dict[str, Tensor]:
+        """Returns the weighted parts of the loss, scalars, for images `(B, 3, H, W)` from 0 to 1."""
+        return dict(self.head.loss(self.detector, images, objects, ignored).parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """The parts of one training that the loop uses."""
+
+    detector: Detector
+    val_set: Dataset | None
+    config: TrainConfig
+    precision: torch.dtype
+    world: World
+    stream: BatchStream
+    module: nn.Module
+    """Gives the loss; see `DetectorLoss`."""
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    average: WeightAverage
+    norms: StatisticsWarmup
+    taps: UnseenTaps | None
+    saver: Checkpoint
+    interrupts: Interrupts
+    on_best: OnBest | None
+
+    def close(self) -> None:
+        """Leaves the detector's modules as they were."""
+        self.norms.close()
+        if self.taps is not None:
+            self.taps.close()
+
+    def begin_step(self, step: int) -> None:
+        """Sets the learning rate of a step (0-based) and forgets the gradients of the one before."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.learning_rate_at(step, self.stream.num_steps)
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def add_gradients(self, part: Batch, step: int, number: int) -> dict[str, Tensor]:
+        """Runs part `number` of a step forward and backward; returns the parts of its loss, without gradient."""
+        total_parts, world = self.config.accumulate, self.world
+        # So that resuming needs no generator state, and processes draw what the parts of a single one would.
+        drawn = (step * world.size + world.rank) * total_parts + number
+        torch.manual_seed(self.config.seed * 1_000_003 + drawn)
+        self.norms.set_pass(step * total_parts + number)
+        part = part.to(world.device)
+        with world.gathering(self.module, last=number == total_parts - 1):
+            with torch.autocast(world.device.type, dtype=self.precision, enabled=self.precision is not torch.float32):
+                losses = self._forward(part)
+            total = torch.stack(tuple(losses.values())).sum()
+            torch.autograd.backward(self.scaler.scale(total / total_parts))
+        return {name: value.detach() for name, value in losses.items()}
+
+    def _forward(self, part: Batch) -> dict[str, Tensor]:
+        try:
+            losses: dict[str, Tensor] = self.module(part.images.float().div_(255), part.objects, part.ignored)
+            return losses
+        except ValueError as error:
+            if len(part.images) > 1 or "more than 1 value per channel" not in str(error):
+                raise
+            raise ConfigError(
+                "the detector has maps of one cell, whose batch statistics need more than 1 image at a time; give a "
+                "batch_size and an accumulate that leave 2 or more images at a time"
+            ) from None
+
+    def update_weights(self, parts: list[dict[str, Tensor]], state: TrainingState) -> dict[str, float]:
+        """Does one optimizer step, unless the loss or its gradient is not finite; counts it either way.
+
+        Returns:
+            The loss and its parts: means over the step's images.
+        """
+        table = torch.stack([torch.stack([value.float() for value in losses.values()]) for losses in parts])
+        means = self.world.mean(table.mean(dim=0))
+        self.scaler.unscale_(self.optimizer)
+        weights = [value for value in self.detector.parameters() if value.grad is not None]
+        norm = nn.utils.get_total_norm([value.grad for value in weights if value.grad is not None])
+        *values, size = torch.cat((means, norm.float()[None])).tolist()
+        losses = {"loss": sum(values)} | {f"loss_{name}": value for name, value in zip(parts[0], values, strict=True)}
+        if math.isfinite(losses["loss"]) and math.isfinite(size):
+            if size > self.config.clip_norm:
+                nn.utils.clip_grads_with_norm_(weights, self.config.clip_norm, norm)
+            self.scaler.step(self.optimizer)
+            self.average.update()
+            state.count(losses)
+        else:
+            self.average.repair_statistics()
+            # float16 finds the scale of its gradients by trying; only at a scale that small is something wrong.
+            tried = self.scaler.is_enabled() and math.isfinite(losses["loss"]) and self.scaler.get_scale() > 1
+            state.count_skipped(bad=not tried)
+        self.scaler.update()
+        return losses
+
+    def finish_step(self, state: TrainingState) -> Score | None:
+        """Evaluates, adds to the history and writes the checkpoint if the step asks for it; returns a new score."""
+        step, score = state.step, None
+        if step == state.finished_step:
+            return None
+        if state.bad_in_a_row >= self.config.max_bad_steps:
+            raise ConfigError(
+                f"the loss was not finite in {state.bad_in_a_row} steps in a row (step {step}); lower the learning "
+                f"rate, now {self.config.peak_learning_rate:g}, or train in float32"
+            )
+        if self.world.is_first and self.val_set is not None and self.stream.is_due(step, self.config.eval_every):
+            tiling = Tiling(tile_hw=self.detector.input_hw, whole=True) if self.config.eval_tile else None
+            batch_size = self.config.batch_size
+            score = evaluate(self.average.detector, self.val_set, batch_size=batch_size, tiling=tiling)
+        with self.interrupts.held(deliver=self.world.size == 1):
+            state.finished_step = step
+            if self.world.is_first:
+                self._record(state, score)
+        return score
+
+    def _record(self, state: TrainingState, score: Score | None) -> None:
+        if score is not None and state.rate(score) and self.on_best is not None:
+            self.on_best(cpu_copy(self.average.detector.state_dict()), score)  # first: the checkpoint relies on it
+        if score is not None or self.stream.is_due(state.step, 1.0):
+            state.history.append(self._history_row(state, score))
+            self.saver.save(state)
+        elif self.saver.is_due(state.step):
+            self.saver.save(state)
+
+    def _history_row(self, state: TrainingState, score: Score | None) -> dict[str, float]:
+        row = {
+            "epoch": self.stream.epoch(state.step),
+            "step": float(state.step),
+            "learning_rate": self.config.learning_rate_at(state.step - 1, self.stream.num_steps),
+            **state.mean_losses(),
+        }
+        if score is not None:
+            row |= {"ap": score.ap, "ap50": score.ap50, "ap_small": score.ap_small, "accuracy": score.accuracy}
+        return row
+
+    def ending(self, state: TrainingState, wish: Ending = Ending.NONE) -> Ending:
+        """Returns why the training ends here, the same in all processes; `wish` is what this one asks for."""
+        if 0 < self.config.patience <= state.num_worse:
+            wish = max(wish, Ending.PATIENCE)
+        if self.interrupts.pending is not None:
+            wish = Ending.INTERRUPTED
+        return Ending(self.world.largest(wish))
+
+
+def assemble(
+    detector: Detector,
+    train_set: Dataset,
+    val_set: Dataset | None,
+    config: TrainConfig,
+    checkpoint: Path | None,
+    on_best: OnBest | None,
+) -> Run:
+    """Moves the detector to its device, puts it into training mode and makes what its training needs.
+
+    Raises:
+        ConfigError: the head, the device or the batch does not go with the settings.
+        DataError: the training set is empty, or its classes are not those of the detector.
+    """
+    head = head_training(detector, HeadOptions(nwd=config.nwd))
+    _check_data(detector, train_set)
+    world = World.current(device_for(config.device))
+    precision = precision_for(world.device, config.precision)
+    detector.to(world.device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    save_copies(detector)
+    optimizer, average = make_optimizer(detector, config), WeightAverage(detector, config.ema_decay)
+    scaler = torch.amp.GradScaler(world.device.type, enabled=precision is torch.float16)
+    return Run(
+        detector=detector,
+        val_set=val_set,
+        config=config,
+        precision=precision,
+        world=world,
+        stream=BatchStream(
+            dataset=train_set,
+            input_hw=detector.input_hw,
+            batch_size=config.batch_size,
+            num_steps=config.num_steps(len(train_set)),
+            seed=config.seed,
+            strength=config.augmentation,
+            accumulate=config.accumulate,
+            rank=world.rank,
+            num_ranks=world.size,
+        ),
+        module=world.wrap(DetectorLoss(detector, head)),
+        optimizer=optimizer,
+        scaler=scaler,
+        average=average,
+        norms=StatisticsWarmup(detector),
+        taps=UnseenTaps(detector) if world.device.type == "cpu" and precision is torch.bfloat16 else None,
+        saver=Checkpoint(
+            path=checkpoint,
+            writes=world.is_first,
+            config=config,
+            train_set=train_set,
+            detector=detector,
+            optimizer=optimizer,
+            scaler=scaler,
+            average=average,
+        ),
+        interrupts=Interrupts(),
+        on_best=on_best,
+    )
+
+
+def _check_data(detector: Detector, train_set: Dataset) -> None:
+    if len(train_set) == 0:
+        raise DataError("the training set has no images; check the data set")
+    if len(train_set.classes) != detector.num_classes:
+        raise DataError(
+            f"the data set has {len(train_set.classes)} classes, the detector {detector.num_classes}; they must agree"
+        )

@@ -1,0 +1,59 @@
+"""A guard against gradients that are never written: kernel taps that lie in the padding at every place of a map."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class UnseenTaps:
+    """Sets the gradient of kernel taps that see padding only to zero, which it is.
+
+    In bfloat16 on a CPU, torch 2.13 leaves these entries of a depthwise convolution's gradient as they were in memory,
+    so that a 3x3 kernel on a map of one or two cells now and then gets a gradient that is not a number.
+
+    Args:
+        detector: its depthwise convolutions are watched until `close`.
+    """
+
+    def __init__(self, detector: nn.Module) -> None:
+        self._hooks: list[Any] = []
+        for module in detector.modules():
+            if isinstance(module, nn.Conv2d) and module.groups > 1 and max(module.kernel_size) > 1:
+                self._watch(module)
+
+    def _watch(self, conv: nn.Conv2d) -> None:
+        seen: dict[str, Tensor] = {}
+
+        def look(_: nn.Module, inputs: tuple[Tensor]) -> None:
+            seen["taps"] = seen_taps(conv, (inputs[0].shape[2], inputs[0].shape[3]))
+
+        def clean(gradient: Tensor) -> Tensor | None:
+            taps = seen["taps"]
+            return None if bool(taps.all()) else torch.where(taps, gradient, 0)
+
+        self._hooks.append(conv.register_forward_pre_hook(look))
+        self._hooks.append(conv.weight.register_hook(clean))  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        """Ends the watch."""
+        for hook in self._hooks:
+            hook.remove()
+
+
+def seen_taps(conv: nn.Conv2d, map_hw: tuple[int, int]) -> Tensor:
+    """Returns `(kernel height, kernel width)`: True where a tap lies on a map of `(H, W)` cells at some place."""
+    rows, columns = (_seen_along(conv, axis, size) for axis, size in enumerate(map_hw))
+    return rows[:, None] & columns[None, :]
+
+
+def _seen_along(conv: nn.Conv2d, axis: int, size: int) -> Tensor:
+    if isinstance(conv.padding, str):  # `same` and `valid` pad less than half a kernel, which then sees some cell
+        return torch.ones(conv.kernel_size[axis], dtype=torch.bool)
+    kernel, stride, dilation = conv.kernel_size[axis], conv.stride[axis], conv.dilation[axis]
+    padding = conv.padding[axis]
+    places = (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+    cells = torch.arange(places)[:, None] * stride - padding + torch.arange(kernel)[None, :] * dilation
+    return ((cells >= 0) & (cells < size)).any(dim=0)
