@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 
 import click
+
+from nas.commands.lazy import LazyGroup
 
 COMMANDS = {
     "run": "search detectors under a budget",
@@ -22,35 +23,13 @@ COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
-    """A click group that knows the names of its commands but imports `nas.commands.NAME` only to run NAME."""
+class Commands(LazyGroup):
+    """The commands of `nas`, each in the module of its name."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        command: click.Command = importlib.import_module(f"nas.commands.{cmd_name}").command
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        name = args[0]
-        if not name.startswith("-") and name not in COMMANDS:
-            from search_space.errors import nearest  # imports torch, so only where something went wrong
-
-            known = ", ".join(COMMANDS)
-            ctx.fail(f"unknown command {name!r}{nearest(name, COMMANDS)}; known: {known}")
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+    known = {name: (name, what) for name, what in COMMANDS.items()}
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--debug", is_flag=True, help="Show the full traceback of an error.")
 @click.version_option(package_name="pyramidnas", prog_name="nas")
 def group(debug: bool) -> None:

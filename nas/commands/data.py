@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-
 import click
+
+from nas.commands.lazy import LazyGroup
 
 SUBCOMMANDS = {
     "check": ("data_check", "report every defect of a data set, with file and line"),
@@ -13,31 +13,10 @@ SUBCOMMANDS = {
 """By name: the module of `nas.commands` that holds the command, and what it does."""
 
 
-class DataGroup(click.Group):
-    """Knows the names of its commands and imports only the one that is called."""
+class DataGroup(LazyGroup):
+    """Imports only the command that is called."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(SUBCOMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in SUBCOMMANDS:
-            return None
-        command: click.Command = importlib.import_module(f"nas.commands.{SUBCOMMANDS[cmd_name][0]}").command
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        name = args[0]
-        if not name.startswith("-") and name not in SUBCOMMANDS:
-            from search_space.errors import nearest  # imports torch, so only where something went wrong
-
-            ctx.fail(f"unknown command {name!r}{nearest(name, SUBCOMMANDS)}; known: {', '.join(SUBCOMMANDS)}")
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, what) for name, (_, what) in SUBCOMMANDS.items()])
+    known = SUBCOMMANDS
 
 
 @click.group("data", cls=DataGroup)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-
 import click
+
+from nas.commands.lazy import LazyGroup
 
 PREDICT = "predict"
 """The subcommand that is meant where the first argument names no other."""
@@ -17,22 +17,15 @@ SUBCOMMANDS = {
 """By name: the module of `nas.commands` that holds the command, and what it does; the nameless use has no line."""
 
 
-class LatencyGroup(click.Group):
+class LatencyGroup(LazyGroup):
     """Takes an architecture, a design or a run where a subcommand could stand; imports only what is called."""
+
+    known = SUBCOMMANDS
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0] not in (*SUBCOMMANDS, *self.get_help_option_names(ctx)):
             args = [PREDICT, *args]
         return super().parse_args(ctx, args)
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(SUBCOMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in SUBCOMMANDS:
-            return None
-        command: click.Command = importlib.import_module(f"nas.commands.{SUBCOMMANDS[cmd_name][0]}").command
-        return command
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write_usage(ctx.command_path, "ARCH.yaml|DESIGN|RUN --device NAME [OPTIONS]")
@@ -44,8 +37,7 @@ class LatencyGroup(click.Group):
         with formatter.section("Options of a prediction"):
             records = [each.get_help_record(ctx) for each in predict.params if isinstance(each, click.Option)]
             formatter.write_dl([record for record in records if record is not None])
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, what) for name, (_, what) in SUBCOMMANDS.items() if what])
+        super().format_commands(ctx, formatter)
 
 
 @click.group("latency", cls=LatencyGroup)

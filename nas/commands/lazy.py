@@ -1,0 +1,37 @@
+"""A click group that imports a command only when it is called, so that help is there at once."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import click
+
+
+class LazyGroup(click.Group):
+    """Knows the names of its commands but imports `nas.commands.MODULE` only to run one of them."""
+
+    known: ClassVar[Mapping[str, tuple[str, str]]] = {}
+    """By name: the module that holds the command, and what it does; one of which nothing is said is not listed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.known)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.known:
+            return None
+        command: click.Command = importlib.import_module(f"nas.commands.{self.known[cmd_name][0]}").command
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        name = args[0]
+        if not name.startswith("-") and name not in self.known:
+            from search_space.errors import nearest  # imports torch, so only where something went wrong
+
+            ctx.fail(f"unknown command {name!r}{nearest(name, self.known)}; known: {', '.join(self.known)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, what) for name, (_, what) in self.known.items() if what])
