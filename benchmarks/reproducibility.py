@@ -109,8 +109,8 @@ def main() -> None:
     import torch
 
     print(f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, 12 steps of yolov8n at 96 px\n")
-    print("| what changed | losses | weights | statistics | first loss apart | last loss apart |")
-    print("|---|---|---|---|---|---|")
+    names = ("what changed", "losses", "weights", "statistics", "first loss apart", "last loss apart")
+    print(f"| {' | '.join(names)} |\n|{'---|' * len(names)}")
     known: dict[str, dict[str, Any]] = {}
     for name, first, second in ROWS:
         key = json.dumps(first, sort_keys=True)

@@ -96,7 +96,7 @@ def command(
     with joined(settings.config.device) as rank:
         summary = _run(settings, is_first=rank == 0)
     if rank == 0:
-        _report(summary, as_json=as_json)
+        _report(summary, as_json=as_json, resumed=resume is not None)
 
 
 def _run(settings: Settings, *, is_first: bool) -> dict[str, Any]:
@@ -261,7 +261,7 @@ def _write(settings: Settings, result: TrainResult, splits: DataSplits) -> dict[
     return summary
 
 
-def _report(summary: dict[str, Any], *, as_json: bool) -> None:
+def _report(summary: dict[str, Any], *, as_json: bool, resumed: bool) -> None:
     from nas.commands.score_display import print_score
 
     if as_json:
@@ -269,8 +269,11 @@ def _report(summary: dict[str, Any], *, as_json: bool) -> None:
         return
     if summary["score"]:
         print_score(summary["score"])
-    rate = summary["images_seen"] / max(summary["seconds"], 1e-9)
-    click.echo(f"{summary['images_seen']} images in {summary['seconds']} s ({rate:.1f} images/s)")
+    if resumed:
+        click.echo(f"{summary['images_seen']} images seen; this part took {summary['seconds']} s")
+    else:
+        rate = summary["images_seen"] / max(summary["seconds"], 1e-9)
+        click.echo(f"{summary['images_seen']} images in {summary['seconds']} s ({rate:.1f} images/s)")
     if summary["ended_by"] == "patience":
         click.echo(f"ended after {summary['epochs']:.4g} epochs: no better accuracy")
     if summary["broken_images"]:

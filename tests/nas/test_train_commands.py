@@ -174,7 +174,11 @@ def test_every_option_of_the_training_reaches_it(tmp_path: Path, capsys: pytest.
     assert {name: {**training, **training["augmentation"]}[name] for name in options} == options
     assert (training["clip_norm"], training["augmentation"]["scale"], training["num_readers"]) == (5, 0.1, 3)
     assert training["eval_tile"] is True and config["tensorboard"] is True
-    assert len(list((tmp_path / "out").glob("events.out.tfevents.*"))) == 1
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "out")).Reload()
+    assert {"train/loss", "train/loss_box", "train/learning_rate", "val/ap50"} <= set(events.Tags()["scalars"])
+    assert [event.step for event in events.Scalars("val/ap_small")] == [3]
 
 
 def test_without_tensorboard_the_extra_is_named(

@@ -25,7 +25,7 @@ class Limits:
 
     score_threshold: float = 0.25
     iou_threshold: float = 0.6
-    """Two boxes of a class that overlap more are one object."""
+    """Two boxes of a class that overlap more are one object; with a two-stage head the worse one loses score."""
     max_detections: int = 300
     """Of an image."""
     one_class: bool = False
