@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -92,6 +93,8 @@ def joined(device: str = "auto") -> Iterator[int]:
     try:
         yield dist.get_rank()
     finally:
+        # Gloo's threads need the interpreter's lock to drop the last tensors; torch joins them with that lock held.
+        time.sleep(0.1)
         dist.destroy_process_group()
 
 
