@@ -128,21 +128,7 @@ def train(
             raise
         if ending is Ending.STOPPED:
             run.saver.save(state)
-    return TrainResult(
-        score=state.score,
-        history=tuple(state.history),
-        state_dict=cpu_copy(run.average.detector.state_dict()),
-        images_seen=state.step * config.batch_size,
-        seconds=time.perf_counter() - started,
-        best_score=state.best_score,
-        best_epoch=run.stream.epoch(state.best_step) if state.best_score else None,
-        epochs=run.stream.epoch(state.step),
-        bad_steps=state.bad_steps,
-        scaled_down=state.scaled_down,
-        broken_images=len(run.stream.broken),
-        stopped=ending is Ending.STOPPED,
-        out_of_patience=ending is Ending.PATIENCE,
-    )
+    return _result(run, state, ending, seconds=time.perf_counter() - started)
 
 
 def _call(on_step: Callable[[Progress], None] | None, progress: Progress) -> Ending:
@@ -165,4 +151,22 @@ def _progress(run: Run, state: TrainingState, losses: Mapping[str, float], score
         losses=losses,
         learning_rate=run.config.learning_rate_at(state.step - 1, run.stream.num_steps),
         history=state.history,
+    )
+
+
+def _result(run: Run, state: TrainingState, ending: Ending, *, seconds: float) -> TrainResult:
+    return TrainResult(
+        score=state.score,
+        history=tuple(state.history),
+        state_dict=cpu_copy(run.average.detector.state_dict()),
+        images_seen=state.step * run.config.batch_size,
+        seconds=seconds,
+        best_score=state.best_score,
+        best_epoch=run.stream.epoch(state.best_step) if state.best_score else None,
+        epochs=run.stream.epoch(state.step),
+        bad_steps=state.bad_steps,
+        scaled_down=state.scaled_down,
+        broken_images=len(run.stream.broken),
+        stopped=ending is Ending.STOPPED,
+        out_of_patience=ending is Ending.PATIENCE,
     )
