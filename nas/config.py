@@ -145,9 +145,9 @@ def _spelled(name: str, value: Any, config: RunConfig | None) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Returns the versions of what a run depends on."""
+    """Returns the versions of what decides the numbers of a run or a training."""
     found = {"python": platform.python_version()}
-    for package in ("pyramidnas", "torch", "optuna", "numpy"):
+    for package in ("pyramidnas", "torch", "optuna", "numpy", "opencv-python-headless"):
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

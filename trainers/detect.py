@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -47,16 +47,11 @@ def predict(
         score_threshold: what scores less is left out.
         iou_threshold: two boxes of a class that overlap more are one object.
     """
+    limits = Limits(
+        score_threshold=score_threshold, iou_threshold=iou_threshold, max_detections=max_detections, one_class=True
+    )
     with evaluating(detector):
-        return detect(
-            detector,
-            [image],
-            input_hw=detector.input_hw,
-            score_threshold=score_threshold,
-            iou_threshold=iou_threshold,
-            max_detections=max_detections,
-            one_class=True,
-        )[0]
+        return detect(detector, [image], input_hw=detector.input_hw, limits=limits)[0]
 
 
 @contextmanager
@@ -72,30 +67,13 @@ def evaluating(detector: Detector) -> Iterator[None]:
 
 
 def detect(
-    detector: Detector,
-    images: list[Image],
-    *,
-    input_hw: tuple[int, int],
-    score_threshold: float,
-    iou_threshold: float = 0.6,
-    max_detections: int = 100,
-    one_class: bool = False,
+    detector: Detector, images: Sequence[Image], *, input_hw: tuple[int, int], limits: Limits
 ) -> list[Detections]:
-    """Runs a detector that is in evaluation mode on images of any sizes; see `predict` for the thresholds.
-
-    Args:
-        one_class: each anchor point reports its best class only; otherwise every class above the threshold.
-    """
+    """Runs a detector that is in evaluation mode on images of any sizes."""
     fits = [Letterbox.fit((image.shape[0], image.shape[1]), input_hw) for image in images]
     stack = np.stack([fit.apply(image) for fit, image in zip(fits, images, strict=True)])
     device = next(detector.parameters()).device
     inputs = torch.from_numpy(stack).to(device).permute(0, 3, 1, 2).float().div_(255)
-    limits = Limits(
-        score_threshold=score_threshold,
-        iou_threshold=iou_threshold,
-        max_detections=max_detections,
-        one_class=one_class,
-    )
     found = head_training(detector).read(detector(inputs), limits, input_hw)
     return [_in_image(*each, fit, image) for each, fit, image in zip(found, fits, images, strict=True)]
 

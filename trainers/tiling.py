@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,7 +128,7 @@ def _in_batches(
     found = []
     for start in range(0, len(images), batch_size):
         batch = [np.ascontiguousarray(image) for image in images[start : start + batch_size]]
-        found += detect(detector, batch, input_hw=input_hw, **asdict(limits))
+        found += detect(detector, batch, input_hw=input_hw, limits=limits)
     return found
 
 

@@ -35,11 +35,10 @@ def command(ops: Path, device: str, precision: str | None, confidence: float, as
 def predictions(ops: Path, model: Any) -> list[dict[str, Any]]:
     """Returns one row a network of a table of operators, in the table's order, JSON-ready."""
     from nas.cost.operators import read_operators
-    from nas.cost.terms import START, add_terms
+    from nas.cost.terms import network_terms
 
     names, operators = read_operators(ops)
-    terms = add_terms(operators, model.profile.rules, len(names))
-    terms[:, START] = 1.0
+    terms = network_terms(operators, model.profile.rules, len(names))
     predicted = model.predict(terms)
     fields = ("latency_ms", "low_ms", "high_ms", "unsupported_share")
     columns = [getattr(predicted, field).tolist() for field in fields]

@@ -59,6 +59,7 @@ class Settings:
         """Writes architecture.yaml and config.yaml, with the versions of what computes."""
         import yaml
 
+        from nas.config import versions
         from search_space.files import write_text
 
         self.out.mkdir(parents=True, exist_ok=True)
@@ -71,20 +72,6 @@ class Settings:
 def _absolute(name: str, value: Any) -> Any:
     """Makes paths absolute, so that the training can go on from another folder."""
     return str(Path(value).resolve()) if name in PATHS and value is not None else value
-
-
-def versions() -> dict[str, str]:
-    """Returns the versions of what decides the numbers."""
-    import platform
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {"python": platform.python_version()}
-    for name in ("pyramidnas", "torch", "numpy", "opencv-python-headless"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "unknown"
-    return found
 
 
 def entries(options: dict[str, Any], names: Iterable[str]) -> list[Entry]:

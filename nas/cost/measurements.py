@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.cost.operators import Operators, read_operators
-from nas.cost.terms import Rules, Vector, add_terms
+from nas.cost.terms import Rules, Vector, network_terms
 from search_space.errors import DataError
 
 if TYPE_CHECKING:
@@ -91,8 +91,7 @@ def load(source: Source, rules: Rules) -> Measurements:
     """Returns the measurements of a source; networks without a latency or without operators are left out."""
     table = read_latencies(source)
     names, operators = shipped_operators(source.operators)
-    terms = add_terms(operators, rules, len(names))
-    terms[:, -1] = 1.0
+    terms = network_terms(operators, rules, len(names))
     row_of = {name: row for row, name in enumerate(names)}
     table = table[table[source.name].isin(row_of) & table[source.column].notna()]
     family = table[source.family] if source.family in table else table[source.name]

@@ -86,6 +86,13 @@ def add_terms(operators: Operators, rules: Rules, num_models: int = 1) -> Vector
     return terms
 
 
+def network_terms(operators: Operators, rules: Rules, num_models: int) -> Vector:
+    """Returns the terms of whole networks, `(num_models, len(TERMS))`: those of their operators, and one start each."""
+    terms = add_terms(operators, rules, num_models)
+    terms[:, START] = 1.0
+    return terms
+
+
 def tile_padding(operators: Operators) -> Vector:
     """Returns by what factor tiles blow up the multiply-adds of each operator.
 

@@ -17,7 +17,7 @@ from nas.cost.measurements import Measurements, joined, load
 from nas.cost.operators import read_operators
 from nas.cost.profile import Profile, device_names, prior
 from nas.cost.residual import Residual
-from nas.cost.terms import Vector, add_terms
+from nas.cost.terms import Vector, network_terms
 from search_space import DESIGNS, Architecture, lower
 from search_space.errors import DataError, SpaceError, UserError, nearest
 
@@ -175,9 +175,7 @@ def measured(path: Path, rows: tuple[Row, ...], model: LatencyModel, ops: Path |
     tables: dict[str, Vector] = {}
     if ops is not None:
         names, operators = read_operators(ops)
-        table = add_terms(operators, model.profile.rules, len(names))
-        table[:, -1] = 1.0
-        tables = dict(zip(names, table, strict=True))
+        tables = dict(zip(names, network_terms(operators, model.profile.rules, len(names)), strict=True))
     terms, labels, keys, guessed = [], [], [], False
     for row in rows:
         if row.model in tables:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,14 +41,6 @@ def tiny_detector(num_classes: int = 3, input_hw: tuple[int, int] = (96, 96), se
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return TinyDetector(num_classes, input_hw)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -149,7 +149,7 @@ def test_an_image_no_larger_than_a_tile_is_as_without_tiling(hw: tuple[int, int]
     image = np.random.default_rng(0).integers(0, 256, (*hw, 3), np.uint8)
     with evaluating(detector):
         limits = Limits(score_threshold=0.0)
-        (plain,) = detect(detector, [image], input_hw=(64, 64), score_threshold=0.0, max_detections=300)
+        (plain,) = detect(detector, [image], input_hw=(64, 64), limits=limits)
         (tiled,) = detect_all(detector, [image], input_hw=(64, 64), limits=limits, tiling=native(whole=True))
     assert len(plain) > 0
     for name in ("boxes", "scores", "labels"):
