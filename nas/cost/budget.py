@@ -8,6 +8,15 @@ from nas.cost.cost import Cost
 from search_space.errors import BudgetError
 
 
+WORDS = {
+    "gmacs": "GFLOPs (GMACs)",
+    "params_m": "million parameters",
+    "latency_high_ms": "milliseconds",
+    "memory_mb": "MB of activations",
+}
+"""What the limited figures of a cost are called."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Violation:
     """One limit that a cost is over."""
@@ -39,16 +48,19 @@ class Budget:
     """Million trainable parameters."""
     latency_ms: float | None = None
     """Milliseconds on a device; binds the upper end of the prediction's interval, not the prediction."""
+    memory_mb: float | None = None
+    """MB (1e6 bytes) of peak activation memory of one image in 32-bit floats."""
 
     def __post_init__(self) -> None:
         for name, limit in self.limits().items():
             if not 0 < limit < float("inf"):
-                what = {"gmacs": "GFLOPs (GMACs)", "params_m": "million parameters"}.get(name, "milliseconds")
+                what = WORDS[name]
                 raise BudgetError(f"a budget of {limit:g} {what} is none; give a positive number, or leave it out")
 
     def limits(self) -> dict[str, float]:
         """Returns the limits that are set, by the name of the cost they bind."""
-        limits = {"gmacs": self.gmacs, "params_m": self.params_m, "latency_high_ms": self.latency_ms}
+        limits = {"gmacs": self.gmacs, "params_m": self.params_m}
+        limits |= {"latency_high_ms": self.latency_ms, "memory_mb": self.memory_mb}
         return {name: limit for name, limit in limits.items() if limit is not None}
 
     def violations(self, cost: Cost) -> tuple[Violation, ...]:

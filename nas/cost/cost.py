@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Protocol
 
 import torch
 
-from nas.cost.counting import BlockCount, Shape, count_module
+from nas.cost.counting import FLOAT_BYTES, BlockCount, Shape, count_module
 from search_space import Architecture, Graph, Node, lower
 from search_space.graph import IMAGE, Arguments, build, cannot_be
 
@@ -59,6 +60,9 @@ class Cost:
     """Parameters and buffers as 32-bit floats."""
     activation_bytes: int
     """All that the operators write, as 32-bit floats: memory traffic, not the peak."""
+    memory_bytes: int
+    """The most that is alive at a time of the image and what the operators write, as 32-bit floats: peak memory of
+    running the detector as it is, weights not counted; a runtime that fuses operators needs less."""
     latency: Latency | None = None
     """On the device that was asked for, if one was."""
 
@@ -72,6 +76,11 @@ class Cost:
         if self.latency is None:
             raise ValueError("this cost has no latency: it was counted without a device")
         return self.latency.high_ms
+
+    @property
+    def memory_mb(self) -> float:
+        """Peak memory of activations in MB, 1e6 bytes."""
+        return self.memory_bytes / 1e6
 
     @property
     def gmacs(self) -> float:
@@ -105,8 +114,9 @@ def cost_of(
         SpaceError: where it cannot be lowered, or runs an operator that nobody has said how to count.
     """
     graph = lower(architecture, num_classes=num_classes, input_hw=input_hw)
+    counts = list(node_costs(graph))
     macs = params = weight_bytes = activation_bytes = 0
-    for _, count in node_costs(graph):
+    for _, count in counts:
         macs += count.macs
         params += count.params
         weight_bytes += count.weight_bytes
@@ -116,6 +126,7 @@ def cost_of(
         params=params,
         weight_bytes=weight_bytes,
         activation_bytes=activation_bytes,
+        memory_bytes=_peak(graph, [count for _, count in counts]),
         latency=None if device is None else device.latency(graph),
     )
 
@@ -124,6 +135,22 @@ def node_costs(graph: Graph) -> Iterator[tuple[Node, BlockCount]]:
     """Yields each node of a graph with what it costs at the graph's input size; shared weights count once."""
     for node, _, count in counted_nodes(graph):
         yield node, count if node.shares is None else replace(count, params=0, weight_bytes=0)
+
+
+def _peak(graph: Graph, counts: Sequence[BlockCount]) -> int:
+    """Returns the most bytes alive at a time: maps that a later node reads, and what the node that runs holds."""
+    last_use = {name: index for index, node in enumerate(graph.nodes) for name in node.inputs}
+    last_use.update(dict.fromkeys(graph.outputs, len(graph.nodes)))
+    live_bytes = peak_bytes = prod((FLOAT_BYTES, 3, *graph.input_hw))
+    sizes = {IMAGE: live_bytes}
+    for index, (node, count) in enumerate(zip(graph.nodes, counts, strict=True)):
+        peak_bytes = max(peak_bytes, live_bytes + count.peak_bytes)
+        sizes[node.name] = FLOAT_BYTES * prod(count.output_shape)
+        live_bytes += sizes[node.name]
+        for name in {*node.inputs, node.name}:
+            if last_use.get(name, index) == index:
+                live_bytes -= sizes[name]
+    return peak_bytes
 
 
 def counted_nodes(graph: Graph) -> Iterator[tuple[Node, NodeKey, BlockCount]]:

@@ -7,6 +7,8 @@ do. An operator that is neither counted nor on the list of the free ones is an e
 
 from __future__ import annotations
 
+import weakref
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -35,6 +37,8 @@ class BlockCount:
     """Parameters and buffers, such as the statistics of batch norm."""
     activation_bytes: int
     """All that the block's operators write, views excluded."""
+    peak_bytes: int
+    """The most that is alive at a time of what the block's operators write, its output included, its inputs not."""
 
 
 def _convolution(args: Sequence[Any], output: Tensor) -> int:
@@ -99,13 +103,42 @@ def without_running(name: str, args: Sequence[Any]) -> Any:
     return (output, output.new_empty(0), output.new_empty(0)) if "batch_norm" in name else output
 
 
+class MemoryPeak:
+    """Follows how many bytes of new tensors are alive, as 32-bit floats, and the most there ever were."""
+
+    def __init__(self) -> None:
+        self.live_bytes = 0
+        self.peak_bytes = 0
+        self._holders: Counter[int] = Counter()
+        self._sizes: dict[int, int] = {}
+
+    def follow(self, tensor: Tensor, *, is_view: bool) -> None:
+        """Takes in what an operator returned; memory is alive as long as any tensor lies in it."""
+        place = tensor.untyped_storage()._cdata
+        if place not in self._sizes:
+            if is_view:
+                return  # of a tensor that was there before: an input, a weight
+            self._sizes[place] = tensor.numel() * FLOAT_BYTES
+            self.live_bytes += self._sizes[place]
+            self.peak_bytes = max(self.peak_bytes, self.live_bytes)
+        self._holders[place] += 1
+        weakref.finalize(tensor, self._let_go, place)
+
+    def _let_go(self, place: int) -> None:
+        self._holders[place] -= 1
+        if not self._holders[place]:
+            self.live_bytes -= self._sizes.pop(place)
+            del self._holders[place]
+
+
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up the MACs and the bytes written by every operator that runs inside it."""
+    """Adds up the MACs and the bytes written by every operator that runs inside it, and follows its memory."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.macs = 0
         self.activation_bytes = 0
+        self.memory = MemoryPeak()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.__name__.partition(".")[0]
@@ -118,7 +151,13 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
             raise SpaceError(f"operator {func} is neither counted nor known as free; add it to nas/cost/counting.py")
         if isinstance(output, Tensor) and not func.is_view:
             self.activation_bytes += output.numel() * FLOAT_BYTES
+        self._follow(result, func.is_view, args)
         return result
+
+    def _follow(self, result: Any, is_view: bool, args: Sequence[Any]) -> None:
+        for tensor in result if isinstance(result, (tuple, list)) else (result,):
+            if isinstance(tensor, Tensor) and not any(tensor is arg for arg in args):
+                self.memory.follow(tensor, is_view=is_view)
 
 
 def count_module(module: nn.Module, *shapes: Shape) -> BlockCount:
@@ -139,4 +178,5 @@ def count_module(module: nn.Module, *shapes: Shape) -> BlockCount:
         params=sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad),
         weight_bytes=sum(tensor.numel() for tensor in tensors) * FLOAT_BYTES,
         activation_bytes=counter.activation_bytes,
+        peak_bytes=counter.memory.peak_bytes,
     )
