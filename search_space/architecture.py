@@ -23,6 +23,8 @@ ROI_BINS = 7
 """Bins a side of a box in a two-stage head."""
 SMALLEST_FREE_SIDE = 32
 """The smallest side of an input whose maps need not fit each other."""
+LARGEST_SIDE = 8192
+"""Of an input; more is a typing error, and would end a computer for want of memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +114,11 @@ class Architecture:
         """Raises SpaceError, naming the sizes nearby, where the detector cannot take an input of this size."""
         step, smallest = self.size_multiple, self.smallest_side
         for side in input_hw:
+            if side > LARGEST_SIDE:
+                raise SpaceError(
+                    f"input side {side} must be at most {LARGEST_SIDE}: one image of that side takes 0.8 GB, its maps "
+                    "many times that; cut larger pictures into slices"
+                )
             if side < smallest and step == 1:
                 raise SpaceError(f"input side {side} must be at least {smallest}; nearest: {smallest}")
             if side < step or side % step:

@@ -26,6 +26,10 @@ class ConfigError(UserError):
     """A setting of a run that is wrong or contradicts the run it is used on."""
 
 
+class WriteError(UserError):
+    """A file that cannot be written, because the disk is full or for another reason of the system."""
+
+
 def check_known(what: str, name: str, known: Iterable[str]) -> None:
     """Raises SpaceError, naming the near ones and all that are known, where `name` is none of them."""
     known = tuple(known)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import pickle
+import io
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from search_space import Architecture, Detector, lower
 from search_space.errors import ConfigError
+from search_space.files import write_bytes
 from trainers.heads import check_trainable
 
 
@@ -77,17 +78,28 @@ def load_weights(path: str | Path) -> Weights:
     missing = {"architecture", "classes", "state"} - content.keys()
     if missing:
         raise ConfigError(f"{path} is no weights file: it lacks {', '.join(sorted(missing))}; give a weights.pt")
-    return Weights(
-        architecture=content["architecture"], classes=tuple(content["classes"]), state=dict(content["state"])
-    )
+    architecture, classes, state = (content[name] for name in ("architecture", "classes", "state"))
+    named = isinstance(architecture, dict) and isinstance(classes, list) and all(isinstance(it, str) for it in classes)
+    if not named or not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ConfigError(f"{path} is a damaged weights file: its parts are of wrong types; give another weights.pt")
+    return Weights(architecture=architecture, classes=tuple(classes), state=state)
 
 
 def load_state(detector: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Loads weights into a detector; raises ConfigError if they are those of another one."""
-    try:
-        detector.load_state_dict(state)
-    except RuntimeError as error:
-        raise ConfigError(f"the weights do not fit the detector: {str(error).splitlines()[-1].strip()}") from None
+    own = detector.state_dict()
+    kinds = {
+        "missing": [name for name in own if name not in state],
+        "unknown": [name for name in state if name not in own],
+        "of another shape": [name for name in own if name in state and own[name].shape != state[name].shape],
+    }
+    wrong = {what: names for what, names in kinds.items() if names}
+    if wrong:
+        counts = ", ".join(f"{len(names)} {what} (first: {names[0]})" for what, names in wrong.items())
+        raise ConfigError(
+            f"the weights do not fit the detector of {len(own)} tensors: {counts}; give those of its architecture"
+        )
+    detector.load_state_dict(state)
 
 
 def load_matching(detector: nn.Module, state: Mapping[str, Tensor]) -> tuple[int, int]:
@@ -113,24 +125,22 @@ def cpu_copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def write_torch(path: str | Path, content: Mapping[str, Any]) -> None:
-    """Writes plain data and tensors to a temporary file and renames it, so that no half-written file is ever seen."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        torch.save(dict(content), temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Writes plain data and tensors whole or not at all; errors as `search_space.files.write_bytes`."""
+    buffer = io.BytesIO()  # torch's own writer does not say why the system refused
+    torch.save(dict(content), buffer)
+    write_bytes(Path(path), buffer.getbuffer())
 
 
-def read_torch(path: str | Path, what: str) -> dict[str, Any]:
-    """Reads a file of plain data and tensors; raises ConfigError if it is missing or something else."""
+def read_torch(path: str | Path, what: str, remedy: str = "give one written by nas") -> dict[str, Any]:
+    """Reads a file of plain data and tensors; raises ConfigError, with what to do, if it is missing or none."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # of other files; that they are none of ours is said below
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise ConfigError(f"cannot read {what} {path}: {error.strerror}; check the path") from None
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError):
-        raise ConfigError(f"{path} is no {what} of this program, or it is damaged; give one written by nas") from None
+        raise ConfigError(f"cannot read {what} {path}: {error.strerror or error}; check the path") from None
+    except Exception:  # other files make the unpickler raise nearly anything
+        content = None
     if not isinstance(content, dict):
-        raise ConfigError(f"{path} is no {what} of this program; give one written by nas")
+        raise ConfigError(f"{path} is no {what} of this program, or it is damaged; {remedy}")
     return content

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 import torch
 
 from search_space import DESIGNS
-from search_space.errors import ConfigError
+from search_space.errors import ConfigError, WriteError
 from trainers import fresh_detector, load_weights, save_weights
+from trainers.weights import load_state, write_torch
 
 ARCH = DESIGNS.get("yolov8n-p2-nop5").architecture.resized((64, 64))
 
@@ -52,5 +55,27 @@ def test_missing_incomplete_and_unsafe_files_are_refused(tmp_path: Path) -> None
 def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
     detector = fresh_detector(ARCH, num_classes=2, seed=0)
     save_weights(tmp_path / "w.pt", detector, ARCH.to_dict(), ("a", "b", "c"))
-    with pytest.raises(ConfigError, match="do not fit"):
+    with pytest.raises(ConfigError, match=r"do not fit the detector of \d+ tensors: \d+ of another shape \(first: "):
         load_weights(tmp_path / "w.pt").detector()
+    state = {f"other.{number}": torch.zeros(1) for number in range(300)}
+    with pytest.raises(ConfigError, match=r"missing \(first: .*, 300 unknown \(first: other.0\)") as caught:
+        load_state(detector, state)
+    assert len(str(caught.value)) < 250
+
+
+@pytest.mark.parametrize("part", [{"state": 3}, {"state": {"a": 1}}, {"classes": "ab"}, {"architecture": []}])
+def test_parts_of_wrong_types_are_refused(tmp_path: Path, part: dict[str, object]) -> None:
+    torch.save({"architecture": {}, "classes": ["a"], "state": {}, **part}, tmp_path / "w.pt")
+    with pytest.raises(ConfigError, match="damaged weights file"):
+        load_weights(tmp_path / "w.pt")
+
+
+def test_what_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, content: bytes) -> None:
+        path.touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(WriteError, match=f"cannot write {tmp_path / 'w.pt'}: No space left on device; make room"):
+        write_torch(tmp_path / "w.pt", {"a": torch.zeros(3)})
+    assert list(tmp_path.iterdir()) == []
