@@ -38,6 +38,7 @@ FREE_TO_CHANGE = frozenset(
     }
 )
 """Settings that may differ when a training is resumed."""
+ANEW = "put a copy in its place, or begin anew in another folder"
 
 
 @dataclass(kw_only=True)
@@ -61,6 +62,10 @@ class TrainingState:
     best_step: int = 0
     num_worse: int = 0
     """Evaluations since the best one."""
+    seconds: float = 0.0
+    """Time spent up to the moment of writing, over all parts of an interrupted training."""
+    broken: dict[int, str] = field(default_factory=dict)
+    """Training images that could not be read, by index, each with what is wrong."""
 
     def count(self, losses: Mapping[str, float]) -> None:
         """Counts a step that changed the weights, and its loss."""
@@ -120,12 +125,20 @@ class Checkpoint:
     """False in all processes but the first; all of them read."""
     config: TrainConfig
     train_set: Dataset
+    val_set: Dataset | None
     detector: nn.Module
     optimizer: Optimizer
     scaler: torch.amp.GradScaler
     average: WeightAverage
     _consistent: bool = True
     _written: float = field(default_factory=time.monotonic)
+    _began: float = field(default_factory=time.monotonic)
+    _seconds_before: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Time spent so far, with that of earlier parts of an interrupted training."""
+        return self._seconds_before + time.monotonic() - self._began
 
     @contextmanager
     def step(self) -> Iterator[None]:
@@ -143,10 +156,11 @@ class Checkpoint:
         """Writes everything to the file, at once or not at all."""
         if self.path is None or not self.writes or not self._consistent:
             return
+        state.seconds = self.seconds
         content = {
             "kind": "checkpoint",
             "config": self.config.to_dict(),
-            "data": self._fingerprint,
+            **self._fingerprints,
             "state": state.to_dict(),
             "detector": self.detector.state_dict(),
             "average": self.average.detector.state_dict(),
@@ -157,6 +171,11 @@ class Checkpoint:
         write_torch(self.path, content)
         self._written = time.monotonic()
 
+    def save_first(self, state: TrainingState) -> None:
+        """Writes the file if there is none, so that nothing else is ever written by a training that cannot go on."""
+        if self.path is not None and not self.path.exists():
+            self.save(state)
+
     def load(self) -> TrainingState:
         """Restores weights, averages and the optimizer; a missing file means a training that has not begun.
 
@@ -166,10 +185,16 @@ class Checkpoint:
         if self.path is None or not self.path.exists():
             logger.info("no checkpoint at %s, starting from the beginning", self.path)
             return TrainingState()
-        content = read_torch(self.path, "checkpoint")
-        if content.get("kind") != "checkpoint":
-            raise ConfigError(f"{self.path} is no checkpoint; give one written by nas train")
+        content = read_checkpoint(self.path)
         self._check(content)
+        try:
+            state = self._restore(content)
+        except (LookupError, TypeError, AttributeError) as error:
+            raise ConfigError(f"{self.path} lacks something or is damaged ({error!r}); {ANEW}") from None
+        self._seconds_before, self._began = state.seconds, time.monotonic()
+        return state
+
+    def _restore(self, content: dict[str, Any]) -> TrainingState:
         load_state(self.detector, content["detector"])
         load_state(self.average.detector, content["average"])
         self.average.num_updates = content["num_updates"]
@@ -179,8 +204,8 @@ class Checkpoint:
         return TrainingState.from_dict(content["state"])
 
     @cached_property
-    def _fingerprint(self) -> str:
-        return self.train_set.fingerprint()
+    def _fingerprints(self) -> dict[str, str | None]:
+        return fingerprints(self.train_set, self.val_set)
 
     def _check(self, content: dict[str, Any]) -> None:
         before, now = content["config"], self.config.to_dict()
@@ -190,5 +215,29 @@ class Checkpoint:
                     f"{self.path} was trained with {name} {before.get(name)}, now it is {now.get(name)}; "
                     "resume with the same settings or start anew"
                 )
-        if content["data"] != self._fingerprint:
-            raise ConfigError(f"{self.path} was trained on other data; resume with the same data or start anew")
+        assert self.path is not None
+        check_same_data(self.path, content, self._fingerprints)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Reads the file of an interrupted training; raises ConfigError, with what to do, if it is none or damaged."""
+    content = read_torch(path, "checkpoint", ANEW)
+    if content.get("kind") != "checkpoint" or not {"config", "data", "state"} <= content.keys():
+        raise ConfigError(f"{path} is no checkpoint of nas train, or it is damaged; {ANEW}")
+    return content
+
+
+def fingerprints(train_set: Dataset, val_set: Dataset | None) -> dict[str, str | None]:
+    """Returns what a checkpoint recognises its data by: the training set's as `data`, the other's as `val_data`."""
+    return {"data": train_set.fingerprint(), "val_data": None if val_set is None else val_set.fingerprint()}
+
+
+def check_same_data(path: Path, content: Mapping[str, Any], now: Mapping[str, str | None]) -> None:
+    """Raises ConfigError if the checkpoint in `path` is of other data; where it lies does not matter."""
+    for name, what in (("data", "training"), ("val_data", "validation")):
+        before = content.get(name)
+        if None not in (before, now[name]) and before != now[name]:
+            raise ConfigError(
+                f"{path} belongs to other {what} data: file names, sizes, boxes or classes have changed since; go on "
+                "with the data as it was, or begin anew in another folder"
+            )

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from search_space.errors import ConfigError, nearest
 from trainers.data.augment import Augmentation
+from trainers.settings import SettingError, checked
 
 OPTIMIZERS = {"adamw": 4e-3, "sgd": 1e-2}
 """Known optimizers and their default peak learning rates."""
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+MAX_EPOCHS = 1_000_000
+MAX_SEED = 2**32 - 1
+"""Seeds of single steps are drawn from it by multiplying, and must stay within 64 bits."""
+MAX_READERS = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,10 +79,11 @@ class TrainConfig:
             self._require(name, getattr(self, name) > 0, "above 0")
         for name in ("weight_decay", "eval_every", "seed", "patience", "checkpoint_seconds", "checkpoint_steps"):
             self._require(name, getattr(self, name) >= 0, "at least 0")
+        for name, limit in (("epochs", MAX_EPOCHS), ("seed", MAX_SEED), ("num_readers", MAX_READERS)):
+            self._require(name, getattr(self, name) <= limit, f"at most {limit:,}")
         self._require("nwd", 0 <= self.nwd <= 1, "in 0 .. 1")
-        self._require(
-            "accumulate", self.batch_size % self.accumulate == 0, f"a divisor of batch_size {self.batch_size}"
-        )
+        divides = self.batch_size % self.accumulate == 0
+        self._require("accumulate", divides, f"a divisor of the {self.batch_size} images of a step")
         for name in ("momentum", "warmup", "final_share", "ema_decay"):
             self._require(name, 0 <= getattr(self, name) < 1, "in 0 .. 1")
         self._require("learning_rate", self.peak_learning_rate > 0, "above 0")
@@ -85,7 +91,7 @@ class TrainConfig:
     def _require(self, name: str, holds: bool, allowed: str) -> None:
         value = getattr(self, name)
         if not holds or (isinstance(value, float) and not math.isfinite(value)):
-            raise ConfigError(f"{name} is {value}; it must be {allowed}")
+            raise SettingError(f"{name} is {value}; it must be {allowed}", name)
 
     @property
     def peak_learning_rate(self) -> float:
@@ -112,17 +118,9 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> TrainConfig:
-        """Inverse of `to_dict`; raises ConfigError for an unknown key, naming the nearest one."""
-        values = dict(data)
-        _check_keys(values, cls)
-        if isinstance(values.get("augmentation"), Mapping):
-            _check_keys(values["augmentation"], Augmentation)
-            values["augmentation"] = Augmentation(**values["augmentation"])
-        return cls(**values)
+        """Inverse of `to_dict`.
 
-
-def _check_keys(values: Mapping[str, Any], owner: type[Any]) -> None:
-    known = [entry.name for entry in fields(owner)]
-    for key in values:
-        if key not in known:
-            raise ConfigError(f"unknown training setting {key!r}{nearest(key, known)}; known: {', '.join(known)}")
+        Raises:
+            ConfigError: a key is unknown (the nearest one is named), or a value is of another type than its field.
+        """
+        return cls(**checked(data, cls))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -57,7 +56,9 @@ class TrainResult:
     """The averaged weights at the end, on the CPU."""
     images_seen: int
     seconds: float
-    """Time spent, without what an earlier, interrupted part took."""
+    """Time spent, with that of earlier, interrupted parts up to their last checkpoint."""
+    new_steps: int = 0
+    """Steps done by this call; the others had been done by earlier, interrupted parts."""
     best_score: Score | None = None
     """The one of the highest accuracy; `on_best` was given its weights."""
     best_epoch: float | None = None
@@ -104,9 +105,9 @@ def train(
         ConfigError: the loss stays non-finite, or the checkpoint is of another training.
         DataError: the training set is empty, its classes are not those of the detector, or too many images are broken.
     """
-    started = time.perf_counter()
     run = assemble(detector, train_set, val_set, config, Path(checkpoint) if checkpoint else None, on_best)
-    state = run.saver.load() if resume else TrainingState()
+    state = run.load() if resume else TrainingState()
+    first_step = state.step
     batches = run.stream.read(state.step, num_threads=config.num_readers)
     with closing(batches), closing(run), run.interrupts, torch.random.fork_rng():
         try:
@@ -124,11 +125,11 @@ def train(
             if ending is Ending.INTERRUPTED:
                 raise KeyboardInterrupt
         except KeyboardInterrupt:
-            run.saver.save(state)
+            run.save(state)
             raise
         if ending is Ending.STOPPED:
-            run.saver.save(state)
-    return _result(run, state, ending, seconds=time.perf_counter() - started)
+            run.save(state)
+    return _result(run, state, ending, new_steps=state.step - first_step)
 
 
 def _call(on_step: Callable[[Progress], None] | None, progress: Progress) -> Ending:
@@ -154,13 +155,14 @@ def _progress(run: Run, state: TrainingState, losses: Mapping[str, float], score
     )
 
 
-def _result(run: Run, state: TrainingState, ending: Ending, *, seconds: float) -> TrainResult:
+def _result(run: Run, state: TrainingState, ending: Ending, *, new_steps: int) -> TrainResult:
     return TrainResult(
         score=state.score,
         history=tuple(state.history),
         state_dict=cpu_copy(run.average.detector.state_dict()),
         images_seen=state.step * run.config.batch_size,
-        seconds=seconds,
+        seconds=run.saver.seconds if new_steps else state.seconds,
+        new_steps=new_steps,
         best_score=state.best_score,
         best_epoch=run.stream.epoch(state.best_step) if state.best_score else None,
         epochs=run.stream.epoch(state.step),

@@ -80,6 +80,17 @@ class Run:
         if self.taps is not None:
             self.taps.close()
 
+    def load(self) -> TrainingState:
+        """Takes up an interrupted training; errors as `Checkpoint.load`."""
+        state = self.saver.load()
+        self.stream.broken.errors.update(state.broken)
+        return state
+
+    def save(self, state: TrainingState) -> None:
+        """Writes the checkpoint."""
+        state.broken = dict(self.stream.broken.errors)
+        self.saver.save(state)
+
     def begin_step(self, step: int) -> None:
         """Sets the learning rate of a step (0-based) and forgets the gradients of the one before."""
         for group in self.optimizer.param_groups:
@@ -109,8 +120,8 @@ class Run:
             if len(part.images) > 1 or "more than 1 value per channel" not in str(error):
                 raise
             raise ConfigError(
-                "the detector has maps of one cell, whose batch statistics need more than 1 image at a time; give a "
-                "batch_size and an accumulate that leave 2 or more images at a time"
+                "the detector has maps of one cell, whose batch statistics need more than 1 image at a time; give "
+                "larger batches in fewer parts, so that 2 or more images go together, or a larger input"
             ) from None
 
     def update_weights(self, parts: list[dict[str, Tensor]], state: TrainingState) -> dict[str, float]:
@@ -151,6 +162,7 @@ class Run:
                 f"rate, now {self.config.peak_learning_rate:g}, or train in float32"
             )
         if self.world.is_first and self.val_set is not None and self.stream.is_due(step, self.config.eval_every):
+            self.saver.save_first(state)
             tiling = Tiling(tile_hw=self.detector.input_hw, whole=True) if self.config.eval_tile else None
             batch_size = self.config.batch_size
             score = evaluate(self.average.detector, self.val_set, batch_size=batch_size, tiling=tiling)
@@ -165,9 +177,9 @@ class Run:
             self.on_best(cpu_copy(self.average.detector.state_dict()), score)  # first: the checkpoint relies on it
         if score is not None or self.stream.is_due(state.step, 1.0):
             state.history.append(self._history_row(state, score))
-            self.saver.save(state)
+            self.save(state)
         elif self.saver.is_due(state.step):
-            self.saver.save(state)
+            self.save(state)
 
     def _history_row(self, state: TrainingState, score: Score | None) -> dict[str, float]:
         row = {
@@ -239,6 +251,7 @@ def assemble(
             writes=world.is_first,
             config=config,
             train_set=train_set,
+            val_set=val_set,
             detector=detector,
             optimizer=optimizer,
             scaler=scaler,

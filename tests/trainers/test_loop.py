@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from trainers import Augmentation, Progress, StopTraining, TrainConfig, TrainRes
 from trainers.averaging import StatisticsWarmup, WeightAverage
 from trainers.data import Dataset, DataSplits
 from trainers.optimizer import make_optimizer
-from trainers.weights import read_torch
+from trainers.weights import read_torch, write_torch
 
 SHORT = TrainConfig(epochs=2, batch_size=4, seed=1, augmentation=Augmentation(mosaic=0.5))
 PLAIN = Augmentation(flip=0, scale=0, translate=0, light=0)
@@ -104,8 +105,49 @@ def test_resuming_with_other_settings_is_refused(shapes: Dataset, tmp_path: Path
     losses_of(shapes, SHORT, checkpoint=place)
     with pytest.raises(ConfigError, match="seed 1, now it is 9"):
         losses_of(shapes, TrainConfig(**{**vars(SHORT), "seed": 9}), checkpoint=place, resume=True)
-    with pytest.raises(ConfigError, match="other data"):
+    with pytest.raises(ConfigError, match="other training data"):
         losses_of(shapes.limited(20), SHORT, checkpoint=place, resume=True)
+
+
+def test_resuming_with_another_validation_set_is_refused(shapes: Dataset, tmp_path: Path) -> None:
+    place = tmp_path / "last.pt"
+    short = replace(SHORT, epochs=0.2)
+    losses_of(shapes, short, val_set=shapes.limited(2), checkpoint=place)
+    with pytest.raises(ConfigError, match="other validation data"):
+        losses_of(shapes, short, val_set=shapes.limited(3), checkpoint=place, resume=True)
+
+
+def test_time_and_broken_images_of_all_parts_are_counted(shapes: Dataset, tmp_path: Path) -> None:
+    place = tmp_path / "last.pt"
+
+    def interrupt(progress: Progress) -> None:
+        if progress.step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny_detector(), shapes, config=SHORT, on_step=interrupt, checkpoint=place)  # type: ignore[arg-type]
+    content = read_torch(place, "checkpoint")
+    assert content["state"]["seconds"] > 0
+    content["state"] |= {"seconds": 1000.0, "broken": {5: "cannot decode image 5"}}
+    write_torch(place, content)
+    _, rest = losses_of(shapes, SHORT, checkpoint=place, resume=True)
+    assert rest.seconds > 1000 and rest.new_steps == 9 and rest.broken_images == 1
+    _, again = losses_of(shapes, SHORT, checkpoint=place, resume=True)
+    assert again.new_steps == 0 and again.broken_images == 1 and 1000 < again.seconds <= rest.seconds
+
+
+def test_weights_never_lie_in_a_folder_without_a_checkpoint(shapes: Dataset, tmp_path: Path) -> None:
+    place = tmp_path / "last.pt"
+
+    def killed(*_: object) -> None:
+        assert place.exists()
+        raise SystemExit
+
+    config = replace(SHORT, epochs=0.4, eval_every=0.2)
+    with pytest.raises(SystemExit):
+        losses_of(shapes, config, val_set=shapes.limited(2), checkpoint=place, on_best=killed)
+    state = read_torch(place, "checkpoint")["state"]
+    assert state["finished_step"] == state["step"] - 1, "the evaluation is made up for"
 
 
 def test_stop_training_ends_orderly(shapes: Dataset, tmp_path: Path) -> None:
@@ -179,6 +221,15 @@ def test_schedule_warms_up_and_runs_down() -> None:
         ({"optimizer": "adam"}, "did you mean 'adamw'"),
         ({"epoch": 3}, "unknown training setting 'epoch'; did you mean 'epochs'"),
         ({"augmentation": {"flips": 1}}, "did you mean 'flip'"),
+        ({"augmentation": {"scale": "x"}}, "augmentation.scale is 'x'; it must be a finite number"),
+        ({"augmentation": 3}, "augmentation is 3; it must be a group of settings, such as augmentation.mosaic"),
+        ({"checkpoint_steps": 1.5}, "checkpoint_steps is 1.5; it must be a whole number"),
+        ({"batch_size": True}, "batch_size is True; it must be a whole number"),
+        ({"clip_norm": 10**400}, "clip_norm is 1000000.*it must be a finite number"),
+        ({"optimizer": None}, "optimizer is None; it must be a word"),
+        ({"learning_rate": "fast"}, "learning_rate is 'fast'; it must be a finite number or empty"),
+        ({"epochs": 1e300}, r"epochs is 1e\+300; it must be at most 1,000,000"),
+        ({"seed": 2**32}, "seed is 4294967296; it must be at most 4,294,967,295"),
     ],
 )
 def test_wrong_settings_are_named(settings: dict[str, object], message: str) -> None:
@@ -188,6 +239,7 @@ def test_wrong_settings_are_named(settings: dict[str, object], message: str) -> 
 
 def test_config_round_trip() -> None:
     assert TrainConfig.from_dict(SHORT.to_dict()) == SHORT
+    assert isinstance(TrainConfig.from_dict({"epochs": 3}).epochs, float)
 
 
 def test_norms_and_biases_do_not_decay() -> None:

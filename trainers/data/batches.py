@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from search_space.errors import ConfigError, DataError
+from search_space.errors import DataError
 from trainers.assigners import Objects
 from trainers.data.augment import Augmentation, Sample, augment, read_sample
 from trainers.data.dataset import Dataset
+from trainers.settings import SettingError
 
 logger = logging.getLogger(__name__)
 
@@ -95,9 +96,10 @@ class BatchStream:
     def __post_init__(self) -> None:
         shares = self.accumulate * self.num_ranks
         if self.batch_size % shares:
-            raise ConfigError(
+            raise SettingError(
                 f"batch_size is {self.batch_size}; it must be a multiple of accumulate x processes = "
-                f"{self.accumulate} x {self.num_ranks} = {shares}"
+                f"{self.accumulate} x {self.num_ranks} = {shares}",
+                "batch_size",
             )
         object.__setattr__(self, "broken", BrokenImages(num_images=len(self.dataset)))
 
