@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nas.commands.display import counted
 from nas.commands.options import echo_json, format_option, images_option, json_option, split_option
 
 if TYPE_CHECKING:
@@ -45,13 +46,16 @@ def _print(report: Report) -> None:
         click.echo(_printable(f"{defect.file}{line}: {defect.kind}: {defect.what}"))
     for note in report.notes:
         click.echo(_printable(f"note: {note.count} {note.what}; first: {note.first}"))
-    click.echo(
-        f"{report.format or 'unknown format'}: {report.num_images} images, {report.num_boxes} boxes, "
-        f"{report.num_ignored} ignored regions, {len(report.classes)} classes"
+    counts = (
+        counted(report.num_images, "image"),
+        counted(report.num_boxes, "box", "boxes"),
+        counted(report.num_ignored, "ignored region"),
+        counted(len(report.classes), "class", "classes"),
     )
+    click.echo(f"{report.format or 'unknown format'}: {', '.join(counts)}")
     for name, count in report.num_boxes_by_class.items():
         click.echo(_printable(f"  {name}: {count}"))
-    click.echo(f"{len(report.defects)} defects" if report.defects else "no defects")
+    click.echo(counted(len(report.defects), "defect") if report.defects else "no defects")
 
 
 def _printable(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from nas.commands.display import counted
 from nas.commands.options import echo_json, format_option, images_option, json_option, split_option
 
 
@@ -44,6 +45,6 @@ def command(
         echo_json({**asdict(done), "out": out})
     else:
         click.echo(
-            f"{done.source} ({done.from_format}) -> {out} ({done.to_format}): {done.num_images} images, "
-            f"{done.num_boxes} boxes, {done.num_ignored} ignored regions"
+            f"{done.source} ({done.from_format}) -> {out} ({done.to_format}): {counted(done.num_images, 'image')}, "
+            f"{counted(done.num_boxes, 'box', 'boxes')}, {counted(done.num_ignored, 'ignored region')}"
         )

@@ -11,6 +11,11 @@ PLAIN_WIDTH = 180
 """Columns where the output is no terminal, so that files and pipes get whole cells."""
 
 
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """Returns a number with its noun, `1 box` or `2 boxes`."""
+    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
+
+
 def console(*, stderr: bool = False) -> Console:
     """Returns a console that is as wide as the terminal, or wide enough for every table where there is none.
 

@@ -68,6 +68,14 @@ def test_defects_have_file_and_line_and_an_exit_code(tmp_path: Path, capsys: pyt
     assert lines[-1] == "3 defects" and not re.search("[\\x00-\\x09]", "".join(lines))
 
 
+def test_one_of_a_kind_has_no_plural(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = spoiled(tmp_path / "set")
+    next((folder / "labels").iterdir()).write_text("0 0.5 0.5 0.1 0.1\n")
+    assert run("data", "check", folder) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert "yolo: 1 image, 1 box, 0 ignored regions, 1 class" in lines and lines[-1] == "1 defect"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -127,7 +135,7 @@ def test_every_command_of_the_page_runs(
 
 def test_the_page_names_every_kind_of_defect() -> None:
     assert [kind for kind in DEFECTS if f"`{kind}`" not in PAGE] == []
-    assert len(NOTES) == 12, "a new note: name it on the page, too"
+    assert len(NOTES) == 13, "a new note: name it on the page, too"
 
 
 def test_help_shows_both_commands(capsys: pytest.CaptureFixture[str]) -> None:

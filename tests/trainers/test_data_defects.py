@@ -45,6 +45,7 @@ CASES = {
     "voc, no box": Case("voc", node("<object><name>car</name></object>"), "malformed", "Annotations/a.xml", 6),
     "voc, no name": Case("voc", node(voc_object("", 1, 1, 9, 9)), "malformed", "Annotations/a.xml", 6),
     "coco, three numbers": Case("coco", annotation(bbox=[1, 2, 3]), "malformed", "set.json", 13),
+    "coco, a truth value": Case("coco", annotation(bbox=[True, 5, 9, 9]), "malformed", "set.json", 13),
     "coco, no bbox": Case("coco", annotation(bbox=None), "malformed", "set.json", 13),
     "coco, a number too large": Case("coco", annotation(bbox=[10**400, 1, 9, 9]), "malformed", "set.json", 13),
     "yolo, nan": Case("yolo", label("1 nan 0.5 0.1 0.1"), "not_a_number", LABELS, 3),

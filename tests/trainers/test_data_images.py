@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL.Image
+import PIL.ImageOps
 import pytest
 
 from tests.trainers.data_sets import write_image
-from trainers.data.images import MAX_PIXELS, ImageError, image_header, image_size, read_image
+from trainers.data.dataset import Record, no_boxes, no_labels, read_record
+from trainers.data.images import MAX_PIXELS, ImageError, image_header, image_size, read_image, read_rgb
 
 
 def bomb(width: int, height: int) -> bytes:
@@ -44,6 +48,49 @@ def test_cut_off_images_are_refused(tmp_path: Path, suffix: str) -> None:
     with pytest.raises(ImageError) as caught:
         read_image(path)
     assert caught.value.kind == ("truncated_image" if suffix in (".jpg", ".png") else "unreadable_image")
+
+
+ORIENTATIONS = range(1, 9)
+
+
+def tagged(path: Path, orientation: int) -> Path:
+    """Writes a JPEG of 64x48 that is dark but for its stored top left quarter, red."""
+    pixels = np.zeros((48, 64, 3), np.uint8)
+    pixels[:24, :32, 0] = 255
+    exif = PIL.Image.Exif()
+    exif[0x0112] = orientation
+    PIL.Image.fromarray(pixels).save(path, exif=exif, quality=95)
+    return path
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_jpegs_are_shown_upright(tmp_path: Path, orientation: int) -> None:
+    path = tagged(tmp_path / "a.jpg", orientation)
+    wanted = np.asarray(PIL.ImageOps.exif_transpose(PIL.Image.open(path)))
+    image = read_image(path)
+    assert image.shape == wanted.shape and image_size(path) == wanted.shape[:2]
+    assert np.abs(image.astype(int) - wanted).mean() < 3 and np.abs(read_rgb(path).astype(int) - wanted).mean() < 3
+    assert image_header(path).orientation == orientation
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_annotations_that_state_the_stored_size_go_by_the_stored_pixels(tmp_path: Path, orientation: int) -> None:
+    path = tagged(tmp_path / "a.jpg", orientation)
+    upright = np.asarray(PIL.ImageOps.exif_transpose(PIL.Image.open(path)))
+    record = Record(path=path, height=48, width=64, boxes=no_boxes(), labels=no_labels())
+    wanted = np.asarray(PIL.Image.open(path)) if orientation >= 5 else upright
+    assert np.abs(read_record(record).astype(int) - wanted).mean() < 3
+    turned = replace(record, height=upright.shape[0], width=upright.shape[1])
+    assert np.abs(read_record(turned).astype(int) - upright).mean() < 3
+
+
+@pytest.mark.parametrize("value", [0, 9])
+def test_an_orientation_that_is_none_is_left_alone(tmp_path: Path, value: int) -> None:
+    path = tmp_path / "a.jpg"
+    exif = PIL.Image.Exif()
+    exif[0x0112] = value
+    PIL.Image.new("RGB", (64, 48)).save(path, exif=exif)
+    assert read_image(path).shape == (48, 64, 3) and image_header(path).orientation == 1
 
 
 def tiff(width: int, height: int) -> bytes:

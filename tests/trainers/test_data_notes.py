@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 
 from tests.trainers.data_sets import coco_content, voc_object, write_json
@@ -25,6 +26,7 @@ from tests.trainers.data_spoiling import (
 )
 from trainers.data import open_data
 from trainers.data.check import check_data
+from trainers.data.convert import convert_data
 from trainers.data.defects import NOTES
 
 
@@ -44,11 +46,18 @@ def deep(folder: Path) -> None:
     (folder / A).write_bytes(cv2.imencode(".png", np.zeros((48, 64, 3), np.uint16))[1].tobytes())
 
 
+def turned_as_stored(folder: Path) -> None:
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    PIL.Image.new("RGB", (64, 48), "red").save(folder / A, "JPEG", exif=exif)
+
+
 NOTE_CASES: dict[str, tuple[str, Case]] = {
     name: (kind, Case(format, spoil, "", "", None, num_boxes))
     for name, (kind, format, spoil, num_boxes) in {
         "greyscale": ("greyscale", "yolo", grey, 6),
         "16 bits": ("deep_pixels", "yolo", deep, 6),
+        "orientation": ("orientation", "coco", turned_as_stored, 6),
         "crowd": ("crowd", "coco", annotation(iscrowd=1), 6),
         "difficult": ("difficult", "voc", node(voc_object("car", 1, 1, 9, 9, difficult=1)), 6),
         "difficult elsewhere": (
@@ -75,6 +84,16 @@ NOTE_CASES: dict[str, tuple[str, Case]] = {
         "empty label file": ("", "yolo", text(LABELS, ""), 4),
     }.items()
 }
+
+
+@pytest.mark.parametrize(("to", "num_losses"), [("yolo", 1), ("visdrone", 1), ("voc", 0)])
+def test_converting_what_is_annotated_as_stored_says_where_that_is_lost(
+    tmp_path: Path, to: str, num_losses: int
+) -> None:
+    WRITE["coco"](tmp_path / "set")
+    turned_as_stored(tmp_path / "set")
+    losses = convert_data(tmp_path / "set", tmp_path / "out", to=to).losses
+    assert sum("1 JPEGs are annotated as stored" in loss for loss in losses) == num_losses
 
 
 def test_every_note_has_a_case() -> None:

@@ -54,6 +54,9 @@ def open_data(
         DataError: nothing known is found there, or the data set is empty.
     """
     if path is None:
+        for option, given in (("--format", format), ("--images", images)):
+            if given is not None:
+                raise DataError(f"{option} {given} says how a data set is read, but none is given; add --data PATH")
         splits = _open_synthetic(seed, split)
     else:
         folder = None if images is None else Path(images)

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainers.data.dataset import Dataset, Record, size_mismatch
+from trainers.data.dataset import Dataset, Record, size_mismatch, stated_hw
 from trainers.data.defects import NOTES, BrokenFile, Defect, Place
 from trainers.data.formats import open_parts
-from trainers.data.images import ImageError, read_pixels
+from trainers.data.images import Header, ImageError, image_header, read_pixels
 from trainers.data.labels import Findings
 from trainers.data.source import Request
 
@@ -90,18 +90,23 @@ class _Look(NamedTuple):
     """What decoding one file showed: its error, or its size and depth."""
 
     error: ImageError | None = None
-    hw: tuple[int, int] = (0, 0)
+    header: Header = Header(height=0, width=0, channels=3)
     grey: bool = False
     deep: bool = False
+
+    def hw(self, record: Record) -> tuple[int, int]:
+        """Returns the size that the file has for a record."""
+        shown = (self.header.height, self.header.width)
+        return shown[::-1] if self.header.is_shown_as_stored(stated_hw(record)) else shown
 
 
 def _decode(path: Path) -> _Look:
     try:
-        pixels = read_pixels(path)
+        pixels, header = read_pixels(path), image_header(path)
     except ImageError as error:
         return _Look(error)
     grey = pixels.ndim == 2 or pixels.shape[2] <= 2
-    return _Look(None, (pixels.shape[0], pixels.shape[1]), grey, pixels.dtype == np.uint16)
+    return _Look(None, header, grey, pixels.dtype == np.uint16)
 
 
 def _look(records: list[Record], findings: Findings) -> Iterator[tuple[Record, bool]]:
@@ -113,13 +118,17 @@ def _look(records: list[Record], findings: Findings) -> Iterator[tuple[Record, b
         place = Place(str(path), about=(path.name,))
         if look.error is not None:
             findings.add(look.error.kind, place, str(look.error))
-        for kind, seen in (("greyscale", look.grey), ("deep_pixels", look.deep)):
+        for kind, seen in (
+            ("greyscale", look.grey),
+            ("deep_pixels", look.deep),
+            ("orientation", look.header.orientation > 1),
+        ):
             if seen:
                 findings.add(kind, place, kind)
     for record in records:
         assert record.path is not None  # only the built-in set has images without files
         look = looks[record.path]
-        wrong = size_mismatch(record, look.hw) if look.error is None else None
+        wrong = size_mismatch(record, look.hw(record)) if look.error is None else None
         if wrong is not None:
             findings.add("image_size", Place(str(record.path)), wrong)
         yield record, look.error is None and wrong is None

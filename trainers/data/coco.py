@@ -223,6 +223,8 @@ def _mark(
         doubts.add("unknown_category", place, f"category_id {str(category)[:40]} is none of the categories")
         return None
     try:
+        if any(isinstance(value, bool) for value in annotation["bbox"]):
+            raise TypeError
         x, y, width, height = (float(value) for value in annotation["bbox"])
     except (KeyError, TypeError, ValueError, OverflowError):
         doubts.add("malformed", place, f"bbox must be four numbers, got {str(annotation.get('bbox'))[:60]}")

@@ -14,9 +14,9 @@ import cv2
 from search_space.errors import ConfigError, DataError
 from trainers.data import tinyperson, visdrone, voc, yolo
 from trainers.data.check import distinct_records
-from trainers.data.dataset import EVERY_CLASS, Dataset, Record, read_record
+from trainers.data.dataset import EVERY_CLASS, Dataset, Record, read_record, stated_hw
 from trainers.data.formats import check_format, open_parts
-from trainers.data.images import IMAGE_SUFFIXES
+from trainers.data.images import IMAGE_SUFFIXES, ImageError, image_header
 from trainers.data.source import Parts, Request
 from trainers.data.writers import WRITERS, Writing, whole
 
@@ -182,6 +182,13 @@ def _free_name(record: Record, taken: set[str], *, cut: bool) -> str:
     return names[0] + suffix
 
 
+def _is_shown_as_stored(record: Record) -> bool:
+    try:
+        return record.path is not None and image_header(record.path).is_shown_as_stored(stated_hw(record))
+    except ImageError:
+        return False
+
+
 def _losses(to: str, records: list[Record], num_classes: int) -> list[str]:
     """Returns one line for each thing that the format cannot hold."""
     losses = []
@@ -197,6 +204,12 @@ def _losses(to: str, records: list[Record], num_classes: int) -> list[str]:
     num_broken = sum(any(value % 1 for value in whole(box)) for box in boxes)
     if to in (visdrone.NAME, voc.NAME) and num_broken:
         losses.append(f"{num_broken} boxes have fractions of a pixel, which other tools that read {to} may cut off")
+    num_stored = sum(_is_shown_as_stored(record) for record in records) if to in (yolo.NAME, visdrone.NAME) else 0
+    if num_stored:
+        losses.append(
+            f"{to} states no sizes: {num_stored} JPEGs are annotated as stored, against their EXIF tag, and will be "
+            "turned away from their boxes; remove the tag from the copies"
+        )
     num_windows = sum(record.window is not None for record in records)
     if to != tinyperson.NAME and num_windows:
         losses.append(f"{to} has no windows of a file: {num_windows} are cut out and written as PNG")

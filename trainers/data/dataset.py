@@ -169,7 +169,7 @@ def read_record(record: Record) -> Image:
     """Reads the file of a record, or its window in it, and checks the size against the annotation."""
     if record.path is None:
         raise DataError(f"{record.name} has no file to be read from; give the data set a reader")
-    image = read_image(record.path)
+    image = read_image(record.path, stated_hw(record))
     wrong = size_mismatch(record, (image.shape[0], image.shape[1]))
     if wrong:
         raise DataError(f"{record.path}: {wrong}; correct the annotation or the image")
@@ -177,6 +177,11 @@ def read_record(record: Record) -> Image:
         return image
     x1, y1, x2, y2 = record.window
     return np.ascontiguousarray(image[y1:y2, x1:x2])
+
+
+def stated_hw(record: Record) -> tuple[int, int] | None:
+    """Returns the size that the annotation states for the file; None where the image is a window of it."""
+    return (record.height, record.width) if record.window is None else None
 
 
 def size_mismatch(record: Record, hw: tuple[int, int]) -> str | None:

@@ -51,6 +51,7 @@ DEFECTS = {**LABELS_LEFT_OUT, **IMAGES_LEFT_OUT, **CHANGED, **TOLD, **UNUSABLE}
 NOTES = {
     "greyscale": "greyscale images, shown to the detector as RGB with three equal channels",
     "deep_pixels": "16-bit images, divided by 257",
+    "orientation": "JPEGs that an EXIF tag turns or mirrors, shown upright unless their stated size is that as stored",
     "crowd": "crowd boxes, read as ignored regions",
     "difficult": "difficult boxes, read as ignored regions of their class",
     "difficult_kept": "difficult boxes, kept as objects because their files name a database other than VOC",

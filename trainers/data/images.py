@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import IO
 import cv2
 import numpy as np
 import PIL.Image
+import PIL.JpegImagePlugin
 import PIL.TiffImagePlugin
 from numpy.typing import NDArray
 
@@ -26,6 +27,19 @@ MAX_PIXELS = 178_956_970
 _FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 _TIFF_STARTS = (b"II*\x00", b"MM\x00*")
 _TAIL_BYTES = 256
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT: dict[int, Callable[[NDArray[np.generic]], NDArray[np.generic]]] = {
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: pixels.swapaxes(0, 1)[:, ::-1],
+    7: lambda pixels: pixels.swapaxes(0, 1)[::-1, ::-1],
+    8: lambda pixels: pixels.swapaxes(0, 1)[::-1],
+}
+"""What makes an image upright, by the orientation that its EXIF tag gives."""
+_FIRST_TURNED = 5
+"""From this orientation on, width and height are exchanged."""
 
 
 class ImageError(DataError):
@@ -41,8 +55,16 @@ class Header:
     """What an image file says about itself before its pixels are decoded."""
 
     height: int
+    """Of the image as it is shown, upright."""
     width: int
     channels: int
+    orientation: int = 1
+    """By which a JPEG's EXIF tag makes the stored pixels upright, 1 to 8; 1: they are."""
+
+    def is_shown_as_stored(self, stated_hw: tuple[int, int] | None) -> bool:
+        """Tells whether annotations that state a size go by the stored pixels, though the tag turns these."""
+        shown = (self.height, self.width)
+        return self.orientation >= _FIRST_TURNED and stated_hw == shown[::-1] != shown
 
 
 def image_header(path: str | Path) -> Header:
@@ -61,16 +83,20 @@ def image_size(path: Path) -> tuple[int, int]:
     return header.height, header.width
 
 
-def read_image(path: str | Path) -> Image:
+def read_image(path: str | Path, stated_hw: tuple[int, int] | None = None) -> Image:
     """Reads an image file as uint8, `(H, W)` if it is grey and `(H, W, 3)` RGB otherwise.
 
     16-bit values are divided by 257, so that the full range 0..65535 becomes 0..255 and equal values stay equal from
-    image to image. An alpha channel is dropped; an orientation tag is not applied.
+    image to image. An alpha channel is dropped. A JPEG with an orientation tag is shown upright, as tools for annotation
+    and training do, unless its annotations state the size that it has as stored.
+
+    Args:
+        stated_hw: height and width that the annotations state, if they do.
 
     Raises:
         ImageError: the file is missing, cannot be decoded, is cut off, or asks for more than `MAX_PIXELS`.
     """
-    return _as_rgb8(read_pixels(path), path)
+    return _as_rgb8(read_pixels(path, stated_hw), path)
 
 
 def read_rgb(path: str | Path) -> Image:
@@ -79,11 +105,11 @@ def read_rgb(path: str | Path) -> Image:
     return np.repeat(image[:, :, None], 3, axis=2) if image.ndim == 2 else image
 
 
-def read_pixels(path: str | Path) -> NDArray[np.generic]:
-    """Reads the pixels of an image file as they are stored: `(H, W)` or `(H, W, channels)`, BGR; errors as above."""
+def read_pixels(path: str | Path, stated_hw: tuple[int, int] | None = None) -> NDArray[np.generic]:
+    """Reads the pixels of an image file with the depth and channels it has, BGR, upright; otherwise as `read_image`."""
     with _named_errors(path):
         raw = np.fromfile(path, np.uint8)
-    _header(io.BytesIO(raw.tobytes()), path)
+    header = _header(io.BytesIO(raw.tobytes()), path)
     _check_complete(raw, path)
     try:
         image = cv2.imdecode(raw, cv2.IMREAD_UNCHANGED)
@@ -91,7 +117,9 @@ def read_pixels(path: str | Path) -> NDArray[np.generic]:
         image = None
     if image is None:
         raise ImageError(_damaged(path))
-    return np.asarray(image)
+    if header.orientation == 1 or header.is_shown_as_stored(stated_hw):
+        return np.asarray(image)
+    return _UPRIGHT[header.orientation](np.asarray(image))
 
 
 @contextmanager
@@ -112,16 +140,30 @@ def _header(file: IO[bytes], path: str | Path) -> Header:
     try:
         with PIL.Image.open(file, formats=_FORMATS) as image:
             width, height = image.size
-            channels = len(image.getbands())
+            channels, orientation = len(image.getbands()), _orientation(image)
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning):
         raise ImageError(_huge(path, "more pixels than that"), "huge_image") from None
     except Exception:  # damaged headers make Pillow raise nearly anything
         height, width, channels = _tiff_header(file, path)
+        orientation = 1
     if width * height > MAX_PIXELS:
         raise ImageError(_huge(path, f"{width}x{height}"), "huge_image")
     if not width * height:
         raise ImageError(_damaged(path))
-    return Header(height=height, width=width, channels=channels)
+    if orientation >= _FIRST_TURNED:
+        height, width = width, height
+    return Header(height=height, width=width, channels=channels, orientation=orientation)
+
+
+def _orientation(image: PIL.Image.Image) -> int:
+    """Returns the orientation of a JPEG, 1 where the tag is missing or damaged; other formats go without."""
+    if not isinstance(image, PIL.JpegImagePlugin.JpegImageFile) or "exif" not in image.info:
+        return 1
+    try:
+        found = image.getexif().get(_ORIENTATION_TAG, 1)
+    except Exception:  # as damaged headers
+        return 1
+    return found if found in _UPRIGHT else 1
 
 
 def _huge(path: str | Path, got: str) -> str:
