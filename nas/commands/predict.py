@@ -22,10 +22,36 @@ if TYPE_CHECKING:
 @click.command("predict")
 @click.argument("weights", type=click.Path(path_type=Path))
 @click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="INPUT...")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/predict"), show_default=True)
-@click.option("--score", "score_threshold", type=click.FloatRange(0, 1), default=0.25, show_default=True)
-@click.option("--iou", "iou_threshold", type=click.FloatRange(0, 1), default=0.6, show_default=True)
-@click.option("--max-detections", type=click.IntRange(min=1), default=300, show_default=True, help="Of an image.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("runs/predict"),
+    show_default=True,
+    help="Folder for pictures and videos; what an earlier call wrote there is replaced, an input never.",
+)
+@click.option(
+    "--score",
+    "score_threshold",
+    type=click.FloatRange(0, 1),
+    default=0.25,
+    show_default=True,
+    help="What scores less is left out.",
+)
+@click.option(
+    "--iou",
+    "iou_threshold",
+    type=click.FloatRange(0, 1),
+    default=0.6,
+    show_default=True,
+    help="Two boxes of a class that overlap more are one object.",
+)
+@click.option(
+    "--max-detections",
+    type=click.IntRange(min=1),
+    default=300,
+    show_default=True,
+    help="Of an image, the best; enough for crowded pictures (nas val counts 100, as COCO does).",
+)
 @tiling_options
 @click.option("--input", "input_hw", type=(int, int), default=None, metavar="H W", help="Input size in pixels.")
 @click.option(
@@ -49,7 +75,7 @@ def command(weights: Path, inputs: tuple[Path, ...], as_json: bool, **options: A
     """Find objects in INPUTs with trained WEIGHTS and write pictures and videos with boxes, classes and scores.
 
     INPUT is a picture, a folder of pictures and videos, or a video; videos are read frame by frame. Ctrl-C keeps what
-    is whole, and of a video the frames so far.
+    is whole, of a video the frames so far, and prints and writes the lists so far. No input is ever written over.
     """
     from nas.commands.predict_input import list_sources
     from nas.commands.predict_output import CocoIds, Listing, Pictures
@@ -66,7 +92,8 @@ def command(weights: Path, inputs: tuple[Path, ...], as_json: bool, **options: A
     if options["ids"] is not None and options["save_json"] is None:
         raise ConfigError("--ids says which ids --save-json uses; give --save-json FILE too")
     options["tiling"] = tiling_of(options["tile"], options["overlap"], options["tile_whole"])
-    loaded = load_weights(weights_file(weights))
+    path = weights_file(weights)
+    loaded = load_weights(path)
     if options["input_hw"] is not None:
         loaded.check_input(options["input_hw"])
     sources = list_sources(inputs)
@@ -74,6 +101,7 @@ def command(weights: Path, inputs: tuple[Path, ...], as_json: bool, **options: A
     listing = Listing(classes=loaded.classes, ids=ids, detailed=as_json or options["save_json"] is not None)
     detector = loaded.detector().to(device_for(options["device"]))
     pictures = None if options["no_pictures"] else Pictures.into(options["out"], sources)
+    _ready_to_write(pictures, options, inputs=[path, *(source.path for source in sources)])
     try:
         with evaluating(detector), _bar(sources) as bar:
             for source in sources:
@@ -81,12 +109,35 @@ def command(weights: Path, inputs: tuple[Path, ...], as_json: bool, **options: A
                 if not as_json:
                     bar.say(listing.line(source))
     finally:  # whatever ends this, what is whole stays
+        if as_json:
+            echo_json(listing.entries)
         if pictures:
             pictures.close()
         if options["save_json"] is not None:
             write_text(options["save_json"], json.dumps(listing.results) + "\n")
-    if as_json:
-        echo_json(listing.entries)
+
+
+def _ready_to_write(pictures: Pictures | None, options: dict[str, Any], *, inputs: list[Path]) -> None:
+    """Makes the folders that are written to.
+
+    Raises:
+        ConfigError: an input would be written over, or a folder cannot be written to.
+    """
+    from nas.commands.out_folder import make_folder
+    from nas.commands.predict_output import check_not_inputs
+    from search_space.errors import ConfigError
+
+    results, ids = options["save_json"], options["ids"]
+    inputs = inputs if ids is None else [*inputs, ids]
+    if pictures:
+        check_not_inputs("--out", pictures.files(), inputs)
+    if results is not None:
+        if results.is_dir():
+            raise ConfigError(f"--save-json {results} is a folder; give a file")
+        check_not_inputs("--save-json", [results], inputs)
+        make_folder(results.parent, "--save-json")
+    if pictures:
+        make_folder(options["out"], "--out")
 
 
 def _look(

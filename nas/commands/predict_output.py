@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.commands.predict_input import Shot, Source
+from nas.commands.predict_input import VIDEOS, Shot, Source
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +31,7 @@ class Pictures:
 
     @classmethod
     def into(cls, out: Path, sources: Sequence[Source]) -> Pictures:
-        """Makes the folder `out`; equal names from different folders get a number."""
+        """Gives each source its place in the folder `out`; equal names from different folders get a number."""
         targets: dict[Path, Path] = {}
         for path in dict.fromkeys(source.path for source in sources):
             target, number = out / path.stem, 1
@@ -39,8 +39,16 @@ class Pictures:
                 number += 1
                 target = out / f"{path.stem}-{number}"
             targets[path] = target
-        out.mkdir(parents=True, exist_ok=True)
         return cls(targets=targets)
+
+    def files(self) -> list[Path]:
+        """Returns every file that may be written, and the folders that may receive the frames of a video."""
+        of_video = ("", *(ending for ending, _ in CODECS))
+        return [
+            target.with_name(target.name + ending)
+            for source, target in self.targets.items()
+            for ending in (of_video if source.suffix.lower() in VIDEOS else (".png",))
+        ]
 
     def write(self, shot: Shot, drawn: np.ndarray) -> Path:
         """Writes one image and returns the file, or the folder of frames, that it is in."""
@@ -60,6 +68,21 @@ class Pictures:
         if self.video is not None:
             video, self.video = self.video, None
             video.close()
+
+
+def check_not_inputs(option: str, written: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Raises ConfigError if something that is to be written is an input, by whatever name, or the folder of one."""
+    from search_space.errors import ConfigError
+
+    known = {_file_id(place): path for path in inputs for place in (path.parent, path)}
+    for target in written:
+        if target.exists() and (path := known.get(_file_id(target))) is not None:
+            raise ConfigError(f"{target} would be written over, but {path} is an input; give another {option}")
+
+
+def _file_id(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 @dataclass(kw_only=True)

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from trainers.data import Dataset
     from trainers.tiling import Tiling
+
+DEFAULT_OVERLAP = 0.2
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -20,7 +23,10 @@ OPTIONS = (
         help="Look at overlapping slices of SIZE pixels of the image, HxW or one number; off by default.",
     ),
     click.option(
-        "--overlap", type=float, default=0.2, show_default=True, help="Share of a slice that its neighbour sees too."
+        "--overlap",
+        type=float,
+        default=None,
+        help=f"Share of a slice that its neighbour sees too.  [default: {DEFAULT_OVERLAP}]",
     ),
     click.option("--tile-whole", is_flag=True, help="Look at the whole image as one more slice."),
 )
@@ -33,7 +39,7 @@ def tiling_options(command: Command) -> Command:
     return command
 
 
-def tiling_of(tile: str | None, overlap: float, tile_whole: bool) -> Tiling | None:
+def tiling_of(tile: str | None, overlap: float | None, tile_whole: bool) -> Tiling | None:
     """Returns the tiling that was asked for.
 
     Raises:
@@ -43,10 +49,20 @@ def tiling_of(tile: str | None, overlap: float, tile_whole: bool) -> Tiling | No
     from trainers.tiling import Tiling
 
     if tile is None:
-        if tile_whole:
-            raise ConfigError("--tile-whole needs --tile SIZE; give the size of a slice in pixels, such as --tile 640")
+        for option, given in (("--tile-whole", tile_whole), ("--overlap", overlap is not None)):
+            if given:
+                raise ConfigError(f"{option} needs --tile SIZE; give the size of a slice in pixels, such as --tile 640")
         return None
     sides = tile.lower().split("x")
     if len(sides) > 2 or not all(side.isdecimal() for side in sides):
         raise ConfigError(f"--tile {tile} is no size; give pixels as one number or as HxW, such as 640 or 512x640")
-    return Tiling(tile_hw=(int(sides[0]), int(sides[-1])), overlap=overlap, whole=tile_whole)
+    shared = DEFAULT_OVERLAP if overlap is None else overlap
+    return Tiling(tile_hw=(int(sides[0]), int(sides[-1])), overlap=shared, whole=tile_whole)
+
+
+def note_small_images(option: str, which: str, dataset: Dataset, tile_hw: tuple[int, int]) -> None:
+    """Tells on standard error that an option does nothing where no image is larger than a window `(H, W)`."""
+    if not any(record.height > tile_hw[0] or record.width > tile_hw[1] for record in dataset.records):
+        click.echo(
+            f"note: {option} does nothing here: no {which} image is larger than {tile_hw[1]}x{tile_hw[0]} px", err=True
+        )

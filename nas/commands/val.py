@@ -40,10 +40,16 @@ if TYPE_CHECKING:
     show_default=True,
     help="Resamples of the images for 95 % intervals; 0: none.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the resamples.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the resamples.")
 @click.option("--curves", type=click.Path(path_type=Path), default=None, metavar="DIR", help="Folder for curves.")
 @click.option("--input", "input_hw", type=(int, int), default=None, metavar="H W", help="Input size in pixels.")
-@click.option("--max-detections", type=click.IntRange(min=1), default=100, show_default=True, help="Of an image.")
+@click.option(
+    "--max-detections",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    help="Of an image, the best; 100 is COCO's rule (nas predict shows up to 300).",
+)
 @click.option("--batch", "batch_size", type=click.IntRange(min=1), default=8, show_default=True, help="Images at once.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--threads", type=click.IntRange(min=1), default=None, help="CPU threads; default: all.")
@@ -73,6 +79,8 @@ def command(weights: Path, as_json: bool, **options: Any) -> None:
 
 def _find(weights: Path, tiling: Tiling | None, options: dict[str, Any]) -> tuple[Findings, dict[str, Any]]:
     """Runs the detector and returns what it found, with what was opened for it."""
+    from nas.commands.out_folder import make_folder
+    from nas.commands.tiling_options import note_small_images
     from nas.commands.training import open_for_user
     from nas.commands.weights_path import weights_file
     from search_space.errors import DataError
@@ -88,12 +96,16 @@ def _find(weights: Path, tiling: Tiling | None, options: dict[str, Any]) -> tupl
         options["data"], options["split"], data_format=options["data_format"], images=options["images"]
     )
     dataset = splits.val if options["part"] == "val" else splits.train
+    if tiling is not None:
+        note_small_images("--tile", options["part"], dataset, tiling.tile_hw)
     if dataset.classes != loaded.classes:
         raise DataError(
             f"{path} finds {', '.join(loaded.classes)}, the data has {', '.join(dataset.classes)}; "
             "give data with the same classes in the same order"
         )
     detector = loaded.detector().to(device_for(options["device"]))
+    if options["curves"] is not None:
+        make_folder(options["curves"], "--curves")
     hw = input_hw or detector.input_hw
     with _bar(len(dataset)) as on_images:
         findings = find(

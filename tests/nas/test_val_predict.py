@@ -113,6 +113,8 @@ def test_val_in_slices(weights: Path, data: Path, capsys: pytest.CaptureFixture[
     tiling = Tiling(tile_hw=(96, 128), overlap=0.1, whole=True)
     score = evaluate(load_weights(weights).detector(), open_data(data).val, tiling=tiling)
     assert report["tiling"] == {"tile_hw": [96, 128], "overlap": 0.1, "whole": True}
+    assert run("val", weights, "--data", data, "--tile", 5000, "--bootstrap", 0, *FAST) == 0
+    assert "note: --tile does nothing here: no val image is larger than 5000x5000 px" in capsys.readouterr().err
     assert report["score"]["ap"] == score.ap > 0.01 and report["score"]["f1"] == score.f1
     assert score.ap != evaluate(load_weights(weights).detector(), open_data(data).val).ap
     assert report["intervals"] is None
@@ -226,7 +228,7 @@ def test_predict_without_a_codec_writes_frames(
 
 
 def test_ctrl_c_keeps_what_is_whole(
-    weights: Path, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    weights: Path, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import trainers.tiling
 
@@ -241,7 +243,8 @@ def test_ctrl_c_keeps_what_is_whole(
     monkeypatch.setattr("trainers.tiling.detect_all", interrupted)
     results = tmp_path / "results.json"
     out = tmp_path / "out"
-    assert predict(weights, out, IMAGES[0], video, IMAGES[1], "--batch", 2, "--save-json", results) == 130
+    assert predict(weights, out, IMAGES[0], video, IMAGES[1], "--batch", 2, "--save-json", results, "--json") == 130
+    assert len(json.loads(capsys.readouterr().out)) == 7, "the list so far"
     assert sorted(path.suffix for path in out.iterdir()) in ([".mp4", ".png"], [".avi", ".png"])
     assert len(frames_of(next(path for path in out.iterdir() if path.stem == "clip"))) == 6
     assert len({entry["image_id"] for entry in json.loads(results.read_text())}) == 7
@@ -289,9 +292,82 @@ def test_pictures_of_equal_names_do_not_overwrite_each_other(weights: Path, tmp_
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["same-2.png", "same.png"]
 
 
+@pytest.mark.parametrize("how", ["folder", "link", "save-json", "ids", "weights"])
+def test_no_input_is_ever_written_over(
+    how: str, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures, annotations = tmp_path / "pictures", tmp_path / "ids.json"
+    pictures.mkdir()
+    cv2.imwrite(str(pictures / "a.png"), cv2.imread(str(IMAGES[0])))
+    shutil.copy(weights, tmp_path / "own.pt")
+    classes = [{"id": number, "name": name} for number, name in enumerate(load_weights(weights).classes)]
+    annotations.write_text(json.dumps({"images": [{"id": 1, "file_name": "a.png"}], "categories": classes}))
+    (tmp_path / "linked").symlink_to(pictures)
+    save = ("--no-pictures", "--save-json")
+    more = {
+        "folder": ("--out", pictures),
+        "link": ("--out", tmp_path / "linked"),
+        "save-json": (*save, pictures / "a.png"),
+        "ids": (*save, annotations, "--ids", annotations),
+        "weights": (*save, tmp_path / "own.pt"),
+    }[how]
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert run("predict", tmp_path / "own.pt", pictures, *FAST, *more) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "would be written over" in error and "give another --" in error
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_the_list_of_results_gets_its_folder(weights: Path, tmp_path: Path) -> None:
+    results = tmp_path / "new" / "folder" / "results.json"
+    assert predict(weights, tmp_path / "out", IMAGES[0], "--no-pictures", "--save-json", results) == 0
+    assert len(json.loads(results.read_text())) == 5
+
+
+@pytest.mark.parametrize("command", ["val", "predict", "predict --save-json"])
+def test_a_folder_that_cannot_be_written_is_told_before_the_work(
+    command: str, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    wrong = tmp_path / "file" / "folder"
+    arguments = {
+        "val": ("val", weights, "--data", DATA, "--curves", wrong),
+        "predict": ("predict", weights, IMAGES[0], "--out", wrong),
+        "predict --save-json": ("predict", weights, IMAGES[0], "--no-pictures", "--save-json", wrong / "r.json"),
+    }[command]
+    monkeypatch.setattr("trainers.detect.detect", None)
+    monkeypatch.setattr("trainers.tiling.detect", None)
+    assert run(*arguments, *FAST) == 2
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if not line.startswith("data:"))
+    assert f"cannot write to the folder {wrong} of --" in line and "give another --" in line
+
+
+@pytest.mark.parametrize(
+    "content", [b"not weights", b"\x80\x02}q\x00.", b"\x80\x04\x95\x0c", b"\xff\xd8\xff\xe0", b"0" * 600, b"(lp0\n."]
+)
+@pytest.mark.parametrize("command", ["val", "predict", "train"])
+def test_other_files_given_as_weights_are_refused(
+    command: str, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "w.pt").write_bytes(content)
+    pretrained = ("train", "yolov8n-p2-nop5", "--data", DATA, "--input", 64, 64, "--pretrained", "w.pt")
+    arguments = {"val": ("val", "w.pt"), "predict": ("predict", "w.pt", IMAGES[0]), "train": pretrained}[command]
+    assert run(*arguments) == 2
+    *_, line = capsys.readouterr().err.splitlines()
+    assert "w.pt is no weights file of this program, or it is damaged; give one written by nas" in line
+    assert [path.name for path in tmp_path.iterdir()] == ["w.pt"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("val", "W", "--data", DATA, "--overlap", 0.3), "--overlap needs --tile"),
+        (("predict", "W", IMAGES[0], "--overlap", 0.3), "--overlap needs --tile"),
+        (("val", "W", "--images", "x"), "--images x says how a data set is read, but none is given; add --data"),
+        (("val", "W", "--format", "coco"), "--format coco says how a data set is read, but none is given"),
+        (("val", "W", "--data", DATA, "--seed", -1), "-1 is not in the range"),
+        (("val", "W", "--data", DATA, "--input", 1000000, 1000000), "input side 1000000 must be at most 8192"),
         (("val", "W", "--data", DATA, "--bins", "koko"), "unknown size bins 'koko'; did you mean 'coco'"),
         (("val", "W", "--data", DATA, "--bins", "quantiles:1"), "whole number from 2 to 20"),
         (("val", "W", "--data", DATA, "--tile", "x"), "--tile x is no size"),
