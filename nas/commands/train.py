@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.commands.options import data_option, echo_json, format_option, images_option, json_option, split_option
+from nas.commands.options import data_option, format_option, images_option, json_option, split_option
+from nas.processes import launched_rank, told_once
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from nas.commands.train_settings import Settings
-    from search_space import Detector
-    from trainers import Progress, Score, TrainResult
+    from nas.commands.train_start import Ready
+    from trainers import Progress, Score
     from trainers.data import DataSplits
 
 SHARE = click.FloatRange(0, 1)
+
+
+def _refuse_tile(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        raise click.UsageError("--tile of this command is --tile-chance now; give --tile-chance P", ctx=context)
 
 
 @click.command("train")
@@ -41,7 +45,10 @@ SHARE = click.FloatRange(0, 1)
     show_default=True,
     help="Chance of joining four images into one; off in the last fifth of the schedule.",
 )
-@click.option("--tile", type=SHARE, default=None, help="Chance of a window at its own scale, of images over the input.")
+@click.option(
+    "--tile-chance", "tile", type=SHARE, default=None, help="Chance of a window at its own scale, of larger images."
+)
+@click.option("--tile", "old_tile", default=None, hidden=True, expose_value=False, callback=_refuse_tile)
 @click.option("--copy-paste", type=SHARE, default=None, help="Share of small objects pasted a second time.")
 @click.option("--flip-vertical", type=SHARE, default=None, help="Chance of mirroring above and below; aerial images.")
 @click.option("--turn", type=SHARE, default=None, help="Chance of a turn by 90, 180 or 270 degrees; aerial images.")
@@ -66,7 +73,7 @@ SHARE = click.FloatRange(0, 1)
 @click.option("--threads", type=click.IntRange(min=1), default=None, help="CPU threads; default: all.")
 @click.option("--tensorboard", is_flag=True, help="Write events for TensorBoard too.")
 @click.option(
-    "--out", type=click.Path(path_type=Path), default=None, help="Folder for what is written [runs/train-NAME]."
+    "--out", type=click.Path(path_type=Path), default=None, help="Folder for what is written; new [runs/train-NAME]."
 )
 @click.option(
     "--resume", type=click.Path(path_type=Path), metavar="DIR", help="Go on with the training in this folder."
@@ -79,93 +86,64 @@ def command(
     """Train one architecture: a YAML file or the name of a design.
 
     The output folder receives weights.pt (the best), last.pt (checkpoint), history.csv, results.png, config.yaml,
-    architecture.yaml and results.json. A training can be killed at any time and goes on with --resume alone. Several
-    processes: torchrun --nproc-per-node N --no-python nas train ...
+    architecture.yaml and results.json. A training can be killed at any time and goes on with --resume alone; data that
+    was moved meanwhile is named with --data. Several processes: torchrun --nproc-per-node N --no-python nas train ...
     """
-    from nas.commands.train_settings import fresh, resumed
+    from nas.commands.train_results import report
+    from nas.commands.train_settings import options_named
+    from nas.commands.train_start import prepare
     from trainers.distributed import joined
 
-    if resume is not None:
-        sources = {name: context.get_parameter_source(name) for name in options}
-        given = {name for name, source in sources.items() if source is click.core.ParameterSource.COMMANDLINE}
-        settings = resumed(resume, architecture, options, given)
-    elif architecture is not None:
-        settings = fresh(architecture, options)
-    else:
-        raise click.UsageError("give an architecture: a YAML file or a design; or --resume DIR", ctx=context)
-    with joined(settings.config.device) as rank:
-        summary = _run(settings, is_first=rank == 0)
-    if rank == 0:
-        _report(summary, as_json=as_json, resumed=resume is not None)
-
-
-def _run(settings: Settings, *, is_first: bool) -> dict[str, Any]:
-    from nas.commands.training import open_for_user, set_threads
-    from trainers import train
-    from trainers.heads import check_trainable
-
-    set_threads(settings.command["threads"])
-    check_trainable(settings.architecture.head.kind)
-    log = _event_log(settings) if is_first else None
-    splits = open_for_user(
-        settings.command["data"],
-        settings.command["split"],
-        seed=settings.config.seed,
-        data_format=settings.command["data_format"],
-        images=settings.command["images"],
-        quiet=not is_first,
-    )
-    detector = _detector(settings, splits)
+    is_first = launched_rank() == 0
+    with contextlib.ExitStack() as held, options_named():
+        with told_once():
+            settings = _settings(context, architecture, resume, options)
+            ready = prepare(settings, held, is_first=is_first)
+        with joined(settings.config.device):
+            summary = _run(settings, ready, is_first=is_first)
     if is_first:
-        settings.write()
-    with _going_on_told(settings.out, is_first), _watch(settings, splits, log, is_first) as on_step:
+        report(summary, as_json=as_json)
+
+
+def _settings(
+    context: click.Context, architecture: str | None, folder: Path | None, options: dict[str, Any]
+) -> Settings:
+    from nas.commands.train_settings import fresh, resumed
+
+    sources = {name: context.get_parameter_source(name) for name in options}
+    given = {name for name, source in sources.items() if source is click.core.ParameterSource.COMMANDLINE}
+    if folder is not None:
+        return resumed(folder, architecture, options, given)
+    if architecture is None:
+        raise click.UsageError("give an architecture: a YAML file or a design; or --resume DIR", ctx=context)
+    return fresh(architecture, options, given)
+
+
+def _run(settings: Settings, ready: Ready, *, is_first: bool) -> dict[str, Any]:
+    from nas.commands.train_results import save_weights, write_results
+    from trainers import train
+
+    splits = ready.splits
+    with _going_on_told(settings.out, is_first), _watch(settings, splits, ready.log, is_first) as on_step:
         result = train(
-            detector,
+            ready.detector,
             splits.train,
             splits.val,
             config=settings.config,
             on_step=on_step,
-            on_best=lambda state, _: _save(settings, state, splits),
+            on_best=lambda state, _: save_weights(settings, state, splits),
             checkpoint=settings.out / "last.pt",
             resume=settings.resume,
         )
-    return _write(settings, result, splits) if is_first else {}
-
-
-def _event_log(settings: Settings) -> Any:
-    from trainers.logs import EventLog
-
-    return EventLog(settings.out) if settings.command["tensorboard"] else None
-
-
-def _detector(settings: Settings, splits: DataSplits) -> Detector:
-    from nas.commands.weights_path import weights_file
-    from search_space.errors import ConfigError
-    from trainers import fresh_detector, load_weights
-    from trainers.weights import load_matching, load_state
-
-    classes = splits.train.classes
-    detector = fresh_detector(settings.architecture, num_classes=len(classes), seed=settings.config.seed)
-    weights, pretrained = settings.command["weights"], settings.command["pretrained"]
-    if settings.resume:
-        return detector
-    if pretrained is not None:
-        taken, total = load_matching(detector, load_weights(weights_file(Path(pretrained))).state)
-        click.echo(f"pretrained: {taken} of {total} tensors fit and were taken from {pretrained}", err=True)
-    if weights is not None:
-        loaded = load_weights(weights_file(Path(weights)))
-        if loaded.classes != classes:
-            raise ConfigError(
-                f"{weights} is for the classes {', '.join(loaded.classes)}, the data has {', '.join(classes)}; give it "
-                "as --pretrained, which takes what fits"
-            )
-        load_state(detector, loaded.state)
-    return detector
+    with _going_on_told(settings.out, is_first):
+        return write_results(settings, result, splits) if is_first else {}
 
 
 @contextlib.contextmanager
 def _going_on_told(out: Path, is_first: bool) -> Iterator[None]:
-    """Lets SIGTERM end the training as Ctrl-C does, and tells then how it goes on."""
+    """Lets SIGTERM end the training as Ctrl-C does, and tells then, or when the disk is full, how it goes on."""
+    from search_space.errors import ConfigError, WriteError
+
     code = 130
 
     def terminate(*_: object) -> None:
@@ -180,6 +158,8 @@ def _going_on_told(out: Path, is_first: bool) -> Iterator[None]:
         if is_first:
             click.echo(f"nas: interrupted; go on with: nas train --resume {out}", err=True)
         raise SystemExit(code) from None  # click would swallow its own Exit here
+    except WriteError as error:
+        raise ConfigError(f"{error}, then go on with: nas train --resume {out}") from None
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -218,65 +198,3 @@ def _scores(score: Score | None) -> dict[str, float] | None:
     from trainers.logs import SCORES
 
     return None if score is None else {name: getattr(score, name) for name in SCORES}
-
-
-def _save(settings: Settings, state: Mapping[str, Tensor], splits: DataSplits) -> None:
-    from trainers import save_weights
-
-    save_weights(settings.out / "weights.pt", state, settings.architecture.to_dict(), splits.train.classes)
-
-
-def _write(settings: Settings, result: TrainResult, splits: DataSplits) -> dict[str, Any]:
-    from nas.commands.score_display import score_fields
-    from nas.commands.training import plain_json
-    from search_space.errors import ConfigError
-    from search_space.files import write_text
-    from trainers.logs import draw_history, write_history
-
-    out = settings.out
-    if result.best_score is None:
-        _save(settings, result.state_dict, splits)
-    write_history(out, result.history)
-    try:
-        draw_history(out, result.history)
-    except ConfigError as error:
-        click.echo(f"note: {error}", err=True)
-    summary = {
-        "architecture": settings.architecture.key(),
-        "data": splits.source,
-        "train_fingerprint": splits.train.fingerprint(),
-        "val_fingerprint": splits.val.fingerprint(),
-        "epochs": result.epochs,
-        "images_seen": result.images_seen,
-        "skipped_steps": result.bad_steps,
-        "broken_images": result.broken_images,
-        "seconds": round(result.seconds, 1),
-        "ended_by": "patience" if result.out_of_patience else "schedule",
-        "best_epoch": result.best_epoch,
-        "score": score_fields(result.best_score),
-        "last_score": score_fields(result.score),
-        "weights": str(out / "weights.pt"),
-    }
-    write_text(out / "results.json", plain_json(summary))
-    return summary
-
-
-def _report(summary: dict[str, Any], *, as_json: bool, resumed: bool) -> None:
-    from nas.commands.score_display import print_score
-
-    if as_json:
-        echo_json(summary)
-        return
-    if summary["score"]:
-        print_score(summary["score"])
-    if resumed:
-        click.echo(f"{summary['images_seen']} images seen; this part took {summary['seconds']} s")
-    else:
-        rate = summary["images_seen"] / max(summary["seconds"], 1e-9)
-        click.echo(f"{summary['images_seen']} images in {summary['seconds']} s ({rate:.1f} images/s)")
-    if summary["ended_by"] == "patience":
-        click.echo(f"ended after {summary['epochs']:.4g} epochs: no better accuracy")
-    if summary["broken_images"]:
-        click.echo(f"{summary['broken_images']} training images could not be read and were left out")
-    best = "" if summary["best_epoch"] is None else f", the best, of epoch {summary['best_epoch']:.4g}"
-    click.echo(f"weights: {summary['weights']}{best}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -30,8 +31,15 @@ TRAINING = (
 )
 AUGMENTATION = ("mosaic", "copy_paste", "tile", "flip_vertical", "turn", "hue", "saturation")
 PATHS = ("data", "images", "weights", "pretrained")
-FREE_COMMAND = ("threads", "tensorboard")
-FLAGS = {"data_format": "--format", "batch_size": "--batch", "learning_rate": "--lr", "num_readers": "--workers"}
+FREE_COMMAND = ("threads", "tensorboard", "data", "data_format", "images", "split")
+"""May differ when a training goes on; that the data is still the same is seen by its fingerprint, not by its place."""
+FLAGS = {
+    "data_format": "--format",
+    "batch_size": "--batch",
+    "learning_rate": "--lr",
+    "num_readers": "--workers",
+    "tile": "--tile-chance",
+}
 """Options that are not called like their setting."""
 
 
@@ -87,8 +95,28 @@ def entries(options: dict[str, Any], names: Iterable[str]) -> list[Entry]:
             continue
         path = (name,) if name in COMMAND else ("training", *(("augmentation",) * (name in AUGMENTATION)), name)
         if name in COMMAND + TRAINING + AUGMENTATION:
-            found.append(Entry(FLAGS.get(name, f"--{name.replace('_', '-')}"), path, value))
+            found.append(Entry(flag_of(name), path, value))
     return found + [_assignment(text) for text in options["assignments"] if "assignments" in set(names)]
+
+
+def flag_of(name: str) -> str:
+    """Returns the option that sets a setting."""
+    return FLAGS.get(name, f"--{name.replace('_', '-')}")
+
+
+@contextmanager
+def options_named() -> Iterator[None]:
+    """Calls a setting that is wrong as the user gives it, `--batch` rather than `batch_size`."""
+    from search_space.errors import ConfigError
+    from trainers.settings import SettingError
+
+    try:
+        yield
+    except SettingError as error:
+        name = error.setting.removeprefix("augmentation.")
+        if name not in TRAINING + AUGMENTATION:
+            raise
+        raise ConfigError(str(error).replace(error.setting, flag_of(name), 1)) from None
 
 
 def _assignment(text: str) -> Entry:
@@ -103,26 +131,52 @@ def _assignment(text: str) -> Entry:
         equals = ""
     if not equals or not name:
         raise ConfigError(f"--set {text} cannot be read; give NAME=VALUE, such as --set ema_decay=0.999")
-    return Entry(f"--set {name}", ("training", *name.split(".")), parsed)
+    return Entry(f"--set {name}", ("training", *name.split(".")), _number(parsed))
 
 
-def fresh(architecture: str, options: dict[str, Any]) -> Settings:
+def _number(value: Any) -> Any:
+    """Returns what is a number in Python but a word in YAML, such as 1e-3, as a number."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def _check_once(given: Iterable[Entry]) -> None:
+    from search_space.errors import ConfigError
+
+    flags: dict[tuple[str, ...], str] = {}
+    for entry in given:
+        if entry.path in flags:
+            raise ConfigError(f"{flags[entry.path]} and {entry.flag} are the same setting; give one of them")
+        flags[entry.path] = entry.flag
+
+
+def fresh(architecture: str, options: dict[str, Any], given: set[str]) -> Settings:
     """Returns the settings of a training that begins.
+
+    Args:
+        given: names of the options on the command line; the others are at their defaults.
 
     Raises:
         ConfigError: a setting is unknown or out of range, or the folder holds a training already.
     """
+    from nas.commands.train_folder import check_free, no_folder_of_a_training
     from nas.commands.training import load_architecture
     from search_space.errors import ConfigError
     from trainers import TrainConfig
 
+    no_folder_of_a_training(architecture)
     arch = load_architecture(architecture, options["input_hw"])
     content: dict[str, Any] = {**dict.fromkeys(COMMAND), "training": TrainConfig().to_dict()}
-    for entry in entries(options, options):
+    chosen = entries(options, given)
+    _check_once(chosen)
+    for entry in (*entries({**options, "assignments": ()}, options.keys() - given), *chosen):
         _put(content, entry)
+    if None not in (content["weights"], content["pretrained"]):
+        raise ConfigError("--weights and --pretrained both say what to begin with; give one of them")
     out = options["out"] or Path("runs") / f"train-{Path(architecture).stem}"
-    if (out / "last.pt").exists():
-        raise ConfigError(f"{out} holds a training already; go on with --resume {out} or choose another --out")
+    check_free(out)
     config = TrainConfig.from_dict(content.pop("training"))
     return Settings(out=out, architecture=arch, config=config, command=content, resume=False)
 
@@ -134,24 +188,23 @@ def resumed(folder: Path, architecture: str | None, options: dict[str, Any], giv
         given: names of the options on the command line.
 
     Raises:
-        ConfigError: the folder holds no training, or something was given that must not change.
+        ConfigError: the folder holds no training that can go on, or something was given that must not change.
     """
-    import yaml
-
+    from nas.commands.train_folder import can_go_on, read_config
     from search_space import Architecture
-    from search_space.errors import ConfigError
+    from search_space.errors import ConfigError, SpaceError
     from trainers import TrainConfig
 
+    content = {**dict.fromkeys(COMMAND), **read_config(folder)}
+    can_go_on(folder)
     try:
-        content = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-        content.pop("versions", None)
-        TrainConfig.from_dict(content["training"])
-    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError):
-        message = f"{folder} holds no training that could go on; give the folder of one begun by nas train"
-        raise ConfigError(message) from None
-    arch = Architecture.from_yaml(folder / "architecture.yaml")
+        arch = Architecture.from_yaml(folder / "architecture.yaml")
+    except SpaceError as error:
+        raise ConfigError(f"{error}; put a copy of it back, or begin anew with another --out") from None
     _check_same(folder, arch, architecture, options)
-    for entry in entries(options, given):
+    changes = entries(options, given)
+    _check_once(changes)
+    for entry in changes:
         _change(folder, content, entry)
     config = TrainConfig.from_dict(content.pop("training"))
     return Settings(out=folder, architecture=arch, config=config, command=content, resume=True)
@@ -180,9 +233,9 @@ def _change(folder: Path, content: dict[str, Any], entry: Entry) -> None:
     free = entry.path[-1] in (FREE_COMMAND if len(entry.path) == 1 else FREE_TO_CHANGE)
     value = _absolute(entry.path[-1], entry.value)
     if before != value and not free:
+        begun = f"without {entry.flag}" if before is None else f"with {entry.flag} {before}"
         raise ConfigError(
-            f"{folder} was begun with {entry.flag} {before}, now it is {value}; leave the option out, or start anew "
-            "with another --out"
+            f"{folder} was begun {begun}, now it is {value}; leave the option out, or start anew with another --out"
         )
     _put(content, entry._replace(value=value))
 

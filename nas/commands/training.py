@@ -88,11 +88,12 @@ def training_bar(num_steps: int, batch_size: int) -> Iterator[Callable[[Progress
             rate = (progress.step - first) * batch_size / (time.perf_counter() - started)
             if progress.val is not None:
                 last_score = f"  AP50 {progress.val.ap50:.3f}"
+                mean_loss = progress.history[-1]["loss"]  # as history.csv has it
                 bar.console.print(
-                    f"epoch {progress.epoch:.2f}  loss {progress.loss:.3f}  AP {progress.val.ap:.3f}{last_score}"
+                    f"epoch {progress.epoch:.2f}  mean loss {mean_loss:.3f}  AP {progress.val.ap:.3f}{last_score}"
                     f"  AP_small {progress.val.ap_small:.3f}"
                 )
-            text = f"{rate:.1f} images/s  loss {progress.loss:.3f}{last_score}"
+            text = f"{rate:.1f} images/s  loss of the step {progress.loss:.3f}{last_score}"
             bar.update(task, completed=progress.step, description=text)
 
         yield show

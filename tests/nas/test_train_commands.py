@@ -13,6 +13,7 @@ import torch
 import yaml
 
 from nas.cli import main
+from nas.commands.train_settings import flag_of
 from trainers import load_weights
 from trainers.steps import Run
 
@@ -25,6 +26,7 @@ WRITTEN = {
     "config.yaml",
     "architecture.yaml",
     "results.json",
+    "lock",
 }
 IMAGE = DATA / "images" / "val" / "1_80_60_0_04719.jpg"
 
@@ -77,9 +79,11 @@ def test_a_second_training_needs_resume(trained: Path, capsys: pytest.CaptureFix
         (("--epochs", 7), "--epochs 1.0, now it is 7.0"),
         (("--seed", 5), "--seed 0, now it is 5"),
         (("--batch", 6), "--batch 3, now it is 6"),
-        (("--tile", 0.5), "--tile 0.0, now it is 0.5"),
+        (("--tile-chance", 0.5), "--tile-chance 0.0, now it is 0.5"),
+        (("--pretrained", "x.pt"), "begun without --pretrained, now it is"),
+        (("--epochs", 1, "--set", "epochs=1"), "--epochs and --set epochs are the same setting; give one"),
         (("--input", 128, 128), "begun with --input 64 64"),
-        (("--data", "elsewhere"), "now it is"),
+        (("--data", "elsewhere"), "no data set at"),
         (("--out", "elsewhere"), "is resumed; leave --out out"),
         (("--set", "ema_decay=0.5"), "--set ema_decay 0.9998, now it is 0.5"),
         (("yolov8n",), "another architecture than yolov8n"),
@@ -155,7 +159,7 @@ def test_every_option_of_the_training_reaches_it(tmp_path: Path, capsys: pytest.
         "tile": 0.5,
         "turn": 0.5,
     }
-    given = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", value)]
+    given = [part for name, value in options.items() for part in (flag_of(name), value)]
     more = (
         "--set",
         "clip_norm=5",
@@ -256,10 +260,34 @@ def test_predict_with_a_missing_image_writes_nothing(
         (("train", "yolov8n-p2-nop"), "did you mean 'yolov8n-p2-nop5'"),
         (("train", "nowhere.yaml"), "no architecture file nowhere.yaml"),
         (("train", "yolov8n-p2-nop5", "--input", 65, 64), "multiple of"),
-        (("train", "yolov8n-p2-nop5", "--epochs", -1), "epochs is -1"),
+        (("train", "yolov8n-p2-nop5", "--epochs", -1), "--epochs is -1"),
+        (("train", "yolov8n", "--epochs", "nan"), "--epochs is nan; it must be a finite number"),
+        (("train", "yolov8n", "--epochs", "inf"), "--epochs is inf; it must be a finite number"),
+        (("train", "yolov8n", "--epochs", "1e300"), "--epochs is 1e+300; it must be at most 1,000,000"),
+        (("train", "yolov8n", "--seed", 10**30), "--seed is 1000000000000000000000000000000; it must be at most"),
+        (("train", "yolov8n", "--batch", 0), "--batch is 0"),
+        (("train", "yolov8n", "--workers", 0), "--workers is 0"),
+        (("train", "yolov8n", "--workers", 10**9), "--workers is 1000000000; it must be at most 256"),
+        (("train", "yolov8n", "--lr", -1), "--lr is -1"),
+        (("train", "yolov8n", "--input", 1000000, 1000000), "input side 1000000 must be at most 8192"),
+        (
+            ("train", "yolov8n", "--set", "augmentation.scale=x"),
+            "augmentation.scale is 'x'; it must be a finite number",
+        ),
+        (("train", "yolov8n", "--set", "ema_decay=nan"), "ema_decay is nan; it must be a finite number"),
+        (("train", "yolov8n", "--set", "augmentation=3"), "augmentation is 3; it must be a group of settings"),
+        (("train", "yolov8n", "--set", "checkpoint_steps=1.5"), "checkpoint_steps is 1.5; it must be a whole number"),
+        (("train", "yolov8n", "--set", "eval_tile=1"), "--eval-tile is 1; it must be true or false"),
+        (("train", "yolov8n", "--set", "learning_rate=[1]"), "--lr is [1]; it must be a finite number or empty"),
+        (("train", "yolov8n", "--epochs", 2, "--set", "epochs=1"), "--epochs and --set epochs are the same setting"),
+        (("train", "yolov8n", "--weights", "a.pt", "--pretrained", "b.pt"), "--weights and --pretrained both say"),
+        (("train", "yolov8n", "--tile", 0.5), "--tile of this command is --tile-chance now"),
+        (("train", "yolov8n", "--device", "tpu9"), "unknown device 'tpu9'"),
+        (("train", "yolov8n", "--images", "x"), "--images x says how a data set is read, but none is given"),
+        (("train", "yolov8n", "--out", "/dev/null"), "--out /dev/null is a file"),
         (("train", "yolov8n-p2-nop5", "--data", "nowhere"), "no data set at nowhere"),
         (("train",), "give an architecture"),
-        (("train", "yolov8n", "--batch", 6, "--accumulate", 4), "accumulate is 4; it must be a divisor of batch_size"),
+        (("train", "yolov8n", "--batch", 6, "--accumulate", 4), "--accumulate is 4; it must be a divisor of the 6"),
         (("train", "yolov8n", "--set", "clip"), "give NAME=VALUE"),
         (("train", "yolov8n", "--set", "ema=1"), "unknown training setting 'ema'"),
         (("train", "yolov8n", "--set", "seed.a=1"), "seed is one value"),
@@ -268,6 +296,7 @@ def test_predict_with_a_missing_image_writes_nothing(
         (("train", "yolov8n", "--patience", -1), "patience is -1"),
         (("train", "--resume", "nowhere"), "holds no training that could go on"),
         (("val", "nowhere.pt"), "cannot read weights file"),
+        (("val", "nowhere.pt", "--seed", -1), "-1 is not in the range"),
         (("predict", "nowhere.pt", "a.jpg"), "cannot read weights file"),
     ],
 )

@@ -1,0 +1,30 @@
+"""Which of the processes of torchrun this one is, and that an error of all of them is told once."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+PATIENCE_S = 10.0
+"""How long a process waits for the first one to tell an error; torchrun ends it before, when that one has told it."""
+
+
+def launched_rank() -> int:
+    """Returns the number of this process among those of torchrun; 0 for one that was started alone."""
+    return int(os.environ.get("RANK", 0)) if {"LOCAL_RANK", "WORLD_SIZE"} <= os.environ.keys() else 0
+
+
+@contextmanager
+def told_once() -> Iterator[None]:
+    """Around what goes wrong in all processes alike, if it does: lets the first one tell it.
+
+    An error of this process alone gets through after a while.
+    """
+    try:
+        yield
+    except Exception:
+        if launched_rank() > 0:
+            time.sleep(PATIENCE_S)
+        raise
