@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import re
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -45,3 +47,21 @@ def test_the_latency_page_names_every_operator_type_and_counts_the_constants():
     assert named - set(TABLE_COLUMNS) == {*CLASS_OF, *CONVOLUTIONS}
     assert all(column in page for column in TABLE_COLUMNS)
     assert f"One vector of {len(TERMS)} constants" in page
+
+
+def test_the_example_of_the_proxies_page_runs_as_it_stands(tmp_path: Path) -> None:
+    page = (DOCS / "proxies.md").read_text(encoding="utf-8")
+    example = re.search(r"```python\n(.*?)```", page, re.DOTALL)
+    assert example is not None
+    (tmp_path / "example.py").write_text(example[1])
+    assert math.isfinite(runpy.run_path(str(tmp_path / "example.py"))["score"])
+
+
+def test_the_training_page_names_options_that_exist() -> None:
+    from nas.commands.train import command
+
+    page = (DOCS / "training.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in page.split("## Options")[1].splitlines() if line.startswith("| `--")]
+    named = {option for row in rows for option in re.findall(r"--[a-z-]+", row)}
+    known = {option for each in command.params if not getattr(each, "hidden", False) for option in each.opts}
+    assert len(named) > 20 and named <= known
