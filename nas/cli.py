@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-import time
 
 import click
 
 from nas.commands.lazy import LazyGroup
-from nas.processes import PATIENCE_S, launched_rank
+from nas.processes import leave_to_the_first
 
 COMMANDS = {
     "run": "search detectors under a budget",
@@ -50,8 +49,7 @@ def main(argv: list[str] | None = None) -> None:
     except click.ClickException as error:
         if debug:
             raise
-        if launched_rank() > 0:
-            time.sleep(PATIENCE_S)  # the first process tells it
+        leave_to_the_first()
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "nas"
         message = " ".join(error.format_message().split()).rstrip(".")

@@ -25,6 +25,11 @@ def told_once() -> Iterator[None]:
     try:
         yield
     except Exception:
-        if launched_rank() > 0:
-            time.sleep(PATIENCE_S)
+        leave_to_the_first()
         raise
+
+
+def leave_to_the_first() -> None:
+    """Waits in every process but the first until that one has told an error and torchrun ends this one, or a while."""
+    if launched_rank() > 0:
+        time.sleep(PATIENCE_S)
