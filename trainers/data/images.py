@@ -87,8 +87,8 @@ def read_image(path: str | Path, stated_hw: tuple[int, int] | None = None) -> Im
     """Reads an image file as uint8, `(H, W)` if it is grey and `(H, W, 3)` RGB otherwise.
 
     16-bit values are divided by 257, so that the full range 0..65535 becomes 0..255 and equal values stay equal from
-    image to image. An alpha channel is dropped. A JPEG with an orientation tag is shown upright, as tools for annotation
-    and training do, unless its annotations state the size that it has as stored.
+    image to image. An alpha channel is dropped. A JPEG with an orientation tag is shown upright, as tools for
+    annotation and training do, unless its annotations state the size that it has as stored.
 
     Args:
         stated_hw: height and width that the annotations state, if they do.
