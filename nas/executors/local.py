@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import logging
+import gc
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
-from nas.executors import INTERRUPTED, Evaluation, Evaluator, Job, Report
-from search_space.errors import DataError
-
-logger = logging.getLogger(__name__)
+from nas.executors import Evaluation, Evaluator, Job, Report
+from nas.executors.attempt import attempt
 
 
 class LocalExecutor:
-    """Evaluates the submitted job when its result is waited for."""
+    """Evaluates the submitted job when its result is waited for.
+
+    The job is alone at all times; when memory runs out it is tried again after garbage has been collected.
+    """
 
     capacity = 1
 
@@ -36,14 +36,21 @@ class LocalExecutor:
         """
         assert self._job is not None, "there is no job to wait for"
         job, self._job = self._job, None
-        start = self._clock()
-        try:
-            evaluation = self._evaluator.evaluate(job, report)
-        except KeyboardInterrupt:
-            evaluation = Evaluation(outcome="stopped", reason=INTERRUPTED)
-        except DataError:
-            raise
-        except Exception as error:
-            logger.info("trial %d failed", job.number, exc_info=True)
-            evaluation = Evaluation(outcome="failed", reason=f"{type(error).__name__}: {error}")
-        return job, replace(evaluation, seconds=self._clock() - start)
+        tried = attempt(self._evaluator, job, report, clock=self._clock)
+        if tried.out_of_memory:
+            gc.collect()
+            tried = attempt(self._evaluator, job, report, clock=self._clock)
+            if tried.out_of_memory:
+                return job, tried.given_up()
+        tried.check_data()
+        return job, tried.evaluation
+
+    def close(self) -> None:
+        """Forgets the job that was not waited for."""
+        self._job = None
+
+    def __enter__(self) -> LocalExecutor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

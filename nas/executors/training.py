@@ -3,54 +3,158 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import torch
 
+from nas.config import RunConfig
 from nas.executors import INTERRUPTED, Evaluation, Job, Report, Step, StopTrial
-from trainers import Progress, Score, StopTraining, TrainConfig, TrainResult, fresh_detector, save_weights, train
-from trainers.data import DataSplits
+from nas.executors.memory import PeakMemory
+from nas.executors.scoring import BIN, proxy_score, score, size_bins
+from search_space import Detector
+from trainers import (
+    Progress,
+    StopTraining,
+    TrainConfig,
+    TrainResult,
+    fresh_detector,
+    load_weights,
+    save_weights,
+    train,
+)
+from trainers.data import DataSplits, open_data
+from trainers.optimizer import device_for
+from trainers.weights import load_state
 
-SCORES = ("accuracy", "ap", "ap50", "ap_small", "ap_medium", "ap_large")
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSpec:
+    """Makes a `TrainingEvaluator` in a worker process: all it takes to open the data and to train there."""
+
+    config: TrainConfig
+    data: str | None = None
+    """As `trainers.data.open_data` takes it; None is the built-in set."""
+    split: str | None = None
+    data_format: str | None = None
+    images: str | None = None
+    seed: int = 0
+    """Of the built-in set."""
+    threads: int | None = None
+    """CPU threads of each worker; None leaves it to torch."""
+    bins: tuple[str, ...] = ()
+    """Sizes of objects that AP is measured on as well, as `ap_LOW_HIGH` in pixels."""
+
+    def __post_init__(self) -> None:
+        for name in ("data", "images"):  # a worker may run in another folder
+            path = getattr(self, name)
+            if path is not None:
+                object.__setattr__(self, name, str(Path(path).absolute()))
+
+    @classmethod
+    def of(cls, config: RunConfig) -> TrainingSpec:
+        """Returns what the trainings of a run need."""
+        return cls(
+            config=TrainConfig(epochs=config.rungs[-1], batch_size=config.batch, seed=config.seed),
+            data=config.data,
+            split=config.split,
+            data_format=config.data_format,
+            images=config.images,
+            threads=config.threads,
+            bins=tuple(each for each in config.objectives if BIN.fullmatch(each)),
+        )
+
+    def make(self, worker: int = 0) -> TrainingEvaluator:
+        """Opens the data and returns the evaluator; workers take turns with the GPUs.
+
+        Raises:
+            UserError: The data, the format or the device cannot be used.
+        """
+        splits = open_data(self.data, split=self.split, seed=self.seed, format=self.data_format, images=self.images)
+        device = device_of(worker, self.config.device, torch.cuda.device_count())
+        return self.over(splits, replace(self.config, device=device))
+
+    def over(self, splits: DataSplits, config: TrainConfig | None = None) -> TrainingEvaluator:
+        """Returns the evaluator of data that is open already."""
+        return TrainingEvaluator(splits, config or self.config, num_threads=self.threads, bins=self.bins)
+
+
+def device_of(worker: int, device: str, num_gpus: int) -> str:
+    """Returns the device of a worker: where GPUs are left to choose from, each worker takes the next one in turn."""
+    return f"cuda:{worker % num_gpus}" if device in ("auto", "cuda") and num_gpus > 0 else device
 
 
 class TrainingEvaluator:
-    """Trains a fresh detector on a data set and scores its averaged weights on the validation images.
+    """Trains a detector on a data set and scores its averaged weights on the validation images.
 
-    The learning rate runs down to its end within every trial: short complete schedules rank detectors much as long
-    ones do, the beginnings of long schedules do not.
+    The learning rate runs down to its end within every job: short complete schedules rank detectors much as long
+    ones do, the beginnings of long schedules do not. A job with `start_weights` goes on from weights that were trained
+    before, with a schedule of its own.
+
+    `peak_memory_bytes` of an evaluation is what `nas.executors.memory.PeakMemory` reads: on CUDA the peak of torch's
+    allocator; on a CPU the growth of the resident memory since this evaluator was made (Linux), else None.
     """
 
-    def __init__(self, splits: DataSplits, config: TrainConfig, *, num_threads: int | None = None) -> None:
+    def __init__(
+        self, splits: DataSplits, config: TrainConfig, *, num_threads: int | None = None, bins: Sequence[str] = ()
+    ) -> None:
         self._splits = splits
+        self._bins = size_bins(bins)
         self._config = config
+        self._memory = PeakMemory(device_for(config.device))
         if num_threads is not None:
             torch.set_num_threads(num_threads)
 
     def evaluate(self, job: Job, report: Report) -> Evaluation:
-        """Trains and scores one architecture; the weights are written before the result is returned."""
-        classes = self._splits.train.classes
-        detector = fresh_detector(job.architecture, num_classes=len(classes), seed=job.seed)
-        config = replace(self._config, seed=job.seed)
-        watch = _Watch(report)
+        """Trains and scores one architecture; the weights are written before the result is returned.
+
+        Raises:
+            ConfigError: The weights to start from are missing or belong to another architecture.
+        """
+        config = replace(self._config, seed=job.seed, epochs=self._config.epochs if job.epochs is None else job.epochs)
+        self._memory.restart()
         try:
-            result = train(detector, self._splits.train, self._splits.val, config=config, on_step=watch)
+            evaluation = self._train(self._detector(job), job, config, _Watch(job.number, report))
+            return replace(evaluation, peak_memory_bytes=self._memory.read())
+        finally:
+            self._memory.free()
+
+    def _detector(self, job: Job) -> Detector:
+        detector = fresh_detector(job.architecture, num_classes=len(self._splits.train.classes), seed=job.seed)
+        if job.start_weights is not None:
+            load_state(detector, load_weights(job.start_weights).state)
+        return detector
+
+    def _train(self, detector: Detector, job: Job, config: TrainConfig, watch: _Watch) -> Evaluation:
+        if job.proxy is not None:
+            return self._proxy(detector, job)
+        try:
+            result = train(detector, self._splits.train, config=config, on_step=watch)
+            if result.stopped:
+                return _evaluation("stopped", result, reason=watch.reason, epochs=watch.epochs)
+            detector.load_state_dict(result.state_dict)
+            found = score(detector, self._splits.val, bins=self._bins, batch_size=config.batch_size)
         except KeyboardInterrupt:
             return Evaluation(outcome="stopped", reason=INTERRUPTED, epochs=watch.epochs, images_seen=watch.images_seen)
-        if result.stopped:
-            return _evaluation("stopped", result, watch, reason=watch.reason)
-        if result.score is None:
-            return _evaluation("failed", result, watch, reason="the data set has no validation images")
         if job.weights_path is not None:
-            save_weights(job.weights_path, result.state_dict, job.architecture.to_dict(), classes)
-        return _evaluation("complete", result, watch, score=result.score)
+            save_weights(job.weights_path, result.state_dict, job.architecture.to_dict(), self._splits.train.classes)
+        return replace(_evaluation("complete", result, scores=found.values), accuracy_draws=found.draws)
+
+    def _proxy(self, detector: Detector, job: Job) -> Evaluation:
+        """Scores the detector as it is; the executor says how long that took."""
+        value = proxy_score(str(job.proxy), detector, self._splits.train, seed=job.seed)
+        if not math.isfinite(value):
+            return Evaluation(outcome="failed", reason=f"the score {job.proxy} is {value}")
+        return Evaluation(outcome="complete", scores={"proxy": value})
 
 
 class _Watch:
     """Passes the progress of a training on, remembers how far it came, and ends it when it is told to."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, number: int, report: Report) -> None:
+        self._number = number
         self._report = report
         self.epochs = 0.0
         self.images_seen = 0
@@ -58,8 +162,9 @@ class _Watch:
 
     def __call__(self, progress: Progress) -> None:
         self.epochs, self.images_seen = progress.epoch, progress.images_seen
+        step = Step(number=self._number, step=progress.step, num_steps=progress.num_steps, loss=progress.loss)
         try:
-            self._report(Step(step=progress.step, num_steps=progress.num_steps, loss=progress.loss))
+            self._report(step)
         except StopTrial as stop:
             if progress.step < progress.num_steps:
                 self.reason = str(stop)
@@ -67,19 +172,18 @@ class _Watch:
 
 
 def _evaluation(
-    outcome: Literal["complete", "stopped", "failed"],
+    outcome: Literal["complete", "stopped"],
     result: TrainResult,
-    watch: _Watch,
     *,
     reason: str = "",
-    score: Score | None = None,
+    scores: Mapping[str, float] | None = None,
+    epochs: float | None = None,
 ) -> Evaluation:
-    scores = {name: float(getattr(score, name, math.nan)) for name in SCORES} if score is not None else {}
     return Evaluation(
         outcome=outcome,
         reason=reason,
-        scores=scores,
-        epochs=watch.epochs,
+        scores=scores or {},
+        epochs=result.epochs if epochs is None else epochs,
         images_seen=result.images_seen,
         seconds=result.seconds,
     )

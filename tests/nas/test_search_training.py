@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from nas.executors import INTERRUPTED, Evaluation, Job, Step, StopTrial
+from nas.executors import INTERRUPTED, OUT_OF_MEMORY, Evaluation, Job, Step, StopTrial, scoring
 from nas.executors.local import LocalExecutor
-from nas.executors.training import SCORES, TrainingEvaluator
+from nas.executors.scoring import NUM_DRAWS, SCORES
+from nas.executors.training import TrainingEvaluator
 from search_space import DESIGNS
-from trainers import TrainConfig, load_weights
+from trainers import TrainConfig, fresh_detector, load_weights
+from trainers.bootstrap import resample
 from trainers.data import open_data
+from trainers.data.dataset import Dataset
+from trainers.detect import Detections
+from trainers.evaluate import Findings
+from trainers.sizes import size_bins
 
 DATA = Path(__file__).parents[1] / "data" / "hit_uav"
 ARCHITECTURE = DESIGNS.get("yolov8n").architecture.resized((64, 64))
@@ -33,7 +41,9 @@ def train(tmp_path: Path, at_step_2: BaseException | None = None) -> Evaluation:
 
 def test_a_complete_training_has_scores_and_weights(tmp_path: Path) -> None:
     evaluation = train(tmp_path)
-    assert evaluation.outcome == "complete" and set(evaluation.scores) == set(SCORES)
+    assert evaluation.outcome == "complete"
+    assert set(evaluation.scores) == {*SCORES, "accuracy_low", "accuracy_high"}
+    assert len(evaluation.accuracy_draws) == NUM_DRAWS
     assert (evaluation.epochs, evaluation.images_seen) == (1.0, 6) and evaluation.seconds > 0
     assert load_weights(tmp_path / "weights.pt").architecture == ARCHITECTURE.to_dict()
 
@@ -50,4 +60,56 @@ def test_a_stopped_training_tells_how_far_it_came(tmp_path: Path, ending: Any, r
 
 def test_an_error_is_a_failed_trial_with_its_reason(tmp_path: Path) -> None:
     evaluation = train(tmp_path, MemoryError("no memory"))
-    assert (evaluation.outcome, evaluation.reason) == ("failed", "MemoryError: no memory")
+    assert (evaluation.outcome, evaluation.reason) == ("failed", f"{OUT_OF_MEMORY}: MemoryError: no memory")
+
+
+def job(tmp_path: Path, **more: Any) -> Job:
+    return Job(number=0, architecture=ARCHITECTURE, seed=3, weights_path=tmp_path / "weights.pt", **more)
+
+
+def rough_findings(data: Dataset) -> Findings:
+    """What a detector would find that misses every third object and is a pixel off with the others."""
+    found = []
+    for record in data.records:
+        keep = np.arange(len(record.boxes)) % 3 > 0
+        boxes = (record.boxes[keep] + np.array([1, 0, 1, 0])).astype(np.float32)
+        scores = np.linspace(0.9, 0.2, keep.sum()).astype(np.float32)
+        found.append(Detections(boxes=boxes, scores=scores, labels=record.labels[keep]))
+    return Findings(dataset=data, found=tuple(found))
+
+
+def test_scores_and_draws_are_those_of_the_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = open_data(DATA).val
+    findings = rough_findings(data)
+    monkeypatch.setattr(scoring, "find", lambda *args, **kwargs: findings)
+    detector = fresh_detector(ARCHITECTURE, num_classes=len(data.classes), seed=0)
+    found, again = (scoring.score(detector, data, bins=scoring.size_bins(["ap_0_16", "macs"])) for _ in range(2))
+    plain = findings.score(findings.match())
+    assert 0.1 < plain.accuracy < 0.9 and not math.isnan(plain.ap_small)
+    assert {"ap_0_16"} == set(found.values) - {*SCORES, "accuracy_low", "accuracy_high"}
+    for name in SCORES:
+        assert found.values[name] == pytest.approx(getattr(plain, name), nan_ok=True)
+    sides = findings.score(findings.match(size_bins("0,16", data.records))).bins["0-16"]["ap"]
+    assert found.values["ap_0_16"] == pytest.approx(sides) and 0.1 < sides < 0.9
+    draws = resample(findings.match(), num_resamples=NUM_DRAWS)
+    wanted = 0.5 * np.asarray(draws.mean(size=1)) + 0.5 * np.asarray(draws.mean(iou=0.5))
+    assert found.draws == pytest.approx(wanted) and again.draws == found.draws and np.std(wanted) > 0
+    assert found.values["accuracy_low"] < found.values["accuracy_high"]
+
+
+def test_a_rung_goes_on_from_the_weights_of_the_one_below(tmp_path: Path) -> None:
+    train(tmp_path)
+    evaluator = TrainingEvaluator(open_data(DATA), TrainConfig(epochs=9.0, batch_size=2), num_threads=1)
+    upper = job(tmp_path, rung=2, epochs=1.0, start_weights=tmp_path / "weights.pt")
+    losses: dict[str, list[float]] = {"anew": [], "gone on": []}
+    gone_on = evaluator.evaluate(upper, lambda step: losses["gone on"].append(step.loss))
+    anew = evaluator.evaluate(job(tmp_path, epochs=1.0), lambda step: losses["anew"].append(step.loss))
+    assert gone_on.images_seen == anew.images_seen == 6
+    assert losses["gone on"][0] != losses["anew"][0]
+
+
+def test_a_proxy_is_a_score_without_training(tmp_path: Path) -> None:
+    evaluator = TrainingEvaluator(open_data(DATA), TrainConfig(batch_size=2), num_threads=1)
+    found = evaluator.evaluate(job(tmp_path, proxy="synflow"), lambda step: None)
+    assert found.outcome == "complete" and set(found.scores) == {"proxy"} and found.images_seen == 0
+    assert not (tmp_path / "weights.pt").exists()

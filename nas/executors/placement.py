@@ -1,0 +1,104 @@
+"""What a job asks of a cluster: CPUs, a share of a GPU, memory; from what earlier jobs were measured to need."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+MIN_SEEN = 3
+"""So many measured jobs are needed before a prediction is made."""
+MARGIN = 1.1
+"""A prediction is raised by this factor."""
+SMALLEST_REQUEST = 2**28
+"""Requests of main memory are this many bytes times a power of two: workers are reused among equal requests only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One job whose memory is known."""
+
+    predicted_bytes: int
+    """Peak activation memory of one image, as it was predicted."""
+    peak_bytes: int
+    """The peak that was measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """What jobs may have of a cluster."""
+
+    cpus: float
+    """CPUs of each job."""
+    gpus: float
+    """Least share of a GPU of each job; 0: no GPU."""
+    node_cpus: float
+    """CPUs of the machine that has most of them: what a job gets that runs alone."""
+    node_memory_bytes: int
+    """Main memory that may be requested on that machine."""
+    num_workers: int
+    """Jobs at a time."""
+
+    def bundle(self, needed_bytes: int | None, gpu_bytes: int | None) -> dict[str, float]:
+        """Returns the resources of a job, in the words of Ray.
+
+        Args:
+            needed_bytes: What the job is predicted to need; None where that is not known.
+            gpu_bytes: Memory of a GPU; None where that is not known.
+        """
+        bundle: dict[str, float] = {"CPU": self.cpus}
+        if self.gpus > 0:
+            known = needed_bytes is not None and gpu_bytes is not None
+            bundle["GPU"] = gpu_share(needed_bytes, gpu_bytes, least=self.gpus) if known else self.gpus  # type: ignore[arg-type]
+        elif needed_bytes is not None and needed_bytes * self.num_workers > self.node_memory_bytes:
+            bundle["memory"] = memory_request(needed_bytes, self.node_memory_bytes)
+        return bundle
+
+    def whole(self) -> dict[str, float]:
+        """Returns the resources of a job that runs alone: all CPUs of a machine, a whole GPU or several."""
+        bundle = {"CPU": self.node_cpus}
+        return bundle | {"GPU": math.ceil(self.gpus)} if self.gpus > 0 else bundle
+
+
+def predict_bytes(memory_bytes: int | None, seen: Sequence[Measured]) -> int | None:
+    """Predicts the peak of a job from its predicted activations of one image; None while too little is known.
+
+    What a training needs is a part that all have in common and a part that grows with the activations and the batch:
+    a line through the measured jobs, raised so that none of them lies above it, and by `MARGIN`.
+    """
+    if memory_bytes is None or len(seen) < MIN_SEEN:
+        return None
+    x = np.array([each.predicted_bytes for each in seen], dtype=float)
+    y = np.array([each.peak_bytes for each in seen], dtype=float)
+    spread = float(((x - x.mean()) ** 2).sum())
+    slope = max(0.0, float(((x - x.mean()) * (y - y.mean())).sum()) / spread) if spread > 0 else 0.0
+    offset = float((y - slope * x).max())
+    return math.ceil(MARGIN * max(offset + slope * memory_bytes, float(y.min())))
+
+
+def gpu_share(needed_bytes: int, gpu_bytes: int, *, least: float) -> float:
+    """Returns the share of a GPU for a job, at least `least`; 1/n, so that few different shares occur.
+
+    A job that is given several GPUs keeps them.
+    """
+    if least > 1:
+        return least
+    wanted = max(least, needed_bytes / gpu_bytes)
+    return 1.0 if wanted >= 1 else 1.0 / math.floor(1.0 / wanted + 1e-9)
+
+
+def memory_request(needed_bytes: int, node_bytes: int) -> int:
+    """Returns the main memory that a job asks for: a step of `SMALLEST_REQUEST` upward, at most what a machine has."""
+    doublings = max(0, math.ceil(math.log2(max(1, needed_bytes) / SMALLEST_REQUEST)))
+    return min(SMALLEST_REQUEST << doublings, node_bytes)
+
+
+def jobs_on(node: Mapping[str, float], cpus: float, gpus: float) -> int:
+    """Returns how many jobs a machine has room for."""
+    by_cpu = math.inf if cpus == 0 else node.get("CPU", 0) / cpus
+    if gpus == 0:
+        return int(by_cpu)
+    num_gpus = node.get("GPU", 0)
+    return int(min(by_cpu, num_gpus // gpus if gpus >= 1 else num_gpus * math.floor(1 / gpus + 1e-9)))

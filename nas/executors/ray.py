@@ -1,0 +1,399 @@
+"""Evaluation by Ray Tune, on this machine or on a cluster.
+
+The search decides and Tune carries out: each job is a Tune trial, whose resources follow from the memory it is
+predicted to need. Tune's controller runs in a thread. Steps, and requests to stop, go over a small actor, the board.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import queue
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from nas.executors import (
+    INTERRUPTED,
+    WORKER_LOST,
+    Evaluation,
+    Evaluator,
+    EvaluatorFactory,
+    Job,
+    Report,
+    Step,
+    StopTrial,
+)
+from nas.executors.attempt import Attempt, attempt
+from nas.executors.board import Board
+from nas.executors.feed import Feed
+from nas.executors.memory import gpu_bytes
+from nas.executors.placement import Place, jobs_on
+from nas.executors.surroundings import cause_of_death, handlers_kept, path_handed_on, short_folder, silence_ray
+from nas.executors.worker import throttled, unmade
+from search_space.errors import ConfigError
+
+try:
+    import ray
+    from ray import tune
+except ImportError as error:
+    raise ConfigError(f"Ray Tune cannot be imported ({error}); next: pip install 'ray[tune]'") from None
+
+POLL_SECONDS = 0.25
+JOIN_SECONDS = 30.0
+STORE_BYTES = 100 * 2**20
+"""Of Ray's object store: only short messages go through it."""
+SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
+}
+"""Nothing is sent anywhere, nothing is printed, and no file is written for each result: the study is the record."""
+
+logger = logging.getLogger(__name__)
+
+
+class RayExecutor:
+    """Runs jobs as trials of Ray Tune, in workers that are kept from trial to trial.
+
+    Args:
+        factory: Makes the evaluator of each worker, in the worker.
+        address: Of a running cluster; None takes the Ray that this process is connected to, or starts one here.
+        num_workers: Jobs at a time; None: as many as the cluster has room for.
+        cpus_per_trial: CPUs of each job.
+        gpus_per_trial: Least share of a GPU of each job; None: a whole one where there are any, else none. A job that
+            is predicted to need more gets more.
+
+    Raises:
+        ConfigError: There is no cluster at `address`, or it has no room for a job.
+    """
+
+    def __init__(
+        self,
+        factory: EvaluatorFactory,
+        *,
+        address: str | None = None,
+        num_workers: int | None = None,
+        cpus_per_trial: float = 1,
+        gpus_per_trial: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        self._jobs: dict[int, Job] = {}
+        self._began: dict[int, float] = {}
+        self._stopping: set[int] = set()
+        self._ended: dict[int, Evaluation] = {}
+        self._folder = short_folder()
+        self._started = self._closed = False
+        num_cpus = None if num_workers is None else num_workers * cpus_per_trial
+        try:
+            self._started = _connect(address, self._folder, num_cpus)
+            place = _place(num_workers, cpus_per_trial, gpus_per_trial)
+            self.capacity = place.num_workers
+            self._feed = Feed(place)
+            self._board: Any = ray.remote(num_cpus=0)(Board).remote()
+            self._thread = threading.Thread(target=_carry_out, daemon=True, args=self._tune_arguments(factory))
+            self._thread.start()
+        except BaseException:
+            self._disconnect()
+            raise
+
+    def submit(self, job: Job) -> None:
+        """Takes a job and hands it to Tune."""
+        assert len(self._jobs) < self.capacity, f"{self.capacity} jobs are under way"
+        assert not self._closed, "the executor is closed"
+        self._jobs[job.number], self._began[job.number] = job, self._clock()
+        self._board.begin.remote(job.number)
+        self._feed.put(job.absolute())
+
+    def wait(self, report: Report) -> tuple[Job, Evaluation]:
+        """Returns the next job to end, with what became of it; see `nas.executors.Executor`."""
+        assert self._jobs, "there is no job to wait for"
+        try:
+            while not self._ended:
+                self._turn(report)
+        except KeyboardInterrupt:
+            self._interrupt()
+        number = next(iter(self._ended))
+        self._stopping.discard(number)
+        del self._began[number]
+        return self._jobs.pop(number), self._ended.pop(number)
+
+    def close(self) -> None:
+        """Ends all workers, and Ray if it was started here; a job that is under way is lost."""
+        if not self._closed:
+            self._closed = True
+            self._end_workers()
+            self._disconnect()
+
+    def __enter__(self) -> RayExecutor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _tune_arguments(self, factory: EvaluatorFactory) -> tuple[Any, ...]:
+        """Returns what Tune is started with; see `_carry_out`."""
+        trainable = tune.with_parameters(Worker, factory=factory, board=self._board)
+        placed = tune.with_resources(trainable, lambda config: tune.PlacementGroupFactory([config["bundle"]]))
+        return placed, self._feed, self._folder, self.capacity
+
+    def _turn(self, report: Report) -> None:
+        """Waits a moment for a job to end, and passes on what was told meanwhile."""
+        try:
+            ended = self._feed.ended.get(timeout=POLL_SECONDS)
+        except queue.Empty:
+            ended = None
+        try:
+            steps = ray.get(self._board.take.remote())
+        except ray.exceptions.RayError as error:
+            raise ConfigError(f"the connection to Ray is lost: {error}") from None
+        for step in steps:
+            self._report(step, report)
+        if ended is not None:
+            self._end_job(*ended)
+        elif not self._thread.is_alive():
+            raise ConfigError("Ray Tune has ended, and no job can be run; next: nas --debug run, to see why")
+
+    def _report(self, step: Step, report: Report) -> None:
+        if step.number in self._jobs and step.number not in self._stopping:
+            try:
+                report(step)
+            except StopTrial as stop:
+                self._stopping.add(step.number)
+                self._board.stop.remote(step.number, str(stop))
+
+    def _end_job(self, number: int, tried: Attempt | str) -> None:
+        """Records what became of a job: an attempt, or the words in which Ray says that its worker is dead."""
+        if isinstance(tried, str):
+            seconds = self._clock() - self._began[number]
+            self._ended[number] = Evaluation(outcome="failed", reason=f"{WORKER_LOST}: {tried}", seconds=seconds)
+            return
+        if tried.data_error:
+            del self._jobs[number], self._began[number]
+            tried.check_data()
+        if tried.out_of_memory:
+            if self._feed.put_alone(self._jobs[number].absolute()):
+                return
+            self._ended[number] = tried.given_up()
+        else:
+            self._ended[number] = tried.evaluation
+            self._feed.learn(self._jobs[number], tried.evaluation)
+
+    def _interrupt(self) -> None:
+        """Ends everything; what has not ended yet is interrupted.
+
+        Jobs are first asked to end, so that they tell how far they came, and then killed.
+        """
+        under_way = [number for number in self._jobs if number not in self._ended]
+        if not under_way:
+            raise KeyboardInterrupt
+        for number in under_way:
+            self._board.stop.remote(number, INTERRUPTED)
+        told = self._feed.last_words(under_way)
+        self._end_workers()
+        stopped = Evaluation(outcome="stopped", reason=INTERRUPTED)
+        kept = {number: told.get(number, stopped) for number in under_way}
+        self._ended = {
+            number: replace(last, outcome="stopped", reason=INTERRUPTED, scores={}) for number, last in kept.items()
+        } | self._ended
+
+    def _end_workers(self) -> None:
+        """Ends Tune, and kills its workers, so that it need not wait for them."""
+        self._feed.close()
+        deadline = time.monotonic() + JOIN_SECONDS
+        while self._thread.is_alive() and time.monotonic() < deadline:
+            try:
+                for worker in ray.get(self._board.workers.remote()):
+                    ray.kill(worker)
+            except ray.exceptions.RayError:
+                logger.info("the board is gone", exc_info=True)
+            self._thread.join(POLL_SECONDS)
+
+    def _disconnect(self) -> None:
+        if self._started:
+            ray.shutdown()
+        elif ray.is_initialized() and hasattr(self, "_board"):
+            ray.kill(self._board)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class Suggestions(tune.search.Searcher):
+    """What Tune asks for its next trial."""
+
+    def __init__(self, feed: Feed) -> None:
+        super().__init__()
+        self._feed = feed
+
+    def suggest(self, trial_id: str) -> Any:
+        """Returns the next job, None when there is none yet, or that all is over."""
+        placed = self._feed.next()
+        if placed is None:
+            return tune.search.Searcher.FINISHED if self._feed.is_closed else None
+        return {"job": placed.job, "bundle": placed.bundle}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Does nothing: `Endings` is told more."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Does nothing: all that is worth keeping is in the study."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Does nothing, as nothing was saved."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles its settings, and a feed holds locks
+
+
+class Endings(tune.Callback):
+    """What Tune tells when a trial has ended."""
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        """Passes on what the worker returned."""
+        result = trial.last_result
+        self._feed.end(trial.config["job"].number, result["attempt"], result["gpu_bytes"])
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        """Passes on that a worker is dead or cannot be started."""
+        self._feed.end(trial.config["job"].number, cause_of_death(trial.error_file))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class WhenClosed(tune.Stopper):
+    """Tells Tune to end whatever runs when the feed is closed."""
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        """Called by Tune between two events."""
+        return self._feed.is_closed
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class Worker(tune.Trainable):
+    """A worker of Tune: it makes its evaluator once, and evaluates one job a trial."""
+
+    def setup(self, config: dict[str, Any], factory: EvaluatorFactory, board: Any) -> None:  # type: ignore[override]
+        """Called by Tune once a worker."""
+        self._job: Job = config["job"]
+        self._board = board
+        self._evaluator: Evaluator | None = None
+        self._factory = factory
+        context = ray.get_runtime_context()
+        board.enrol.remote(context.get_actor_id(), context.current_actor)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Called by Tune when the worker is used again."""
+        self._job = new_config["job"]
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Evaluates the job; called by Tune once a trial."""
+        return {"done": True, "attempt": self._attempt(), "gpu_bytes": gpu_bytes()}
+
+    def _attempt(self) -> Attempt:
+        try:
+            if self._evaluator is None:
+                self._evaluator = self._factory.make(0)
+        except Exception as error:
+            return unmade(error)
+        reason: str | None = None
+
+        def send(step: Step) -> None:
+            nonlocal reason
+            reason = ray.get(self._board.post.remote(step))
+
+        return attempt(self._evaluator, self._job, throttled(send, lambda: reason))
+
+
+def _carry_out(trainable: Any, feed: Feed, folder: str, num_workers: int) -> None:
+    """Runs Tune until the feed is closed."""
+    try:
+        tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                search_alg=Suggestions(feed),
+                num_samples=-1,
+                max_concurrent_trials=num_workers,
+                reuse_actors=True,
+                trial_name_creator=lambda trial: trial.trial_id,
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=tune.RunConfig(
+                name="nas",
+                storage_path=folder,
+                verbose=0,
+                callbacks=[Endings(feed)],
+                stop=WhenClosed(feed),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        ).fit()
+    except Exception:
+        logger.info("Tune ended", exc_info=True)
+
+
+def _connect(address: str | None, folder: str, num_cpus: float | None) -> bool:
+    """Connects to Ray; returns whether it was started here, and so is to be ended here.
+
+    Raises:
+        ConfigError: There is no cluster at the address.
+    """
+    debug = logger.isEnabledFor(logging.DEBUG)
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    if not debug:
+        silence_ray()
+    if address is None and ray.is_initialized():
+        return False
+    options: dict[str, Any] = {"log_to_driver": debug, "logging_level": logging.DEBUG if debug else logging.CRITICAL}
+    if address is None:
+        own = {"include_dashboard": False, "object_store_memory": STORE_BYTES, "_temp_dir": folder}
+        options |= own | {"num_cpus": None if num_cpus is None else math.ceil(num_cpus)}
+    try:
+        with handlers_kept(), path_handed_on():
+            ray.init(address=address or "local", **options)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"Ray cannot be reached at {address or 'this machine'}: {error}") from None
+    return True
+
+
+def _place(num_workers: int | None, cpus: float, gpus: float | None) -> Place:
+    """Returns what jobs may have of the cluster that is connected.
+
+    Raises:
+        ConfigError: There is no room for so many jobs, or for any.
+    """
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    if gpus is None:
+        gpus = 1.0 if any(node.get("GPU", 0) for node in nodes) else 0.0
+    room = sum(jobs_on(node, cpus, gpus) for node in nodes)
+    if room < (num_workers or 1):
+        raise ConfigError(
+            f"the cluster has room for {room} jobs of {cpus:g} CPUs and {gpus:g} GPUs each, {num_workers or 1} are "
+            "wanted; next: fewer workers, or less for each"
+        )
+    largest = max(nodes, key=lambda node: (node.get("GPU", 0), node.get("CPU", 0)))
+    return Place(
+        cpus=cpus,
+        gpus=gpus,
+        node_cpus=largest.get("CPU", cpus),
+        node_memory_bytes=int(largest.get("memory", 0)),
+        num_workers=num_workers or room,
+    )

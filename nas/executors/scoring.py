@@ -1,0 +1,81 @@
+"""What a search learns of a detector: its accuracies with their scatter, or a score without training."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from search_space import Detector
+from search_space.errors import ConfigError
+from trainers.bootstrap import Resampled, interval_of, resample
+from trainers.data.dataset import Dataset
+from trainers.evaluate import find
+from trainers.proxies import PROXIES, proxy_batch
+from trainers.sizes import SizeBin, SizeBins
+
+SCORES = ("accuracy", "ap", "ap50", "ap_small", "ap_medium", "ap_large")
+BIN = re.compile(r"ap_(\d+)_(\d+)")
+NUM_DRAWS = 100
+PROXY_IMAGES = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """What was found on the validation images."""
+
+    values: dict[str, float]
+    """By the columns of a record; nan where the images have no such objects."""
+    draws: tuple[float, ...]
+    """The accuracy on draws of as many images with replacement, the same draws for every detector."""
+
+
+def size_bins(names: Sequence[str]) -> SizeBins | None:
+    """Returns the bins of objectives such as `ap_8_16`: sides of 8 up to 16 px of the original image."""
+    bins = []
+    for name in names:
+        bounds = BIN.fullmatch(name)
+        if bounds is not None:
+            low, high = int(bounds[1]), int(bounds[2])
+            bins.append(SizeBin(name=name, low=low**2, high=math.nextafter(high**2, 0)))
+    return SizeBins(source=" ".join(names), bins=tuple(bins)) if bins else None
+
+
+def score(detector: Detector, dataset: Dataset, *, bins: SizeBins | None = None, batch_size: int = 8) -> Scores:
+    """Measures a detector on the validation images, with a bootstrap of its accuracy over them.
+
+    Raises:
+        DataError: none of the images can be read.
+    """
+    findings = find(detector, dataset, batch_size=batch_size)
+    matches = findings.match(bins)
+    found = findings.score(matches)
+    values = {name: float(getattr(found, name)) for name in SCORES}
+    values |= {name: each["ap"] for name, each in found.bins.items()}
+    if matches.num_images < 2:
+        return Scores(values=values, draws=())
+    draws = _accuracies(resample(matches, num_resamples=NUM_DRAWS), small=not math.isnan(found.ap_small))
+    interval = interval_of(values["accuracy"], draws)
+    values |= {"accuracy_low": interval.low, "accuracy_high": interval.high}
+    return Scores(values=values, draws=tuple(float(each) for each in np.nan_to_num(draws)))
+
+
+def _accuracies(drawn: Resampled, *, small: bool) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Returns the accuracy of each draw: the mean of AP of small objects and AP50, or AP50 alone."""
+    ap50 = np.asarray(drawn.mean(iou=0.5))
+    return 0.5 * np.asarray(drawn.mean(size=1)) + 0.5 * ap50 if small else ap50
+
+
+def proxy_score(name: str, detector: Detector, dataset: Dataset, *, seed: int) -> float:
+    """Returns a score of an untrained detector; minus infinity where it overflows.
+
+    Raises:
+        ConfigError: For an unknown score.
+    """
+    if name not in PROXIES:
+        raise ConfigError(f"unknown proxy {name!r}; known: {', '.join(PROXIES)}")
+    images, objects = proxy_batch(dataset, detector.input_hw, batch_size=PROXY_IMAGES, seed=seed)
+    return float(PROXIES.get(name)(detector, images, objects, seed=seed))

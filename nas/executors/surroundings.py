@@ -1,0 +1,64 @@
+"""What surrounds Ray in a process: signal handlers, import path, temporary folder, its messages and error files."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def handlers_kept() -> Iterator[None]:
+    """Keeps what this process does on Ctrl-C and SIGTERM, whatever a library sets."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            if handler is not None:  # else it was not set by Python
+                signal.signal(number, handler)
+
+
+@contextmanager
+def path_handed_on() -> Iterator[None]:
+    """Lets workers that are started here import what this process can."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(each for each in sys.path if each)
+    try:
+        yield
+    finally:
+        os.environ.pop("PYTHONPATH")
+        os.environ.update({} if before is None else {"PYTHONPATH": before})
+
+
+def short_folder() -> str:
+    """Makes a temporary folder whose name is short: those of sockets in it may not be long."""
+    usual, short = Path(tempfile.gettempdir()), Path("/", "tmp")
+    return tempfile.mkdtemp(prefix="nas-ray-", dir=short if len(str(usual)) > 25 and short.is_dir() else usual)
+
+
+def silence_ray() -> None:
+    """Keeps Ray's messages out of the output of this process; that a worker died is told by the reason of its trial."""
+    for name in ("ray.tune", "ray.air"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    module = sys.modules.get("ray._private.worker")
+    if hasattr(module, "print_to_stdstream"):  # prints to stdout whenever a worker dies, and has no switch
+        setattr(module, "print_to_stdstream", lambda *_, **__: None)  # noqa: B010
+
+
+def cause_of_death(error_file: str | None) -> str:
+    """Returns one line of what Ray wrote about a worker that died: where it could not be made, the innermost error."""
+    try:
+        lines = Path(error_file or "").read_text(encoding="utf-8").strip().splitlines()[1:]
+    except OSError:
+        lines = []
+    return "no reason is known" if not lines else lines[-1 if "creation task" in lines[0] else 0].strip()

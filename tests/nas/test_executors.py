@@ -1,0 +1,232 @@
+"""What every executor keeps: how jobs end, one by one, and that nothing is left running."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from executor_fakes import (
+    AFTER_LAST,
+    AFTER_NEXT,
+    ARCHITECTURE,
+    BROKEN_DATA,
+    ENDLESS,
+    ERROR,
+    GOOD,
+    KILLED,
+    NAN,
+    SHORT_ALWAYS,
+    SHORT_ONCE,
+    SLOW,
+    STUCK,
+    FakeSpec,
+    is_alive,
+)
+
+from nas.executors import INTERRUPTED, OUT_OF_MEMORY, WORKER_LOST, Evaluation, Executor, Job, Report, Step, StopTrial
+from nas.executors.local import LocalExecutor
+from nas.executors.processes import ProcessExecutor
+from search_space.errors import DataError
+
+NUMBERS = itertools.count()
+
+
+class Rig:
+    """An executor with the folder that its workers leave notes in."""
+
+    def __init__(self, kind: str, folder: Path) -> None:
+        self.kind, self.folder = kind, folder
+        folder.mkdir()
+        spec = FakeSpec(folder=folder)
+        self.executor: Executor = OPEN[kind](spec)
+
+    def submit(self, *seeds: int) -> list[Job]:
+        jobs = [Job(number=next(NUMBERS), architecture=ARCHITECTURE, seed=seed) for seed in seeds]
+        for job in jobs:
+            self.executor.submit(job)
+        return jobs
+
+    def run(self, seed: int, report: Report = lambda step: None) -> Evaluation:
+        (job,) = self.submit(seed)
+        done, evaluation = self.executor.wait(report)
+        assert done is job
+        return evaluation
+
+    def num_tries(self, job: Job) -> int:
+        return len(list(self.folder.glob(f"tried-{job.number}-*")))
+
+    def num_alive(self) -> int:
+        return sum(is_alive(path) for path in self.folder.glob("made-*"))
+
+    def await_none_alive(self) -> None:
+        """Workers are killed before `wait` and `close` return; the system may take a moment to bury them."""
+        deadline = time.monotonic() + 10
+        while self.num_alive():
+            assert time.monotonic() < deadline, "a worker is left"
+            time.sleep(0.02)
+
+
+def _open_ray(spec: FakeSpec) -> Executor:
+    from nas.executors.ray import RayExecutor
+
+    return RayExecutor(spec, num_workers=2)
+
+
+OPEN: dict[str, Callable[[FakeSpec], Executor]] = {
+    "local": lambda spec: LocalExecutor(spec.make()),
+    "processes": lambda spec: ProcessExecutor(spec, num_workers=2),
+    "ray": _open_ray,
+}
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One Ray for all tests; one executor at a time has room in it."""
+    ray = pytest.importorskip("ray")
+    from nas.executors import ray as executor
+
+    folder = executor.short_folder()
+    executor._connect(None, folder, 2)
+    yield
+    ray.shutdown()
+    executor.shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module", params=list(OPEN))
+def rig(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """An executor that the tests of this module share: workers are slow to start."""
+    if request.param == "ray":
+        request.getfixturevalue("cluster")
+    rig = Rig(request.param, tmp_path_factory.mktemp("executor") / "notes")
+    with rig.executor:
+        yield rig
+
+
+@pytest.fixture(params=list(OPEN))
+def own(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
+    """An executor of one test, which ends it."""
+    if request.param == "ray":
+        request.getfixturevalue("cluster")
+    rig = Rig(request.param, tmp_path / "notes")
+    with rig.executor:
+        yield rig
+
+
+def test_closing_ends_what_runs_and_may_be_done_twice(own: Rig) -> None:
+    if own.kind != "local":
+        (own.folder / "unmade").touch()
+        with pytest.raises(DataError, match="^there are no images$"):
+            own.run(GOOD)
+        (own.folder / "unmade").unlink()
+        own.submit(STUCK)
+        while not list(own.folder.glob("stuck-*")):
+            time.sleep(0.02)
+    own.executor.close()
+    if own.kind != "local":
+        own.await_none_alive()
+    own.executor.close()
+
+
+def test_jobs_come_back_as_they_end_and_stopping_one_leaves_the_other(rig: Rig) -> None:
+    if rig.executor.capacity == 1:
+        pytest.skip("one job at a time")
+    slow, quick = rig.submit(AFTER_NEXT, GOOD)
+    assert rig.executor.wait(lambda step: None)[0] is quick
+    (endless,) = rig.submit(ENDLESS)
+    job, evaluation = rig.executor.wait(lambda step: None)
+    assert job is slow and evaluation.outcome == "complete" and evaluation.peak_memory_bytes == 1000
+    assert evaluation.scores["accuracy"] == slow.number / 100
+    (other,) = rig.submit(AFTER_LAST)
+
+    def report(step: Step) -> None:
+        if step.number == endless.number and (rig.folder / f"running-{other.number}").exists():
+            raise StopTrial("enough")
+
+    job, evaluation = rig.executor.wait(report)
+    assert job is endless and (evaluation.outcome, evaluation.reason) == ("stopped", "enough")
+    assert evaluation.images_seen == 7
+    job, evaluation = rig.executor.wait(report)
+    assert job is other and evaluation.outcome == "complete"
+
+
+def test_a_stopped_job_is_followed_by_the_next(rig: Rig) -> None:
+    def report(step: Step) -> None:
+        raise StopTrial("enough")
+
+    assert rig.run(ENDLESS, report).reason == "enough"
+    assert rig.run(GOOD).outcome == "complete"
+
+
+def test_workers_are_used_again(rig: Rig) -> None:
+    num_made = len(list(rig.folder.glob("made-*")))
+    for _ in range(4):
+        rig.run(GOOD)
+    assert len(list(rig.folder.glob("made-*"))) <= max(1, num_made)
+
+
+def test_steps_arrive_the_last_one_always(rig: Rig) -> None:
+    steps: list[Step] = []
+    (job,) = rig.submit(SLOW)
+    rig.executor.wait(steps.append)
+    assert {step.number for step in steps} == {job.number} and {step.num_steps for step in steps} == {10}
+    numbers = [step.step for step in steps]
+    assert numbers[0] == 1 and numbers[-1] == 10 and numbers == sorted(set(numbers))
+
+
+def test_an_exception_is_a_failed_job_with_its_reason(rig: Rig) -> None:
+    (job,) = rig.submit(ERROR)
+    evaluation = rig.executor.wait(lambda step: None)[1]
+    assert (evaluation.outcome, evaluation.reason) == ("failed", f"RuntimeError: cannot do {job.number}")
+
+
+def test_a_score_may_be_nan(rig: Rig) -> None:
+    assert math.isnan(rig.run(NAN).scores["accuracy"])
+
+
+def test_broken_data_is_raised_and_the_next_job_works(rig: Rig) -> None:
+    with pytest.raises(DataError, match=r"^cannot decode image a\.jpg$"):
+        rig.run(BROKEN_DATA)
+    assert rig.run(GOOD).outcome == "complete"
+
+
+def test_a_killed_worker_is_told_and_replaced(rig: Rig) -> None:
+    if rig.kind == "local":
+        pytest.skip("there is no worker")
+    evaluation = rig.run(KILLED)
+    assert evaluation.outcome == "failed" and evaluation.reason.startswith(WORKER_LOST)
+    assert rig.run(GOOD).outcome == "complete"
+
+
+def test_out_of_memory_is_tried_again_with_nothing_beside_it(rig: Rig) -> None:
+    short, always = rig.submit(SHORT_ONCE)[0], None
+    if rig.executor.capacity > 1:
+        (always,) = rig.submit(SHORT_ALWAYS)
+    ended: dict[int, Evaluation] = {}
+    job, ended[job.number] = rig.executor.wait(lambda step: None)
+    (later,) = rig.submit(GOOD)
+    while len(ended) < (2 if always is None else 3):
+        job, ended[job.number] = rig.executor.wait(lambda step: None)
+    assert ended[short.number].outcome == ended[later.number].outcome == "complete"
+    assert ended[short.number].scores["beside"] == ended[later.number].scores["beside"] == 0
+    assert rig.num_tries(short) == 2
+    if always is not None:
+        assert ended[always.number].outcome == "failed" and rig.num_tries(always) == 2
+        assert ended[always.number].reason == f"{OUT_OF_MEMORY}: MemoryError: too big"
+
+
+def test_ctrl_c_ends_all_jobs_and_leaves_no_process(rig: Rig) -> None:
+    jobs = rig.submit(*([ENDLESS] if rig.kind == "local" else [ENDLESS, STUCK]))
+
+    def report(step: Step) -> None:
+        if rig.kind == "local" or list(rig.folder.glob("stuck-*")):
+            raise KeyboardInterrupt
+
+    ended = dict(rig.executor.wait(report) for _ in jobs)
+    assert {(each.outcome, each.reason) for each in ended.values()} == {("stopped", INTERRUPTED)}
+    if rig.kind != "local":
+        assert [ended[job].images_seen for job in jobs] == [7, 0]
+        rig.await_none_alive()
