@@ -1,4 +1,4 @@
-"""Non-dominated points and the area they dominate, in plain numpy.
+"""Non-dominated points and the area or volume they dominate, in plain numpy.
 
 A point dominates another when it is at least as good in every objective and better in one. Every function
 takes `maximise`, one flag an objective, so that nobody has to remember which sign is meant.
@@ -62,6 +62,33 @@ def hypervolume_2d(points: ArrayLike, reference: ArrayLike, maximise: Sequence[b
             area += float((corner[0] - first) * (ceiling - second))
             ceiling = second
     return area
+
+
+def hypervolume(points: ArrayLike, reference: ArrayLike, maximise: Sequence[bool]) -> float:
+    """Measures the area or volume that points in two or three objectives dominate, up to a reference point; exactly.
+
+    Args:
+        points: `(N, M)` values, M of 2 or 3. What adds nothing is as in `hypervolume_2d`.
+        reference: `(M,)` the worst value of interest in each objective; finite.
+        maximise: M flags; True where a larger value is better.
+
+    Returns:
+        The area or volume, in the product of the units of all objectives; 0 or more.
+
+    Raises:
+        ValueError: If the points are not `(N, M)` with M of 2 or 3, or the reference is not M finite numbers.
+    """
+    if len(maximise) == 2:
+        return hypervolume_2d(points, reference, maximise)
+    corner = _losses(np.asarray(reference, dtype=np.float64).reshape(1, -1), maximise)[0]
+    if corner.shape != (3,) or not np.isfinite(corner).all():
+        raise ValueError(f"the reference must be two or three finite numbers, got {reference!r}")
+    losses = _losses(points, maximise)
+    losses = losses[(losses < corner).all(axis=1)]
+    losses = losses[np.argsort(losses[:, 2], kind="stable")]
+    depths = np.diff(np.append(losses[:, 2], corner[2]))
+    areas = (hypervolume_2d(losses[: end + 1, :2], corner[:2], (False, False)) for end in range(len(losses)))
+    return float(sum(depth * area for depth, area in zip(depths, areas, strict=True) if depth > 0))
 
 
 def _losses(points: ArrayLike, maximise: Sequence[bool]) -> NDArray[np.float64]:

@@ -90,6 +90,7 @@ def _way_out(gate: Gate, whole_space: SearchSpace, nearest: Candidate) -> str:
         "gmacs": "--budget-gflops",
         "params_m": "--budget-params-m",
         "latency_high_ms": "--budget-latency-ms",
+        "memory_mb": "--budget-memory-mb",
     }
     enough = " and ".join(
         f"{options.get(name, name)} {gate.limits[name] * (1 + margin) * 1.001:.4g}"

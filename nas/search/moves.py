@@ -1,16 +1,16 @@
-"""Ways to get from nothing, or from one point of the space, to another point, in memory and in microseconds."""
+"""Ways to get from nothing, or from one point of the space, to another point, in memory and without training."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from nas.search.gate import Candidate, Gate, Params
-from search_space import Architecture, SearchSpace
-from search_space.errors import SpaceError
+from nas.search.gate import Params, Priced, Prices, side_of
+from search_space import SearchSpace
+from search_space.axis import Axis
 from search_space.space import INPUT_AXES
 
 MAX_CHANGED_AXES = 3
@@ -19,16 +19,19 @@ TRADE_SHARE = 0.5
 DRAWS = 12
 """How many points are drawn before a search in memory gives up or turns to repair: one new to it takes 0.1 s."""
 NUM_REPAIRS = 2
+MAX_REPAIR_STEPS = 60
 NEAR_TARGET = 0.25
-"""How near, in logs, a point's MACs must come to a target to be taken without looking further."""
+"""How near, in logs, a point's cost must come to a target to be taken without looking further."""
 CHEAPEST_SHARE = 0.08
 """What part of the budget on MACs counts as the cheap end of the range below it."""
+WITHOUT_SIZE = ("params", "params_m")
+"""Costs and limits that do not grow with the input."""
 
 
 def complete(space: SearchSpace, params: Params, rng: np.random.Generator) -> dict[str, Any]:
     """Returns `params` as a whole point: axes that are missing or out of the space are drawn, idle ones dropped."""
 
-    def choose(axis: Any) -> Any:
+    def choose(axis: Axis) -> Any:
         value = params.get(axis.name)
         return value if axis.name in params and value in axis.choices else axis.choices[rng.integers(len(axis.choices))]
 
@@ -37,7 +40,7 @@ def complete(space: SearchSpace, params: Params, rng: np.random.Generator) -> di
 
 def mutate(space: SearchSpace, params: Params, rng: np.random.Generator) -> dict[str, Any]:
     """Returns a neighbour: one to three of the active axes that leave a choice take another value."""
-    free = [axis for axis in space.axes if axis.name in params and len(axis.choices) > 1]
+    free = _free_axes(space, params)
     if not free:
         return dict(params)
     count = min(len(free), 1 + int(rng.integers(MAX_CHANGED_AXES)))
@@ -48,14 +51,21 @@ def mutate(space: SearchSpace, params: Params, rng: np.random.Generator) -> dict
     return complete(space, changed, rng)
 
 
+def cross(space: SearchSpace, first: Params, second: Params, rng: np.random.Generator) -> dict[str, Any]:
+    """Returns a child of two points: each axis takes the choice of either; what neither says is drawn."""
+    says = {name: (second if rng.random() < 0.5 else first) for name in sorted({*first, *second})}
+    child = {name: parent.get(name, first.get(name, second.get(name))) for name, parent in says.items()}
+    return complete(space, child, rng)
+
+
 def mutated_feasible(
-    gate: Gate,
+    gate: Prices,
     parents: Sequence[Params],
     rng: np.random.Generator,
     *,
     seen: Collection[str],
     accuracies: Sequence[float] | None = None,
-) -> Candidate | None:
+) -> Priced | None:
     """Draws neighbours of random parents until one fits the budget and is new; None when `DRAWS` do not.
 
     Parents are drawn in proportion to their accuracies where these are given: the cheap end of a young front is often
@@ -63,11 +73,11 @@ def mutated_feasible(
     the parent's, which is what small objects want first.
     """
     trades = rng.random() < TRADE_SHARE
-    weights = np.asarray([1.0] * len(parents) if accuracies is None else accuracies) + 1e-6
+    weights = np.maximum([1.0] * len(parents) if accuracies is None else accuracies, 0.0) + 1e-6
     for _ in range(DRAWS if parents else 0):
         parent = parents[int(rng.choice(len(parents), p=weights / weights.sum()))]
         neighbour = mutate(gate.space, parent, rng)
-        candidate = fit_input(gate, neighbour, lambda gmacs: len(gmacs) - 1) if trades else gate.consider(neighbour)
+        candidate = fit_input(gate, neighbour, _largest) if trades else gate.consider(neighbour)
         if candidate is None or not candidate.feasible or candidate.key in seen:
             continue
         if not trades or side_of(candidate.params) > side_of(parent):
@@ -75,28 +85,42 @@ def mutated_feasible(
     return None
 
 
-def repair(gate: Gate, start: Candidate, rng: np.random.Generator) -> Candidate:
+def brought_in(gate: Prices, params: Params, rng: np.random.Generator, *, seen: Collection[str]) -> Priced | None:
+    """Returns the point, brought within the budget by the cheapest means where it is over it; None if it is not new.
+
+    First comes a smaller input, as it leaves the network as it is; then single changes of other axes.
+    """
+    candidate = gate.consider(params)
+    if candidate is not None and not candidate.feasible and side_of(params):
+        candidate = fit_input(gate, params, _largest, largest=side_of(params)) or candidate
+    if candidate is not None and not candidate.feasible:
+        candidate = repair(gate, candidate, rng)
+    return candidate if candidate is not None and candidate.feasible and candidate.key not in seen else None
+
+
+def repair(gate: Prices, start: Priced, rng: np.random.Generator) -> Priced:
     """Walks from a point towards the budget by random changes of one axis that lower the excess.
+
+    Numbers are only made smaller.
 
     Returns:
         The first feasible point on the way, or the nearest miss when the walk runs out of steps.
     """
     best = start
-    for _ in range(20 * len(gate.space.axes)):
-        if best.feasible:
+    for _ in range(MAX_REPAIR_STEPS):
+        cheaper = {axis.name: _cheaper(axis, best.params[axis.name]) for axis in _free_axes(gate.space, best.params)}
+        names = [name for name, choices in cheaper.items() if choices]
+        if best.feasible or not names:
             break
-        free = [axis for axis in gate.space.axes if axis.name in best.params and len(axis.choices) > 1]
-        if not free:
-            break
-        axis = free[rng.integers(len(free))]
-        changed = {**best.params, axis.name: axis.choices[rng.integers(len(axis.choices))]}
+        name = names[rng.integers(len(names))]
+        changed = {**best.params, name: cheaper[name][rng.integers(len(cheaper[name]))]}
         candidate = gate.consider(complete(gate.space, changed, rng))
         if candidate is not None and candidate.excess < best.excess:
             best = candidate
     return best
 
 
-def random_feasible(gate: Gate, rng: np.random.Generator, *, seen: Collection[str] = ()) -> Candidate | None:
+def random_feasible(gate: Prices, rng: np.random.Generator, *, seen: Collection[str] = ()) -> Priced | None:
     """Draws random points until one fits the budget and is new; repairs some of them where none does.
 
     Every axis is drawn evenly but the input size, which is drawn among the sizes at which the network fits: few
@@ -107,7 +131,7 @@ def random_feasible(gate: Gate, rng: np.random.Generator, *, seen: Collection[st
         candidate = fit_input(gate, gate.space.random(rng), lambda gmacs: int(rng.integers(len(gmacs))))
         if candidate is not None and candidate.feasible and candidate.key not in seen:
             return candidate
-        if candidate is not None:
+        if candidate is not None and not candidate.feasible:
             misses.append(candidate)
     for miss in sorted(misses, key=lambda candidate: candidate.excess)[:NUM_REPAIRS]:
         candidate = repair(gate, miss, rng)
@@ -116,42 +140,104 @@ def random_feasible(gate: Gate, rng: np.random.Generator, *, seen: Collection[st
     return None
 
 
+def any_new(gate: Prices, rng: np.random.Generator, *, seen: Collection[str]) -> Priced | None:
+    """Returns a random feasible point that is new; None in a small space only where there is none left.
+
+    In a space that can be listed all points are as likely.
+    """
+    points = gate.listed()
+    if points is None:
+        return random_feasible(gate, rng, seen=seen)
+    left = [point for point in points if point.feasible and point.key not in seen]
+    return left[int(rng.integers(len(left)))] if left else None
+
+
 def spread_feasible(
-    gate: Gate, rng: np.random.Generator, *, share: float, seen: Collection[str] = ()
-) -> Candidate | None:
+    gate: Prices, rng: np.random.Generator, *, share: float, seen: Collection[str] = ()
+) -> Priced | None:
     """Draws random feasible points and returns one whose cost lies at a given share of the range below the budget.
 
-    Points at different shares give a front cheap and dear members from the start.
+    Points at different shares give a front cheap and dear members from the start. Where MACs are not limited, the
+    range is that of the sizes at which the drawn network fits.
 
     Args:
         gate: The space and the budget.
         rng: Decides everything.
-        share: Where on the range of MACs below the budget, in logs: 0 the cheap end, 1 the budget.
+        share: Where on the range of MACs, in logs: 0 the cheap end, 1 the dear one.
         seen: Keys that are not new.
     """
-    if "gmacs" not in gate.limits:
-        return random_feasible(gate, rng, seen=seen)
-    target = gate.limits["gmacs"] * CHEAPEST_SHARE ** (1.0 - share)
+    limit = gate.limits.get("gmacs")
+    target = None if limit is None else limit * CHEAPEST_SHARE ** (1.0 - share)
 
     def distance(gmacs: float) -> float:
-        return abs(math.log(gmacs / target))
+        return abs(math.log(gmacs / target)) if target is not None else 0.0
 
-    best: Candidate | None = None
+    def choose(gmacs: list[float]) -> int:
+        wanted = target or gmacs[0] * (gmacs[-1] / gmacs[0]) ** share
+        return min(range(len(gmacs)), key=lambda index: abs(math.log(gmacs[index] / wanted)))
+
+    best: Priced | None = None
     for _ in range(DRAWS):
-        params = gate.space.random(rng)
-        candidate = fit_input(gate, params, lambda gmacs: min(range(len(gmacs)), key=lambda i: distance(gmacs[i])))
+        candidate = fit_input(gate, gate.space.random(rng), choose)
         if candidate is None or not candidate.feasible or candidate.key in seen:
             continue
-        if best is None or distance(candidate.cost.gmacs) < distance(best.cost.gmacs):
+        if best is None or distance(_gmacs(candidate)) < distance(_gmacs(best)):
             best = candidate
-        if distance(best.cost.gmacs) < NEAR_TARGET:
+        if distance(_gmacs(best)) < NEAR_TARGET:
             break
     return best or random_feasible(gate, rng, seen=seen)
 
 
+def farthest(points: Sequence[Priced], known: Sequence[Mapping[str, float]], rng: np.random.Generator) -> Priced | None:
+    """Returns the point whose costs are the farthest from all that are known; a random one where nothing is.
+
+    Distances are in logs of the costs, each in deviations over all the points.
+
+    Args:
+        points: To choose from, none of them known.
+        known: The costs of the points known so far.
+        rng: Draws the first.
+    """
+    if not points or not known:
+        return points[int(rng.integers(len(points)))] if points else None
+    names = sorted(set(points[0].costs).intersection(*known))
+    logs = np.log(
+        np.maximum([[costs[name] for name in names] for costs in [p.costs for p in points] + [*known]], 1e-12)
+    )
+    deviation = logs.std(axis=0)
+    logs = logs / np.where(deviation > 1e-9, deviation, 1.0)
+    distances = ((logs[: len(points), None] - logs[None, len(points) :]) ** 2).sum(axis=2).min(axis=1)
+    return points[int(np.argmax(distances))]
+
+
+def resizes(space: SearchSpace, point: Priced) -> list[Priced]:
+    """Returns the network of a point at every size of its input, with costs scaled from its own: a guess to rank by.
+
+    What grows with the input is taken to grow with its area. The keys are not those of the architectures.
+    """
+    if not any(name in point.params for name in INPUT_AXES):
+        return [point]
+    axis, side = space.input_axis(point.params), side_of(point.params)
+    return [_scaled(point, axis, int(size), side) for size in axis.choices]
+
+
+def _scaled(point: Priced, axis: Axis, size: int, side: int) -> Priced:
+    area = (size / side) ** 2
+    costs = {name: cost if name in WITHOUT_SIZE else cost * area for name, cost in point.costs.items()}
+    margins = {
+        name: margin if name in WITHOUT_SIZE else (margin + 1.0) * area - 1.0 for name, margin in point.margins.items()
+    }
+    return Priced(
+        params={**point.params, axis.name: size},
+        key=f"{point.key}@{size}",
+        costs={**costs, "input_px": point.costs["input_px"] * size / side},
+        margins=margins,
+    )
+
+
 def fit_input(
-    gate: Gate, params: Params, choose: Callable[[list[float]], int], *, largest: int | None = None
-) -> Candidate | None:
+    gate: Prices, params: Params, choose: Callable[[list[float]], int], *, largest: int | None = None
+) -> Priced | None:
     """Returns the network of a point at an input size at which it fits; at the smallest one where it fits nowhere.
 
     MACs grow with the area of the input (attention apart), so the sizes that fit follow from the smallest one's
@@ -165,56 +251,52 @@ def fit_input(
         largest: Larger sizes are not tried.
 
     Returns:
-        The point, feasible or not; None where the parameters are no architecture.
+        The point, feasible or not; None where the parameters are no point.
     """
-    try:
-        architecture = gate.space.decode(params)
-    except SpaceError:
-        return None
+    if not any(name in params for name in INPUT_AXES):
+        return gate.consider(params)
     sizes = sorted(int(choice) for choice in gate.space.input_axis(params).choices)
     sizes = [size for size in sizes if largest is None or size <= largest]
-    smallest = next((found for size in sizes if (found := _candidate_at(gate, architecture, size)) is not None), None)
+    smallest = next((found for size in sizes if (found := gate.resized(params, size)) is not None), None)
     if smallest is None or not smallest.feasible:
         return smallest
-    first = smallest.architecture.input_hw[0]
+    first = side_of(smallest.params)
     sizes = [size for size in sizes if size >= first]
-    gmacs = [smallest.cost.gmacs * (size / first) ** 2 for size in sizes]
-    gmacs = [value for value in gmacs if value <= gate.limits.get("gmacs", math.inf)]
-    index = choose(gmacs[: _num_in_time(gate, architecture, sizes[: len(gmacs)])])
-    chosen = sizes[: index + 1]
-    tries = (_candidate_at(gate, architecture, size) for size in reversed(chosen))
+    gmacs = [_gmacs(smallest) * (size / first) ** 2 for size in sizes]
+    gmacs = [value for value in gmacs if value <= gate.limits.get("gmacs", math.inf)] or gmacs[:1]
+    index = choose(gmacs[: _num_fitting(gate, params, sizes[: len(gmacs)])])
+    tries = (gate.resized(params, size) for size in reversed(sizes[: index + 1]))
     return next((candidate for candidate in tries if candidate is not None and candidate.feasible), smallest)
 
 
-def _num_in_time(gate: Gate, architecture: Architecture, sizes: list[int]) -> int:
-    """Returns how many of the sizes, of which the smallest is fast enough, are; by bisection, latency grows with size.
+def _num_fitting(gate: Prices, params: Params, sizes: list[int]) -> int:
+    """Returns how many of the sizes, of which the smallest fits, do; by bisection, as costs grow with the size.
 
-    It does not grow with the MACs: launches take their time at every size.
+    Latency does not grow with the MACs: launches take their time at every size.
     """
-    if "latency_high_ms" not in gate.limits:
+    if not set(gate.limits) - {"gmacs", *WITHOUT_SIZE}:
         return len(sizes)
-    fitting, too_slow = 1, len(sizes) + 1
-    while too_slow - fitting > 1:
-        middle = (fitting + too_slow) // 2
-        candidate = _candidate_at(gate, architecture, sizes[middle - 1])
-        slow = candidate is not None and candidate.margins["latency_high_ms"] > 0
-        fitting, too_slow = (fitting, middle) if slow else (middle, too_slow)
+    fitting, too_large = 1, len(sizes) + 1
+    while too_large - fitting > 1:
+        middle = (fitting + too_large) // 2
+        candidate = gate.resized(params, sizes[middle - 1])
+        over = candidate is not None and not candidate.feasible
+        fitting, too_large = (fitting, middle) if over else (middle, too_large)
     return fitting
 
 
-def side_of(params: Params) -> int:
-    """Returns the side of a point's input in pixels; 0 where it has none."""
-    return next((int(params[name]) for name in INPUT_AXES if name in params), 0)
+def _largest(gmacs: list[float]) -> int:
+    return len(gmacs) - 1
 
 
-def at_size(space: SearchSpace, architecture: Architecture, size: int) -> Params | None:
-    """Returns the point that is the same network at another input size; None where the space has none."""
-    try:
-        return space.encode(architecture.resized((size, size)))
-    except SpaceError:
-        return None
+def _gmacs(point: Priced) -> float:
+    return point.costs["macs"] / 1e9
 
 
-def _candidate_at(gate: Gate, architecture: Architecture, size: int) -> Candidate | None:
-    params = at_size(gate.space, architecture, size)
-    return None if params is None else gate.consider(params)
+def _free_axes(space: SearchSpace, params: Params) -> list[Axis]:
+    return [axis for axis in space.axes if axis.name in params and len(axis.choices) > 1]
+
+
+def _cheaper(axis: Axis, value: Any) -> list[Any]:
+    """Returns the choices that may be cheaper: the smaller ones of numbers, all others of words."""
+    return [choice for choice in axis.choices if choice != value and (not axis.ordered or float(choice) < float(value))]

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from nas.search.gate import Candidate, Gate, Params
-from nas.search.moves import at_size, fit_input
+from nas.search.moves import fit_input
 from search_space import Architecture, Head
+from search_space.errors import SpaceError
 from search_space.space import INPUT_AXES
 
 WIDTH_AXIS, FPN_AXIS = "width", "fpn_width"
@@ -78,15 +79,24 @@ def _at_best_size(gate: Gate, architecture: Architecture) -> Candidate | None:
     params = _some_size(gate, architecture)
     if params is None:
         return None
-    return fit_input(gate, params, lambda gmacs: len(gmacs) - 1, largest=max(architecture.input_hw))
+    found = fit_input(gate, params, lambda gmacs: len(gmacs) - 1, largest=max(architecture.input_hw))
+    return None if found is None else gate.consider(found.params)
 
 
 def _some_size(gate: Gate, architecture: Architecture) -> Params | None:
     """Returns a point of the space that is the network at its own input size or the largest smaller one there is."""
     sides = {int(choice) for name in INPUT_AXES for choice in gate.space.axis(name).choices}
     fitting = sorted((side for side in sides if side <= max(architecture.input_hw)), reverse=True)
-    found = (at_size(gate.space, architecture, side) for side in fitting)
+    found = (_at_size(gate, architecture, side) for side in fitting)
     return next((params for params in found if params is not None), None)
+
+
+def _at_size(gate: Gate, architecture: Architecture, size: int) -> Params | None:
+    """Returns the point that is the same network at another input size; None where the space has none."""
+    try:
+        return gate.space.encode(architecture.resized((size, size)))
+    except SpaceError:
+        return None
 
 
 def _widths(gate: Gate, architecture: Architecture) -> Iterator[tuple[Architecture, float | None]]:

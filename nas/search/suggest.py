@@ -30,6 +30,17 @@ def suggest(trial: optuna.Trial, axis: Axis) -> Any:
     return restored(axis, trial.suggest_float(axis.name, low, high, step=step))
 
 
+def distribution(axis: Axis) -> optuna.distributions.BaseDistribution:
+    """Returns what `suggest` asks of: the distribution of an axis with more than one choice."""
+    step = even_step(axis)
+    if step is None:
+        return optuna.distributions.CategoricalDistribution([stored(axis, choice) for choice in axis.choices])
+    low, high = min(numbers(axis)), max(numbers(axis))
+    if isinstance(step, int):
+        return optuna.distributions.IntDistribution(int(low), int(high), step=step)
+    return optuna.distributions.FloatDistribution(low, high, step=step)
+
+
 def numbers(axis: Axis) -> list[int | float]:
     """Returns the choices of an axis that are numbers, the smallest first."""
     return sorted(c for c in axis.choices if isinstance(c, (int, float)) and not isinstance(c, bool))

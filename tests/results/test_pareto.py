@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from results.pareto import hypervolume_2d, nondominated
+from results.pareto import hypervolume, hypervolume_2d, nondominated
 
 small = st.integers(-3, 3).map(float)
 points_2d = st.lists(st.tuples(small, small), max_size=12)
@@ -73,3 +73,26 @@ def test_wrong_shapes_are_named(points: list[object]) -> None:
 def test_reference_must_be_finite() -> None:
     with pytest.raises(ValueError, match="finite"):
         hypervolume_2d([(1.0, 1.0)], (np.inf, 1.0), (False, False))
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+@pytest.mark.parametrize("seed", range(4))
+def test_hypervolume_is_the_cells_of_a_grid(dimensions: int, seed: int) -> None:
+    """Of whole numbers up to 6 the volume is that of the unit cells below some point."""
+    rng = np.random.default_rng(seed)
+    points = rng.integers(0, 7, (9, dimensions)).astype(float)
+    cells = np.stack(np.meshgrid(*[np.arange(6) + 0.5] * dimensions), axis=-1).reshape(-1, dimensions)
+    expected = (cells[:, None] < points[None]).all(axis=2).any(axis=1).sum()
+    maximise = (True,) * dimensions
+    assert hypervolume(points, np.zeros(dimensions), maximise) == pytest.approx(expected)
+    turned = tuple(reversed(range(dimensions)))
+    assert hypervolume(points[::-1, list(turned)], np.zeros(dimensions), maximise) == pytest.approx(expected)
+    assert hypervolume(-points, np.zeros(dimensions), (False,) * dimensions) == pytest.approx(expected)
+    assert hypervolume(np.empty((0, dimensions)), np.zeros(dimensions), maximise) == 0.0
+
+
+def test_hypervolume_in_three_objectives_says_what_it_wants() -> None:
+    with pytest.raises(ValueError, match="two or three finite"):
+        hypervolume([(1.0, 1.0, 1.0)], (np.inf, 0.0, 0.0), (True, True, True))
+    with pytest.raises(ValueError, match="two or three"):
+        hypervolume([(1.0,) * 4], (0.0,) * 4, (True,) * 4)

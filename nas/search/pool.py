@@ -1,0 +1,116 @@
+"""The points among which the default strategy chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from optuna.samplers import TPESampler
+
+from nas.search.gate import Params, Priced, Prices, side_of
+from nas.search.history import History
+from nas.search.moves import brought_in, cross, mutate, mutated_feasible, random_feasible, resizes
+from nas.search.shadow import Shadow, quiet
+from search_space.space import INPUT_AXES
+
+NUM_NEIGHBOURS, NUM_CROSSOVERS, NUM_RANDOM, NUM_TPE = 5, 2, 1, 1
+"""The networks of a pool where the space is too large to be listed; one whose blocks are new takes 0.1 s to cost."""
+STARTUP_TRIALS = 4
+TPE_ASKS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """A point and how it was come by."""
+
+    point: Priced
+    origin: str
+
+
+def listed(history: History, gate: Prices) -> list[Drawn] | None:
+    """Returns all new points of a small space that fit the budget; None for a space too large to be listed."""
+    points = gate.listed()
+    if points is None:
+        return None
+    new = (point for point in points if point.feasible and point.key not in history.seen)
+    return [Drawn(point=point, origin="listed") for point in new]
+
+
+def sized(history: History, gate: Prices, rng: np.random.Generator, seed: int) -> list[Drawn]:
+    """Returns networks that are worth a look, each at all sizes of its input at which it should fit.
+
+    Costs are scaled from the size at which the network was drawn: a guess to rank by, which `exact` puts right.
+    """
+    tried = {_spelt(trial.params) for trial in history.trials}
+    found: dict[str, Drawn] = {}
+    for network in _networks(history, gate, rng, seed):
+        for point in resizes(gate.space, network.point):
+            if point.feasible and _spelt(point.params) not in tried:
+                found.setdefault(_spelt(point.params), Drawn(point=point, origin=network.origin))
+    return list(found.values())
+
+
+def exact(pool: list[Drawn], history: History, gate: Prices) -> Iterator[Drawn]:
+    """Yields those of a pool that fit the budget and are new, with their true costs."""
+    for drawn in pool:
+        params = drawn.point.params
+        has_input = any(name in params for name in INPUT_AXES)
+        found = gate.resized(params, side_of(params)) if has_input else gate.consider(params)
+        if found is not None and found.feasible and found.key not in history.seen:
+            yield Drawn(point=found, origin=drawn.origin)
+
+
+def neighbour(history: History, gate: Prices, rng: np.random.Generator) -> Drawn | None:
+    """Returns a new point near the front that fits the budget."""
+    parents, weights = _parents(history)
+    found = mutated_feasible(gate, parents, rng, seen=history.seen, accuracies=weights)
+    return None if found is None else Drawn(point=found, origin="neighbour")
+
+
+def of_tpe(history: History, gate: Prices, rng: np.random.Generator, seed: int) -> Iterator[Drawn]:
+    """Yields points of TPE (Bergstra et al., 2011; Ozaki et al., 2022) that are new, brought within the budget."""
+    with quiet():
+        sampler = TPESampler(
+            multivariate=True, group=True, constant_liar=True, n_startup_trials=STARTUP_TRIALS, seed=seed
+        )
+    shadow = Shadow(history, gate.space, sampler)
+    for _ in range(TPE_ASKS):
+        params, trial = shadow.ask()
+        asked = gate.consider(params)
+        if asked is None or not asked.feasible:
+            shadow.refuse(trial)
+        found = None if asked is None else brought_in(gate, params, rng, seen=history.seen)
+        if found is not None:
+            yield Drawn(point=found, origin="tpe")
+
+
+def _networks(history: History, gate: Prices, rng: np.random.Generator, seed: int) -> Iterator[Drawn]:
+    """Yields the networks of a pool: the front's own, changed and crossed ones, random ones, and TPE's."""
+    parents, weights = _parents(history)
+    chances = np.array(weights) / sum(weights)
+
+    def parent() -> Params:
+        return parents[int(rng.choice(len(parents), p=chances))]
+
+    draws: list[tuple[str, int, Callable[[], Priced | None]]] = [
+        ("neighbour", NUM_NEIGHBOURS, lambda: gate.consider(mutate(gate.space, parent(), rng))),
+        ("crossover", NUM_CROSSOVERS, lambda: gate.consider(cross(gate.space, parent(), parent(), rng))),
+        ("random", NUM_RANDOM, lambda: random_feasible(gate, rng, seen=history.seen)),
+    ]
+    own = [("resized", gate.consider(params)) for params in parents]
+    drawn = [(origin, draw()) for origin, number, draw in draws for _ in range(number)]
+    yield from (Drawn(point=point, origin=origin) for origin, point in [*own, *drawn] if point is not None)
+    for _, found in zip(range(NUM_TPE), of_tpe(history, gate, rng, seed), strict=False):
+        yield found
+
+
+def _parents(history: History) -> tuple[list[Params], list[float]]:
+    """Returns the points of the front with their accuracies, in proportion to which parents are drawn."""
+    column = next(index for index, objective in enumerate(history.objectives) if not objective.is_cost)
+    accuracies = [max(float(known.values[column] or 0.0), 0.0) + 1e-6 for known in history.front]
+    return [known.params for known in history.front], accuracies
+
+
+def _spelt(params: Params) -> str:
+    return str(sorted(params.items()))

@@ -1,0 +1,44 @@
+"""NSGA-II (Deb et al., 2002) as Optuna has it, with proposals brought within the budget."""
+
+from __future__ import annotations
+
+import numpy as np
+from optuna.samplers import NSGAIISampler
+
+from nas.search.gate import Priced, Prices
+from nas.search.history import History
+from nas.search.moves import any_new, brought_in, random_feasible
+from nas.search.proposal import STRATEGIES, Proposal
+from nas.search.shadow import Shadow
+
+POPULATION = 24
+"""Small, as runs are short: a generation has to end before anything is learned from it."""
+ASKS = 8
+GENERATION = "NSGAIISampler:generation"
+"""Where Optuna keeps the generation of a trial; here it follows from how many trials were evaluated before."""
+
+
+@STRATEGIES.register("nsga2")
+def propose(history: History, gate: Prices, *, seed: int) -> Proposal | None:
+    """Breeds from the generations before; the first one is random.
+
+    Axes that only some points have are drawn evenly, as Optuna's NSGA-II breeds those alone that all points have.
+    """
+    rng = np.random.default_rng(seed)
+    if len(history.evaluated) < POPULATION:
+        found = random_feasible(gate, rng, seen=history.seen)
+    else:
+        found = _bred(history, gate, rng, seed)
+    found = found or any_new(gate, rng, seen=history.seen)
+    return None if found is None else Proposal(params=found.params, origin="nsga2")
+
+
+def _bred(history: History, gate: Prices, rng: np.random.Generator, seed: int) -> Priced | None:
+    sampler = NSGAIISampler(population_size=POPULATION, seed=seed)
+    shadow = Shadow(history, gate.space, sampler, attribute=GENERATION, per_group=POPULATION)
+    for _ in range(ASKS):
+        params, _ = shadow.ask()
+        found = brought_in(gate, params, rng, seen=history.seen)
+        if found is not None:
+            return found
+    return None

@@ -1,0 +1,197 @@
+"""Strategies: what holds for each that is registered, and what each is for."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from search_fakes import NUM_CLASSES, small_space
+
+from nas.bench.table import TableGate, load_table
+from nas.cost import Budget
+from nas.search.gate import Gate, Priced, all_points, count_points
+from nas.search.guess import agreement, expected_gains
+from nas.search.history import History, Known
+from nas.search.moves import farthest, fit_input, resizes
+from nas.search.objectives import objective, objectives
+from nas.search.strategies import STRATEGIES
+from nas.search.strategies.evolution import crowding, fitness_order
+from search_space import SearchSpace
+from search_space.errors import ConfigError, SpaceError
+
+OBJECTIVES = objectives(("accuracy", "macs"))
+TABLE = load_table("sku110k")
+LARGE = SearchSpace().narrowed({"head": ("anchor_free",), "backbone": ("yolov8", "mobilenetv1"), "block": ("c2f",)})
+
+
+def known(number: int, point: Priced, state: str = "evaluated") -> Known:
+    """A trial whose accuracy grows with its cost and its input, with a bump that its key decides."""
+    bump = int.from_bytes(point.key.encode()[-2:], "big") % 100 / 1000
+    accuracy = 1 - math.exp(-((point.costs["macs"] / 1e8) ** 0.4)) + bump
+    values = (accuracy if state == "evaluated" else None, point.costs["macs"])
+    return Known(
+        number=number, key=point.key, params=point.params, state=state, values=values, costs=point.costs, origin="test"
+    )
+
+
+def run(name: str, gate: Gate | TableGate, trials: int, *, start: tuple[Known, ...] = ()) -> list[Known]:
+    told = list(start)
+    for number in range(len(told), len(told) + trials):
+        proposal = STRATEGIES.get(name)(History(objectives=OBJECTIVES, trials=tuple(told)), gate, seed=number)
+        if proposal is None:
+            break
+        gate.space.check(proposal.params)
+        point = gate.consider(proposal.params)
+        assert point is not None and point.feasible and point.key not in {trial.key for trial in told}
+        told.append(known(number, point))
+    return told
+
+
+def table_gate() -> TableGate:
+    return TableGate(TABLE.points)
+
+
+def tiny_gate(gmacs: float = 10.0) -> Gate:
+    space = small_space().narrowed({axis.name: axis.choices[:1] for axis in small_space().axes})
+    axes = {axis.name: axis for axis in small_space().axes}
+    return Gate(
+        SearchSpace(
+            tuple(axes[each.name] if each.name in ("input_size", "width") else each for each in space.axes),
+        ),
+        Budget(gmacs=gmacs),
+        num_classes=NUM_CLASSES,
+    )
+
+
+@pytest.mark.parametrize("name", STRATEGIES.names())
+def test_every_strategy_proposes_new_points_of_a_conditional_space(name: str) -> None:
+    gate = table_gate()
+    told = run(name, gate, 30)
+    assert len(told) == 30 and len({trial.params["family"] for trial in told}) >= 3
+    assert len({trial.params["input_size"] for trial in told}) >= 4
+    history = History(objectives=OBJECTIVES, trials=tuple(told))
+    assert STRATEGIES.get(name)(history, gate, seed=7) == STRATEGIES.get(name)(history, table_gate(), seed=7)
+
+
+@pytest.mark.parametrize("name", STRATEGIES.names())
+def test_every_strategy_tries_all_of_a_tiny_space_and_ends(name: str) -> None:
+    everything = [point for point in tiny_gate().listed() or ()]
+    limit = float(np.median([point.costs["macs"] for point in everything])) / 1e9
+    gate = tiny_gate(limit)
+    feasible = {point.key for point in gate.listed() or () if point.feasible}
+    assert 0 < len(feasible) < len(everything)
+    assert {trial.key for trial in run(name, gate, len(everything) + 1)} == feasible
+
+
+@pytest.mark.parametrize("name", [name for name in STRATEGIES if name != "grid"])
+def test_every_strategy_keeps_a_tight_budget_in_a_large_space(name: str) -> None:
+    gate = Gate(LARGE, Budget(gmacs=0.05), num_classes=NUM_CLASSES)
+    assert gate.listed() is None
+    number = 7 if name == "tpe" else 4
+    told = run(name, gate, number)
+    assert len(told) == number and len({trial.params["backbone"] for trial in told}) > 1
+
+
+def test_a_pending_point_is_not_proposed_and_its_guess_moves_the_next() -> None:
+    gate = table_gate()
+    told = run("tpe", gate, 10)
+    first = STRATEGIES.get("tpe")(History(objectives=OBJECTIVES, trials=tuple(told)), gate, seed=1)
+    assert first is not None
+    point = gate.consider(first.params)
+    assert point is not None
+    after = History(objectives=OBJECTIVES, trials=(*told, known(10, point, "pending")))
+    second = STRATEGIES.get("tpe")(after, gate, seed=1)
+    assert second is not None and second.params != first.params
+    left = [other for other in gate.listed() if other.key not in after.seen]
+    before, _ = expected_gains(History(objectives=OBJECTIVES, trials=tuple(told)), left)
+    with_pending, _ = expected_gains(after, left)
+    assert with_pending.sum() < before.sum()
+
+
+def test_nothing_depends_on_what_was_not_evaluated() -> None:
+    gate = table_gate()
+    told = run("tpe", gate, 12)
+    rest = [point for point in gate.listed() if point.key not in {trial.key for trial in told}]
+    plain = History(objectives=OBJECTIVES, trials=(*told, known(12, rest[0], "failed"), known(13, rest[1], "pending")))
+    garbage = [
+        Known(**{**vars(trial), "values": (9e9, trial.values[1])}) if trial.state != "evaluated" else trial
+        for trial in plain.trials
+    ]
+    spoilt = History(objectives=OBJECTIVES, trials=tuple(garbage))
+    for name in ("tpe", "evolution", "nsga2"):
+        assert STRATEGIES.get(name)(plain, gate, seed=3) == STRATEGIES.get(name)(spoilt, gate, seed=3)
+
+
+def test_a_surrogate_that_ranks_poorly_is_not_trusted() -> None:
+    gate = table_gate()
+    told = run("random", gate, 24)
+    rng = np.random.default_rng(0)
+    noise = [Known(**{**vars(trial), "values": (float(rng.random()), trial.values[1])}) for trial in told]
+    good, poor = (agreement(History(objectives=OBJECTIVES, trials=tuple(trials))) for trials in (told, noise))
+    assert good.trusted and good.tau > 0.6 and good.num_points == 24
+    assert not poor.trusted and poor.tau < 0.3
+    proposal = STRATEGIES.get("tpe")(History(objectives=OBJECTIVES, trials=tuple(noise)), gate, seed=0)
+    assert proposal is not None and proposal.origin in ("tpe", "neighbour")
+
+
+def test_a_grid_of_a_large_space_is_refused_with_its_size() -> None:
+    gate = Gate(LARGE, Budget(gmacs=1.0), num_classes=NUM_CLASSES)
+    with pytest.raises(SpaceError, match=r"at least 10001; allowed: 10000; next: .*--fix"):
+        STRATEGIES.get("grid")(History(objectives=OBJECTIVES), gate, seed=0)
+
+
+def test_points_are_counted_as_they_are_listed() -> None:
+    space = tiny_gate().space
+    assert count_points(space, 1000) == len(list(all_points(space))) == 10
+    assert count_points(space, 3) == 4
+    for params in all_points(space):
+        space.check(params)
+
+
+def test_resized_points_have_scaled_costs_that_are_near_the_true_ones() -> None:
+    gate = tiny_gate()
+    point = next(each for each in gate.listed() or () if each.costs["input_px"] == 128)
+    for guess in resizes(gate.space, point):
+        true = gate.consider(guess.params)
+        assert true is not None and guess.costs["macs"] == pytest.approx(true.costs["macs"], rel=0.02)
+        assert guess.margins["gmacs"] == pytest.approx(true.margins["gmacs"], abs=1e-3)
+        assert guess.costs["params"] == true.costs["params"] and guess.costs["input_px"] == true.costs["input_px"]
+
+
+def test_the_farthest_point_has_other_costs_than_all_that_are_known() -> None:
+    points = sorted(TABLE.points, key=lambda point: point.costs["macs"])
+    found = farthest(points[1:], [points[0].costs], np.random.default_rng(0))
+    assert found is not None and found.costs["macs"] > 50 * points[0].costs["macs"]
+    assert farthest([], [], np.random.default_rng(0)) is None
+
+
+def test_an_input_is_fitted_in_a_table() -> None:
+    point = TABLE.points[0]
+    found = fit_input(table_gate(), point.params, lambda gmacs: len(gmacs) - 1)
+    assert found is not None and found.params == {**point.params, "input_size": 480}
+
+
+def test_the_fittest_are_on_the_front_and_have_room() -> None:
+    gains = np.array([[0.0, 3.0], [1.0, 2.0], [1.1, 1.9], [3.0, 0.0], [0.0, 0.0]])
+    order = fitness_order(gains)
+    assert order[4] == 4 and {order[0], order[3]} == {0, 1}
+    assert crowding(gains[:4])[2] == pytest.approx((3.0 - 1.0) / 3 + 2.0 / 3)
+
+
+def test_objectives_are_named_as_on_the_command_line() -> None:
+    assert [each.name for each in objectives(("ap-small", "latency", "memory"))] == [
+        "ap_small",
+        "latency_ms",
+        "memory_bytes",
+    ]
+    assert objective("ap-8-32").name == "ap_8_32" and objective("ap_8_32").maximise
+    for names, said in (
+        (("macs", "params"), "is an accuracy"),
+        (("accuracy",), "two or three"),
+        (("accuracy", "accuracy"), "two or three"),
+        (("accuracy", "mac"), "did you mean 'macs'"),
+        (("accuracy", "ap-32-8"), "unknown objective"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            objectives(names)
