@@ -20,6 +20,7 @@ COMMANDS = {
     "explain": "show what an architecture is made of and what each part costs",
     "export": "write the front of a run as architectures that can be trained",
     "devices": "list the boards that latency is predicted for",
+    "bench": "judge search strategies on tables of trained detectors",
     "latency": "predict the latency of a detector on a board, or calibrate a board",
 }
 
