@@ -11,7 +11,8 @@ from typing import Any
 
 from search_space.errors import ConfigError, nearest
 
-VERSION = 1
+VERSION = 2
+LISTS = ("classes", "objectives", "rungs", "starts")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +33,11 @@ class RunConfig:
     device_fingerprint: str | None = None
     confidence: float = 0.9
     """Of the interval."""
-    objective: str = "macs"
-    """What is minimised beside maximising the accuracy: `macs` or `latency_ms`."""
+    budget_memory_mb: float | None = None
+    """Upper limit on the peak of one image's activations as 32-bit floats, in MB (1e6 bytes)."""
+    objectives: tuple[str, ...] = ("accuracy", "macs")
+    """What the front is of, as columns of a record: accuracies are maximised, costs minimised."""
+    strategy: str = "tpe"
     data: str | None = None
     """Path of the data set; None for the built-in one."""
     split: str | None = None
@@ -42,8 +46,12 @@ class RunConfig:
     """Folder of the images where they do not lie beside the annotations."""
     trials: int | None = None
     minutes: float | None = None
-    epochs: float = 1.0
-    """Passes over the training images per trial."""
+    rungs: tuple[float, ...] = (1.0,)
+    """Passes over the training images on each rung; a trial goes on from its weights of the rung below."""
+    proxy: str | None = None
+    """The score without training that decides which trials are trained at all."""
+    repeats: int = 1
+    """Seeds with which the members of the front are trained in the end."""
     batch: int = 4
     seed: int = 0
     threads: int | None = None
@@ -51,13 +59,18 @@ class RunConfig:
     narrowing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The allowed choices, as text, of every axis that the user fixed or narrowed."""
     starts: tuple[str, ...] = ()
-    """The designs that the search begins with."""
+    """What the search begins with: names of designs, and files `starts/NAME.yaml` in the run's folder."""
+    imported_from: str | None = None
+    """The run whose trials lie in `imported.csv`."""
+    storage: str | None = None
+    """The database that holds the study, without its password; None: a journal file in the run's folder."""
     versions: Mapping[str, str] = field(default_factory=dict)
     format: int = VERSION
 
     def __post_init__(self) -> None:
         checks = {
-            "epochs": self.epochs > 0,
+            "rungs": bool(self.rungs) and all(0 < each < float("inf") for each in self.rungs),
+            "repeats": self.repeats >= 1,
             "batch": self.batch >= 1,
             "seed": self.seed >= 0,
             "trials": self.trials is None or self.trials >= 1,
@@ -66,32 +79,47 @@ class RunConfig:
         }
         for name, good in checks.items():
             if not good:
-                raise ConfigError(f"--{name} must be above zero, got {getattr(self, name)}")
+                value = getattr(self, name)
+                got = ",".join(map(str, value)) if isinstance(value, tuple) else value
+                raise ConfigError(f"--{name} must be above zero, got {got}")
         if self.format != VERSION:
             raise ConfigError(f"the run was written in format {self.format}, this version reads format {VERSION}")
 
     def to_yaml(self, path: Path) -> None:
         """Writes the configuration."""
-        import yaml
-
         from search_space.files import write_text
 
+        write_text(path, self.to_text())
+
+    def to_text(self) -> str:
+        """Returns the configuration as YAML."""
+        import yaml
+
         plain = asdict(self) | {
-            "classes": list(self.classes),
+            **{name: list(getattr(self, name)) for name in LISTS},
             "narrowing": {name: list(choices) for name, choices in self.narrowing.items()},
-            "starts": list(self.starts),
             "versions": dict(self.versions),
         }
-        write_text(path, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+        return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
 
 
 def read_config(path: Path) -> RunConfig:
     """Reads a configuration; raises ConfigError for a file that is none, or that holds an unknown setting."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is no YAML: {error}") from None
+    return parse_config(text, source=path)
+
+
+def parse_config(text: str, *, source: Path | str) -> RunConfig:
+    """Reads a configuration from its text; see `read_config`."""
     import yaml
 
+    path = Path(source)
     try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        plain = yaml.safe_load(text)
+    except yaml.YAMLError as error:
         raise ConfigError(f"{path} is no YAML: {error}") from None
     if not isinstance(plain, dict):
         raise ConfigError(f"{path} holds no settings; it is written by nas run and not meant to be edited")
@@ -103,7 +131,7 @@ def read_config(path: Path) -> RunConfig:
             raise ConfigError(f"{path}: unknown setting {name!r}{nearest(str(name), known)}; known: {', '.join(known)}")
     try:
         narrowing = {name: tuple(choices) for name, choices in (plain.get("narrowing") or {}).items()}
-        lists = {name: tuple(plain.get(name) or ()) for name in ("classes", "starts")}
+        lists = {name: tuple(plain[name]) for name in LISTS if name in plain}
         return RunConfig(**plain | lists | {"narrowing": narrowing})
     except (TypeError, KeyError, AttributeError) as error:
         raise ConfigError(f"{path} is damaged: {error}") from None
@@ -133,6 +161,9 @@ def _spelled(name: str, value: Any, config: RunConfig | None) -> str:
     """Says a setting in the user's words; of data, which is compared by what it holds, also where it was."""
     if name == "narrowing":
         return " ".join(f"{axis}={','.join(choices)}" for axis, choices in value.items()) or "the whole space"
+    if name in ("rungs", "objectives"):
+        option = {"rungs": "--rungs ", "objectives": "--objective "}[name]
+        return option + (",".join(map(str, value)) if name == "rungs" else " --objective ".join(value))
     if name == "starts":
         return f"--start {' --start '.join(value)}"
     if name == "data_fingerprint":

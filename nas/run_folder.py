@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from search_space import Architecture
 
 CONFIG_YAML = "config.yaml"
+FOLDERS = ("front", "weights")
 
 
 class RunFolder:
-    """`runs/NAME`: config.yaml, study.journal, trials.csv, front/ and weights/.
+    """`runs/NAME`: config.yaml, study.journal, trials.csv, front/, weights/; of a warm start imported.csv and starts/.
 
-    Only `config.yaml` and the journal are sources; `derive` makes the rest from the study whenever it changed.
+    Only `config.yaml`, the journal and what a warm start brought are sources; `derive` makes the rest from the study
+    whenever it changed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,9 +45,14 @@ class RunFolder:
         """One record a trial."""
         return self.path / "trials.csv"
 
-    def weights_path(self, key: str) -> Path:
-        """Returns where the weights of an architecture lie while it is on the front."""
-        return self.path / "weights" / f"{key}.pt"
+    @property
+    def imported_csv(self) -> Path:
+        """The trials of an earlier run that this one begins with."""
+        return self.path / "imported.csv"
+
+    def weights_path(self, key: str, suffix: str = "") -> Path:
+        """Returns where the weights of an architecture lie while it is on the front or may be trained further."""
+        return self.path / "weights" / f"{key}{suffix}.pt"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -63,38 +70,48 @@ class RunFolder:
                 raise ConfigError(f"another process is searching in {self.path}; wait for it or end it first") from None
             yield
 
-    def derive(self, rows: list[dict[str, Any]], architecture_of: Callable[[int], Architecture]) -> None:
+    def derive(self, rows: list[dict[str, Any]], architecture_of: Callable[[dict[str, Any]], Architecture]) -> None:
         """Writes the table of trials and the front's architectures, and drops weights that left the front.
+
+        Weights of trials that may still be trained further stay.
 
         Args:
             rows: One record a trial.
-            architecture_of: Returns the architecture of a trial by its number.
+            architecture_of: Returns the architecture of a trial.
         """
         from results import records
 
         table = records.frame(rows)
         records.write(table, self.trials_csv)
         members = records.front(table)
-        self._write_front(members["key"].tolist(), members["number"].tolist(), architecture_of)
-        ended = {str(row["key"]) for row in rows if "key" in row}
+        by_number = {row["number"]: row for row in rows}
+        self._write_front(members["key"].tolist(), [by_number[int(n)] for n in members["number"]], architecture_of)
+        ended = {str(row["key"]) for row in rows if row["outcome"] == "complete" and row.get("repeat_of") is None}
         for key in ended - set(members["key"]):
             self.weights_path(key).unlink(missing_ok=True)
 
-    def _write_front(self, keys: list[str], numbers: list[int], architecture_of: Callable[[int], Architecture]) -> None:
+    def _write_front(
+        self, keys: list[str], members: list[dict[str, Any]], architecture_of: Callable[[dict[str, Any]], Architecture]
+    ) -> None:
         from results.export import member_file
 
         folder = self.path / "front"
         names = [member_file(rank, key) for rank, key in enumerate(keys, start=1)]
-        for name, number in zip(names, numbers, strict=True):
+        for name, row in zip(names, members, strict=True):
             if not (folder / name).is_file():
-                architecture_of(int(number)).to_yaml(folder / name)
+                architecture_of(row).to_yaml(folder / name)
         for path in folder.iterdir():
             if path.name not in names:
                 path.unlink()
 
 
-def create(path: Path, config: RunConfig) -> RunFolder:
+def create(path: Path, config: RunConfig, fill: Callable[[RunFolder], None] = lambda folder: None) -> RunFolder:
     """Makes the folder of a new run, configuration included, or nothing.
+
+    Args:
+        path: Of the folder.
+        config: Of the run.
+        fill: Adds what else belongs into the folder before it stands.
 
     Raises:
         ConfigError: If the folder exists already.
@@ -105,9 +122,10 @@ def create(path: Path, config: RunConfig) -> RunFolder:
     staging = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
         staging.chmod(0o755)
-        for name in ("front", "weights"):
+        for name in FOLDERS:
             (staging / name).mkdir()
         config.to_yaml(staging / CONFIG_YAML)
+        fill(RunFolder(staging))
         os.rename(staging, path)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -119,6 +137,6 @@ def reopen(path: Path) -> RunFolder:
     folder = RunFolder(path)
     if not folder.config_yaml.is_file():
         raise ConfigError(f"{path} is not the folder of a run: it has no {CONFIG_YAML}; next: nas run without --resume")
-    for name in ("front", "weights"):
+    for name in FOLDERS:
         (path / name).mkdir(exist_ok=True)
     return folder

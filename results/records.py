@@ -6,6 +6,7 @@ The study of a run is its only source of truth; this table is derived from it an
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -22,20 +23,32 @@ COLUMNS: Mapping[str, str] = {
     "reason": "string",
     "origin": "string",
     "retry_of": "Int64",
+    "promoted_from": "Int64",
+    "repeat_of": "Int64",
+    "imported_from": "string",
+    "rung": "Int64",
+    "rungs": "Int64",
+    "attempt": "Int64",
+    "training_seed": "Int64",
+    "worker": "string",
     "key": "string",
     "macs": "Int64",
     "params": "Int64",
     "weight_bytes": "Int64",
     "activation_bytes": "Int64",
+    "memory_bytes": "Int64",
     "input_height": "Int64",
     "input_width": "Int64",
     "levels": "string",
-    "objective": "string",
+    "objectives": "string",
     "latency_ms": "Float64",
     "latency_low_ms": "Float64",
     "latency_high_ms": "Float64",
     "latency_unsupported_share": "Float64",
+    "proxy": "Float64",
     "accuracy": "Float64",
+    "accuracy_low": "Float64",
+    "accuracy_high": "Float64",
     "ap": "Float64",
     "ap50": "Float64",
     "ap_small": "Float64",
@@ -44,18 +57,24 @@ COLUMNS: Mapping[str, str] = {
     "epochs": "Float64",
     "images_seen": "Int64",
     "seconds": "Float64",
-    "sampler_seed": "Int64",
+    "peak_memory_bytes": "Int64",
+    "accuracy_draws": "string",
 }
-"""The columns of every table, in order, with their types; after them come the parameters as `axis_NAME`.
+"""The columns of every table, in order, with their types; after them come APs of size bins as `ap_LOW_HIGH`, and the
+parameters as `axis_NAME`.
 
-`macs` counts multiply-adds in fvcore's convention; `epochs` and `images_seen` say how much training the trial got
-(its fidelity), `seconds` how long it took; `accuracy` is what the search maximised, and all accuracies lie in 0..1.
-`objective` names the column that it minimised. Latencies are predicted for the run's device, with their interval, and
-the share of the time that lies in operators never measured there; they are missing where the run has no device.
+`macs` counts multiply-adds in fvcore's convention; `memory_bytes` is the peak of one image's activations as 32-bit
+floats, counted; `peak_memory_bytes` what the training was measured to take. `rung` of `rungs` with `epochs` and
+`images_seen` say how much training the trial got (its fidelity), `seconds` how long it took; all accuracies lie in
+0..1. `objectives` names the columns that the run searched by. `accuracy_low` and `accuracy_high` are the 95 % interval
+of the bootstrap over the validation images, `accuracy_draws` its draws in units of 1e-4: the same images in the same
+order for all trials, so that two of them can be compared draw by draw. Latencies are predicted for the run's device,
+with their interval, and the share of the time that lies in operators never measured there; they are missing where the
+run has no device.
 """
 
-LATER = ("objective", "latency_ms", "latency_low_ms", "latency_high_ms", "latency_unsupported_share")
-"""Columns that tables of the first runs do not have."""
+BIN_COLUMN = re.compile(r"ap_\d+_\d+")
+DEFAULT_OBJECTIVES = ("accuracy", "macs")
 
 
 def frame(rows: Iterable[Mapping[str, object]]) -> pd.DataFrame:
@@ -65,16 +84,18 @@ def frame(rows: Iterable[Mapping[str, object]]) -> pd.DataFrame:
         ValueError: If a row holds a column that is neither known nor named `axis_...`, or an unknown outcome.
     """
     listed = [dict(row) for row in rows]
-    axes = list(dict.fromkeys(name for row in listed for name in row if name.startswith("axis_")))
-    unknown = {name for row in listed for name in row} - set(COLUMNS) - set(axes)
+    names = list(dict.fromkeys(name for row in listed for name in row))
+    axes = [name for name in names if name.startswith("axis_")]
+    bins = [name for name in names if BIN_COLUMN.fullmatch(name)]
+    unknown = set(names) - set(COLUMNS) - set(axes) - set(bins)
     if unknown:
-        raise ValueError(f"unknown columns {sorted(unknown)}; known: {', '.join(COLUMNS)}, axis_...")
+        raise ValueError(f"unknown columns {sorted(unknown)}; known: {', '.join(COLUMNS)}, ap_LOW_HIGH, axis_...")
     wrong = {row.get("outcome") for row in listed} - set(OUTCOMES)
     if wrong:
         raise ValueError(f"unknown outcomes {sorted(map(str, wrong))}; known: {', '.join(OUTCOMES)}")
     texts = [{name: _text(value) if name in axes else value for name, value in row.items()} for row in listed]
-    table = pd.DataFrame(texts, columns=[*COLUMNS, *axes], dtype="object")
-    typed: pd.DataFrame = table.astype({**COLUMNS, **dict.fromkeys(axes, "string")})
+    table = pd.DataFrame(texts, columns=[*COLUMNS, *bins, *axes], dtype="object")
+    typed: pd.DataFrame = table.astype({**COLUMNS, **dict.fromkeys(bins, "Float64"), **dict.fromkeys(axes, "string")})
     return typed
 
 
@@ -85,48 +106,54 @@ def write(table: pd.DataFrame, path: Path) -> None:
     os.replace(part, path)
 
 
-def load(run_dir: Path | str) -> pd.DataFrame:
+def load(run_dir: Path | str, name: str = TRIALS_CSV) -> pd.DataFrame:
     """Reads the table of trials of a run folder, one row a trial, with the types of `COLUMNS`.
 
     Raises:
         FileNotFoundError: If the folder has no table.
         ValueError: If the file is not such a table.
     """
-    path = Path(run_dir) / TRIALS_CSV
+    path = Path(run_dir) / name
     if not path.is_file():
-        raise FileNotFoundError(f"{run_dir} is not the folder of a run: it has no {TRIALS_CSV}")
+        raise FileNotFoundError(f"{run_dir} is not the folder of a run: it has no {name}")
     # Only an empty cell is a missing value: 'none' and 'null' can be choices of an axis.
     table = pd.read_csv(path, dtype="string", keep_default_na=False, na_values=[""])
-    for name in LATER:
-        if name not in table.columns:
-            table[name] = pd.NA
     missing = [name for name in COLUMNS if name not in table.columns]
     if missing:
         raise ValueError(f"{path} lacks the columns {', '.join(missing)}: it was not written by this version")
-    typed: pd.DataFrame = table.astype(dict(COLUMNS))
+    bins = [name for name in table.columns if BIN_COLUMN.fullmatch(name)]
+    typed: pd.DataFrame = table.astype({**COLUMNS, **dict.fromkeys(bins, "Float64")})
     return typed
 
 
 def front(table: pd.DataFrame) -> pd.DataFrame:
-    """Selects the front: complete trials that no other beats in accuracy and in MACs, or in whatever the run minimised.
+    """Selects the front: trials that were trained on all rungs and that no other beats in the run's objectives.
 
-    The most accurate comes first.
-
-    Stopped, rejected and failed trials never count; a cached trial repeats a complete one and is left out.
+    The best in the first accuracy comes first. Stopped, rejected and failed trials never count, nor does a training
+    that only repeats one with another seed; of trials of the same architecture the first counts.
     """
-    objective = objective_of(table)
-    complete = table[(table["outcome"] == "complete") & table["accuracy"].notna() & table[objective].notna()]
-    points = complete[["accuracy", objective]].to_numpy(dtype="float64")
-    chosen = complete[nondominated(points, (True, False))].drop_duplicates("key")
-    order = ["accuracy", objective, "number"]
-    members: pd.DataFrame = chosen.sort_values(order, ascending=[False, True, True], ignore_index=True)
+    names = objectives_of(table)
+    whole = table["outcome"].isin(["complete", "cached"]) & (table["rung"] == table["rungs"]).fillna(True)
+    whole = whole & table["repeat_of"].isna() & table[names].notna().all(axis=1)
+    complete = table[whole.astype(bool)].drop_duplicates("key")
+    maximise = [is_accuracy(name) for name in names]
+    chosen = complete[nondominated(complete[names].to_numpy(dtype="float64"), maximise)]
+    first = next(name for name in names if is_accuracy(name))
+    others = [name for name in names if name != first]
+    order = [False, *(is_accuracy(name) is False for name in others), True]
+    members: pd.DataFrame = chosen.sort_values([first, *others, "number"], ascending=order, ignore_index=True)
     return members
 
 
-def objective_of(table: pd.DataFrame) -> str:
-    """Returns the column that a run minimised."""
-    named = list(table["objective"].dropna()) if "objective" in table else []
-    return str(named[0]) if named else "macs"
+def objectives_of(table: pd.DataFrame) -> list[str]:
+    """Returns the columns that a run searched by, in its order."""
+    named = list(table["objectives"].dropna())
+    return str(named[0]).split() if named else list(DEFAULT_OBJECTIVES)
+
+
+def is_accuracy(name: str) -> bool:
+    """Whether a column is an accuracy, of which more is better; the other objectives are costs."""
+    return name.startswith(("accuracy", "ap"))
 
 
 def tally(table: pd.DataFrame) -> dict[str, int]:

@@ -78,8 +78,9 @@ def _diff(architecture: str, other: str, num_classes: int, input_hw: tuple[int, 
 
 def explain(graph: Any) -> dict[str, Any]:
     """Returns the totals and one row a node, JSON-ready, of a `Graph`."""
-    from nas.cost import node_costs
+    from nas.cost import node_costs, peak_memory
 
+    costs = list(node_costs(graph))
     nodes = [
         {
             "name": node.name,
@@ -95,12 +96,13 @@ def explain(graph: Any) -> dict[str, Any]:
             "weight_bytes": count.weight_bytes,
             "activation_bytes": count.activation_bytes,
         }
-        for node, count in node_costs(graph)
+        for node, count in costs
     ]
     totals = {name: sum(row[name] for row in nodes) for name in ("macs", "params", "weight_bytes", "activation_bytes")}
     for row in nodes:
         row["macs_percent"] = 100 * row["macs"] / max(totals["macs"], 1)
-    return {**totals, "flops_2x": 2 * totals["macs"], "nodes": nodes}
+    memory_bytes = peak_memory(graph, [count for _, count in costs])
+    return {**totals, "memory_bytes": memory_bytes, "flops_2x": 2 * totals["macs"], "nodes": nodes}
 
 
 def _print(explained: dict[str, Any]) -> None:
@@ -130,7 +132,8 @@ def _print(explained: dict[str, Any]) -> None:
         f"total: {explained['macs'] / 1e9:.4f} GMACs (fvcore's FLOPs; {explained['flops_2x'] / 1e9:.4f} G with a "
         f"multiply-add as two), {explained['params']:,} parameters, "
         f"{explained['weight_bytes'] / 2**20:.2f} MiB weights, "
-        f"{explained['activation_bytes'] / 2**20:.1f} MiB written as activations (32-bit floats, one image)"
+        f"{explained['activation_bytes'] / 2**20:.1f} MiB written as activations, "
+        f"{explained['memory_bytes'] / 1e6:.2f} MB of them alive at a time (32-bit floats, one image)"
     )
 
 

@@ -2,65 +2,151 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from nas.commands.options import data_option, echo_json, format_option, images_option, json_option, split_option
 
 if TYPE_CHECKING:
-    import pandas as pd
-
+    from nas.search.loop import Search
     from nas.search.session import Session
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+BUDGET = (
+    click.option(
+        "--budget-gflops", type=float, metavar="G", help="Upper limit on GFLOPs (= GMACs, fvcore's convention)."
+    ),
+    click.option("--budget-params-m", type=float, metavar="P", help="Upper limit on million parameters."),
+    click.option(
+        "--budget-latency-ms",
+        type=float,
+        metavar="MS",
+        help="Upper limit on the upper end of the predicted latency; needs --device.",
+    ),
+    click.option(
+        "--budget-memory-mb",
+        type=float,
+        metavar="MB",
+        help="Upper limit on the peak of one image's activations as 32-bit floats, in 1e6 bytes.",
+    ),
+    click.option(
+        "--device", metavar="NAME", help="Board to predict latency for; nas devices lists all. Or a YAML file."
+    ),
+    click.option(
+        "--precision", metavar="P", help="Of the board's profile, such as fp16. Default: the board's usual one."
+    ),
+    click.option("--confidence", type=float, metavar="C", help="Of the interval of the latency. Default: 0.9."),
+)
+SEARCH = (
+    click.option(
+        "--objective",
+        multiple=True,
+        metavar="NAME",
+        help="What the front is of, two or three, may be repeated: accuracy, ap, ap50, ap-small, ap-medium, ap-large, "
+        "ap-LOW-HIGH (sizes in px); macs, params, latency (needs --device), memory. Default: accuracy and macs; one of "
+        "either kind takes the place of that.",
+    ),
+    click.option(
+        "--strategy", metavar="NAME", help="What proposes points: tpe, nsga2, evolution, random, grid. Default: tpe."
+    ),
+    click.option(
+        "--trials",
+        type=int,
+        metavar="N",
+        help="End after N trials that were trained or failed, on any rung; what is rejected for its cost or known "
+        "already does not count.",
+    ),
+    click.option("--minutes", type=float, metavar="M", help="End after M minutes. Default: 8, with --data 30."),
+    click.option(
+        "--rungs",
+        metavar="E,E",
+        help="Epochs of each rung: all trials are trained on the first, a third of them goes on to the next. "
+        "Default: 0.3,0.6, with --data 0.5,1.5.",
+    ),
+    click.option(
+        "--epochs", type=float, metavar="E", help="One rung of so many epochs: every trial is trained in full."
+    ),
+    click.option(
+        "--proxy", metavar="NAME", help="A score without training as the lowest rung, such as nwot. Default: none."
+    ),
+    click.option("--repeats", type=int, metavar="R", help="Train the front with R seeds in the end. Default: 1."),
+    click.option("--batch", type=int, metavar="B", help="Images per training step. Default: 4."),
+    click.option("--seed", type=int, metavar="S", help="Decides the search and the training. Default: 0."),
+)
+SPACE = (
+    click.option("--fix", multiple=True, metavar="AXIS=VALUE", help="Fix an axis of the space. May be repeated."),
+    click.option("--choices", multiple=True, metavar="AXIS=A,B", help="Narrow an axis of the space. May be repeated."),
+    click.option("--space", metavar="FILE.yaml", help="Axes to fix or narrow, as lines 'axis: [choice, choice]'."),
+    click.option(
+        "--start",
+        "starts",
+        multiple=True,
+        metavar="DESIGN|FILE.yaml",
+        help="Begin with this design or architecture. May be repeated. Default: four, one a paper (nas designs).",
+    ),
+    click.option(
+        "--from",
+        "earlier",
+        metavar="DIR",
+        help="Begin with what an earlier run found: its trials where they were trained alike, else its front. Budget, "
+        "space and objectives may differ.",
+    ),
+)
+WHERE = (
+    click.option("--name", metavar="NAME", help="Name of the run's folder. Default: date and time."),
+    click.option("--out", metavar="DIR", help="Where the run's folder is made. Default: runs."),
+    click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Go on with the run in this folder."),
+    click.option("--threads", type=int, metavar="N", help="CPU threads of each training."),
+    click.option("--workers", type=int, metavar="N", help="Trainings at a time. Default: 1; with ray all that fit."),
+    click.option(
+        "--executor", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Who trains."
+    ),
+    click.option("--address", metavar="HOST:PORT", help="Of the Ray cluster. Default: one on this machine."),
+    click.option("--cpus-per-trial", type=float, metavar="C", help="With ray. Default: 1."),
+    click.option(
+        "--gpus-per-trial",
+        type=float,
+        metavar="G",
+        help="With ray; a part of one will do. Default: a whole one where there are any.",
+    ),
+    click.option(
+        "--storage",
+        metavar="URL",
+        help="PostgreSQL database for the study, postgresql://USER@HOST/DATABASE, for workers on several hosts.",
+    ),
+    click.option("--join", is_flag=True, help="Be one more worker of the run --name in --storage."),
+)
+
+
+def _options(*groups: Sequence[Callable[[Command], Command]]) -> Callable[[Command], Command]:
+    """Returns a decorator that adds groups of options in their order."""
+
+    def add(function: Command) -> Command:
+        for option in reversed([option for group in groups for option in group]):
+            function = option(function)
+        return function
+
+    return add
 
 
 @click.command(name="run")
-@click.option("--budget-gflops", type=float, metavar="G", help="Upper limit on GFLOPs (= GMACs, fvcore's convention).")
-@click.option("--budget-params-m", type=float, metavar="P", help="Upper limit on million parameters.")
-@click.option(
-    "--budget-latency-ms",
-    type=float,
-    metavar="MS",
-    help="Upper limit on the upper end of the predicted latency; needs --device.",
-)
-@click.option("--device", metavar="NAME", help="Board to predict latency for; nas devices lists all. Or a YAML file.")
-@click.option("--precision", metavar="P", help="Of the board's profile, such as fp16. Default: the board's usual one.")
-@click.option("--confidence", type=float, metavar="C", help="Of the interval of the latency. Default: 0.9.")
-@click.option(
-    "--objective",
-    type=click.Choice(["macs", "latency"]),
-    help="What to minimise beside maximising accuracy. Default: macs; latency needs --device.",
-)
-@data_option
-@split_option
-@format_option
-@images_option
-@click.option(
-    "--trials",
-    type=int,
-    metavar="N",
-    help="End after N trials that were trained, cached or failed; candidates rejected for their cost do not count.",
-)
-@click.option("--minutes", type=float, metavar="M", help="End after M minutes. Default: 8, with --data 30.")
-@click.option("--epochs", type=float, metavar="E", help="Passes over the images a trial. Default: 0.6, with --data 1.")
-@click.option("--batch", type=int, metavar="B", help="Images per training step. Default: 4.")
-@click.option("--seed", type=int, metavar="S", help="Decides the search and the training. Default: 0.")
-@click.option("--name", metavar="NAME", help="Name of the run's folder. Default: date and time.")
-@click.option("--out", metavar="DIR", help="Where the run's folder is made. Default: runs.")
-@click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Go on with the run in this folder.")
-@click.option("--threads", type=int, metavar="N", help="CPU threads of training.")
-@click.option("--fix", multiple=True, metavar="AXIS=VALUE", help="Fix an axis of the space. May be repeated.")
-@click.option("--choices", multiple=True, metavar="AXIS=A,B", help="Narrow an axis of the space. May be repeated.")
-@click.option(
-    "--start",
-    "starts",
-    multiple=True,
-    metavar="DESIGN",
-    help="Begin with this design. May be repeated. Default: four, one a paper; nas designs lists all.",
-)
+@_options(BUDGET, (data_option, split_option, format_option, images_option), SEARCH, SPACE, WHERE)
 @json_option
-def command(resume: Path | None, as_json: bool, **options: Any) -> None:
+def command(
+    resume: Path | None,
+    as_json: bool,
+    workers: int | None,
+    executor: str,
+    address: str | None,
+    cpus_per_trial: float | None,
+    gpus_per_trial: float | None,
+    join: bool,
+    **options: Any,
+) -> None:
     """Search detectors under a budget and keep the best trade-offs of accuracy against cost.
 
     Every candidate is costed before anything is trained; what is over budget is never trained. The run's folder
@@ -68,67 +154,43 @@ def command(resume: Path | None, as_json: bool, **options: Any) -> None:
     killed at any time and resumed with --resume.
     """
     from nas.commands.run_display import make_display
+    from nas.commands.run_executor import Workers
     from nas.executors import INTERRUPTED
-    from nas.executors.local import LocalExecutor
-    from nas.executors.training import TrainingEvaluator
-    from nas.search.session import Request, begin, go_on, open_search
-    from trainers import TrainConfig
+    from nas.search import joining
+    from nas.search.request import Request
+    from nas.search.session import begin, go_on, open_search
 
-    options["objective"] = {"latency": "latency_ms"}.get(options["objective"], options["objective"])
+    crew = Workers(
+        executor=executor,
+        workers=workers,
+        address=address,
+        cpus_per_trial=cpus_per_trial,
+        gpus_per_trial=gpus_per_trial,
+    )
     request = Request(**options)
-    session = go_on(resume, request) if resume is not None else begin(request)
-    config = session.config
-    display = make_display(session, to_stderr=as_json)
-    training = TrainConfig(epochs=config.epochs, batch_size=config.batch, seed=config.seed)
-    evaluator = TrainingEvaluator(session.splits, training, num_threads=config.threads)
-    with session.folder.locked():
-        search = open_search(session, LocalExecutor(evaluator), display)
+    if join:
+        session = joining.join(request)
+    else:
+        session = go_on(resume, request) if resume is not None else begin(request)
+    display = make_display(session, crew, to_stderr=as_json)
+    with session.folder.locked(), crew.executor_of(session) as trainer:
+        search = open_search(session, trainer, display)
+        if session.storage is not None:
+            joining.publish(search.study, session)
         with display.following(search):
             ending = search.run()
-    _show(session, ending, as_json)
+    _show(session, search, ending, as_json)
     if ending == INTERRUPTED:
         raise KeyboardInterrupt
 
 
-def _show(session: Session, ending: str, as_json: bool) -> None:
+def _show(session: Session, search: Search, ending: str, as_json: bool) -> None:
     """Prints what the run has so far."""
-    from nas.commands.run_display import print_summary
+    from nas.commands.run_summary import print_summary, result
     from results import records
 
     table = records.load(session.folder.path)
     if as_json:
-        echo_json(result(session.folder.path, table))
+        echo_json(result(session, table, search.agreements(), search.surrogate()))
     else:
-        print_summary(session, table, ending)
-
-
-def result(path: Path, table: pd.DataFrame) -> dict[str, Any]:
-    """Returns what `--json` prints: the accounting and the front, counts unrounded."""
-    from results import records
-    from results.export import member_file
-
-    members = []
-    for rank, row in enumerate(records.front(table).to_dict("records"), start=1):
-        scores = {name: _plain(row[name]) for name in ("ap", "ap50", "ap_small", "accuracy")}
-        members.append(
-            {
-                "key": row["key"],
-                "path": str(path / "front" / member_file(rank, row["key"])),
-                "macs": int(row["macs"]),
-                "flops_2x": 2 * int(row["macs"]),
-                "params": int(row["params"]),
-                **scores,
-                "latency_ms": _plain(row["latency_ms"]),
-                "latency_low_ms": _plain(row["latency_low_ms"]),
-                "latency_high_ms": _plain(row["latency_high_ms"]),
-                "input_hw": [int(row["input_height"]), int(row["input_width"])],
-            }
-        )
-    return {"run": str(path), **records.tally(table), "front": members}
-
-
-def _plain(value: Any) -> float | None:
-    """Returns a score as JSON takes it: a missing one is null."""
-    import pandas as pd
-
-    return None if pd.isna(value) else float(value)
+        print_summary(session, table, search.agreements(), search.surrogate(), ending)

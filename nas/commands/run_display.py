@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Table
 
-from nas.executors import INTERRUPTED, Step
+from nas.executors import Step
+from nas.search.agenda import Errands
 from nas.search.loop import Search, num_ended
 from results import records
-from results.export import member_file
 
 if TYPE_CHECKING:
+    from nas.commands.run_executor import Workers
     from nas.search.session import Session
     from nas.search.study import Asked
 
+SCORES = (("ap", "AP"), ("ap50", "AP50"), ("ap_small", "AP_small"))
+"""The columns of a record that are shown with every trial, and what they are called."""
 
-def make_display(session: Session, *, to_stderr: bool) -> Display:
+
+def make_display(session: Session, crew: Workers, *, to_stderr: bool) -> Display:
     """Prints what is about to happen and returns the display of the run."""
     console = Console(stderr=to_stderr, highlight=False, soft_wrap=True)
-    for line in (*_introduction(session), *session.notices):
+    for line in (*_introduction(session, crew), *session.notices):
         console.print(line, markup=False)
     return (Bars if console.is_terminal else Display)(session, console)
 
@@ -41,9 +42,9 @@ class Display:
     @contextmanager
     def following(self, search: Search) -> Iterator[None]:
         """Shows a search while it runs."""
-        if search.requeued:
-            numbers = ", ".join(map(str, search.requeued))
-            self.console.print(f"asking again for the interrupted trials: {numbers}", markup=False)
+        again = [str(row["number"]) for row in Errands(search.study.rows(), search.study.running()).interrupted()]
+        if again:
+            self.console.print(f"asking again for the interrupted trials: {', '.join(again)}", markup=False)
         yield
 
     def started(self, asked: Asked) -> None:
@@ -81,8 +82,8 @@ class Bars(Display):
 
     def started(self, asked: Asked) -> None:
         """Empties the bar of the trial."""
-        assert asked.candidate is not None
-        note = f"{asked.origin}, {asked.candidate.cost.gmacs:.3f} GMACs"
+        rung = _rung(asked.errand.rung, self.session.ladder.last)
+        note = f"{asked.origin}{rung}, {asked.candidate.cost.gmacs:.3f} GMACs"
         self._bars.reset(self._trial, description=f"trial {asked.number}", note=note)
 
     def stepped(self, step: Step) -> None:
@@ -109,9 +110,9 @@ class Bars(Display):
         self._bars.update(self._run, completed=completed, note=standing(self._rows) + time_left)
 
 
-def _introduction(session: Session) -> list[str]:
+def _introduction(session: Session, crew: Workers) -> list[str]:
     """Says what is searched, on what, for how long."""
-    config = session.config
+    config, heads = session.config, session.gate.space.axis("head").choices
     limits = []
     if config.budget_gflops is not None:
         limits.append(f"{config.budget_gflops:g} GFLOPs (= GMACs, fvcore; {2 * config.budget_gflops:g} GFLOPs at 2x)")
@@ -119,14 +120,20 @@ def _introduction(session: Session) -> list[str]:
         limits.append(f"{config.budget_params_m:g} million parameters")
     if config.budget_latency_ms is not None:
         limits.append(f"{config.budget_latency_ms:g} ms at the upper end of the {100 * config.confidence:g} % interval")
+    if config.budget_memory_mb is not None:
+        limits.append(f"{config.budget_memory_mb:g} MB of activations (one image, 32-bit floats)")
+    rungs = ", ".join(f"{each:g}" for each in config.rungs)
+    objectives = " against ".join(each.option for each in session.objectives)
     ends = [f"{config.trials} trials"] if config.trials else []
     ends += [f"{config.minutes:g} minutes"] if config.minutes else []
     return [
         f"budget: {' and '.join(limits)}",
         *_device(session),
         f"data:   {session.splits.source}",
-        f"search: until {' or '.join(ends)}, epochs a trial: {config.epochs:g}, batch {config.batch}, "
-        f"seed {config.seed}, {len(session.gate.space.axes)} axes, {len(session.starts)} named designs to start from",
+        f"search: {objectives}, by {config.strategy}, until {' or '.join(ends)}, epochs of each rung: {rungs}, batch "
+        f"{config.batch}, seed {config.seed}, {crew}",
+        f"space:  {len(session.gate.space.axes)} axes, head {' or '.join(map(str, heads))}, {len(session.starts)} "
+        "architectures to start from",
         f"folder: {session.folder.path} (go on after a stop: nas run --resume {session.folder.path})",
     ]
 
@@ -139,7 +146,7 @@ def _device(session: Session) -> list[str]:
     profile = device.profile
     return [
         f"device: {profile.name}: {profile.board}, {profile.runtime}, {profile.precision}, batch 1; latencies are "
-        f"predicted, not measured; objective: accuracy against {session.config.objective}"
+        "predicted, not measured"
     ]
 
 
@@ -152,11 +159,18 @@ def trial_line(row: dict[str, Any]) -> str:
     )
     if row.get("latency_ms") is not None:
         size += f", {row['latency_ms']:.1f} ms (to {row['latency_high_ms']:.1f})"
-    head = f"trial {row['number']:>3} {row['outcome']:<8} {row['origin']}: {size}"
+    head = f"trial {row['number']:>3} {row['outcome']:<8} {row['origin']}{_rung(row['rung'], row['rungs'])}: {size}"
     if row.get("accuracy") is not None:
-        scores = ", ".join(f"{title} {_percent(row.get(name))} %" for name, title in SCORES)
+        scores = ", ".join(f"{title} {percent(row.get(name))} %" for name, title in SCORES)
         return f"{head}, {scores}, {row['seconds']:.1f} s"
+    if row.get("proxy") is not None:
+        return f"{head}, proxy {row['proxy']:.6g}, {row['seconds']:.1f} s"
     return f"{head}, {row.get('reason', '')}"
+
+
+def _rung(rung: int, rungs: int) -> str:
+    """Says on which rung a trial is, where there are several."""
+    return f" rung {rung}/{rungs}" if rungs > 1 or not rung else ""
 
 
 def standing(rows: list[dict[str, Any]]) -> str:
@@ -166,81 +180,11 @@ def standing(rows: list[dict[str, Any]]) -> str:
     begun = f"{num_ended(rows)} done, {records.tally(table)['rejected']} rejected"
     if members.empty:
         return f"{begun}, no front yet"
-    return f"{begun}, {len(members)} on the front, best accuracy {_percent(members['accuracy'].iloc[0])} %"
+    return f"{begun}, {len(members)} on the front, best accuracy {percent(members['accuracy'].iloc[0])} %"
 
 
-WIDTH, LATENCY_WIDTH = 140, 30
-"""Columns that the table of the front and its latencies take, whatever the terminal says: a cut number is no number."""
-SCORES = (("ap", "AP"), ("ap50", "AP50"), ("ap_small", "AP_small"))
-FRONT_SCORES = (("accuracy", "accuracy"), *SCORES)
-
-
-def print_summary(session: Session, table: pd.DataFrame, ending: str) -> None:
-    """Prints the front, the accounting, and what to type next."""
-    path, members = session.folder.path, records.front(table)
-    width = WIDTH + LATENCY_WIDTH * (session.gate.device is not None)
-    console = Console(highlight=False, soft_wrap=True, width=max(Console().width, width))
-    if ending == INTERRUPTED:
-        console.print(f"interrupted; next: nas run --resume {path}", markup=False)
-    else:
-        console.print(f"ended: {ending}", markup=False)
-    if not members.empty:
-        console.print(front_table(members))
-    counts = records.tally(table)
-    parts = " + ".join(f"{counts[outcome]} {outcome}" for outcome in records.OUTCOMES)
-    console.print(f"{counts['asked']} asked = {parts}")
-    if members.empty:
-        console.print(
-            f"no trial was completed, so there is no front; next: nas run --resume {path} with more --minutes"
-        )
-        return
-    first = path / "front" / member_file(1, members["key"].iloc[0])
-    data = f" --data {session.config.data}" if session.config.data else ""
-    data += f" --split {session.config.split}" if session.config.split else ""
-    console.print(f"front:  {path / 'front'}\nnext:   nas train {first}{data}", markup=False)
-
-
-def front_table(members: pd.DataFrame) -> Table:
-    """Lays the front out, by the accuracy that the search maximised."""
-    table = Table(
-        title="front: no other trial is both more accurate and cheaper", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
-    )
-    table.add_column("architecture", no_wrap=True)
-    timed = members["latency_ms"].notna().any()
-    latency = ("predicted ms", "interval ms") if timed else ()
-    for name in (
-        "input px",
-        "levels",
-        "GMACs",
-        "GFLOPs 2x",
-        "params M",
-        *latency,
-        *(f"{title} %" for _, title in FRONT_SCORES),
-    ):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("came from", no_wrap=True)
-    for rank, row in enumerate(members.to_dict("records"), start=1):
-        table.add_row(
-            Path(member_file(rank, row["key"])).stem,
-            f"{row['input_width']}x{row['input_height']}",
-            str(row["levels"]),
-            f"{row['macs'] / 1e9:.4f}",
-            f"{2 * row['macs'] / 1e9:.4f}",
-            f"{row['params'] / 1e6:.3f}",
-            *_milliseconds(row, bool(timed)),
-            *(_percent(row[name]) for name, _ in FRONT_SCORES),
-            str(row["origin"]),
-        )
-    return table
-
-
-def _milliseconds(row: Mapping[Any, Any], timed: bool) -> tuple[str, ...]:
-    if not timed:
-        return ()
-    return (f"{row['latency_ms']:.1f}", f"{row['latency_low_ms']:.1f}-{row['latency_high_ms']:.1f}")
-
-
-def _percent(value: Any) -> str:
+def percent(value: Any) -> str:
+    """Returns a share as percent, a missing one as a dash."""
     return "-" if value is None or pd.isna(value) else f"{100 * value:.2f}"
 
 

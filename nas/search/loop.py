@@ -1,24 +1,25 @@
-"""The search itself: ask, gate, evaluate, tell, until the trials or the time are used up."""
+"""The search itself: choose, gate, evaluate, tell, until the trials or the time are used up."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from nas.executors import INTERRUPTED, Evaluation, Executor, Job, Step, StopTrial
+from nas.executors import INTERRUPTED, Evaluation, Executor, Job, Report, Step, StopTrial
 from nas.run_folder import RunFolder
+from nas.search import guess
+from nas.search.agenda import TIME_UP, Agenda, Errands, is_evaluated, is_lost
 from nas.search.gate import Gate
-from nas.search.starts import Start
-from nas.search.strategy import next_proposal
-from nas.search.study import Asked, SearchStudy, derive_seed
+from nas.search.ladder import Agreement, agreement
+from nas.search.study import Asked, Errand, SearchStudy, params_of
+from results import records
 from search_space.errors import ConfigError
 
 MAX_FAILURES = 5
 MAX_BARREN = 20
 """How many points in a row may be over budget or known already before the run ends for want of new ones."""
-TIME_UP = "time is up"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,7 @@ class Limits:
     """When a run ends; whichever limit is met first."""
 
     trials: int | None = None
-    """Trials that came to an end of their own: complete, cached or failed. Rejected ones cost nothing."""
+    """Trials that came to an end of their own on any rung. Rejected and cached ones cost nothing and do not count."""
     minutes: float | None = None
     """Time of the whole run, earlier sessions of it included."""
 
@@ -51,17 +52,16 @@ class Search:
         gate: Gate,
         executor: Executor,
         folder: RunFolder,
-        starts: list[Start],
+        agenda: Agenda,
         limits: Limits,
-        seed: int,
         observer: Observer,
-        requeued: tuple[int, ...] = (),
+        settle: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.study, self.gate, self.executor, self.folder = study, gate, executor, folder
-        self.starts, self.limits, self.seed, self.observer, self._clock = starts, limits, seed, observer, clock
-        self.requeued = requeued
-        """The numbers of the interrupted trials that are asked for again."""
+        self.agenda, self.limits, self.observer, self._clock = agenda, limits, observer, clock
+        self._settle = settle
+        """Ends the trials of workers that were lost meanwhile; only where several share a study."""
         self._pending: dict[int, Asked] = {}
         self._began = clock()
         self._seconds_before = sum(row.get("seconds") or 0.0 for row in study.rows())
@@ -69,7 +69,7 @@ class Search:
     @property
     def elapsed_seconds(self) -> float:
         """Time spent on the run: in the trials of earlier sessions, and since this one began."""
-        return self._seconds_before + self._clock() - self._began
+        return self._seconds_before / self.executor.capacity + self._clock() - self._began
 
     def run(self) -> str:
         """Searches until a limit is met.
@@ -86,72 +86,121 @@ class Search:
                 ending = self._fill()
                 if not self._pending:
                     return ending
-                job, evaluation = self.executor.wait(self._report)
-                self._finish(self._pending.pop(job.number), evaluation)
-                if evaluation.reason == INTERRUPTED:
-                    return INTERRUPTED
+                if self._await(self._report).reason == INTERRUPTED:
+                    return self._interrupted()
         except KeyboardInterrupt:
-            return INTERRUPTED
+            return self._interrupted()
+
+    def agreements(self) -> list[Agreement]:
+        """Returns how neighbouring rungs ranked the trials that were on both."""
+        rows, ladder = self.study.rows(), self.agenda.ladder
+        return [agreement(rows, rung) for rung in range(ladder.first, ladder.last)]
+
+    def surrogate(self) -> guess.Agreement | None:
+        """Returns how well the strategy's guess of accuracies ranks what was trained; None where it does not guess."""
+        history = self.agenda.history(self.study.rows(), [])
+        return guess.agreement(history) if self.agenda.guesses and len(history.evaluated) > 1 else None
 
     def _fill(self) -> str:
         """Submits trials until the executor is full or the run ends; returns why it ended, or an empty string."""
         while len(self._pending) < self.executor.capacity:
+            self._settle()
             rows = self.study.rows()
             ending = self._ending(rows)
-            if ending:
-                return ending
-            asked = self._ask(rows)
-            if asked is not None:
-                self._pending[asked.number] = asked
-                self.executor.submit(self._job(asked))
-                self.observer.started(asked)
+            errand = ending or self.agenda.next(rows, self.study.running(), seconds_left=self._seconds_left())
+            if isinstance(errand, str):
+                repeat = None if self._pending_first() else self._repeat(rows)
+                if repeat is None:
+                    return errand
+                errand = repeat
+            self._begin(errand, rows)
         return ""
 
-    def _ask(self, rows: list[dict[str, Any]]) -> Asked | None:
-        """Asks for one point; tells it at once when it may not or need not be trained and returns None then."""
-        if self.study.num_waiting == 0:
-            seed = derive_seed(self.seed, self.study.num_asked, 1)
-            proposal = next_proposal(self.study, self.gate, self.starts, rows, seed=seed)
-            if proposal is not None:
-                self.study.propose(proposal.params, origin=proposal.origin)
-        asked = self.study.ask(self.gate, seed=self.seed)
-        candidate = asked.candidate
-        if candidate is None or not candidate.feasible:
-            self.study.reject(asked, asked.problem if candidate is None else self.gate.overruns(candidate))
-            self._derive(asked.number)
+    def _pending_first(self) -> bool:
+        """Whether trials are under way that the front may yet depend on."""
+        return any(asked.errand.repeat_of is None for asked in self._pending.values())
+
+    def _repeat(self, rows: list[dict[str, Any]]) -> Errand | None:
+        """Returns what is left to train of the front with other seeds."""
+        if self.agenda.repeats < 2:
             return None
-        known = next((r for r in rows if r["outcome"] == "complete" and r["key"] == candidate.key), None)
-        if known is not None:
-            self.study.tell_cached(asked, known)
-            self._derive(asked.number)
-            return None
-        return asked
+        members = set(records.front(records.frame(rows))["number"])
+        return self.agenda.repeat(rows, self.study.running(), [row for row in rows if row["number"] in members])
+
+    def _begin(self, errand: Errand, rows: list[dict[str, Any]]) -> None:
+        """Begins a trial, or records at once that it may not or need not be trained."""
+        candidate = errand.candidate
+        known = Errands(rows).known(errand)
+        if not candidate.feasible:
+            self._derive(self.study.reject(errand, self.gate.overruns(candidate)))
+        elif known is not None:
+            self._derive(self.study.repeat(errand, known, f"same as trial {known['number']}"))
+        else:
+            asked = self.study.begin(errand)
+            twin = Errands(self.study.rows(), self.study.running()).twin(errand, asked.number)
+            if twin is not None:
+                self.study.withdraw(asked, f"another worker asked for it at the same time, in trial {twin}")
+                self._derive(asked.number)
+                return
+            self._pending[asked.number] = asked
+            self.executor.submit(self._job(asked))
+            self.observer.started(asked)
 
     def _job(self, asked: Asked) -> Job:
-        assert asked.candidate is not None and asked.candidate.feasible, "nothing over budget is ever trained"
+        errand = asked.errand
+        assert errand.candidate.feasible, "nothing over budget is ever trained"
+        suffix = "" if errand.repeat_of is None else f"-seed{errand.training_seed}"
+        weights = self.folder.weights_path(errand.candidate.key, suffix)
+        goes_on = errand.rung > 1 and weights.is_file()
         return Job(
             number=asked.number,
-            architecture=asked.candidate.architecture,
-            seed=self.seed,
-            weights_path=self.folder.weights_path(asked.candidate.key),
+            architecture=errand.candidate.architecture,
+            seed=errand.training_seed,
+            rung=errand.rung,
+            epochs=self.agenda.schedule(errand, has_weights=goes_on),
+            start_weights=weights if goes_on else None,
+            weights_path=weights if errand.rung else None,
+            proxy=self.agenda.ladder.proxy if not errand.rung else None,
+            memory_bytes=errand.candidate.cost.memory_bytes,
         )
+
+    def _await(self, report: Report) -> Evaluation:
+        """Waits for the next trial to end, and records it."""
+        job, evaluation = self.executor.wait(report)
+        self.study.tell(self._pending.pop(job.number), self._in_all(job, evaluation))
+        self._derive(job.number)
+        return evaluation
+
+    def _in_all(self, job: Job, evaluation: Evaluation) -> Evaluation:
+        """Returns what became of a job with the training of the rungs below counted in."""
+        if job.start_weights is None or not evaluation.epochs:
+            return evaluation
+        epochs = evaluation.epochs + sum(self.agenda.ladder.epochs[: job.rung - 1])
+        images_seen = round(evaluation.images_seen * epochs / evaluation.epochs)
+        return replace(evaluation, epochs=epochs, images_seen=images_seen)
+
+    def _interrupted(self) -> str:
+        """Ends and records the trials that were under way, those too that had not yet begun."""
+
+        def interrupt(step: Step) -> None:
+            raise KeyboardInterrupt
+
+        while self._pending:
+            self._await(interrupt)
+        return INTERRUPTED
 
     def _report(self, step: Step) -> None:
         self.observer.stepped(step)
-        if self._seconds_left() <= 0:
+        if self._seconds_left() <= 0 and self._pending[step.number].errand.repeat_of is None:
             raise StopTrial(TIME_UP)
 
     def _seconds_left(self) -> float:
         return float("inf") if self.limits.minutes is None else self.limits.minutes * 60 - self.elapsed_seconds
 
-    def _finish(self, asked: Asked, evaluation: Evaluation) -> None:
-        self.study.tell(asked, evaluation)
-        self._derive(asked.number)
-
     def _derive(self, number: int | None = None) -> None:
         """Writes what follows from the study, and shows the trial that just ended."""
         rows = self.study.rows()
-        self.folder.derive(rows, lambda number: self.gate.space.decode(self.study.params_of(number)))
+        self.folder.derive(rows, lambda row: self.gate.space.decode(params_of(self.gate.space, row)))
         if number is not None:
             self.observer.finished(next(row for row in rows if row["number"] == number), rows)
 
@@ -159,19 +208,14 @@ class Search:
         """Returns why no further trial is to start, or an empty string."""
         self._check_failures(rows)
         recent = [row["outcome"] for row in rows[-MAX_BARREN:]]
-        if len(recent) == MAX_BARREN and set(recent) <= {"cached", "rejected"}:
+        if len(recent) == MAX_BARREN and set(recent) <= {"cached", "rejected"} and not rows[-1].get("imported_from"):
             return f"the last {MAX_BARREN} points were over budget or known already: nothing new is in reach"
-        if self.limits.trials is not None and num_ended(rows) >= self.limits.trials:
+        if self.limits.trials is not None and num_ended(rows) + len(self.study.running()) >= self.limits.trials:
             return f"{self.limits.trials} trials are done"
-        if self._seconds_left() <= 0:
-            return TIME_UP
-        trained = [row["seconds"] for row in rows if row["outcome"] == "complete"]
-        if trained and sum(trained) / len(trained) > self._seconds_left():
-            return "no time is left for another trial"
-        return ""
+        return TIME_UP if self._seconds_left() <= 0 else ""
 
     def _check_failures(self, rows: list[dict[str, Any]]) -> None:
-        own = [row for row in rows if row["outcome"] != "rejected" and row.get("reason") != INTERRUPTED][-MAX_FAILURES:]
+        own = [row for row in rows if row["outcome"] != "rejected" and not is_lost(row)][-MAX_FAILURES:]
         if len(own) == MAX_FAILURES and all(row["outcome"] == "failed" for row in own):
             raise ConfigError(
                 f"{MAX_FAILURES} trials in a row failed, the last with: {own[-1]['reason']}; "
@@ -180,6 +224,10 @@ class Search:
 
 
 def num_ended(rows: list[dict[str, Any]]) -> int:
-    """Counts the trials that came to an end of their own: complete, cached, or failed without being interrupted."""
-    ended = [row for row in rows if row["outcome"] in ("complete", "cached", "failed")]
-    return sum(row.get("reason") != INTERRUPTED for row in ended)
+    """Counts the trials that came to an end of their own on their rung, well or badly, without being interrupted."""
+    return sum(is_ended(row) for row in rows)
+
+
+def is_ended(row: dict[str, Any]) -> bool:
+    """Whether a trial was trained, or failed by itself."""
+    return row["outcome"] != "cached" and is_evaluated(row) or row["outcome"] == "failed" and not is_lost(row)

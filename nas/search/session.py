@@ -2,76 +2,69 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Mapping
+import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from nas.config import RunConfig, check_same, read_config, versions
-from nas.cost import Budget
-from nas.cost.latency import CONFIDENCE, LatencyModel, load_model
-from nas.cost.profile import Profile, find_profile
+from nas.config import RunConfig, check_same, read_config
+from nas.cost.latency import load_model
+from nas.cost.profile import find_profile
 from nas.executors import Executor
 from nas.run_folder import RunFolder, create, reopen
+from nas.search.agenda import Agenda
 from nas.search.feasibility import ensure_feasible
 from nas.search.gate import Gate
+from nas.search.ladder import Ladder
 from nas.search.loop import Limits, Observer, Search
-from nas.search.starts import ANCHOR_FREE, Start, starting_points
-from nas.search.study import OBJECTIVES, SearchStudy
-from search_space import DESIGNS, SearchSpace
-from search_space.errors import ConfigError, SpaceError
-from trainers import HEAD_TRAINING
+from nas.search.narrowing import narrowing_of, parse_narrowing, with_heads
+from nas.search.objectives import Objective, objectives
+from nas.search.request import (
+    DEFAULT_STARTS,
+    Request,
+    budget_of,
+    check_device,
+    checked_name,
+    data_fingerprint_of,
+    device_name,
+    objectives_of,
+    resolve,
+    rungs_of,
+)
+from nas.search.starts import Start, starting_points
+from nas.search.storage import Pulses, database_storage, hide_password, journal_storage, worker_name
+from nas.search.strategies import STRATEGIES
+from nas.search.study import STUDY_NAME, SearchStudy
+from nas.search.warm_start import Earlier, Starts, import_trials, open_earlier, read_starts
+from search_space import SearchSpace
+from search_space.errors import ConfigError
 from trainers.data import DataSplits, open_data
-
-DEFAULT_STARTS = ("yolov8n-p2-nop5", "sodet-s", "sn2-yolov8n", "tinydet-s")
-"""One a paper, the cheapest with a P2 or P3 head: what a short search has time for."""
-DEFAULT_MINUTES = {"built-in": 8.0, "data": 30.0}
-DEFAULT_EPOCHS = {"built-in": 0.6, "data": 1.0}
-"""The built-in set is learned in 600 images; shorter trials leave time for a search."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What the user asked for; None and empty where nothing was said."""
-
-    budget_gflops: float | None = None
-    budget_params_m: float | None = None
-    budget_latency_ms: float | None = None
-    device: str | None = None
-    precision: str | None = None
-    confidence: float | None = None
-    objective: str | None = None
-    data: str | None = None
-    split: str | None = None
-    data_format: str | None = None
-    images: str | None = None
-    trials: int | None = None
-    minutes: float | None = None
-    epochs: float | None = None
-    batch: int | None = None
-    seed: int | None = None
-    threads: int | None = None
-    name: str | None = None
-    out: str | None = None
-    fix: tuple[str, ...] = ()
-    """`axis=value`."""
-    choices: tuple[str, ...] = ()
-    """`axis=value,value`."""
-    starts: tuple[str, ...] = ()
-    """Names of designs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """All that a search needs; the folder is None until a new run is created."""
+    """All that a search needs."""
 
     config: RunConfig
     splits: DataSplits
     gate: Gate
     starts: list[Start]
+    named: Starts
+    """The starts before they were fitted into the budget."""
     notices: list[str]
     folder: RunFolder
+    storage: str | None = None
+    """URL of the database, password included; None: a journal file in the run's folder."""
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What the front is of."""
+        return objectives(self.config.objectives)
+
+    @property
+    def ladder(self) -> Ladder:
+        """The rungs of training."""
+        return Ladder(epochs=self.config.rungs, proxy=self.config.proxy)
 
 
 def begin(request: Request) -> Session:
@@ -80,23 +73,58 @@ def begin(request: Request) -> Session:
     Raises:
         UserError: Of the kind that fits; then nothing was written.
     """
-    narrowing = parse_narrowing(SearchSpace(), request.fix, request.choices)
-    path = Path(request.out or "runs") / _checked_name(request.name)
+    narrowing = parse_narrowing(SearchSpace(), request.fix, request.choices, request.space)
+    path = Path(request.out or "runs") / checked_name(request.name)
     if path.exists():
         raise ConfigError(f"{path} exists already; next: nas run --resume {path}, or another --name")
-    if not _budget(request).limits():
+    if not budget_of(request).limits():
         raise ConfigError(
-            "no budget is given; next: nas run --budget-gflops 1, --budget-params-m 2, "
+            "no budget is given; next: nas run --budget-gflops 1, --budget-params-m 2, --budget-memory-mb 50, "
             "--budget-latency-ms 30 --device jetson-nano, or several of them"
         )
     device = check_device(request)
-    for name in request.starts:
-        DESIGNS.get(name)
-    space = _space(narrowing)
+    earlier = None if request.earlier is None else open_earlier(Path(request.earlier))
+    named = read_starts(request.starts or DEFAULT_STARTS)
+    space = SearchSpace().narrowed(with_heads(narrowing))
     splits = open_data(request.data, split=request.split, format=request.data_format, images=request.images)
-    config = _resolve(request, path.name, space, splits, narrowing, device)
-    gate, starts, notices = _prepare(config, space, splits)
-    return Session(config=config, splits=splits, gate=gate, starts=starts, notices=notices, folder=create(path, config))
+    config = resolve(request, path.name, space, splits, narrowing, device)
+    config, named, notices = _with_earlier(config, named, earlier)
+    gate, starts, more = prepare(config, space, splits, named)
+    if request.storage is not None:
+        database_storage(request.storage)
+
+    def fill(folder: RunFolder) -> None:
+        named.write(folder)
+        if earlier is not None and config.imported_from is not None:
+            earlier.write(folder)
+
+    return Session(
+        config=config,
+        splits=splits,
+        gate=gate,
+        starts=starts,
+        named=named,
+        notices=[*splits.notices, *notices, *more],
+        folder=create(path, config, fill),
+        storage=request.storage,
+    )
+
+
+def _with_earlier(config: RunConfig, named: Starts, earlier: Earlier | None) -> tuple[RunConfig, Starts, list[str]]:
+    """Takes an earlier run in: its trials where they were trained alike, else its front as starts."""
+    if earlier is None:
+        return config, named, []
+    apart = earlier.differences(config)
+    if not apart:
+        config = replace(config, imported_from=str(earlier.path))
+        return config, named, [f"from {earlier.path}: {len(earlier.table)} trials, trained alike, are taken over"]
+    members = dict(earlier.members())
+    named = Starts(architectures={**members, **named.architectures})
+    notice = (
+        f"from {earlier.path}: its {' and '.join(apart)} differ, so that its {len(members)} best members are where "
+        "this run starts, and are trained anew"
+    )
+    return replace(config, starts=tuple(named.architectures)), named, [notice]
 
 
 def go_on(path: Path, request: Request) -> Session:
@@ -105,176 +133,110 @@ def go_on(path: Path, request: Request) -> Session:
     Raises:
         ConfigError: If a setting, the data or the space is not that of the run; it names the difference.
     """
-    if request.out is not None:
-        raise ConfigError(f"--out {request.out} does not go with --resume {path}, which says where the run is; drop it")
+    for option, value in (("--out", request.out), ("--from", request.earlier)):
+        if value is not None:
+            raise ConfigError(
+                f"{option} {value} does not go with --resume {path}, which says all about the run; drop it"
+            )
     folder = reopen(path)
     config = read_config(folder.config_yaml)
-    given = (
-        *("budget_gflops", "budget_params_m", "budget_latency_ms", "confidence", "objective"),
-        *("split", "data_format", "epochs", "batch", "seed", "name"),
-    )
-    check_same(config, {name: getattr(request, name) for name in given})
-    if request.device is not None or request.precision is not None:
-        profile = find_profile(request.device or config.device or "", request.precision)
-        check_same(config, {"device": _device_name(request.device, profile)})
-    if request.fix or request.choices:
-        wanted = parse_narrowing(SearchSpace(), request.fix, request.choices)
-        check_same(config, {"narrowing": {name: tuple(map(str, kept)) for name, kept in wanted.items()}})
-    check_same(config, {"starts": request.starts or None})
-    space = _space(parse_narrowing(SearchSpace(), (), [f"{n}={','.join(c)}" for n, c in config.narrowing.items()]))
+    _check_given(config, request)
+    narrowing = narrowing_of(config)
+    space = SearchSpace().narrowed(narrowing)
     images = request.images or config.images
     splits = open_data(request.data or config.data, split=config.split, format=config.data_format, images=images)
-    check_same(config, {"data_fingerprint": _data_fingerprint(splits), "space_fingerprint": space.fingerprint()})
+    check_same(config, {"data_fingerprint": data_fingerprint_of(splits), "space_fingerprint": space.fingerprint()})
     if request.trials is not None or request.minutes is not None:
         config = replace(config, trials=request.trials, minutes=request.minutes)
-    config = replace(config, threads=request.threads or config.threads)
-    gate, starts, notices = _prepare(config, space, splits)
-    return Session(config=config, splits=splits, gate=gate, starts=starts, notices=notices, folder=folder)
+    config = replace(config, threads=request.threads or config.threads, repeats=request.repeats or config.repeats)
+    named = read_starts(config.starts, path)
+    gate, starts, notices = prepare(config, space, splits, named)
+    return Session(
+        config=config,
+        splits=splits,
+        gate=gate,
+        starts=starts,
+        named=named,
+        notices=[*splits.notices, *notices],
+        folder=folder,
+        storage=request.storage or config.storage,
+    )
+
+
+def _check_given(config: RunConfig, request: Request) -> None:
+    """Compares what the user gave beside `--resume` with the run's own settings."""
+    given = (
+        *("budget_gflops", "budget_params_m", "budget_latency_ms", "budget_memory_mb", "confidence", "strategy"),
+        *("split", "data_format", "proxy", "batch", "seed", "name"),
+    )
+    check_same(config, {name: getattr(request, name) for name in given})
+    check_same(
+        config, {"rungs": rungs_of(request), "objectives": objectives_of(request) if request.objective else None}
+    )
+    if request.storage is not None:
+        check_same(config, {"storage": hide_password(request.storage)})
+    if request.device is not None or request.precision is not None:
+        profile = find_profile(request.device or config.device or "", request.precision)
+        check_same(config, {"device": device_name(request.device, profile)})
+    if request.fix or request.choices or request.space:
+        wanted = parse_narrowing(SearchSpace(), request.fix, request.choices, request.space)
+        check_same(config, {"narrowing": {name: tuple(map(str, kept)) for name, kept in wanted.items()}})
+    check_same(config, {"starts": tuple(read_starts(request.starts).architectures) or None})
 
 
 def open_search(session: Session, executor: Executor, observer: Observer) -> Search:
-    """Opens the study of a session, whose folder must be locked, and queues again what an earlier one left open."""
+    """Opens the study of a session, whose folder must be locked, and settles what an earlier session left open."""
+    config = session.config
     session.config.to_yaml(session.folder.config_yaml)
-    study = SearchStudy(session.folder.journal, session.gate.space, objective=session.config.objective)
-    requeued = study.settle()
+    study = SearchStudy(
+        journal_storage(session.folder.journal) if session.storage is None else database_storage(session.storage),
+        session.gate.space,
+        session.objectives,
+        name=STUDY_NAME if session.storage is None else config.name,
+        worker=worker_name(),
+        num_rungs=session.ladder.last,
+    )
+    settle = settling(study, shared=session.storage is not None)
+    settle()
+    if config.imported_from is not None:
+        import_trials(study, session.gate, session.folder, source=config.imported_from, training_seed=config.seed)
     return Search(
         study=study,
         gate=session.gate,
         executor=executor,
         folder=session.folder,
-        starts=session.starts,
-        limits=Limits(trials=session.config.trials, minutes=session.config.minutes),
-        seed=session.config.seed,
+        agenda=Agenda(
+            gate=session.gate,
+            strategy=STRATEGIES.get(config.strategy),
+            objectives=session.objectives,
+            ladder=session.ladder,
+            starts=tuple(session.starts),
+            seed=config.seed,
+            worker=0 if session.storage is None else zlib.crc32(study.worker.encode()),
+            repeats=config.repeats,
+        ),
+        limits=Limits(trials=config.trials, minutes=config.minutes),
         observer=observer,
-        requeued=requeued,
+        settle=settle if session.storage is not None else lambda: None,
     )
 
 
-def parse_narrowing(space: SearchSpace, fixes: Iterable[str], choices: Iterable[str]) -> dict[str, tuple[Any, ...]]:
-    """Reads `axis=value` and `axis=value,value` into the choices that remain.
+def settling(study: SearchStudy, *, shared: bool) -> Callable[[], None]:
+    """Returns what ends the trials of workers that are no more: in a run's own folder all that are still running."""
+    if not shared:
+        return study.settle
+    pulses = Pulses(study)
 
-    Raises:
-        SpaceError: For an unknown axis or choice, naming near ones, and for an axis given twice.
-    """
-    narrowing: dict[str, tuple[Any, ...]] = {}
-    for option, text in [*(("--fix", each) for each in fixes), *(("--choices", each) for each in choices)]:
-        name, separator, values = text.partition("=")
-        if not separator or not values:
-            raise SpaceError(f"{option} {text!r} is not of the form axis=value; next: {option} input_size=320")
-        axis = space.axis(name.strip())
-        if axis.name in narrowing:
-            raise SpaceError(f"axis {axis.name!r} is given twice; next: name all its choices in one --choices")
-        texts = [values.strip()] if option == "--fix" else [value.strip() for value in values.split(",")]
-        narrowing[axis.name] = tuple(dict.fromkeys(axis.parse(value) for value in texts))
-    return narrowing
+    def settle() -> None:
+        pulses.look()
+        study.settle(pulses.is_lost)
+
+    return settle
 
 
-def _space(narrowing: Mapping[str, tuple[Any, ...]]) -> SearchSpace:
-    """Returns the space of the run: as the user narrowed it, with the heads asked for, or the anchor-free one.
-
-    Raises:
-        ConfigError: If the user asked for a head that cannot be trained.
-    """
-    # Not all heads by default: a short training brings them to different shares of what they reach in a long one, so
-    # that it would rank the kinds of head by how fast they start.
-    heads = narrowing.get("head", (ANCHOR_FREE,))
-    for head in heads:
-        if head not in HEAD_TRAINING:
-            raise ConfigError(
-                f"a head of kind {head!r} can be built and counted, but not trained yet; "
-                f"allowed in a search: {', '.join(HEAD_TRAINING)}; next: leave out --fix head={head}"
-            )
-    return SearchSpace().narrowed({**narrowing, "head": heads})
-
-
-def _checked_name(name: str | None) -> str:
-    if name is None:
-        return time.strftime("%Y%m%d-%H%M%S")
-    if not name or name != Path(name).name or name.startswith("."):
-        raise ConfigError(f"--name {name!r} is not the name of a folder; next: --out FOLDER --name NAME")
-    return name
-
-
-def _resolve(
-    request: Request,
-    name: str,
-    space: SearchSpace,
-    splits: DataSplits,
-    narrowing: Mapping[str, tuple[Any, ...]],
-    device: LatencyModel | None,
-) -> RunConfig:
-    """Fills in the defaults."""
-    minutes, kind = request.minutes, "built-in" if request.data is None else "data"
-    if request.trials is None and minutes is None:
-        minutes = DEFAULT_MINUTES[kind]
-    return RunConfig(
-        name=name,
-        space_fingerprint=space.fingerprint(),
-        data_fingerprint=_data_fingerprint(splits),
-        classes=splits.train.classes,
-        budget_gflops=request.budget_gflops,
-        budget_params_m=request.budget_params_m,
-        budget_latency_ms=request.budget_latency_ms,
-        device=None if device is None else _device_name(request.device, device.profile),
-        device_fingerprint=None if device is None else device.fingerprint(),
-        confidence=CONFIDENCE if request.confidence is None else request.confidence,
-        objective=request.objective or "macs",
-        data=None if request.data is None else str(Path(request.data).resolve()),
-        split=request.split,
-        data_format=request.data_format,
-        images=None if request.images is None else str(Path(request.images).resolve()),
-        trials=request.trials,
-        minutes=minutes,
-        epochs=DEFAULT_EPOCHS[kind] if request.epochs is None else request.epochs,
-        batch=RunConfig.batch if request.batch is None else request.batch,
-        seed=request.seed or 0,
-        threads=request.threads,
-        narrowing={axis: tuple(map(str, kept)) for axis, kept in narrowing.items()},
-        starts=tuple(dict.fromkeys(request.starts)) or DEFAULT_STARTS,
-        versions=versions(),
-    )
-
-
-def _budget(settings: Request | RunConfig) -> Budget:
-    return Budget(
-        gmacs=settings.budget_gflops, params_m=settings.budget_params_m, latency_ms=settings.budget_latency_ms
-    )
-
-
-def check_device(request: Request) -> LatencyModel | None:
-    """Returns the device that latency is predicted for, or None where the user named none.
-
-    Raises:
-        ConfigError: where a setting that needs a device comes without one, or the device is unknown.
-    """
-    if request.objective is not None and request.objective not in OBJECTIVES:
-        raise ConfigError(f"a search cannot minimise {request.objective!r}; allowed: {', '.join(OBJECTIVES)}")
-    if request.device is not None:
-        confidence = CONFIDENCE if request.confidence is None else request.confidence
-        return load_model(request.device, request.precision, confidence=confidence)
-    needing = {
-        "--budget-latency-ms": request.budget_latency_ms is not None,
-        "--precision": request.precision is not None,
-        "--confidence": request.confidence is not None,
-        "--objective latency": request.objective == "latency_ms",
-    }
-    for option, given in needing.items():
-        if given:
-            raise ConfigError(f"{option} needs a board; next: --device jetson-nano (nas devices lists all)")
-    return None
-
-
-def _device_name(given: str | None, profile: Profile) -> str:
-    """Returns what a run writes down: the full name of a profile that comes with the package, or a file's path."""
-    is_file = given is not None and given.endswith((".yaml", ".yml"))
-    return str(Path(given).resolve()) if given is not None and is_file else profile.name
-
-
-def _data_fingerprint(splits: DataSplits) -> str:
-    return f"{splits.train.fingerprint()}-{splits.val.fingerprint()}"
-
-
-def _prepare(config: RunConfig, space: SearchSpace, splits: DataSplits) -> tuple[Gate, list[Start], list[str]]:
+def prepare(
+    config: RunConfig, space: SearchSpace, splits: DataSplits, named: Starts
+) -> tuple[Gate, list[Start], list[str]]:
     """Makes the gate and the starting points, and makes sure that something fits."""
     device = None if config.device is None else load_model(config.device, confidence=config.confidence)
     notices = []
@@ -285,8 +247,8 @@ def _prepare(config: RunConfig, space: SearchSpace, splits: DataSplits) -> tuple
                 f"nothing was ever measured on {device.profile.name}: its latencies are of the data sheet alone; "
                 "a few measurements help much: nas latency calibrate --help"
             )
-    gate = Gate(space, _budget(config), num_classes=len(config.classes), device=device)
-    starts, left_out = starting_points(gate, {name: DESIGNS.get(name).architecture for name in config.starts})
+    gate = Gate(space, budget_of(config), num_classes=len(config.classes), device=device)
+    starts, left_out = starting_points(gate, named.architectures)
     if not starts:
-        ensure_feasible(gate, _space({}), seed=config.seed)
-    return gate, starts, [*splits.notices, *notices, *left_out]
+        ensure_feasible(gate, SearchSpace().narrowed(with_heads({})), seed=config.seed)
+    return gate, starts, [*notices, *left_out]

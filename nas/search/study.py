@@ -1,212 +1,263 @@
-"""The study of a run: the one place where its trials are kept, on Optuna's journal file."""
+"""The study of a run: the one place where its trials are kept, in an Optuna storage.
+
+A trial is one architecture trained on one rung of the ladder. It is put into the study as running when its training
+begins, with its point, its cost and its constraints at once, and told what became of it when it ends.
+"""
 
 from __future__ import annotations
 
 import math
-import os
+import uuid
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import optuna
-from optuna.storages import JournalStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.cost import Latency
 from nas.executors import INTERRUPTED, Evaluation
-from nas.search.gate import Candidate, Gate, Params
-from nas.search.journal import LightJournal, heal
-from nas.search.suggest import restored, stored, suggest
+from nas.search.gate import Candidate
+from nas.search.objectives import Objective
+from nas.search.suggest import distribution, restored, stored
 from search_space import SearchSpace, lower
-from search_space.errors import SpaceError
 
-JOURNAL = "study.journal"
 STUDY_NAME = "nas"
-OBJECTIVES = ("macs", "latency_ms")
-"""What a search may minimise beside maximising the accuracy, as columns of a record."""
-MAX_ATTEMPTS = 3
-"""How often one point is tried when the run is killed on it: a trial that kills its process must not do so forever."""
+COPIED = frozenset("accuracy accuracy_low accuracy_high accuracy_draws ap ap50 proxy epochs images_seen".split())
+"""What a cached trial has from the one that it repeats, beside the APs of sizes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Errand:
+    """What is to be trained, and why."""
+
+    candidate: Candidate
+    origin: str
+    rung: int = 1
+    promoted_from: int | None = None
+    """The trial of the same architecture one rung below."""
+    retry_of: int | None = None
+    """The interrupted trial that this one repeats."""
+    attempt: int = 1
+    repeat_of: int | None = None
+    """The member of the front that this one trains again with another seed."""
+    imported_from: str | None = None
+    """The trial of an earlier run that this one repeats without training."""
+    training_seed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """A trial that was asked for and is not yet told."""
+    """A trial that was put into the study and is not yet told."""
 
-    trial: optuna.Trial
-    candidate: Candidate | None
-    """The point asked for; None where the parameters are no architecture."""
-    origin: str
-    problem: str = ""
-    """Why there is no candidate."""
+    number: int
+    errand: Errand
 
     @property
-    def number(self) -> int:
-        """The number of the trial in its study."""
-        return self.trial.number
+    def candidate(self) -> Candidate:
+        """The point that is trained."""
+        return self.errand.candidate
+
+    @property
+    def origin(self) -> str:
+        """Where the point came from."""
+        return self.errand.origin
 
 
 class SearchStudy:
-    """Asks for points, takes what became of them, and says what is known so far.
+    """Takes trials in, takes what became of them, and says what is known so far.
 
-    Not more than one process may use a journal this way at a time; the lock of the run folder sees to it.
+    Args:
+        storage: Where the trials lie; see `nas.search.storage`.
+        space: The space of the run.
+        objectives: What is searched for, in the order of a trial's values.
+        worker: Who asks; written down with every trial that it begins.
+        num_rungs: Of the ladder.
     """
 
-    def __init__(self, path: Path, space: SearchSpace, *, objective: str = "macs") -> None:
+    def __init__(
+        self,
+        storage: BaseStorage,
+        space: SearchSpace,
+        objectives: Sequence[Objective],
+        *,
+        name: str = STUDY_NAME,
+        worker: str = "",
+        num_rungs: int = 1,
+    ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        path = path.resolve()  # the lock beside the journal is a link to this path and breaks if it is relative
-        heal(path)
+        self.objectives = tuple(objectives)
+        self.worker = worker
+        self.num_rungs = num_rungs
         self._space = space
-        self._objective = objective
         self._axes = {axis.name: axis for axis in space.axes}
         with _quiet():
             self._study = optuna.create_study(
-                storage=JournalStorage(LightJournal(str(path))),
-                study_name=STUDY_NAME,
-                directions=["maximize", "minimize"],
+                storage=storage,
+                study_name=name,
+                directions=["maximize" if each.maximise else "minimize" for each in self.objectives],
                 load_if_exists=True,
             )
             if self._study.metric_names is None:
-                self._study.set_metric_names(["accuracy", objective])
-
-    def propose(self, params: Params, *, origin: str, attrs: Mapping[str, Any] | None = None) -> None:
-        """Puts a point at the end of the queue of points to ask for."""
-        values = {name: stored(self._axes[name], value) for name, value in params.items()}
-        free = {name: value for name, value in values.items() if len(self._axes[name].choices) > 1}
-        self._study.enqueue_trial(free, user_attrs={"origin": origin, **(attrs or {})})
-
-    @property
-    def num_waiting(self) -> int:
-        """How many proposed points have not been asked for."""
-        return len(self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+                self._study.set_metric_names([each.name for each in self.objectives])
 
     @property
     def num_asked(self) -> int:
         """How many trials have been asked for, whatever became of them."""
         return len(self._trials())
 
-    def ask(self, gate: Gate, *, seed: int, worker: int = 0) -> Asked:
-        """Asks for the next point: the first of the queue, or what TPE suggests.
+    def begin(self, errand: Errand) -> Asked:
+        """Puts a trial into the study as running."""
+        return Asked(number=self._add(errand, TrialState.RUNNING), errand=errand)
 
-        The sampler is made anew for every trial from (seed, trials so far, worker), so that a run that was
-        interrupted between two trials goes on as if it had not been.
-        """
-        sampler_seed = derive_seed(seed, self.num_asked, worker)
-        with _quiet():
-            self._study.sampler = optuna.samplers.TPESampler(
-                multivariate=True, group=True, n_startup_trials=4, seed=sampler_seed
-            )
-            trial = self._study.ask()
-            params = self._space.sample(lambda axis: suggest(trial, axis))
-            asked = _assess(trial, params, gate)
-        attrs: dict[str, Any] = {"sampler_seed": sampler_seed, "pid": os.getpid()}
-        if asked.candidate is not None:
-            attrs |= {**_describe(asked.candidate), "objective": self._objective}
-        trial.set_user_attr("asked", attrs)
-        return asked
+    def reject(self, errand: Errand, reason: str) -> int:
+        """Records a point that may not be trained, and returns the number of its trial."""
+        return self._add(errand, TrialState.PRUNED, {"outcome": "rejected", "reason": reason})
 
-    def reject(self, asked: Asked, reason: str) -> None:
-        """Records a point that may not be trained."""
-        self._tell(asked, {"outcome": "rejected", "reason": reason}, TrialState.PRUNED)
+    def withdraw(self, asked: Asked, reason: str) -> None:
+        """Ends a trial before its training began."""
+        record = {"outcome": "rejected", "reason": reason}
+        self._set_record(asked.number, record)
+        self._close(asked.number, record)
+
+    def repeat(self, errand: Errand, known: Mapping[str, Any], reason: str) -> int:
+        """Records a point that was evaluated before, with the figures of then; returns the number of its trial."""
+        scores = {name: known[name] for name in known if name in COPIED or name.startswith("ap_")}
+        state = TrialState.COMPLETE if errand.rung == self.num_rungs else TrialState.PRUNED
+        return self._add(errand, state, {"outcome": "cached", "reason": reason, "seconds": 0.0, **scores})
 
     def tell(self, asked: Asked, evaluation: Evaluation) -> None:
-        """Records what became of a trained point. An accuracy that is no number makes it a failed one."""
+        """Records what became of a trial. A score of the objectives that is no number makes it a failed one."""
         record: dict[str, Any] = {
             "outcome": evaluation.outcome,
             "reason": evaluation.reason,
             "epochs": evaluation.epochs,
             "images_seen": evaluation.images_seen,
             "seconds": evaluation.seconds,
+            "peak_memory_bytes": evaluation.peak_memory_bytes,
         }
-        if evaluation.outcome == "stopped":
-            self._tell(asked, record, TrialState.PRUNED)
-            return
-        accuracy = evaluation.scores.get("accuracy", math.nan)
-        if evaluation.outcome == "complete" and not math.isfinite(accuracy):
-            record |= {"outcome": "failed", "reason": f"the accuracy is {accuracy}: training diverged"}
-        if record["outcome"] == "failed":
-            self._tell(asked, record, TrialState.FAIL)
-            return
-        scores = {name: value if math.isfinite(value) else None for name, value in evaluation.scores.items()}
-        self._tell(asked, record | scores, TrialState.COMPLETE)
-
-    def tell_cached(self, asked: Asked, source: Mapping[str, Any]) -> None:
-        """Records a point that was evaluated before, with the values of then; it takes no time."""
-        names = ("accuracy", "ap", "ap50", "ap_small", "ap_medium", "ap_large", "epochs", "images_seen")
-        scores = {name: source[name] for name in names if name in source}
-        record = {"outcome": "cached", "reason": f"same as trial {source['number']}", "seconds": 0.0}
-        self._tell(asked, record | scores, TrialState.COMPLETE)
-
-    def _tell(self, asked: Asked, record: dict[str, Any], state: TrialState) -> None:
+        if evaluation.outcome == "complete":
+            record |= self._judged(asked, evaluation)
         # The record goes first: a trial that is killed between the two is told from it when the run resumes.
-        asked.trial.set_user_attr("record", record)
-        values = None
-        if state is TrialState.COMPLETE:
-            assert asked.candidate is not None, "only a real architecture can be complete"
-            values = [record["accuracy"], float(_describe(asked.candidate)[self._objective])]
-        with _quiet():
-            self._study.tell(asked.trial, values, state=state)
+        self._set_record(asked.number, record)
+        self._close(asked.number, record)
 
-    def settle(self) -> tuple[int, ...]:
-        """Ends the trials that a killed run left open and queues them again, each point `MAX_ATTEMPTS` times at most.
+    def _judged(self, asked: Asked, evaluation: Evaluation) -> dict[str, Any]:
+        """Returns what a trained architecture's scores make of its trial."""
+        for objective in self.objectives:
+            value = evaluation.scores.get(objective.name, math.nan)
+            if not objective.is_cost and not math.isfinite(value):
+                why = "training diverged, or the validation images have no object that it is measured on"
+                return {"outcome": "failed", "reason": f"{objective.name} is {value}: {why}"}
+        scores: dict[str, Any] = {
+            name: value if math.isfinite(value) else None for name, value in evaluation.scores.items()
+        }
+        draws = " ".join(f"{1e4 * value:.0f}" for value in evaluation.accuracy_draws)
+        scores |= {"accuracy_draws": draws} if draws else {}
+        if asked.errand.rung < self.num_rungs and asked.errand.repeat_of is None:
+            return {"outcome": "stopped", "reason": rung_done(asked.errand.rung, self.num_rungs), **scores}
+        return scores
 
-        Returns:
-            The numbers of the trials that were queued again, those stopped by Ctrl-C among them.
+    def settle(self, is_lost: Callable[[str], bool] = lambda worker: True) -> None:
+        """Ends the running trials of workers that are no more: with their record where they left one, else as lost.
+
+        Args:
+            is_lost: Says of the name of a worker whether it is no more.
         """
-        trials = self._trials()
-        for trial in trials:
-            if trial.state is TrialState.RUNNING:
-                self._close(trial)
-        retried = {trial.user_attrs.get("retry_of") for trial in self._study.get_trials(deepcopy=False)}
-        again = [trial for trial in self._trials() if _was_interrupted(trial) and trial.number not in retried]
-        queued = [trial for trial in again if trial.user_attrs.get("attempt", 1) < MAX_ATTEMPTS]
-        for trial in queued:
-            attempt = trial.user_attrs.get("attempt", 1) + 1
-            params = {name: restored(self._axes[name], value) for name, value in trial.params.items()}
-            origin = trial.user_attrs.get("origin", "tpe")
-            self.propose(params, origin=origin, attrs={"retry_of": trial.number, "attempt": attempt})
-        return tuple(trial.number for trial in queued)
+        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if is_lost(str(trial.user_attrs.get("asked", {}).get("worker", ""))):
+                self._close(trial.number, trial.user_attrs.get("record"))
 
-    def _close(self, trial: FrozenTrial) -> None:
-        record = trial.user_attrs.get("record")
-        if record is None:
-            self._study.tell(trial.number, state=TrialState.FAIL)
-        elif record["outcome"] in ("complete", "cached"):
-            self._study.tell(trial.number, [record["accuracy"], float(trial.user_attrs["asked"][self._objective])])
-        else:
-            state = TrialState.FAIL if record["outcome"] == "failed" else TrialState.PRUNED
-            self._study.tell(trial.number, state=state)
+    def _add(self, errand: Errand, state: TrialState, record: Mapping[str, Any] | None = None) -> int:
+        """Writes a trial with all that is known of it at once, so that a kill leaves a whole trial or none."""
+        candidate, token = errand.candidate, uuid.uuid4().hex
+        asked = {
+            **_describe(candidate),
+            **_errand_fields(errand),
+            "objectives": " ".join(o.name for o in self.objectives),
+        }
+        asked |= {"rungs": self.num_rungs, "worker": self.worker, "token": token}
+        free = {name: value for name, value in candidate.params.items() if len(self._axes[name].choices) > 1}
+        attrs = {"asked": asked, **({} if record is None else {"record": dict(record)})}
+        values = None if state is not TrialState.COMPLETE else self._values(asked, record or {})
+        with _quiet():
+            trial = create_trial(
+                state=state,
+                values=values,
+                params={name: stored(self._axes[name], value) for name, value in free.items()},
+                distributions={name: distribution(self._axes[name]) for name in free},
+                user_attrs=attrs,
+            )
+            for name, margin in candidate.margins.items():
+                trial.set_constraint(name, margin)
+            self._study.add_trial(trial)
+        found = (t for t in reversed(self._trials()) if t.user_attrs.get("asked", {}).get("token") == token)
+        return next(found).number
+
+    def _close(self, number: int, record: Mapping[str, Any] | None) -> None:
+        outcome = "failed" if record is None else record["outcome"]
+        trial = self._trial(number)
+        with _quiet():
+            if outcome == "complete":
+                self._study.tell(number, self._values(trial.user_attrs["asked"], record or {}))
+            else:
+                state = TrialState.FAIL if outcome == "failed" else TrialState.PRUNED
+                self._study.tell(number, state=state, skip_if_finished=True)
+
+    def _values(self, asked: Mapping[str, Any], record: Mapping[str, Any]) -> list[float]:
+        return [float((asked if each.is_cost else record)[each.name]) for each in self.objectives]
+
+    def _set_record(self, number: int, record: Mapping[str, Any]) -> None:
+        storage = self._study._storage
+        storage.set_trial_user_attr(self._trial(number)._trial_id, "record", dict(record))
 
     def rows(self) -> list[dict[str, Any]]:
         """Returns one record a finished trial, as `results.records.frame` takes them."""
         return [self._row(trial) for trial in self._trials() if trial.state is not TrialState.RUNNING]
 
+    def running(self) -> list[dict[str, Any]]:
+        """Returns what is known of the trials that are under way, of all workers."""
+        return [self._row(trial) for trial in self._trials() if trial.state is TrialState.RUNNING]
+
     def _row(self, trial: FrozenTrial) -> dict[str, Any]:
         record = trial.user_attrs.get("record") or {"outcome": "failed", "reason": INTERRUPTED}
-        asked = {name: value for name, value in trial.user_attrs.get("asked", {}).items() if name != "pid"}
-        return {
-            "number": trial.number,
-            "origin": trial.user_attrs.get("origin", "tpe"),
-            "retry_of": trial.user_attrs.get("retry_of"),
-            **asked,
-            **record,
-            **{f"axis_{name}": value for name, value in trial.params.items()},
-        }
+        asked = {name: value for name, value in trial.user_attrs["asked"].items() if name != "token"}
+        params = {f"axis_{name}": value for name, value in trial.params.items()}
+        return {"number": trial.number, **asked, **record, **params}
 
-    def params_of(self, number: int) -> dict[str, Any]:
-        """Returns the point of a trial in the words of the space."""
-        found = next(trial for trial in self._trials() if trial.number == number)
-        return dict(
-            self._space.sample(
-                lambda axis: restored(axis, found.params[axis.name]) if axis.name in found.params else axis.choices[0]
-            )
-        )
+    def note(self, name: str, value: Any) -> None:
+        """Writes something down with the study."""
+        with _quiet():
+            self._study.set_user_attr(name, value)
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What was written down with the study."""
+        return dict(self._study.user_attrs)
+
+    def _trial(self, number: int) -> FrozenTrial:
+        return next(trial for trial in self._trials() if trial.number == number)
 
     def _trials(self) -> list[FrozenTrial]:
-        return [t for t in self._study.get_trials(deepcopy=False) if t.state is not TrialState.WAITING]
+        return self._study.get_trials(deepcopy=False)
+
+
+def params_of(space: SearchSpace, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the point of a trial's row in the words of its space."""
+    return dict(
+        space.sample(
+            lambda axis: restored(axis, row[f"axis_{axis.name}"]) if f"axis_{axis.name}" in row else axis.choices[0]
+        )
+    )
+
+
+def rung_done(rung: int, num_rungs: int) -> str:
+    """Returns the reason on record of a trial that was trained on a rung below the last."""
+    return f"rung {rung} of {num_rungs} done"
 
 
 def derive_seed(seed: int, num_trials: int, worker: int) -> int:
@@ -214,17 +265,8 @@ def derive_seed(seed: int, num_trials: int, worker: int) -> int:
     return int(np.random.SeedSequence([seed, num_trials, worker]).generate_state(1)[0])
 
 
-def _assess(trial: optuna.Trial, params: Params, gate: Gate) -> Asked:
-    """Costs a point and sets its constraints before anything else: without them Optuna takes it for feasible."""
-    origin = trial.user_attrs.get("origin", "tpe")
-    try:
-        candidate = gate.assess(params)
-    except SpaceError as error:
-        trial.set_constraint("space", 1.0)
-        return Asked(trial=trial, candidate=None, origin=origin, problem=str(error))
-    for name, margin in candidate.margins.items():
-        trial.set_constraint(name, margin)
-    return Asked(trial=trial, candidate=candidate, origin=origin)
+def _errand_fields(errand: Errand) -> dict[str, Any]:
+    return {each.name: getattr(errand, each.name) for each in fields(errand) if each.name != "candidate"}
 
 
 def _describe(candidate: Candidate) -> dict[str, Any]:
@@ -236,6 +278,7 @@ def _describe(candidate: Candidate) -> dict[str, Any]:
         "params": candidate.cost.params,
         "weight_bytes": candidate.cost.weight_bytes,
         "activation_bytes": candidate.cost.activation_bytes,
+        "memory_bytes": candidate.cost.memory_bytes,
         "input_height": height,
         "input_width": width,
         "levels": " ".join(dict.fromkeys(f"P{stride.bit_length() - 1}" for stride in strides)),
@@ -252,12 +295,6 @@ def _latency(latency: Latency | None) -> dict[str, float]:
         "latency_high_ms": latency.high_ms,
         "latency_unsupported_share": latency.unsupported_share,
     }
-
-
-def _was_interrupted(trial: FrozenTrial) -> bool:
-    """Whether a finished trial ended with its run and had been asked for completely."""
-    record = trial.user_attrs.get("record", {"reason": INTERRUPTED})
-    return "asked" in trial.user_attrs and trial.state is not TrialState.RUNNING and record["reason"] == INTERRUPTED
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,16 @@ from nas.cost import Budget, cost_of
 from nas.executors import Evaluation, Executor, Job, Report, Step
 from nas.executors.local import LocalExecutor
 from nas.run_folder import RunFolder, create
+from nas.search.agenda import Agenda
 from nas.search.gate import Gate
+from nas.search.ladder import Ladder
 from nas.search.loop import Limits, Search
+from nas.search.objectives import objectives
+from nas.search.session import settling
 from nas.search.starts import starting_points
-from nas.search.study import Asked, SearchStudy
+from nas.search.storage import database_storage, journal_storage, worker_name
+from nas.search.strategies import STRATEGIES
+from nas.search.study import STUDY_NAME, Asked, SearchStudy
 from search_space import DESIGNS, SearchSpace
 
 NUM_CLASSES = 3
@@ -49,8 +56,14 @@ def formula(job: Job) -> Evaluation:
     """Scores an architecture by its cost and its key, as training would: dearer is better, with noise."""
     macs = cost_of(job.architecture, num_classes=NUM_CLASSES).macs
     noise = int(job.architecture.key(), 16) % 1000 / 5000
-    accuracy = (1 - math.exp(-macs / 3e8)) * (0.8 + noise)
-    return Evaluation(outcome="complete", scores={"accuracy": accuracy, "ap": accuracy / 2}, epochs=1.0, images_seen=8)
+    accuracy = (1 - math.exp(-macs / 3e8)) * (0.8 + noise) * (0.5 if job.rung == 1 and job.epochs == 0.5 else 1.0)
+    return Evaluation(
+        outcome="complete",
+        scores={"accuracy": accuracy, "ap": accuracy / 2},
+        epochs=job.epochs or 1.0,
+        images_seen=8,
+        seconds=1.0,
+    )
 
 
 class FakeEvaluator:
@@ -62,7 +75,7 @@ class FakeEvaluator:
 
     def evaluate(self, job: Job, report: Report) -> Evaluation:
         self.jobs.append(job)
-        report(Step(step=1, num_steps=2, loss=1.0))
+        report(Step(number=job.number, step=1, num_steps=2, loss=1.0))
         if job.weights_path is not None:
             job.weights_path.write_text("weights")
         return self._evaluate(job)
@@ -117,16 +130,47 @@ def make_search(
     """Opens a search in a folder, as `nas run --resume` does."""
     gate = make_gate() if gate is None else gate
     named = {name: DESIGNS.get(name).architecture for name in STARTS} if designs else {}
-    study = SearchStudy(folder.journal, gate.space)
-    study.settle()
+    ladder = options.pop("ladder", Ladder(epochs=(1.0,)))
+    url = options.pop("storage", None)
+    study = open_study(folder, gate.space, num_rungs=ladder.last, storage=url)
+    settle = settling(study, shared=url is not None)
+    settle()
     return Search(
         study=study,
         gate=gate,
         executor=executor or LocalExecutor(evaluator),
         folder=folder,
-        starts=starting_points(gate, named)[0],
+        agenda=Agenda(
+            gate=gate,
+            strategy=STRATEGIES.get(options.pop("strategy", "tpe")),
+            objectives=study.objectives,
+            ladder=ladder,
+            starts=tuple(starting_points(gate, named)[0]),
+            seed=seed,
+            worker=0 if url is None else zlib.crc32(study.worker.encode()),
+            repeats=options.pop("repeats", 1),
+        ),
         limits=Limits(trials=trials, minutes=minutes),
-        seed=seed,
         observer=options.pop("observer", Silent()),
+        settle=settle if url is not None else lambda: None,
         **options,
+    )
+
+
+def open_study(
+    folder: RunFolder,
+    space: SearchSpace | None = None,
+    *,
+    num_rungs: int = 1,
+    storage: str | None = None,
+    name: str = STUDY_NAME,
+) -> SearchStudy:
+    """Opens the study in a run's folder, or in a database."""
+    return SearchStudy(
+        journal_storage(folder.journal) if storage is None else database_storage(storage),
+        space or small_space(),
+        objectives(("accuracy", "macs")),
+        name=name,
+        num_rungs=num_rungs,
+        worker=worker_name(),
     )

@@ -129,6 +129,7 @@ def test_explain_adds_up_and_takes_a_file(tmp_path: Path, capsys: pytest.Capture
     for name in ("params", "macs", "weight_bytes", "activation_bytes"):
         assert out[name] == sum(node[name] for node in out["nodes"])
     assert sum(node["macs_percent"] for node in out["nodes"]) == pytest.approx(100)
+    assert out["memory_bytes"] == cost_of(DESIGNS.get("yolov8n-p2").architecture, num_classes=10).memory_bytes
     text, err = _run(capsys, "explain", str(path), "--input", "64", "96")
     assert "stage:c2f" in text and "96x64" in text and "repeats=2 shortcut=True" in text
     assert "counted for 80 classes" in err

@@ -1,0 +1,210 @@
+"""What a run ends with: the front, how far it can be trusted, and the accounting."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from nas.commands.run_display import SCORES, percent
+from nas.executors import INTERRUPTED
+from results import records
+from results.export import member_file
+from results.ties import tied_with_better
+
+if TYPE_CHECKING:
+    from nas.search import guess
+    from nas.search.ladder import Agreement
+    from nas.search.session import Session
+
+WIDTH, EXTRA_WIDTH = 150, 30
+"""Columns that the table of the front and what may join it take, whatever the terminal says: a cut number is none."""
+MB = 1e6
+
+
+def print_summary(
+    session: Session,
+    table: pd.DataFrame,
+    agreements: Sequence[Agreement],
+    surrogate: guess.Agreement | None,
+    ending: str,
+) -> None:
+    """Prints the front, how the rungs agreed, the accounting, and what to type next."""
+    path, members = session.folder.path, records.front(table)
+    extra = (session.gate.device is not None) + (session.config.repeats > 1) + (len(session.objectives) > 2)
+    console = Console(highlight=False, soft_wrap=True, width=max(Console().width, WIDTH + EXTRA_WIDTH * extra))
+    if ending == INTERRUPTED:
+        console.print(f"interrupted; next: nas run --resume {path}", markup=False)
+    else:
+        console.print(f"ended: {ending}", markup=False)
+    if not members.empty:
+        console.print(front_table(members, table, [each.name for each in session.objectives]))
+        for line in _remarks(members):
+            console.print(line, markup=False)
+    for line in (*map(agreement_line, agreements), *surrogate_line(surrogate), *accounting(table)):
+        console.print(line, markup=False)
+    if members.empty:
+        console.print(
+            f"no trial was completed, so there is no front; next: nas run --resume {path} with more --minutes"
+        )
+        return
+    first = path / "front" / member_file(1, members["key"].iloc[0])
+    data = f" --data {session.config.data}" if session.config.data else ""
+    data += f" --split {session.config.split}" if session.config.split else ""
+    console.print(f"front:  {path / 'front'}\nnext:   nas train {first}{data}", markup=False)
+
+
+def accounting(table: pd.DataFrame) -> list[str]:
+    """Says what became of all trials, and how many asks were over budget."""
+    counts = records.tally(table)
+    parts = " + ".join(f"{counts[outcome]} {outcome}" for outcome in records.OUTCOMES)
+    share = counts["rejected"] / counts["asked"] if counts["asked"] else 0.0
+    return [f"{counts['asked']} asked = {parts}; {100 * share:.1f} % of the asks were rejected for their cost"]
+
+
+def agreement_line(agreement: Agreement) -> str:
+    """Says how a rung ranked those that went on to the next one."""
+    low = f"rung {agreement.rung}" if agreement.rung else "the proxy"
+    head = f"{low} against rung {agreement.rung + 1}: "
+    if agreement.num_trials < 2:
+        return f"{head}{agreement.num_trials} trials were on both, too few for a rank correlation"
+    if agreement.tau != agreement.tau:
+        return f"{head}all of {agreement.num_trials} trials are equal on one of them, so there is no rank correlation"
+    counts = "" if agreement.tau_counts is None else f", of activation bytes {agreement.tau_counts:+.2f}"
+    trust = "trusted" if agreement.trusted else "not trusted, all trials went on since"
+    return f"{head}Kendall's tau {agreement.tau:+.2f}{counts} on {agreement.num_trials} trials; {trust}"
+
+
+def surrogate_line(surrogate: guess.Agreement | None) -> list[str]:
+    """Says how well the strategy guessed accuracies."""
+    if surrogate is None:
+        return []
+    if surrogate.tau != surrogate.tau:
+        return []
+    trust = "trusted" if surrogate.trusted else "not trusted: TPE and neighbours of the front take turns"
+    return [
+        f"guess of accuracies: Kendall's tau {surrogate.tau:+.2f} on {surrogate.num_points} trials, each guessed from "
+        f"the others; {trust}"
+    ]
+
+
+def front_table(members: pd.DataFrame, table: pd.DataFrame, objectives: Sequence[str]) -> Table:
+    """Lays the front out, the best in the first accuracy first."""
+    shown = Table(title="front: no other trial is better in every objective", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    shown.add_column("architecture", no_wrap=True)
+    columns = _columns(members, table, objectives)
+    for name in columns:
+        shown.add_column(name, justify="right", no_wrap=True)
+    shown.add_column("came from", no_wrap=True)
+    for rank, row in enumerate(members.to_dict("records"), start=1):
+        name = Path(member_file(rank, row["key"])).stem
+        shown.add_row(name, *(columns[each][rank - 1] for each in columns), str(row["origin"]))
+    return shown
+
+
+def _columns(members: pd.DataFrame, table: pd.DataFrame, objectives: Sequence[str]) -> dict[str, list[str]]:
+    """Returns the cells of the front by the title of their column."""
+    rows = members.to_dict("records")
+    columns = {
+        "input px": [f"{row['input_width']}x{row['input_height']}" for row in rows],
+        "levels": [str(row["levels"]) for row in rows],
+        "GMACs": [f"{row['macs'] / 1e9:.4f}" for row in rows],
+        "GFLOPs 2x": [f"{2 * row['macs'] / 1e9:.4f}" for row in rows],
+        "params M": [f"{row['params'] / 1e6:.3f}" for row in rows],
+    }
+    if "memory_bytes" in objectives:
+        columns["memory MB"] = [f"{row['memory_bytes'] / MB:.2f}" for row in rows]
+    if members["latency_ms"].notna().any():
+        columns["predicted ms"] = [f"{row['latency_ms']:.1f}" for row in rows]
+        columns["interval ms"] = [f"{row['latency_low_ms']:.1f}-{row['latency_high_ms']:.1f}" for row in rows]
+    columns["accuracy %"] = [percent(row["accuracy"]) for row in rows]
+    if members["accuracy_low"].notna().any():
+        columns["95 %"] = [f"{percent(row['accuracy_low'])}-{percent(row['accuracy_high'])}" for row in rows]
+    for name, title in (*SCORES, *((name, name) for name in objectives if records.BIN_COLUMN.fullmatch(name))):
+        columns[f"{title} %"] = [percent(row[name]) for row in rows]
+    seeds = [over_seeds(row, table) for row in rows]
+    if any(len(each) > 1 for each in seeds):
+        columns["over seeds %"] = [_mean_and_deviation(each) for each in seeds]
+    if any(tied_with_better(members)):
+        columns["tied"] = ["~" if better else "" for better in tied_with_better(members)]
+    return columns
+
+
+def over_seeds(member: Mapping[Any, Any], table: pd.DataFrame) -> list[float]:
+    """Returns the accuracies of a member of the front with all seeds that it was trained with."""
+    again = table[(table["repeat_of"] == member["number"]).fillna(False).astype(bool)]
+    whole = again[(again["rung"] == again["rungs"]) & (again["outcome"] == "complete")]
+    return [float(member["accuracy"]), *map(float, whole["accuracy"])]
+
+
+def _mean_and_deviation(values: Sequence[float]) -> str:
+    if len(values) < 2:
+        return "-"
+    return f"{percent(statistics.mean(values))} ± {percent(statistics.stdev(values))} ({len(values)})"
+
+
+def _remarks(members: pd.DataFrame) -> list[str]:
+    remarks = []
+    if members["accuracy_low"].notna().any():
+        remarks.append("95 %: of a bootstrap over the validation images; the scatter of training comes on top")
+    if any(tied_with_better(members)):
+        remarks.append("~: these images cannot tell it from a better one (90 % of the paired draws, accuracy)")
+    return remarks
+
+
+def result(
+    session: Session, table: pd.DataFrame, agreements: Sequence[Agreement], surrogate: guess.Agreement | None
+) -> dict[str, Any]:
+    """Returns what `--json` prints: the accounting, the front and the rungs, counts unrounded."""
+    found = records.front(table)
+    members = []
+    for rank, (row, tied) in enumerate(zip(found.to_dict("records"), tied_with_better(found), strict=True), start=1):
+        members.append(_member(session, row, table, rank) | {"tied_with": tied.split()})
+    rungs = [
+        {
+            "rung": each.rung,
+            "num_trials": each.num_trials,
+            "tau": _plain(each.tau),
+            "tau_counts": _plain(each.tau_counts),
+            "trusted": each.trusted,
+        }
+        for each in agreements
+    ]
+    return {
+        "run": str(session.folder.path),
+        **records.tally(table),
+        "objectives": list(session.config.objectives),
+        "front": members,
+        "rungs": rungs,
+        "surrogate": None
+        if surrogate is None
+        else {"tau": _plain(surrogate.tau), "num_trials": surrogate.num_points, "trusted": surrogate.trusted},
+    }
+
+
+def _member(session: Session, row: Mapping[Any, Any], table: pd.DataFrame, rank: int) -> dict[str, Any]:
+    """Returns a member of the front as `--json` shows it."""
+    plain = "ap ap50 ap_small accuracy accuracy_low accuracy_high latency_ms latency_low_ms latency_high_ms".split()
+    bins = [name for name in row if records.BIN_COLUMN.fullmatch(str(name))]
+    return {
+        "key": row["key"],
+        "path": str(session.folder.path / "front" / member_file(rank, row["key"])),
+        "macs": int(row["macs"]),
+        "flops_2x": 2 * int(row["macs"]),
+        "params": int(row["params"]),
+        "memory_bytes": int(row["memory_bytes"]),
+        **{name: _plain(row[name]) for name in (*plain, *bins)},
+        "accuracy_over_seeds": over_seeds(row, table),
+        "input_hw": [int(row["input_height"]), int(row["input_width"])],
+    }
+
+
+def _plain(value: Any) -> float | None:
+    """Returns a score as JSON takes it: a missing one is null."""
+    return None if value is None or pd.isna(value) else float(value)

@@ -1,0 +1,257 @@
+"""The ladder of effort: who goes on, when a rung is not trusted, and what a run on rungs leaves behind."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from search_fakes import FakeEvaluator, formula, make_folder, make_search
+
+from nas.executors import INTERRUPTED, WORKER_LOST, Evaluation, Job
+from nas.executors.local import LocalExecutor
+from nas.search.agenda import TIME_UP, Errands
+from nas.search.ladder import MIN_PAIRS, PROMOTED_SHARE, Ladder, agreement, promotion
+from nas.search.objectives import objectives
+from nas.search.study import rung_done
+from results import records
+from search_space.errors import ConfigError
+
+WANTED = objectives(("accuracy", "macs"))
+TWO = Ladder(epochs=(0.5, 1.0))
+
+
+def row(number: int, accuracy: float | None, macs: int, rung: int = 1, **more: Any) -> dict[str, Any]:
+    known: dict[str, Any] = {"outcome": "stopped" if rung == 1 else "complete", "attempt": 1, "activation_bytes": macs}
+    known |= {"reason": rung_done(1, 2) if rung == 1 else "", "key": f"k{number % 1000}", "repeat_of": None}
+    return {"number": number, "accuracy": accuracy, "macs": macs, "rung": rung, **known, **more}
+
+
+def test_the_first_trial_goes_on_at_once_and_then_a_third() -> None:
+    rows: list[dict[str, Any]] = []
+    promoted = []
+    for number in range(30):
+        rows.append(row(number, 0.1 + 0.01 * (number * 7 % 30), 1000))
+        while (due := promotion(rows, [], TWO, WANTED)) is not None:
+            promoted.append(due["number"])
+            rows.append(row(due["number"] + 1000, due["accuracy"], 1000, rung=2))
+    assert promoted[0] == 0
+    assert len(promoted) == 30 // PROMOTED_SHARE
+    best = sorted(range(30), key=lambda number: -(number * 7 % 30))[:3]
+    assert set(best) <= set(promoted)
+
+
+def test_cheap_trials_go_on_beside_dear_ones_that_beat_them() -> None:
+    cheap = [row(number, 0.1 + 0.001 * number, 100 + number) for number in range(6)]
+    dear = [row(10 + number, 0.9 + 0.001 * number, 10_000 + number) for number in range(6)]
+    rows = [*cheap, *dear]
+    gone = []
+    while (due := promotion(rows, [], TWO, WANTED)) is not None:
+        gone.append(due["number"])
+        rows.append(row(due["number"] + 1000, due["accuracy"], due["macs"], rung=2))
+    assert any(number < 10 for number in gone) and any(number >= 10 for number in gone)
+    assert abs(sum(number < 10 for number in gone) - sum(number >= 10 for number in gone)) <= 1
+
+
+def test_what_goes_on_is_not_asked_again_while_it_is_under_way_or_a_repetition() -> None:
+    first = row(0, 0.5, 100)
+    assert promotion([first], [], TWO, WANTED) == first
+    assert promotion([first], [row(1000, None, 100, rung=2, key="k0")], TWO, WANTED) is None
+    repeated = row(5, 0.9, 100, key="k0", repeat_of=0)
+    assert promotion([repeated], [], TWO, WANTED) is None
+    assert promotion([row(0, None, 100, reason=INTERRUPTED)], [], TWO, WANTED) is None
+
+
+def test_in_the_end_whatever_nothing_dominates_goes_on() -> None:
+    rows = [row(0, 0.5, 100), row(1, 0.6, 200), row(2, 0.4, 150), row(1000, 0.5, 100, rung=2, key="k0")]
+    due = promotion(rows, [], TWO, WANTED, final=True)
+    assert due is not None and due["number"] == 1
+    rows.append(row(1001, 0.6, 200, rung=2, key="k1"))
+    assert promotion(rows, [], TWO, WANTED, final=True) is None
+
+
+def paired(accuracies: list[float], later: list[float]) -> list[dict[str, Any]]:
+    rows = [row(number, value, 100 + number) for number, value in enumerate(accuracies)]
+    return rows + [row(1000 + number, value, 100 + number, rung=2) for number, value in enumerate(later)]
+
+
+def test_a_rung_that_does_not_rank_is_not_trusted_and_lets_all_go_on() -> None:
+    low = [0.01 * number for number in range(MIN_PAIRS)]
+    good, bad = paired(low, low), paired(low, low[::-1])
+    assert agreement(good, 1).tau == pytest.approx(1) and agreement(good, 1).trusted
+    assert agreement(bad, 1).tau == pytest.approx(-1) and not agreement(bad, 1).trusted
+    assert agreement(paired(low[1:], low[:0:-1]), 1).trusted  # too few to say
+    fresh = [row(500 + number, 0.001, 100) for number in range(3)]
+    assert promotion([*good, *fresh], [], TWO, WANTED) is None
+    gone = 0
+    rows = [*bad, *fresh]
+    while (due := promotion(rows, [], TWO, WANTED)) is not None:
+        rows.append(row(due["number"] + 1000, 0.001, 100, rung=2, key=due["key"]))
+        gone += 1
+    assert gone == 3
+
+
+def test_a_proxy_has_to_rank_better_than_a_count() -> None:
+    ladder = Ladder(epochs=(1.0,), proxy="nwot")
+    counts, accuracies = [1, 3, 2, 4, 5, 6, 8, 7], [0.1 * number for number in range(1, 9)]
+
+    def on_both(proxies: list[float]) -> list[dict[str, Any]]:
+        rows = [row(n, None, counts[n], rung=0, proxy=proxies[n], outcome="stopped") for n in range(8)]
+        return rows + [row(1000 + n, accuracies[n], counts[n], rung=1) for n in range(8)]
+
+    assert agreement(on_both(accuracies), 0).trusted
+    assert not agreement(on_both([float(count) for count in counts]), 0).trusted
+    due = promotion([row(0, None, 9, rung=0, proxy=2.0, outcome="stopped")], [], ladder, WANTED)
+    assert due is not None and due["number"] == 0
+
+
+@pytest.mark.parametrize("epochs", [(), (0.5, 0.0), (-1.0,), (math.inf,)])
+def test_a_ladder_of_no_effort_is_refused(epochs: tuple[float, ...]) -> None:
+    with pytest.raises(ConfigError, match="--rungs"):
+        Ladder(epochs=epochs)
+
+
+def test_a_run_on_rungs_trains_further_from_the_weights_and_keeps_the_sums(tmp_path: Path) -> None:
+    folder, evaluator = make_folder(tmp_path), FakeEvaluator()
+    make_search(folder, evaluator, trials=16, ladder=TWO).run()
+    table = records.load(folder.path)
+    counts = records.tally(table)
+    assert counts["asked"] == len(table) == sum(counts[outcome] for outcome in records.OUTCOMES) == 16
+    assert counts["complete"] >= 4 and counts["stopped"] >= 8
+    upper = [job for job in evaluator.jobs if job.rung == 2]
+    assert len(upper) == counts["complete"]
+    assert all(job.start_weights == folder.weights_path(job.architecture.key()) for job in upper)
+    assert all(job.start_weights is None and job.epochs == 0.5 for job in evaluator.jobs if job.rung == 1)
+    assert set(table["epochs"][table["rung"] == 2]) == {1.5}
+    members = records.front(table)
+    assert set(members["outcome"]) == {"complete"} and len(members)
+    assert (table["reason"][table["outcome"] == "stopped"] == rung_done(1, 2)).all()
+    kept = {path.stem for path in (folder.path / "weights").iterdir()}
+    waiting = set(table["key"]) - set(table["key"][table["outcome"] == "complete"])
+    assert kept == set(members["key"]) | waiting
+
+
+def test_an_upper_rung_that_was_interrupted_is_asked_again_with_its_weights(tmp_path: Path) -> None:
+    def interrupt(job: Job) -> Evaluation:
+        if job.rung == 2 and job.number < 5:
+            raise KeyboardInterrupt
+        return formula(job)
+
+    folder = make_folder(tmp_path)
+    assert make_search(folder, FakeEvaluator(interrupt), trials=8, ladder=TWO).run() == INTERRUPTED
+    evaluator = FakeEvaluator()
+    make_search(folder, evaluator, trials=8, ladder=TWO).run()
+    assert evaluator.jobs[0].rung == 2 and evaluator.jobs[0].start_weights is not None
+    table = records.load(folder.path)
+    assert table["retry_of"].dropna().tolist() == [1]
+    assert table["promoted_from"][table["retry_of"] == 1].tolist() == [0]
+
+
+def test_one_seed_gives_one_run_on_rungs_even_across_a_resume(tmp_path: Path) -> None:
+    whole, parts = make_folder(tmp_path, "whole"), make_folder(tmp_path, "parts")
+    make_search(whole, FakeEvaluator(), trials=14, ladder=TWO).run()
+    for trials in (4, 9, 14):
+        make_search(parts, FakeEvaluator(), trials=trials, ladder=TWO).run()
+    columns = ["number", "outcome", "key", "rung", "promoted_from", "accuracy"]
+    assert records.load(whole.path)[columns].equals(records.load(parts.path)[columns])
+
+
+def test_weights_that_are_missing_are_made_up_for_by_the_whole_schedule(tmp_path: Path) -> None:
+    folder, evaluator = make_folder(tmp_path), FakeEvaluator()
+    make_search(folder, evaluator, trials=1, ladder=TWO).run()
+    folder.weights_path(evaluator.jobs[0].architecture.key()).unlink()
+    make_search(folder, evaluator, trials=2, ladder=TWO).run()
+    again = evaluator.jobs[1]
+    assert (again.rung, again.start_weights, again.epochs) == (2, None, 1.5)
+    assert records.load(folder.path)["epochs"].tolist() == [0.5, 1.5]
+
+
+def test_no_new_trial_begins_whose_upper_rungs_the_time_does_not_allow(tmp_path: Path) -> None:
+    times = {1: 10.0, 2: 20.0}
+    rows = [row(0, 0.5, 100, seconds=times[1]), row(1000, 0.6, 100, rung=2, seconds=times[2])]
+    assert {rung: Errands(rows).seconds(rung, TWO) for rung in (1, 2)} == times
+    assert Errands(rows[:1]).seconds(2, TWO) == pytest.approx(20.0)  # twice the epochs of the first rung
+    clock = [0.0]
+
+    def slow(job: Job) -> Evaluation:
+        clock[0] += times[job.rung]
+        return Evaluation(
+            outcome="complete", scores=formula(job).scores, seconds=times[job.rung], epochs=1, images_seen=1
+        )
+
+    folder = make_folder(tmp_path)
+    executor = LocalExecutor(FakeEvaluator(slow), clock=lambda: clock[0])
+    search = make_search(
+        folder, FakeEvaluator(slow), minutes=1.6, ladder=TWO, clock=lambda: clock[0], executor=executor
+    )
+    assert "no time is left" in search.run()
+    assert clock[0] <= 96
+    assert (records.load(folder.path)["rung"] == 2).sum() >= 2
+
+
+def test_what_the_end_of_the_time_cut_short_is_asked_again_when_there_is_more(tmp_path: Path) -> None:
+    def cut(job: Job) -> Evaluation:
+        if job.rung == 2:
+            return Evaluation(outcome="stopped", reason=TIME_UP)
+        return formula(job)
+
+    folder, evaluator = make_folder(tmp_path), FakeEvaluator()
+    search = make_search(folder, FakeEvaluator(cut), trials=1, ladder=TWO)
+    search.run()
+    errand = search.agenda.next(search.study.rows(), [])
+    assert not isinstance(errand, str)
+    search._begin(errand, search.study.rows())
+    search._await(search._report)
+    make_search(folder, evaluator, trials=2, ladder=TWO).run()
+    assert (evaluator.jobs[0].rung, evaluator.jobs[0].start_weights is not None) == (2, True)
+    assert records.load(folder.path)["outcome"].tolist() == ["stopped", "stopped", "complete"]
+
+
+def test_the_front_is_trained_again_with_other_seeds(tmp_path: Path) -> None:
+    folder, evaluator = make_folder(tmp_path), FakeEvaluator()
+    make_search(folder, evaluator, trials=9, ladder=TWO, repeats=3).run()
+    table = records.load(folder.path)
+    members = records.front(table)
+    again = table[table["repeat_of"].notna()]
+    assert set(again["repeat_of"]) == set(members["number"]) and set(again["training_seed"]) == {1, 2}
+    assert len(again) == len(members) * 2 * 2  # seeds, rungs
+    assert set(members["training_seed"]) == {0}
+    upper = [job for job in evaluator.jobs if job.seed and job.rung == 2]
+    assert all(job.start_weights is not None and f"-seed{job.seed}" in job.start_weights.name for job in upper)
+    before = len(evaluator.jobs)
+    make_search(folder, evaluator, trials=9, ladder=TWO, repeats=3).run()
+    assert len(evaluator.jobs) == before
+
+
+def test_a_trial_whose_worker_died_is_run_again_once(tmp_path: Path) -> None:
+    def die(job: Job) -> Evaluation:
+        if job.number in (1, 2):
+            return Evaluation(outcome="failed", reason=f"{WORKER_LOST}: killed")
+        return formula(job)
+
+    folder = make_folder(tmp_path)
+    make_search(folder, FakeEvaluator(die), trials=4).run()
+    table = records.load(folder.path)
+    assert table["outcome"].tolist() == ["complete", "failed", "failed", "complete", "complete", "complete"]
+    assert table["retry_of"].dropna().tolist() == [1]
+    assert table["key"][2] == table["key"][1] != table["key"][3]
+
+
+def test_draws_of_the_front_say_who_can_be_told_apart(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.normal(0, 0.02, 100)
+
+    def drawn(job: Job) -> Evaluation:
+        found = formula(job)
+        own = {0: 0.0, 1: 0.3}.get(job.number, 0.001 * job.number)
+        scores = {"accuracy": 0.5 + own, "accuracy_low": 0.4, "accuracy_high": 0.6}
+        draws = tuple(0.5 + own + images + rng.normal(0, 0.01, 100))
+        return Evaluation(outcome=found.outcome, scores=scores, accuracy_draws=draws)
+
+    folder = make_folder(tmp_path)
+    make_search(folder, FakeEvaluator(drawn), trials=6).run()
+    table = records.load(folder.path)
+    assert table["accuracy_draws"].str.split().map(len).eq(100).all()
+    assert table["accuracy_low"].eq(0.4).all()

@@ -1,0 +1,148 @@
+"""One study for workers in several processes, on a real PostgreSQL server: who is lost, who joins, what adds up."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import postgres_server
+import pytest
+from search_fakes import FakeEvaluator, Silent, make_folder, make_search, open_study, small_space
+
+from nas.executors import INTERRUPTED
+from nas.executors.local import LocalExecutor
+from nas.search import joining
+from nas.search.request import Request
+from nas.search.session import begin, open_search
+from nas.search.storage import Pulses, database_storage, hide_password, is_gone, pulse_name, worker_name
+from results import records
+from search_space.errors import ConfigError
+
+needs_postgres = pytest.mark.skipif(postgres_server.find("initdb") is None, reason="PostgreSQL's server is not here")
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with postgres_server.running() as found:
+        yield found
+
+
+@pytest.mark.parametrize(
+    "url, reason",
+    [
+        ("sqlite:///x.db", "takes a PostgreSQL URL"),
+        ("runs/x", "takes a PostgreSQL URL"),
+        ("postgresql://nas:secret@127.0.0.1:1/none", "does not answer"),
+    ],
+)
+def test_what_is_no_database_is_one_line_without_a_password(url: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason) as caught:
+        database_storage(url)
+    assert "secret" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_password_is_hidden() -> None:
+    assert hide_password("postgresql://a:b@h/d") == "postgresql://a:***@h/d"
+    assert hide_password("postgresql://a@h/d") == "postgresql://a@h/d"
+
+
+def test_a_worker_of_this_host_is_known_to_be_gone() -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    assert not is_gone(worker_name())
+    assert is_gone(f"{socket.gethostname()}:{child.pid}:0")
+    assert not is_gone(f"elsewhere:{child.pid}:0")
+
+
+def test_only_a_silent_worker_is_lost(tmp_path: Path) -> None:
+    folder, now = make_folder(tmp_path), [0.0]
+    search = make_search(folder, FakeEvaluator(), trials=1)
+    study = open_study(folder)
+    study.worker = "far:1:x"
+    study.begin(search.agenda.next([], []))  # type: ignore[arg-type]
+    pulses = Pulses(search.study, grace_seconds=60, clock=lambda: now[0])
+    for now[0], pulse in ((0.0, 1), (50.0, 2), (100.0, 2)):
+        study.note(pulse_name(study.worker), pulse)
+        pulses.look()
+        assert not pulses.is_lost("far:1:x")
+    now[0] = 111.0
+    pulses.look()
+    assert pulses.is_lost("far:1:x") and not pulses.is_lost("nobody:2:y")
+    search.study.settle(pulses.is_lost)
+    (row,) = search.study.rows()
+    assert (row["outcome"], row["reason"], row["worker"]) == ("failed", INTERRUPTED, "far:1:x")
+
+
+WORKER = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from search_fakes import FakeEvaluator, formula, make_search
+from nas.run_folder import reopen
+def slow(job):
+    time.sleep(0.1)
+    return formula(job)
+make_search(reopen(Path(sys.argv[1])), FakeEvaluator(slow), trials=int(sys.argv[4]), storage=sys.argv[3],
+            designs=False, strategy="random").run()
+"""
+
+
+@needs_postgres
+def test_workers_share_a_study_and_one_that_is_killed_loses_its_trial_only(tmp_path: Path, url: str) -> None:
+    folders = [make_folder(tmp_path, f"worker{index}") for index in range(3)]
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", WORKER, str(folder.path), str(Path(__file__).parent), url, "14"],
+            cwd=Path(__file__).parents[2],
+        )
+        for folder in folders
+    ]
+    watching = open_study(folders[0], storage=url)
+    deadline = time.monotonic() + 120
+    while not any(row["worker"].split(":")[1] == str(children[0].pid) for row in watching.running()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    children[0].send_signal(signal.SIGKILL)
+    assert [child.wait(timeout=120) for child in children] == [-signal.SIGKILL, 0, 0]
+    table = records.frame(watching.rows())
+    counts = records.tally(table)
+    assert counts["asked"] == len(table) == sum(counts[outcome] for outcome in records.OUTCOMES)
+    lost = table[table["reason"] == INTERRUPTED]
+    assert len(lost) <= 1 and set(lost["worker"].str.split(":").str[1]) <= {str(children[0].pid)}
+    trained = table[table["outcome"] == "complete"]
+    assert trained["retry_of"].dropna().tolist() == lost["number"].tolist()  # again, and once
+    assert 14 <= len(trained) <= 16 and trained["worker"].nunique() >= 2
+    assert trained["key"].is_unique
+    assert sorted(table["number"]) == list(range(len(table)))
+    assert watching.running() == []
+
+
+@needs_postgres
+def test_a_worker_joins_with_nothing_but_the_database_and_the_data(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    narrow = tuple(
+        f"{axis.name}={','.join(map(str, axis.choices))}" for axis in small_space().axes if len(axis.choices) < 6
+    )
+    asked = Request(budget_gflops=0.2, trials=3, name="shared", storage=url, choices=narrow, seed=3)
+    session = begin(asked)
+    assert "secret" not in (session.folder.path / "config.yaml").read_text()
+    first = open_search(session, LocalExecutor(FakeEvaluator()), Silent())
+    joining.publish(first.study, session)
+    assert first.run() == "3 trials are done"
+    monkeypatch.chdir(tmp_path / "runs")
+    joined = joining.join(Request(name="shared", storage=url, trials=5))
+    assert joined.config.narrowing == session.config.narrowing and joined.config.seed == 3
+    second = open_search(joined, LocalExecutor(FakeEvaluator()), Silent())
+    assert second.run() == "5 trials are done"
+    assert len(records.load(joined.folder.path)) == 5
+    with pytest.raises(ConfigError, match="drop --budget-gflops"):
+        joining.join(Request(name="shared", storage=url, budget_gflops=1.0))
+    with pytest.raises(ConfigError, match="there is no run 'nowhere'"):
+        joining.join(Request(name="nowhere", storage=url))
