@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from nas.cost.cost import Cost
 from search_space.errors import BudgetError
 
-
 WORDS = {
     "gmacs": "GFLOPs (GMACs)",
     "params_m": "million parameters",

@@ -126,7 +126,7 @@ def cost_of(
         params=params,
         weight_bytes=weight_bytes,
         activation_bytes=activation_bytes,
-        memory_bytes=_peak(graph, [count for _, count in counts]),
+        memory_bytes=peak_memory(graph, [count for _, count in counts]),
         latency=None if device is None else device.latency(graph),
     )
 
@@ -137,7 +137,7 @@ def node_costs(graph: Graph) -> Iterator[tuple[Node, BlockCount]]:
         yield node, count if node.shares is None else replace(count, params=0, weight_bytes=0)
 
 
-def _peak(graph: Graph, counts: Sequence[BlockCount]) -> int:
+def peak_memory(graph: Graph, counts: Sequence[BlockCount]) -> int:
     """Returns the most bytes alive at a time: maps that a later node reads, and what the node that runs holds."""
     last_use = {name: index for index, node in enumerate(graph.nodes) for name in node.inputs}
     last_use.update(dict.fromkeys(graph.outputs, len(graph.nodes)))

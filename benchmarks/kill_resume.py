@@ -1,0 +1,168 @@
+"""Kills a search with SIGKILL at random points, resumes it each time, and checks the books afterwards.
+
+    python benchmarks/kill_resume.py --data tests/data/hit_uav --kills 20
+    python benchmarks/kill_resume.py --data tests/data/hit_uav --kills 20 --workers 2
+    python benchmarks/kill_resume.py --data tests/data/hit_uav --kills 20 --executor ray --victim worker
+
+The driver is killed and the run resumed; with `--victim worker` a process that trains is killed, the driver goes on.
+After every kill no trial that had been told may be gone or have changed. In the end the outcomes must add up to what
+was asked, no architecture may have been trained twice on a rung with one seed, nor have been asked again twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from nas.search.agenda import is_evaluated, is_lost
+from nas.search.objectives import objectives
+from nas.search.storage import journal_storage
+from nas.search.study import SearchStudy
+from results import records
+from search_space import SearchSpace
+
+LIMIT = ["--budget-gflops", "0.05", "--choices", "input_size=128", "--fix", "width=0.125", "--batch", "2"]
+
+
+def main() -> None:
+    """Runs, kills, resumes, checks."""
+    options = arguments()
+    run = Path(options.out) / "killed"
+    shutil.rmtree(run, ignore_errors=True)
+    rng = random.Random(options.seed)
+    before: dict[int, dict[str, object]] = {}
+    process, kills, lost_now = start(options, run), 0, 0
+    while kills < options.kills:
+        time.sleep(rng.uniform(options.least, options.most))
+        victims = [process.pid] if options.victim == "driver" else workers_of(process.pid)
+        if process.poll() is not None or not victims:
+            if process.poll() is not None:
+                process = start(options, run)
+            continue
+        os.kill(rng.choice(victims), signal.SIGKILL)
+        kills += 1
+        if options.victim == "driver":
+            process.wait()
+            rows = told(run)
+            gone = [number for number, row in before.items() if rows.get(number) != row]
+            print(
+                f"kill {kills:>2}: {len(rows)} trials told, {len(gone)} of those before are gone or changed", flush=True
+            )
+            lost_now += len(gone)
+            before = rows
+            process = start(options, run)
+        else:
+            print(f"kill {kills:>2}: a process that trains", flush=True)
+    process.send_signal(signal.SIGINT)
+    process.wait()
+    process = start(options, run, trials=len(told(run)) + 3)
+    assert process.wait() == 0, "the last resume failed"
+    check(run, lost_now)
+
+
+def check(run: Path, num_lost: int) -> None:
+    """Prints the books of a run and ends with an error where they do not balance."""
+    rows = study_of(run).rows()
+    counts = records.tally(records.frame(rows))
+    whole = counts["asked"] == sum(counts[outcome] for outcome in records.OUTCOMES) == len(records.load(run))
+    trained = [(row["key"], row["rung"], row["training_seed"]) for row in rows if is_evaluated(row)]
+    interrupted = [row for row in rows if is_lost(row)]
+    again = [row["retry_of"] for row in rows if row["retry_of"] is not None]
+    running = study_of(run).running()
+    print(", ".join(f"{value} {name}" for name, value in counts.items()))
+    findings = {
+        "trials told that were lost or changed": num_lost,
+        "trials that the sums miss": 0 if whole else 1,
+        "trained twice": len(trained) - len(set(trained)),
+        "asked again twice": len(again) - len(set(again)),
+        "still running in the study": len(running),
+    }
+    print(f"in flight when killed: {len(interrupted)}; asked again: {len(again)}")
+    for name, number in findings.items():
+        print(f"{name}: {number}")
+    if any(findings.values()):
+        sys.exit("the books do not balance")
+
+
+def start(options: argparse.Namespace, run: Path, trials: int = 10_000) -> subprocess.Popen[bytes]:
+    """Starts the run, or goes on with it."""
+    crew = ["--executor", options.executor] + (["--workers", str(options.workers)] if options.workers else [])
+    if (run / "config.yaml").is_file():
+        what = ["--resume", str(run), "--trials", str(trials)]
+    else:
+        ends = ["--trials", str(trials), "--rungs", options.rungs, "--threads", "1"]
+        what = [*LIMIT, "--data", options.data, "--name", run.name, "--out", str(run.parent), *ends]
+    command = [sys.executable, "-m", "nas.cli", "run", *what, *crew]
+    log = (run.parent / "killed.log").open("ab")
+    return subprocess.Popen(
+        command, stdout=log, stderr=log, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
+    )
+
+
+def study_of(run: Path) -> SearchStudy:
+    """Opens the study of a run to read it."""
+    return SearchStudy(
+        journal_storage(run / "study.journal"), SearchSpace(), objectives(("accuracy", "macs")), num_rungs=2
+    )
+
+
+def told(run: Path) -> dict[int, dict[str, object]]:
+    """Returns the trials that have ended, by number; those that a kill left open have not."""
+    if not (run / "study.journal").is_file():
+        return {}
+    return {row["number"]: {name: row[name] for name in row if name != "reason"} for row in study_of(run).rows()}
+
+
+def workers_of(driver: int) -> list[int]:
+    """Returns the processes below a driver that train: its workers, or Ray's actors."""
+    parents = {int(path.name): _status(path) for path in Path("/proc").iterdir() if path.name.isdigit()}
+    below, found = {driver}, []
+    while new := {pid for pid, (_, parent) in parents.items() if parent in below} - below:
+        below |= new
+    for pid in below - {driver}:
+        command = _command(pid)
+        if "ray::" in command and "Trial" in command or "spawn_main" in command:
+            found.append(pid)
+    return sorted(found)
+
+
+def _status(path: Path) -> tuple[str, int]:
+    try:
+        name, parent = path.joinpath("stat").read_text().rsplit(")", 1)
+        return name, int(parent.split()[1])
+    except OSError:
+        return "", -1
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def arguments() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--victim", choices=["driver", "worker"], default="driver")
+    parser.add_argument("--executor", choices=["local", "ray"], default="local")
+    parser.add_argument("--workers", type=int, default=None)
+    parser.add_argument("--rungs", default="1,2")
+    parser.add_argument("--least", type=float, default=1.0, help="Seconds before a kill, at least.")
+    parser.add_argument("--most", type=float, default=15.0, help="Seconds before a kill, at most.")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", default="runs")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
