@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,14 @@ class FakeEvaluator:
         if job.weights_path is not None:
             job.weights_path.write_text("weights")
         return self._evaluate(job)
+
+
+@dataclass(frozen=True)
+class FormulaSpec:
+    """Makes an evaluator by formula in a worker process."""
+
+    def make(self, worker: int = 0) -> FakeEvaluator:
+        return FakeEvaluator()
 
 
 class Silent:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import search_fakes
 from executor_fakes import (
     AFTER_LAST,
     AFTER_NEXT,
@@ -26,10 +27,13 @@ from executor_fakes import (
     FakeSpec,
     is_alive,
 )
+from search_fakes import FakeEvaluator, FormulaSpec
 
 from nas.executors import INTERRUPTED, OUT_OF_MEMORY, WORKER_LOST, Evaluation, Executor, Job, Report, Step, StopTrial
 from nas.executors.local import LocalExecutor
 from nas.executors.processes import ProcessExecutor
+from nas.search.ladder import Ladder
+from results import records
 from search_space.errors import DataError
 
 NUMBERS = itertools.count()
@@ -230,3 +234,27 @@ def test_ctrl_c_ends_all_jobs_and_leaves_no_process(rig: Rig) -> None:
     if rig.kind != "local":
         assert [ended[job].images_seen for job in jobs] == [7, 0]
         rig.await_none_alive()
+
+
+@pytest.mark.parametrize("kind", ["processes", "ray"])
+def test_a_search_finds_the_same_with_every_executor(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    found = {}
+    for each in ("local", kind):
+        folder = search_fakes.make_folder(tmp_path, each)
+        with _one_at_a_time(each, request) as executor:
+            ladder = Ladder(epochs=(0.5, 1.0))
+            search = search_fakes.make_search(folder, FakeEvaluator(), trials=8, ladder=ladder, executor=executor)
+            assert search.run() == "8 trials are done"
+        found[each] = records.load(folder.path)[["number", "outcome", "key", "rung", "promoted_from", "accuracy"]]
+    assert found["local"].equals(found[kind])
+
+
+def _one_at_a_time(kind: str, request: pytest.FixtureRequest) -> Executor:
+    if kind == "local":
+        return LocalExecutor(FakeEvaluator())
+    if kind == "processes":
+        return ProcessExecutor(FormulaSpec(), num_workers=1)
+    request.getfixturevalue("cluster")
+    from nas.executors.ray import RayExecutor
+
+    return RayExecutor(FormulaSpec(), num_workers=1)
