@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Protocol
 
-import torch
+from torch import nn
 
 from nas.cost.counting import FLOAT_BYTES, BlockCount, Shape, count_module
+from nas.cost.outputs import OnMeta
 from search_space import Architecture, Graph, Node, lower
 from search_space.graph import IMAGE, Arguments, build, cannot_be
 
@@ -18,6 +19,10 @@ NodeKey = tuple[str, Arguments, tuple[Shape, ...]]
 
 _COUNTS: dict[NodeKey, BlockCount] = {}
 """What is known already."""
+
+MAX_BLOCKS = 512
+_BLOCKS: dict[tuple[str, Arguments], nn.Module] = {}
+"""The blocks that were built last, without numbers: a few kB a layer."""
 
 
 EXTRAPOLATES_FROM = 0.05
@@ -166,9 +171,21 @@ def counted_nodes(graph: Graph) -> Iterator[tuple[Node, NodeKey, BlockCount]]:
 
 
 def _count_node(node: Node, shapes: tuple[Shape, ...]) -> BlockCount:
-    with torch.device("meta"):
-        block = build(node)
+    block = _block(node)
     try:
         return count_module(block, *shapes)
     except (TypeError, ValueError, RuntimeError, IndexError) as error:
         raise cannot_be(node, error) from error
+
+
+def _block(node: Node) -> nn.Module:
+    """Returns a node's block on the `meta` device; of a network that is costed at several sizes it is built once."""
+    key = (node.block, node.arguments)
+    block = _BLOCKS.get(key)
+    if block is None:
+        with OnMeta():
+            block = build(node)
+        if len(_BLOCKS) >= MAX_BLOCKS:
+            del _BLOCKS[next(iter(_BLOCKS))]
+        _BLOCKS[key] = block
+    return block

@@ -11,13 +11,15 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from nas.cost.outputs import UNCHANGED_SHAPE, output_of, without_running
 from search_space.errors import SpaceError
 
 Shape = tuple[int, ...]
@@ -89,20 +91,6 @@ FREE = frozenset(
 """Operators that cost no MACs: normalisation, activation, pooling, resizing, element-wise work, and moving data."""
 
 
-UNCHANGED_SHAPE = frozenset(
-    "_native_batch_norm_legit_no_training native_batch_norm relu relu_ sigmoid sigmoid_ silu silu_".split()
-)
-"""Free operators whose output has the shape of their input. On `meta` they need not run: most of the time saved."""
-
-
-def without_running(name: str, args: Sequence[Any]) -> Any:
-    source: Tensor = args[0]
-    if name.endswith("_"):
-        return source
-    output = torch.empty_like(source)
-    return (output, output.new_empty(0), output.new_empty(0)) if "batch_norm" in name else output
-
-
 class MemoryPeak:
     """Follows how many bytes of new tensors are alive, as 32-bit floats, and the most there ever were."""
 
@@ -111,24 +99,48 @@ class MemoryPeak:
         self.peak_bytes = 0
         self._holders: Counter[int] = Counter()
         self._sizes: dict[int, int] = {}
+        self._watches: dict[int, weakref.ref[Tensor]] = {}
 
     def follow(self, tensor: Tensor, *, is_view: bool) -> None:
         """Takes in what an operator returned; memory is alive as long as any tensor lies in it."""
+        num_bytes = tensor.numel() * FLOAT_BYTES
+        if not num_bytes:
+            return
         place = tensor.untyped_storage()._cdata
         if place not in self._sizes:
             if is_view:
                 return  # of a tensor that was there before: an input, a weight
-            self._sizes[place] = tensor.numel() * FLOAT_BYTES
-            self.live_bytes += self._sizes[place]
+            self._sizes[place] = num_bytes
+            self.live_bytes += num_bytes
             self.peak_bytes = max(self.peak_bytes, self.live_bytes)
         self._holders[place] += 1
-        weakref.finalize(tensor, self._let_go, place)
+        watch = weakref.ref(tensor, partial(self._let_go, place))
+        self._watches[id(watch)] = watch
 
-    def _let_go(self, place: int) -> None:
+    def _let_go(self, place: int, watch: weakref.ref[Tensor]) -> None:
+        del self._watches[id(watch)]
         self._holders[place] -= 1
         if not self._holders[place]:
             self.live_bytes -= self._sizes.pop(place)
             del self._holders[place]
+
+
+class _Operator(NamedTuple):
+    """What is known of one of torch's operators, whatever it is called with."""
+
+    name: str
+    macs: Callable[[Sequence[Any], Tensor], int] | None
+    is_known: bool
+    is_unchanged: bool
+    is_view: bool
+
+
+@cache
+def _operator(func: Any) -> _Operator:
+    name = func.__name__.partition(".")[0]
+    macs = COUNTED.get(str(func))
+    is_known = macs is not None or name in FREE
+    return _Operator(name, macs, is_known, name in UNCHANGED_SHAPE, func.is_view)
 
 
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -140,18 +152,26 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.activation_bytes = 0
         self.memory = MemoryPeak()
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Says that torch need not guard against compiling this: importing its compiler for that takes seconds."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = func.__name__.partition(".")[0]
-        result = without_running(name, args) if name in UNCHANGED_SHAPE else func(*args, **(kwargs or {}))
-        output = result[0] if isinstance(result, (tuple, list)) else result
-        handler = COUNTED.get(str(func))
-        if handler is not None:
-            self.macs += int(handler(args, output))
-        elif name not in FREE:
+        operator = _operator(func)
+        if not operator.is_known:
             raise SpaceError(f"operator {func} is neither counted nor known as free; add it to nas/cost/counting.py")
-        if isinstance(output, Tensor) and not func.is_view:
+        if operator.is_unchanged:
+            result = without_running(operator.name, args)
+        else:
+            result = None if kwargs else output_of(operator.name, args)
+            result = func(*args, **(kwargs or {})) if result is None else result
+        output = result[0] if isinstance(result, (tuple, list)) else result
+        if operator.macs is not None:
+            self.macs += int(operator.macs(args, output))
+        if isinstance(output, Tensor) and not operator.is_view:
             self.activation_bytes += output.numel() * FLOAT_BYTES
-        self._follow(result, func.is_view, args)
+        self._follow(result, operator.is_view, args)
         return result
 
     def _follow(self, result: Any, is_view: bool, args: Sequence[Any]) -> None:
@@ -168,7 +188,8 @@ def count_module(module: nn.Module, *shapes: Shape) -> BlockCount:
     """
     counter = _Counter()
     inputs = [torch.empty((1, *shape), device="meta") for shape in shapes]
-    module.eval()
+    if module.training:
+        module.eval()
     with torch.no_grad(), counter:
         output = module(*inputs)
     tensors = [*module.parameters(), *(buffer for buffer in module.buffers() if buffer.is_floating_point())]

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nas.cost.cost import NodeKey, counted_nodes
-from nas.cost.counting import COUNTED, UNCHANGED_SHAPE, Shape, without_running
+from nas.cost.counting import COUNTED, Shape
 from nas.cost.operators import TABLE_COLUMNS, Operators, operators_of
+from nas.cost.outputs import UNCHANGED_SHAPE, OnMeta, without_running
 from search_space.graph import Graph, Node, build, cannot_be
 
 _OPERATORS: dict[NodeKey, Operators] = {}
@@ -214,7 +215,7 @@ def node_operators(node: Node, key: NodeKey) -> Operators:
     """
     found = _OPERATORS.get(key)
     if found is None:
-        with torch.device("meta"):
+        with OnMeta():
             block = build(node)
         try:
             found = _OPERATORS[key] = trace_operators(block, *key[2])
