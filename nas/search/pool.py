@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from optuna.samplers import TPESampler
 
 from nas.search.gate import Params, Priced, Prices, side_of
 from nas.search.history import History
-from nas.search.moves import brought_in, cross, mutate, mutated_feasible, random_feasible, resizes
+from nas.search.moves import DRAWS, brought_in, cross, fit_input, mutate, mutated_feasible, random_feasible, resizes
 from nas.search.shadow import Shadow, quiet
 from search_space.space import INPUT_AXES
 
-NUM_NEIGHBOURS, NUM_CROSSOVERS, NUM_RANDOM, NUM_TPE = 5, 2, 1, 1
-"""The networks of a pool where the space is too large to be listed; one whose blocks are new takes 0.1 s to cost."""
+NUM_NEIGHBOURS, NUM_CROSSOVERS, NUM_RANDOM, NUM_TPE = 4, 2, 1, 1
+"""The networks of a pool where the space is too large to be listed; most of the time goes into costing new blocks."""
+MAX_SIZES = 4
+"""A network that was tried at so many sizes of its input is in no pool again: the others are to have their turn."""
+NUM_UNLIKE, UNLIKE_DRAWS = 2, 24
+"""The networks of a pool that explores, and how many are drawn for each of them."""
 STARTUP_TRIALS = 4
 TPE_ASKS = 8
 
@@ -37,14 +43,17 @@ def listed(history: History, gate: Prices) -> list[Drawn] | None:
     return [Drawn(point=point, origin="listed") for point in new]
 
 
-def sized(history: History, gate: Prices, rng: np.random.Generator, seed: int) -> list[Drawn]:
+def sized(history: History, gate: Prices, networks: Iterable[Drawn]) -> list[Drawn]:
     """Returns networks that are worth a look, each at all sizes of its input at which it should fit.
 
     Costs are scaled from the size at which the network was drawn: a guess to rank by, which `exact` puts right.
     """
     tried = {_spelt(trial.params) for trial in history.trials}
+    num_sizes = Counter(_network(trial.params) for trial in history.trials)
     found: dict[str, Drawn] = {}
-    for network in _networks(history, gate, rng, seed):
+    for network in networks:
+        if num_sizes[_network(network.point.params)] >= MAX_SIZES:
+            continue
         for point in resizes(gate.space, network.point):
             if point.feasible and _spelt(point.params) not in tried:
                 found.setdefault(_spelt(point.params), Drawn(point=point, origin=network.origin))
@@ -85,8 +94,8 @@ def of_tpe(history: History, gate: Prices, rng: np.random.Generator, seed: int) 
             yield Drawn(point=found, origin="tpe")
 
 
-def _networks(history: History, gate: Prices, rng: np.random.Generator, seed: int) -> Iterator[Drawn]:
-    """Yields the networks of a pool: the front's own, changed and crossed ones, random ones, and TPE's."""
+def promising(history: History, gate: Prices, rng: np.random.Generator, seed: int) -> Iterator[Drawn]:
+    """Yields networks to choose from: the front's own, changed and crossed ones, a random one, and TPE's."""
     parents, weights = _parents(history)
     chances = np.array(weights) / sum(weights)
 
@@ -105,6 +114,19 @@ def _networks(history: History, gate: Prices, rng: np.random.Generator, seed: in
         yield found
 
 
+def unlike(history: History, gate: Prices, rng: np.random.Generator) -> Iterator[Drawn]:
+    """Yields random networks that have little in common with any that was tried: other backbones, other necks."""
+    tried = [_choices(trial.params) for trial in history.trials]
+    for _ in range(DRAWS):
+        drawn = [gate.space.random(rng) for _ in range(UNLIKE_DRAWS)]
+        shares = [max((_share(_choices(params), other) for other in tried), default=0.0) for params in drawn]
+        params = drawn[int(np.argmin(shares))]
+        found = fit_input(gate, params, lambda gmacs: int(rng.integers(len(gmacs))))
+        if found is not None and found.feasible and found.key not in history.seen:
+            tried.append(_choices(params))
+            yield Drawn(point=found, origin="explored")
+
+
 def _parents(history: History) -> tuple[list[Params], list[float]]:
     """Returns the points of the front with their accuracies, in proportion to which parents are drawn."""
     column = next(index for index, objective in enumerate(history.objectives) if not objective.is_cost)
@@ -114,3 +136,17 @@ def _parents(history: History) -> tuple[list[Params], list[float]]:
 
 def _spelt(params: Params) -> str:
     return str(sorted(params.items()))
+
+
+def _choices(params: Params) -> frozenset[tuple[str, Any]]:
+    return frozenset(item for item in params.items() if item[0] not in INPUT_AXES)
+
+
+def _network(params: Params) -> str:
+    return str(sorted(_choices(params), key=str))
+
+
+def _share(left: frozenset[Any], right: frozenset[Any]) -> float:
+    """Returns the choices in common as a share of those that either has."""
+    common = len(left & right)
+    return common / max(1, len(left) + len(right) - common)
