@@ -20,7 +20,7 @@ NodeKey = tuple[str, Arguments, tuple[Shape, ...]]
 _COUNTS: dict[NodeKey, BlockCount] = {}
 """What is known already."""
 
-MAX_BLOCKS = 512
+MAX_BLOCKS = 256
 _BLOCKS: dict[tuple[str, Arguments], nn.Module] = {}
 """The blocks that were built last, without numbers: a few kB a layer."""
 

@@ -20,8 +20,10 @@ UNITS = {
     "latency_high_ms": "ms at the upper end",
     "memory_mb": "MB of activations",
 }
-MAX_LISTED = 2000
-"""How many combinations of choices a space may have to be listed whole."""
+MAX_LISTED = 500
+"""How many combinations of choices a space may have to be listed whole: 10 ms each, where their blocks are new."""
+MAX_WALKED = 10_000
+"""How many combinations a space may have for its points to be looked at one after the other, until one will do."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from nas.search.gate import Params, Priced, Prices, side_of
+from nas.search.gate import MAX_WALKED, Params, Priced, Prices, all_points, count_points, side_of
 from search_space import SearchSpace
 from search_space.axis import Axis
 from search_space.space import INPUT_AXES
@@ -143,13 +143,41 @@ def random_feasible(gate: Prices, rng: np.random.Generator, *, seen: Collection[
 def any_new(gate: Prices, rng: np.random.Generator, *, seen: Collection[str]) -> Priced | None:
     """Returns a random feasible point that is new; None in a small space only where there is none left.
 
-    In a space that can be listed all points are as likely.
+    In a space that can be listed all points are as likely. In a larger one that has at most `MAX_WALKED`, random draws
+    come first, and then one point after the other.
     """
     points = gate.listed()
     if points is None:
-        return random_feasible(gate, rng, seen=seen)
+        return random_feasible(gate, rng, seen=seen) or next(walked(gate, rng, seen=seen), None)
     left = [point for point in points if point.feasible and point.key not in seen]
     return left[int(rng.integers(len(left)))] if left else None
+
+
+def walked(
+    gate: Prices, rng: np.random.Generator, *, seen: Collection[str], skip: Collection[str] = ()
+) -> Iterator[Priced]:
+    """Yields the feasible points that are new in a random order, each costed when it is its turn.
+
+    None in a space of more than `MAX_WALKED` combinations.
+
+    Args:
+        gate: The space and the budget.
+        rng: Decides the order.
+        seen: Keys that are not new.
+        skip: Points that are left out without costing them, as `spelt` has them.
+    """
+    if count_points(gate.space, MAX_WALKED) > MAX_WALKED:
+        return
+    left = [params for params in all_points(gate.space) if not skip or spelt(params) not in skip]
+    for index in rng.permutation(len(left)):
+        found = gate.consider(left[index])
+        if found is not None and found.feasible and found.key not in seen:
+            yield found
+
+
+def spelt(params: Params) -> str:
+    """Returns a point as text, equal for equal points."""
+    return str(sorted(params.items()))
 
 
 def spread_feasible(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,8 +14,8 @@ from optuna.samplers import TPESampler
 
 from nas.search.gate import Params, Priced, Prices, side_of
 from nas.search.history import History
-from nas.search.moves import DRAWS, brought_in, cross, fit_input, mutate, mutated_feasible, random_feasible, resizes
-from nas.search.shadow import Shadow, quiet
+from nas.search.moves import brought_in, cross, fit_input, mutate, mutated_feasible, resizes, spelt
+from nas.search.shadow import Shadow
 from search_space.space import INPUT_AXES
 
 NUM_NEIGHBOURS, NUM_CROSSOVERS, NUM_RANDOM, NUM_TPE = 4, 2, 1, 1
@@ -23,7 +25,9 @@ MAX_SIZES = 4
 NUM_UNLIKE, UNLIKE_DRAWS = 2, 24
 """The networks of a pool that explores, and how many are drawn for each of them."""
 STARTUP_TRIALS = 4
-TPE_ASKS = 8
+TPE_ASKS, POOL_TPE_ASKS = 8, 2
+"""How often TPE is asked where its point is to be taken, and where it is one of a pool."""
+UNLIKE_TRIES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,15 +52,15 @@ def sized(history: History, gate: Prices, networks: Iterable[Drawn]) -> list[Dra
 
     Costs are scaled from the size at which the network was drawn: a guess to rank by, which `exact` puts right.
     """
-    tried = {_spelt(trial.params) for trial in history.trials}
+    tried = {spelt(trial.params) for trial in history.trials}
     num_sizes = Counter(_network(trial.params) for trial in history.trials)
     found: dict[str, Drawn] = {}
     for network in networks:
         if num_sizes[_network(network.point.params)] >= MAX_SIZES:
             continue
         for point in resizes(gate.space, network.point):
-            if point.feasible and _spelt(point.params) not in tried:
-                found.setdefault(_spelt(point.params), Drawn(point=point, origin=network.origin))
+            if point.feasible and spelt(point.params) not in tried:
+                found.setdefault(spelt(point.params), Drawn(point=point, origin=network.origin))
     return list(found.values())
 
 
@@ -77,14 +81,12 @@ def neighbour(history: History, gate: Prices, rng: np.random.Generator) -> Drawn
     return None if found is None else Drawn(point=found, origin="neighbour")
 
 
-def of_tpe(history: History, gate: Prices, rng: np.random.Generator, seed: int) -> Iterator[Drawn]:
+def of_tpe(
+    history: History, gate: Prices, rng: np.random.Generator, seed: int, *, asks: int = TPE_ASKS
+) -> Iterator[Drawn]:
     """Yields points of TPE (Bergstra et al., 2011; Ozaki et al., 2022) that are new, brought within the budget."""
-    with quiet():
-        sampler = TPESampler(
-            multivariate=True, group=True, constant_liar=True, n_startup_trials=STARTUP_TRIALS, seed=seed
-        )
-    shadow = Shadow(history, gate.space, sampler)
-    for _ in range(TPE_ASKS):
+    shadow = Shadow(history, gate.space, partial(_tpe_sampler, seed))
+    for _ in range(asks):
         params, trial = shadow.ask()
         asked = gate.consider(params)
         if asked is None or not asked.feasible:
@@ -105,19 +107,18 @@ def promising(history: History, gate: Prices, rng: np.random.Generator, seed: in
     draws: list[tuple[str, int, Callable[[], Priced | None]]] = [
         ("neighbour", NUM_NEIGHBOURS, lambda: gate.consider(mutate(gate.space, parent(), rng))),
         ("crossover", NUM_CROSSOVERS, lambda: gate.consider(cross(gate.space, parent(), parent(), rng))),
-        ("random", NUM_RANDOM, lambda: random_feasible(gate, rng, seen=history.seen)),
+        ("random", NUM_RANDOM, lambda: fit_input(gate, gate.space.random(rng), lambda gmacs: len(gmacs) - 1)),
     ]
     own = [("resized", gate.consider(params)) for params in parents]
     drawn = [(origin, draw()) for origin, number, draw in draws for _ in range(number)]
     yield from (Drawn(point=point, origin=origin) for origin, point in [*own, *drawn] if point is not None)
-    for _, found in zip(range(NUM_TPE), of_tpe(history, gate, rng, seed), strict=False):
-        yield found
+    yield from islice(of_tpe(history, gate, rng, seed, asks=POOL_TPE_ASKS), NUM_TPE)
 
 
 def unlike(history: History, gate: Prices, rng: np.random.Generator) -> Iterator[Drawn]:
     """Yields random networks that have little in common with any that was tried: other backbones, other necks."""
     tried = [_choices(trial.params) for trial in history.trials]
-    for _ in range(DRAWS):
+    for _ in range(UNLIKE_TRIES):
         drawn = [gate.space.random(rng) for _ in range(UNLIKE_DRAWS)]
         shares = [max((_share(_choices(params), other) for other in tried), default=0.0) for params in drawn]
         params = drawn[int(np.argmin(shares))]
@@ -134,8 +135,8 @@ def _parents(history: History) -> tuple[list[Params], list[float]]:
     return [known.params for known in history.front], accuracies
 
 
-def _spelt(params: Params) -> str:
-    return str(sorted(params.items()))
+def _tpe_sampler(seed: int) -> TPESampler:
+    return TPESampler(multivariate=True, group=True, constant_liar=True, n_startup_trials=STARTUP_TRIALS, seed=seed)
 
 
 def _choices(params: Params) -> frozenset[tuple[str, Any]]:

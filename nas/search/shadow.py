@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,14 +27,20 @@ class Shadow:
     """
 
     def __init__(
-        self, history: History, space: SearchSpace, sampler: BaseSampler, *, attribute: str = "", per_group: int = 0
+        self,
+        history: History,
+        space: SearchSpace,
+        make_sampler: Callable[[], BaseSampler],
+        *,
+        attribute: str = "",
+        per_group: int = 0,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._space = space
         self._axes = {axis.name: axis for axis in space.axes}
         self._distributions = {axis.name: distribution(axis) for axis in space.axes if len(axis.choices) > 1}
-        with quiet():
-            self._study = optuna.create_study(sampler=sampler, directions=["maximize"] * len(history.objectives))
+        with _quiet():
+            self._study = optuna.create_study(sampler=make_sampler(), directions=["maximize"] * len(history.objectives))
             groups = {
                 known.number: {attribute: i // per_group} for i, known in enumerate(history.evaluated) if attribute
             }
@@ -45,13 +51,13 @@ class Shadow:
 
     def ask(self) -> tuple[dict[str, Any], optuna.Trial]:
         """Returns the point that the sampler suggests next, and its trial."""
-        with quiet():
+        with _quiet():
             trial = self._study.ask()
             return dict(self._space.sample(lambda axis: suggest(trial, axis))), trial
 
     def refuse(self, trial: optuna.Trial) -> None:
         """Tells the sampler that a point is over the budget."""
-        with quiet():
+        with _quiet():
             trial.set_constraint(LIMIT, 1.0)
             self._study.tell(trial, state=TrialState.PRUNED)
 
@@ -82,7 +88,7 @@ def _is_choice(axis: Axis, value: Any) -> bool:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def _quiet() -> Iterator[None]:
     """Keeps Optuna's notes on experimental arguments from the user."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

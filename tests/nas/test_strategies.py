@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import math
+import warnings
+from dataclasses import replace
+from itertools import islice
+from typing import Any
 
 import numpy as np
 import pytest
-from search_fakes import NUM_CLASSES, small_space
+from search_fakes import NUM_CLASSES, SMALL, small_space
 
 from nas.bench.table import TableGate, load_table
 from nas.cost import Budget
 from nas.search.gate import Gate, Priced, all_points, count_points
 from nas.search.guess import agreement, expected_gains
 from nas.search.history import History, Known
-from nas.search.moves import farthest, fit_input, resizes
+from nas.search.moves import any_new, farthest, fit_input, resizes, walked
 from nas.search.objectives import objective, objectives
+from nas.search.pool import MAX_SIZES, Drawn, of_tpe, sized, unlike
 from nas.search.strategies import STRATEGIES
 from nas.search.strategies.evolution import crowding, fitness_order
-from search_space import SearchSpace
+from nas.search.strategies.nsga2 import POPULATION
+from search_space import Axis, SearchSpace
 from search_space.errors import ConfigError, SpaceError
 
 OBJECTIVES = objectives(("accuracy", "macs"))
 TABLE = load_table("sku110k")
-LARGE = SearchSpace().narrowed({"head": ("anchor_free",), "backbone": ("yolov8", "mobilenetv1"), "block": ("c2f",)})
+BUDGET = Budget(gmacs=0.5)
+CHEAP = {"block": ("c2f",), "width": (0.125, 0.25, 0.5), "topology": ("pan", "fpn"), "attention_neck": ("none",)}
+LARGE = SearchSpace().narrowed({"head": ("anchor_free",), "backbone": ("yolov8", "mobilenetv1"), **CHEAP})
 
 
 def known(number: int, point: Priced, state: str = "evaluated") -> Known:
@@ -91,6 +99,95 @@ def test_every_strategy_keeps_a_tight_budget_in_a_large_space(name: str) -> None
     number = 7 if name == "tpe" else 4
     told = run(name, gate, number)
     assert len(told) == number and len({trial.params["backbone"] for trial in told}) > 1
+
+
+@pytest.mark.parametrize("name", STRATEGIES.names())
+def test_every_strategy_keeps_to_a_narrowed_space(name: str) -> None:
+    kept = {"topology": ("none", "pan"), "input_size": (128, 160), "width": (0.25,), "depth": (0.33, 0.67)}
+    if name == "grid":
+        kept = {**{axis.name: axis.choices[:1] for axis in small_space().axes}, **kept}
+    gate = Gate(SearchSpace().narrowed({**SMALL, **kept}), BUDGET, num_classes=NUM_CLASSES)
+    told = run(name, gate, 8)
+    assert len({trial.params["input_size"] for trial in told}) == 2
+    for trial in told:
+        assert all(trial.params[axis] in choices for axis, choices in kept.items() if axis in trial.params)
+
+
+@pytest.mark.parametrize("name", ["tpe", "nsga2"])
+def test_a_strategy_that_asks_optuna_does_not_warn(name: str) -> None:
+    gate = table_gate()
+    told = run("random", gate, 16)
+    noise = [Known(**{**vars(trial), "values": (0.1 * (i % 3), trial.values[1])}) for i, trial in enumerate(told)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for seed in range(4):
+            history = History(objectives=OBJECTIVES, trials=tuple(noise[: 13 + seed % 4]))
+            assert STRATEGIES.get(name)(history, gate, seed=seed) is not None
+        assert next(of_tpe(history, gate, np.random.default_rng(0), 0), None) is not None
+
+
+def test_the_first_generation_is_whatever_was_evaluated() -> None:
+    gate = table_gate()
+    told = [Known(**{**vars(trial), "origin": f"design {trial.number}"}) for trial in run("random", gate, POPULATION)]
+    parents = [trial.params for trial in told]
+
+    def inherited(trials: list[Known]) -> int:
+        history, count = History(objectives=OBJECTIVES, trials=tuple(trials)), 0
+        for seed in range(12):
+            proposal = STRATEGIES.get("nsga2")(history, gate, seed=seed)
+            assert proposal is not None
+            own = {name: value for name, value in proposal.params.items() if name not in ("input_size", "family")}
+            count += any(all(each.get(name) == value for name, value in own.items()) for each in parents)
+        return count
+
+    pending = [Known(**{**vars(told[0]), "state": "pending", "values": (None, told[0].values[1])}), *told[1:]]
+    assert inherited(told) > inherited(pending)
+    assert POPULATION <= 12, "a run of 30 trials is to see two generations"
+
+
+def test_a_network_unlike_all_that_were_tried_is_explored() -> None:
+    gate = Gate(LARGE, Budget(gmacs=0.2), num_classes=NUM_CLASSES)
+    rng = np.random.default_rng(0)
+    own = LARGE.narrowed({"backbone": ("yolov8",)})
+    alike = [fit_input(gate, own.random(rng), lambda gmacs: 0) for _ in range(5)]
+    told = [known(number, point) for number, point in enumerate(alike) if point is not None]
+    assert len(told) == 5
+    history = History(objectives=OBJECTIVES, trials=tuple(told))
+    found = [drawn.point for drawn in islice(unlike(history, gate, rng), 2)]
+    assert found[0].params["backbone"] == "mobilenetv1" and all(point.feasible for point in found)
+    told += [Known(**{**vars(each), "key": "x", "state": "failed", "values": (None, 1e8)}) for each in told]
+    told.append(known(10, alike[0]))
+    told += [Known(**{**vars(each), "number": 11}) for each in told[:4]]
+    proposal = STRATEGIES.get("tpe")(History(objectives=OBJECTIVES, trials=tuple(told)), gate, seed=0)
+    assert proposal is not None and proposal.origin == "explored" and proposal.params["backbone"] == "mobilenetv1"
+
+
+def test_a_network_is_in_the_pool_at_a_few_sizes_only() -> None:
+    gate = tiny_gate()
+    points = [point for point in gate.listed() or () if point.params["width"] == 0.25]
+    trials = [known(number, point) for number, point in enumerate(points)]
+    drawn = Drawn(point=points[0], origin="resized")
+    sizes = []
+    for number in range(MAX_SIZES + 1):
+        history = History(objectives=OBJECTIVES, trials=tuple(trials[:number]))
+        sizes.append(len(sized(history, gate, [drawn])))
+    assert len(points) == 5 and sizes == [5, 4, 3, 2, 0]
+
+
+def test_a_space_that_is_not_listed_is_walked_to_its_last_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = tiny_gate()
+    keys = [point.key for point in gate.listed() or ()]
+    monkeypatch.setattr("nas.search.gate.MAX_LISTED", 9)
+    gate = tiny_gate()
+    assert gate.listed() is None
+    monkeypatch.setattr("nas.search.moves.random_feasible", lambda *args, **kwargs: None)
+    for last in keys:
+        found = any_new(gate, np.random.default_rng(0), seen=set(keys) - {last})
+        assert found is not None and found.key == last
+    assert any_new(gate, np.random.default_rng(0), seen=keys) is None
+    orders = {tuple(p.key for p in walked(gate, np.random.default_rng(seed), seen=())) for seed in range(3)}
+    assert len(orders) == 3 and all(sorted(order) == sorted(keys) for order in orders)
+    assert next(walked(Gate(LARGE, BUDGET, num_classes=3), np.random.default_rng(0), seen=()), None) is None
 
 
 def test_a_pending_point_is_not_proposed_and_its_guess_moves_the_next() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from optuna.samplers import NSGAIISampler
 
@@ -11,8 +13,9 @@ from nas.search.moves import any_new, brought_in, random_feasible
 from nas.search.proposal import STRATEGIES, Proposal
 from nas.search.shadow import Shadow
 
-POPULATION = 24
-"""Small, as runs are short: a generation has to end before anything is learned from it."""
+POPULATION = 12
+"""Small, as runs are short: a generation has to end before anything is learned from it. Whatever was evaluated counts
+as the first one, named designs and imported trials too."""
 ASKS = 8
 GENERATION = "NSGAIISampler:generation"
 """Where Optuna keeps the generation of a trial; here it follows from how many trials were evaluated before."""
@@ -20,7 +23,7 @@ GENERATION = "NSGAIISampler:generation"
 
 @STRATEGIES.register("nsga2")
 def propose(history: History, gate: Prices, *, seed: int) -> Proposal | None:
-    """Breeds from the generations before; the first one is random.
+    """Breeds from the generations before; what is missing of the first one is random.
 
     Axes that only some points have are drawn evenly, as Optuna's NSGA-II breeds those alone that all points have.
     """
@@ -34,8 +37,8 @@ def propose(history: History, gate: Prices, *, seed: int) -> Proposal | None:
 
 
 def _bred(history: History, gate: Prices, rng: np.random.Generator, seed: int) -> Priced | None:
-    sampler = NSGAIISampler(population_size=POPULATION, seed=seed)
-    shadow = Shadow(history, gate.space, sampler, attribute=GENERATION, per_group=POPULATION)
+    make_sampler = partial(NSGAIISampler, population_size=POPULATION, seed=seed)
+    shadow = Shadow(history, gate.space, make_sampler, attribute=GENERATION, per_group=POPULATION)
     for _ in range(ASKS):
         params, _ = shadow.ask()
         found = brought_in(gate, params, rng, seen=history.seen)

@@ -1,0 +1,114 @@
+"""What a strategy's proposals over the whole space of anchor-free detectors are worth before any training.
+
+For each strategy and budget: processor seconds a proposal with 0, 50 and 300 trials in the history (the median of a
+few; the longest in brackets), how many are new points within the budget, and how many input sizes, backbones and necks
+they have. The same for points drawn blindly: which share fits at once, and after repair.
+
+The history is made up: random points that fit, with accuracies that grow with MACs, input and parameters and carry
+noise. Each proposal is then told as evaluated.
+
+Usage: python benchmarks/proposals.py [--strategies tpe nsga2] [--gmacs 0.3 0.05] [--proposals 40] [--timed 5]
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from nas.cost import Budget
+from nas.search.gate import Gate, Priced, side_of
+from nas.search.history import History, Known
+from nas.search.moves import brought_in, random_feasible
+from nas.search.objectives import objectives
+from nas.search.strategies import STRATEGIES
+from search_space import SearchSpace
+
+OBJECTIVES = objectives(("accuracy", "macs"))
+SPACE = SearchSpace().narrowed({"head": ("anchor_free",)})
+LENGTHS = (0, 50, 300)
+NOISE = 0.015
+
+
+def told(number: int, point: Priced) -> Known:
+    """Returns a trial with an accuracy that is made up: it rises with the costs and levels off."""
+    rng = np.random.default_rng(zlib.crc32(point.key.encode()))
+    macs, params, side = (point.costs[name] for name in ("macs", "params", "input_px"))
+    accuracy = 0.35 * (macs / (macs + 1e8)) ** 0.5 * side / (side + 256) + 0.05 * params / (params + 1e6)
+    values = (max(0.0, accuracy + NOISE * rng.normal()), macs)
+    return Known(number=number, key=point.key, params=point.params, state="evaluated", values=values, costs=point.costs)
+
+
+def made_up(gate: Gate, length: int, seed: int) -> list[Known]:
+    """Returns so many random trials within the budget."""
+    rng, trials = np.random.default_rng(seed), list[Known]()
+    while len(trials) < length:
+        point = random_feasible(gate, rng, seen={trial.key for trial in trials})
+        if point is not None:
+            trials.append(told(len(trials), point))
+    return trials
+
+
+def propose(name: str, gate: Gate, trials: list[Known], count: int) -> tuple[list[float], list[Priced]]:
+    """Asks a strategy so often and tells it each; returns the processor seconds and the good proposals."""
+    seconds, good = [], []
+    for _ in range(count):
+        history = History(objectives=OBJECTIVES, trials=tuple(trials))
+        started = time.process_time()
+        proposal = STRATEGIES.get(name)(history, gate, seed=len(trials))
+        seconds.append(time.process_time() - started)
+        point = None if proposal is None else gate.consider(proposal.params)
+        if point is not None and point.feasible and point.key not in history.seen:
+            good.append(point)
+            trials.append(told(len(trials), point))
+    return seconds, good
+
+
+def variety(points: Sequence[Priced]) -> str:
+    """Says how many input sizes, backbones and necks there are among points."""
+    sizes = {side_of(point.params) for point in points}
+    backbones, necks = ({str(point.params.get(name)) for point in points} for name in ("backbone", "topology"))
+    return f"{len(sizes)} sizes, {len(backbones)} backbones, {len(necks)} necks"
+
+
+def blind(gate: Gate, count: int) -> str:
+    """Says what share of points drawn evenly on every axis fits at once, and brought within the budget."""
+    rng = np.random.default_rng(0)
+    drawn = [gate.space.random(rng) for _ in range(count)]
+    candidates = [gate.consider(params) for params in drawn]
+    at_once = sum(each is not None and each.feasible for each in candidates)
+    repaired = sum(brought_in(gate, params, rng, seen=()) is not None for params in drawn)
+    return f"{100 * at_once / count:.0f} % fit at once, {100 * repaired / count:.0f} % after repair"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--strategies", nargs="+", default=[name for name in STRATEGIES if name != "grid"])
+    parser.add_argument("--gmacs", nargs="+", type=float, default=[0.3, 0.05])
+    parser.add_argument("--proposals", type=int, default=40, help="of a search from nothing")
+    parser.add_argument("--timed", type=int, default=5, help="proposals with each longer history")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    for gmacs in options.gmacs:
+        gate = Gate(SPACE, Budget(gmacs=gmacs), num_classes=4)
+        print(f"{gmacs:g} GMACs, drawn blindly: {blind(gate, options.proposals)}", flush=True)
+        history = made_up(gate, max(LENGTHS), options.seed)
+        for name in options.strategies:
+            line = []
+            for length in LENGTHS:
+                count = options.timed if length else options.proposals
+                seconds, good = propose(name, gate, history[:length], count)
+                line.append(f"{length}: {statistics.median(seconds):.2f} s ({max(seconds):.2f})")
+                if not length:
+                    line[0] += f", {100 * len(good) / count:.0f} % good, {variety(good)}"
+            print(f"{gmacs:g} GMACs, {name:9} {'; '.join(line)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
