@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,11 +42,12 @@ def agreement(history: History) -> Agreement:
     if len(evaluated) < 2:
         return Agreement(tau=math.nan, num_points=len(evaluated))
     fitted = _fitted(history, describe([_described(known) for known in evaluated]))
-    return _agreement(fitted.values(), len(evaluated))
+    taus = [kendall_tau(process.left_out().tolist(), process.values.tolist()) for process in fitted.values()]
+    return Agreement(tau=min(taus), num_points=len(evaluated))
 
 
-def expected_gains(history: History, pool: Sequence[Priced]) -> tuple[NDArray[np.float64], Agreement]:
-    """Returns the expected gain in hypervolume of each point of a pool, and how far the guess is to be trusted.
+def expected_gains(history: History, pool: Sequence[Priced]) -> NDArray[np.float64]:
+    """Returns the expected gain in hypervolume of each point of a pool, `(n,)`.
 
     The accuracies of trials under way are taken for what is predicted of them. The reference is the worst accuracy
     evaluated and the largest cost among the pool and the history.
@@ -71,8 +72,7 @@ def expected_gains(history: History, pool: Sequence[Priced]) -> tuple[NDArray[np
     order = [*(i for i in range(mean.shape[1]) if i not in fitted), *fitted]
     dearest = np.minimum(told.min(axis=0), mean.min(axis=0))
     reference = np.where([i in fitted for i in range(mean.shape[1])], told[:num_evaluated].min(axis=0), dearest)
-    gains = expected_gain(mean[:, order], deviation[:, order], told[:, order], reference[order])
-    return gains, _agreement(fitted.values(), num_evaluated)
+    return expected_gain(mean[:, order], deviation[:, order], told[:, order], reference[order])
 
 
 def _fitted(history: History, features: Features) -> dict[int, Process]:
@@ -80,11 +80,6 @@ def _fitted(history: History, features: Features) -> dict[int, Process]:
     values = history.values
     columns = [column for column, objective in enumerate(history.objectives) if not objective.is_cost]
     return {column: fit(features, values[:, column]) for column in columns}
-
-
-def _agreement(processes: Iterable[Process], num_points: int) -> Agreement:
-    taus = [kendall_tau(process.left_out().tolist(), process.values.tolist()) for process in processes]
-    return Agreement(tau=min(taus), num_points=num_points)
 
 
 def _described(known: Known) -> tuple[Mapping[str, Any], Mapping[str, float]]:

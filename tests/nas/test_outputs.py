@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nas.cost import cost_of
 from nas.cost import cost as costing
+from nas.cost import cost_of
 from nas.cost.outputs import UNCHANGED_SHAPE, OnMeta, output_of, without_running
 from search_space import DESIGNS
 
@@ -97,15 +97,10 @@ def test_all_is_made_on_meta_without_numbers() -> None:
         block = Block()
     with torch.device("meta"):
         true = Block()
-    for ours, theirs in zip(
-        [*block.named_parameters(), *block.named_buffers()], [*true.named_parameters(), *true.named_buffers()], strict=True
-    ):
-        assert ours[0] == theirs[0] and ours[1].is_meta
-        assert (ours[1].shape, ours[1].dtype, ours[1].requires_grad) == (
-            theirs[1].shape,
-            theirs[1].dtype,
-            theirs[1].requires_grad,
-        )
+    pairs = zip(block.state_dict(keep_vars=True).items(), true.state_dict(keep_vars=True).items(), strict=True)
+    for (name, ours), (same_name, theirs) in pairs:
+        assert name == same_name and ours.is_meta
+        assert (ours.shape, ours.dtype, ours.requires_grad) == (theirs.shape, theirs.dtype, theirs.requires_grad)
 
 
 def test_a_block_is_built_once_for_all_sizes_and_few_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:

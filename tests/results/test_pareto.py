@@ -96,3 +96,24 @@ def test_hypervolume_in_three_objectives_says_what_it_wants() -> None:
         hypervolume([(1.0, 1.0, 1.0)], (np.inf, 0.0, 0.0), (True, True, True))
     with pytest.raises(ValueError, match="two or three"):
         hypervolume([(1.0,) * 4], (0.0,) * 4, (True,) * 4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    points=points_3d,
+    maximise=st.tuples(st.booleans(), st.booleans(), st.booleans()),
+    order=st.permutations(range(3)),
+    seed=st.integers(0, 9),
+)
+def test_a_volume_is_that_of_its_unit_cells_in_any_order(
+    points: list[tuple[float, ...]], maximise: tuple[bool, ...], order: list[int], seed: int
+) -> None:
+    signs = np.array([-1.0 if up else 1.0 for up in maximise])
+    losses = [tuple(signs * point) for point in points]
+    cells = itertools.product(np.arange(-3.0, 2.0), repeat=3)
+    expected = sum(any(all(a <= x for a, x in zip(loss, cell, strict=True)) for loss in losses) for cell in cells)
+    reference = 2.0 * signs
+    assert hypervolume(points, reference, maximise) == pytest.approx(expected)
+    shuffled = np.random.default_rng(seed).permutation(np.array(points).reshape(-1, 3))[:, order]
+    flags = [maximise[axis] for axis in order]
+    assert hypervolume(shuffled, reference[order], flags) == pytest.approx(expected)

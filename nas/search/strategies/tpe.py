@@ -62,11 +62,11 @@ def _spread(history: History, gate: Prices, rng: np.random.Generator, index: int
 
 def _promising(history: History, gate: Prices, rng: np.random.Generator, seed: int) -> Drawn | None:
     """Returns the point with the largest expected gain, by its true costs; None where the surrogate is not trusted."""
+    if not agreement(history).trusted:
+        return None
     listed = pool.listed(history, gate)
     if listed is not None:
         return next(iter(_ranked(history, listed)), None)
-    if not agreement(history).trusted:
-        return None
     return _best(history, gate, pool.promising(history, gate, rng, seed))
 
 
@@ -75,7 +75,8 @@ def _explored(history: History, gate: Prices, rng: np.random.Generator) -> Drawn
     if gate.listed() is not None:
         return None
     networks = list(islice(pool.unlike(history, gate, rng), pool.NUM_UNLIKE))
-    return _best(history, gate, networks) or next(iter(networks), None)
+    trusted = agreement(history).trusted
+    return (_best(history, gate, networks) if trusted else None) or next(iter(networks), None)
 
 
 def _best(history: History, gate: Prices, networks: Iterable[Drawn]) -> Drawn | None:
@@ -86,11 +87,11 @@ def _best(history: History, gate: Prices, networks: Iterable[Drawn]) -> Drawn | 
 
 
 def _ranked(history: History, drawn: list[Drawn]) -> list[Drawn]:
-    """Returns the points with the largest expected gain first; none where the surrogate is not trusted."""
+    """Returns the points with the largest expected gain first."""
     if not drawn:
         return []
-    gains, trust = expected_gains(history, [each.point for each in drawn])
-    return [drawn[index] for index in np.argsort(-gains, kind="stable")] if trust.trusted else []
+    gains = expected_gains(history, [each.point for each in drawn])
+    return [drawn[index] for index in np.argsort(-gains, kind="stable")]
 
 
 def _in_turn(history: History, gate: Prices, rng: np.random.Generator, seed: int) -> Drawn | None:
