@@ -152,7 +152,7 @@ def run_folder(tmp_path: Path) -> Path:
         }
         for number, (arch, accuracy) in enumerate(zip(architectures, (0.4, 0.3), strict=True))
     ]
-    folder.derive(rows, architectures.__getitem__)
+    folder.derive(rows, lambda row: architectures[row["number"]])
     return folder.path
 
 
