@@ -127,6 +127,9 @@ class OnMeta(TorchDispatchMode):  # type: ignore[no-untyped-call]
     The same as `with torch.device("meta")`, at a third of the time for a block.
     """
 
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         """Says that torch need not guard against compiling this: importing its compiler for that takes seconds."""

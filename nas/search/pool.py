@@ -27,6 +27,8 @@ NUM_UNLIKE, UNLIKE_DRAWS = 2, 24
 STARTUP_TRIALS = 4
 TPE_ASKS, POOL_TPE_ASKS = 8, 2
 """How often TPE is asked where its point is to be taken, and where it is one of a pool."""
+MAX_TOLD = 100
+"""How many of the latest trials TPE is told of, beside the front."""
 UNLIKE_TRIES = 5
 
 
@@ -85,7 +87,7 @@ def of_tpe(
     history: History, gate: Prices, rng: np.random.Generator, seed: int, *, asks: int = TPE_ASKS
 ) -> Iterator[Drawn]:
     """Yields points of TPE (Bergstra et al., 2011; Ozaki et al., 2022) that are new, brought within the budget."""
-    shadow = Shadow(history, gate.space, partial(_tpe_sampler, seed))
+    shadow = Shadow(_recent(history), gate.space, partial(_tpe_sampler, seed))
     for _ in range(asks):
         params, trial = shadow.ask()
         asked = gate.consider(params)
@@ -133,6 +135,12 @@ def _parents(history: History) -> tuple[list[Params], list[float]]:
     column = next(index for index, objective in enumerate(history.objectives) if not objective.is_cost)
     accuracies = [max(float(known.values[column] or 0.0), 0.0) + 1e-6 for known in history.front]
     return [known.params for known in history.front], accuracies
+
+
+def _recent(history: History) -> History:
+    """Returns the front and the latest trials: a study is rebuilt for each decision, at a millisecond a trial."""
+    kept = {trial.number for trial in (*history.front, *history.trials[-MAX_TOLD:])}
+    return History(objectives=history.objectives, trials=tuple(t for t in history.trials if t.number in kept))
 
 
 def _tpe_sampler(seed: int) -> TPESampler:

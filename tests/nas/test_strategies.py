@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import pytest
@@ -170,6 +171,25 @@ def test_a_network_is_in_the_pool_at_a_few_sizes_only() -> None:
         history = History(objectives=OBJECTIVES, trials=tuple(trials[:number]))
         sizes.append(len(sized(history, gate, [drawn])))
     assert len(points) == 5 and sizes == [5, 4, 3, 2, 0]
+
+
+def test_tpe_is_told_of_the_front_and_of_the_latest(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, told = table_gate(), []
+    monkeypatch.setattr("nas.search.pool.MAX_TOLD", 5)
+    monkeypatch.setattr("nas.search.pool.Shadow", lambda history, *rest: told.append(history) or Nothing())
+    history = History(objectives=OBJECTIVES, trials=tuple(run("random", gate, 20)))
+    assert next(of_tpe(history, gate, np.random.default_rng(0), 0), None) is None
+    numbers = [trial.number for trial in told[0].trials]
+    assert numbers == sorted({trial.number for trial in history.front} | set(range(15, 20))) and len(numbers) < 20
+
+
+class Nothing:
+    """A study that suggests what is no point."""
+
+    def ask(self) -> tuple[dict[str, Any], None]:
+        return {}, None
+
+    def refuse(self, trial: None) -> None: ...
 
 
 def test_a_space_that_is_not_listed_is_walked_to_its_last_point(monkeypatch: pytest.MonkeyPatch) -> None:
