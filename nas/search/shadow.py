@@ -49,6 +49,11 @@ class Shadow:
                 if trial is not None:
                     self._study.add_trial(trial)
 
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """The trials as Optuna has them, those that were asked for on the side included."""
+        return self._study.trials
+
     def ask(self) -> tuple[dict[str, Any], optuna.Trial]:
         """Returns the point that the sampler suggests next, and its trial."""
         with _quiet():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from itertools import islice
 from typing import Any
@@ -10,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 from search_fakes import NUM_CLASSES, SMALL, small_space
+from strategy_fakes import BUDGET, LARGE, OBJECTIVES, TABLE, known, run, table_gate, tiny_gate
 
-from nas.bench.table import TableGate, load_table
 from nas.cost import Budget
-from nas.search.gate import Gate, Priced, all_points, count_points, side_of
+from nas.search.gate import Gate, all_points, count_points, side_of
 from nas.search.guess import agreement, expected_gains
 from nas.search.history import History, Known
 from nas.search.moves import any_new, farthest, fit_input, resizes, walked
@@ -24,51 +23,6 @@ from nas.search.strategies.evolution import crowding, fitness_order
 from nas.search.strategies.nsga2 import POPULATION
 from search_space import SearchSpace
 from search_space.errors import ConfigError, SpaceError
-
-OBJECTIVES = objectives(("accuracy", "macs"))
-TABLE = load_table("sku110k")
-BUDGET = Budget(gmacs=0.5)
-CHEAP = {"block": ("c2f",), "width": (0.125, 0.25, 0.5), "topology": ("pan", "fpn"), "attention_neck": ("none",)}
-LARGE = SearchSpace().narrowed({"head": ("anchor_free",), "backbone": ("yolov8", "mobilenetv1"), **CHEAP})
-
-
-def known(number: int, point: Priced, state: str = "evaluated") -> Known:
-    """A trial whose accuracy grows with its cost and its input, with a bump that its key decides."""
-    bump = int.from_bytes(point.key.encode()[-2:], "big") % 100 / 1000
-    accuracy = 1 - math.exp(-((point.costs["macs"] / 1e8) ** 0.4)) + bump
-    values = (accuracy if state == "evaluated" else None, point.costs["macs"])
-    return Known(
-        number=number, key=point.key, params=point.params, state=state, values=values, costs=point.costs, origin="test"
-    )
-
-
-def run(name: str, gate: Gate | TableGate, trials: int, *, start: tuple[Known, ...] = ()) -> list[Known]:
-    told = list(start)
-    for number in range(len(told), len(told) + trials):
-        proposal = STRATEGIES.get(name)(History(objectives=OBJECTIVES, trials=tuple(told)), gate, seed=number)
-        if proposal is None:
-            break
-        gate.space.check(proposal.params)
-        point = gate.consider(proposal.params)
-        assert point is not None and point.feasible and point.key not in {trial.key for trial in told}
-        told.append(known(number, point))
-    return told
-
-
-def table_gate() -> TableGate:
-    return TableGate(TABLE.points)
-
-
-def tiny_gate(gmacs: float = 10.0) -> Gate:
-    space = small_space().narrowed({axis.name: axis.choices[:1] for axis in small_space().axes})
-    axes = {axis.name: axis for axis in small_space().axes}
-    return Gate(
-        SearchSpace(
-            tuple(axes[each.name] if each.name in ("input_size", "width") else each for each in space.axes),
-        ),
-        Budget(gmacs=gmacs),
-        num_classes=NUM_CLASSES,
-    )
 
 
 @pytest.mark.parametrize("name", STRATEGIES.names())

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nas.search.gains import gain, known_gains
 from nas.search.improvement import expected_gain
+from nas.search.objectives import objectives
 from nas.search.surrogate import describe, fit
 from results.pareto import hypervolume
 from results.ranking import kendall_tau
@@ -74,3 +76,15 @@ def test_a_known_point_gains_exactly_what_it_adds() -> None:
     assert gains.tolist() == pytest.approx([1.0, 0.0, 2.0, 0.0])
     many = np.repeat(mean, 100, axis=0)
     assert expected_gain(many, np.zeros_like(many), front, reference).tolist() == pytest.approx(gains.repeat(100))
+
+
+def test_the_size_of_the_input_is_a_cost_and_no_choice() -> None:
+    costs = {"macs": 1e8, "input_px": 128.0}
+    features = describe([({"block": "a", "input_size": 128}, costs), ({"block": "b", "free_input_size": 160}, costs)])
+    assert features.choices.tolist() == [[1.0, 0.0], [0.0, 1.0]]
+
+
+def test_costs_are_gained_by_their_logarithm_and_what_is_unknown_stays_so() -> None:
+    both = objectives(("accuracy", "macs"))
+    assert gain(both, (0.25, np.e**3)).tolist() == pytest.approx([0.25, -3.0])
+    assert np.isfinite(gain(both, (0.0, 0.0))).all() and np.isnan(known_gains(both, {"macs": 1.0})[0])
