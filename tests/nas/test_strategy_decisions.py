@@ -18,14 +18,18 @@ from nas.search.strategies import STRATEGIES
 from nas.search.strategies.nsga2 import GENERATION, POPULATION
 
 
-def test_what_is_guessed_of_a_pending_point_is_taken_for_known() -> None:
-    gate = table_gate()
+def test_what_is_guessed_of_a_pending_point_is_taken_for_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, seen = table_gate(), []
     told = run("tpe", gate, 10)
     left = [point for point in gate.listed() if point.key not in {trial.key for trial in told}]
     before = expected_gains(History(objectives=OBJECTIVES, trials=tuple(told)), left)
     best = int(np.argmax(before))
     after = History(objectives=OBJECTIVES, trials=(*told, known(10, left[best], "pending")))
     assert expected_gains(after, left)[best] < 0.25 * before[best]
+    monkeypatch.setattr("nas.search.guess.expected_gain", lambda *args: seen.append(args) or np.zeros(len(args[0])))
+    for trials in (told, after.trials):
+        expected_gains(History(objectives=OBJECTIVES, trials=tuple(trials)), left)
+    assert seen[1][1][best, 1] < 0.7 * seen[0][1][best, 1], "how far the guess may be off"
 
 
 def test_gains_are_measured_from_the_worst_that_was_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
