@@ -183,7 +183,7 @@ def _block(node: Node) -> nn.Module:
     key = (node.block, node.arguments)
     block = _BLOCKS.get(key)
     if block is None:
-        with OnMeta():  # type: ignore[no-untyped-call]
+        with OnMeta():
             block = build(node)
         if len(_BLOCKS) >= MAX_BLOCKS:
             del _BLOCKS[next(iter(_BLOCKS))]

@@ -215,7 +215,7 @@ def node_operators(node: Node, key: NodeKey) -> Operators:
     """
     found = _OPERATORS.get(key)
     if found is None:
-        with OnMeta():  # type: ignore[no-untyped-call]
+        with OnMeta():
             block = build(node)
         try:
             found = _OPERATORS[key] = trace_operators(block, *key[2])
