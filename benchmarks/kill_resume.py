@@ -36,6 +36,7 @@ def main() -> None:
     options = arguments()
     run = Path(options.out) / "killed"
     shutil.rmtree(run, ignore_errors=True)
+    run.parent.mkdir(parents=True, exist_ok=True)
     rng = random.Random(options.seed)
     before: dict[int, dict[str, object]] = {}
     process, kills, lost_now = start(options, run), 0, 0
