@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -56,12 +57,15 @@ class Search:
         limits: Limits,
         observer: Observer,
         settle: Callable[[], None] = lambda: None,
+        alive: AbstractContextManager[None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.study, self.gate, self.executor, self.folder = study, gate, executor, folder
         self.agenda, self.limits, self.observer, self._clock = agenda, limits, observer, clock
         self._settle = settle
         """Ends the trials of workers that were lost meanwhile; only where several share a study."""
+        self._alive = alive or nullcontext()
+        """Says meanwhile that this worker is alive; only where several share a study."""
         self._pending: dict[int, Asked] = {}
         self._began = clock()
         self._seconds_before = sum(row.get("seconds") or 0.0 for row in study.rows())
@@ -80,6 +84,10 @@ class Search:
         Raises:
             ConfigError: When `MAX_FAILURES` trials in a row failed.
         """
+        with self._alive:
+            return self._search()
+
+    def _search(self) -> str:
         self._derive()
         try:
             while True:

@@ -32,7 +32,7 @@ from nas.search.request import (
     rungs_of,
 )
 from nas.search.starts import Start, starting_points
-from nas.search.storage import Pulses, database_storage, hide_password, journal_storage, worker_name
+from nas.search.storage import Pulses, database_storage, hide_password, journal_storage, pulsing, worker_name
 from nas.search.strategies import STRATEGIES
 from nas.search.study import STUDY_NAME, SearchStudy
 from nas.search.warm_start import Earlier, Starts, import_trials, open_earlier, read_starts
@@ -218,6 +218,7 @@ def open_search(session: Session, executor: Executor, observer: Observer) -> Sea
         limits=Limits(trials=config.trials, minutes=config.minutes),
         observer=observer,
         settle=settle if session.storage is not None else lambda: None,
+        alive=None if session.storage is None else pulsing(study),
     )
 
 

@@ -105,11 +105,6 @@ class SearchStudy:
             if self._study.metric_names is None:
                 self._study.set_metric_names([each.name for each in self.objectives])
 
-    @property
-    def num_asked(self) -> int:
-        """How many trials have been asked for, whatever became of them."""
-        return len(self._trials())
-
     def begin(self, errand: Errand) -> Asked:
         """Puts a trial into the study as running."""
         return Asked(number=self._add(errand, TrialState.RUNNING), errand=errand)

@@ -136,6 +136,7 @@ def test_a_worker_joins_with_nothing_but_the_database_and_the_data(
     first = open_search(session, LocalExecutor(FakeEvaluator()), Silent())
     joining.publish(first.study, session)
     assert first.run() == "3 trials are done"
+    assert pulse_name(first.study.worker) in first.study.notes  # else it would be taken for lost after a minute
     monkeypatch.chdir(tmp_path / "runs")
     joined = joining.join(Request(name="shared", storage=url, trials=5))
     assert joined.config.narrowing == session.config.narrowing and joined.config.seed == 3
