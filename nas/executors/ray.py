@@ -49,12 +49,16 @@ STORE_BYTES = 100 * 2**20
 """Of Ray's object store: only short messages go through it."""
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
 }
-"""Nothing is sent anywhere, nothing is printed, and no file is written for each result: the study is the record."""
+"""Nothing is sent anywhere, nothing is printed, and no file is written for each result: the study is the record.
+
+Workers have the priority of this process; with the low one that Ray gives them, a busy machine hardly starts them.
+"""
 
 logger = logging.getLogger(__name__)
 

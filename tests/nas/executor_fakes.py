@@ -55,7 +55,7 @@ class FakeEvaluator:
             return Evaluation(outcome="complete", scores=scores, peak_memory_bytes=1000)
 
     def _do(self, job: Job, report: Report) -> None:
-        num_steps = {SLOW: 10, SHORT_ONCE: 4, SHORT_ALWAYS: 4, ENDLESS: 10**6}.get(job.seed, 2)
+        num_steps = {SLOW: 10, SHORT_ONCE: 4, SHORT_ALWAYS: 4, ENDLESS: 4000}.get(job.seed, 2)
         for step in range(1, num_steps + 1):
             report(Step(number=job.number, step=step, num_steps=num_steps, loss=1 / step))
             if num_steps > 2:
@@ -73,7 +73,7 @@ class FakeEvaluator:
                 raise MemoryError("too big")
             case 9:
                 (self._folder / f"stuck-{job.number}").touch()
-                time.sleep(600)
+                time.sleep(PATIENCE_SECONDS)
             case 11:
                 self._await(lambda: not is_alive(self._folder / f"running-{job.number - 1}"))
             case 10:

@@ -20,6 +20,7 @@ from executor_fakes import (
     GOOD,
     KILLED,
     NAN,
+    PATIENCE_SECONDS,
     SHORT_ALWAYS,
     SHORT_ONCE,
     SLOW,
@@ -127,7 +128,9 @@ def test_closing_ends_what_runs_and_may_be_done_twice(own: Rig) -> None:
             own.run(GOOD)
         (own.folder / "unmade").unlink()
         own.submit(STUCK)
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not list(own.folder.glob("stuck-*")):
+            assert time.monotonic() < deadline, "the job does not begin"
             time.sleep(0.02)
     own.executor.close()
     if own.kind != "local":

@@ -102,13 +102,17 @@ def test_workers_share_a_study_and_one_that_is_killed_loses_its_trial_only(tmp_p
         )
         for folder in folders
     ]
-    watching = open_study(folders[0], storage=url)
-    deadline = time.monotonic() + 120
-    while not any(row["worker"].split(":")[1] == str(children[0].pid) for row in watching.running()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    children[0].send_signal(signal.SIGKILL)
-    assert [child.wait(timeout=120) for child in children] == [-signal.SIGKILL, 0, 0]
+    try:
+        watching = open_study(folders[0], storage=url)
+        deadline = time.monotonic() + 120
+        while not any(row["worker"].split(":")[1] == str(children[0].pid) for row in watching.running()):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        children[0].kill()
+        assert [child.wait(timeout=120) for child in children] == [-signal.SIGKILL, 0, 0]
+    finally:
+        for child in children:
+            child.kill()
     table = records.frame(watching.rows())
     counts = records.tally(table)
     assert counts["asked"] == len(table) == sum(counts[outcome] for outcome in records.OUTCOMES)
