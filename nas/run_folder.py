@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.config import RunConfig
+from nas.locking import locked
 from search_space.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -54,21 +55,9 @@ class RunFolder:
         """Returns where the weights of an architecture lie while it is on the front or may be trained further."""
         return self.path / "weights" / f"{key}{suffix}.pt"
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Holds the folder for one process; the system lets go of it when the process ends, however it ends.
-
-        Raises:
-            ConfigError: If another process holds it.
-        """
-        import fcntl
-
-        with (self.path / "lock").open("w") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ConfigError(f"another process is searching in {self.path}; wait for it or end it first") from None
-            yield
+    def locked(self) -> AbstractContextManager[None]:
+        """Holds the folder for one process; see `nas.locking.locked`."""
+        return locked(self.path, f"another process is searching in {self.path}; wait for it or end it first")
 
     def derive(self, rows: list[dict[str, Any]], architecture_of: Callable[[dict[str, Any]], Architecture]) -> None:
         """Writes the table of trials and the front's architectures, and drops weights that left the front.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -28,26 +26,3 @@ def make_folder(path: Path, option: str) -> None:
         raise ConfigError(
             f"cannot write to the folder {path} of {option}: {error.strerror or error}; give another {option}"
         ) from None
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Holds the folder of a training for this process; the system lets go of it when the process ends, however it ends.
-
-    Raises:
-        ConfigError: another process holds it.
-    """
-    import fcntl
-
-    from search_space.errors import ConfigError, WriteError
-
-    try:
-        handle = (folder / "lock").open("w")
-    except OSError as error:
-        raise WriteError(f"cannot write to {folder}: {error.strerror or error}; see to its rights") from None
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(f"another process trains in {folder}; wait for it, or choose another --out") from None
-        yield

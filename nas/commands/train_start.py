@@ -29,18 +29,20 @@ def prepare(settings: Settings, held: contextlib.ExitStack, *, is_first: bool) -
     Args:
         held: keeps the folder for this process.
     """
-    from nas.commands.out_folder import locked, make_folder
+    from nas.commands.out_folder import make_folder
     from nas.commands.train_folder import check_free
     from nas.commands.training import open_for_user, set_threads
+    from nas.locking import locked
     from trainers.heads import check_trainable
     from trainers.optimizer import device_for
 
     command = settings.command
+    busy = f"another process trains in {settings.out}; wait for it, or choose another --out"
     set_threads(command["threads"])
     check_trainable(settings.architecture.head.kind)
     device_for(settings.config.device)
     if is_first and settings.resume:
-        held.enter_context(locked(settings.out))
+        held.enter_context(locked(settings.out, busy))
     log = _event_log(settings) if is_first else None
     where = {"data_format": command["data_format"], "images": command["images"]}
     seed = settings.config.seed
@@ -50,7 +52,7 @@ def prepare(settings: Settings, held: contextlib.ExitStack, *, is_first: bool) -
     if is_first:
         if not settings.resume:
             make_folder(settings.out, "--out")
-            held.enter_context(locked(settings.out))
+            held.enter_context(locked(settings.out, busy))
             check_free(settings.out)
         settings.write()
     return Ready(detector, splits, log)

@@ -10,17 +10,15 @@ from typing import Any
 
 import optuna
 
-from nas.config import check_same, parse_config
+from nas.config import parse_config
 from nas.run_folder import create
-from nas.search.narrowing import narrowing_of
-from nas.search.request import Request, data_fingerprint_of
-from nas.search.session import Session, prepare
+from nas.search.request import Request
+from nas.search.session import Session, prepare, reopen_data, with_totals
 from nas.search.storage import database_storage, hide_password
 from nas.search.study import SearchStudy
 from nas.search.warm_start import Starts
-from search_space import Architecture, SearchSpace
+from search_space import Architecture
 from search_space.errors import ConfigError
-from trainers.data import open_data
 
 CONFIG, STARTS = "config", "starts"
 """Notes of the study."""
@@ -49,15 +47,10 @@ def join(request: Request) -> Session:
         raise ConfigError("--join needs --storage URL and --name NAME of the run to join")
     notes = _notes(request.storage, request.name)
     config = parse_config(str(notes[CONFIG]), source=f"the run {request.name}")
-    narrowing = narrowing_of(config)
-    space = SearchSpace().narrowed(narrowing)
-    data, images = request.data or config.data, request.images or config.images
-    splits = open_data(data, split=config.split, format=config.data_format, images=images)
-    check_same(config, {"data_fingerprint": data_fingerprint_of(splits), "space_fingerprint": space.fingerprint()})
+    space, splits = reopen_data(config, request)
     named = Starts(architectures={name: Architecture.from_dict(each) for name, each in notes[STARTS].items()})
-    config = replace(config, threads=request.threads, data=data and str(Path(data).resolve()))
-    if request.trials is not None or request.minutes is not None:
-        config = replace(config, trials=request.trials, minutes=request.minutes)
+    data = request.data or config.data
+    config = with_totals(replace(config, threads=request.threads, data=data and str(Path(data).resolve())), request)
     gate, starts, notices = prepare(config, space, splits, named)
     path = Path(request.out or "runs") / f"{config.name}-{socket.gethostname()}-{os.getpid()}"
     return Session(

@@ -141,13 +141,8 @@ def go_on(path: Path, request: Request) -> Session:
     folder = reopen(path)
     config = read_config(folder.config_yaml)
     _check_given(config, request)
-    narrowing = narrowing_of(config)
-    space = SearchSpace().narrowed(narrowing)
-    images = request.images or config.images
-    splits = open_data(request.data or config.data, split=config.split, format=config.data_format, images=images)
-    check_same(config, {"data_fingerprint": data_fingerprint_of(splits), "space_fingerprint": space.fingerprint()})
-    if request.trials is not None or request.minutes is not None:
-        config = replace(config, trials=request.trials, minutes=request.minutes)
+    space, splits = reopen_data(config, request)
+    config = with_totals(config, request)
     config = replace(config, threads=request.threads or config.threads, repeats=request.repeats or config.repeats)
     named = read_starts(config.starts, path)
     gate, starts, notices = prepare(config, space, splits, named)
@@ -161,6 +156,27 @@ def go_on(path: Path, request: Request) -> Session:
         folder=folder,
         storage=request.storage or config.storage,
     )
+
+
+def reopen_data(config: RunConfig, request: Request) -> tuple[SearchSpace, DataSplits]:
+    """Opens the space and the data of a run, the latter possibly from where the user says that it lies now.
+
+    Raises:
+        ConfigError: If one of them is not that of the run.
+        DataError: If the data cannot be opened.
+    """
+    space = SearchSpace().narrowed(narrowing_of(config))
+    images = request.images or config.images
+    splits = open_data(request.data or config.data, split=config.split, format=config.data_format, images=images)
+    check_same(config, {"data_fingerprint": data_fingerprint_of(splits), "space_fingerprint": space.fingerprint()})
+    return space, splits
+
+
+def with_totals(config: RunConfig, request: Request) -> RunConfig:
+    """Returns a run's configuration with the totals of trials or time that a user gives anew."""
+    if request.trials is None and request.minutes is None:
+        return config
+    return replace(config, trials=request.trials, minutes=request.minutes)
 
 
 def _check_given(config: RunConfig, request: Request) -> None:

@@ -13,8 +13,8 @@ import torch
 import yaml
 
 from nas.cli import main
-from nas.commands.out_folder import locked
 from nas.commands.train_results import failures
+from nas.locking import locked
 from nas.processes import launched_rank, told_once
 from search_space import DESIGNS
 from trainers import fresh_detector, load_weights, save_weights
@@ -116,12 +116,12 @@ def test_a_second_process_in_the_folder_is_refused(
     begin(tmp_path, monkeypatch)
     capsys.readouterr()
     before = content_of(tmp_path)
-    with locked(tmp_path):
+    with locked(tmp_path, "busy"):
         for arguments in (("--resume", tmp_path), (DESIGN, "--data", DATA, "--out", tmp_path, *FAST, "--seed", 5)):
             assert run("train", *arguments) == 2
             assert f"another process trains in {tmp_path}; wait for it" in error_line(capsys)
     assert content_of(tmp_path) == before
-    with locked(tmp_path):  # it was let go of
+    with locked(tmp_path, "busy"):  # it was let go of
         pass
 
 
