@@ -1,10 +1,11 @@
-"""Which of the processes of torchrun this one is, and that an error of all of them is told once."""
+"""What a command is as a process: one of torchrun's or alone, and how a signal ends it."""
 
 from __future__ import annotations
 
 import os
+import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 PATIENCE_S = 10.0
@@ -33,3 +34,24 @@ def leave_to_the_first() -> None:
     """Waits in every process but the first until that one has told an error and torchrun ends this one, or a while."""
     if launched_rank() > 0:
         time.sleep(PATIENCE_S)
+
+
+@contextmanager
+def ended_by_sigterm() -> Iterator[Callable[[], int]]:
+    """Lets SIGTERM end the block as Ctrl-C does, with KeyboardInterrupt.
+
+    Yields:
+        What returns the exit code of a command that was interrupted: 143 after SIGTERM, else 130.
+    """
+    code = 128 + signal.SIGINT
+
+    def terminate(*_: object) -> None:
+        nonlocal code
+        code = 128 + signal.SIGTERM
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield lambda: code
+    finally:
+        signal.signal(signal.SIGTERM, before)

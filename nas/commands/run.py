@@ -156,6 +156,7 @@ def command(
     from nas.commands.run_display import make_display
     from nas.commands.run_executor import Workers
     from nas.executors import INTERRUPTED
+    from nas.processes import ended_by_sigterm
     from nas.search import joining
     from nas.search.request import Request
     from nas.search.session import begin, go_on, open_search
@@ -173,15 +174,17 @@ def command(
     else:
         session = go_on(resume, request) if resume is not None else begin(request)
     display = make_display(session, crew, to_stderr=as_json)
-    with session.folder.locked(), crew.executor_of(session) as trainer:
-        search = open_search(session, trainer, display)
-        if session.storage is not None:
-            joining.publish(search.study, session)
-        with display.following(search):
-            ending = search.run()
-    _show(session, search, ending, as_json)
+    with ended_by_sigterm() as exit_code:
+        with session.folder.locked(), crew.executor_of(session) as trainer:
+            search = open_search(session, trainer, display)
+            if session.storage is not None:
+                joining.publish(search.study, session)
+            with display.following(search):
+                ending = search.run()
+        _show(session, search, ending, as_json)
     if ending == INTERRUPTED:
-        raise KeyboardInterrupt
+        click.echo("nas: interrupted", err=True)
+        raise SystemExit(exit_code())
 
 
 def _show(session: Session, search: Search, ending: str, as_json: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,26 +141,18 @@ def _run(settings: Settings, ready: Ready, *, is_first: bool) -> dict[str, Any]:
 @contextlib.contextmanager
 def _going_on_told(out: Path, is_first: bool) -> Iterator[None]:
     """Lets SIGTERM end the training as Ctrl-C does, and tells then, or when the disk is full, how it goes on."""
+    from nas.processes import ended_by_sigterm
     from search_space.errors import ConfigError, WriteError
 
-    code = 130
-
-    def terminate(*_: object) -> None:
-        nonlocal code
-        code = 128 + signal.SIGTERM
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    except KeyboardInterrupt:
-        if is_first:
-            click.echo(f"nas: interrupted; go on with: nas train --resume {out}", err=True)
-        raise SystemExit(code) from None  # click would swallow its own Exit here
-    except WriteError as error:
-        raise ConfigError(f"{error}, then go on with: nas train --resume {out}") from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with ended_by_sigterm() as exit_code:
+        try:
+            yield
+        except KeyboardInterrupt:
+            if is_first:
+                click.echo(f"nas: interrupted; go on with: nas train --resume {out}", err=True)
+            raise SystemExit(exit_code()) from None  # click would swallow its own Exit here
+        except WriteError as error:
+            raise ConfigError(f"{error}, then go on with: nas train --resume {out}") from None
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -202,17 +203,23 @@ def test_a_search_starts_with_the_designs_it_is_given(
     assert "--start yolov8n" in fails(capsys, "run", "--resume", "runs/s", "--start", "yolov8n")
 
 
-def test_ctrl_c_says_how_to_go_on(
-    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_search_and_says_how_to_go_on(
+    number: signal.Signals,
+    code: int,
+    home: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def interrupt(job: Any) -> Any:
-        raise KeyboardInterrupt
+        signal.raise_signal(number)
 
+    before = signal.getsignal(number)
     monkeypatch.setattr("nas.executors.training.TrainingEvaluator", lambda *a, **k: FakeEvaluator(interrupt))
     with pytest.raises(SystemExit) as caught:
         main(["run", *QUICK, "--budget-gflops", "0.4", "--trials", "2", "--name", "i"])
     said = capsys.readouterr().out
-    assert caught.value.code == 130
+    assert caught.value.code == code and signal.getsignal(number) is before
     assert "nas run --resume runs/i" in said and "1 asked = 0 complete + 1 stopped" in said
     monkeypatch.setattr("nas.executors.training.TrainingEvaluator", lambda *a, **k: FakeEvaluator())
     main(["run", "--resume", "runs/i"])
