@@ -129,7 +129,7 @@ def workers_of(driver: int) -> list[int]:
         below |= new
     for pid in below - {driver}:
         command = _command(pid)
-        if "ray::" in command and "Trial" in command or "spawn_main" in command:
+        if "ray::" in command and "Trainable" in command or "spawn_main" in command:
             found.append(pid)
     return sorted(found)
 
