@@ -48,16 +48,25 @@ class Rig:
         folder.mkdir()
         spec = FakeSpec(folder=folder)
         self.executor: Executor = OPEN[kind](spec)
+        self.num_under_way = 0
 
     def submit(self, *seeds: int) -> list[Job]:
         jobs = [Job(number=next(NUMBERS), architecture=ARCHITECTURE, seed=seed) for seed in seeds]
         for job in jobs:
             self.executor.submit(job)
+            self.num_under_way += 1
         return jobs
+
+    def wait(self, report: Report) -> tuple[Job, Evaluation]:
+        try:
+            ended = self.executor.wait(report)
+        finally:
+            self.num_under_way -= 1
+        return ended
 
     def run(self, seed: int, report: Report = lambda step: None) -> Evaluation:
         (job,) = self.submit(seed)
-        done, evaluation = self.executor.wait(report)
+        done, evaluation = self.wait(report)
         assert done is job
         return evaluation
 
@@ -102,13 +111,28 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module", params=list(OPEN))
-def rig(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    """An executor that the tests of this module share: workers are slow to start."""
+def rigs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Rig]]:
+    """Gives an executor that the tests of this module share, as workers are slow to start: anew after a failed one."""
     if request.param == "ray":
         request.getfixturevalue("cluster")
-    rig = Rig(request.param, tmp_path_factory.mktemp("executor") / "notes")
-    with rig.executor:
-        yield rig
+    opened: list[Rig] = []
+
+    def give() -> Rig:
+        if opened and opened[-1].num_under_way:
+            opened.pop().executor.close()
+        if not opened:
+            opened.append(Rig(request.param, tmp_path_factory.mktemp("executor") / "notes"))
+        return opened[-1]
+
+    yield give
+    for each in opened:
+        each.executor.close()
+
+
+@pytest.fixture
+def rig(rigs: Callable[[], Rig]) -> Rig:
+    """The executor that tests share."""
+    return rigs()
 
 
 @pytest.fixture(params=list(OPEN))
@@ -142,9 +166,9 @@ def test_jobs_come_back_as_they_end_and_stopping_one_leaves_the_other(rig: Rig) 
     if rig.executor.capacity == 1:
         pytest.skip("one job at a time")
     slow, quick = rig.submit(AFTER_NEXT, GOOD)
-    assert rig.executor.wait(lambda step: None)[0] is quick
+    assert rig.wait(lambda step: None)[0] is quick
     (endless,) = rig.submit(ENDLESS)
-    job, evaluation = rig.executor.wait(lambda step: None)
+    job, evaluation = rig.wait(lambda step: None)
     assert job is slow and evaluation.outcome == "complete" and evaluation.peak_memory_bytes == 1000
     assert evaluation.scores["accuracy"] == slow.number / 100
     (other,) = rig.submit(AFTER_LAST)
@@ -153,10 +177,10 @@ def test_jobs_come_back_as_they_end_and_stopping_one_leaves_the_other(rig: Rig) 
         if step.number == endless.number and (rig.folder / f"running-{other.number}").exists():
             raise StopTrial("enough")
 
-    job, evaluation = rig.executor.wait(report)
+    job, evaluation = rig.wait(report)
     assert job is endless and (evaluation.outcome, evaluation.reason) == ("stopped", "enough")
     assert evaluation.images_seen == 7
-    job, evaluation = rig.executor.wait(report)
+    job, evaluation = rig.wait(report)
     assert job is other and evaluation.outcome == "complete"
 
 
@@ -178,7 +202,7 @@ def test_workers_are_used_again(rig: Rig) -> None:
 def test_steps_arrive_the_last_one_always(rig: Rig) -> None:
     steps: list[Step] = []
     (job,) = rig.submit(SLOW)
-    rig.executor.wait(steps.append)
+    rig.wait(steps.append)
     assert {step.number for step in steps} == {job.number} and {step.num_steps for step in steps} == {10}
     numbers = [step.step for step in steps]
     assert numbers[0] == 1 and numbers[-1] == 10 and numbers == sorted(set(numbers))
@@ -186,7 +210,7 @@ def test_steps_arrive_the_last_one_always(rig: Rig) -> None:
 
 def test_an_exception_is_a_failed_job_with_its_reason(rig: Rig) -> None:
     (job,) = rig.submit(ERROR)
-    evaluation = rig.executor.wait(lambda step: None)[1]
+    evaluation = rig.wait(lambda step: None)[1]
     assert (evaluation.outcome, evaluation.reason) == ("failed", f"RuntimeError: cannot do {job.number}")
 
 
@@ -213,10 +237,10 @@ def test_out_of_memory_is_tried_again_with_nothing_beside_it(rig: Rig) -> None:
     if rig.executor.capacity > 1:
         (always,) = rig.submit(SHORT_ALWAYS)
     ended: dict[int, Evaluation] = {}
-    job, ended[job.number] = rig.executor.wait(lambda step: None)
+    job, ended[job.number] = rig.wait(lambda step: None)
     (later,) = rig.submit(GOOD)
     while len(ended) < (2 if always is None else 3):
-        job, ended[job.number] = rig.executor.wait(lambda step: None)
+        job, ended[job.number] = rig.wait(lambda step: None)
     assert ended[short.number].outcome == ended[later.number].outcome == "complete"
     assert ended[short.number].scores["beside"] == ended[later.number].scores["beside"] == 0
     assert rig.num_tries(short) == 2
@@ -232,7 +256,7 @@ def test_ctrl_c_ends_all_jobs_and_leaves_no_process(rig: Rig) -> None:
         if rig.kind == "local" or list(rig.folder.glob("stuck-*")):
             raise KeyboardInterrupt
 
-    ended = dict(rig.executor.wait(report) for _ in jobs)
+    ended = dict(rig.wait(report) for _ in jobs)
     assert {(each.outcome, each.reason) for each in ended.values()} == {("stopped", INTERRUPTED)}
     if rig.kind != "local":
         assert [ended[job].images_seen for job in jobs] == [7, 0]
