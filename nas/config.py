@@ -12,7 +12,7 @@ from typing import Any
 from search_space.errors import ConfigError, nearest
 
 VERSION = 2
-LISTS = ("classes", "objectives", "rungs", "starts")
+LISTS = ("classes", "objectives", "rungs", "starts", "plugins")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +64,8 @@ class RunConfig:
     """The run whose trials lie in `imported.csv`."""
     storage: str | None = None
     """The database that holds the study, without its password; None: a journal file in the run's folder."""
+    plugins: tuple[str, ...] = ()
+    """The files of blocks of the user's own that the run was started with, and what they held: `name.py digest`."""
     versions: Mapping[str, str] = field(default_factory=dict)
     format: int = VERSION
 

@@ -26,6 +26,10 @@ class ConfigError(UserError):
     """A setting of a run that is wrong or contradicts the run it is used on."""
 
 
+class PluginError(UserError):
+    """A user's file of blocks that cannot be used."""
+
+
 class WriteError(UserError):
     """A file that cannot be written, because the disk is full or for another reason of the system."""
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from search_space.errors import SpaceError, nearest
 
 T = TypeVar("T")
+
+_ADDITIONS: list[tuple[Registry[Any], str]] = []
+
+
+def additions() -> list[tuple[Registry[Any], str]]:
+    """Returns what was ever added to any registry of this process and not removed, in order."""
+    return list(_ADDITIONS)
 
 
 class Registry(Generic[T]):
@@ -35,6 +42,12 @@ class Registry(Generic[T]):
         if name in self._things:
             raise SpaceError(f"{self.kind} {name!r} is registered already; choose another name")
         self._things[name] = thing
+        _ADDITIONS.append((self, name))
+
+    def remove(self, name: str) -> None:
+        """Forgets the thing called `name`, which must be known."""
+        del self._things[name]
+        _ADDITIONS.remove((self, name))
 
     def get(self, name: str) -> T:
         """Returns the thing called `name`; raises SpaceError naming the near and the known ones otherwise."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.commands.options import echo_json, json_option
+from nas.commands.options import echo_json, json_option, plugin_option
 
 if TYPE_CHECKING:
     from search_space import Design
@@ -32,6 +32,7 @@ WORDS = {
 
 
 @click.command("designs")
+@plugin_option
 @json_option
 def command(as_json: bool) -> None:
     """List the published designs: what they cost, what accuracy they report, and how far our counts are off.

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from nas.commands.options import echo_json, json_option
+from nas.commands.options import echo_json, json_option, plugin_option
 
 DEFAULT_CLASSES = 80
 ROOM_FOR_ARGUMENTS = 150
@@ -24,6 +24,7 @@ SIZES = ("in_channels", "out_channels", "channels", "num_classes")
     "--num-classes", type=int, default=None, help=f"Classes; default: the design's own, else {DEFAULT_CLASSES}."
 )
 @click.option("--input", "input_hw", type=(int, int), default=None, metavar="H W", help="Input size in pixels.")
+@plugin_option
 @json_option
 def command(
     architecture: str, other: str | None, num_classes: int | None, input_hw: tuple[int, int] | None, as_json: bool

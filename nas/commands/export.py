@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
-from nas.commands.options import echo_json, json_option
+from nas.commands.options import echo_json, json_option, plugin_option
 
 
 @click.command(name="export")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Where the front goes.")
 @click.option("--force", is_flag=True, help="Replace an earlier export in DIR.")
+@plugin_option
 @json_option
 def command(run: Path, out: Path, force: bool, as_json: bool) -> None:
     """Write the front of RUN as architectures that `nas train` takes, with weights and a table, front.csv."""

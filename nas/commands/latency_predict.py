@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nas.commands.latency_options import confidence_option, device_option, open_device, precision_option
-from nas.commands.options import echo_json, json_option
+from nas.commands.options import echo_json, json_option, plugin_option
 
 if TYPE_CHECKING:
     from nas.cost.latency import LatencyModel
@@ -25,6 +25,7 @@ ENDS_AT = "it ends at the head's raw maps: decoding them to boxes is not in it"
 @click.option("--input", "input_hw", type=(int, int), default=None, metavar="H W", help="Input size in pixels.")
 @click.option("--num-classes", type=int, default=None, help="Classes; default: the design's own, else 80; a RUN's own.")
 @confidence_option
+@plugin_option
 @json_option
 def command(
     architecture: str,

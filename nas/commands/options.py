@@ -34,6 +34,24 @@ split_option: Callable[[Command], Command] = click.option(
 )
 
 
+def _use_plugins(context: click.Context, option: click.Parameter, value: tuple[str, ...]) -> None:
+    if value:
+        from nas.plugins import use_plugins
+
+        use_plugins(value)
+
+
+plugin_option: Callable[[Command], Command] = click.option(
+    "--plugin",
+    multiple=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_use_plugins,
+    metavar="FILE.py",
+    help="Python file that registers blocks of your own; it is run. May be repeated.",
+)
+
+
 def echo_json(result: Any) -> None:
     """Prints `result` as indented JSON on standard output."""
     click.echo(json.dumps(result, indent=2))

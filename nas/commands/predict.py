@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from nas.commands.options import echo_json, json_option
+from nas.commands.options import echo_json, json_option, plugin_option
 from nas.commands.tiling_options import tiling_options
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="COCO annotation file whose image and class ids --save-json uses.",
 )
+@plugin_option
 @json_option
 def command(weights: Path, inputs: tuple[Path, ...], as_json: bool, **options: Any) -> None:
     """Find objects in INPUTs with trained WEIGHTS and write pictures and videos with boxes, classes and scores.

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from nas.commands.options import data_option, echo_json, format_option, images_option, json_option, split_option
+from nas.commands.options import (
+    data_option,
+    echo_json,
+    format_option,
+    images_option,
+    json_option,
+    plugin_option,
+    split_option,
+)
 
 if TYPE_CHECKING:
     from nas.search.loop import Search
@@ -135,6 +143,7 @@ def _options(*groups: Sequence[Callable[[Command], Command]]) -> Callable[[Comma
 
 @click.command(name="run")
 @_options(BUDGET, (data_option, split_option, format_option, images_option), SEARCH, SPACE, WHERE)
+@plugin_option
 @json_option
 def command(
     resume: Path | None,

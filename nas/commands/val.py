@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.commands.options import data_option, echo_json, format_option, images_option, json_option, split_option
+from nas.commands.options import (
+    data_option,
+    echo_json,
+    format_option,
+    images_option,
+    json_option,
+    plugin_option,
+    split_option,
+)
 from nas.commands.tiling_options import tiling_options
 
 if TYPE_CHECKING:
@@ -53,6 +61,7 @@ if TYPE_CHECKING:
 @click.option("--batch", "batch_size", type=click.IntRange(min=1), default=8, show_default=True, help="Images at once.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--threads", type=click.IntRange(min=1), default=None, help="CPU threads; default: all.")
+@plugin_option
 @json_option
 def command(weights: Path, as_json: bool, **options: Any) -> None:
     """Measure AP, AP50, AP by size and more of trained WEIGHTS on a data set.

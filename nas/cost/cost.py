@@ -136,6 +136,12 @@ def cost_of(
     )
 
 
+def forget_blocks() -> None:
+    """Forgets what blocks were counted to cost, after one of them was replaced by another of its name."""
+    _COUNTS.clear()
+    _BLOCKS.clear()
+
+
 def node_costs(graph: Graph) -> Iterator[tuple[Node, BlockCount]]:
     """Yields each node of a graph with what it costs at the graph's input size; shared weights count once."""
     for node, _, count in counted_nodes(graph):

@@ -10,11 +10,13 @@ from typing import Literal
 
 import torch
 
+from nas import plugins
 from nas.config import RunConfig
 from nas.executors import INTERRUPTED, Evaluation, Job, Report, Step, StopTrial
 from nas.executors.memory import PeakMemory
 from nas.executors.scoring import BIN, proxy_score, score, size_bins
 from search_space import Detector
+from search_space.plugins import load_plugins
 from trainers import (
     Progress,
     StopTraining,
@@ -46,6 +48,8 @@ class TrainingSpec:
     """CPU threads of each worker; None leaves it to torch."""
     bins: tuple[str, ...] = ()
     """Sizes of objects that AP is measured on as well, as `ap_LOW_HIGH` in pixels."""
+    plugins: tuple[str, ...] = ()
+    """Files of blocks of the user's own, which lie at the same path on every host."""
 
     def __post_init__(self) -> None:
         for name in ("data", "images"):  # a worker may run in another folder
@@ -64,6 +68,7 @@ class TrainingSpec:
             images=config.images,
             threads=config.threads,
             bins=tuple(each for each in config.objectives if BIN.fullmatch(each)),
+            plugins=plugins.paths(),
         )
 
     def make(self, worker: int = 0) -> TrainingEvaluator:
@@ -72,6 +77,7 @@ class TrainingSpec:
         Raises:
             UserError: The data, the format or the device cannot be used.
         """
+        load_plugins(self.plugins)
         splits = open_data(self.data, split=self.split, seed=self.seed, format=self.data_format, images=self.images)
         device = device_of(worker, self.config.device, torch.cuda.device_count())
         return self.over(splits, replace(self.config, device=device))

@@ -10,6 +10,7 @@ from nas.config import RunConfig, versions
 from nas.cost import Budget
 from nas.cost.latency import CONFIDENCE, LatencyModel, load_model
 from nas.cost.profile import Profile
+from nas.plugins import labels
 from nas.search.narrowing import Narrowing
 from nas.search.objectives import objective, objectives
 from nas.search.storage import hide_password
@@ -123,6 +124,7 @@ def resolve(
         narrowing={axis: tuple(map(str, kept)) for axis, kept in narrowing.items()},
         starts=tuple(read_starts(request.starts).architectures) or DEFAULT_STARTS,
         storage=None if request.storage is None else hide_password(request.storage),
+        plugins=labels(),
         versions=versions(),
     )
 

@@ -11,6 +11,7 @@ from nas.config import RunConfig, check_same, read_config
 from nas.cost.latency import load_model
 from nas.cost.profile import find_profile
 from nas.executors import Executor
+from nas.plugins import check_plugins
 from nas.run_folder import RunFolder, create, reopen
 from nas.search.agenda import Agenda
 from nas.search.feasibility import ensure_feasible
@@ -165,6 +166,7 @@ def reopen_data(config: RunConfig, request: Request) -> tuple[SearchSpace, DataS
         ConfigError: If one of them is not that of the run.
         DataError: If the data cannot be opened.
     """
+    check_plugins(config)
     space = SearchSpace().narrowed(narrowing_of(config))
     images = request.images or config.images
     splits = open_data(request.data or config.data, split=config.split, format=config.data_format, images=images)

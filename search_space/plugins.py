@@ -1,0 +1,122 @@
+"""Plug-ins: Python files of a user that register blocks, designs or whatever else a registry knows by name.
+
+A plug-in is code and is run. It is loaded where its user names it, never because a file that was read names it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from search_space.blocks import ROLES
+from search_space.errors import PluginError
+from search_space.registry import Registry, additions
+
+MODULE_PREFIX = "nas_plugin_"
+PACKAGES = ("nas", "results", "search_space", "trainers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plugin:
+    """A file that was loaded."""
+
+    path: Path
+    digest: str
+    """Of what the file held when it was loaded, 12 hexadecimal digits."""
+    added: tuple[tuple[str, str], ...]
+    """What it registered, as (kind, name): ("stage block", "ghost")."""
+    blocks: tuple[str, ...]
+    """Those of them that are blocks, as `role:name`."""
+
+    @property
+    def label(self) -> str:
+        """How a run remembers it: the file's name and its digest."""
+        return f"{self.path.name} {self.digest}"
+
+
+_LOADED: dict[Path, Plugin] = {}
+
+
+def loaded() -> tuple[Plugin, ...]:
+    """Returns the plug-ins of this process, in the order of their loading."""
+    return tuple(_LOADED.values())
+
+
+def load_plugins(paths: Iterable[str | Path]) -> tuple[Plugin, ...]:
+    """Loads several plug-ins; see `load_plugin`."""
+    return tuple(load_plugin(path) for path in paths)
+
+
+def load_plugin(path: str | Path) -> Plugin:
+    """Runs a Python file, once a process, so that what it registers is known from then on.
+
+    Raises:
+        PluginError: There is no such file, it fails, or it registers nothing; then nothing of it stays registered.
+    """
+    file = Path(path).resolve()
+    if file in _LOADED:
+        return _LOADED[file]
+    try:
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+    except OSError as error:
+        raise PluginError(f"plug-in {path} cannot be read: {error.strerror}; give a Python file") from None
+    if file.suffix != ".py":
+        raise PluginError(f"plug-in {path} is no Python file; give one that ends in .py")
+    before, imported = len(additions()), set(sys.modules)
+    try:
+        _run(file, f"{MODULE_PREFIX}{file.stem}_{digest}")
+        added = _added(before, imported)
+        if not added:
+            raise PluginError(f"plug-in {path} registers nothing; next: decorate a block with @STAGES.register('name')")
+    except BaseException:
+        for registry, thing in reversed(_added(before, imported)):
+            registry.remove(thing)
+        raise
+    kinds = tuple((registry.kind, thing) for registry, thing in added)
+    blocks = tuple(f"{role}:{thing}" for registry, thing in added for role in ROLES if ROLES[role] is registry)
+    _LOADED[file] = Plugin(path=file, digest=digest, added=kinds, blocks=blocks)
+    return _LOADED[file]
+
+
+def forget_plugin(plugin: Plugin) -> None:
+    """Undoes a loading; what was already built from its blocks stays."""
+    del _LOADED[plugin.path]
+    for registry, name in additions():
+        if (registry.kind, name) in plugin.added:
+            registry.remove(name)
+
+
+def _run(file: Path, name: str) -> None:
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None and spec.loader is not None, "the file ends in .py"
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where dataclasses and pickle look for it
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise PluginError(f"plug-in {file} fails{_where(error, file)}: {type(error).__name__}: {error}") from error
+
+
+def _added(before: int, imported: set[str]) -> list[tuple[Registry[Any], str]]:
+    """Returns what a plug-in registered; modules of this project that it was the first to import did so as well."""
+    new = [(registry, name, getattr(registry.get(name), "__module__", "")) for registry, name in additions()[before:]]
+    return [
+        (registry, name)
+        for registry, name, module in new
+        if module in imported or module.partition(".")[0] not in PACKAGES
+    ]
+
+
+def _where(error: BaseException, file: Path) -> str:
+    """Returns the line of the plug-in that an error comes from, where one does."""
+    if isinstance(error, SyntaxError) and error.filename == str(file):
+        return f" in line {error.lineno}"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    return f" in line {lines[-1]}" if lines else ""
