@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import json
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import safetensors
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
@@ -16,6 +19,8 @@ from search_space import Architecture, Detector, lower
 from search_space.errors import ConfigError
 from search_space.files import write_bytes
 from trainers.heads import check_trainable
+
+SAFETENSORS = ".safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +67,16 @@ def save_weights(
     architecture: Mapping[str, Any],
     classes: Iterable[str],
 ) -> None:
-    """Writes weights with the architecture and the class names that they belong to."""
+    """Writes weights with the architecture and the class names that they belong to.
+
+    A path that ends in `.safetensors` is written in that format, with the two as JSON in its metadata.
+    """
     state = detector_or_state.state_dict() if isinstance(detector_or_state, nn.Module) else detector_or_state
+    if Path(path).suffix == SAFETENSORS:
+        described = {"architecture": json.dumps(dict(architecture)), "classes": json.dumps(list(classes))}
+        tensors = {name: value.contiguous() for name, value in cpu_copy(state).items()}
+        write_bytes(Path(path), safetensors.torch.save(tensors, described))
+        return
     content = {"architecture": dict(architecture), "classes": list(classes), "state": cpu_copy(state)}
     write_torch(path, content)
 
@@ -74,7 +87,7 @@ def load_weights(path: str | Path) -> Weights:
     Raises:
         ConfigError: the file is missing, is no weights file or lacks a part.
     """
-    content = read_torch(path, "weights file")
+    content = _read_safetensors(path) if Path(path).suffix == SAFETENSORS else read_torch(path, "weights file")
     missing = {"architecture", "classes", "state"} - content.keys()
     if missing:
         raise ConfigError(f"{path} is no weights file: it lacks {', '.join(sorted(missing))}; give a weights.pt")
@@ -83,6 +96,21 @@ def load_weights(path: str | Path) -> Weights:
     if not named or not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ConfigError(f"{path} is a damaged weights file: its parts are of wrong types; give another weights.pt")
     return Weights(architecture=architecture, classes=tuple(classes), state=state)
+
+
+def _read_safetensors(path: str | Path) -> dict[str, Any]:
+    """Reads a safetensors file; what it does not hold, or does not hold as it should, is left out."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
+            described = {name: json.loads(text) for name, text in (file.metadata() or {}).items()}
+    except OSError as error:
+        raise ConfigError(f"cannot read weights file {path}: {error.strerror or error}; check the path") from None
+    except (safetensors.SafetensorError, ValueError, RecursionError):
+        raise ConfigError(
+            f"{path} is no weights file of this program, or it is damaged; give one written by nas"
+        ) from None
+    return {**described, "state": state}
 
 
 def load_state(detector: nn.Module, state: Mapping[str, Tensor]) -> None:

@@ -48,6 +48,7 @@ class LatencyModel:
     Attributes:
         profile: Rules, constants and error of the board.
         residual: What was learned beyond the constants near measured networks, or None.
+        confidence: With which the interval holds the measured time.
     """
 
     def __init__(self, profile: Profile, residual: Residual | None = None, *, confidence: float = CONFIDENCE) -> None:
@@ -55,6 +56,7 @@ class LatencyModel:
             raise BudgetError(f"a confidence of {confidence:g} cannot be told; give one from {GRID[0]} to {GRID[-1]}")
         self.profile = profile
         self.residual = residual
+        self.confidence = confidence
         error = profile.error or data_sheet_error()
         self._quantile = float(np.interp(confidence, GRID, [error.quantiles[each] for each in GRID]))
         self._by_class = bool(error.class_scale)

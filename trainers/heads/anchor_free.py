@@ -40,6 +40,16 @@ class AnchorFreeTraining:
         grid, table = grid_of(outputs, self.strides), flatten_maps(outputs).float()
         return [self._read_one(rows, grid, limits) for rows in table]
 
+    def table(self, outputs: Sequence[Tensor], input_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Returns all boxes `(B, A, 4)` px and their scores `(B, A, num_classes)` in 0..1, before suppression."""
+        grid, rows = grid_of(outputs, self.strides), flatten_maps(outputs).float()
+        boxes = decode_boxes(rows[..., : 4 * self.reg_max], grid.points, grid.point_strides, self.reg_max)
+        return boxes, rows[..., 4 * self.reg_max :].sigmoid()
+
+    def described(self, outputs: Sequence[Tensor]) -> dict[str, object]:
+        """Returns what it takes to read the raw outputs without this package: the bins of a side's distribution."""
+        return {"reg_max": self.reg_max}
+
     def _read_one(self, rows: Tensor, grid: AnchorGrid, limits: Limits) -> Found:
         boxes, scores, labels = _candidates(rows, grid, self.reg_max, limits.score_threshold, limits.one_class)
         keep = suppress(boxes, scores, labels, iou_threshold=limits.iou_threshold)[: limits.max_detections]

@@ -75,6 +75,15 @@ class HeadTraining(Protocol):
             input_hw: height and width in px of the input that gave the outputs; None: the detector's own.
         """
 
+    def table(self, outputs: Sequence[Tensor], input_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Returns every box `(B, N, 4)` as x1, y1, x2, y2 px and its scores `(B, N, num_classes)` in 0..1.
+
+        Nothing is left out or suppressed, and the shapes depend on the shapes of `outputs` alone.
+        """
+
+    def described(self, outputs: Sequence[Tensor]) -> dict[str, object]:
+        """Returns what it takes to read the raw outputs without this package, as plain data."""
+
 
 HEAD_TRAINING: Registry[Callable[[Detector, HeadOptions], HeadTraining]] = Registry("head")
 

@@ -15,6 +15,7 @@ from search_space.heads.anchors import ssd_anchors
 from search_space.heads.nms import suppress
 from trainers.assigners import Objects
 from trainers.heads.anchor_matching import (
+    OFFSET_SCALES,
     Match,
     class_entropy,
     from_offsets,
@@ -51,6 +52,15 @@ class SSDTraining:
         anchors = self._anchors(outputs, input_hw or self.input_hw)
         chances = logits.softmax(dim=-1)[..., 1:]
         return [_read_one(*tables, anchors, limits) for tables in zip(offsets, chances, strict=True)]
+
+    def table(self, outputs: Sequence[Tensor], input_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Returns all boxes `(B, A, 4)` px and their scores `(B, A, num_classes)` in 0..1, before suppression."""
+        offsets, logits = self._tables(outputs)
+        return from_offsets(offsets, self._anchors(outputs, input_hw)), logits.softmax(dim=-1)[..., 1:]
+
+    def described(self, outputs: Sequence[Tensor]) -> dict[str, object]:
+        """Returns what it takes to read the raw outputs without this package: the anchors and what offsets are in."""
+        return {"offset_scales": list(OFFSET_SCALES), "anchors": self._anchors(outputs, self.input_hw).tolist()}
 
     def _anchors(self, maps: Sequence[Tensor], input_hw: tuple[int, int]) -> Tensor:
         """Returns the anchors `(A, 4)` of output `maps` as x1, y1, x2, y2 px."""

@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 
 from search_space import Detector
+from search_space.heads.anchors import rpn_base_anchors
 from search_space.heads.box_coding import clip
 from search_space.heads.nms import soft_suppress
 from search_space.heads.proposals import Proposals, rank_candidates
+from search_space.heads.roi import RoIHead
 from trainers.assigners import Objects
-from trainers.heads.anchor_matching import by_pixels, by_sides, from_offsets
+from trainers.heads.anchor_matching import OFFSET_SCALES, by_pixels, by_sides, from_offsets
 from trainers.heads.head_training import HEAD_TRAINING, Found, HeadOptions, Limits
 from trainers.heads.reading import best_pairs
 from trainers.heads.region_loss import RegionLoss
@@ -41,6 +43,10 @@ class TwoStageTraining:
         first_stage = detector.blocks[proposals]
         assert isinstance(first_stage, Proposals)
         self.strides, self.anchor_scale = first_stage.strides, first_stage.anchor_scale
+        self.num_proposals = first_stage.num_proposals
+        second = detector.blocks[self.second_stage]
+        assert isinstance(second, RoIHead)
+        self.reading = {"strides": list(second.strides), "roi_scale": second.roi_scale, "bins": second.bins}
         self.region_loss = RegionLoss(strides=self.strides, anchor_scale=self.anchor_scale)
         self.roi_loss = RoILoss()
 
@@ -55,6 +61,21 @@ class TwoStageTraining:
         second_stage = detector.blocks[self.second_stage]
         classes, box = self.roi_loss(lambda boxes: second_stage(boxes, *features), pools)
         return Loss(parts={"objectness": objectness, "region_box": region_box, "classes": classes, "box": box})
+
+    def table(self, outputs: Sequence[Tensor], input_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Returns the boxes `(B, N, 4)` px of all proposals and their scores `(B, N, num_classes)`, unsuppressed."""
+        proposals, table = outputs[-2].float(), outputs[-1].float()
+        boxes = by_sides(clip(by_pixels(from_offsets(table[..., -4:], by_sides(proposals))), input_hw))
+        return boxes, table[..., :-4].softmax(dim=-1)[..., 1:]
+
+    def described(self, outputs: Sequence[Tensor]) -> dict[str, object]:
+        """Returns what it takes to read the raw outputs without this package: anchors, and how features are read."""
+        return {
+            "offset_scales": list(OFFSET_SCALES),
+            "first_anchors": [rpn_base_anchors(stride, self.anchor_scale).tolist() for stride in self.strides],
+            "num_proposals": self.num_proposals,
+            "second_stage": self.reading,
+        }
 
     def _pools(self, regions: Sequence[Tensor], objects: Objects, ignored: Objects) -> list[Pool]:
         ranked = rank_candidates(regions, self.strides, anchor_scale=self.anchor_scale, num_candidates=NUM_CANDIDATES)
@@ -75,10 +96,8 @@ class TwoStageTraining:
 
         Overlapping boxes of a class lose score by soft-NMS; what falls below the threshold, or below 0.001, goes.
         """
-        proposals, table = outputs[-2].float(), outputs[-1].float()
         hw = input_hw or (outputs[0].shape[2] * self.strides[0], outputs[0].shape[3] * self.strides[0])
-        boxes = by_sides(clip(by_pixels(from_offsets(table[..., -4:], by_sides(proposals))), hw))
-        chances = table[..., :-4].softmax(dim=-1)[..., 1:]
+        boxes, chances = self.table(outputs, hw)
         if limits.one_class:
             chances = chances.masked_fill(chances < chances.amax(dim=-1, keepdim=True), 0.0)
         least = max(limits.score_threshold, LEAST_SCORE)

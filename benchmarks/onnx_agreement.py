@@ -1,0 +1,93 @@
+"""Writes every design and random points as ONNX and compares them with PyTorch on real images.
+
+For each: the largest difference of an output, relative to the output's largest value, over the images. Batch norms get
+statistics of their own, so that folding them shows. The bar is 1e-4.
+
+Usage: python benchmarks/onnx_agreement.py [--points 50] [--images 2] > benchmarks/results/onnx_agreement.txt
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import nn
+
+from nas.export.onnx_model import OnnxOptions, difference, write_onnx
+from search_space import DESIGNS, Architecture, Detector, SearchSpace, lower
+from search_space.errors import SpaceError
+from trainers.data import open_data
+from trainers.data.geometry import Letterbox
+
+DATA = Path(__file__).parents[1] / "tests" / "data" / "hit_uav"
+BAR = 1e-4
+NUM_CLASSES = 4
+
+
+def main() -> None:
+    """Prints one line an architecture, and the worst."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--points", type=int, default=50)
+    parser.add_argument("--images", type=int, default=2)
+    parser.add_argument(
+        "--max-gmacs", type=float, default=60.0, help="of random points, which are drawn from the whole space"
+    )
+    options = parser.parse_args()
+    validation, worst, count = open_data(str(DATA)).val, 0.0, 0
+    pictures = [validation.image(index % len(validation)) for index in range(options.images)]
+    print(f"torch {torch.__version__}, ONNX Runtime {onnxruntime.__version__}, {len(pictures)} images each")
+    for name, architecture in architectures(options.points, options.max_gmacs):
+        began = time.perf_counter()
+        detector = lively(architecture)
+        hw = detector.input_hw
+        fits = [Letterbox.fit((each.shape[0], each.shape[1]), hw).apply(each) for each in pictures]
+        images = np.stack([each.transpose(2, 0, 1) for each in fits]).astype(np.float32) / np.float32(255)
+        apart = difference(detector, write_onnx(detector, OnnxOptions()), OnnxOptions(), images)
+        worst, count = max(worst, apart), count + 1
+        print(
+            f"{name:<32} {detector.head:<12} {hw[0]}x{hw[1]:<6} {apart:.1e}  {time.perf_counter() - began:.1f} s",
+            flush=True,
+        )
+    print(
+        f"{count} architectures, largest difference {worst:.1e}, bar {BAR:.0e}: {'met' if worst < BAR else 'NOT met'}"
+    )
+    sys.exit(0 if worst < BAR else 1)
+
+
+def architectures(num_points: int, max_gmacs: float) -> Iterator[tuple[str, Architecture]]:
+    """Yields the designs by name, then random points of the whole space."""
+    from nas.cost import cost_of
+
+    for name in DESIGNS:
+        yield name, DESIGNS.get(name).architecture
+    space, rng, count = SearchSpace(), np.random.default_rng(0), 0
+    while count < num_points:
+        try:
+            architecture = space.decode(space.random(rng))
+            gmacs = cost_of(architecture, num_classes=NUM_CLASSES).gmacs
+        except SpaceError:
+            continue
+        if gmacs <= max_gmacs:
+            count += 1
+            yield f"point {count}", architecture
+
+
+def lively(architecture: Architecture) -> Detector:
+    """Returns an untrained detector whose batch norms are not the identity."""
+    torch.manual_seed(0)
+    detector = Detector(lower(architecture, num_classes=NUM_CLASSES))
+    for module in detector.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.2)
+            module.running_var.uniform_(0.5, 1.5)
+    return detector.eval()
+
+
+if __name__ == "__main__":
+    main()

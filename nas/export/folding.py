@@ -1,0 +1,125 @@
+"""Fixed scales of maps, folded into the convolutions that read them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def fold_scales(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Takes multiplications by one number out of an ONNX graph where all that read them are convolutions.
+
+    The convolutions may read the scaled map alone or as a part of a concatenation; their weights for its channels are
+    scaled instead. What also reaches something else, such as an addition, stays.
+    """
+    import onnx
+
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    channels = {
+        info.name: info.type.tensor_type.shape.dim[1].dim_value
+        for info in (*graph.value_info, *graph.input, *graph.output)
+        if len(info.type.tensor_type.shape.dim) == 4
+    }
+    folder = _Folder(model.graph, channels)
+    for node in list(model.graph.node):
+        folder.fold(node)
+    return model
+
+
+class _Folder:
+    """One graph, by who reads what."""
+
+    def __init__(self, graph: Any, channels: dict[str, int]) -> None:
+        self.graph, self.channels = graph, channels
+        self.weights = {each.name: each for each in graph.initializer}
+        self.readers: dict[str, list[Any]] = defaultdict(list)
+        for node in graph.node:
+            for name in node.input:
+                self.readers[name].append(node)
+        self.results = {each.name for each in graph.output}
+
+    def fold(self, node: Any) -> None:
+        """Folds one node, if it is a scale and can be folded."""
+        found = self._scale(node)
+        if found is None:
+            return
+        source, factor = found
+        slices = self._slices(node.output[0], self.channels.get(node.output[0], 0))
+        if slices is None:
+            return
+        for weight, start, stop in slices:
+            self._scale_weight(weight, start, stop, factor)
+        for reader in self.readers.pop(node.output[0]):
+            for index, name in enumerate(reader.input):
+                if name == node.output[0]:
+                    reader.input[index] = source
+            self.readers[source].append(reader)
+        self.readers[source].remove(node)
+        self.graph.node.remove(node)
+
+    def _scale(self, node: Any) -> tuple[str, float] | None:
+        """Returns what a node multiplies and by which number, or None where it does something else."""
+        if node.op_type not in ("Mul", "Div") or node.output[0] in self.results:
+            return None
+        for source, other in ((0, 1), (1, 0)) if node.op_type == "Mul" else ((0, 1),):
+            number = self.weights.get(node.input[other])
+            if number is not None and int(np.prod(number.dims)) == 1:
+                value = float(self._array(number).reshape(()))
+                return node.input[source], value if node.op_type == "Mul" else 1 / value
+        return None
+
+    def _slices(self, name: str, width: int) -> list[tuple[Any, int, int]] | None:
+        """Returns the weights that meet a map of `width` channels and where in them; None where something else does."""
+        slices: list[tuple[Any, int, int]] = []
+        if not width or name in self.results:
+            return None
+        for reader in self.readers[name]:
+            parts = self._parts(reader, name, width)
+            if parts is None:
+                return None
+            slices += parts
+        return slices
+
+    def _parts(self, reader: Any, name: str, width: int) -> list[tuple[Any, int, int]] | None:
+        if reader.op_type == "Conv":
+            return self._of_convolution(reader, 0, width)
+        if reader.op_type != "Concat" or reader.output[0] in self.results or list(reader.input).count(name) != 1:
+            return None
+        if next(each.i for each in reader.attribute if each.name == "axis") != 1:
+            return None
+        widths = [self.channels.get(each, 0) for each in reader.input]
+        if not all(widths):
+            return None
+        start = sum(widths[: list(reader.input).index(name)])
+        found: list[tuple[Any, int, int]] = []
+        for convolution in self.readers[reader.output[0]]:
+            parts = self._of_convolution(convolution, start, start + width) if convolution.op_type == "Conv" else None
+            if parts is None:
+                return None
+            found += parts
+        return found
+
+    def _of_convolution(self, node: Any, start: int, stop: int) -> list[tuple[Any, int, int]] | None:
+        groups = next((each.i for each in node.attribute if each.name == "group"), 1)
+        weight = self.weights.get(node.input[1])
+        if groups != 1 or weight is None or len(self.readers[node.input[1]]) != 1:
+            return None
+        return [(weight, start, stop)]
+
+    def _scale_weight(self, weight: Any, start: int, stop: int, factor: float) -> None:
+        from onnx import numpy_helper
+
+        values = self._array(weight).copy()
+        values[:, start:stop] *= np.asarray(factor, values.dtype)
+        weight.CopyFrom(numpy_helper.from_array(values, weight.name))
+
+    @staticmethod
+    def _array(weight: Any) -> np.ndarray:
+        from onnx import numpy_helper
+
+        return np.asarray(numpy_helper.to_array(weight))

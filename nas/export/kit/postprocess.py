@@ -1,0 +1,243 @@
+"""Reads what the ONNX files beside this script give: numpy, and OpenCV to scale pictures. No other package is needed.
+
+    import json, cv2, onnxruntime
+    from postprocess import detections, prepare
+
+    described = json.load(open("detector.json"))
+    session = onnxruntime.InferenceSession("model.onnx")
+    picture = cv2.cvtColor(cv2.imread("picture.jpg"), cv2.COLOR_BGR2RGB)
+    feed, fit = prepare(picture, described["input_hw"])
+    boxes, scores, labels = detections(session.run(None, {"image": feed}), described, fit)
+
+A two-stage head has a second file: pass
+`second_stage=lambda features: onnxruntime.InferenceSession("second_stage.onnx").run(None, {"features": features})[0]`,
+with a session that is made once.
+"""
+
+import numpy as np
+
+PAD_VALUE = 114
+NUM_CANDIDATES = 1000
+"""(Place, class) pairs of an image, and anchors of a level of a first stage, that are looked at: the best by score."""
+LEAST_SCORE = 0.001
+FIRST_STAGE_IOU = 0.7
+
+
+def prepare(image, input_hw):
+    """Scales a picture `(H, W, 3)` uint8 RGB into the input, its aspect kept, and pads it with grey.
+
+    Returns:
+        `(1, 3, H, W)` 32-bit floats from 0 to 1, and what `detections` needs to find the way back.
+    """
+    import cv2
+
+    gain = min(input_hw[0] / image.shape[0], input_hw[1] / image.shape[1])
+    height, width = max(1, round(image.shape[0] * gain)), max(1, round(image.shape[1] * gain))
+    top, left = (input_hw[0] - height) // 2, (input_hw[1] - width) // 2
+    canvas = np.full((*input_hw, 3), PAD_VALUE, np.uint8)
+    if image.shape[:2] != (height, width):
+        method = cv2.INTER_AREA if height < image.shape[0] else cv2.INTER_LINEAR
+        scaled = cv2.resize(image, (width, height), interpolation=method)
+    else:
+        scaled = image
+    canvas[top : top + height, left : left + width] = scaled
+    fit = {
+        "scale": np.array([width / image.shape[1], height / image.shape[0]] * 2),
+        "shift": np.array([left, top] * 2, np.float64),
+        "hw": image.shape[:2],
+    }
+    return canvas.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255), fit
+
+
+def detections(outputs, described, fit=None, *, threshold=0.25, iou=0.6, most=300, second_stage=None):
+    """Returns boxes `(N, 4)` as x1, y1, x2, y2 px of the picture, scores `(N,)` and class indices `(N,)`, best first.
+
+    Args:
+        outputs: of `model.onnx` for one picture, in their order.
+        described: the content of `detector.json`.
+        fit: as `prepare` gives it; without it boxes are in pixels of the input.
+        threshold: what scores less is left out.
+        iou: two boxes of a class that overlap more are one object; with a two-stage head the worse one loses score.
+        second_stage: runs `second_stage.onnx` of a two-stage head: `(N, C)` features to `(N, num_classes + 5)`.
+    """
+    boxes, scores = table(outputs, described, second_stage)
+    scores = np.where(scores < scores.max(axis=1, keepdims=True), 0, scores)  # each place has one class
+    if described["head"] == "two_stage":
+        scores = soft_suppressed(boxes, scores, iou, max(threshold, LEAST_SCORE))
+    flat = scores.ravel()
+    best = np.argsort(-flat, kind="stable")[:NUM_CANDIDATES]
+    best = best[flat[best] >= max(threshold, LEAST_SCORE if described["head"] == "two_stage" else 0)]
+    places, labels = best // scores.shape[1], best % scores.shape[1]
+    boxes, scores = boxes[places], flat[best]
+    if described["head"] == "two_stage":
+        keep = np.arange(len(boxes))[:most]
+    else:
+        keep = suppressed(boxes, iou, labels)[:most]
+    boxes, scores, labels = boxes[keep], scores[keep], labels[keep]
+    if fit is not None:
+        boxes = (boxes - fit["shift"]) / fit["scale"]
+        boxes = boxes.clip(0, np.array([fit["hw"][1], fit["hw"][0]] * 2))
+    return boxes.astype(np.float32), scores, labels
+
+
+def table(outputs, described, second_stage=None):
+    """Returns every box `(A, 4)` px of the input and its scores `(A, num_classes)`, before suppression."""
+    if described["outputs"] == "decoded":
+        return outputs[0][0], outputs[1][0]
+    read = {"anchor_free": _anchor_free, "ssd": _ssd, "two_stage": _two_stage}[described["head"]]
+    return read(outputs, described, second_stage)
+
+
+def _anchor_free(outputs, described, _):
+    """Each cell: distances to the four sides as distributions over `reg_max` bins in cells, then class logits."""
+    bins, boxes, scores = described["reg_max"], [], []
+    for level, stride in zip(outputs, described["strides"]):
+        rows = level[0].reshape(level.shape[1], -1).T
+        y, x = np.mgrid[: level.shape[2], : level.shape[3]].reshape(2, -1)
+        points = (np.stack((x, y), 1) + 0.5) * stride
+        sides = softmax(rows[:, : 4 * bins].reshape(-1, 4, bins)) @ np.arange(bins) * stride
+        boxes.append(np.concatenate((points - sides[:, :2], points + sides[:, 2:]), 1))
+        scores.append(1 / (1 + np.exp(-rows[:, 4 * bins :])))
+    return np.concatenate(boxes), np.concatenate(scores)
+
+
+def _ssd(outputs, described, _):
+    """Each cell: k offsets from its anchors, then k times class logits with the background first."""
+    num_logits, offsets, logits = len(described["classes"]) + 1, [], []
+    for level in outputs:
+        num_anchors = level.shape[1] // (4 + num_logits)
+        cells = level[0].transpose(1, 2, 0)
+        offsets.append(cells[..., : 4 * num_anchors].reshape(-1, 4))
+        logits.append(cells[..., 4 * num_anchors :].reshape(-1, num_logits))
+    boxes = moved(np.concatenate(offsets) * described["offset_scales"], np.asarray(described["anchors"]))
+    return boxes, softmax(np.concatenate(logits))[:, 1:]
+
+
+def _two_stage(outputs, described, second_stage):
+    """Proposals of the first stage, their features, then class logits (background first) and one box each."""
+    if second_stage is None:
+        raise ValueError("a two-stage head needs second_stage=, which runs second_stage.onnx")
+    num_levels = len(described["strides"])
+    proposals = _proposals(outputs[:num_levels], described)
+    features = _features(outputs[num_levels:], proposals, described["second_stage"])
+    found = second_stage(features.astype(np.float32))
+    boxes = moved(found[:, -4:] * described["offset_scales"], proposals + [0, 0, 1, 1])
+    return _inside(boxes - [0, 0, 1, 1], described["input_hw"]) + [0, 0, 1, 1], softmax(found[:, :-4])[:, 1:]
+
+
+def _proposals(maps, described):
+    """Returns the boxes `(N, 4)` that the second stage looks at, by the middles of their first and last pixels."""
+    all_boxes, all_scores, stays = [], [], []
+    for level, stride, shapes in zip(maps, described["strides"], described["first_anchors"]):
+        cells, shapes = level[0].transpose(1, 2, 0), np.asarray(shapes)
+        logits = cells[..., : len(shapes)].ravel()
+        offsets = cells[..., len(shapes) :].reshape(-1, 4)
+        y, x = np.mgrid[: level.shape[2], : level.shape[3]] * stride
+        anchors = (np.stack((x, y, x, y), -1)[:, :, None] + shapes).reshape(-1, 4)
+        best = np.argsort(-logits, kind="stable")[:NUM_CANDIDATES]
+        boxes = _inside(moved(offsets[best], anchors[best] + [0, 0, 1, 1]) - [0, 0, 1, 1], described["input_hw"])
+        stay = np.zeros(len(best), bool)
+        stay[suppressed(boxes + [0, 0, 1, 1], FIRST_STAGE_IOU)] = True
+        all_boxes.append(boxes), all_scores.append(logits[best]), stays.append(stay)
+    order = np.argsort(-np.concatenate(all_scores), kind="stable")
+    order = order[np.argsort(~np.concatenate(stays)[order], kind="stable")]
+    boxes, wanted = np.concatenate(all_boxes)[order], described["num_proposals"]
+    return boxes[np.arange(wanted) % len(boxes)]
+
+
+def _features(maps, boxes, stage):
+    """Position-sensitive RoI align, the maximum of 2x2 samples.
+
+    Bin (i, j) of plane t is channel (t * bins + i) * bins + j.
+    """
+    bins, channels = stage["bins"], maps[0].shape[1]
+    sides = np.maximum(boxes[:, 2:] - boxes[:, :2] + 1, 1)
+    levels = (
+        np.floor(np.log2(np.sqrt(sides.prod(axis=1)) / stage["roi_scale"] + 1e-6)).clip(0, len(maps) - 1).astype(int)
+    )
+    features = np.zeros((len(boxes), channels), np.float32)
+    for index, (box, level) in enumerate(zip(boxes, levels)):
+        cells = maps[level][0].reshape(-1, bins, bins, *maps[level].shape[2:])
+        x1, y1, x2, y2 = box / stage["strides"][level]
+        rows, columns = _samples(y1, y2, cells.shape[3], bins), _samples(x1, x2, cells.shape[4], bins)
+        for i in range(bins):
+            for j in range(bins):
+                plane = cells[:, i, j]
+                values = [_bilinear(plane, rows[2 * i + a], columns[2 * j + b]) for a in (0, 1) for b in (0, 1)]
+                features[index].reshape(-1, bins, bins)[:, i, j] = np.max(values, axis=0)
+    return features
+
+
+def _samples(start, end, length, bins):
+    """Returns (cell before, cell after, how far between them, 1 or 0 outside the map) of each sample along one axis."""
+    positions = start + max(end - start, 0.1) * (np.arange(2 * bins) + 0.5) / (2 * bins)
+    found = []
+    for position in positions:
+        inside = float(-1 <= position <= length)
+        position = min(max(position, 0), length - 1)
+        low = int(position)
+        found.append((low, min(low + 1, length - 1), position - low, inside))
+    return found
+
+
+def _bilinear(plane, row, column):
+    (top, bottom, down, inside_y), (left, right, across, inside_x) = row, column
+    upper = plane[:, top, left] * (1 - across) + plane[:, top, right] * across
+    lower = plane[:, bottom, left] * (1 - across) + plane[:, bottom, right] * across
+    return (upper * (1 - down) + lower * down) * inside_y * inside_x
+
+
+def moved(offsets, references):
+    """Returns the boxes that lie at dx, dy, dw, dh from references, all by their sides."""
+    centres, sizes = (references[:, :2] + references[:, 2:]) / 2, references[:, 2:] - references[:, :2]
+    limit = np.log(1000 / 16)
+    centres = centres + offsets[:, :2] * sizes
+    half = sizes * np.exp(np.clip(offsets[:, 2:], -limit, limit)) / 2
+    return np.concatenate((centres - half, centres + half), 1)
+
+
+def _inside(boxes, input_hw):
+    return boxes.clip(0, [input_hw[1] - 1, input_hw[0] - 1] * 2)
+
+
+def softmax(values):
+    """Returns the softmax over the last axis."""
+    powers = np.exp(values - values.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def overlaps(boxes):
+    """Returns the IoU of each of `(N, 4)` boxes with each."""
+    size = np.maximum(
+        np.minimum(boxes[:, None, 2:], boxes[None, :, 2:]) - np.maximum(boxes[:, None, :2], boxes[None, :, :2]), 0
+    )
+    shared = size.prod(axis=-1)
+    areas = (boxes[:, 2:] - boxes[:, :2]).clip(0).prod(axis=-1)
+    return shared / np.maximum(areas[:, None] + areas - shared, 1e-9)
+
+
+def suppressed(boxes, iou, labels=None):
+    """Returns the indices of the boxes that stay, of boxes that are sorted best first."""
+    beats = overlaps(boxes) > iou
+    if labels is not None:
+        beats &= labels[:, None] == labels
+    gone, kept = np.zeros(len(boxes), bool), []
+    for index in range(len(boxes)):
+        if not gone[index]:
+            kept.append(index)
+            gone |= beats[index]
+    return np.array(kept, int)
+
+
+def soft_suppressed(boxes, scores, iou, least):
+    """Lowers the scores `(N, C)` of boxes that better boxes of their class overlap, by 1 - IoU each time."""
+    shared = overlaps(boxes)
+    share, taken = np.where(shared > iou, np.maximum(1 - shared, 0), 1), np.zeros_like(scores)
+    for label in range(scores.shape[1]):
+        left = scores[:, label].copy()
+        while left.size and left.max() >= least:
+            best = int(left.argmax())
+            taken[best, label] = left[best]
+            left *= share[best]
+            left[best] = 0
+    return taken
