@@ -167,14 +167,15 @@ def _advise_levels(
     without = [each for each in levels if not each.reason]
     items = []
     if LEVEL_AXIS not in given and 0 < len(kept) < len(space.axis(LEVEL_AXIS).choices):
-        reason = f"each serves {percent(LEAST_SERVED)} of the boxes or more at one of {_range(considered)} px" + "".join(
-            f"; P{each.level}: {percent(each.most)} of the boxes at most, no reason for it" for each in without
+        reason = "; ".join(
+            (
+                f"each serves {percent(LEAST_SERVED)} of the boxes or more at one of {_range(considered)} px",
+                *(f"P{each.level}: {percent(each.most)} of the boxes at most, no reason for it" for each in without),
+            )
         )
         numbers = {"served": {span: served[span] for span in kept}}
         items.append(
-            Recommendation(
-                topic=LEVEL_AXIS, flags=flag(LEVEL_AXIS, kept), choices=kept, reason=reason, numbers=numbers
-            )
+            Recommendation(topic=LEVEL_AXIS, flags=flag(LEVEL_AXIS, kept), choices=kept, reason=reason, numbers=numbers)
         )
     allowed = given.get(LEVEL_AXIS) or kept or space.axis(LEVEL_AXIS).choices
     coarsest = next(each for each in levels if each.level == COARSEST)

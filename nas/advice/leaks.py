@@ -1,8 +1,9 @@
 """Images of one part of a data set that show what another part shows: frames of one flight on both sides of a split.
 
 Two thumbnails are compared at every shift: the similarity is the highest value of their normalised circular
-cross-correlation, 1 for equal ones. The amplitudes of their spectra are replaced by their square roots first, half way to
-phase correlation (Kuglin and Hines, 1975): without that the large dark and bright areas of any two images agree too well.
+cross-correlation, 1 for equal ones. The amplitudes of their spectra are replaced by their square roots first, half way
+to phase correlation (Kuglin and Hines, 1975): without that the large dark and bright areas of any two images agree too
+well.
 
 How high chance goes is measured on the data itself: every image is compared in the mirror. No camera sees a mirrored
 scene, so that what is alike there is alike by chance, and all else (how many images, how smooth, day or night) is the
@@ -184,8 +185,7 @@ class Index:
             likely = references @ amplitudes
             if leave_out is not None and leave_out[row] >= 0:
                 likely[leave_out[row]] = -np.inf
-            rows = np.argpartition(-likely, min(NUM_CANDIDATES, len(likely)) - 1)[:NUM_CANDIDATES] if len(other) else []
-            rows = np.array([each for each in rows if likely[each] > -np.inf], np.int64)
+            rows = _highest(likely, NUM_CANDIDATES)
             if len(rows):
                 found = similarities(self.spectra[row], other.spectra[rows])
                 similarity[row], best[row] = found.max(), rows[found.argmax()]
@@ -212,6 +212,15 @@ def similarities(spectrum: Spectra, spectra: Spectra) -> NDArray[np.float32]:
     """Returns the similarity `(N,)` of one image to N others, each at its best shift; 1 at most."""
     correlations = np.fft.irfft2(np.conj(spectrum) * spectra, s=(SIDE, SIDE))
     return np.asarray(correlations.max(axis=(1, 2)), np.float32)
+
+
+def _highest(values: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+    """Returns the rows of the highest finite values `(N,)`, `count` of them at most, in no order."""
+    if count < len(values):
+        rows = np.argpartition(-values, count)[:count]
+    else:
+        rows = np.arange(len(values))
+    return np.asarray(rows[np.isfinite(values[rows])], np.int64)
 
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

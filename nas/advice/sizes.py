@@ -57,7 +57,7 @@ class BoxSizes:
         for hw in self.hws:
             fitted = Letterbox.fit(hw, (input_px, input_px))
             gains.append((fitted.scale_x * fitted.scale_y) ** 0.5)
-        return self.original * np.array(gains)[self.box_hw]
+        return np.asarray(self.original * np.array(gains)[self.box_hw], np.float64)
 
 
 def box_sizes(records: Sequence[Record]) -> BoxSizes:

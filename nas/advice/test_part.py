@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from search_space.errors import DataError
-from trainers.data import DataSplits, Dataset, Record
+from trainers.data import Dataset, DataSplits, Record
 from trainers.data.annotation_json import choose_pair, find_pairs, pair_of
 from trainers.data.coco import read_json
 from trainers.data.dataset import no_boxes, no_labels

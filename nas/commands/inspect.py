@@ -72,9 +72,9 @@ def _bar(what: str, total: int) -> Iterator[Callable[[], None]]:
     from nas.commands.display import console
 
     terminal = console(stderr=True)
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-    shown = Progress(*columns, TimeRemainingColumn(), console=terminal, transient=True, disable=not terminal.is_terminal)
-    with shown as bar:
+    rate = TextColumn("{task.description}")
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
+    with Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as bar:
         task = bar.add_task("", total=total)
 
         def advance() -> None:
