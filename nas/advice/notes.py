@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from nas.advice.advice import Recommendation, percent
 from nas.advice.contents import MAX_SHOWN, Contents
 from nas.advice.leaks import CHANCE, Leaks
+from nas.advice.recommendation import Recommendation, percent
 
 NOTABLE = 2 * CHANCE
 """Share of images with a near-duplicate in another part from which on it is spoken of."""

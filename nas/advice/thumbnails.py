@@ -11,15 +11,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from search_space.errors import DataError
 from trainers.data import Record
 from trainers.data.dataset import read_record
-from trainers.data.images import ImageError, image_header
+from trainers.data.images import image_header
 
 SIDE = 32
 """Of a thumbnail, in pixels; the aspect of the image is not kept."""
 REDUCED = {8: cv2.IMREAD_REDUCED_GRAYSCALE_8, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4, 2: cv2.IMREAD_REDUCED_GRAYSCALE_2}
 """By how much a JPEG is shrunk while it is decoded, which is several times as fast as decoding all of it."""
 JPEG_SUFFIXES = (".jpg", ".jpeg")
+JPEG_END, TAIL_BYTES = b"\xff\xd9", 256
+"""How a whole JPEG ends, within so many bytes."""
 
 Thumbnails = NDArray[np.float32]
 """`(N, SIDE, SIDE)` grey, 0 to 255."""
@@ -53,7 +56,7 @@ def gallery(part: str, records: Sequence[Record], on_image: Callable[[], None] =
 def _try(record: Record) -> Thumbnails | None:
     try:
         return thumbnail(record)
-    except (ImageError, cv2.error):
+    except (DataError, OSError, cv2.error):
         return None
 
 
@@ -61,7 +64,7 @@ def thumbnail(record: Record) -> Thumbnails:
     """Returns the thumbnail `(SIDE, SIDE)` of one image.
 
     Raises:
-        ImageError: it cannot be read.
+        DataError: it cannot be read, or has another size than its annotation says.
     """
     image = _reduced(record)
     if image is None:
@@ -77,5 +80,8 @@ def _reduced(record: Record) -> NDArray[np.uint8] | None:
     if path is None or record.window is not None or factor is None or path.suffix.lower() not in JPEG_SUFFIXES:
         return None
     image_header(path)  # refuses what asks for too much memory
-    image = cv2.imread(str(path), REDUCED[factor])
+    raw = np.fromfile(path, np.uint8)
+    if JPEG_END not in raw[-TAIL_BYTES:].tobytes():  # cut off, perhaps; OpenCV would fill it up
+        return None
+    image = cv2.imdecode(raw, REDUCED[factor])
     return None if image is None else np.asarray(image, np.uint8)

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nas.advice.advice import percent
 from nas.advice.leaks import ALIKE, CHANCE
 from nas.advice.levels import LEVELS, num_served
+from nas.advice.recommendation import percent, pixels
 from nas.advice.report import Report, input_sizes, run_flags
 from nas.advice.sizes import LIMITS_PX, Bin, histogram, num_under
 from nas.commands.display import console
 
 if TYPE_CHECKING:
-    from nas.advice.advice import Recommendation
     from nas.advice.leaks import Leak
+    from nas.advice.recommendation import Recommendation
 
 BAR_WIDTH = 40
 USUAL_PX = (128, 192, 256, 320, 416, 512, 640, 800, 960, 1280)
@@ -96,8 +96,7 @@ def _print_inputs(report: Report) -> None:
 
 
 def _print_levels(report: Report) -> None:
-    first, last = report.advice.considered[0], report.advice.considered[-1]
-    where = f"{first} px" if first == last else f"{first} to {last} px"
+    where = pixels(report.advice.considered)
     for each in report.advice.levels:
         low, high = percent(each.least), percent(each.most)
         shares = high if low == high else f"{low.removesuffix(' %')} to {high}"
