@@ -48,6 +48,7 @@ def test_sides_are_square_roots_of_areas_scaled_by_the_letterbox() -> None:
     assert dict(zip(sizes.hws, sizes.num_images, strict=True)) == {(256, 320): 2, (320, 640): 1}
     assert sizes.long_side_px == 320
     assert num_under(sizes.at(320)) == {8: 2, 16: 3, 32: 3}
+    assert num_under(np.array([8.0, 7.9, 16, 32])) == {8: 1, 16: 2, 32: 3}
 
 
 @pytest.mark.parametrize("input_px", [128, 300, 352, 1280])
@@ -72,9 +73,11 @@ def test_no_box_is_an_error() -> None:
 
 
 def test_contents() -> None:
-    dataset = Dataset([record([]), record([5] * 3), record([5], label=1), record([5] * 101)], ["a", "b", "c"])
+    dataset = Dataset(
+        [record([]), record([]), record([5] * 3), record([5], label=1), record([5] * 101)], ["a", "b", "c"]
+    )
     part = contents("train", dataset)
-    assert (part.num_images, part.num_boxes, part.num_empty, part.num_crowded) == (4, 105, 1, 1)
+    assert (part.num_images, part.num_boxes, part.num_empty, part.num_crowded) == (5, 105, 2, 1)
     assert part.by_class == {"a": 104, "b": 1, "c": 0}
     assert part.objects == {"median": 1, "p90": 101, "p99": 101, "max": 101}
 
@@ -127,6 +130,11 @@ def test_small_boxes_need_fine_levels_and_have_no_reason_for_coarse_ones() -> No
     assert [each.level for each in advice.levels if not each.reason] == [4, 5, 6]
     assert "P5: 0.0 % of the boxes at most, no reason for it" in found["head_levels"].reason
     assert "p6" not in found and "tiling" not in found
+
+
+def test_a_span_has_to_serve_nine_tenths_of_the_boxes() -> None:
+    boxes = [record([9.0] * 85 + [20.0] * 10 + [40.0] * 5)]
+    assert advised(boxes, input_size=(320,)) == {"head_levels": ("P2-P3", "P2-P4")}
 
 
 def test_large_boxes_need_no_fine_level() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nas.advice.leaks import LEAST_THRESHOLD, find_leaks, num_comparisons
 from nas.advice.similarity import NUM_CANDIDATES, Index, similarities
-from nas.advice.test_part import find_test_part
+from nas.advice.testing_part import find_test_part
 from nas.advice.thumbnails import SIDE, Gallery, gallery, thumbnail
 from trainers.data import Record, open_data
 from trainers.data.dataset import no_boxes, no_labels
@@ -101,6 +101,13 @@ def test_a_set_that_is_its_own_mirror_raises_the_threshold() -> None:
     assert leaks.chance_level > 0.99 and leaks.threshold == leaks.chance_level
 
 
+def test_an_image_is_not_compared_with_its_own_mirror() -> None:
+    half = smooth(40)[:, :, : SIDE // 2]
+    symmetric = np.concatenate((half, half[:, :, ::-1]), axis=2)
+    leaks = find_leaks([named("train", symmetric), named("val", smooth(5, seed=3))])
+    assert leaks.chance_level < 0.8 and leaks.num_mirrored == 45
+
+
 def test_the_most_similar_image_is_found_among_more_than_are_compared() -> None:
     many = smooth(NUM_CANDIDATES * 4)
     moved = np.roll(many[::50], (3, -2), axis=(1, 2))
@@ -152,12 +159,19 @@ def test_a_large_jpeg_is_read_at_a_part_of_its_size_with_the_same_result(tmp_pat
     np.testing.assert_allclose(reduced, full, atol=4)
 
 
+def test_a_small_jpeg_is_read_in_full(tmp_path: Path) -> None:
+    path = tmp_path / "small.jpg"
+    cv2.imwrite(str(path), read_image(FRAMES[0])[:100, :90])
+    expected = cv2.resize(read_image(path), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    np.testing.assert_array_equal(thumbnail(*records([path])), expected)
+
+
 def test_a_window_of_a_file_is_an_image_of_its_own() -> None:
     (whole,) = records(FRAMES[:1])
     part = Record(
-        path=whole.path, height=100, width=80, boxes=no_boxes(), labels=no_labels(), window=(20, 10, 100, 110)
+        path=whole.path, height=160, width=200, boxes=no_boxes(), labels=no_labels(), window=(20, 10, 220, 170)
     )
-    expected = read_image(FRAMES[0])[10:110, 20:100]
+    expected = read_image(FRAMES[0])[10:170, 20:220]
     np.testing.assert_allclose(thumbnail(part), cv2.resize(expected, (SIDE, SIDE), interpolation=cv2.INTER_AREA))
 
 

@@ -120,7 +120,8 @@ def test_a_test_part_beside_the_others_is_looked_at(capsys: pytest.CaptureFixtur
     folder = leaking(tmp_path / "set")
     content = json.loads((folder / "annotations" / "instances_val.json").read_text())
     images = [{**image, "file_name": image["file_name"].replace("val", "test")} for image in content["images"][-2:]]
-    content = {**content, "images": images, "annotations": []}
+    both = {"id": 1, "file_name": "val/same.jpg", "height": 256, "width": 320}  # is no image of the test part alone
+    content = {**content, "images": [*images, both], "annotations": []}
     (folder / "annotations" / "instances_test.json").write_text(json.dumps(content))
     shutil.copytree(folder / "images" / "val", folder / "images" / "test")
     pairs = inspected(capsys, folder, "--format", "coco")["leaks"]["pairs"]
