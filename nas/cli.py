@@ -14,6 +14,7 @@ COMMANDS = {
     "train": "train one architecture",
     "val": "measure the accuracy of trained weights",
     "predict": "draw the detections of trained weights into pictures",
+    "inspect": "say what a data set asks of a detector, and what leaks between its parts",
     "data": "check a data set, or convert it to another format",
     "designs": "list the published designs, what they cost and what they report",
     "reproduce": "rebuild a published design and compare its counts",

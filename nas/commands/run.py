@@ -90,6 +90,11 @@ SPACE = (
     click.option("--choices", multiple=True, metavar="AXIS=A,B", help="Narrow an axis of the space. May be repeated."),
     click.option("--space", metavar="FILE.yaml", help="Axes to fix or narrow, as lines 'axis: [choice, choice]'."),
     click.option(
+        "--auto",
+        is_flag=True,
+        help="Narrow the axes that you say nothing of by the sizes of the boxes in --data, as nas inspect advises.",
+    ),
+    click.option(
         "--start",
         "starts",
         multiple=True,
@@ -154,6 +159,7 @@ def command(
     cpus_per_trial: float | None,
     gpus_per_trial: float | None,
     join: bool,
+    auto: bool,
     **options: Any,
 ) -> None:
     """Search detectors under a budget and keep the best trade-offs of accuracy against cost.
@@ -177,7 +183,7 @@ def command(
         cpus_per_trial=cpus_per_trial,
         gpus_per_trial=gpus_per_trial,
     )
-    request = Request(**options)
+    request = Request(**options, auto=auto or None)
     if join:
         session = joining.join(request)
     else:

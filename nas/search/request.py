@@ -64,6 +64,8 @@ class Request:
     """`axis=value,value`."""
     space: str | None = None
     """A file of axes and their choices."""
+    auto: bool | None = None
+    """Whether the axes that the user says nothing of are narrowed by the boxes of the data; see `nas.advice`."""
     starts: tuple[str, ...] = ()
     """Names of designs, and files of architectures."""
     earlier: str | None = None

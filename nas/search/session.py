@@ -13,6 +13,7 @@ from nas.cost.profile import find_profile
 from nas.executors import Executor
 from nas.plugins import check_plugins
 from nas.run_folder import RunFolder, create, reopen
+from nas.search.advised import NO_ADVICE, check_auto, follow_advice
 from nas.search.agenda import Agenda
 from nas.search.feasibility import ensure_feasible
 from nas.search.gate import Gate
@@ -75,6 +76,7 @@ def begin(request: Request) -> Session:
         UserError: Of the kind that fits; then nothing was written.
     """
     narrowing = parse_narrowing(SearchSpace(), request.fix, request.choices, request.space)
+    check_auto(request)
     path = Path(request.out or "runs") / checked_name(request.name)
     if path.exists():
         raise ConfigError(f"{path} exists already; next: nas run --resume {path}, or another --name")
@@ -86,11 +88,15 @@ def begin(request: Request) -> Session:
     device = check_device(request)
     earlier = None if request.earlier is None else open_earlier(Path(request.earlier))
     named = read_starts(request.starts or DEFAULT_STARTS)
-    space = SearchSpace().narrowed(with_heads(narrowing))
+    with_heads(narrowing)
     splits = open_data(request.data, split=request.split, format=request.data_format, images=request.images)
+    advised = follow_advice(splits.train.records, narrowing) if request.auto else NO_ADVICE
+    narrowing = {**narrowing, **advised.narrowing}
+    space = SearchSpace().narrowed(with_heads(narrowing))
     config = resolve(request, path.name, space, splits, narrowing, device)
     config, named, notices = _with_earlier(config, named, earlier)
-    gate, starts, more = prepare(config, space, splits, named)
+    with advised.told_of_errors():
+        gate, starts, more = prepare(config, space, splits, named)
     if request.storage is not None:
         database_storage(request.storage)
 
@@ -105,7 +111,7 @@ def begin(request: Request) -> Session:
         gate=gate,
         starts=starts,
         named=named,
-        notices=[*splits.notices, *notices, *more],
+        notices=[*splits.notices, *advised.notices, *notices, *more],
         folder=create(path, config, fill),
         storage=request.storage,
     )
@@ -134,11 +140,10 @@ def go_on(path: Path, request: Request) -> Session:
     Raises:
         ConfigError: If a setting, the data or the space is not that of the run; it names the difference.
     """
-    for option, value in (("--out", request.out), ("--from", request.earlier)):
+    given = {"--auto": request.auto, f"--out {request.out}": request.out, f"--from {request.earlier}": request.earlier}
+    for option, value in given.items():
         if value is not None:
-            raise ConfigError(
-                f"{option} {value} does not go with --resume {path}, which says all about the run; drop it"
-            )
+            raise ConfigError(f"{option} does not go with --resume {path}, which says all about the run; drop it")
     folder = reopen(path)
     config = read_config(folder.config_yaml)
     _check_given(config, request)

@@ -1,0 +1,53 @@
+"""What the parts of a data set hold: images, objects in each, and how often each class occurs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainers.data import Dataset, Record
+
+QUANTILES = {"median": 0.5, "p90": 0.9, "p99": 0.99}
+MAX_SHOWN = 100
+"""Detections of an image that COCO's rule counts, and `nas val` with it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """One part of a data set."""
+
+    name: str
+    num_images: int
+    num_boxes: int
+    """Without ignored regions."""
+    num_empty: int
+    """Images without a box; ignored regions are no boxes."""
+    num_crowded: int
+    """Images with more than `MAX_SHOWN` boxes."""
+    objects: dict[str, int]
+    """Boxes in an image: `max`, and the least number that the share of `QUANTILES` of the images does not exceed."""
+    by_class: dict[str, int]
+    """Boxes of each class."""
+
+
+def contents(name: str, dataset: Dataset) -> Contents:
+    """Counts one part of a data set, which has an image at least."""
+    counts = np.array([len(record.boxes) for record in dataset.records])
+    quantiles = {key: int(np.quantile(counts, share, method="inverted_cdf")) for key, share in QUANTILES.items()}
+    return Contents(
+        name=name,
+        num_images=len(counts),
+        num_boxes=int(counts.sum()),
+        num_empty=int((counts == 0).sum()),
+        num_crowded=int((counts > MAX_SHOWN).sum()),
+        objects={**quantiles, "max": int(counts.max())},
+        by_class=_by_class(dataset.records, dataset.classes),
+    )
+
+
+def _by_class(records: Sequence[Record], classes: Sequence[str]) -> dict[str, int]:
+    labels = np.concatenate([record.labels for record in records])
+    counts = np.bincount(labels, minlength=len(classes))
+    return {name: int(count) for name, count in zip(classes, counts, strict=True)}

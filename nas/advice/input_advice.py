@@ -1,0 +1,75 @@
+"""Which sizes of the input suit the boxes, and whether to look at the images in windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from nas.advice.levels import LEVELS, least_seen_px
+from nas.advice.recommendation import LEVEL_AXIS, SIZE_AXIS, Narrowing, Recommendation, narrowed, percent
+from nas.advice.sizes import BoxSizes
+from search_space import SearchSpace
+from search_space.point.layout import span
+
+FEW_SEEN, MOST_SEEN = 0.5, 0.9
+"""Share of the boxes that the finest level should see at the smallest input, and at the largest."""
+MAX_GAIN = 2.0
+"""By how much an input may blow the images up: more cells on an object may help, but there is nothing more to see."""
+TILING_GAIN = 0.1
+"""By how much the share of boxes too small to be seen must fall in windows for these to be advised."""
+
+
+def advise_input(sizes: BoxSizes, given: Narrowing) -> Recommendation:
+    """Advises inputs up to where nine tenths of the boxes are seen, or the images are whole if that is more.
+
+    The smallest is where half of the boxes are seen, and half of the largest at most, so that a tight budget has room.
+    """
+    finest = min((span({LEVEL_AXIS: each})[0] for each in given.get(LEVEL_AXIS, ())), default=LEVELS[0])
+    choices = [int(choice) for choice in SearchSpace().axis(SIZE_AXIS).choices]
+    seen = {size: float((sizes.at(size) >= least_seen_px(finest)).mean()) for size in choices}
+    native = sizes.long_side_px
+    blown_up = max((size for size in choices if size <= MAX_GAIN * native), default=choices[0])
+    wanted = max(_first(choices, lambda size: seen[size] >= MOST_SEEN), _first(choices, lambda size: size >= native))
+    upper = min(wanted, blown_up)
+    lower = _first(choices, lambda size: seen[size] >= FEW_SEEN or 2 * size >= upper)
+    kept = tuple(size for size in choices if lower <= size <= upper)
+    reason = (
+        f"boxes of {least_seen_px(finest):g} px or more, two cells of P{finest}: {percent(seen[lower])} at {lower} px, "
+        f"{percent(seen[upper])} at {upper} px; the images are {native} px long, and a larger input adds no detail"
+    )
+    numbers = {
+        "finest_level": finest,
+        "least_seen_px": least_seen_px(finest),
+        "seen_at_smallest": seen[lower],
+        "seen_at_largest": seen[upper],
+        "image_long_side_px": native,
+    }
+    return narrowed(SIZE_AXIS, kept, reason, numbers)
+
+
+def _first(choices: Sequence[int], good: Callable[[int], bool]) -> int:
+    """Returns the first of the rising choices that is good, or the last where none is."""
+    return next((choice for choice in choices if good(choice)), choices[-1])
+
+
+def advise_tiling(sizes: BoxSizes, considered: tuple[int, ...]) -> list[Recommendation]:
+    """Advises windows where the images are larger than any input, and these show more of the boxes.
+
+    How many more is counted at the middle one of the sizes.
+    """
+    side = considered[len(considered) // 2]
+    least = least_seen_px(LEVELS[0])
+    whole, windows = (float((each < least).mean()) for each in (sizes.at(side), sizes.original))
+    if sizes.long_side_px <= considered[-1] or whole - windows < TILING_GAIN:
+        return []
+    reason = (
+        f"at {side} px {percent(whole)} of the boxes are under {least:g} px where the image is seen as a whole, "
+        f"{percent(windows)} where it is seen in windows at its own scale"
+    )
+    return [
+        Recommendation(
+            topic="tiling",
+            flags=("--tile-chance", "0.5", "--eval-tile"),
+            reason=reason,
+            numbers={"input_px": side, "under_whole": whole, "under_in_windows": windows, "limit_px": least},
+        )
+    ]

@@ -1,0 +1,68 @@
+"""What is advised besides the axes of the space: about the split, the classes and crowded images."""
+
+from __future__ import annotations
+
+from nas.advice.contents import MAX_SHOWN, Contents
+from nas.advice.leaks import CHANCE, Leaks
+from nas.advice.recommendation import Recommendation, percent
+
+NOTABLE = 2 * CHANCE
+"""Share of images with a near-duplicate in another part from which on it is spoken of."""
+RARE = 0.01
+"""Share of the training boxes under which a class is called rare."""
+FEW_MEASURED = 20
+"""Validation boxes under which the accuracy of a class says little."""
+
+
+def notes(parts: list[Contents], leaks: Leaks) -> tuple[Recommendation, ...]:
+    """Returns the advice on a training and a validation part, in this order, and on what leaks between all."""
+    train, val = parts[0], parts[1]
+    return (*_about_split(leaks), *_about_classes(train, val), *_about_crowds(val))
+
+
+def _about_split(leaks: Leaks) -> list[Recommendation]:
+    leaking = [pair for pair in leaks.pairs if pair.share >= NOTABLE]
+    return [
+        Recommendation(
+            topic="split",
+            flags=(),
+            reason=f"{percent(pair.share)} of the {pair.part} images show what an image of {pair.other} shows, "
+            f"{percent(CHANCE)} would by chance: divide by flight, video or place, or {pair.part} scores say little "
+            "about new places",
+            numbers={"part": pair.part, "other": pair.other, "share": pair.share, "chance": CHANCE},
+        )
+        for pair in leaking
+    ]
+
+
+def _about_classes(train: Contents, val: Contents) -> list[Recommendation]:
+    found = []
+    for name, count in train.by_class.items():
+        measured = val.by_class[name]
+        share = count / train.num_boxes
+        if share < RARE or measured < FEW_MEASURED:
+            found.append(
+                Recommendation(
+                    topic="classes",
+                    flags=(),
+                    reason=f"{name} is {percent(share)} of the training boxes ({count}) and has {measured} in "
+                    "validation: its accuracy will scatter",
+                    numbers={"name": name, "num_train": count, "num_val": measured, "share": share},
+                )
+            )
+    return found
+
+
+def _about_crowds(val: Contents) -> list[Recommendation]:
+    if not val.num_crowded:
+        return []
+    most = val.objects["max"]
+    return [
+        Recommendation(
+            topic="max_detections",
+            flags=("--max-detections", str(most)),
+            reason=f"{val.num_crowded} of {val.num_images} validation images hold more than {MAX_SHOWN} objects, up to "
+            f"{most}, and nas val counts {MAX_SHOWN} detections of an image unless told otherwise",
+            numbers={"num_images": val.num_crowded, "max_objects": most},
+        )
+    ]

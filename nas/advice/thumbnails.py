@@ -1,0 +1,87 @@
+"""Images as a few grey pixels, read as fast as their format allows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from search_space.errors import DataError
+from trainers.data import Record
+from trainers.data.dataset import read_record
+from trainers.data.images import image_header
+
+SIDE = 32
+"""Of a thumbnail, in pixels; the aspect of the image is not kept."""
+REDUCED = {8: cv2.IMREAD_REDUCED_GRAYSCALE_8, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4, 2: cv2.IMREAD_REDUCED_GRAYSCALE_2}
+"""By how much a JPEG is shrunk while it is decoded, which is several times as fast as decoding all of it."""
+JPEG_SUFFIXES = (".jpg", ".jpeg")
+JPEG_END, TAIL_BYTES = b"\xff\xd9", 256
+"""How a whole JPEG ends, within so many bytes."""
+
+Thumbnails = NDArray[np.float32]
+"""`(N, SIDE, SIDE)` grey, 0 to 255."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Gallery:
+    """The thumbnails of one part of a data set."""
+
+    part: str
+    pixels: Thumbnails
+    names: tuple[str, ...]
+    """The image of each thumbnail."""
+    num_unreadable: int = 0
+    """Images that could not be read, and are not here."""
+
+
+def gallery(part: str, records: Sequence[Record], on_image: Callable[[], None] = lambda: None) -> Gallery:
+    """Reads the thumbnails of all records that can be read; `on_image` is called after each."""
+    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
+        read = []
+        for thumbnail in pool.map(_try, records):
+            read.append(thumbnail)
+            on_image()
+    good = [(pixels, record.key) for pixels, record in zip(read, records, strict=True) if pixels is not None]
+    pixels = np.stack([each for each, _ in good]) if good else np.zeros((0, SIDE, SIDE), np.float32)
+    names = tuple(name for _, name in good)
+    return Gallery(part=part, pixels=pixels, names=names, num_unreadable=len(records) - len(good))
+
+
+def _try(record: Record) -> Thumbnails | None:
+    try:
+        return thumbnail(record)
+    except (DataError, OSError, cv2.error):
+        return None
+
+
+def thumbnail(record: Record) -> Thumbnails:
+    """Returns the thumbnail `(SIDE, SIDE)` of one image.
+
+    Raises:
+        DataError: it cannot be read, or has another size than its annotation says.
+    """
+    image = _reduced(record)
+    if image is None:
+        image = read_record(record)
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else image
+    return np.asarray(cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _reduced(record: Record) -> NDArray[np.uint8] | None:
+    """Returns a large JPEG in grey at a part of its size; None where the image has to be read in full."""
+    path, short = record.path, min(record.height, record.width)
+    factor = next((factor for factor in REDUCED if short >= 2 * SIDE * factor), None)
+    if path is None or record.window is not None or factor is None or path.suffix.lower() not in JPEG_SUFFIXES:
+        return None
+    image_header(path)  # refuses what asks for too much memory
+    raw = np.fromfile(path, np.uint8)
+    if JPEG_END not in raw[-TAIL_BYTES:].tobytes():  # cut off, perhaps; OpenCV would fill it up
+        return None
+    image = cv2.imdecode(raw, REDUCED[factor])
+    return None if image is None else np.asarray(image, np.uint8)

@@ -1,0 +1,149 @@
+"""How `nas inspect` shows a data set: what it holds, its sizes and levels, its leaks, the advice."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from nas.advice.leaks import ALIKE, CHANCE
+from nas.advice.levels import LEVELS, num_served
+from nas.advice.recommendation import percent, pixels
+from nas.advice.report import Report, input_sizes, run_flags
+from nas.advice.sizes import LIMITS_PX, Bin, histogram, num_under
+from nas.commands.display import console
+
+if TYPE_CHECKING:
+    from nas.advice.leaks import Leak
+    from nas.advice.recommendation import Recommendation
+
+BAR_WIDTH = 40
+USUAL_PX = (128, 192, 256, 320, 416, 512, 640, 800, 960, 1280)
+"""Input sizes that are shown beside those of the advice; --json has all."""
+COMMANDS = {"tiling": "nas train", "max_detections": "nas val"}
+"""By topic: the command that takes its flags; nas run takes those of all others."""
+
+
+def print_report(report: Report, data_options: list[str]) -> None:
+    """Prints a report; `data_options` are the options by which other commands open the same data."""
+    _print_parts(report)
+    _print_classes(report)
+    _print_histogram(report)
+    _print_inputs(report)
+    _print_levels(report)
+    _print_leaks(report)
+    _print_advice(report, data_options)
+
+
+def _print_parts(report: Report) -> None:
+    from rich.table import Table
+
+    names = ("median", "p90", "p99", "max")
+    table = Table("part", "images", "without boxes", "boxes", *(f"boxes an image, {name}" for name in names))
+    for part in report.parts:
+        counts = (part.num_images, part.num_empty, part.num_boxes, *(part.objects[name] for name in names))
+        table.add_row(part.name, *(f"{count:,}" for count in counts))
+    console().print(table)
+
+
+def _print_classes(report: Report) -> None:
+    from rich.table import Table
+
+    train, val = report.parts[0], report.parts[1]
+    table = Table("class", "train", "share", "val", "share")
+    for name, count in train.by_class.items():
+        other = val.by_class[name]
+        shares = (f"{count:,}", _share(count, train.num_boxes), f"{other:,}", _share(other, val.num_boxes))
+        table.add_row(_printable(name), *shares)
+    console().print(table)
+
+
+def _print_histogram(report: Report) -> None:
+    sizes = report.sizes
+    click.echo("training boxes by side (square root of the area) in pixels of the image:")
+    bins = histogram(sizes.original)
+    filled = [row for row, each in enumerate(bins) if each.num_boxes]
+    most = max(each.num_boxes for each in bins)
+    for each in bins[filled[0] : filled[-1] + 1]:
+        bar = "#" * round(BAR_WIDTH * each.num_boxes / most)
+        share = _share(each.num_boxes, len(sizes.original))
+        click.echo(f"  {_range(each):>8} {each.num_boxes:>9,} {share:>7}  {bar}".rstrip())
+
+
+def _range(each: Bin) -> str:
+    return f"{each.low_px}-{each.high_px}" if each.high_px is not None else f"{each.low_px}+"
+
+
+def _print_inputs(report: Report) -> None:
+    from rich.table import Table
+
+    considered = report.advice.considered
+    limits = (f"under {limit} px" for limit in LIMITS_PX)
+    table = Table("input px", *limits, *(f"P{level}" for level in LEVELS), title="boxes as the detector sees them")
+    for size in input_sizes():
+        if size in USUAL_PX or size in (considered[0], considered[-1]):
+            sides = report.sizes.at(size)
+            counts = (*num_under(sides).values(), *num_served(sides).values())
+            mark = "*" if considered[0] <= size <= considered[-1] else ""
+            table.add_row(f"{size}{mark}", *(_share(count, len(sides)) for count in counts))
+    console().print(table)
+    click.echo(
+        "P2 to P6: the boxes that a level serves, 2.1 to 4.2 of its cells a side; what is smaller goes to P2, what is "
+        "larger to P6. *: among the sizes advised below"
+    )
+
+
+def _print_levels(report: Report) -> None:
+    where = pixels(report.advice.considered)
+    for each in report.advice.levels:
+        low, high = percent(each.least), percent(each.most)
+        shares = high if low == high else f"{low.removesuffix(' %')} to {high}"
+        verdict = "" if each.reason else ", no reason for it"
+        click.echo(f"  P{each.level}: {shares} of the boxes at {where}{verdict}")
+
+
+def _print_leaks(report: Report) -> None:
+    leaks = report.leaks
+    click.echo(
+        f"images that show the same, at a similarity of {leaks.threshold:.2f} or more ({percent(CHANCE)} of "
+        f"{leaks.num_mirrored:,} images reach {leaks.chance_level:.2f} in the mirror, where nothing can be the same):"
+    )
+    if leaks.num_unreadable:
+        click.echo(f"  {leaks.num_unreadable:,} images cannot be read and are left out; nas data check names them")
+    for pair in leaks.pairs:
+        click.echo(
+            f"  {pair.part}: {pair.num_leaked:,} of {pair.num_images:,} images ({percent(pair.share)}) have a "
+            f"near-duplicate in {pair.other}, {pair.num_alike:,} of them at {ALIKE:g} or more"
+        )
+        _print_worst(pair)
+
+
+def _print_worst(pair: Leak) -> None:
+    for twins in pair.worst:
+        image, other = (_printable(Path(name).name) for name in (twins.image, twins.other))
+        click.echo(f"    {twins.similarity:.3f}  {image} ({pair.part})  {other} ({pair.other})")
+
+
+def _print_advice(report: Report, data_options: list[str]) -> None:
+    click.echo("advice, by rules and not measured:" if report.items else "no advice")
+    for item in report.items:
+        click.echo(_printable(f"  {_title(item)}: {item.reason}"))
+    flags = run_flags(report.advice.items)
+    same = f"nas run --budget-gflops 1 {shlex.join(data_options)}"
+    click.echo(f"next: {same} {shlex.join(flags)}\n   or: {same} --auto" if flags else f"next: {same}")
+
+
+def _title(item: Recommendation) -> str:
+    command = COMMANDS.get(item.topic)
+    return " ".join([*([command] if command else []), *item.flags]) if item.flags else item.topic
+
+
+def _share(count: int, total: int) -> str:
+    return percent(count / total) if total else "-"
+
+
+def _printable(text: str) -> str:
+    """Returns a line that cannot move the cursor, whatever stands in a file."""
+    return "".join(char if char.isprintable() else "?" for char in text)
