@@ -21,7 +21,7 @@ def commands(config: RunConfig, folder: Path, first: str | None) -> tuple[Comman
         folder: Of the run.
         first: The file of the front's first member; None where there is no front yet.
     """
-    note = "It ended by the clock: another machine makes other trials. With --trials in place of --minutes they repeat."
+    note = "It ends by the clock: another machine makes other trials. With --trials in place of --minutes they repeat."
     note = "" if config.minutes is None else note
     listed = [
         Command(title="Search again", line=_line(["nas", "run", *_settings(config, folder)]), note=note),
@@ -72,7 +72,7 @@ def _settings(config: RunConfig, folder: Path) -> list[str]:
 
 def _repeated(config: RunConfig, folder: Path) -> Iterator[str]:
     """Yields the options that may be given several times."""
-    for name in config.objectives:
+    for name in config.objectives if config.objectives != RunConfig.objectives else ():
         yield from ("--objective", objective(name).option)
     for axis, choices in config.narrowing.items():
         yield from (("--fix" if len(choices) == 1 else "--choices"), f"{axis}={','.join(choices)}")

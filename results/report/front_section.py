@@ -69,8 +69,10 @@ def _legend(members: Members) -> str:
         ('<circle r="6" class="point front"/>', "on the front, numbered by accuracy"),
         ('<circle r="4.5" class="point other"/>', "complete, beaten by another"),
         ('<path d="M0,-7l7,7l-7,7l-7,-7z" class="point other"/>', "named design"),
-        ('<path d="M0,-7V7" class="whisker front"/>', "interval: 95 % of a bootstrap over the validation images"),
+        ('<path d="M0,-7V7" class="whisker front"/>', "95 % of a bootstrap over the validation images"),
     ]
+    if members.front["latency_ms"].notna().any():
+        entries.append(('<path d="M-7,0H7" class="whisker front"/>', "interval of the predicted latency"))
     if any(tied_with_better(members.front)):
         dashed = '<circle r="4" class="point front"/><circle r="7" class="tied"/>'
         entries.append((dashed, "~ these images cannot tell it from a better member"))
@@ -80,7 +82,8 @@ def _legend(members: Members) -> str:
 
 
 def _detail() -> str:
-    return '<div id="detail" aria-live="polite"><p class="muted">No trial is picked.</p></div>'
+    hint = paragraph("Pick a point, or a name in the table below, for the nodes of an architecture.", "muted")
+    return f'<div id="detail" aria-live="polite">{hint}</div>'
 
 
 def _front_table(content: Content, members: Members) -> str:
@@ -98,33 +101,38 @@ def _columns(content: Content, front: pd.DataFrame, rows: list[dict[Any, Any]]) 
         f'<a href="#trial={row["number"]}" class="key">{n:02d}-{escape(row["key"])}</a>'
         for n, row in enumerate(rows, 1)
     ]
-    columns = {"architecture": links}
-    for axis in y_axes(front):
-        columns[f"#{axis['name']} %"] = [percent(row[axis["id"]]) for row in rows]
-        if axis["low"] and front[axis["low"]].notna().any():
-            columns["#95 %"] = [f"{percent(row['accuracy_low'])}-{percent(row['accuracy_high'])}" for row in rows]
+    columns = {"architecture": links} | _accuracies(y_axes(front)[:1], front, rows)
     ties = tied_with_better(front)
     if any(ties):
         columns["tied"] = ["~" if each else "" for each in ties]
+    columns |= _costs(content, front, rows) | _accuracies(y_axes(front)[1:], front, rows)
     if any(len(content.seeds.get(int(row["number"]), ())) > 1 for row in rows):
         columns["#over seeds %"] = [_over_seeds(content.seeds.get(int(row["number"]), ())) for row in rows]
-    return columns | _costs(content, front, rows) | {"came from": [escape(row["origin"]) for row in rows]}
+    columns["#input px"] = [f"{row['input_width']}x{row['input_height']}" for row in rows]
+    columns["levels"] = [escape(row["levels"]) for row in rows]
+    return columns | {"came from": [escape(row["origin"]) for row in rows]}
+
+
+def _accuracies(axes: list[dict[str, Any]], front: pd.DataFrame, rows: list[dict[Any, Any]]) -> dict[str, list[str]]:
+    columns = {}
+    for axis in axes:
+        columns[f"#{axis['name']} %"] = [percent(row[axis["id"]]) for row in rows]
+        if axis["low"] and front[axis["low"]].notna().any():
+            columns["#95 %"] = [f"{percent(row[axis['low']])}-{percent(row[axis['high']])}" for row in rows]
+    return columns
 
 
 def _costs(content: Content, front: pd.DataFrame, rows: list[dict[Any, Any]]) -> dict[str, list[str]]:
     columns = {
         "#GFLOPs": [f"{row['macs'] / 1e9:.4f}" for row in rows],
         "#GFLOPs 2x": [f"{2 * row['macs'] / 1e9:.4f}" for row in rows],
-        "#params M": [f"{row['params'] / 1e6:.3f}" for row in rows],
     }
     if front["latency_ms"].notna().any():
         columns["#predicted ms"] = [f"{row['latency_ms']:.1f}" for row in rows]
         columns["#interval ms"] = [f"{row['latency_low_ms']:.1f}-{row['latency_high_ms']:.1f}" for row in rows]
     if "memory_bytes" in records.objectives_of(content.table):
         columns["#memory MB"] = [f"{row['memory_bytes'] / 1e6:.2f}" for row in rows]
-    columns["#input px"] = [f"{row['input_width']}x{row['input_height']}" for row in rows]
-    columns["levels"] = [escape(row["levels"]) for row in rows]
-    return columns
+    return columns | {"#params M": [f"{row['params'] / 1e6:.3f}" for row in rows]}
 
 
 def _over_seeds(values: tuple[float, ...]) -> str:

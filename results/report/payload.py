@@ -22,9 +22,9 @@ TITLES = {
     "accuracy": "accuracy",
     "ap": "AP",
     "ap50": "AP50",
-    "ap_small": "AP of small objects",
-    "ap_medium": "AP of medium objects",
-    "ap_large": "AP of large objects",
+    "ap_small": "AP small",
+    "ap_medium": "AP medium",
+    "ap_large": "AP large",
 }
 
 
@@ -106,7 +106,7 @@ def accuracy_title(name: str) -> str:
     if name in TITLES:
         return TITLES[name]
     low, high = name.split("_")[1:3]
-    return f"AP of objects of {low} to {high} px"
+    return f"AP {low}-{high} px"
 
 
 def _accuracy(name: str) -> dict[str, Any]:
@@ -164,7 +164,7 @@ def _remarks(content: Content, row: Mapping[Any, Any], tied: Sequence[int]) -> l
     lines = [f"parameters: {int(row['params']):,}"]
     lines.append(f"input: {int(row['input_width'])}x{int(row['input_height'])} px, head on {row['levels']}")
     if not pd.isna(row["epochs"]):
-        lines.append(f"trained for {row['epochs']:g} epochs (rung {row['rung']} of {row['rungs']})")
+        lines.append(f"trained for {row['epochs']:.3g} epochs (rung {row['rung']} of {row['rungs']})")
     if isinstance(row["imported_from"], str):
         lines.append(f"taken over: {row['imported_from']}")
     if tied:
@@ -203,7 +203,7 @@ def _boxes(boxes: BoxSizes, front: pd.DataFrame) -> dict[str, Any]:
     return {
         "edges": list(boxes.edges_px),
         "counts": {row["key"]: list(boxes.counts[row["key"]]) for row in rows},
-        "levels": {row["key"]: [[f"{name} ({stride} px)", stride] for name, stride in strides(row)] for row in rows},
+        "levels": {row["key"]: list(map(list, strides(row))) for row in rows},
         "said": {row["key"]: said_of_boxes(boxes, row) for row in rows},
     }
 

@@ -279,8 +279,9 @@
     tip.style.width = `${wide}px`;
     tip.style.left = `${Math.max(4, Math.min(x - wide / 2, width - wide - 4))}px`;
     const below = y + 18;
-    const fits = below + tip.offsetHeight < scatter.clientHeight + 40;
-    tip.style.top = `${fits ? below : Math.max(y - tip.offsetHeight - 18, -60)}px`;
+    const above = y - tip.offsetHeight - 18;
+    const under = scatter.clientHeight; // where there is no room beside the point, below the plot
+    tip.style.top = `${below + tip.offsetHeight < under + 20 ? below : above > -20 ? above : under}px`;
   }
 
   // ---- one trial in words --------------------------------------------------------------------------------------
@@ -352,8 +353,12 @@
 
   function follow() {
     const wanted = /^#trial=(\d+)$/.exec(location.hash);
-    const trial = wanted && byNumber.get(Number(wanted[1]));
-    if (!trial) return;
+    if (!wanted) return;
+    const trial = byNumber.get(Number(wanted[1]));
+    if (!trial) {
+      find("detail")?.replaceChildren(element("p", { class: "muted" }, `Trial ${wanted[1]} is not in the plot.`));
+      return;
+    }
     selected = trial.n;
     if (trial.kind === "lower" && find("lower")) find("lower").checked = true;
     drawScatter();
@@ -390,7 +395,7 @@
     for (const [name, stride] of levels[key]) {
       const at = place(stride);
       shape(svg, "line", { x1: at, x2: at, y1: box.top - 8, y2: box.bottom, class: "stride" });
-      shape(svg, "text", { x: at, y: box.top - 12, class: "rank", "text-anchor": "middle" }, name);
+      shape(svg, "text", { x: at, y: box.top - 12, class: "rank", "text-anchor": "middle" }, width > 480 ? `${name} (${stride} px)` : name);
     }
     find("boxes-said").textContent = data.boxes.said[key];
   }
