@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from results import records
-from results.pareto import nondominated
 from results.trials import dominated, reference_of
+
+Points = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,17 +52,14 @@ def progress(table: pd.DataFrame, limits: Mapping[str, float]) -> Progress:
     )
 
 
-def _areas(
-    points: np.ndarray[tuple[int, ...], np.dtype[np.float64]], worst: list[float], names: list[str]
-) -> list[float]:
+def _areas(points: Points, worst: list[float], names: list[str]) -> list[float]:
     """Returns the hypervolume after each point; what is dominated when it comes changes nothing."""
-    maximise = [records.is_accuracy(name) for name in names]
+    signs = np.asarray([-1.0 if records.is_accuracy(name) else 1.0 for name in names])
     kept, area, areas = points[:0], 0.0, []
     for point in points:
-        joined = np.vstack([kept, point])
-        free = nondominated(joined, maximise)
-        if free[-1]:
-            kept = joined[free]
+        if not ((kept * signs <= point * signs).all(axis=1)).any():
+            beaten = (kept * signs >= point * signs).all(axis=1)
+            kept = np.vstack([kept[~beaten], point])
             area = dominated(kept, worst, names)
         areas.append(area)
     return areas
