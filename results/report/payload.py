@@ -13,7 +13,7 @@ from results.report.content import BoxSizes, Content, Detector
 from results.report.progress import Progress
 from results.ties import tied_with_better
 
-MAX_OTHERS = 3000
+MAX_OTHERS = 2000
 """Trials off the front that are plotted, so that the file stays small."""
 DESIGN = "design "
 """What the origin of a named design begins with."""
