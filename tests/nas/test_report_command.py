@@ -125,6 +125,7 @@ def test_nodes_are_left_out_where_they_would_take_too_much_room(home: Path, caps
     assert [bool(found[row["key"]].nodes) for row in rows] == [True, False, False, False]
     assert all(found[row["key"]].words for row in rows)
     changed = [row | {"axis_width": "0.3"} for row in rows]
+    assert points_of([row | {"key": "0" * 16} for row in rows], space) == {}  # not what this version makes of it
     assert points_of(changed, space) == {} and describe({}, rows[0]).endswith(f"head on {rows[0]['levels']}")
 
 

@@ -40,6 +40,19 @@ def test_the_axis_that_decides_is_found_and_stands_out_from_chance() -> None:
     assert sum(each.front for each in found.axes) == pytest.approx(1) == sum(each.accuracy for each in found.axes)
 
 
+def test_the_best_are_the_most_accurate_and_not_the_least() -> None:
+    rows, points = trials(60, decided=False)
+    for row in rows:
+        row["accuracy"] += 0.5 * (points[row["key"]].get("depth") == 0.17) * (points[row["key"]]["width"] == 0.25)
+    found = axis_importance(rows, points, small_space(), OBJECTIVES)
+    worst = axis_importance(
+        [row | {"accuracy": 1 - row["accuracy"]} for row in rows], points, small_space(), OBJECTIVES
+    )
+    assert isinstance(found, Importance) and isinstance(worst, Importance)
+    both = [{each.axis: each.accuracy for each in judged.axes} for judged in (found, worst)]
+    assert both[0]["depth"] > 2 * both[1]["depth"]  # the best have both, the worst lack one or the other
+
+
 def test_an_axis_counts_the_trials_in_which_it_means_something() -> None:
     rows, points = trials(40)
     found = axis_importance(rows, points, small_space(), OBJECTIVES)

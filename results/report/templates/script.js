@@ -170,7 +170,7 @@
   }
 
   /** Writes the ranks beside the members, where they touch neither a mark nor each other; else not at all. */
-  function writeRanks(group, members) {
+  function writeRanks(group, members, left) {
     const taken = places.map((at) => ({ x: at.x - 5, y: at.y - 5, w: 10, h: 10, n: at.trial.n }));
     for (const { trial, x, y } of members) {
       const text = trial.tied.length ? `${trial.rank}~` : `${trial.rank}`;
@@ -178,7 +178,7 @@
       const spots = [[9, -8], [-9 - w, -8], [9, 16], [-9 - w, 16], [-w / 2, -14], [-w / 2, 24], [9, 28], [-9 - w, -20]];
       const free = spots.find(([dx, dy]) => {
         const own = { x: x + dx, y: y + dy - h + 2, w, h };
-        return !taken.some((each) => each.n !== trial.n && own.x < each.x + each.w && each.x < own.x + w &&
+        return own.x > left && !taken.some((each) => each.n !== trial.n && own.x < each.x + each.w && each.x < own.x + w &&
           own.y < each.y + each.h && each.y < own.y + h);
       });
       if (!free) continue;
@@ -203,7 +203,7 @@
     pointed = -1;
     if (!trials.length) return;
     const around = (axis) => trials.flatMap((trial) => [value(trial, axis), ...(whisker(trial, axis) ?? [])]);
-    const x = scale(around(xAxis), box.left, box.right, { log: true, wanted: width < 480 ? 4 : 8 });
+    const x = scale(around(xAxis), box.left, box.right, { log: true, wanted: width < 480 ? 5 : 8 });
     const y = scale(around(yAxis), box.bottom, box.top, { wanted: 6 });
     grid(svg, box, x, y, { twice: xAxis.twice });
     drawFront(svg, trials, xAxis, yAxis, x, y);
@@ -219,7 +219,7 @@
       if (level) shape(whiskers, "path", { d: `M${x.place(level[0])},${at.y}H${x.place(level[1])}`, class: kind });
       mark(svg, at.trial, at);
     }
-    writeRanks(svg, places.filter((at) => at.trial.rank));
+    writeRanks(svg, places.filter((at) => at.trial.rank), box.left);
     places.sort((a, b) => a.x - b.x || a.y - b.y);
     listen(svg);
   }
