@@ -19,6 +19,7 @@ COMMANDS = {
     "designs": "list the published designs, what they cost and what they report",
     "reproduce": "rebuild a published design and compare its counts",
     "explain": "show what an architecture is made of and what each part costs",
+    "report": "show what a run found in one HTML file",
     "export": "write the front of a run as architectures that can be trained",
     "devices": "list the boards that latency is predicted for",
     "bench": "judge search strategies on tables of trained detectors",

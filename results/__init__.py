@@ -1,1 +1,22 @@
-"""What a search found: records of trials, the front among them, and their export."""
+"""What a search found: records of trials, the front among them, their export, and the report of a run.
+
+`load`, `front` and `hypervolume` are what a notebook needs; see docs/results-api.md.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from results.trials import front, hypervolume, load
+
+__all__ = ["front", "hypervolume", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what is asked for when it is asked for: pandas takes its time."""
+    if name in __all__:
+        from results import trials
+
+        return getattr(trials, name)
+    raise AttributeError(f"module 'results' has no attribute {name!r}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -133,16 +133,22 @@ def front(table: pd.DataFrame) -> pd.DataFrame:
     that only repeats one with another seed; of trials of the same architecture the first counts.
     """
     names = objectives_of(table)
-    whole = table["outcome"].isin(["complete", "cached"]) & (table["rung"] == table["rungs"]).fillna(True)
-    whole = whole & table["repeat_of"].isna() & table[names].notna().all(axis=1)
-    complete = table[whole.astype(bool)].drop_duplicates("key")
+    done = complete(table, names)
     maximise = [is_accuracy(name) for name in names]
-    chosen = complete[nondominated(complete[names].to_numpy(dtype="float64"), maximise)]
+    chosen = done[nondominated(done[names].to_numpy(dtype="float64"), maximise)]
     first = next(name for name in names if is_accuracy(name))
     others = [name for name in names if name != first]
     order = [False, *(is_accuracy(name) is False for name in others), True]
     members: pd.DataFrame = chosen.sort_values([first, *others, "number"], ascending=order, ignore_index=True)
     return members
+
+
+def complete(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Selects the trials that were trained on all rungs and have all these values, each architecture once."""
+    whole = table["outcome"].isin(["complete", "cached"]) & (table["rung"] == table["rungs"]).fillna(True)
+    whole = whole & table["repeat_of"].isna() & table[list(names)].notna().all(axis=1)
+    done: pd.DataFrame = table[whole.astype(bool)].drop_duplicates("key")
+    return done
 
 
 def objectives_of(table: pd.DataFrame) -> list[str]:

@@ -1,0 +1,148 @@
+"""The front of a run: its plot, what a picked trial shows, its table."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+from results import records
+from results.report.content import Content
+from results.report.payload import Members, options, x_axes, y_axes
+from results.report.text import escape, paragraph, percent, section, table
+from results.ties import tied_with_better
+
+
+def front_section(content: Content, members: Members) -> str:
+    """Returns the section on the front, with the plot."""
+    title = "The front: accuracy against cost"
+    num_complete = len(members.front) + len(members.others)
+    if not num_complete:
+        more = f" {len(members.lower)} ended on a lower rung." if len(members.lower) else ""
+        text = f"No trial is complete yet, so there is no front.{more} Go on with: nas run --resume {content.folder}"
+        return section(title, paragraph(text), _lower_only(content, members))
+    caption = (
+        f"{num_complete} complete trials, {len(members.front)} on the front: no other trial is better in every "
+        "objective. Point at one for its architecture in words, click it for its nodes."
+    )
+    if members.num_left_out:
+        caption += f" The {members.num_left_out} least accurate of the others are left out."
+    parts = (_plot(content, members, caption), _detail(), _front_table(content, members), *_remarks(members.front))
+    return section(title, *parts)
+
+
+def _lower_only(content: Content, members: Members) -> str:
+    """Shows the trials of lower rungs where there are no others."""
+    if members.lower.empty:
+        return ""
+    return _plot(content, members, "What ended on a lower rung, with the accuracy that it reached there.") + _detail()
+
+
+def _plot(content: Content, members: Members, caption: str) -> str:
+    xs, ys = x_axes(content.table, content.device), y_axes(content.table)
+    pickers = _picker("pick-y", "accuracy:", options(ys)) + _picker("pick-x", "against:", options(xs))
+    if len(members.lower):
+        checked = " checked" if members.front.empty else ""
+        pickers += f'<label><input type="checkbox" id="lower"{checked}> trials that ended on a lower rung</label>'
+    return (
+        f'<figure><figcaption>{escape(caption)}</figcaption>\n<div class="controls">{pickers}</div>\n'
+        '<p class="muted">&#8593; <span id="title-y"></span></p>\n'
+        '<div class="plot" id="scatter"><div id="tip" role="status" hidden></div></div>\n'
+        '<p class="muted">&#8594; <span id="title-x"></span></p>\n'
+        f'<p id="nothing" hidden>No trial has both of these figures.</p>\n{_legend(members)}</figure>'
+    )
+
+
+def _picker(name: str, label: str, choices: list[str]) -> str:
+    """Returns a choice between axes; nothing where there is but one."""
+    if len(choices) < 2:
+        return ""
+    listed = "".join(f'<option value="{index}">{escape(each)}</option>' for index, each in enumerate(choices))
+    return f'<label>{escape(label)} <select id="{name}" autocomplete="off">{listed}</select></label>'
+
+
+def _legend(members: Members) -> str:
+    icon = '<svg width="16" height="16" viewBox="-8 -8 16 16" aria-hidden="true">{}</svg>'
+    entries = [
+        ('<circle r="6" class="point front"/>', "on the front, numbered by accuracy"),
+        ('<circle r="4.5" class="point other"/>', "complete, beaten by another"),
+        ('<path d="M0,-7l7,7l-7,7l-7,-7z" class="point other"/>', "named design"),
+        ('<path d="M0,-7V7" class="whisker front"/>', "95 % of a bootstrap over the validation images"),
+    ]
+    if members.front["latency_ms"].notna().any():
+        entries.append(('<path d="M-7,0H7" class="whisker front"/>', "interval of the predicted latency"))
+    if any(tied_with_better(members.front)):
+        dashed = '<circle r="4" class="point front"/><circle r="7" class="tied"/>'
+        entries.append((dashed, "~ these images cannot tell it from a better member"))
+    if len(members.lower):
+        entries.append(('<circle r="4" class="point lower"/>', "ended on a lower rung"))
+    return '<ul class="legend">' + "".join(f"<li>{icon.format(i)}{escape(t)}</li>" for i, t in entries) + "</ul>"
+
+
+def _detail() -> str:
+    hint = paragraph("Pick a point, or a name in the table below, for the nodes of an architecture.", "muted")
+    return f'<div id="detail" aria-live="polite">{hint}</div>'
+
+
+def _front_table(content: Content, members: Members) -> str:
+    front = members.front
+    if front.empty:
+        return ""
+    rows = front.to_dict("records")
+    columns = _columns(content, front, rows)
+    return table(columns, zip(*columns.values(), strict=True), label="The members of the front")
+
+
+def _columns(content: Content, front: pd.DataFrame, rows: list[dict[Any, Any]]) -> dict[str, list[str]]:
+    """Returns the cells of the front as HTML by the title of their column."""
+    links = [
+        f'<a href="#trial={row["number"]}" class="key">{n:02d}-{escape(row["key"])}</a>'
+        for n, row in enumerate(rows, 1)
+    ]
+    columns = {"architecture": links} | _accuracies(y_axes(front)[:1], front, rows)
+    ties = tied_with_better(front)
+    if any(ties):
+        columns["tied"] = ["~" if each else "" for each in ties]
+    columns |= _costs(content, front, rows) | _accuracies(y_axes(front)[1:], front, rows)
+    if any(len(content.seeds.get(int(row["number"]), ())) > 1 for row in rows):
+        columns["#over seeds %"] = [_over_seeds(content.seeds.get(int(row["number"]), ())) for row in rows]
+    columns["#input px"] = [f"{row['input_width']}x{row['input_height']}" for row in rows]
+    columns["levels"] = [escape(row["levels"]) for row in rows]
+    return columns | {"came from": [escape(row["origin"]) for row in rows]}
+
+
+def _accuracies(axes: list[dict[str, Any]], front: pd.DataFrame, rows: list[dict[Any, Any]]) -> dict[str, list[str]]:
+    columns = {}
+    for axis in axes:
+        columns[f"#{axis['name']} %"] = [percent(row[axis["id"]]) for row in rows]
+        if axis["low"] and front[axis["low"]].notna().any():
+            columns["#95 %"] = [f"{percent(row[axis['low']])}-{percent(row[axis['high']])}" for row in rows]
+    return columns
+
+
+def _costs(content: Content, front: pd.DataFrame, rows: list[dict[Any, Any]]) -> dict[str, list[str]]:
+    columns = {
+        "#GFLOPs": [f"{row['macs'] / 1e9:.4f}" for row in rows],
+        "#GFLOPs 2x": [f"{2 * row['macs'] / 1e9:.4f}" for row in rows],
+    }
+    if front["latency_ms"].notna().any():
+        columns["#predicted ms"] = [f"{row['latency_ms']:.1f}" for row in rows]
+        columns["#interval ms"] = [f"{row['latency_low_ms']:.1f}-{row['latency_high_ms']:.1f}" for row in rows]
+    if "memory_bytes" in records.objectives_of(content.table):
+        columns["#memory MB"] = [f"{row['memory_bytes'] / 1e6:.2f}" for row in rows]
+    return columns | {"#params M": [f"{row['params'] / 1e6:.3f}" for row in rows]}
+
+
+def _over_seeds(values: tuple[float, ...]) -> str:
+    if len(values) < 2:
+        return "-"
+    return f"{percent(statistics.mean(values))} ± {percent(statistics.stdev(values))} ({len(values)})"
+
+
+def _remarks(front: pd.DataFrame) -> Iterable[str]:
+    if front["accuracy_low"].notna().any():
+        yield paragraph("The scatter of training comes on top of the intervals.", "muted")
+    if front["latency_ms"].notna().any():
+        yield paragraph("Latencies are predicted, not measured.", "muted")

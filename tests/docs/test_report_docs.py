@@ -1,0 +1,53 @@
+"""The pages on results say what is so: their examples run, and their columns and options exist."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+from nas.commands.report import command
+from nas.search.importance import MIN_TRIALS
+from results import records
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def _rows() -> list[dict[str, object]]:
+    known = {"outcome": "complete", "rung": 1, "rungs": 1, "input_height": 128, "input_width": 128, "levels": "P2"}
+    known |= {"objectives": "accuracy macs", "params": 9, "axis_backbone": "yolov8"}
+    return [
+        known | {"number": n, "key": f"k{n}", "macs": macs, "accuracy": score, "ap_small": score}
+        for n, (macs, score) in enumerate([(200_000_000, 0.2), (400_000_000, 0.1), (500_000_000, 0.5)])
+    ]
+
+
+def test_the_example_of_the_results_page_runs_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    example = re.search(r"```python\n(.*?)```", (DOCS / "results-api.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert example is not None
+    monkeypatch.chdir(tmp_path)
+    Path("runs/demo").mkdir(parents=True)
+    records.write(records.frame(_rows()), Path("runs/demo") / records.TRIALS_CSV)
+    Path("example.py").write_text(example[1])
+    found = runpy.run_path("example.py")
+    assert found["front"]["key"].tolist() == ["k2", "k0"] and found["small"]["key"].tolist() == ["k2"]
+    assert "0.310 of 1" in capsys.readouterr().out  # 0.2 x 0.8 and 0.3 x 0.5
+
+
+def test_the_results_page_names_every_column() -> None:
+    page = (DOCS / "results-api.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z0-9_]+)`", page.split("## Columns")[1]))
+    renamed = {"input_height": "input_height_px", "input_width": "input_width_px"}
+    assert {renamed.get(name, name) for name in records.COLUMNS} | {"gmacs", "gflops_2x"} <= named
+
+
+def test_the_report_page_names_options_that_exist() -> None:
+    page = (DOCS / "report.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^nas report (.*?)(?:#|$)", page, re.MULTILINE)
+    options = {option for line in commands for option in re.findall(r"--[a-z]+", line)}
+    assert options == {"--out"} and options <= {name for each in command.params for name in each.opts}
+    assert f"at least {MIN_TRIALS} architectures" in page

@@ -1,0 +1,96 @@
+"""Which axes matter: on trials made so that one axis decides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from search_fakes import small_space
+
+from nas.search.importance import MIN_TRIALS, axis_importance
+from nas.search.objectives import objectives
+from results.report import Importance
+
+OBJECTIVES = objectives(("accuracy", "macs"))
+Points = dict[str, dict[str, Any]]
+
+
+def trials(count: int, *, rung: int = 1, decided: bool = True) -> tuple[list[dict[str, Any]], Points]:
+    """Random points whose accuracy is that of their width, or nothing but noise; all cost the same."""
+    rng, space = np.random.default_rng(1), small_space()
+    points = {f"k{number}": dict(space.random(rng)) for number in range(count)}
+    rows = []
+    for number, (key, point) in enumerate(points.items()):
+        gain = 0.5 * (point["width"] == 0.25) if decided else 0.0
+        known = {"number": number, "key": key, "outcome": "stopped", "rung": rung, "repeat_of": None, "macs": 100}
+        rows.append(known | {"accuracy": gain + 0.1 * rng.random()})
+    return rows, points
+
+
+def test_the_axis_that_decides_is_found_and_stands_out_from_chance() -> None:
+    rows, points = trials(60)
+    found = axis_importance(rows, points, small_space(), OBJECTIVES)
+    assert isinstance(found, Importance)
+    best = max(found.axes, key=lambda each: each.accuracy)
+    assert best.axis == "width" and best.accuracy > found.chance_accuracy
+    assert found.axes[0].axis == "width" and found.axes[0].front > found.chance_front
+    assert (found.rung, found.num_trials, found.num_top) == (1, 60, 15)
+    assert sum(each.front for each in found.axes) == pytest.approx(1) == sum(each.accuracy for each in found.axes)
+
+
+def test_the_best_are_the_most_accurate_and_not_the_least() -> None:
+    rows, points = trials(60, decided=False)
+    for row in rows:
+        row["accuracy"] += 0.5 * (points[row["key"]].get("depth") == 0.17) * (points[row["key"]]["width"] == 0.25)
+    found = axis_importance(rows, points, small_space(), OBJECTIVES)
+    worst = axis_importance(
+        [row | {"accuracy": 1 - row["accuracy"]} for row in rows], points, small_space(), OBJECTIVES
+    )
+    assert isinstance(found, Importance) and isinstance(worst, Importance)
+    both = [{each.axis: each.accuracy for each in judged.axes} for judged in (found, worst)]
+    assert both[0]["depth"] > 2 * both[1]["depth"]  # the best have both, the worst lack one or the other
+
+
+def test_an_axis_counts_the_trials_in_which_it_means_something() -> None:
+    rows, points = trials(40)
+    found = axis_importance(rows, points, small_space(), OBJECTIVES)
+    assert isinstance(found, Importance)
+    active = {each.axis: each.num_active for each in found.axes}
+    assert active == {name: sum(name in point for point in points.values()) for name in active}
+    assert active["head_levels"] == 40 and 0 < active["trunk_level"] < 40 and active["input_size"] < 40
+    assert "block" not in active  # one choice only: nothing to decide
+
+
+def test_chance_stays_chance() -> None:
+    rows, points = trials(60, decided=False)
+    found = axis_importance(rows, points, small_space(), OBJECTIVES)
+    assert isinstance(found, Importance)
+    assert sum(each.accuracy > found.chance_accuracy for each in found.axes) <= 1
+
+
+def test_few_trials_are_said_to_be_few() -> None:
+    rows, points = trials(MIN_TRIALS - 1)
+    said = axis_importance(rows, points, small_space(), OBJECTIVES)
+    assert isinstance(said, str) and "19 architectures" in said and "at least 20" in said
+    assert "0 architectures" in str(axis_importance([], {}, small_space(), OBJECTIVES))
+
+
+def test_the_highest_rung_with_enough_trials_is_taken_and_repeats_are_not() -> None:
+    low, points = trials(30)
+    high = [row | {"rung": 2, "outcome": "complete", "number": 100 + row["number"]} for row in low]
+    found = axis_importance([*low, *high], points, small_space(), OBJECTIVES)
+    assert isinstance(found, Importance) and found.rung == 2
+    found = axis_importance(
+        [*low, *high[:5], *({**row, "repeat_of": 1} for row in high)], points, small_space(), OBJECTIVES
+    )
+    assert isinstance(found, Importance) and (found.rung, found.num_trials) == (1, 30)
+    equal = [row | {"accuracy": 0.5} for row in low]
+    assert "All trials are equal" in str(axis_importance(equal, points, small_space(), OBJECTIVES))
+
+
+def test_the_verbosity_of_optuna_is_as_before() -> None:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    axis_importance(*trials(20), small_space(), OBJECTIVES)
+    assert optuna.logging.get_verbosity() == optuna.logging.WARNING
