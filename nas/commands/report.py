@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from nas.commands.options import echo_json, json_option
+from nas.commands.options import echo_json, json_option, plugin_option
 
 DEFAULT = "report.html"
 
@@ -17,6 +17,7 @@ DEFAULT = "report.html"
     "--out", type=click.Path(path_type=Path), metavar="FILE.html", help=f"Default: {DEFAULT} in the folder of the run."
 )
 @click.option("--force", is_flag=True, help="Write over FILE.html even if it is no earlier report.")
+@plugin_option
 @json_option
 def command(run: Path, out: Path | None, force: bool, as_json: bool) -> None:
     """Show what RUN found in one HTML file: the front, how the search went, which axes matter.

@@ -10,6 +10,7 @@ import pandas as pd
 
 from nas.commands.run_summary import agreement_line, over_seeds
 from nas.config import RunConfig, read_config
+from nas.plugins import check_plugins
 from nas.report.boxes import box_sizes
 from nas.report.detectors import detectors_of, front_files, points_of
 from nas.report.recipe import commands
@@ -39,6 +40,7 @@ def gather(run: Path) -> Content:
         ConfigError: If it is not the folder of a run that this version can read.
     """
     config = _config(run)
+    check_plugins(config)
     space = SearchSpace().narrowed(narrowing_of(config))
     table, notices = _trials(run, config, space)
     rows = rows_of(table)

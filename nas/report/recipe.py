@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from nas.config import RunConfig
@@ -32,7 +33,8 @@ def commands(config: RunConfig, folder: Path, first: str | None) -> tuple[Comman
         listed.append(Command(title="Train the most accurate member in full", line=_line(train)))
         export = ["nas", "export", str(folder), "--out", f"{config.name}-front"]
         listed.append(Command(title="Hand the front on, with weights and a table", line=_line(export)))
-    return tuple(listed)
+    loaded = [word for label in config.plugins for word in ("--plugin", label.rpartition(" ")[0])]
+    return tuple(replace(each, line=f"{each.line} {_line(loaded)}".rstrip()) for each in listed)
 
 
 def _line(words: list[str]) -> str:
