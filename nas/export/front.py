@@ -13,7 +13,7 @@ import pandas as pd
 from nas.commands.training import load_architecture
 from nas.config import RunConfig, read_config
 from nas.cost.latency import LatencyModel, load_model
-from nas.export.member import ARCHITECTURE, WEIGHTS, Member, write_member
+from nas.export.member import ARCHITECTURE, WEIGHTS, Member, kit_file, write_member
 from nas.export.onnx_model import OnnxOptions
 from nas.run_folder import CONFIG_YAML
 from results import records
@@ -25,6 +25,8 @@ from trainers.data import open_data
 from trainers.data.geometry import Letterbox
 
 DEFAULT_CLASSES = 80
+BOARD = "board"
+"""Folder beside the members, with what measures them on a board."""
 NUM_IMAGES = 2
 """Validation images that ONNX is compared with PyTorch on."""
 
@@ -81,6 +83,9 @@ def export(
             stack = None if images is None else np.stack([_input(image, hw) for image in images])
             report = write_member(folder, member, formats=formats, options=options, device=device, images=stack)
             reports.append({**report, "trained": member.weights is not None, "data": member.data})
+        if "onnx" in formats:
+            (staging / BOARD).mkdir()
+            (staging / BOARD / "measure.py").write_bytes(kit_file(BOARD, "measure.py"))
         names = [report["name"] for report in reports]
         weights = [f"{each['name']}/{WEIGHTS}" if each["trained"] else None for each in reports]
         table = table.assign(

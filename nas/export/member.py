@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import torch
 from nas.cost import Cost, cost_of
 from nas.cost.latency import LatencyModel
 from nas.export.card import card
-from nas.export.onnx_model import OnnxOptions, difference, write_onnx
+from nas.export.onnx_model import Exportable, OnnxOptions, SecondStage, difference, write_onnx
 from search_space import Architecture, Detector
 from trainers import fresh_detector, save_weights
 from trainers.detect import evaluating
@@ -123,8 +123,7 @@ def _write_onnx(folder: Path, member: Member, options: OnnxOptions, images: np.n
         )
     for name, content in files.items():
         (folder / name).write_bytes(content)
-    kit = resources.files("nas.export") / "kit" / "postprocess.py"
-    (folder / "postprocess.py").write_bytes(kit.read_bytes())
+    (folder / "postprocess.py").write_bytes(kit_file("postprocess.py"))
     (folder / "detector.json").write_text(json.dumps(description(detector, member.classes, options), indent=2) + "\n")
     return {
         "files": {name: len(content) for name, content in files.items()},
@@ -136,8 +135,14 @@ def _write_onnx(folder: Path, member: Member, options: OnnxOptions, images: np.n
     }
 
 
+def kit_file(*path: str) -> bytes:
+    """Returns a file that goes along with an export as it is."""
+    return resources.files("nas.export").joinpath("kit", *path).read_bytes()
+
+
 def description(detector: Detector, classes: Sequence[str], options: OnnxOptions) -> dict[str, Any]:
     """Returns what it takes to read a detector's outputs, for `postprocess.py`."""
+    options = options if options.precision == "fp32" else replace(options, precision="fp32")  # the shapes are the same
     found: dict[str, Any] = {
         "head": detector.head,
         "outputs": options.form,
@@ -147,4 +152,8 @@ def description(detector: Detector, classes: Sequence[str], options: OnnxOptions
     }
     with evaluating(detector):
         outputs = detector(torch.zeros(1, 3, *detector.input_hw))
+        exported = Exportable(detector, options)(torch.zeros(1, 3, *detector.input_hw))
+    found["output_shapes"] = [list(each.shape) for each in exported]
+    if detector.head == "two_stage":
+        found["second_stage_shape"] = [outputs[-2].shape[1], SecondStage(detector).num_features]
     return found | head_training(detector).described(outputs)

@@ -55,7 +55,7 @@ def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.rmtree(copy)
     moved = tmp_path_factory.mktemp("elsewhere") / "given"
     shutil.move(out, moved)
-    (member,) = [path for path in moved.iterdir() if path.is_dir()]
+    (member,) = [path for path in moved.iterdir() if path.is_dir() and path.name != "board"]
     return member
 
 
