@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -150,6 +151,7 @@ def _traced(
             output_names=list(outputs),
             dynamic_axes=axes,
         )
+    logging.getLogger("onnxscript").setLevel(logging.ERROR)  # it warns of operators that it leaves as they are
     model = fold_scales(optimizer.optimize(onnx.load_from_string(buffer.getvalue())))
     onnx.checker.check_model(model, full_check=True)
     return bytes(model.SerializeToString())
