@@ -76,7 +76,7 @@ class _Folder:
     def _slices(self, name: str, width: int) -> list[tuple[Any, int, int]] | None:
         """Returns the weights that meet a map of `width` channels and where in them; None where something else does."""
         slices: list[tuple[Any, int, int]] = []
-        if not width or name in self.results:
+        if not width:
             return None
         for reader in self.readers[name]:
             parts = self._parts(reader, name, width)

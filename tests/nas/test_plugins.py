@@ -38,6 +38,8 @@ QUICK = (
     "1",
 )
 
+GHOSTS = ("--fix", "block=ghost", "--fix", "backbone=yolov8")
+
 
 @pytest.fixture
 def clean() -> Iterator[None]:
@@ -73,7 +75,7 @@ def test_the_documented_block_is_searched_costed_explained_trained_and_exported(
     example: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fingerprint = SearchSpace().fingerprint()
-    only = ("--fix", "block=ghost", "--fix", "backbone=yolov8", "--plugin", str(example))
+    only = (*GHOSTS, "--plugin", str(example))
     found = run_json(capsys, "run", *QUICK, *only, "--trials", "1", "--rungs", "0.2", "--name", "r")
     assert found["complete"] == 1 and SearchSpace().fingerprint() != fingerprint
     config = yaml.safe_load(Path("runs/r/config.yaml").read_text())
@@ -101,7 +103,7 @@ def _config() -> object:
 
 def test_worker_processes_and_a_resume_have_the_block(example: Path) -> None:
     command = [sys.executable, "-m", "nas.cli", "run"]
-    begin = (*QUICK, "--plugin", str(example), "--fix", "block=ghost", "--trials", "1", "--rungs", "0.2", "--name", "r")
+    begin = (*QUICK, "--plugin", str(example), *GHOSTS, "--trials", "1", "--rungs", "0.2", "--name", "r")
     subprocess.run([*command, *begin, "--workers", "2", "--json"], check=True, capture_output=True)
     went_on = [*command, "--resume", "runs/r", "--trials", "2", "--json"]
     refused = subprocess.run(went_on, capture_output=True, text=True)
