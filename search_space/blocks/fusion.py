@@ -169,7 +169,7 @@ class EAFusion(nn.Module):
     def __init__(self, in_channels: tuple[int, ...], reduction: int = 8) -> None:
         super().__init__()
         other, channels = in_channels
-        hidden = channels // reduction
+        hidden = max(1, channels // reduction)  # the paper has no map of fewer channels than `reduction`
         self.align = nn.Identity() if other == channels else Conv(other, channels)
         self.squeeze = nn.Conv2d(channels, hidden, 1)
         self.excite = nn.Conv2d(hidden, channels, 1)

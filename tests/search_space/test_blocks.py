@@ -14,7 +14,7 @@ from search_space.blocks import DOWNSAMPLES, ROLES, find_block
 from search_space.blocks.attention import SE, eca_kernel_size
 from search_space.blocks.conv import SPPF
 from search_space.blocks.downsample import CDown, extended_pools
-from search_space.blocks.fusion import WeightedConcat, simam_by_quadrant
+from search_space.blocks.fusion import EAFusion, WeightedConcat, simam_by_quadrant
 from search_space.blocks.upsample import SNI
 from search_space.errors import SpaceError
 from search_space.graph import IMAGE
@@ -129,6 +129,13 @@ def test_weighted_concat_starts_even_and_ignores_negative_weights():
         one = fusion(torch.ones(1, 1, 1, 1), torch.ones(1, 1, 1, 1))
     assert torch.allclose(even.flatten(), torch.tensor([0.5, 0.5]), atol=1e-4)
     assert torch.allclose(one.flatten(), torch.tensor([0.0, 1.0]), atol=1e-4)
+
+
+def test_eafusion_of_few_channels_still_gates_them():
+    block = EAFusion((4, 4)).eval()
+    assert block.squeeze.out_channels == 1
+    first, second = (block(torch.full((1, 4, 4, 4), value), torch.zeros(1, 4, 4, 4)) for value in (0.0, 1.0))
+    assert not torch.allclose(first, second)
 
 
 def test_simam_weighs_each_quadrant_alone():
