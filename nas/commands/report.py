@@ -27,8 +27,11 @@ def command(run: Path, out: Path | None, force: bool, as_json: bool) -> None:
     from nas.report.gather import gather
     from results import records
     from results.report import render
+    from search_space.errors import ConfigError
     from search_space.files import write_text
 
+    if not run.is_dir():
+        raise ConfigError(f"{run} is not the folder of a run; give one that nas run wrote")
     path = run / DEFAULT if out is None else out
     check_target(path, force)
     content = gather(run)

@@ -96,7 +96,11 @@ def surrogate_line(surrogate: guess.Agreement | None) -> list[str]:
 
 def front_table(members: pd.DataFrame, table: pd.DataFrame, objectives: Sequence[str]) -> Table:
     """Lays the front out, the best in the first accuracy first."""
-    shown = Table(title="front: no other trial is better in every objective", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    shown = Table(
+        title="front: no other trial is as good in every objective and better in one",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
     shown.add_column("architecture", no_wrap=True)
     columns = _columns(members, table, objectives)
     for name in columns:

@@ -119,10 +119,10 @@ class TrainingEvaluator:
         Raises:
             ConfigError: The weights to start from are missing or belong to another architecture.
         """
-        config = replace(self._config, seed=job.seed, epochs=self._config.epochs if job.epochs is None else job.epochs)
         self._memory.restart()
         try:
-            evaluation = self._train(self._detector(job), job, config, _Watch(job.number, report))
+            detector = self._detector(job)
+            evaluation = self._train(detector, job, report) if job.proxy is None else self._proxy(detector, job)
             return replace(evaluation, peak_memory_bytes=self._memory.read())
         finally:
             self._memory.free()
@@ -133,9 +133,9 @@ class TrainingEvaluator:
             load_state(detector, load_weights(job.start_weights).state)
         return detector
 
-    def _train(self, detector: Detector, job: Job, config: TrainConfig, watch: _Watch) -> Evaluation:
-        if job.proxy is not None:
-            return self._proxy(detector, job)
+    def _train(self, detector: Detector, job: Job, report: Report) -> Evaluation:
+        config = replace(self._config, seed=job.seed, epochs=self._config.epochs if job.epochs is None else job.epochs)
+        watch = _Watch(job.number, report)
         try:
             result = train(detector, self._splits.train, config=config, on_step=watch)
             if result.stopped:

@@ -119,7 +119,7 @@ def resolve(
         minutes=minutes,
         rungs=rungs_of(request) or DEFAULT_RUNGS[kind],
         proxy=request.proxy,
-        repeats=request.repeats or 1,
+        repeats=1 if request.repeats is None else request.repeats,
         batch=RunConfig.batch if request.batch is None else request.batch,
         seed=request.seed or 0,
         threads=request.threads,

@@ -149,7 +149,11 @@ def go_on(path: Path, request: Request) -> Session:
     _check_given(config, request)
     space, splits = reopen_data(config, request)
     config = with_totals(config, request)
-    config = replace(config, threads=request.threads or config.threads, repeats=request.repeats or config.repeats)
+    config = replace(
+        config,
+        threads=request.threads or config.threads,
+        repeats=config.repeats if request.repeats is None else request.repeats,
+    )
     named = read_starts(config.starts, path)
     gate, starts, notices = prepare(config, space, splits, named)
     return Session(

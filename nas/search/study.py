@@ -143,7 +143,7 @@ class SearchStudy:
 
     def _judged(self, asked: Asked, evaluation: Evaluation) -> dict[str, Any]:
         """Returns what a trained architecture's scores make of its trial."""
-        for objective in self.objectives:
+        for objective in self.objectives if asked.errand.rung else ():  # rung 0 has a score without training
             value = evaluation.scores.get(objective.name, math.nan)
             if not objective.is_cost and not math.isfinite(value):
                 why = "training diverged, or the validation images have no object that it is measured on"

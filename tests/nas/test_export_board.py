@@ -76,8 +76,9 @@ def measure(out: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_detector_is_measured_and_its_csv_calibrates_a_board(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # where calibration writes its profile
     out, trtexec = exported(tmp_path, "yolov8n-p2-nop5"), stand_in(tmp_path)
     done = measure(out, "--trtexec", trtexec, "--precision", "int8", "--seconds", 3)
     assert done.returncode == 0, done.stderr

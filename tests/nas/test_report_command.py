@@ -99,7 +99,7 @@ def test_what_is_in_the_way_is_not_written_over(home: Path, capsys: pytest.Captu
     assert "the folder nowhere of the report is not there" in fails(capsys, "runs/r", "--out", "nowhere/a.html")
     Path("empty").mkdir()
     assert "not the folder of a run" in fails(capsys, "empty")
-    assert "is not there" in fails(capsys, "gone")
+    assert "is not the folder of a run" in fails(capsys, "gone")
 
 
 def test_the_detectors_are_those_of_the_trials(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nas.cli import main
 from nas.executors import INTERRUPTED, OUT_OF_MEMORY, Evaluation, Job, Step, StopTrial, scoring
 from nas.executors.local import LocalExecutor
 from nas.executors.scoring import NUM_DRAWS, SCORES
 from nas.executors.training import TrainingEvaluator
+from results import records
 from search_space import DESIGNS
 from trainers import TrainConfig, fresh_detector, load_weights
 from trainers.bootstrap import resample
@@ -110,6 +112,16 @@ def test_a_rung_goes_on_from_the_weights_of_the_one_below(tmp_path: Path) -> Non
 
 def test_a_proxy_is_a_score_without_training(tmp_path: Path) -> None:
     evaluator = TrainingEvaluator(open_data(DATA), TrainConfig(batch_size=2), num_threads=1)
-    found = evaluator.evaluate(job(tmp_path, proxy="synflow"), lambda step: None)
+    found = evaluator.evaluate(job(tmp_path, proxy="synflow", epochs=0.0), lambda step: None)
     assert found.outcome == "complete" and set(found.scores) == {"proxy"} and found.images_seen == 0
     assert not (tmp_path / "weights.pt").exists()
+
+
+def test_a_search_with_a_score_without_training_goes_on_to_training(tmp_path: Path) -> None:
+    data = str(Path(__file__).parents[1] / "data" / "hit_uav")
+    limits = ("--budget-gflops", "0.05", "--fix", "input_size=128", "--fix", "width=0.125")
+    settings = ("--rungs", "0.2", "--proxy", "nwot", "--trials", "6", "--threads", "1", "--batch", "2")
+    main(["run", "--data", data, *limits, *settings, "--name", "r", "--out", str(tmp_path), "--json"])
+    table = records.load(tmp_path / "r")
+    assert set(table["rung"]) == {0, 1} and set(table["outcome"]) == {"stopped", "complete"}
+    assert table["proxy"][table["rung"] == 0].notna().all() and table["accuracy"][table["rung"] == 1].notna().all()
