@@ -87,6 +87,24 @@ class RunConfig:
         if self.format != VERSION:
             raise ConfigError(f"the run was written in format {self.format}, this version reads format {VERSION}")
 
+    def data_words(self) -> list[str]:
+        """Returns the options of a command that name the data set; none for the built-in one."""
+        given = {"--data": self.data, "--split": self.split, "--format": self.data_format, "--images": self.images}
+        return [word for option, value in given.items() if value is not None for word in (option, value)]
+
+    def limit_words(self) -> list[str]:
+        """Returns each limit of the budget in words."""
+        limits = []
+        if self.budget_gflops is not None:
+            limits.append(f"{self.budget_gflops:g} GFLOPs (= GMACs, fvcore; {2 * self.budget_gflops:g} GFLOPs at 2x)")
+        if self.budget_params_m is not None:
+            limits.append(f"{self.budget_params_m:g} million parameters")
+        if self.budget_latency_ms is not None:
+            limits.append(f"{self.budget_latency_ms:g} ms at the upper end of the {100 * self.confidence:g} % interval")
+        if self.budget_memory_mb is not None:
+            limits.append(f"{self.budget_memory_mb:g} MB of activations (one image, 32-bit floats)")
+        return limits
+
     def to_yaml(self, path: Path) -> None:
         """Writes the configuration."""
         from search_space.files import write_text

@@ -113,15 +113,7 @@ class Bars(Display):
 def _introduction(session: Session, crew: Workers) -> list[str]:
     """Says what is searched, on what, for how long."""
     config, heads = session.config, session.gate.space.axis("head").choices
-    limits = []
-    if config.budget_gflops is not None:
-        limits.append(f"{config.budget_gflops:g} GFLOPs (= GMACs, fvcore; {2 * config.budget_gflops:g} GFLOPs at 2x)")
-    if config.budget_params_m is not None:
-        limits.append(f"{config.budget_params_m:g} million parameters")
-    if config.budget_latency_ms is not None:
-        limits.append(f"{config.budget_latency_ms:g} ms at the upper end of the {100 * config.confidence:g} % interval")
-    if config.budget_memory_mb is not None:
-        limits.append(f"{config.budget_memory_mb:g} MB of activations (one image, 32-bit floats)")
+    limits = config.limit_words()
     rungs = ", ".join(f"{each:g}" for each in config.rungs)
     objectives = " against ".join(each.option for each in session.objectives)
     ends = [f"{config.trials} trials"] if config.trials else []

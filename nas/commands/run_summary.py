@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -55,8 +56,7 @@ def print_summary(
         )
         return
     first = path / "front" / member_file(1, members["key"].iloc[0])
-    data = f" --data {session.config.data}" if session.config.data else ""
-    data += f" --split {session.config.split}" if session.config.split else ""
+    data = "".join(f" {shlex.quote(word)}" for word in session.config.data_words())
     console.print(f"front:  {path / 'front'}\nnext:   nas train {first}{data}", markup=False)
 
 

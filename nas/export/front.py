@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from nas.config import RunConfig, read_config
 from nas.cost.latency import LatencyModel, load_model
 from nas.export.member import ARCHITECTURE, WEIGHTS, Member, kit_file, write_member
 from nas.export.onnx_model import OnnxOptions
+from nas.plugins import check_plugins
 from nas.run_folder import CONFIG_YAML
 from results import records
 from results.export import FRONT_CSV, member_file, member_name, whole_folder
@@ -104,6 +106,7 @@ def _of_run(wanted: Wanted) -> Found:
     if not (run / CONFIG_YAML).is_file():
         raise ConfigError(f"{run} is not the folder of a run: it has no {CONFIG_YAML}; give one that nas run wrote")
     config = read_config(run / CONFIG_YAML)
+    check_plugins(config)
     members = records.front(records.load(run))
     if members.empty:
         raise ConfigError(f"{run} has no complete trial yet, so there is no front; next: nas run --resume {run}")
@@ -145,16 +148,8 @@ def _member(run: Path, config: RunConfig, row: Mapping[str, Any]) -> Member:
         record=row,
         origin=f"Member {rank} of the front of the run {config.name}, which began as: {row['origin']}",
         seed=config.seed,
-        data=data_options(config),
+        data="".join(f" {shlex.quote(word)}" for word in config.data_words()),
     )
-
-
-def data_options(config: RunConfig) -> str:
-    """Returns the options that name the data set of a run; nothing for the built-in set."""
-    if not config.data:
-        return ""
-    options = {"data": config.data, "split": config.split, "format": config.data_format, "images": config.images}
-    return "".join(f" --{name} {value}" for name, value in options.items() if value)
 
 
 def _of_architecture(wanted: Wanted) -> Found:

@@ -109,7 +109,7 @@ def _facts(config: RunConfig) -> tuple[tuple[str, str], ...]:
     ends = [f"{config.trials} trials"] if config.trials else []
     ends += [f"{config.minutes:g} minutes"] if config.minutes else []
     facts = {
-        "budget": " and ".join(_budget(config)),
+        "budget": " and ".join(config.limit_words()),
         "objectives": " against ".join(objective(name).title for name in config.objectives),
         "device": f"{config.device}; latencies are predicted, not measured" if config.device else "",
         "data": f"{config.data or 'built-in set'}; {len(config.classes)} classes: {', '.join(config.classes)}",
@@ -119,19 +119,6 @@ def _facts(config: RunConfig) -> tuple[tuple[str, str], ...]:
         "versions": ", ".join(f"{name} {version}" for name, version in config.versions.items()),
     }
     return tuple((name, text) for name, text in facts.items() if text)
-
-
-def _budget(config: RunConfig) -> list[str]:
-    limits = []
-    if config.budget_gflops is not None:
-        limits.append(f"{config.budget_gflops:g} GFLOPs (fvcore's, = GMACs; {2 * config.budget_gflops:g} at 2x)")
-    if config.budget_params_m is not None:
-        limits.append(f"{config.budget_params_m:g} million parameters")
-    if config.budget_latency_ms is not None:
-        limits.append(f"{config.budget_latency_ms:g} ms at the upper end of the {100 * config.confidence:g} % interval")
-    if config.budget_memory_mb is not None:
-        limits.append(f"{config.budget_memory_mb:g} MB of activations")
-    return limits
 
 
 def _limits(config: RunConfig) -> dict[str, float]:

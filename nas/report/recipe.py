@@ -29,7 +29,7 @@ def commands(config: RunConfig, folder: Path, first: str | None) -> tuple[Comman
         Command(title="Go on with this search", line=_line(["nas", "run", "--resume", str(folder)])),
     ]
     if first is not None:
-        train = ["nas", "train", str(folder / "front" / first), *_data(config)]
+        train = ["nas", "train", str(folder / "front" / first), *config.data_words()]
         listed.append(Command(title="Train the most accurate member in full", line=_line(train)))
         export = ["nas", "export", str(folder), "--out", f"{config.name}-front"]
         listed.append(Command(title="Hand the front on, with weights and a table", line=_line(export)))
@@ -39,11 +39,6 @@ def commands(config: RunConfig, folder: Path, first: str | None) -> tuple[Comman
 
 def _line(words: list[str]) -> str:
     return " ".join(map(shlex.quote, words))
-
-
-def _data(config: RunConfig) -> list[str]:
-    given = {"--data": config.data, "--split": config.split, "--format": config.data_format, "--images": config.images}
-    return [word for option, value in given.items() if value is not None for word in (option, value)]
 
 
 def _settings(config: RunConfig, folder: Path) -> list[str]:
@@ -69,7 +64,7 @@ def _settings(config: RunConfig, folder: Path) -> list[str]:
         "--name": f"{config.name}-again",
     }
     words = [word for option, value in given.items() if value is not None for word in (option, _text(value))]
-    return [*words, *_data(config), *_repeated(config, folder)]
+    return [*words, *config.data_words(), *_repeated(config, folder)]
 
 
 def _repeated(config: RunConfig, folder: Path) -> Iterator[str]:

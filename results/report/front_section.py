@@ -24,8 +24,8 @@ def front_section(content: Content, members: Members) -> str:
         text = f"No trial is complete yet, so there is no front.{more} Go on with: nas run --resume {content.folder}"
         return section(title, paragraph(text), _lower_only(content, members))
     caption = (
-        f"{num_complete} complete trials, {len(members.front)} on the front: no other trial is better in every "
-        "objective. Point at one for its architecture in words, click it for its nodes."
+        f"{num_complete} complete trials, {len(members.front)} on the front: no other trial is as good in every "
+        "objective and better in one. Point at one for its architecture in words, click it for its nodes."
     )
     if members.num_left_out:
         caption += f" The {members.num_left_out} least accurate of the others are left out."
