@@ -20,10 +20,12 @@ COMMANDS = {
     "reproduce": "rebuild a published design and compare its counts",
     "explain": "show what an architecture is made of and what each part costs",
     "report": "show what a run found in one HTML file",
-    "export": "write the front of a run as architectures that can be trained",
+    "export": "write the front of a run, or an architecture, as folders with weights and ONNX",
     "devices": "list the boards that latency is predicted for",
     "bench": "judge search strategies on tables of trained detectors",
     "latency": "predict the latency of a detector on a board, or calibrate a board",
+    "doctor": "say whether this machine can search and train, and what it lacks",
+    "completion": "print what a shell needs to complete commands and options",
 }
 
 

@@ -1,0 +1,28 @@
+"""`nas completion`: what a shell needs to complete commands, options and paths."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import get_completion_class
+
+SHELLS = ("bash", "zsh", "fish")
+
+
+@click.command("completion")
+@click.argument("shell", type=click.Choice(SHELLS))
+def command(shell: str) -> None:
+    """Print what SHELL needs to complete commands, options and paths of nas.
+
+    To have it in every new shell, let its start-up file run it.
+
+    \b
+    Examples:
+      echo 'eval "$(nas completion bash)"' >> ~/.bashrc
+      echo 'eval "$(nas completion zsh)"' >> ~/.zshrc
+      nas completion fish > ~/.config/fish/completions/nas.fish
+    """
+    from nas.cli import group
+
+    completion = get_completion_class(shell)
+    assert completion is not None, "click knows these shells"
+    click.echo(completion(group, {}, "nas", "_NAS_COMPLETE").source())

@@ -1,0 +1,1 @@
+"""Whether this machine can do what the commands ask of it: `nas doctor`."""

@@ -1,0 +1,88 @@
+"""Which packages are installed: those that are needed, and those of the optional extras."""
+
+from __future__ import annotations
+
+import importlib
+from collections import defaultdict
+from collections.abc import Mapping
+from importlib import metadata
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from nas.doctor.check import Check
+
+DISTRIBUTION = "pyramidnas"
+FOR_DEVELOPERS = ("dev", "docs")
+
+
+def check_packages() -> list[Check]:
+    """Looks at what the distribution requires, and at each of its extras."""
+    try:
+        requirements = [Requirement(each) for each in metadata.requires(DISTRIBUTION) or ()]
+    except metadata.PackageNotFoundError:
+        advice = "next: pip install . in the folder of pyproject.toml"
+        return [Check(name=DISTRIBUTION, found=f"not installed, run from {_home()}", state="fault", advice=advice)]
+    needed = [each for each in requirements if each.marker is None or each.marker.evaluate({"extra": ""})]
+    extras = metadata.metadata(DISTRIBUTION).get_all("Provides-Extra") or []
+    modules = _modules()
+    return [
+        Check(name=DISTRIBUTION, found=f"{metadata.version(DISTRIBUTION)} at {_home()}"),
+        *(_needed(each, modules) for each in needed),
+        *(
+            _extra(extra, [each for each in requirements if each not in needed and _is_of(each, extra)], modules)
+            for extra in sorted(set(extras) - set(FOR_DEVELOPERS))
+        ),
+    ]
+
+
+def _needed(requirement: Requirement, modules: Mapping[str, str]) -> Check:
+    found, fault = _state(requirement, modules)
+    advice = f"next: pip install '{requirement}'"
+    return Check(name=requirement.name, found=found, state="fault" if fault else "ok", advice=advice if fault else "")
+
+
+def _extra(extra: str, requirements: list[Requirement], modules: Mapping[str, str]) -> Check:
+    states = [(each.name, *_state(each, modules)) for each in requirements]
+    found = ", ".join(f"{name} {what}" for name, what, _ in states)
+    if any(fault for _, _, fault in states):
+        advice = f"next, where you need it: pip install '{DISTRIBUTION}[{extra}]'"
+        return Check(name=f"extra {extra}", found=found, state="note", advice=advice)
+    return Check(name=f"extra {extra}", found=found)
+
+
+def _state(requirement: Requirement, modules: Mapping[str, str]) -> tuple[str, bool]:
+    """Returns what is there of a package, and whether that will not do; a package counts once it can be imported."""
+    try:
+        version = metadata.version(requirement.name)
+    except metadata.PackageNotFoundError:
+        return "not installed", True
+    if not requirement.specifier.contains(version, prereleases=True):
+        return f"{version}, which is not {requirement.specifier}", True
+    module = modules.get(canonicalize_name(requirement.name))
+    try:
+        if module is not None:
+            importlib.import_module(module)
+    except Exception as error:  # whatever goes wrong in it, it is to be told and not to end the examination
+        return f"{version}, which cannot be imported ({type(error).__name__}: {' '.join(str(error).split())})", True
+    return version, False
+
+
+def _is_of(requirement: Requirement, extra: str) -> bool:
+    return requirement.marker is not None and requirement.marker.evaluate({"extra": extra})
+
+
+def _modules() -> dict[str, str]:
+    """Returns the module of each installed distribution that is imported by a name of its own, the shortest one."""
+    found = defaultdict(list)
+    for module, distributions in metadata.packages_distributions().items():
+        for distribution in distributions:
+            if module.isidentifier() and not module.startswith("_"):
+                found[canonicalize_name(distribution)].append(module)
+    return {name: min(modules, key=len) for name, modules in found.items()}
+
+
+def _home() -> str:
+    import nas
+
+    return str(nas.__path__[0])
