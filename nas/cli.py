@@ -39,7 +39,13 @@ class Commands(LazyGroup):
 @click.option("--debug", is_flag=True, help="Show the full traceback of an error.")
 @click.version_option(package_name="pyramidnas", prog_name="nas")
 def group(debug: bool) -> None:
-    """Hardware-aware architecture search for small-object detectors."""
+    """Hardware-aware architecture search for small-object detectors.
+
+    \b
+    Examples:
+      nas run --budget-gflops 1
+      nas doctor
+    """
 
 
 def main(argv: list[str] | None = None) -> None:

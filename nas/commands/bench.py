@@ -41,7 +41,9 @@ def command(plot: Path | None, as_json: bool, **options: Any) -> None:
     As in a search, costs are known beforehand and an accuracy only once it is evaluated. What is counted are different
     detectors evaluated until 90, 95 and 99 % of the hypervolume of the true front is reached.
 
-    Example: nas bench --data-set sku110k --strategy tpe --strategy random --seeds 5
+    \b
+    Example:
+      nas bench --data-set sku110k --strategy tpe --strategy random --seeds 5
     """
     summaries = _summaries(**options, to_stderr=as_json)
     if plot is not None:

@@ -25,5 +25,8 @@ def command() -> None:
 
     Formats: COCO, YOLO, VisDrone, TinyPerson and Pascal VOC, found by looking or named with --format.
 
-    Examples: nas data check mine; nas data convert mine mine-coco --to coco
+    \b
+    Examples:
+      nas data check mine
+      nas data convert mine mine-coco --to coco
     """

@@ -18,7 +18,7 @@ EXIT_DEFECTS = 1
 
 
 @click.command("check")
-@click.argument("path", metavar="PATH")
+@click.argument("path", type=click.Path(), metavar="PATH")
 @images_option
 @format_option
 @split_option
@@ -28,6 +28,11 @@ def command(path: str, images: str | None, data_format: str | None, split: str |
 
     All images are decoded. The exit code is 0 where there is no defect and 1 where there are some. None of them stops
     a training, unless it says so: what cannot be used is left out and counted.
+
+    \b
+    Examples:
+      nas data check hit-uav
+      nas data check labels.json --images frames --json
     """
     from trainers.data.check import check_data
 

@@ -9,8 +9,8 @@ from nas.commands.options import echo_json, format_option, images_option, json_o
 
 
 @click.command("convert")
-@click.argument("path", metavar="PATH")
-@click.argument("out", metavar="OUT")
+@click.argument("path", type=click.Path(), metavar="PATH")
+@click.argument("out", type=click.Path(), metavar="OUT")
 @click.option("--to", "to_format", metavar="NAME", required=True, help="coco, yolo, visdrone, tinyperson or voc.")
 @click.option("--copy/--link", "copies", default=True, help="Copy the images (default), or link to them.")
 @images_option
@@ -31,6 +31,10 @@ def command(
 
     OUT must not exist, and appears only when all of it is written. A training and a validation part stay apart; what
     the format cannot hold is told in one line each.
+
+    \b
+    Example:
+      nas data convert hit-uav hit-uav-yolo --to yolo
     """
     from dataclasses import asdict
 

@@ -39,7 +39,9 @@ def command(as_json: bool) -> None:
 
     Each name works wherever a command takes an architecture.
 
-    Example: nas designs
+    \b
+    Example:
+      nas designs
     """
     from search_space import DESIGNS
 

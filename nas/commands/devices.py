@@ -21,7 +21,9 @@ def command(as_json: bool) -> None:
 
     Each name works wherever a command takes --device; the bare name of a board means its usual profile.
 
-    Example: nas devices
+    \b
+    Example:
+      nas devices
     """
     from nas.cost.profile import device_names, find_profile
 

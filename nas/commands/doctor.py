@@ -19,7 +19,12 @@ MARKS = {"ok": "ok", "note": "note", "fault": "FAULT"}
 
 @click.command("doctor")
 @click.option(
-    "--out", type=click.Path(path_type=Path), metavar="DIR", default=Path("runs"), show_default=True, help="As of nas run."
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    default=Path("runs"),
+    show_default=True,
+    help="As of nas run.",
 )
 @click.option("--quick", is_flag=True, help="Leave out the self-test and Ray.")
 @json_option
@@ -30,7 +35,10 @@ def command(out: Path, quick: bool, as_json: bool) -> None:
     found, and goes on with Ray; nothing is left behind. The exit code is 1 where something is at fault, else 0. A note
     is about what not everybody needs.
 
-    Examples: nas doctor; nas doctor --quick --json
+    \b
+    Examples:
+      nas doctor
+      nas doctor --quick --json
     """
     checks = examine(out, quick=quick, tell=lambda what: click.echo(f"{what} ...", err=True))
     is_well = all(check.state != "fault" for part in checks.values() for check in part)

@@ -16,7 +16,7 @@ SIZES = ("in_channels", "out_channels", "channels", "num_classes")
 
 
 @click.command("explain")
-@click.argument("architecture", metavar="ARCH.yaml|DESIGN")
+@click.argument("architecture", type=click.Path(), metavar="ARCH.yaml|DESIGN")
 @click.option(
     "--diff", "other", metavar="ARCH.yaml|DESIGN", default=None, help="Show what differs in this one instead."
 )
@@ -33,7 +33,10 @@ def command(
 
     With --diff: the axes of the search space on which two architectures differ, and what each of these choices costs.
 
-    Examples: nas explain yolov8n-p2-nop5 --num-classes 4 --input 256 256; nas explain yolov8n --diff yolov8n-p2
+    \b
+    Examples:
+      nas explain yolov8n-p2-nop5 --num-classes 4 --input 256 256
+      nas explain yolov8n --diff yolov8n-p2
     """
     from nas.commands.training import load_architecture
     from search_space import lower

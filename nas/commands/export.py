@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from nas.commands.options import echo_json, json_option, plugin_option
+from nas.commands.options import complete_device, echo_json, json_option, plugin_option
 
 FORMATS = ("yaml", "onnx")
 
 
 @click.command(name="export")
-@click.argument("what", metavar="RUN|ARCH.yaml|DESIGN")
+@click.argument("what", type=click.Path(), metavar="RUN|ARCH.yaml|DESIGN")
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Where the folders go.")
 @click.option("--force", is_flag=True, help="Replace an earlier export in DIR.")
 @click.option(
@@ -42,7 +42,9 @@ FORMATS = ("yaml", "onnx")
 @click.option(
     "--input", "input_hw", type=(int, int), metavar="H W", help="Of an architecture or a design: input size in pixels."
 )
-@click.option("--device", metavar="NAME", help="Board to predict latency for; default: the run's.")
+@click.option(
+    "--device", metavar="NAME", shell_complete=complete_device, help="Board to predict latency for; default: the run's."
+)
 @click.option("--seed", type=int, default=0, help="Of the weights of what was not trained.")
 @plugin_option
 @json_option
@@ -52,7 +54,10 @@ def command(what: str, out: Path, force: bool, as_json: bool, **options: Any) ->
     A folder holds the architecture, what it costs, its weights if it was trained, ONNX checked against PyTorch, a
     script that reads the outputs without this package, and a card. DIR/front.csv lists them.
 
-    Examples: nas export runs/NAME --out front --top 3; nas export tinydet-s --out tinydet --format yaml
+    \b
+    Examples:
+      nas export runs/NAME --out front --top 3
+      nas export tinydet-s --out tinydet --format yaml
     """
     from nas.export.front import Wanted, export
     from nas.export.onnx_model import OnnxOptions

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command("inspect")
-@click.argument("data", metavar="DATA")
+@click.argument("data", type=click.Path(), metavar="DATA")
 @images_option
 @format_option
 @split_option
@@ -28,6 +28,10 @@ def command(data: str, images: str | None, data_format: str | None, split: str |
     Shows how large its boxes are at each input size and which pyramid levels they need, looks for images of one part
     that show what another part shows, and ends with options for `nas run`. That is advice by rules, told in
     docs/inspect.md, and no measurement: `nas run --auto` follows it.
+
+    \b
+    Example:
+      nas inspect hit-uav --split block
     """
     from pathlib import Path
 

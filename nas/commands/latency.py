@@ -47,6 +47,9 @@ def command() -> None:
     ARCH.yaml|DESIGN|RUN is an architecture's file, the name of a design, or the folder of a run, of which the whole
     front is predicted.
 
-    Examples: nas latency yolov8n-p2 --device jetson-nano; nas latency runs/a --device orin-nano --precision int8;
-    nas latency calibrate mine.csv --device pi5-ort-fp32
+    \b
+    Examples:
+      nas latency yolov8n-p2 --device jetson-nano
+      nas latency runs/a --device orin-nano --precision int8
+      nas latency calibrate mine.csv --device pi5-ort-fp32
     """

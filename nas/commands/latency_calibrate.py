@@ -48,7 +48,9 @@ def command(
     and family (what is held out together). A model is a design, the path of an architecture's YAML file, or a
     model_name of --ops, whose size and classes are those of its operators.
 
-    Example: nas latency calibrate mine.csv --device pi5-ort-fp32
+    \b
+    Example:
+      nas latency calibrate mine.csv --device pi5-ort-fp32
     """
     from nas.cost.user_measurements import calibrate, check_plausible, measured, read_rows
 

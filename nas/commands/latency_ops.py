@@ -22,7 +22,9 @@ def command(ops: Path, device: str, precision: str | None, confidence: float, as
 
     Columns and types of operators are in docs/latency.md; a type that is not known there counts as never measured.
 
-    Example: nas latency predict-ops ops.csv.gz --device pi4-ort-fp32 --json
+    \b
+    Example:
+      nas latency predict-ops ops.csv.gz --device pi4-ort-fp32 --json
     """
     model = open_device(device, precision, confidence)
     models = predictions(ops, model)

@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from nas.commands.options import complete_device
+
 if TYPE_CHECKING:
     from nas.cost.latency import LatencyModel
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 device_option: Callable[[Command], Command] = click.option(
-    "--device", metavar="NAME|PROFILE.yaml", required=True, help="Profile, bare board or file; nas devices lists them."
+    "--device",
+    metavar="NAME|PROFILE.yaml",
+    required=True,
+    shell_complete=complete_device,
+    help="Profile, bare board or file; nas devices lists them.",
 )
 precision_option: Callable[[Command], Command] = click.option(
     "--precision", metavar="NAME", default=None, help="fp32, fp16, int8, ...; default: the board's usual one."

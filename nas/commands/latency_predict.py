@@ -19,7 +19,7 @@ ENDS_AT = "it ends at the head's raw maps: decoding them to boxes is not in it"
 
 
 @click.command("latency")
-@click.argument("architecture", metavar="ARCH.yaml|DESIGN|RUN")
+@click.argument("architecture", type=click.Path(), metavar="ARCH.yaml|DESIGN|RUN")
 @device_option
 @precision_option
 @click.option("--input", "input_hw", type=(int, int), default=None, metavar="H W", help="Input size in pixels.")
@@ -38,7 +38,10 @@ def command(
 ) -> None:
     """Predict the latency of an architecture, a design or the front of a run on a board, with an interval.
 
-    Examples: nas latency yolov8n-p2 --device jetson-nano; nas latency runs/a --device orin-nano --precision int8
+    \b
+    Examples:
+      nas latency yolov8n-p2 --device jetson-nano
+      nas latency runs/a --device orin-nano --precision int8
     """
     from nas.commands import latency_display
 

@@ -26,6 +26,10 @@ def command(draws: int, quick: bool, plot: Path | None, as_json: bool) -> None:
     """Repeat the study of the latency model: what it is off by on networks that it was not fitted on.
 
     Takes two to four minutes. The boosted trees that it compares with need the extra `study`.
+
+    \b
+    Example:
+      nas latency validate --quick
     """
     from nas.cost.study import NANO, validate
     from search_space.errors import ConfigError

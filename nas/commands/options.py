@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib import resources
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -15,6 +17,7 @@ json_option: Callable[[Command], Command] = click.option(
 )
 data_option: Callable[[Command], Command] = click.option(
     "--data",
+    type=click.Path(),
     metavar="PATH",
     default=None,
     help="A data set in COCO, YOLO, VisDrone, TinyPerson or VOC form; default: built-in set.",
@@ -27,11 +30,23 @@ format_option: Callable[[Command], Command] = click.option(
     help="Format of the data set: coco, yolo, visdrone, tinyperson or voc; default: found by looking.",
 )
 images_option: Callable[[Command], Command] = click.option(
-    "--images", metavar="DIR", default=None, help="Folder of the images where they do not lie beside the annotations."
+    "--images",
+    type=click.Path(),
+    metavar="DIR",
+    default=None,
+    help="Folder of the images where they do not lie beside the annotations.",
 )
 split_option: Callable[[Command], Command] = click.option(
     "--split", metavar="NAME", default=None, help="Which pair of annotation files to use where a folder holds several."
 )
+
+
+def complete_device(context: click.Context, option: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Returns the boards that begin with what was typed, for a shell; reads no more than the names of files."""
+    files = (resources.files("nas") / "cost" / "devices").iterdir()
+    names = sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
+    near = [CompletionItem(name) for name in names if name.startswith(typed)]
+    return near or [CompletionItem(typed, type="file")]
 
 
 def _use_plugins(context: click.Context, option: click.Parameter, value: tuple[str, ...]) -> None:
@@ -47,6 +62,7 @@ plugin_option: Callable[[Command], Command] = click.option(
     is_eager=True,
     expose_value=False,
     callback=_use_plugins,
+    type=click.Path(),
     metavar="FILE.py",
     help="Python file that registers blocks of your own; it is run. May be repeated.",
 )

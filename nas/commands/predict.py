@@ -77,6 +77,11 @@ def command(weights: Path, inputs: tuple[Path, ...], as_json: bool, **options: A
 
     INPUT is a picture, a folder of pictures and videos, or a video; videos are read frame by frame. Ctrl-C keeps what
     is whole, of a video the frames so far, and prints and writes the lists so far. No input is ever written over.
+
+    \b
+    Examples:
+      nas predict runs/best frame.jpg clip.mp4 --out drawn
+      nas predict runs/best frames --out drawn --tile 640 640
     """
     from nas.commands.predict_input import list_sources
     from nas.commands.predict_output import CocoIds, Listing, Pictures

@@ -23,6 +23,10 @@ def command(run: Path, out: Path | None, force: bool, as_json: bool) -> None:
     """Show what RUN found in one HTML file: the front, how the search went, which axes matter.
 
     The file needs no network and no server. The run may be under way; nothing of it is changed.
+
+    \b
+    Example:
+      nas report runs/first --out first.html
     """
     from nas.report.gather import gather
     from results import records

@@ -45,7 +45,10 @@ def command(
     Each figure is compared in its own convention, derived from the rebuilt detector. Accuracy and latency do not follow
     from a count: they are shown as published.
 
-    Examples: nas reproduce sodet-s; nas reproduce --all --json
+    \b
+    Examples:
+      nas reproduce sodet-s
+      nas reproduce --all --json
     """
     from search_space import DESIGNS
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from nas.commands.options import (
+    complete_device,
     data_option,
     echo_json,
     format_option,
@@ -42,7 +43,10 @@ BUDGET = (
         help="Upper limit on the peak of one image's activations as 32-bit floats, in 1e6 bytes.",
     ),
     click.option(
-        "--device", metavar="NAME", help="Board to predict latency for; nas devices lists all. Or a YAML file."
+        "--device",
+        metavar="NAME",
+        shell_complete=complete_device,
+        help="Board to predict latency for; nas devices lists all. Or a YAML file.",
     ),
     click.option(
         "--precision", metavar="P", help="Of the board's profile, such as fp16. Default: the board's usual one."
@@ -88,7 +92,12 @@ SEARCH = (
 SPACE = (
     click.option("--fix", multiple=True, metavar="AXIS=VALUE", help="Fix an axis of the space. May be repeated."),
     click.option("--choices", multiple=True, metavar="AXIS=A,B", help="Narrow an axis of the space. May be repeated."),
-    click.option("--space", metavar="FILE.yaml", help="Axes to fix or narrow, as lines 'axis: [choice, choice]'."),
+    click.option(
+        "--space",
+        type=click.Path(),
+        metavar="FILE.yaml",
+        help="Axes to fix or narrow, as lines 'axis: [choice, choice]'.",
+    ),
     click.option(
         "--auto",
         is_flag=True,
@@ -98,12 +107,14 @@ SPACE = (
         "--start",
         "starts",
         multiple=True,
+        type=click.Path(),
         metavar="DESIGN|FILE.yaml",
         help="Begin with this design or architecture. May be repeated. Default: four, one a paper (nas designs).",
     ),
     click.option(
         "--from",
         "earlier",
+        type=click.Path(),
         metavar="DIR",
         help="Begin with what an earlier run found: its trials where they were trained alike, else its front. Budget, "
         "space and objectives may differ.",
@@ -111,7 +122,7 @@ SPACE = (
 )
 WHERE = (
     click.option("--name", metavar="NAME", help="Name of the run's folder. Default: date and time."),
-    click.option("--out", metavar="DIR", help="Where the run's folder is made. Default: runs."),
+    click.option("--out", type=click.Path(), metavar="DIR", help="Where the run's folder is made. Default: runs."),
     click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Go on with the run in this folder."),
     click.option("--threads", type=int, metavar="N", help="CPU threads of each training."),
     click.option("--workers", type=int, metavar="N", help="Trainings at a time. Default: 1; with ray all that fit."),
@@ -167,6 +178,13 @@ def command(
     Every candidate is costed before anything is trained; what is over budget is never trained. The run's folder
     holds the front as architectures for `nas train`, their weights, and one record a trial in trials.csv. It can be
     killed at any time and resumed with --resume.
+
+    \b
+    Examples:
+      nas run --budget-gflops 1
+      nas run --budget-gflops 1 --data hit-uav --split block --minutes 60 --name first
+      nas run --budget-latency-ms 30 --device jetson-nano --objective latency --data hit-uav
+      nas run --resume runs/first --minutes 120
     """
     from nas.commands.run_display import make_display
     from nas.commands.run_executor import Workers

@@ -27,7 +27,7 @@ def _refuse_tile(context: click.Context, parameter: click.Parameter, value: str 
 
 
 @click.command("train")
-@click.argument("architecture", metavar="ARCH.yaml|DESIGN", required=False)
+@click.argument("architecture", type=click.Path(), metavar="ARCH.yaml|DESIGN", required=False)
 @data_option
 @format_option
 @images_option
@@ -88,6 +88,12 @@ def command(
     The output folder receives weights.pt (the best), last.pt (checkpoint), history.csv, results.png, config.yaml,
     architecture.yaml and results.json. A training can be killed at any time and goes on with --resume alone; data that
     was moved meanwhile is named with --data. Several processes: torchrun --nproc-per-node N --no-python nas train ...
+
+    \b
+    Examples:
+      nas train yolov8n-p2-nop5 --data hit-uav --split block --epochs 100 --out runs/best
+      nas train runs/first/front/01-KEY.yaml --data hit-uav --out runs/best
+      nas train --resume runs/best
     """
     from nas.commands.train_results import report
     from nas.commands.train_settings import options_named

@@ -68,6 +68,11 @@ def command(weights: Path, as_json: bool, **options: Any) -> None:
 
     WEIGHTS is a file, the folder of a training, or a run or a member of its front. What each number means is told in
     docs/evaluation.md.
+
+    \b
+    Examples:
+      nas val runs/best --data hit-uav --split block
+      nas val runs/best --data hit-uav --bins 0,8,16,32,inf --curves curves
     """
     from nas.commands.tiling_options import tiling_of
     from nas.commands.training import set_threads

@@ -20,7 +20,7 @@ class Check:
     """What to do next; empty where all is well."""
 
     def __post_init__(self) -> None:
-        assert (self.state == "ok") == (not self.advice), "what is not well comes with what to do, and nothing else does"
+        assert (self.state == "ok") == (not self.advice), "what is not well, and only that, has advice"
 
 
 def gib(num_bytes: float) -> str:

@@ -53,11 +53,6 @@ def test_table_and_json(capsys: pytest.CaptureFixture[str]):
     assert "none published" in table and "derived here" in table
 
 
-def test_help_has_an_example(capsys: pytest.CaptureFixture[str]):
-    main(["designs", "--help"])
-    assert "Example: nas designs" in capsys.readouterr().out
-
-
 def test_the_main_accuracy_is_the_known_one_or_else_the_first():
     rows = [
         {"name": "coco_val_ap_small", "unit": "%", "published": 8.2},

@@ -262,11 +262,6 @@ def test_the_same_twice_differs_in_nothing(capsys: pytest.CaptureFixture[str]):
     assert "they are the same" in _run(capsys, "explain", "sodet-s", "--diff", "sodet-s")[0]
 
 
-@pytest.mark.parametrize("command", ["reproduce", "explain"])
-def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]):
-    assert "Examples:" in _run(capsys, command, "--help")[0]
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -1,0 +1,124 @@
+"""The command line as a whole: every command has a help with examples that its parser takes, and shells complete it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+
+import click
+import pytest
+
+from nas.cli import group, main
+
+
+def commands(inner: click.Group = group, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Yields every command of `nas` with the words that call it, groups included."""
+    context = click.Context(inner)
+    for name in inner.list_commands(context):
+        command = inner.get_command(context, name)
+        assert command is not None
+        if not (*path, name) == ("latency", "predict"):  # is called by `nas latency`, and its help is shown there
+            yield (*path, name), command
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+
+
+COMMANDS = {"": group, **{" ".join(path): command for path, command in commands()}}
+
+
+def examples(command: click.Command) -> list[list[str]]:
+    """Returns the examples of a command's help, each in words."""
+    _, _, after = (command.help or "").partition("Example")
+    return [shlex.split(line) for line in after.splitlines() if line.strip().startswith("nas ")]
+
+
+def parse(words: list[str]) -> None:
+    """Parses a call of `nas` without running it.
+
+    Raises:
+        click.UsageError: A command, an option or a value is not known.
+    """
+    assert words[0] == "nas"
+    context, command = group.make_context("nas", words[1:]), group
+    while isinstance(command, click.Group):
+        _, command, arguments = command.resolve_command(context, [*context._protected_args, *context.args])
+        context = command.make_context(command.name, arguments, parent=context)
+
+
+def test_every_module_of_a_command_is_known() -> None:
+    files = {path.stem for path in Path(str(resources.files("nas.commands"))).glob("*.py")}
+    modules = {command.callback.__module__.rpartition(".")[2] for command in COMMANDS.values() if command.callback}
+    defining = {
+        name for name in files if "@click.command(" in (resources.files("nas.commands") / f"{name}.py").read_text()
+    }
+    assert defining - {"latency_predict"} <= modules
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_shows_examples_that_the_parser_takes(name: str) -> None:
+    if name == "completion":  # its examples are lines of a shell's start-up file
+        assert "nas completion bash" in (COMMANDS[name].help or "")
+        return
+    shown = examples(COMMANDS[name])
+    assert shown and all(f"nas {name}" in " ".join(words) for words in shown)
+    for words in shown:
+        parse(words)
+
+
+def test_an_example_with_an_unknown_option_would_be_found() -> None:
+    for wrong in ("nas run --budget-gflop 1", "nas data chek x", "nas val"):
+        with pytest.raises(click.UsageError):
+            parse(shlex.split(wrong))
+
+
+def test_options_of_one_name_take_the_same_kind_of_value() -> None:
+    """`--device` alone means two things: a board where latency is predicted, a processor where something is run."""
+    kinds: dict[str, set[tuple[int, bool, bool]]] = {}
+    for command in COMMANDS.values():
+        for option in command.params:
+            if isinstance(option, click.Option) and not option.hidden:
+                for name in option.opts:
+                    kinds.setdefault(name, set()).add((option.nargs, option.multiple, option.is_flag))
+    apart = {name for name, found in kinds.items() if len(found) > 1}
+    assert apart <= {"--strategy", "--seeds"}, "nas bench compares several of what nas run takes one of"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_is_told_how_to_complete(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["completion", shell])
+    assert "_NAS_COMPLETE" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("nas re", {"reproduce", "report"}),
+        ("nas data ", {"check", "convert"}),
+        ("nas run --budget-g", {"--budget-gflops"}),
+        ("nas latency calibrate --device agx", {f"agx-orin-trt-{precision}" for precision in ("fp16", "fp32", "int8")}),
+    ],
+)
+def test_commands_and_options_are_completed(
+    line: str, expected: set[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("_NAS_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", line)
+    monkeypatch.setenv("COMP_CWORD", str(line.count(" ")))
+    with pytest.raises(SystemExit) as caught:
+        main([])
+    assert caught.value.code == 0
+    assert {each.partition(",")[2] for each in capsys.readouterr().out.split()} == expected
+
+
+@pytest.mark.parametrize("line", ["nas run --data ", "nas latency --device mine", "nas inspect ", "nas export "])
+def test_paths_are_completed_by_the_shell(
+    line: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("_NAS_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", line)
+    monkeypatch.setenv("COMP_CWORD", str(line.count(" ")))
+    with pytest.raises(SystemExit):
+        main([])
+    assert capsys.readouterr().out.startswith("file,")
