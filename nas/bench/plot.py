@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 from nas.bench.summary import Summary
+from search_space.files import write_bytes
 
 
 def draw(summaries: Sequence[Summary], path: Path) -> None:
@@ -34,4 +36,6 @@ def draw(summaries: Sequence[Summary], path: Path) -> None:
         axis.tick_params(labelsize=8)
     axes[0].set_ylabel("share of the front's hypervolume", fontsize=8)
     axes[-1].legend(fontsize=8, loc="lower right")
-    figure.savefig(path, dpi=80)
+    picture = BytesIO()
+    figure.savefig(picture, dpi=80, format=path.suffix[1:].lower())
+    write_bytes(path, picture.getbuffer())

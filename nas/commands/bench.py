@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.commands.options import echo_json, json_option
+from nas.commands.options import check_plot, echo_json, json_option
 
 if TYPE_CHECKING:
     from nas.bench.summary import Summary
@@ -23,13 +23,21 @@ DEFAULT_STRATEGIES = ("tpe", "random", "optuna-tpe", "optuna-nsga2")
     metavar="NAME",
     help="voc, sku110k, widerface, coco (default) or voc-scratch.",
 )
-@click.option("--board", "boards", multiple=True, metavar="NAME", help="Whose latency. Default: jetson-nano.")
+@click.option(
+    "--board",
+    "boards",
+    multiple=True,
+    metavar="NAME",
+    help="Whose latency: jetson-nano (default), intel-i7, khadas-vim3, raspberry-pi4, raspberry-pi4-ort, "
+    "raspberry-pi4-int8, raspberry-pi5, orange-pi5 or nvidia-a40.",
+)
 @click.option(
     "--strategy",
     "strategies",
     multiple=True,
     metavar="NAME",
-    help=f"Of nas run, or a plain sampler of Optuna. Default: {', '.join(DEFAULT_STRATEGIES)}.",
+    help="Of nas run (tpe, nsga2, evolution, random, grid), or a plain sampler of Optuna (optuna-tpe, optuna-nsga2). "
+    f"Default: {', '.join(DEFAULT_STRATEGIES)}.",
 )
 @click.option("--seeds", type=click.IntRange(1), default=20, metavar="N", help="Replays of each. Default: 20.")
 @click.option("--evaluations", type=click.IntRange(1), default=120, metavar="N", help="Of a replay. Default: 120.")
@@ -45,6 +53,7 @@ def command(plot: Path | None, as_json: bool, **options: Any) -> None:
     Example:
       nas bench --data-set sku110k --strategy tpe --strategy random --seeds 5
     """
+    check_plot(plot)
     summaries = _summaries(**options, to_stderr=as_json)
     if plot is not None:
         from nas.bench.plot import draw

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from nas.commands.options import echo_json, json_option
+from nas.commands.options import check_plot, echo_json, json_option
 
 ASTRAY = 1000.0
 """Percent of error from which on a peer's figures mean nothing."""
@@ -34,8 +34,7 @@ def command(draws: int, quick: bool, plot: Path | None, as_json: bool) -> None:
     from nas.cost.study import NANO, validate
     from search_space.errors import ConfigError
 
-    if plot is not None and plot.suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise ConfigError(f"--plot {plot} is no picture; give a name that ends in .png, .svg or .pdf")
+    check_plot(plot)
     try:
         result = validate(draws=draws, quick=quick, report=_report)
         if plot is not None:

@@ -122,3 +122,34 @@ def test_paths_are_completed_by_the_shell(
     with pytest.raises(SystemExit):
         main([])
     assert capsys.readouterr().out.startswith("file,")
+
+
+def test_help_lists_what_there_is_by_name() -> None:
+    from nas.bench.table import BOARDS, DATA_SETS
+    from nas.search.peers import PEERS
+    from nas.search.strategies import STRATEGIES
+
+    shown = {name: " ".join(COMMANDS[name].get_help(click.Context(COMMANDS[name])).split()) for name in ("run", "bench")}
+    for name in STRATEGIES:
+        assert name in shown["run"] and name in shown["bench"]
+    for name in (*BOARDS, *DATA_SETS, *PEERS):
+        assert name in shown["bench"].replace("- ", "-")
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [("curves.foo", "is no picture; next"), ("nowhere/curves.png", "there is no folder nowhere; next")],
+)
+@pytest.mark.parametrize("command", [["bench"], ["latency", "validate"]])
+def test_a_plot_that_cannot_be_drawn_is_told_before_the_work(
+    command: list[str],
+    path: str,
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as caught:
+        main([*command, "--plot", path])
+    assert caught.value.code == 2 and says in capsys.readouterr().err
