@@ -12,6 +12,8 @@ from typing import Any
 from search_space.errors import ConfigError, nearest
 
 VERSION = 2
+OPTIONS = {"data_format": "--format", "space_fingerprint": "the space"}
+"""Settings that are no options of their name."""
 LISTS = ("classes", "objectives", "rungs", "starts", "plugins")
 
 
@@ -84,6 +86,11 @@ class RunConfig:
                 value = getattr(self, name)
                 got = ",".join(map(str, value)) if isinstance(value, tuple) else value
                 raise ConfigError(f"--{name} must be above zero, got {got}")
+        if any(after <= before for before, after in zip(self.rungs, self.rungs[1:], strict=False)):
+            raise ConfigError(
+                f"--rungs must rise, got {','.join(f'{each:g}' for each in self.rungs)}; "
+                f"next: --rungs {','.join(f'{each:g}' for each in sorted(set(self.rungs)))}"
+            )
         if self.format != VERSION:
             raise ConfigError(f"the run was written in format {self.format}, this version reads format {VERSION}")
 
@@ -192,7 +199,7 @@ def _spelled(name: str, value: Any, config: RunConfig | None) -> str:
     if name == "device_fingerprint":
         where = "other constants" if config is None else f"the constants of {config.device} of then"
         return f"{where} (fingerprint {value})"
-    return str(value) if config is None else f"{name.replace('_', ' ')} {value}"
+    return str(value) if config is None else f"{OPTIONS.get(name, f'--{name}').replace('_', '-')} {value}"
 
 
 def versions() -> dict[str, str]:

@@ -36,7 +36,8 @@ class SearchSpace:
             if axis.name == name:
                 return axis
         names = [axis.name for axis in self.axes]
-        raise SpaceError(f"unknown axis {name!r}{nearest(name, names)}; known: {', '.join(names)}")
+        near = nearest(name, names) or f"; known: {', '.join(names)}"  # too many to list beside a near one
+        raise SpaceError(f"unknown axis {name!r}{near}")
 
     def input_axis(self, params: Mapping[str, Choice]) -> Axis:
         """Returns the axis of the input's size that is active at a point."""

@@ -112,12 +112,12 @@ def explain(graph: Any) -> dict[str, Any]:
 def _print(explained: dict[str, Any]) -> None:
     from rich.table import Table
 
-    from nas.commands.display import console
+    from nas.commands.display import console, counted
 
     height, width = explained["input_hw"]
+    classes = counted(explained["num_classes"], "class", "classes")
     click.echo(
-        f"{explained['architecture']} (key {explained['key']}), {explained['num_classes']} classes, "
-        f"input {width}x{height} (width x height)"
+        f"{explained['architecture']} (key {explained['key']}), {classes}, input {width}x{height} (width x height)"
     )
     screen = console()
     with_arguments = screen.width >= ROOM_FOR_ARGUMENTS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import click
 from nas.commands.options import complete_device, echo_json, json_option, plugin_option
 
 FORMATS = ("yaml", "onnx")
+OF_ONNX = ("opset", "precision", "outputs")
 
 
 @click.command(name="export")
@@ -23,7 +25,14 @@ FORMATS = ("yaml", "onnx")
 @click.option(
     "--max-latency-ms", type=float, metavar="MS", help="Of a run: members whose predicted interval ends by MS ms."
 )
-@click.option("--format", "formats", default="yaml,onnx", metavar="LIST", show_default=True, help="yaml, or yaml,onnx.")
+@click.option(
+    "--format",
+    "formats",
+    default="yaml,onnx",
+    metavar="LIST",
+    show_default=True,
+    help="yaml alone leaves ONNX out.",
+)
 @click.option("--opset", type=int, default=13, show_default=True, help="Of ONNX; TensorRT 8.2 reads up to 15.")
 @click.option("--precision", default="fp32", metavar="P", show_default=True, help="Of ONNX: fp32 or fp16.")
 @click.option(
@@ -59,6 +68,7 @@ def command(what: str, out: Path, force: bool, as_json: bool, **options: Any) ->
       nas export runs/NAME --out front --top 3
       nas export tinydet-s --out tinydet --format yaml
     """
+    from nas.commands.display import counted
     from nas.export.front import Wanted, export
     from nas.export.onnx_model import OnnxOptions
     from search_space.errors import ConfigError
@@ -67,6 +77,7 @@ def command(what: str, out: Path, force: bool, as_json: bool, **options: Any) ->
     unknown = [each for each in formats if each not in FORMATS]
     if unknown or not formats:
         raise ConfigError(f"--format is {','.join(formats)!r}; allowed: {', '.join(FORMATS)}, or both with a comma")
+    _check_asked("onnx" in formats)
     onnx = OnnxOptions(opset=options.pop("opset"), precision=options.pop("precision"), form=options.pop("outputs"))
     try:
         reports = export(Wanted(what=what, **options), out, formats=formats, options=onnx, force=force)
@@ -76,7 +87,8 @@ def command(what: str, out: Path, force: bool, as_json: bool, **options: Any) ->
         echo_json({"what": what, "out": str(out), "front": [_told(out, report) for report in reports]})
         return
     num_weights = sum(report["trained"] for report in reports)
-    click.echo(f"{len(reports)} architectures are in {out}, {num_weights} with trained weights")
+    verb = "is" if len(reports) == 1 else "are"
+    click.echo(f"{counted(len(reports), 'architecture')} {verb} in {out}, {num_weights} with trained weights")
     for report in reports:
         onnx_words = ""
         if "onnx" in report:
@@ -89,8 +101,19 @@ def command(what: str, out: Path, force: bool, as_json: bool, **options: Any) ->
     click.echo(f"next: nas train {out / first['name'] / 'architecture.yaml'}{first['data']}")
 
 
+def _check_asked(with_onnx: bool) -> None:
+    """Raises ConfigError for settings of ONNX where none is written: none is skipped in silence."""
+    from search_space.errors import ConfigError
+
+    context = click.get_current_context()
+    of_onnx = [name for name in OF_ONNX if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]
+    if of_onnx and not with_onnx:
+        raise ConfigError(f"--{of_onnx[0]} is of ONNX, and --format yaml writes none; next: drop one of the two")
+
+
 def _told(out: Path, report: dict[str, Any]) -> dict[str, Any]:
     """Returns what a script wants to know of a member: where its files are, and its report."""
     folder = out / report["name"]
     weights = str(folder / "weights.safetensors") if report["trained"] else None
-    return {**report, "path": str(folder / "architecture.yaml"), "weights": weights}
+    data = shlex.split(report["data"])
+    return {**report, "path": str(folder / "architecture.yaml"), "weights": weights, "data": data}

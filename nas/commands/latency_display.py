@@ -39,9 +39,12 @@ WORDS = {
 
 def print_architecture(result: dict[str, Any]) -> None:
     """Prints one prediction: the time, what it is worth, where it goes, and what would be faster."""
+    from nas.commands.display import counted
+
     height, width = result["input_hw"]
+    classes = counted(result["num_classes"], "class", "classes")
     click.echo(
-        f"{result['architecture']} (key {result['key']}), {result['num_classes']} classes, input {width}x{height} "
+        f"{result['architecture']} (key {result['key']}), {classes}, input {width}x{height} "
         f"(width x height), {result['macs'] / 1e9:.4f} GMACs ({result['flops_2x'] / 1e9:.4f} GFLOPs with a "
         f"multiply-add as two), {result['params']:,} parameters"
     )
@@ -61,9 +64,10 @@ def print_run(result: dict[str, Any]) -> None:
     """Prints the front of a run, accuracy beside predicted latency."""
     from rich.table import Table
 
-    from nas.commands.display import console
+    from nas.commands.display import console, counted
 
-    click.echo(f"front of {result['run']}, {result['num_classes']} classes; latencies are predicted, not measured")
+    classes = counted(result["num_classes"], "class", "classes")
+    click.echo(f"front of {result['run']}, {classes}; latencies are predicted, not measured")
     _print_device(result)
     table = Table("file in front/", "input px")
     interval = f"{100 * result['confidence']:g} % interval"

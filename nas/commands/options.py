@@ -23,7 +23,8 @@ data_option: Callable[[Command], Command] = click.option(
     type=click.Path(),
     metavar="PATH",
     default=None,
-    help="A data set in COCO, YOLO, VisDrone, TinyPerson or VOC form; default: built-in set.",
+    help="A data set in COCO, YOLO, VisDrone, TinyPerson or VOC form. Default: that of the training or the run that is "
+    "given, else the built-in set.",
 )
 format_option: Callable[[Command], Command] = click.option(
     "--format",

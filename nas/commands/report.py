@@ -28,6 +28,7 @@ def command(run: Path, out: Path | None, force: bool, as_json: bool) -> None:
     Example:
       nas report runs/first --out first.html
     """
+    from nas.commands.display import counted
     from nas.report.gather import gather
     from results import records
     from results.report import render
@@ -47,7 +48,7 @@ def command(run: Path, out: Path | None, force: bool, as_json: bool) -> None:
         return echo_json({"run": str(run), "report": str(path), **records.tally(content.table), **told})
     for notice in content.notices:
         click.echo(notice)
-    click.echo(f"{path}: {len(content.table)} trials, {len(front)} on the front, {size / 1e6:.2f} MB")
+    click.echo(f"{path}: {counted(len(content.table), 'trial')}, {len(front)} on the front, {size / 1e6:.2f} MB")
 
 
 def check_target(path: Path, force: bool) -> None:

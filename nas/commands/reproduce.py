@@ -211,10 +211,13 @@ def deviation_cell(row: Mapping[str, Any]) -> str:
 
 
 def _print(reproduced: dict[str, Any]) -> None:
+    from nas.commands.display import counted
+
     height, width = reproduced["input_hw"]
     derived = " (derived: an ablation of the paper, no file of it was published)" if reproduced["derived"] else ""
     click.echo(f"{reproduced['design']}: {reproduced['paper']}{derived}")
-    click.echo(f"{reproduced['num_classes']} classes, input {width}x{height} (width x height)")
+    classes = counted(reproduced["num_classes"], "class", "classes")
+    click.echo(f"{classes}, input {width}x{height} (width x height)")
     _print_parts(reproduced)
     folded, constants, fvcore = (reproduced[key] for key in ("params_conv_bn_folded", "dfl_constants", "fvcore_macs"))
     if folded is not None:

@@ -10,6 +10,7 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from nas.commands.display import counted
 from nas.executors import Step
 from nas.search.agenda import Errands
 from nas.search.loop import Search, num_ended
@@ -116,7 +117,7 @@ def _introduction(session: Session, crew: Workers) -> list[str]:
     limits = config.limit_words()
     rungs = ", ".join(f"{each:g}" for each in config.rungs)
     objectives = " against ".join(each.option for each in session.objectives)
-    ends = [f"{config.trials} trials"] if config.trials else []
+    ends = [counted(config.trials, "trial")] if config.trials else []
     ends += [f"{config.minutes:g} minutes"] if config.minutes else []
     return [
         f"budget: {' and '.join(limits)}",
@@ -124,10 +125,17 @@ def _introduction(session: Session, crew: Workers) -> list[str]:
         f"data:   {session.splits.source}",
         f"search: {objectives}, by {config.strategy}, until {' or '.join(ends)}, epochs of each rung: {rungs}, batch "
         f"{config.batch}, seed {config.seed}, {crew}",
-        f"space:  {len(session.gate.space.axes)} axes, head {' or '.join(map(str, heads))}, {len(session.starts)} "
-        "architectures to start from",
+        f"space:  {_axes(session)}, head {' or '.join(map(str, heads))}, "
+        f"{counted(len(session.starts), 'architecture')} to start from",
         f"folder: {session.folder.path} (go on after a stop: nas run --resume {session.folder.path})",
     ]
+
+
+def _axes(session: Session) -> str:
+    """Says how many axes are searched, and how many the user has fixed."""
+    axes = session.gate.space.axes
+    fixed = sum(len(axis.choices) == 1 for axis in axes if axis.name != "head")
+    return counted(len(axes) - fixed, "axis", "axes") + (f" and {fixed} fixed" if fixed else "")
 
 
 def _device(session: Session) -> list[str]:

@@ -13,6 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from nas.commands.display import counted
 from nas.commands.run_display import SCORES, percent
 from nas.executors import INTERRUPTED
 from results import records
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from nas.search.ladder import Agreement
     from nas.search.session import Session
 
-WIDTH, EXTRA_WIDTH = 150, 30
-"""Columns that the table of the front and what may join it take, whatever the terminal says: a cut number is none."""
+WIDTH = 10_000
+"""Columns that the table of the front may take, whatever the terminal says: a cut number is none."""
 MB = 1e6
 
 
@@ -38,8 +39,7 @@ def print_summary(
 ) -> None:
     """Prints the front, how the rungs agreed, the accounting, and what to type next."""
     path, members = session.folder.path, records.front(table)
-    extra = (session.gate.device is not None) + (session.config.repeats > 1) + (len(session.objectives) > 2)
-    console = Console(highlight=False, soft_wrap=True, width=max(Console().width, WIDTH + EXTRA_WIDTH * extra))
+    console = Console(highlight=False, soft_wrap=True, width=WIDTH)
     if ending == INTERRUPTED:
         console.print(f"interrupted; next: nas run --resume {path}", markup=False)
     else:
@@ -73,7 +73,7 @@ def agreement_line(agreement: Agreement) -> str:
     low = f"rung {agreement.rung}" if agreement.rung else "the proxy"
     head = f"{low} against rung {agreement.rung + 1}: "
     if agreement.num_trials < 2:
-        return f"{head}{agreement.num_trials} trials were on both, too few for a rank correlation"
+        return f"{head}{counted(agreement.num_trials, 'trial')} on both, too few for a rank correlation"
     if agreement.tau != agreement.tau:
         return f"{head}all of {agreement.num_trials} trials are equal on one of them, so there is no rank correlation"
     counts = "" if agreement.tau_counts is None else f", of activation bytes {agreement.tau_counts:+.2f}"
@@ -183,12 +183,24 @@ def result(
     return {
         "run": str(session.folder.path),
         **records.tally(table),
-        "objectives": list(session.config.objectives),
+        **_settings(session),
         "front": members,
         "rungs": rungs,
         "surrogate": None
         if surrogate is None
         else {"tau": _plain(surrogate.tau), "num_trials": surrogate.num_points, "trusted": surrogate.trusted},
+    }
+
+
+def _settings(session: Session) -> dict[str, Any]:
+    """Returns what the run was asked for, in the words of its config.yaml; objectives are columns of a member."""
+    config = session.config
+    limits = ("budget_gflops", "budget_params_m", "budget_latency_ms", "budget_memory_mb")
+    asked = ("device", "data", "split", "strategy", "seed", "trials", "minutes")
+    return {
+        "objectives": list(config.objectives),
+        "epochs_of_rungs": list(config.rungs),
+        **{name: getattr(config, name) for name in (*limits, *asked)},
     }
 
 

@@ -49,16 +49,25 @@ def can_go_on(folder: Path) -> bool:
     return False
 
 
-def no_folder_of_a_training(architecture: str) -> None:
-    """Raises ConfigError if what is given as an architecture is the folder of a training, which is resumed."""
+def no_folder(architecture: str) -> None:
+    """Raises ConfigError if what is given as an architecture is a folder; it says what in it can be trained."""
     from search_space.errors import ConfigError
 
     path = Path(architecture)
-    if path.is_dir() and (path / "architecture.yaml").is_file():
+    if not path.is_dir():
+        return
+    if (path / "architecture.yaml").is_file() and (path / "config.yaml").is_file():
         raise ConfigError(
-            f"{path} is the folder of a training; go on with it: nas train --resume {path}; or train its architecture "
+            f"{path} is the folder of a training; next: nas train --resume {path}, or its architecture "
             f"anew: nas train {path / 'architecture.yaml'}"
         )
+    found = [
+        *path.glob("architecture.yaml"),
+        *sorted(path.glob("front/*.yaml")),
+        *sorted(path.glob("*/architecture.yaml")),
+    ]
+    which = f"one of its architectures, such as nas train {found[0]}" if found else "an architecture's YAML or a design"
+    raise ConfigError(f"{path} is a folder; next: {which}")
 
 
 def read_config(folder: Path) -> dict[str, Any]:

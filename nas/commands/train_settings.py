@@ -161,14 +161,21 @@ def fresh(architecture: str, options: dict[str, Any], given: set[str]) -> Settin
     Raises:
         ConfigError: a setting is unknown or out of range, or the folder holds a training already.
     """
-    from nas.commands.train_folder import check_free, no_folder_of_a_training
+    from nas.commands.known_data import with_known_data
+    from nas.commands.train_folder import check_free, no_folder
     from nas.commands.training import load_architecture
     from search_space.errors import ConfigError
     from trainers import TrainConfig
 
-    no_folder_of_a_training(architecture)
+    no_folder(architecture)
     arch = load_architecture(architecture, options["input_hw"])
     content: dict[str, Any] = {**dict.fromkeys(COMMAND), "training": TrainConfig().to_dict()}
+    known = with_known_data(options, Path(architecture))
+    known.tell()
+    options, given = (
+        {**options, **known.options},
+        given | {name for name, it in known.options.items() if it is not None},
+    )
     chosen = entries(options, given)
     _check_once(chosen)
     for entry in (*entries({**options, "assignments": ()}, options.keys() - given), *chosen):

@@ -93,6 +93,7 @@ def command(weights: Path, as_json: bool, **options: Any) -> None:
 
 def _find(weights: Path, tiling: Tiling | None, options: dict[str, Any]) -> tuple[Findings, dict[str, Any]]:
     """Runs the detector and returns what it found, with what was opened for it."""
+    from nas.commands.known_data import with_known_data
     from nas.commands.out_folder import make_folder
     from nas.commands.tiling_options import note_small_images
     from nas.commands.training import open_for_user
@@ -106,16 +107,16 @@ def _find(weights: Path, tiling: Tiling | None, options: dict[str, Any]) -> tupl
     loaded = load_weights(path)
     if input_hw is not None:
         loaded.check_input(input_hw)
-    splits = open_for_user(
-        options["data"], options["split"], data_format=options["data_format"], images=options["images"]
-    )
+    known = with_known_data(options, weights)
+    known.tell()
+    splits = open_for_user(**known.options, seed=known.seed)
     dataset = splits.val if options["part"] == "val" else splits.train
     if tiling is not None:
         note_small_images("--tile", options["part"], dataset, tiling.tile_hw)
     if dataset.classes != loaded.classes:
         raise DataError(
             f"{path} finds {', '.join(loaded.classes)}, the data has {', '.join(dataset.classes)}; "
-            "give data with the same classes in the same order"
+            "next: --data with the same classes in the same order"
         )
     detector = loaded.detector().to(device_for(options["device"]))
     if options["curves"] is not None:

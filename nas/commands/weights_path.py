@@ -10,20 +10,31 @@ def weights_file(path: Path) -> Path:
 
     A folder of several stands for the most accurate one with weights. What is none of these is returned as it is, so
     that reading it says what is wrong.
+
+    Raises:
+        ConfigError: It is an architecture, or a folder of some, that was not trained.
     """
     if path.is_dir():
         exported = sorted(path.glob("weights.safetensors")) or sorted(path.glob("*/weights.safetensors"))
         trained, members = path / "weights.pt", sorted((path / "front").glob("*.yaml"))
-        if exported and not trained.is_file():
-            return exported[0]
-        return trained if trained.is_file() or not members else _of_member(members[0])
+        if trained.is_file() or exported:
+            return trained if trained.is_file() else exported[0]
+        untrained = members or sorted(path.glob("architecture.yaml")) or sorted(path.glob("*/architecture.yaml"))
+        return _of_member(untrained[0]) if untrained else trained
     return _of_member(path) if path.suffix in (".yaml", ".yml") else path
 
 
 def _of_member(architecture: Path) -> Path:
+    """Returns the weights of an architecture, which lie beside it or, of a front, in the folder of the run."""
+    from search_space.errors import ConfigError
+
+    if not architecture.is_file():
+        return architecture
     beside = architecture.with_name("weights.safetensors")
     if beside.is_file():
         return beside
     key = architecture.stem.partition("-")[2]
     weights = architecture.parent.parent / "weights" / f"{key}.pt"
-    return weights if weights.is_file() else architecture
+    if not weights.is_file():
+        raise ConfigError(f"{architecture} is an architecture without trained weights; next: nas train {architecture}")
+    return weights

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nas.config import RunConfig
 from nas.search.objectives import objective
-from nas.search.request import DEFAULT_STARTS
+from nas.search.request import default_starts
 from nas.search.warm_start import STARTS
 from results.report import Command
 
@@ -73,7 +73,7 @@ def _repeated(config: RunConfig, folder: Path) -> Iterator[str]:
         yield from ("--objective", objective(name).option)
     for axis, choices in config.narrowing.items():
         yield from (("--fix" if len(choices) == 1 else "--choices"), f"{axis}={','.join(choices)}")
-    if config.starts != DEFAULT_STARTS:
+    if config.starts != default_starts(config.narrowing):
         for name in config.starts:
             yield from ("--start", str(folder / name) if name.startswith(f"{STARTS}/") else name)
 

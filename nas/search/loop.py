@@ -219,7 +219,7 @@ class Search:
         if len(recent) == MAX_BARREN and set(recent) <= {"cached", "rejected"} and not rows[-1].get("imported_from"):
             return f"the last {MAX_BARREN} points were over budget or known already: nothing new is in reach"
         if self.limits.trials is not None and num_ended(rows) + len(self.study.running()) >= self.limits.trials:
-            return f"{self.limits.trials} trials are done"
+            return "1 trial is done" if self.limits.trials == 1 else f"{self.limits.trials} trials are done"
         return TIME_UP if self._seconds_left() <= 0 else ""
 
     def _check_failures(self, rows: list[dict[str, Any]]) -> None:

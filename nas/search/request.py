@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from nas.cost.latency import CONFIDENCE, LatencyModel, load_model
 from nas.cost.profile import Profile
 from nas.plugins import labels
 from nas.search.narrowing import Narrowing
-from nas.search.objectives import objective, objectives
+from nas.search.objectives import Objective, objective, objectives
+from nas.search.starts import ANCHOR_FREE
 from nas.search.storage import hide_password
 from nas.search.strategies import STRATEGIES
 from nas.search.warm_start import read_starts
@@ -21,8 +23,13 @@ from search_space.errors import ConfigError
 from trainers.data import DataSplits
 from trainers.proxies import PROXIES
 
-DEFAULT_STARTS = ("yolov8n-p2-nop5", "sodet-s", "sn2-yolov8n", "tinydet-s")
-"""One a paper, the cheapest with a P2 or P3 head: what a short search has time for."""
+DEFAULT_STARTS = {
+    ANCHOR_FREE: ("yolov8n-p2-nop5", "sodet-s", "sn2-yolov8n", "tinydet-s"),
+    "ssd": ("ssd-mobilenetv1-s1l0", "ssd-mobilenetv1-s1l0-dualpath"),
+    "two_stage": ("tinydet-s", "tinydet-m"),
+}
+"""By kind of head: what a short search has time for. For the anchor-free one that is the cheapest design of each paper
+with a P2 or P3 head."""
 DEFAULT_MINUTES = {"built-in": 8.0, "data": 30.0}
 DEFAULT_RUNGS = {"built-in": (0.3, 0.6), "data": (0.5, 1.5)}
 """Epochs of each rung. The built-in set is learned in 600 images; shorter trials leave time for a search."""
@@ -124,11 +131,17 @@ def resolve(
         seed=request.seed or 0,
         threads=request.threads,
         narrowing={axis: tuple(map(str, kept)) for axis, kept in narrowing.items()},
-        starts=tuple(read_starts(request.starts).architectures) or DEFAULT_STARTS,
+        starts=tuple(read_starts(request.starts).architectures) or default_starts(narrowing),
         storage=None if request.storage is None else hide_password(request.storage),
         plugins=labels(),
         versions=versions(),
     )
+
+
+def default_starts(narrowing: Mapping[str, Iterable[object]]) -> tuple[str, ...]:
+    """Returns the designs that a search begins with where the user names none: those of the kinds of head it has."""
+    heads = map(str, narrowing.get("head", (ANCHOR_FREE,)))
+    return tuple(dict.fromkeys(name for head in heads for name in DEFAULT_STARTS.get(head, ())))
 
 
 def rungs_of(request: Request) -> tuple[float, ...] | None:
@@ -150,6 +163,16 @@ def objectives_of(request: Request) -> tuple[str, ...]:
     costs = [each.name for each in named if each.is_cost]
     costs = costs or ([] if len(accuracies) > 1 else ["macs"])
     return tuple(each.name for each in objectives([*accuracies, *costs]))
+
+
+def objectives_notice(chosen: Iterable[Objective]) -> list[str]:
+    """Says it where no objective is a cost, which is rarely meant; nothing otherwise."""
+    if any(each.is_cost for each in chosen):
+        return []
+    return [
+        "no objective is a cost, so that the front is of accuracies alone and its members lie close to the budget; "
+        "--objective macs beside them gives cheaper ones too"
+    ]
 
 
 def budget_of(settings: Request | RunConfig) -> Budget:

@@ -17,18 +17,20 @@ from nas.search.advised import NO_ADVICE, check_auto, follow_advice
 from nas.search.agenda import Agenda
 from nas.search.feasibility import ensure_feasible
 from nas.search.gate import Gate
+from nas.search.history import History
 from nas.search.ladder import Ladder
 from nas.search.loop import Limits, Observer, Search
 from nas.search.narrowing import narrowing_of, parse_narrowing, with_heads
 from nas.search.objectives import Objective, objectives
 from nas.search.request import (
-    DEFAULT_STARTS,
     Request,
     budget_of,
     check_device,
     checked_name,
     data_fingerprint_of,
+    default_starts,
     device_name,
+    objectives_notice,
     objectives_of,
     resolve,
     rungs_of,
@@ -87,8 +89,8 @@ def begin(request: Request) -> Session:
         )
     device = check_device(request)
     earlier = None if request.earlier is None else open_earlier(Path(request.earlier))
-    named = read_starts(request.starts or DEFAULT_STARTS)
     with_heads(narrowing)
+    named = read_starts(request.starts or default_starts(narrowing))
     splits = open_data(request.data, split=request.split, format=request.data_format, images=request.images)
     advised = follow_advice(splits.train.records, narrowing) if request.auto else NO_ADVICE
     narrowing = {**narrowing, **advised.narrowing}
@@ -97,6 +99,7 @@ def begin(request: Request) -> Session:
     config, named, notices = _with_earlier(config, named, earlier)
     with advised.told_of_errors():
         gate, starts, more = prepare(config, space, splits, named)
+    propose_once(config, gate)
     if request.storage is not None:
         database_storage(request.storage)
 
@@ -111,7 +114,13 @@ def begin(request: Request) -> Session:
         gate=gate,
         starts=starts,
         named=named,
-        notices=[*splits.notices, *advised.notices, *notices, *more],
+        notices=[
+            *splits.notices,
+            *advised.notices,
+            *notices,
+            *more,
+            *objectives_notice(objectives(config.objectives)),
+        ],
         folder=create(path, config, fill),
         storage=request.storage,
     )
@@ -260,6 +269,16 @@ def settling(study: SearchStudy, *, shared: bool) -> Callable[[], None]:
         study.settle(pulses.is_lost)
 
     return settle
+
+
+def propose_once(config: RunConfig, gate: Gate) -> None:
+    """Lets the strategy propose a point that nobody takes, so that what it refuses is told before a run begins.
+
+    Raises:
+        UserError: The strategy cannot search this space.
+    """
+    strategy = STRATEGIES.get(config.strategy)
+    strategy(History(objectives=objectives(config.objectives)), gate, seed=config.seed)
 
 
 def prepare(

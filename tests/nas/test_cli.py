@@ -129,7 +129,9 @@ def test_help_lists_what_there_is_by_name() -> None:
     from nas.search.peers import PEERS
     from nas.search.strategies import STRATEGIES
 
-    shown = {name: " ".join(COMMANDS[name].get_help(click.Context(COMMANDS[name])).split()) for name in ("run", "bench")}
+    shown = {
+        name: " ".join(COMMANDS[name].get_help(click.Context(COMMANDS[name])).split()) for name in ("run", "bench")
+    }
     for name in STRATEGIES:
         assert name in shown["run"] and name in shown["bench"]
     for name in (*BOARDS, *DATA_SETS, *PEERS):

@@ -133,6 +133,7 @@ def test_limits_choose_members_and_say_when_none_is_left(
         (("RUN", "--num-classes", "2"), "--num-classes does not go with the front of a run"),
         (("yolov8n", "--format", "tflite"), "allowed: yaml, onnx"),
         (("yolov8n", "--opset", "9"), "allowed: 13 to 20"),
+        (("yolov8n", "--format", "yaml", "--opset", "15"), "--opset is of ONNX, and --format yaml writes none"),
         (("yolov8n", "--precision", "int8"), "allowed: fp32, fp16"),
         (("tinydet-s", "--outputs", "decoded"), "--outputs raw"),
         (("yolov8", "--format", "yaml"), "did you mean 'yolov8n'"),

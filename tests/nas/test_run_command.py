@@ -13,7 +13,9 @@ import yaml
 from search_fakes import FakeEvaluator
 
 from nas.cli import main
+from nas.config import read_config
 from nas.cost import cost_of
+from nas.search.request import DEFAULT_STARTS
 from results import records
 from search_space import Architecture
 from trainers import fresh_detector, save_weights
@@ -93,6 +95,7 @@ def test_json_is_alone_on_standard_output(
     result = run_json(capsys, *QUICK, "--budget-gflops", "0.4", "--trials", "6", "--name", "j", "--out", "elsewhere")
     assert result["run"] == "elsewhere/j"
     assert result["asked"] == sum(result[outcome] for outcome in records.OUTCOMES)
+    assert result["budget_gflops"] == 0.4 and result["data"] == DATA and result["device"] is None
     assert result["objectives"] == ["accuracy", "macs"] and result["rungs"][0]["num_trials"] >= 1
     assert all(isinstance(member["memory_bytes"], int) for member in result["front"])
     assert [member["accuracy"] for member in result["front"]] == sorted(
@@ -120,6 +123,8 @@ def test_nothing_fits_writes_nothing(home: Path, capsys: pytest.CaptureFixture[s
         (["--budget-gflops", "1", "--epochs", "0"], "--rungs must be above zero"),
         (["--budget-gflops", "1", "--rungs", "0.5,x"], "--rungs 0.5,1.5"),
         (["--budget-gflops", "1", "--rungs", "0.5,1", "--epochs", "1"], "drop one of them"),
+        (["--budget-gflops", "1", "--rungs", "0.4,0.2"], "must rise, got 0.4,0.2; next: --rungs 0.2,0.4"),
+        (["--budget-gflops", "1", "--strategy", "grid"], "a grid tries every point"),
         (["--budget-gflops", "1", "--strategy", "tep"], "did you mean 'tpe'"),
         (["--budget-gflops", "1", "--objective", "ap-smal"], "did you mean 'ap-small'"),
         (["--budget-gflops", "1", "--objective", "latency"], "needs a board"),
@@ -155,8 +160,30 @@ def test_heads_other_than_the_anchor_free_one_are_searched_when_asked_for(
 ) -> None:
     narrowed = [] if asked is None else ["--fix", f"head={asked}"]
     result = run_json(capsys, "--data", DATA, "--budget-gflops", "2", "--trials", "4", *narrowed, "--name", "r")
+    starts = read_config(home / "runs" / "r" / "config.yaml").starts
+    assert starts == DEFAULT_STARTS[asked or "anchor_free"]
+    table = records.load(home / "runs" / "r")
+    assert table["origin"].iloc[0] == f"design {starts[0]}"
     kinds = {Architecture.from_yaml(member["path"]).head.kind for member in result["front"]}
     assert result["complete"] > 0 and kinds == {asked or "anchor_free"}
+
+
+def test_an_unknown_axis_near_a_known_one_is_not_told_with_all_axes(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = fails(capsys, "run", "--budget-gflops", "1", "--fix", "blok=c2f")
+    assert "did you mean" in said and "'block'" in said and len(said) < 150
+    assert "known: head, " in fails(capsys, "run", "--budget-gflops", "1", "--fix", "xyzzy=c2f")
+
+
+def test_a_front_without_a_cost_is_told(
+    home: Path, capsys: pytest.CaptureFixture[str], evaluator: FakeEvaluator
+) -> None:
+    arguments = ["run", *QUICK, "--budget-gflops", "0.4", "--trials", "2"]
+    main([*arguments, "--objective", "ap", "--objective", "ap50", "--name", "a"])
+    assert "no objective is a cost" in capsys.readouterr().out
+    main([*arguments, "--objective", "ap", "--name", "b"])
+    assert "no objective is a cost" not in capsys.readouterr().out
 
 
 def test_a_head_without_training_is_refused(
@@ -174,9 +201,9 @@ def test_resume(home: Path, capsys: pytest.CaptureFixture[str], evaluator: FakeE
     assert run_json(capsys, "--resume", "runs/r")["asked"] == 4
     assert run_json(capsys, "--resume", "runs/r", "--trials", "6", *QUICK)["asked"] == 6
     assert "--rungs 0.5,1.5, got --rungs 0.5" in fails(capsys, "run", "--resume", "runs/r", "--rungs", "0.5")
-    assert "strategy tpe, got random" in fails(capsys, "run", "--resume", "runs/r", "--strategy", "random")
+    assert "--strategy tpe, got random" in fails(capsys, "run", "--resume", "runs/r", "--strategy", "random")
     assert "--from" in fails(capsys, "run", "--resume", "runs/r", "--from", "runs/r")
-    assert "budget gflops 0.4, got 0.5" in fails(capsys, "run", "--resume", "runs/r", "--budget-gflops", "0.5")
+    assert "--budget-gflops 0.4, got 0.5" in fails(capsys, "run", "--resume", "runs/r", "--budget-gflops", "0.5")
     assert "--out" in fails(capsys, "run", "--resume", "runs/r", "--out", "elsewhere")
     assert "seed 0, got 1" in fails(capsys, "run", "--resume", "runs/r", "--seed", "1")
     assert "got width=0.25" in fails(capsys, "run", "--resume", "runs/r", "--fix", "width=0.25")

@@ -230,8 +230,16 @@ def test_val_repeats_the_score_of_the_training(trained: Path, capsys: pytest.Cap
     assert score == json.loads((trained / "results.json").read_text())["score"]
 
 
-def test_val_refuses_other_classes(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("val", trained / "weights.pt") == 2
+def test_val_takes_the_data_of_the_training(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("val", trained, "--batch", 3, "--threads", 1, "--json") == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["score"] == json.loads((trained / "results.json").read_text())["score"]
+    assert f"no --data given: that of {trained}" in said.err
+
+
+def test_val_refuses_other_classes(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(trained / "weights.pt", tmp_path)
+    assert run("val", tmp_path / "weights.pt") == 2, "of weights that lie in no training nothing is known"
     assert "same classes" in capsys.readouterr().err
 
 

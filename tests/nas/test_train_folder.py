@@ -244,7 +244,7 @@ def test_a_folder_of_a_training_given_as_architecture_points_to_resume(
     ended: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("train", ended) == 2
-    assert f"go on with it: nas train --resume {ended}" in error_line(capsys)
+    assert f"next: nas train --resume {ended}" in error_line(capsys)
 
 
 def test_a_folder_that_cannot_be_made_is_told_with_a_next_step(

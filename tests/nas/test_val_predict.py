@@ -160,8 +160,11 @@ def test_val_takes_folders_of_weights(weights: Path, tmp_path: Path, capsys: pyt
     assert weights_file(weights.parent) == weights_file(weights) == weights
     first, second = (val(each, DATA, capsys, "--bootstrap", 0)["score"] for each in (weights.parent, tmp_path / "run"))
     assert first == second
-    assert run("val", tmp_path / "run" / "front" / "02-def.yaml", "--data", DATA) == 2
-    assert "weights file" in capsys.readouterr().err
+    untrained = tmp_path / "run" / "front" / "02-def.yaml"
+    assert run("val", untrained, "--data", DATA) == 2
+    assert f"without trained weights; next: nas train {untrained}" in capsys.readouterr().err
+    assert run("val", tmp_path / "run" / "front", "--data", DATA) == 2
+    assert "cannot read weights file" in capsys.readouterr().err
 
 
 def predict(weights: Path, out: Path, *more: object) -> int:

@@ -1,0 +1,68 @@
+"""The data set that goes with weights or an architecture: that of the training or the run they lie in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from nas.processes import launched_rank
+
+CONFIG = "config.yaml"
+PLACES = ("split", "data_format", "images")
+
+
+class KnownData(NamedTuple):
+    """Where data lies, in the options of a command, and the folder that says so."""
+
+    options: dict[str, Any]
+    """`data`, `split`, `data_format` and `images`; None where nothing was said."""
+    seed: int
+    """Of the built-in set."""
+    folder: Path | None
+
+    def tell(self) -> None:
+        """Says on standard error whose data is taken, where the user named none."""
+        if self.folder is not None and launched_rank() == 0:
+            click.echo(f"note: no --data given: that of {self.folder}", err=True)
+
+
+def with_known_data(options: dict[str, Any], path: Path) -> KnownData:
+    """Returns the user's own options of the data, or those of the training or run that a path lies in.
+
+    Args:
+        options: The four of `KnownData`; where `data` is None the others take precedence over what is known.
+        path: A folder of a training or a run, or a file in one.
+    """
+    given = {name: options[name] for name in ("data", *PLACES)}
+    if given["data"] is not None or not path.exists():
+        return KnownData(given, 0, None)
+    for folder in (path, path.parent, path.parent.parent):
+        known = _read(folder / CONFIG)
+        if known is not None:
+            taken = {name: known.get(name) if value is None else value for name, value in given.items()}
+            return KnownData(taken, _seed(known), folder if known.get("data") is not None else None)
+    return KnownData(given, 0, None)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """Returns what a configuration of a training or a run says; None where there is none that can be read."""
+    import yaml
+
+    if not path.is_file():
+        return None
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, RecursionError):
+        return None
+    is_known = isinstance(content, dict) and ("training" in content or "space_fingerprint" in content)
+    texts = is_known and all(isinstance(content.get(name), str | None) for name in ("data", *PLACES))
+    return content if texts else None
+
+
+def _seed(known: dict[str, Any]) -> int:
+    """Returns the seed of the built-in set: a training has its own, all runs have the same one."""
+    training = known.get("training")
+    seed = training.get("seed", 0) if isinstance(training, dict) else 0
+    return seed if isinstance(seed, int) else 0

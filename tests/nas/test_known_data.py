@@ -1,0 +1,67 @@
+"""Which data a training or a run was made on, where the user names none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from nas.commands.known_data import with_known_data
+
+NONE = dict.fromkeys(("data", "split", "data_format", "images"))
+
+
+def folder(path: Path, **content: Any) -> Path:
+    """Makes a folder of a run: a configuration, a front, weights."""
+    for name in ("front", "weights"):
+        (path / name).mkdir(parents=True)
+    for name in ("front/01-abc.yaml", "weights/abc.pt", "weights.pt"):
+        (path / name).touch()
+    (path / "config.yaml").write_text(yaml.safe_dump(content))
+    return path
+
+
+@pytest.mark.parametrize("inside", ["", "front", "front/01-abc.yaml", "weights/abc.pt", "weights.pt"])
+def test_what_lies_in_a_run_has_its_data(inside: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = folder(tmp_path / "run", space_fingerprint="x", data="/drone", split="block", data_format="coco", images=None)
+    known = with_known_data(NONE, run / inside)
+    assert known.options == {"data": "/drone", "split": "block", "data_format": "coco", "images": None}
+    known.tell()
+    assert capsys.readouterr().err == f"note: no --data given: that of {run}\n"
+
+
+def test_what_the_user_gives_comes_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = folder(tmp_path / "run", space_fingerprint="x", data="/drone", split="block")
+    assert with_known_data({**NONE, "split": "random"}, run).options["split"] == "random"
+    given = {**NONE, "data": "/other"}
+    known = with_known_data(given, run)
+    known.tell()
+    assert known.options == given and capsys.readouterr().err == ""
+
+
+def test_the_built_in_set_of_a_training_has_its_seed_and_needs_no_note(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = with_known_data(NONE, folder(tmp_path / "trained", data=None, training={"seed": 3}))
+    known.tell()
+    assert known.options == NONE and known.seed == 3 and capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "content", [{"training": "x", "data": 3}, {"data": "/drone"}, {}], ids=["wrong type", "another tool's", "empty"]
+)
+def test_a_configuration_that_is_none_of_ours_says_nothing(content: dict[str, Any], tmp_path: Path) -> None:
+    assert with_known_data(NONE, folder(tmp_path / "a", **content)).options == NONE
+
+
+def test_a_damaged_configuration_says_nothing(tmp_path: Path) -> None:
+    damaged = folder(tmp_path / "a")
+    (damaged / "config.yaml").write_bytes(b"\xff: [")
+    assert with_known_data(NONE, damaged).options == NONE
+
+
+def test_the_name_of_a_design_lies_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder(tmp_path / "run", space_fingerprint="x", data="/drone"))
+    assert with_known_data(NONE, Path("yolov8n")).options == NONE
