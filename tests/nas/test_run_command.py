@@ -17,7 +17,7 @@ from nas.config import read_config
 from nas.cost import cost_of
 from nas.search.request import DEFAULT_STARTS
 from results import records
-from search_space import Architecture
+from search_space import DESIGNS, Architecture
 from trainers import fresh_detector, save_weights
 from trainers.heads import HEAD_TRAINING
 
@@ -87,6 +87,17 @@ def test_the_plain_output(home: Path, capsys: pytest.CaptureFixture[str], evalua
     assert f"{counts['asked']} asked = {sums}; 0.0 % of the asks were rejected for their cost" in lines
     assert lines[-1].startswith("next:   nas train runs/plain/front/01-") and lines[-1].endswith(f"--data {DATA}")
     assert Path(lines[-1].split()[3]).is_file()
+
+
+def test_the_table_of_the_front_is_never_cut(
+    home: Path, capsys: pytest.CaptureFixture[str], evaluator: FakeEvaluator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    start = home / f"{'long' * 40}.yaml"
+    DESIGNS.get("yolov8n-p2-nop5").architecture.to_yaml(start)
+    main(["run", "--data", DATA, "--budget-gflops", "1", "--epochs", "1", "--trials", "2", "--start", str(start), "--name", "cut"])
+    said = capsys.readouterr().out
+    assert f"design starts/{start.name}" in said.split("came from")[1] and "…" not in said
 
 
 def test_json_is_alone_on_standard_output(
