@@ -17,6 +17,17 @@ def launched_rank() -> int:
     return int(os.environ.get("RANK", 0)) if {"LOCAL_RANK", "WORLD_SIZE"} <= os.environ.keys() else 0
 
 
+def is_running(pid: int) -> bool:
+    """Whether there is a process of this number on this host."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 @contextmanager
 def told_once() -> Iterator[None]:
     """Around what goes wrong in all processes alike, if it does: lets the first one tell it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -11,6 +12,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from nas.processes import is_running
+
+FOLDER = "nas-ray-"
 
 
 @contextmanager
@@ -41,9 +46,17 @@ def path_handed_on() -> Iterator[None]:
 
 
 def short_folder() -> str:
-    """Makes a temporary folder whose name is short: those of sockets in it may not be long."""
+    """Makes a temporary folder whose name is short: those of sockets in it may not be long.
+
+    Folders of processes that are no more, which `kill -9` left behind, are removed.
+    """
     usual, short = Path(tempfile.gettempdir()), Path("/", "tmp")
-    return tempfile.mkdtemp(prefix="nas-ray-", dir=short if len(str(usual)) > 25 and short.is_dir() else usual)
+    parent = short if len(str(usual)) > 25 and short.is_dir() else usual
+    for left in parent.glob(f"{FOLDER}*-*"):
+        pid = left.name.removeprefix(FOLDER).partition("-")[0]
+        if pid.isdigit() and not is_running(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+    return tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-", dir=parent)
 
 
 def silence_ray() -> None:

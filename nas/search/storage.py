@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 
+from nas.processes import is_running
 from nas.search.journal import LightJournal, heal
 from nas.search.study import SearchStudy
 from search_space.errors import ConfigError
@@ -83,15 +84,7 @@ def is_gone(worker: str) -> bool:
     """Whether a worker was a process of this host that is no more."""
     host, _, rest = worker.partition(":")
     pid = rest.partition(":")[0]
-    if host != socket.gethostname() or not pid.isdigit():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
+    return host == socket.gethostname() and pid.isdigit() and not is_running(int(pid))
 
 
 class Pulses:

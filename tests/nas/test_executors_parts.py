@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ import pytest
 import torch
 from executor_fakes import ARCHITECTURE
 
-from nas.executors import Evaluation, Job, Step, StopTrial
+from nas.executors import Evaluation, Job, Step, StopTrial, surroundings
 from nas.executors.attempt import Attempt, attempt, is_out_of_memory
 from nas.executors.feed import Feed
 from nas.executors.memory import PeakMemory
@@ -236,3 +237,16 @@ def test_without_ray_one_line_says_how_to_install_it() -> None:
     script = "import sys; sys.modules['ray'] = None\ntry: import nas.executors.ray\nexcept ValueError as e: print(e)"
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert "pip install 'ray[tune]'" in said and said.count("\n") == 1
+
+
+def test_folders_of_processes_that_are_no_more_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(surroundings, "Path", lambda *parts: tmp_path if parts == ("/", "tmp") else Path(*parts))
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    left = [tmp_path / f"nas-ray-{pid}-abc" for pid in (ended.pid, os.getpid(), os.getppid())]
+    for folder in (*left, tmp_path / "nas-ray-other"):
+        (folder / "session").mkdir(parents=True)
+    made = Path(surroundings.short_folder())
+    assert made.is_dir() and made.name.startswith(f"nas-ray-{os.getpid()}-")
+    assert [folder.exists() for folder in left] == [False, True, True] and (tmp_path / "nas-ray-other").exists()
