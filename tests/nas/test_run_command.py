@@ -95,7 +95,8 @@ def test_the_table_of_the_front_is_never_cut(
     monkeypatch.setenv("COLUMNS", "60")
     start = home / f"{'long' * 40}.yaml"
     DESIGNS.get("yolov8n-p2-nop5").architecture.to_yaml(start)
-    main(["run", "--data", DATA, "--budget-gflops", "1", "--epochs", "1", "--trials", "2", "--start", str(start), "--name", "cut"])
+    settings = ["--data", DATA, "--budget-gflops", "1", "--epochs", "1", "--trials", "2"]
+    main(["run", *settings, "--start", str(start), "--name", "cut"])
     said = capsys.readouterr().out
     assert f"design starts/{start.name}" in said.split("came from")[1] and "…" not in said
 
