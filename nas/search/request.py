@@ -75,6 +75,7 @@ class Request:
 
 
 def checked_name(name: str | None) -> str:
+    """Returns the name of a run, the time where none is given; raises ConfigError unless it can name a folder."""
     if name is None:
         return time.strftime("%Y%m%d-%H%M%S")
     if not name or name != Path(name).name or name.startswith("."):
@@ -132,7 +133,11 @@ def resolve(
 
 
 def rungs_of(request: Request) -> tuple[float, ...] | None:
-    """Returns the epochs of each rung that the user asked for; None where nothing was said."""
+    """Returns the epochs of each rung that the user asked for; None where nothing was said.
+
+    Raises:
+        ConfigError: where the rungs are no numbers, or `--epochs` is given as well.
+    """
     if request.rungs is None:
         return None if request.epochs is None else (request.epochs,)
     if request.epochs is not None:
@@ -153,6 +158,7 @@ def objectives_of(request: Request) -> tuple[str, ...]:
 
 
 def budget_of(settings: Request | RunConfig) -> Budget:
+    """Returns the limits that were asked for, GFLOPs as multiply-adds in billions."""
     return Budget(
         gmacs=settings.budget_gflops,
         params_m=settings.budget_params_m,
@@ -190,4 +196,5 @@ def device_name(given: str | None, profile: Profile) -> str:
 
 
 def data_fingerprint_of(splits: DataSplits) -> str:
+    """Returns what tells one pair of training and validation images and boxes from another."""
     return f"{splits.train.fingerprint()}-{splits.val.fingerprint()}"
