@@ -175,6 +175,7 @@ def _changed(*keys: str, value: Any = KeyError) -> str:
         (_changed("constants", "watts", value={"conv1x1": 1.0}), "unknown entry watts conv1x1"),
         (_changed("constants", value=[1, 2]), "is no profile"),
         (_changed("board"), "board"),
+        (_changed("like", value="nowhere"), "like is 'nowhere'; it must be one of "),
         (_changed("data_sheet"), "lacks 'data_sheet'"),
         (_changed("rules"), "lacks 'rules'"),
         (_changed("bord", value="x"), "unknown entry 'bord'; did you mean 'board'"),
