@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.cost import Budget, cost_of
-from nas.cost.counting import count_module
+from nas.cost.counting import COUNTED, count_module
 from nas.cost.oracle import fvcore_macs
 from nas.cost.tracing import node_operators
 from search_space import DESIGNS
@@ -28,6 +28,12 @@ def test_attention_counts_its_two_products() -> None:
     shape = (channels, 4, 5)
     wanted = 2 * positions**2 * channels
     assert count_module(Attention(), shape).macs == fvcore_macs(Attention(), shape) == wanted
+
+
+@pytest.mark.parametrize("name", [name for name in COUNTED if "attention" in name])
+def test_attention_that_torch_leaves_whole_counts_the_same(name: str) -> None:
+    query, key, value = (torch.empty(2, 3, *shape, device="meta") for shape in ((20, 6), (15, 6), (15, 8)))
+    assert COUNTED[name]((query, key, value), query) == 2 * 3 * 20 * 15 * (6 + 8)
 
 
 class Cumulative(nn.Module):

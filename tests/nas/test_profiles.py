@@ -240,6 +240,7 @@ def test_without_constants_the_prior_stands_in(tmp_path: Path):
     model = find_profile(str(BASE["like"]))
     expected = profile.data_sheet.constants() * model.constants / model.data_sheet.constants()
     assert np.array_equal(profile.constants, expected) and (profile.constants > 0).all()
+    assert "constants" in to_plain(profile) and "constants" not in to_plain(replace(profile, constants=np.zeros(0)))
 
 
 def test_the_data_sheet_alone_gives_known_constants():

@@ -21,6 +21,12 @@ def test_round_trips(name: str, tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.yaml"]
 
 
+def test_a_whole_number_stands_for_a_float():
+    data = DESIGNS.get("tinydet-m").architecture.to_dict()
+    read = Architecture.from_dict(data | {"head": data["head"] | {"anchor_scale": 8}})
+    assert type(read.head.anchor_scale) is float and read.head.anchor_scale == 8
+
+
 def test_keys_differ_between_designs_and_ignore_defaults():
     keys = {name: DESIGNS.get(name).architecture.key() for name in DESIGNS}
     assert len(set(keys.values())) == len(keys)

@@ -177,6 +177,16 @@ def test_foreign_architectures_are_refused_with_the_reason():
     assert "no stage table" in str(SPACE.why_not(foreign))
 
 
+def test_a_design_of_other_widths_is_refused_by_its_field():
+    design = DESIGNS.get("yolov8n").architecture
+    tiny = DESIGNS.get("tinydet-m").architecture
+    assert design.neck is not None and tiny.neck is not None
+    wide = dataclasses.replace(design, neck=dataclasses.replace(design.neck, channels=(8, 8, 8)))
+    assert str(SPACE.why_not(wide)).endswith("its neck.channels would have to be None, it is (8, 8, 8)")
+    other = dataclasses.replace(tiny, neck=dataclasses.replace(tiny.neck, groups=(49, 7, 5, 1, 3)))
+    assert "its neck.groups would have to be (49, 7, 5, 1, 1), it is (49, 7, 5, 1, 3)" in str(SPACE.why_not(other))
+
+
 def test_maps_too_small_for_a_block_are_refused():
     params = SPACE.encode(DESIGNS.get("yolov8n").architecture) | {"fusion": "eafusion"}
     with pytest.raises(SpaceError, match="at least 4 cells a side.*input of at least 128"):
