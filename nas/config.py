@@ -140,7 +140,7 @@ def read_config(path: Path) -> RunConfig:
 
 
 def parse_config(text: str, *, source: Path | str) -> RunConfig:
-    """Reads a configuration from its text; see `read_config`."""
+    """Reads a configuration from its text; raises ConfigError where `read_config` does."""
     import yaml
 
     path = Path(source)

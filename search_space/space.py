@@ -135,13 +135,12 @@ class SearchSpace:
 def _first_difference(decoded: object, wanted: object, where: str = "architecture") -> str:
     """Names the first field in which two architectures differ, and what it would have to be."""
     if type(decoded) is type(wanted) and is_dataclass(wanted):
-        for field in fields(wanted):
-            pair = getattr(decoded, field.name), getattr(wanted, field.name)
-            if pair[0] != pair[1]:
-                return _first_difference(*pair, field.name if where == "architecture" else f"{where}.{field.name}")
+        pairs = ((each.name, getattr(decoded, each.name), getattr(wanted, each.name)) for each in fields(wanted))
+        name, *pair = next(found for found in pairs if found[1] != found[2])
+        return _first_difference(*pair, name if where == "architecture" else f"{where}.{name}")
     if isinstance(decoded, tuple) and isinstance(wanted, tuple) and len(decoded) == len(wanted):
-        index = next((i for i, pair in enumerate(zip(decoded, wanted, strict=True)) if pair[0] != pair[1]), None)
-        if index is not None and is_dataclass(wanted[index]):
+        index = next(i for i, pair in enumerate(zip(decoded, wanted, strict=True)) if pair[0] != pair[1])
+        if is_dataclass(wanted[index]):
             return _first_difference(decoded[index], wanted[index], f"{where}[{index}]")
     return f"its {where} would have to be {_short(decoded)}, it is {_short(wanted)}"
 

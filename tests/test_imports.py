@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -20,10 +21,13 @@ MAY_IMPORT = {
     "results": {"results"},
     "nas": set(PACKAGES),
 }
+FOREIGN = {"search_space": {"torch", "yaml", "numpy"}, "results": {"numpy", "pandas", "scipy"}}
+"""What is installed, not part of Python, and allowed; `results` reads no tensors, and `search_space` no tables."""
 ONLY_IN = {"optuna": "nas/search/", "ray": "nas/executors/ray.py", "fvcore": "nas/cost/"}
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 
+@cache
 def _imported(path: Path, *, top_level_only: bool = False) -> set[str]:
     tree = ast.parse(path.read_text())
     nodes = _run_at_import(tree) if top_level_only else ast.walk(tree)
@@ -31,8 +35,8 @@ def _imported(path: Path, *, top_level_only: bool = False) -> set[str]:
     for node in nodes:
         if isinstance(node, ast.Import):
             names |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            names.add(str(node.module).partition(".")[0])
+        elif isinstance(node, ast.ImportFrom):
+            names.add("." * node.level + str(node.module).partition(".")[0])
     return names
 
 
@@ -47,10 +51,22 @@ def _name(path: Path) -> str:
 
 @pytest.mark.parametrize("path", SOURCES, ids=_name)
 def test_imports_run_downward(path: Path):
-    package = path.relative_to(ROOT).parts[0]
-    assert _imported(path) & set(PACKAGES) <= MAY_IMPORT[package]
+    package, imported = path.relative_to(ROOT).parts[0], _imported(path)
+    assert not [name for name in imported if name.startswith(".")], "the rules are read from full names"
+    assert imported & set(PACKAGES) <= MAY_IMPORT[package]
+    installed = imported - set(PACKAGES) - sys.stdlib_module_names
+    assert installed <= FOREIGN.get(package, installed)
     for module, place in ONLY_IN.items():
-        assert module not in _imported(path) or _name(path).startswith(place)
+        assert module not in imported or _name(path).startswith(place)
+
+
+def test_the_rules_are_about_what_is_imported(tmp_path: Path):
+    users = {module: {_name(path) for path in SOURCES if module in _imported(path)} for module in (*ONLY_IN, *PACKAGES)}
+    assert all(users.values())
+    assert {path.relative_to(ROOT).parts[0] for path in SOURCES} == set(PACKAGES)
+    sample = tmp_path / "sample.py"
+    sample.write_text("import os.path\nfrom ..nas import cli\ndef late():\n    from optuna.trial import Trial\n")
+    assert _imported(sample) == {"os", "..nas", "optuna"} and _imported(sample, top_level_only=True) == {"os", "..nas"}
 
 
 @pytest.mark.parametrize("name", ["nas/cli.py", *(f"nas/commands/{name}.py" for name in (*COMMANDS, "options"))])

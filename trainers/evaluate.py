@@ -128,6 +128,9 @@ def find(
 
     Args:
         on_images: is told how many images are done.
+
+    Raises:
+        DataError: no image can be read.
     """
     hw = input_hw or detector.input_hw
     limits = Limits(score_threshold=EVALUATION_SCORE, max_detections=max_detections)

@@ -21,7 +21,7 @@ class Loss:
 
     @property
     def total(self) -> Tensor:
-        """The sum of the parts."""
+        """The sum of the parts, a scalar."""
         return torch.stack(tuple(self.parts.values())).sum()
 
 

@@ -90,10 +90,6 @@ class Matches:
             raise KeyError(f"IoU {iou} is not among {self.ious}")
         return near[0]
 
-    def of_bin(self, name: str) -> int:
-        """Returns the index of the first bin with this name."""
-        return [each.name for each in self.bins].index(name)
-
 
 def match(
     records: Sequence[Record],

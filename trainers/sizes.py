@@ -103,7 +103,11 @@ def size_bins(text: str, records: Sequence[Record]) -> SizeBins:
 
 
 def from_edges(edges: Sequence[float], *, source: str) -> SizeBins:
-    """Returns the bins between rising `edges` in pixels; an object on an edge belongs to the upper bin alone."""
+    """Returns the bins between rising `edges` in pixels; an object on an edge belongs to the upper bin alone.
+
+    Raises:
+        ConfigError: there are fewer than two edges, or they do not rise from 0 or more.
+    """
     if len(edges) < 2 or edges[0] < 0 or any(high <= low for low, high in zip(edges, edges[1:], strict=False)):
         raise ConfigError(
             f"the edges of size bins are {', '.join(f'{edge:g}' for edge in edges)}; give two or more that rise from "

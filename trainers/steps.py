@@ -152,7 +152,11 @@ class Run:
         return losses
 
     def finish_step(self, state: TrainingState) -> Score | None:
-        """Evaluates, adds to the history and writes the checkpoint if the step asks for it; returns a new score."""
+        """Evaluates, adds to the history and writes the checkpoint if the step asks for it; returns a new score.
+
+        Raises:
+            ConfigError: the loss was not finite too many times in a row.
+        """
         step, score = state.step, None
         if step == state.finished_step:
             return None

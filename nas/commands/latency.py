@@ -23,15 +23,18 @@ class LatencyGroup(LazyGroup):
     known = SUBCOMMANDS
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Takes what names no subcommand for something to predict."""
         if args and args[0] not in (*SUBCOMMANDS, *self.get_help_option_names(ctx)):
             args = [PREDICT, *args]
         return super().parse_args(ctx, args)
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes both ways to call the command."""
         formatter.write_usage(ctx.command_path, "ARCH.yaml|DESIGN|RUN --device NAME [OPTIONS]")
         formatter.write_usage(ctx.command_path, "COMMAND [ARGS]...", prefix="       ")
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the options of a prediction, then the subcommands."""
         predict = self.get_command(ctx, PREDICT)
         assert predict is not None
         with formatter.section("Options of a prediction"):

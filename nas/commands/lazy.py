@@ -16,15 +16,18 @@ class LazyGroup(click.Group):
     """By name: the module that holds the command, and what it does; one of which nothing is said is not listed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """Returns the names of the commands in the order of `known`."""
         return list(self.known)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Imports and returns a command; None where there is none of that name."""
         if cmd_name not in self.known:
             return None
         command: click.Command = importlib.import_module(f"nas.commands.{self.known[cmd_name][0]}").command
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Ends with an error of usage that lists the near and the known names where the first argument is none."""
         name = args[0]
         if not name.startswith("-") and name not in self.known:
             from search_space.errors import nearest  # imports torch, so only where something went wrong
@@ -33,5 +36,6 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes what each command does, without importing it."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, what) for name, (_, what) in self.known.items() if what])

@@ -106,7 +106,7 @@ def flag_of(name: str) -> str:
 
 @contextmanager
 def options_named() -> Iterator[None]:
-    """Calls a setting that is wrong as the user gives it, `--batch` rather than `batch_size`."""
+    """Calls a setting that is wrong as the user gives it, `--batch` rather than `batch_size`; raises ConfigError."""
     from search_space.errors import ConfigError
     from trainers.settings import SettingError
 

@@ -89,7 +89,7 @@ def ultralytics_flops(architecture: Architecture, num_classes: int, *, folded: b
 
 
 def ultralytics_flops_folded(architecture: Architecture, num_classes: int) -> int:
-    """Returns what Ultralytics prints of a detector whose batch norm it has folded."""
+    """Returns the operations that Ultralytics prints of a detector whose batch norm it has folded."""
     return ultralytics_flops(architecture, num_classes, folded=True)
 
 

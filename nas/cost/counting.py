@@ -102,7 +102,7 @@ class MemoryPeak:
         self._watches: dict[int, weakref.ref[Tensor]] = {}
 
     def follow(self, tensor: Tensor, *, is_view: bool) -> None:
-        """Takes in what an operator returned; memory is alive as long as any tensor lies in it."""
+        """Takes in what an operator returned, of any shape; memory is alive as long as any tensor lies in it."""
         num_bytes = tensor.numel() * FLOAT_BYTES
         if not num_bytes:
             return

@@ -34,7 +34,7 @@ def without_running(name: str, args: Sequence[Any]) -> Any:
 
 
 def output_of(name: str, args: Sequence[Any]) -> Tensor | None:
-    """Returns what an operator gives without running it; None where torch is to say."""
+    """Returns what an operator gives, of any shape, without running it; None where torch is to say."""
     rule = RULES.get(name)
     return None if rule is None else rule(args)
 

@@ -18,7 +18,6 @@ from nas.cost.baselines import PEERS, Mask, Networks
 from nas.cost.calibration import calibrated, fit_constants, hold_out
 from nas.cost.latency import EXTRAPOLATES_FROM, LatencyModel, Predictions, load_model
 from nas.cost.measurements import Measurements, Source, joined, load, read_latencies, shipped_operators
-from nas.cost.operators import CLASSES
 from nas.cost.profile import Profile, find_profile, prior
 from nas.cost.terms import GROUP, TERMS, Vector
 
@@ -34,7 +33,6 @@ ORIN = [
 SHOTS = (5, 10, 20)
 LIMIT_MS = 100.0
 CANDIDATES, PICKS = 200, 10
-DEPTHWISE, GROUPED = CLASSES.index("dwconv"), GROUP
 
 
 def validate(*, draws: int = 50, quick: bool = False, report: Report = lambda line: None) -> dict[str, Any]:

@@ -65,6 +65,7 @@ class Own:
 
     @property
     def num_networks(self) -> int:
+        """How many networks were measured; repeats count once."""
         return int(self.network.max()) + 1
 
 

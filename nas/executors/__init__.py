@@ -91,7 +91,8 @@ class Evaluator(Protocol):
     `report` is called after each step. It may raise `StopTrial`, which the evaluator turns into a stopped evaluation.
     """
 
-    def evaluate(self, job: Job, report: Report) -> Evaluation: ...
+    def evaluate(self, job: Job, report: Report) -> Evaluation:
+        """Returns what became of the job."""
 
 
 class EvaluatorFactory(Protocol):

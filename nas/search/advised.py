@@ -26,7 +26,7 @@ class Advised:
 
     @contextmanager
     def told_of_errors(self) -> Iterator[None]:
-        """Adds to an error of a budget in which nothing fits what the advice left out of the space."""
+        """Adds to a BudgetError, of a budget in which nothing fits, what the advice left out of the space."""
         try:
             yield
         except BudgetError as error:

@@ -27,6 +27,7 @@ def ensure_feasible(gate: Gate, whole_space: SearchSpace, *, seed: int = 0) -> C
     Raises:
         BudgetError: If no greedy descent from these points ends within the budget. It names the nearest miss, by
             how much it misses, and what would have to go.
+        SpaceError: If not even a random point of the space is an architecture.
     """
     nearest: Candidate | None = None
     for corner in _corners(gate, seed):

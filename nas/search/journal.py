@@ -42,7 +42,11 @@ class LightJournal(JournalFileBackend):
 
 
 def heal(path: Path) -> None:
-    """Removes what a kill in the middle of a write leaves: a lock nobody holds and half a line at the end."""
+    """Removes what a kill in the middle of a write leaves: a lock nobody holds and half a line at the end.
+
+    Raises:
+        ConfigError: where the file is no journal.
+    """
     lock = path.with_name(path.name + ".lock")
     if lock.is_symlink():
         lock.unlink()

@@ -36,11 +36,14 @@ class Limits:
 class Observer(Protocol):
     """Is shown how the search goes on."""
 
-    def started(self, asked: Asked) -> None: ...
+    def started(self, asked: Asked) -> None:
+        """Is told of each trial that is handed to the executor."""
 
-    def stepped(self, step: Step) -> None: ...
+    def stepped(self, step: Step) -> None:
+        """Is told of each step of training."""
 
-    def finished(self, row: dict[str, Any], rows: list[dict[str, Any]]) -> None: ...
+    def finished(self, row: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+        """Is told of each trial that has ended, and of all trials so far."""
 
 
 class Search:

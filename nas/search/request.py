@@ -82,6 +82,7 @@ class Request:
 
 
 def checked_name(name: str | None) -> str:
+    """Returns the name of a run, the time where none is given; raises ConfigError unless it can name a folder."""
     if name is None:
         return time.strftime("%Y%m%d-%H%M%S")
     if not name or name != Path(name).name or name.startswith("."):
@@ -145,7 +146,11 @@ def default_starts(narrowing: Mapping[str, Iterable[object]]) -> tuple[str, ...]
 
 
 def rungs_of(request: Request) -> tuple[float, ...] | None:
-    """Returns the epochs of each rung that the user asked for; None where nothing was said."""
+    """Returns the epochs of each rung that the user asked for; None where nothing was said.
+
+    Raises:
+        ConfigError: where the rungs are no numbers, or `--epochs` is given as well.
+    """
     if request.rungs is None:
         return None if request.epochs is None else (request.epochs,)
     if request.epochs is not None:
@@ -176,6 +181,7 @@ def objectives_notice(chosen: Iterable[Objective]) -> list[str]:
 
 
 def budget_of(settings: Request | RunConfig) -> Budget:
+    """Returns the limits that were asked for, GFLOPs as multiply-adds in billions."""
     return Budget(
         gmacs=settings.budget_gflops,
         params_m=settings.budget_params_m,
@@ -213,4 +219,5 @@ def device_name(given: str | None, profile: Profile) -> str:
 
 
 def data_fingerprint_of(splits: DataSplits) -> str:
+    """Returns what tells one pair of training and validation images and boxes from another."""
     return f"{splits.train.fingerprint()}-{splits.val.fingerprint()}"

@@ -21,7 +21,8 @@ def eca_kernel_size(channels: int) -> int:
 class ECA(nn.Module):
     """Efficient channel attention (Wang et al., CVPR 2020): a gate a channel, from a convolution over the channels.
 
-    `kernel_channels` is the channel count that the kernel size is derived from; `channels` unless given.
+    `(B, C, H, W)` is kept. `kernel_channels` is the channel count that the kernel size is derived from; `channels`
+    unless given.
     """
 
     def __init__(self, channels: int, kernel_channels: int | None = None) -> None:
@@ -39,8 +40,9 @@ class ECA(nn.Module):
 class CBAM(nn.Module):
     """The gates of the small-object YOLOv8 paper, which are not the textbook CBAM.
 
-    Channels: average pool and one full 1x1 convolution with bias, no reduction and no maximum branch. Positions: a 7x7
-    convolution over the channel mean and maximum. Source: Krasnov et al., YOLOv8 for small objects.
+    `(B, C, H, W)` is kept. Channels: average pool and one full 1x1 convolution with bias, no reduction and no maximum
+    branch. Positions: a 7x7 convolution over the channel mean and maximum. Source: Krasnov et al., YOLOv8 for small
+    objects.
     """
 
     def __init__(self, channels: int) -> None:
@@ -57,7 +59,7 @@ class CBAM(nn.Module):
 
 @ATTENTIONS.register("se")
 class SE(nn.Module):
-    """Squeeze and excitation (Hu et al., CVPR 2018), reduction 16 but never under 8 hidden channels."""
+    """Squeeze and excitation (Hu et al., CVPR 2018), `(B, C, H, W)` kept: reduction 16, at least 8 hidden channels."""
 
     def __init__(self, channels: int, reduction: int = 16) -> None:
         super().__init__()

@@ -20,6 +20,9 @@ class Conv(nn.Module):
 
     Zero padding of half the kernel (2 for the 6x6 stem of YOLOv5, which halves at stride 2); batch norm with eps 1e-3
     and momentum 0.03, as in the YOLO family.
+
+    Raises:
+        ValueError: where there are no channels, as when a block of one channel splits them.
     """
 
     def __init__(
@@ -32,6 +35,8 @@ class Conv(nn.Module):
         activation: bool = True,
     ) -> None:
         super().__init__()
+        if min(in_channels, out_channels) < 1:  # PyTorch would build it, and only warn
+            raise ValueError(f"a convolution of {in_channels} to {out_channels} channels is none")
         padding = (kernel_size - 1) // 2
         self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=False)
         self.norm = nn.BatchNorm2d(out_channels, eps=BN_EPS, momentum=BN_MOMENTUM)

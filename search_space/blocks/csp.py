@@ -63,7 +63,10 @@ class C3k(C3):
 
 
 class SplitChain(nn.Module):
-    """1x1 to two halves of `hidden` channels, a chain of `inner` blocks on the second, 1x1 over all the maps."""
+    """1x1 to two halves of `hidden` channels, a chain of `inner` blocks on the second, 1x1 over all the maps.
+
+    `(B, in_channels, H, W)` to `(B, out_channels, H, W)`.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, hidden: int, inner: list[nn.Module]) -> None:
         super().__init__()
@@ -119,7 +122,10 @@ class C3k2(SplitChain):
 
 @STAGES.register("c3k2_nested")
 class C3k2Nested(C3k2):
-    """`C3k2` with `C3k` blocks on every level, as in the larger models of YOLO11 and in SO-Det l."""
+    """`C3k2` with `C3k` blocks on every level: `(B, in_channels, H, W)` to `(B, out_channels, H, W)`.
+
+    As in the larger models of YOLO11 and in SO-Det l.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, repeats: int = 1, expansion: float = 0.5) -> None:
         super().__init__(in_channels, out_channels, repeats, nested=True, expansion=expansion)
@@ -132,6 +138,9 @@ class C3k2Nested(C3k2):
 
 @STAGES.register("c3_light")
 class C3Light(C3):
-    """The stage block of YOLOv5 itself: as `C3`, with a 1x1 and a 3x3 in each bottleneck."""
+    """The stage block of YOLOv5 itself: `(B, in_channels, H, W)` to `(B, out_channels, H, W)`.
+
+    As `C3`, with a 1x1 and a 3x3 in each bottleneck.
+    """
 
     first_kernel = 1

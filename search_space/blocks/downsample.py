@@ -19,7 +19,7 @@ def output_channels(downsample: str, out_channels: int) -> int:
 
 @DOWNSAMPLES.register("conv")
 class StridedConv(Conv):
-    """A 3x3 convolution with stride 2, batch norm and SiLU."""
+    """A 3x3 at stride 2, batch norm and SiLU: `(B, in_channels, H, W)` to `(B, out_channels, H/2, W/2)`."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, 3, 2)
@@ -29,8 +29,9 @@ class StridedConv(Conv):
 class CDown(nn.Module):
     """Convolution at full resolution, space to depth, ECA: nothing is thrown away, and 4 x `out_channels` come out.
 
-    The four blocks of channels are the (row, column) parities (even, even), (odd, even), (even, odd), (odd, odd). The
-    kernel of ECA follows from `out_channels`. Source: SO-Det.
+    `(B, in_channels, H, W)` to `(B, 4 * out_channels, H/2, W/2)`. The four blocks of channels are the (row, column)
+    parities (even, even), (odd, even), (even, odd), (odd, odd). The kernel of ECA follows from `out_channels`. Source:
+    SO-Det.
     """
 
     channel_factor = 4
@@ -59,8 +60,8 @@ def extended_pools(x: Tensor) -> tuple[Tensor, Tensor]:
 class ESD1(nn.Module):
     """Extended spatial window downsampling for light models: strided convolution plus both pools, no extra weights.
 
-    With as many channels out as in, the three are added; with twice as many, the average is added to the first half and
-    the maximum to the second. Source: SN2-YOLO, ESD-I.
+    `(B, in_channels, H, W)` to `(B, out_channels, H/2, W/2)`. With as many channels out as in, the three are added;
+    with twice as many, the average is added to the first half and the maximum to the second. Source: SN2-YOLO, ESD-I.
 
     Raises:
         SpaceError: for any other ratio, which the paper leaves undefined.
@@ -87,7 +88,7 @@ class ESD1(nn.Module):
 class ESD2(nn.Module):
     """Extended spatial window downsampling for normal models: both pools and the convolution, joined by a plain 1x1.
 
-    Source: SN2-YOLO, ESD-II.
+    `(B, in_channels, H, W)` to `(B, out_channels, H/2, W/2)`. Source: SN2-YOLO, ESD-II.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:

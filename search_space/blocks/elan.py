@@ -36,8 +36,9 @@ class ElanLayers(nn.Module):
 
 @STAGES.register("elan")
 class Elan(nn.Module):
-    """`repeats` times `ElanLayers` with a 1x1 between two of them, then a C2f; `out_channels` come out.
+    """`repeats` times `ElanLayers` with a 1x1 between two of them, then a C2f.
 
+    `(B, in_channels, H, W)` to `(B, out_channels, H, W)`.
     SYOLO repeats it twice, but once at its first merge, which `lighter_first_merge` tells. Source: SN2-YOLO, SYOLO.
 
     Raises:

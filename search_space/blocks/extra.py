@@ -28,6 +28,9 @@ def stride_and_padding(pattern: str) -> tuple[int, int]:
 class SeparableExtra(nn.Module):
     """1x1 and depthwise 3x3, each with batch norm and ReLU6, then 1x1 with batch norm and ReLU; no biases.
 
+    `(B, in_channels, H, W)` to `(B, out_channels, ., .)`, the sides as `pattern` says. Source: Mudassar and
+    Mukhopadhyay, BMVC 2019.
+
     Raises:
         SpaceError: for an unknown pattern.
     """
@@ -51,6 +54,9 @@ class SeparableExtra(nn.Module):
 @EXTRAS.register("plain")
 class PlainExtra(nn.Module):
     """1x1 to half the channels and a full 3x3 to all of them, each with bias and ReLU, no norm.
+
+    `(B, in_channels, H, W)` to `(B, out_channels, ., .)`, the sides as `pattern` says. Source: Liu et al., SSD, ECCV
+    2016.
 
     Raises:
         SpaceError: for an unknown pattern.

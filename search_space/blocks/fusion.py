@@ -18,13 +18,14 @@ from search_space.blocks.registries import FUSIONS
 
 @FUSIONS.register("concat")
 class Concat(nn.Module):
-    """Concatenation along the channels."""
+    """Concatenation along the channels: maps `(B, C_i, H, W)` to `(B, sum of C_i, H, W)`."""
 
     def __init__(self, in_channels: tuple[int, ...]) -> None:
         super().__init__()
 
     @staticmethod
     def output_channels(in_channels: tuple[int, ...]) -> int:
+        """Returns the number of channels of the merged map."""
         return sum(in_channels)
 
     def forward(self, *maps: Tensor) -> Tensor:
@@ -33,7 +34,10 @@ class Concat(nn.Module):
 
 @FUSIONS.register("weighted_concat")
 class WeightedConcat(nn.Module):
-    """Concatenation of maps scaled by learned weights, rectified and normalised to a sum of one. Source: SO-Det."""
+    """Concatenation of maps scaled by learned weights, rectified and normalised to a sum of one.
+
+    Maps `(B, C_i, H, W)` to `(B, sum of C_i, H, W)`. Source: SO-Det.
+    """
 
     def __init__(self, in_channels: tuple[int, ...]) -> None:
         super().__init__()
@@ -41,6 +45,7 @@ class WeightedConcat(nn.Module):
 
     @staticmethod
     def output_channels(in_channels: tuple[int, ...]) -> int:
+        """Returns the number of channels of the merged map."""
         return sum(in_channels)
 
     def forward(self, *maps: Tensor) -> Tensor:
@@ -71,7 +76,8 @@ def _total(maps: Iterable[Tensor]) -> Tensor:
 class Add(nn.Module):
     """The sum of the maps, as in FPN (Lin et al., CVPR 2017).
 
-    A map with other channels than the lateral one comes to these by a 1x1 `Conv` first.
+    Maps `(B, C_i, H, W)` to the shape of the last. A map with other channels than the lateral one comes to these by a
+    1x1 `Conv` first.
     """
 
     def __init__(self, in_channels: tuple[int, ...]) -> None:
@@ -80,6 +86,7 @@ class Add(nn.Module):
 
     @staticmethod
     def output_channels(in_channels: tuple[int, ...]) -> int:
+        """Returns the number of channels of the merged map."""
         return in_channels[-1]
 
     def forward(self, *maps: Tensor) -> Tensor:
@@ -90,7 +97,7 @@ class Add(nn.Module):
 class WeightedAdd(nn.Module):
     """The sum of the maps, aligned as in `Add`, by learned weights, rectified and normalised to a sum of one.
 
-    Source: fast normalised fusion, Tan et al., EfficientDet, CVPR 2020.
+    Maps `(B, C_i, H, W)` to the shape of the last. Source: fast normalised fusion, Tan et al., EfficientDet, CVPR 2020.
     """
 
     def __init__(self, in_channels: tuple[int, ...]) -> None:
@@ -100,6 +107,7 @@ class WeightedAdd(nn.Module):
 
     @staticmethod
     def output_channels(in_channels: tuple[int, ...]) -> int:
+        """Returns the number of channels of the merged map."""
         return in_channels[-1]
 
     def forward(self, *maps: Tensor) -> Tensor:
@@ -110,7 +118,7 @@ class WeightedAdd(nn.Module):
 class BidirConcat(Concat):
     """Concatenation that, on the way down the pyramid, also takes the next finer backbone map through a strided 3x3.
 
-    Source: Krasnov et al., YOLOv8 for small objects.
+    Maps `(B, C_i, H, W)` to `(B, sum of C_i, H, W)`. Source: Krasnov et al., YOLOv8 for small objects.
     """
 
     takes_finer = True
@@ -181,6 +189,7 @@ class EAFusion(nn.Module):
 
     @staticmethod
     def output_channels(in_channels: tuple[int, ...]) -> int:
+        """Returns the number of channels of the merged map."""
         return in_channels[-1]
 
     def forward(self, y: Tensor, x: Tensor) -> Tensor:

@@ -34,7 +34,10 @@ def _part(block: str, out_channels: int, parts: int) -> int:
 
 @TRANSFORMS.register("conv")
 class PlainTransform(Conv):
-    """A 3x3 `Conv`: what the others are lighter stand-ins for."""
+    """A 3x3 `Conv`, what the others are lighter stand-ins for.
+
+    `(B, in_channels, H, W)` to `(B, out_channels, ceil(H/stride), ceil(W/stride))`.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__(in_channels, out_channels, 3, stride)
@@ -43,6 +46,9 @@ class PlainTransform(Conv):
 @TRANSFORMS.register("gsconv")
 class GSConv(nn.Module):
     """Half the channels by a 3x3, the other half from them by a depthwise 5x5, interleaved.
+
+    `(B, in_channels, H, W)` to `(B, out_channels, ceil(H/stride), ceil(W/stride))`. Source: Slim-neck by
+    GSConv.
 
     Raises:
         SpaceError: for an odd number of channels.
@@ -63,6 +69,7 @@ class GSConv(nn.Module):
 class GSConvE1(nn.Module):
     """GSConvE-I, for normal models: the second half by a dense and a depthwise 3x3 without norm, then GELU.
 
+    `(B, in_channels, H, W)` to `(B, out_channels, ceil(H/stride), ceil(W/stride))`.
     There is nothing between the two convolutions, so that together they are one linear 5x5 map. It is no lighter than a
     3x3 where the channels double.
 
@@ -84,7 +91,10 @@ class GSConvE1(nn.Module):
 
 
 class WideDepthwise(nn.Conv2d):
-    """A depthwise convolution wider than 13x13, in float32 on a CPU: oneDNN's bfloat16 kernels for it take minutes."""
+    """A depthwise convolution wider than 13x13, in float32 on a CPU: oneDNN's bfloat16 kernels for it take minutes.
+
+    `(B, C, H, W)` is kept.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         if input.device.type != "cpu":
@@ -107,6 +117,7 @@ def _window(channels: int, kernel_size: int) -> Conv:
 class GSConvE2(nn.Module):
     """GSConvE-II, for light models: a quarter of the channels by a 3x3, three by depthwise 9x9, 13x13 and 17x17 of it.
 
+    `(B, in_channels, H, W)` to `(B, out_channels, ceil(H/stride), ceil(W/stride))`.
     The quarters u, d9, d13, d17 are shuffled in two groups: u takes turns with d13, then d9 with d17. The published
     code cannot run (it pads all four kernels alike); this is the authors' later repair.
 
@@ -130,7 +141,7 @@ class GSConvE2(nn.Module):
 
 @DOWNSAMPLES.register("gsconv")
 class StridedGSConv(GSConv):
-    """`GSConv` with stride 2."""
+    """`GSConv` with stride 2: `(B, in_channels, H, W)` to `(B, out_channels, ceil(H/2), ceil(W/2))`."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, 2)
@@ -138,7 +149,7 @@ class StridedGSConv(GSConv):
 
 @DOWNSAMPLES.register("gsconve1")
 class StridedGSConvE1(GSConvE1):
-    """`GSConvE1` with stride 2."""
+    """`GSConvE1` with stride 2: `(B, in_channels, H, W)` to `(B, out_channels, ceil(H/2), ceil(W/2))`."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, 2)
@@ -146,7 +157,7 @@ class StridedGSConvE1(GSConvE1):
 
 @DOWNSAMPLES.register("gsconve2")
 class StridedGSConvE2(GSConvE2):
-    """`GSConvE2` with stride 2."""
+    """`GSConvE2` with stride 2: `(B, in_channels, H, W)` to `(B, out_channels, ceil(H/2), ceil(W/2))`."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, 2)

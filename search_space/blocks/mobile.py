@@ -47,7 +47,10 @@ def start_he_normal(module: nn.Module) -> None:
 
 @LAYERS.register("conv_hswish")
 class HardswishConv(nn.Module):
-    """Convolution, batch norm, hard swish: the stem of MobileNetV3 (Howard et al., ICCV 2019)."""
+    """Convolution, batch norm, hard swish: the stem of MobileNetV3 (Howard et al., ICCV 2019).
+
+    `(B, in_channels, H, W)` to `(B, out_channels, ceil(H/stride), ceil(W/stride))`.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1) -> None:
         super().__init__()
@@ -62,7 +65,10 @@ class HardswishConv(nn.Module):
 
 @LAYERS.register("conv_relu")
 class ReLUConv(nn.Module):
-    """Convolution, batch norm, ReLU: the stem of MobileNetV1."""
+    """Convolution, batch norm, ReLU: the stem of MobileNetV1 (Howard et al., MobileNets, 2017).
+
+    `(B, in_channels, H, W)` to `(B, out_channels, ceil(H/stride), ceil(W/stride))`.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1) -> None:
         super().__init__()
@@ -91,6 +97,7 @@ class HardSE(nn.Module):
 class InvertedResidual(nn.Module):
     """1x1 to `expanded` channels, depthwise `kernel` x `kernel`, squeeze and excitation if asked for, 1x1 back.
 
+    `(B, in_channels, H, W)` to `(B, out_channels, ceil(H/stride), ceil(W/stride))`.
     The activation follows the first two; the last is linear. The identity is added where stride and channels allow.
     Source: MobileNetV3 (Howard et al., ICCV 2019) in TinyDet's form.
 
@@ -128,7 +135,8 @@ class InvertedResidual(nn.Module):
 class DepthwiseResidual(nn.Module):
     """Depthwise 3x3 with activation, linear 1x1; the identity is added where stride and channels allow.
 
-    The first unit of MobileNetV3, which has nothing to expand.
+    `(B, in_channels, H, W)` to `(B, out_channels, ceil(H/stride), ceil(W/stride))`. The first unit of
+    MobileNetV3, which has nothing to expand.
 
     Raises:
         SpaceError: for an unknown activation.
@@ -151,7 +159,8 @@ class DepthwiseResidual(nn.Module):
 class Separable(nn.Module):
     """Depthwise 3x3, which carries the stride, and 1x1, each with batch norm and ReLU: a layer of MobileNetV1.
 
-    Source: Howard et al., MobileNets, 2017.
+    `(B, in_channels, H, W)` to `(B, out_channels, ceil(H/stride), ceil(W/stride))`. Source: Howard et
+    al., MobileNets, 2017.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1, aligned: bool = False) -> None:

@@ -9,7 +9,7 @@ from search_space.blocks.registries import LAYERS
 
 @LAYERS.register("subsample")
 class Subsample(nn.Module):
-    """Every second row and column, the first included and without any filter; an odd side is rounded up."""
+    """Every second row and column, the first included, no filter: `(B, C, H, W)` to `(B, C, ceil(H/2), ceil(W/2))`."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x[..., ::2, ::2]
@@ -17,7 +17,7 @@ class Subsample(nn.Module):
 
 @LAYERS.register("max_pool")
 class MaxPool(nn.MaxPool2d):
-    """The maximum of 2x2 windows; an odd side is rounded down, or up where `ceil_mode` is set."""
+    """The maximum of 2x2 windows: `(B, C, H, W)` to `(B, C, H//2, W//2)`, or rounded up with `ceil_mode`."""
 
     def __init__(self, ceil_mode: bool = False) -> None:
         super().__init__(2, stride=2, ceil_mode=ceil_mode)
@@ -25,7 +25,7 @@ class MaxPool(nn.MaxPool2d):
 
 @LAYERS.register("mean_pool")
 class MeanPool(nn.AvgPool2d):
-    """The mean of 2x2 windows; an odd side is rounded down."""
+    """The mean of 2x2 windows: `(B, C, H, W)` to `(B, C, H//2, W//2)`."""
 
     def __init__(self) -> None:
         super().__init__(2, stride=2)

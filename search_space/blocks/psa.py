@@ -40,7 +40,7 @@ class PositionAttention(nn.Module):
 
 
 class PSABlock(nn.Module):
-    """Attention, then two 1x1 convolutions that double the channels between them, each added to its input."""
+    """Attention, then two 1x1 that double the channels between them, each added to its input: `(B, C, H, W)` kept."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -10,7 +10,10 @@ from search_space.errors import SpaceError
 
 @SMOOTHS.register("dense")
 class DenseSmooth(nn.Conv2d):
-    """A full 3x3 convolution, as in FPN (Lin et al., CVPR 2017); `groups` is taken for uniformity and not used."""
+    """A full 3x3 convolution, as in FPN (Lin et al., CVPR 2017), `(B, C, H, W)` kept.
+
+    `groups` is taken for uniformity and not used.
+    """
 
     def __init__(self, channels: int, groups: int = 1) -> None:
         super().__init__(channels, channels, 3, padding=1)
@@ -20,7 +23,7 @@ class DenseSmooth(nn.Conv2d):
 class SCConv(nn.Module):
     """Sparsely connected convolution: a depthwise 3x3, then directly a 1x1 in `groups` groups, both with bias.
 
-    A position costs 9C + C²/groups multiply-adds. Source: TinyDet.
+    `(B, C, H, W)` is kept. A position costs 9C + C²/groups multiply-adds. Source: TinyDet.
 
     Raises:
         SpaceError: where `groups` does not divide the channels.
@@ -40,7 +43,10 @@ class SCConv(nn.Module):
 
 @SMOOTHS.register("separable")
 class SeparableSmooth(SCConv):
-    """A depthwise 3x3 and a full 1x1: `SCConv` with one group; `groups` is taken for uniformity and not used."""
+    """A depthwise 3x3 and a full 1x1, `SCConv` with one group: `(B, C, H, W)` kept.
+
+    `groups` is taken for uniformity and not used.
+    """
 
     def __init__(self, channels: int, groups: int = 1) -> None:
         super().__init__(channels, 1)

@@ -11,7 +11,7 @@ from search_space.errors import SpaceError
 
 @UPSAMPLES.register("nearest")
 class Nearest(nn.Module):
-    """Nearest-neighbour upsampling by 2."""
+    """Nearest-neighbour upsampling by 2: `(B, C, H, W)` to `(B, C, 2H, 2W)`."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.interpolate(x, scale_factor=2.0, mode="nearest")
@@ -21,7 +21,8 @@ class Nearest(nn.Module):
 class SNI(nn.Module):
     """Soft nearest-neighbour interpolation: nearest by `factor`, times the fixed ratio of the areas, 1 / factor².
 
-    It softens what the coarser level says before it is merged; it has no weights. Source: SN2-YOLO, SNI.
+    `(B, C, H, W)` to `(B, C, factor * H, factor * W)`. It softens what the coarser level says before it is merged; it
+    has no weights. Source: SN2-YOLO, SNI.
 
     Raises:
         SpaceError: for a factor that is not a whole number of at least 1.

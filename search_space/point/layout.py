@@ -133,7 +133,7 @@ def _may_outreach_head(params: Point) -> bool:
 
 
 def read(architecture: Architecture) -> Params:
-    """Reads the layout off an architecture."""
+    """Reads the layout off an architecture; raises SpaceError where its input is not square."""
     head, backbone, neck = architecture.head, architecture.backbone, architecture.neck
     if architecture.input_hw[0] != architecture.input_hw[1]:
         raise SpaceError(f"the space holds detectors with square inputs, got {architecture.input_hw}")

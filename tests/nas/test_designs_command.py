@@ -40,7 +40,11 @@ def test_the_list_is_quick(designs: dict[str, dict[str, object]]):
     assert float(str(designs["seconds"]["total"])) < 10
 
 
-def test_table_and_json(capsys: pytest.CaptureFixture[str]):
+def test_table_and_json(
+    designs: dict[str, dict[str, object]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    rows = iter([designs[name] for name in DESIGNS] * 2)  # what `listed` gave above: it takes seconds
+    monkeypatch.setattr("nas.commands.designs.listed", lambda design: next(rows))
     main(["designs"])
     table = capsys.readouterr().out
     main(["designs", "--json"])

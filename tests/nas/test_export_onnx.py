@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,15 +56,26 @@ def made(name: str, side: int | None = None) -> Detector:
     return lively(Detector(lower(architecture, num_classes=3)))
 
 
+@cache
+def written(name: str, options: OnnxOptions) -> tuple[Detector, dict[str, bytes]]:
+    """A design and its ONNX files, which tests share; those of large inputs at 256x256."""
+    detector = made(name, 256 if DESIGNS.get(name).architecture.input_hw[0] > 320 else None)
+    return detector, write_onnx(detector, options)
+
+
+small = cache(made)
+RAW = OnnxOptions()
+DECODED = {"anchor_free": OnnxOptions(form="decoded"), "ssd": OnnxOptions(form="decoded", opset=17)}
+
+
 def noise(detector: Detector, count: int = 1) -> np.ndarray:
     return np.random.default_rng(0).random((count, 3, *detector.input_hw), dtype=np.float32)
 
 
 @pytest.mark.parametrize("name", ["yolov8n-p2-nop5", "sodet-s", "sn2-yolov8n", "ssd-mobilenetv1-s1l0", "tinydet-s"])
 def test_onnx_agrees_with_pytorch(name: str) -> None:
-    detector = made(name)
-    files = write_onnx(detector, OnnxOptions())
-    assert difference(detector, files, OnnxOptions(), noise(detector, 2)) < 1e-5
+    detector, files = written(name, RAW)
+    assert difference(detector, files, RAW, noise(detector, 2)) < 1e-5
     operators = [node.op_type for node in onnx.load_from_string(files["model.onnx"]).graph.node]
     assert "BatchNormalization" not in operators
 
@@ -77,11 +89,10 @@ def test_random_points_agree(seed: int) -> None:
     assert difference(detector, write_onnx(detector, OnnxOptions()), OnnxOptions(), noise(detector)) < 1e-4
 
 
-@pytest.mark.parametrize("head", ["anchor_free", "ssd"])
+@pytest.mark.parametrize("head", DECODED)
 def test_decoded_outputs_are_boxes_and_scores(head: str) -> None:
-    detector, options = made(HEADS[head]), OnnxOptions(form="decoded", opset=17)
-    files = write_onnx(detector, options)
-    assert difference(detector, files, options, noise(detector)) < 1e-5
+    detector, files = written(HEADS[head], DECODED[head])
+    assert difference(detector, files, DECODED[head], noise(detector)) < 1e-5
     boxes, scores = run_onnx(files["model.onnx"], {"image": noise(detector)})
     assert boxes.shape[2] == 4 and scores.shape[1:] == (boxes.shape[1], 3) and 0 <= scores.min() and scores.max() <= 1
 
@@ -95,8 +106,8 @@ def test_what_cannot_be_written_is_said() -> None:
 
 
 def test_half_precision_is_half_as_large_and_takes_floats() -> None:
-    detector = made("yolov8n-p2-nop5")
-    whole, half = write_onnx(detector, OnnxOptions()), write_onnx(detector, OnnxOptions(precision="fp16"))
+    detector, whole = written("yolov8n-p2-nop5", RAW)
+    half = write_onnx(detector, OnnxOptions(precision="fp16"))
     assert len(half["model.onnx"]) < 0.6 * len(whole["model.onnx"])
     assert 1e-6 < difference(detector, half, OnnxOptions(precision="fp16"), noise(detector)) < 5e-2
 
@@ -116,9 +127,9 @@ def kit() -> Any:
 def test_the_script_for_boards_reads_every_box_of_a_real_picture(head: str, form: Any, kit: Any) -> None:
     if (head, form) == ("two_stage", "decoded"):
         pytest.skip("cannot be written")
-    detector, options = made(HEADS[head]), OnnxOptions(form=form)
-    picture = open_data(str(DATA)).val.image(0)
-    files, (feed, _) = write_onnx(detector, options), kit.prepare(picture, detector.input_hw)
+    options = RAW if form == "raw" else DECODED[head]
+    detector, files = written(HEADS[head], options)
+    feed, _ = kit.prepare(open_data(str(DATA)).val.image(0), detector.input_hw)
     with evaluating(detector):
         expected = head_training(detector).table(detector(torch.from_numpy(feed)), detector.input_hw)
     described = json.loads(json.dumps(description(detector, ("a", "b", "c"), options)))
@@ -143,7 +154,7 @@ def test_the_script_for_boards_prepares_a_picture_as_detection_does(kit: Any) ->
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("head", HEADS)
 def test_the_script_for_boards_keeps_the_boxes_that_detection_keeps(head: str, seed: int, kit: Any) -> None:
-    detector = made(HEADS[head], 128 if head == "anchor_free" else None)
+    detector = small(HEADS[head], 128 if head == "anchor_free" else None)
     training, generator = head_training(detector), torch.Generator().manual_seed(seed)
     with evaluating(detector):
         exported = Exportable(detector, OnnxOptions())(torch.zeros(1, 3, *detector.input_hw))
@@ -203,8 +214,7 @@ def test_a_scale_is_folded_only_where_convolutions_alone_read_it(consumer: str, 
 
 
 def test_sni_costs_nothing_once_it_is_folded() -> None:
-    detector = made("sn2-yolov8n", 128)
-    files = write_onnx(detector, OnnxOptions())
+    _, files = written("sn2-yolov8n", RAW)
     nodes = onnx.load_from_string(files["model.onnx"]).graph.node
     resized = {output for node in nodes if node.op_type == "Resize" for output in node.output}
     assert resized and not any(node.op_type in ("Mul", "Div") and set(node.input) & resized for node in nodes)

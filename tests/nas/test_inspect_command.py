@@ -153,8 +153,13 @@ def test_the_plain_output_ends_with_a_command_that_can_be_pasted(
     ],
 )
 def test_errors_are_one_line(
-    arguments: tuple[object, ...], message: str, home: Path, capsys: pytest.CaptureFixture[str]
+    arguments: tuple[object, ...],
+    message: str,
+    home: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("nas.search.feasibility.NUM_CORNERS", 2)
     assert message in fails(capsys, *arguments)
     assert list(home.iterdir()) == []
 

@@ -10,7 +10,7 @@ from latency_fakes import MINE, NANO, OPS, PI, refused, run, run_json, write
 
 from nas.cost.latency import load_model
 from nas.cost.profile import read_profile
-from search_space import DESIGNS, lower
+from search_space import DESIGNS, Architecture, lower
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +140,10 @@ BAD_TABLES = [
     ("model,latency_ms,inputh\nyolov8n,50,64", "unknown column 'inputh'; did you mean 'input_h'"),
     ("model,latency_ms,input_h,input_w\nyolov8n,50,64,", "row 2 has only one of input_h and input_w"),
     ("model,latency_ms,input_h,input_w\nyolov8n,50,60,64", "row 2: yolov8n cannot be: input side 60"),
+    ("model,latency_ms\nthin.yaml,50", "row 2: thin.yaml cannot be: node '"),
     ("model,latency_ms,num_classes\nyolov8n,50,2.5", "row 2: num_classes is '2.5'"),
+    ("model,latency_ms,num_classes\nyolov8n,50,many", "row 2: num_classes is 'many'"),
+    ("model,latency_ms\nyolov8\xff,50", "is no CSV: "),
     ("model,latency_ms\nyolov8n,50\nyolov8n,101", "rows 2 and 3 are the same network, yolov8n, with 50 and 101 ms"),
 ]
 
@@ -150,7 +153,10 @@ def test_bad_tables_are_refused_by_row_and_value(
     text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     (tmp_path / "broken.yaml").write_text("nothing: here\n")
-    (tmp_path / "m.csv").write_text(text)
+    thin = DESIGNS.get("yolov8n").architecture.to_dict()
+    thin["backbone"]["stages"][0]["channels"] = 1
+    Architecture.from_dict(thin).to_yaml(tmp_path / "thin.yaml")
+    (tmp_path / "m.csv").write_text(text, encoding="latin-1")
     out = tmp_path / "out.yaml"
     assert message in refused(capsys, "latency", "calibrate", tmp_path / "m.csv", "--device", NANO, "--out", out)
     assert not out.exists()

@@ -102,7 +102,8 @@ def test_the_input_is_as_large_as_the_latency_lets_it_be(model: LatencyModel, fi
     assert found is not None and found.feasible and found.architecture.input_hw == (in_time[-1], in_time[-1])
 
 
-def test_where_nothing_is_fast_enough_the_option_is_named(model: LatencyModel) -> None:
+def test_where_nothing_is_fast_enough_the_option_is_named(model: LatencyModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nas.search.feasibility.NUM_CORNERS", 2)
     gate = Gate(small_space(), Budget(latency_ms=0.5), num_classes=NUM_CLASSES, device=model)
     with pytest.raises(BudgetError, match=r"ms at the upper end.*--budget-latency-ms \d"):
         ensure_feasible(gate, small_space())

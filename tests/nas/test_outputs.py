@@ -77,6 +77,7 @@ def test_what_is_not_plain_is_left_to_torch() -> None:
     assert output_of("cat", ([meta(1, 2), meta(2, 2)], 1)) is None
     assert output_of("stack", ([meta(1, 2), meta(2, 2)], 0)) is None
     assert output_of("mean", (meta(*MAP), [])) is None and output_of("sum", (meta(*MAP),)) is None
+    assert output_of("mean", (meta(*MAP), [4])) is None and output_of("mean", (meta(*MAP), [-5])) is None
     plain = (None, [1, 1], [0, 0], [1, 1])
     assert output_of("convolution", (meta(*MAP), meta(4, 5, 1, 1), *plain, False, [0, 0], 1)) is None
     assert output_of("convolution", (meta(*MAP), meta(4, 6, 9, 1), *plain, False, [0, 0], 1)) is None

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -101,15 +99,13 @@ def _config() -> object:
     return read_config(Path("runs/r/config.yaml"))
 
 
-def test_worker_processes_and_a_resume_have_the_block(example: Path) -> None:
-    command = [sys.executable, "-m", "nas.cli", "run"]
+def test_worker_processes_and_a_resume_have_the_block(example: Path, capsys: pytest.CaptureFixture[str]) -> None:
     begin = (*QUICK, "--plugin", str(example), *GHOSTS, "--trials", "1", "--rungs", "0.2", "--name", "r")
-    subprocess.run([*command, *begin, "--workers", "2", "--json"], check=True, capture_output=True)
-    went_on = [*command, "--resume", "runs/r", "--trials", "2", "--json"]
-    refused = subprocess.run(went_on, capture_output=True, text=True)
-    assert refused.returncode == 2 and "with --plugin my_blocks.py" in refused.stderr
-    done = subprocess.run([*went_on, "--plugin", str(example)], check=True, capture_output=True, text=True)
-    assert json.loads(done.stdout)["complete"] == 2
+    assert run_json(capsys, "run", *begin, "--workers", "2")["complete"] == 1
+    plugins.forget_plugin(plugins.loaded()[0])
+    went_on = ("run", "--resume", "runs/r", "--trials", "2")
+    assert "with --plugin my_blocks.py" in fails(capsys, *went_on)
+    assert run_json(capsys, *went_on, "--plugin", str(example))["complete"] == 2
 
 
 def test_a_changed_file_is_refused_at_a_resume(example: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -175,6 +175,7 @@ def _changed(*keys: str, value: Any = KeyError) -> str:
         (_changed("constants", "watts", value={"conv1x1": 1.0}), "unknown entry watts conv1x1"),
         (_changed("constants", value=[1, 2]), "is no profile"),
         (_changed("board"), "board"),
+        (_changed("like", value="nowhere"), "like is 'nowhere'; it must be one of "),
         (_changed("data_sheet"), "lacks 'data_sheet'"),
         (_changed("rules"), "lacks 'rules'"),
         (_changed("bord", value="x"), "unknown entry 'bord'; did you mean 'board'"),
@@ -239,6 +240,7 @@ def test_without_constants_the_prior_stands_in(tmp_path: Path):
     model = find_profile(str(BASE["like"]))
     expected = profile.data_sheet.constants() * model.constants / model.data_sheet.constants()
     assert np.array_equal(profile.constants, expected) and (profile.constants > 0).all()
+    assert "constants" in to_plain(profile) and "constants" not in to_plain(replace(profile, constants=np.zeros(0)))
 
 
 def test_the_data_sheet_alone_gives_known_constants():

@@ -116,7 +116,10 @@ def test_json_is_alone_on_standard_output(
     assert all(member["ap_small"] is None for member in result["front"])
 
 
-def test_nothing_fits_writes_nothing(home: Path, capsys: pytest.CaptureFixture[str], evaluator: FakeEvaluator) -> None:
+def test_nothing_fits_writes_nothing(
+    home: Path, capsys: pytest.CaptureFixture[str], evaluator: FakeEvaluator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas.search.feasibility.NUM_CORNERS", 2)
     said = fails(capsys, "run", *QUICK, "--budget-gflops", "0.0001", "--trials", "3")
     assert "nothing in this space fits the budget" in said and "--budget-gflops" in said
     assert list(home.iterdir()) == [] and evaluator.jobs == []

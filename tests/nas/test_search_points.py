@@ -208,7 +208,8 @@ def test_nothing_fits_says_the_nearest_miss_and_the_way_out() -> None:
         ensure_feasible(gate, SearchSpace())
 
 
-def test_the_proposed_limit_is_enough() -> None:
+def test_the_proposed_limit_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nas.search.feasibility.NUM_CORNERS", 2)
     with pytest.raises(BudgetError) as caught:
         ensure_feasible(make_gate(0.001), small_space())
     limit = float(str(caught.value).partition("--budget-gflops ")[2].split()[0])

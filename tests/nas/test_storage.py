@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import signal
 import socket
 import subprocess
@@ -12,10 +14,11 @@ from pathlib import Path
 
 import postgres_server
 import pytest
-from search_fakes import FakeEvaluator, Silent, make_folder, make_search, open_study, small_space
+from search_fakes import FakeEvaluator, Silent, formula, make_folder, make_search, open_study, small_space
 
-from nas.executors import INTERRUPTED
+from nas.executors import INTERRUPTED, Evaluation, Job
 from nas.executors.local import LocalExecutor
+from nas.run_folder import reopen
 from nas.search import joining
 from nas.search.request import Request
 from nas.search.session import begin, open_search
@@ -78,30 +81,28 @@ def test_only_a_silent_worker_is_lost(tmp_path: Path) -> None:
     assert (row["outcome"], row["reason"], row["worker"]) == ("failed", INTERRUPTED, "far:1:x")
 
 
-WORKER = """
-import sys, time
-from pathlib import Path
-sys.path.insert(0, sys.argv[2])
-from search_fakes import FakeEvaluator, formula, make_search
-from nas.run_folder import reopen
-def slow(job):
+def slow(job: Job) -> Evaluation:
     time.sleep(0.1)
     return formula(job)
-make_search(reopen(Path(sys.argv[1])), FakeEvaluator(slow), trials=int(sys.argv[4]), storage=sys.argv[3],
-            designs=False, strategy="random").run()
-"""
+
+
+def work(folder: Path, url: str) -> None:
+    """What each worker does until 14 trials are done by all of them together."""
+    evaluator = FakeEvaluator(slow)
+    make_search(reopen(folder), evaluator, trials=14, storage=url, designs=False, strategy="random").run()
 
 
 @needs_postgres
-def test_workers_share_a_study_and_one_that_is_killed_loses_its_trial_only(tmp_path: Path, url: str) -> None:
+def test_workers_share_a_study_and_one_that_is_killed_loses_its_trial_only(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folders = [make_folder(tmp_path, f"worker{index}") for index in range(3)]
-    children = [
-        subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(folder.path), str(Path(__file__).parent), url, "14"],
-            cwd=Path(__file__).parents[2],
-        )
-        for folder in folders
-    ]
+    started = multiprocessing.get_context("forkserver")  # a clean process imports torch, and workers come off it
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    started.set_forkserver_preload(["search_fakes"])
+    children = [started.Process(target=work, args=(folder.path, url)) for folder in folders]
+    for child in children:
+        child.start()
     try:
         watching = open_study(folders[0], storage=url)
         deadline = time.monotonic() + 120
@@ -109,7 +110,9 @@ def test_workers_share_a_study_and_one_that_is_killed_loses_its_trial_only(tmp_p
             assert time.monotonic() < deadline
             time.sleep(0.02)
         children[0].kill()
-        assert [child.wait(timeout=120) for child in children] == [-signal.SIGKILL, 0, 0]
+        for child in children:
+            child.join(timeout=120)
+        assert [child.exitcode for child in children] == [-signal.SIGKILL, 0, 0]
     finally:
         for child in children:
             child.kill()

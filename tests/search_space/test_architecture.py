@@ -21,6 +21,12 @@ def test_round_trips(name: str, tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.yaml"]
 
 
+def test_a_whole_number_stands_for_a_float():
+    data = DESIGNS.get("tinydet-m").architecture.to_dict()
+    read = Architecture.from_dict(data | {"head": data["head"] | {"anchor_scale": 8}})
+    assert type(read.head.anchor_scale) is float and read.head.anchor_scale == 8
+
+
 def test_keys_differ_between_designs_and_ignore_defaults():
     keys = {name: DESIGNS.get(name).architecture.key() for name in DESIGNS}
     assert len(set(keys.values())) == len(keys)
@@ -29,6 +35,9 @@ def test_keys_differ_between_designs_and_ignore_defaults():
     assert "box_channels" not in data["head"], "a default is not written"
     data["head"]["box_channels"] = 64
     assert Architecture.from_dict(data).key() == architecture.key()
+
+
+EXTRA = {"channels": 256, "pattern": "S"}
 
 
 def _changed(**changes: object) -> dict[str, object]:
@@ -44,6 +53,7 @@ def _changed(**changes: object) -> dict[str, object]:
         (_changed(input_hw=[640, True]), "must be of type int, got True"),
         (_changed(input_hw=[640]), "must be .height, width."),
         (_changed(input_hw=[600, 640]), "multiple of 32; nearest: 576 or 608"),
+        (_changed(input_hw=[640, 16416]), "16416 must be at most "),
         (_changed(input_hw=[0, 640]), "positive multiple of 32; nearest: 32"),
         ({"input_hw": [64, 64]}, "lacks the field 'backbone'"),
         ([1], "must be a mapping, got list"),
@@ -82,6 +92,12 @@ def _with_stage(design: str, index: int, **changes: object) -> dict[str, object]
         (_nested("tinydet-m", "head", box_channels=32), "head box_channels means nothing in kind .two_stage."),
         (_nested("tinydet-m", "head", anchor_scale=0.0), "anchor_scale must be a positive number, got 0.0"),
         (_nested("tinydet-m", "head", roi_scale=float("nan")), "roi_scale must be a positive number, got nan"),
+        (_nested("tinydet-m", "head") | {"neck": None}, "reads an fpn whose width is a multiple of 49; add the neck"),
+        (_nested("yolov8n", "head", finest_level=5), "the head must start finer than the backbone ends"),
+        (_changed(extras=[EXTRA]), "extra stages and the dual path read the backbone as it is"),
+        (_nested("yolov8n", "backbone", stages=[]), "levels 2, 3, … without a gap, got ..$"),
+        (_nested("yolov8n", "backbone", stem_stride=3), "stem_stride must be 1 or 2, got 3"),
+        (_nested("yolov8n", "neck", last_downsample_width=0.0), r"last_downsample_width must be in \(0, 1\], got 0.0"),
         (_nested("yolov8n", "neck", p2_source="stem"), "p2_source 'stem' needs a head on P2"),
         (_nested("yolov8n", "neck", channels=[0, 8, 8]), "channels must be at least 1, got .0, 8, 8."),
         (_with_stage("yolov8n", 0, down_channels=0), "down_channels must be at least 1, got 0"),

@@ -35,7 +35,7 @@ def painted(hw: tuple[int, int], *, side: int = 24, ignored: tuple[int, ...] = (
 
 def coloured(image: np.ndarray, label: int) -> np.ndarray:
     """Returns where an image shows the colour of a label, but for pixels blended at its edge."""
-    return np.asarray(np.abs(image.astype(int) - PALETTE[label]).max(axis=2) <= 12)
+    return np.asarray(np.abs(image.astype(np.int16) - PALETTE[label]).max(axis=2) <= 12)
 
 
 def extent(mask: np.ndarray) -> list[int]:

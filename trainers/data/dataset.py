@@ -166,7 +166,11 @@ class Dataset:
 
 
 def read_record(record: Record) -> Image:
-    """Reads the file of a record, or its window in it, and checks the size against the annotation."""
+    """Reads the file of a record, or its window in it, and checks the size against the annotation.
+
+    Raises:
+        DataError: there is no file, it cannot be decoded, or it is of another size.
+    """
     if record.path is None:
         raise DataError(f"{record.name} has no file to be read from; give the data set a reader")
     image = read_image(record.path, stated_hw(record))

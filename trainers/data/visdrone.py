@@ -26,10 +26,9 @@ CLASSES = (
     "bus",
     "motor",
 )
-"""Categories 1 to 10."""
+"""Categories 1 to 10. Category 11, others, is left out of VisDrone's evaluation; where a `classes.txt` names eleven
+classes it is one of them."""
 IGNORED_CATEGORY = 0
-OTHERS_CATEGORY = 11
-"""Left out of VisDrone's evaluation; where a `classes.txt` names eleven classes it is one of them."""
 MIN_FIELDS = 6
 
 

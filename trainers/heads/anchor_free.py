@@ -36,7 +36,7 @@ class AnchorFreeTraining:
         return self.loss_of(detector(images), objects, ignored)
 
     def read(self, outputs: Sequence[Tensor], limits: Limits, input_hw: tuple[int, int] | None = None) -> list[Found]:
-        """Returns boxes, scores and labels of what each image of a batch holds, best first."""
+        """Returns what each image holds, best first, from maps `(B, 4 * reg_max + classes, H, W)`."""
         grid, table = grid_of(outputs, self.strides), flatten_maps(outputs).float()
         return [self._read_one(rows, grid, limits) for rows in table]
 
@@ -47,7 +47,7 @@ class AnchorFreeTraining:
         return boxes, rows[..., 4 * self.reg_max :].sigmoid()
 
     def described(self, outputs: Sequence[Tensor]) -> dict[str, object]:
-        """Returns what it takes to read the raw outputs without this package: the bins of a side's distribution."""
+        """Returns what it takes to read maps `(B, 4 * reg_max + classes, H, W)` elsewhere: the bins of a side."""
         return {"reg_max": self.reg_max}
 
     def _read_one(self, rows: Tensor, grid: AnchorGrid, limits: Limits) -> Found:

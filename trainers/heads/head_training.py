@@ -70,7 +70,7 @@ class HeadTraining(Protocol):
         """Returns what each image of a batch holds, from the outputs of a detector in evaluation mode.
 
         Args:
-            outputs: of the detector.
+            outputs: of the detector: maps `(B, C, H, W)`, as the kind of head gives them.
             limits: what is reported.
             input_hw: height and width in px of the input that gave the outputs; None: the detector's own.
         """
@@ -82,7 +82,10 @@ class HeadTraining(Protocol):
         """
 
     def described(self, outputs: Sequence[Tensor]) -> dict[str, object]:
-        """Returns what it takes to read the raw outputs without this package, as plain data."""
+        """Returns what it takes to read the raw outputs, as `read` takes them, without this package.
+
+        The result is plain data; outputs are maps `(B, C, H, W)`.
+        """
 
 
 HEAD_TRAINING: Registry[Callable[[Detector, HeadOptions], HeadTraining]] = Registry("head")

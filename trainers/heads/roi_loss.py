@@ -42,7 +42,7 @@ class Pool:
     """`(N, classes)`: which classes an ignored region silences at a box that learns no object."""
 
     def take(self, rows: Tensor) -> Pool:
-        """Returns the pool of some of the boxes."""
+        """Returns the pool of some of the boxes, by their `rows` `(n,)`."""
         return Pool(
             boxes=self.boxes[rows],
             found=Match(objects=self.found.objects[rows], overlap=self.found.overlap[rows]),

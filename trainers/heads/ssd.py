@@ -47,7 +47,7 @@ class SSDTraining:
             return self.loss_of(offsets, logits, anchors, objects, ignored)
 
     def read(self, outputs: Sequence[Tensor], limits: Limits, input_hw: tuple[int, int] | None = None) -> list[Found]:
-        """Returns boxes, scores and labels of what each image of a batch holds, best first."""
+        """Returns what each image holds, best first, from maps `(B, C, H, W)`, C = anchors * (classes + 5)."""
         offsets, logits = self._tables(outputs)
         anchors = self._anchors(outputs, input_hw or self.input_hw)
         chances = logits.softmax(dim=-1)[..., 1:]
@@ -59,7 +59,7 @@ class SSDTraining:
         return from_offsets(offsets, self._anchors(outputs, input_hw)), logits.softmax(dim=-1)[..., 1:]
 
     def described(self, outputs: Sequence[Tensor]) -> dict[str, object]:
-        """Returns what it takes to read the raw outputs without this package: the anchors and what offsets are in."""
+        """Returns what it takes to read the raw outputs elsewhere: anchors `(A, 4)` px and what offsets are in."""
         return {"offset_scales": list(OFFSET_SCALES), "anchors": self._anchors(outputs, self.input_hw).tolist()}
 
     def _anchors(self, maps: Sequence[Tensor], input_hw: tuple[int, int]) -> Tensor:

@@ -69,7 +69,7 @@ class TwoStageTraining:
         return boxes, table[..., :-4].softmax(dim=-1)[..., 1:]
 
     def described(self, outputs: Sequence[Tensor]) -> dict[str, object]:
-        """Returns what it takes to read the raw outputs without this package: anchors, and how features are read."""
+        """Returns what it takes to read the raw outputs elsewhere: first anchors `(A, 4)` px, how features are read."""
         return {
             "offset_scales": list(OFFSET_SCALES),
             "first_anchors": [rpn_base_anchors(stride, self.anchor_scale).tolist() for stride in self.strides],
@@ -94,6 +94,7 @@ class TwoStageTraining:
     def read(self, outputs: Sequence[Tensor], limits: Limits, input_hw: tuple[int, int] | None = None) -> list[Found]:
         """Returns boxes, scores and labels of what each image of a batch holds, best first.
 
+        The last two outputs are proposals `(B, N, 4)` and what the second stage says of them, `(B, N, classes + 5)`.
         Overlapping boxes of a class lose score by soft-NMS; what falls below the threshold, or below 0.001, goes.
         """
         hw = input_hw or (outputs[0].shape[2] * self.strides[0], outputs[0].shape[3] * self.strides[0])

@@ -15,7 +15,8 @@ from trainers.proxies.proxy import proxy
 def gradient_norm(detector: Detector, images: Tensor, objects: Objects) -> float:
     """Returns the sum over the layers of the norm of the loss's gradient: Abdelfattah et al., ICLR 2021.
 
-    Two images at least, because batch norm has nothing to compare in a map of one cell of a single image.
+    Of `images` `(B, 3, H, W)` two at least, because batch norm has nothing to compare in a map of one cell of a single
+    image.
     """
     gradients = loss_gradients(detector, images, objects)
     return float(torch.stack([gradient.double().norm() for gradient in gradients]).sum())

@@ -13,7 +13,8 @@ from trainers.heads import head_training
 def loss_gradients(detector: Detector, images: Tensor, objects: Objects) -> list[Tensor]:
     """Returns the gradient of the head's loss for each weight of more than one dimension that it reaches.
 
-    Batch norm takes the statistics of the batch and keeps moving its averages, as in training.
+    Each has the shape of its weight. `images` are `(B, 3, H, W)`. Batch norm takes the statistics of the batch and
+    keeps moving its averages, as in training.
 
     Raises:
         ConfigError: the kind of head has no loss.

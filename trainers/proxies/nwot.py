@@ -62,9 +62,9 @@ class SwitchPatterns(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def nwot(detector: Detector, images: Tensor, objects: Objects) -> float:
     """Returns the log determinant of the kernel of switching patterns: Mellor et al., ICML 2021.
 
-    The kernel entry of two images is the number of activations that they switch alike. SiLU and its kin count as
-    switched by the sign of what they are given. Batch norm takes the statistics of the batch. One is added to the
-    diagonal, as if each image had one activation for itself, so that equal images give a finite score.
+    The kernel entry of two of the `images` `(B, 3, H, W)` is the number of activations that they switch alike. SiLU and
+    its kin count as switched by the sign of what they are given. Batch norm takes the statistics of the batch. One is
+    added to the diagonal, as if each image had one activation for itself, so that equal images give a finite score.
     """
     patterns = SwitchPatterns(len(images))
     with patterns:

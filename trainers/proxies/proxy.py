@@ -51,6 +51,7 @@ def proxy(name: str, *, min_images: int = 1) -> Callable[[Score], Score]:
 
     Raises:
         SpaceError: the name is taken.
+        ConfigError: when it is called with fewer than `min_images`.
     """
 
     def register(function: Score) -> Score:

@@ -28,9 +28,9 @@ HEAD = "head:"
 def zen(detector: Detector, images: Tensor, objects: Objects) -> float:
     """Returns log E|f(x + step) - f(x)| + the sum over batch norms of log deviation: Lin et al., ICCV 2021.
 
-    f is what the head reads, on all levels; weights and inputs are Gaussian noise, inputs of the shape of `images`. The
-    second term puts back what batch norm divides by. The paper takes the skip connections out of its networks first;
-    here they stay, since they are part of what blocks of any kind do.
+    f is what the head reads, on all levels; weights and inputs are Gaussian noise, inputs of the shape of `images`,
+    `(B, 3, H, W)`. The second term puts back what batch norm divides by. The paper takes the skip connections out of
+    its networks first; here they stay, since they are part of what blocks of any kind do.
     """
     redraw(detector.train())
     read_by_head = head_inputs(detector)

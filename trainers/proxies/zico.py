@@ -22,8 +22,8 @@ STEADIEST = 1e3
 def zico(detector: Detector, images: Tensor, objects: Objects) -> float:
     """Returns the sum over the layers of log(sum of mean |gradient| / standard deviation): Li et al., ICLR 2023.
 
-    The gradients are those of the head's own loss, over up to four batches of at least two images that `images` are
-    dealt out to. Weights whose gradient never changes, and layers that have no other, are left out.
+    The gradients are those of the head's own loss, over up to four batches of at least two images that `images`
+    `(B, 3, H, W)` are dealt out to. Weights whose gradient never changes, and layers that have no other, are left out.
     """
     num_parts = min(MAX_PARTS, len(images) // 2)
     bounds = [len(images) * part // num_parts for part in range(num_parts + 1)]
@@ -35,7 +35,10 @@ def zico(detector: Detector, images: Tensor, objects: Objects) -> float:
 
 
 def steadiness(gradients: Sequence[Tensor]) -> float:
-    """Returns log(sum of mean |gradient| / deviation) of one layer's gradients, one a batch; 0 if none of them vary."""
+    """Returns log(sum of mean |gradient| / deviation) of one layer's gradients; 0 if none of them vary.
+
+    They are of any one shape, such as `(out, in, 3, 3)`, one a batch.
+    """
     # Batch after batch, because reducing a stack of them is many times slower.
     count, first = len(gradients), gradients[0]
     mean, magnitude, variance = torch.zeros_like(first), torch.zeros_like(first), torch.zeros_like(first)

@@ -34,6 +34,7 @@ FIGURES = re.compile(r"(min|max|mean|median|percentile\((\d+)%\)) = ([0-9.eE+-]+
 
 
 def main():
+    """Measures all detectors of the folder and writes measured.json and measured.csv."""
     options = arguments()
     trtexec = find_trtexec(options.trtexec)
     folders = sorted(os.path.dirname(path) for path in glob.glob(os.path.join(options.folder, "*", "model.onnx")))
@@ -60,6 +61,7 @@ def main():
 
 
 def arguments():
+    """Returns the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument(
         "--folder", default=os.path.dirname(HERE), help="the exported folder; default: that of this script"
@@ -80,11 +82,13 @@ def arguments():
 
 
 def fail(message):
+    """Says in one line what is wrong and ends with exit code 2."""
     sys.stderr.write("measure.py: error: %s\n" % message)
     sys.exit(2)
 
 
 def find_trtexec(given):
+    """Returns the path of trtexec: the given one, the one on the PATH, or one of the usual places."""
     for path in [given] if given else [shutil.which("trtexec")] + list(USUAL_PLACES):
         if path and os.path.isfile(path) and os.access(path, os.X_OK):
             return path
@@ -225,6 +229,7 @@ def board_facts(trtexec):
 
 
 def power_mode(text):
+    """Returns the name of the mode in what `nvpmodel -q` prints; None where it says none."""
     found = re.search(r"NV Power Mode: *(\S+)", text or "")
     return found.group(1) if found else None
 
@@ -245,6 +250,7 @@ def clocks():
 
 
 def read(path):
+    """Returns the text of a file; None where it cannot be read."""
     try:
         with open(path, errors="replace") as file:
             return file.read()
@@ -262,10 +268,12 @@ def said(command):
 
 
 def settings(options):
+    """Returns what of the options belongs to the figures."""
     return {"precision": options.precision, "warm_up_ms": options.warm_up_ms, "seconds": options.seconds, "batch": 1}
 
 
 def row(result, board, options):
+    """Returns the line of measured.csv of a detector; its path is as seen from the folder of this script."""
     latency = result["engines"]["model.onnx"]["latency"]
     return {
         "model": "../%s/architecture.yaml" % result["name"],
@@ -281,6 +289,7 @@ def row(result, board, options):
 
 
 def told(result):
+    """Returns the line that is printed of a detector."""
     if "error" in result:
         return "%s: %s" % (result["name"], result["error"])
     parts = []
@@ -294,6 +303,7 @@ def told(result):
 
 
 def write_csv(file, rows):
+    """Writes the rows with the header COLUMNS."""
     writer = csv.DictWriter(file, COLUMNS)
     writer.writeheader()
     writer.writerows(rows)
