@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,11 +19,11 @@ TRIES = 8
 
 
 def use_plugins(paths: Iterable[str]) -> tuple[Plugin, ...]:
-    """Loads plug-ins and costs a point with each of their blocks, so that what is wrong shows before a search does.
+    """Loads plug-ins and costs a point with each of their blocks and heads, so that what is wrong shows at once.
 
     Raises:
-        PluginError: A file cannot be loaded, or one of its blocks cannot be part of any detector that was tried; then
-            nothing of it stays registered.
+        PluginError: A file cannot be loaded, or one of its blocks or heads cannot be part of any detector that was
+            tried; then nothing of it stays registered.
     """
     from nas.cost import forget_blocks
     from search_space.plugins import forget_plugin, load_plugins, loaded
@@ -33,6 +34,7 @@ def use_plugins(paths: Iterable[str]) -> tuple[Plugin, ...]:
         if plugin not in known:
             try:
                 _try_blocks(plugin)
+                _try_heads(plugin)
             except BaseException:
                 forget_plugin(plugin)
                 forget_blocks()
@@ -73,23 +75,55 @@ def check_plugins(config: RunConfig) -> None:
 
 
 def _try_blocks(plugin: Plugin) -> None:
+    for block in plugin.blocks:
+        role, _, name = block.partition(":")
+        if role != "head":  # which are tried with the kind of head that they are parts of
+            _try(plugin, block, _architectures_with(name), partial(_is_met, block))
+
+
+def _try_heads(plugin: Plugin) -> None:
+    from search_space.head_kind import HEAD_KINDS
+
+    for kind, name in plugin.added:
+        if kind == HEAD_KINDS.kind:
+            _try(plugin, f"the head {name}", _architectures_with(name, "head"), _is_counted)
+
+
+def _try(
+    plugin: Plugin, what: str, architectures: Iterable[Architecture], is_met: Callable[[Architecture], bool]
+) -> None:
+    """Raises PluginError, with the last refusal, where a thing was refused by every architecture that asked for it."""
     from search_space.errors import PluginError, SpaceError
 
-    for block in plugin.blocks:
-        refusal: str | None = None
-        for architecture in _architectures_with(block):
+    refusal: Exception | None = None
+    try:
+        for architecture in architectures:
             try:
-                if not _is_met(block, architecture):
-                    continue
-            except SpaceError as error:
-                refusal = str(error)
+                if is_met(architecture):
+                    return
             except Exception as error:
-                refusal = f"{type(error).__name__}: {error}"
-            else:
-                refusal = None
-                break
-        if refusal is not None:
-            raise PluginError(f"plug-in {plugin.path}: {block} cannot be used: {refusal}")
+                refusal = error
+    except Exception as error:
+        refusal = error
+    if refusal is not None:
+        words = str(refusal) if isinstance(refusal, SpaceError) else f"{type(refusal).__name__}: {refusal}"
+        raise PluginError(f"plug-in {plugin.path}: {what} cannot be used: {words}")
+
+
+def _is_counted(architecture: Architecture) -> bool:
+    """Counts an architecture, reads it back from plain data and from its point; raises SpaceError where it differs."""
+    from nas.cost import node_costs
+    from search_space import Architecture, SearchSpace, lower
+    from search_space.errors import SpaceError
+
+    for _ in node_costs(lower(architecture, num_classes=3)):
+        pass
+    space = SearchSpace()
+    if Architecture.from_dict(architecture.to_dict()) != architecture:
+        raise SpaceError("what is written of it reads as another head")
+    if space.decode(space.encode(architecture)) != architecture:
+        raise SpaceError("its axes do not say all of it; give each option an axis of its name, or decode and read")
+    return True
 
 
 def _is_met(block: str, architecture: Architecture) -> bool:
@@ -139,17 +173,17 @@ def _expected(block: str, arguments: dict[str, Any], taken: Shape) -> Shape | No
     return None
 
 
-def _architectures_with(block: str) -> Iterator[Architecture]:
-    """Yields random architectures that hold a block; none where no axis offers it."""
+def _architectures_with(choice: str, only: str | None = None) -> Iterator[Architecture]:
+    """Yields random architectures with a choice on some axis, or on one; none where no axis offers it."""
     import numpy as np
 
     from search_space import SearchSpace
 
-    name, rng, space = block.partition(":")[2], np.random.default_rng(0), SearchSpace()
+    rng, space = np.random.default_rng(0), SearchSpace()
     for axis in space.axes:
-        if name not in axis.choices:
+        if choice not in axis.choices or only not in (None, axis.name):
             continue
-        narrowed, tries = space.narrowed({axis.name: [name]}), 0
+        narrowed, tries = space.narrowed({axis.name: [choice]}), 0
         for _ in range(DRAWS):
             params = narrowed.random(rng)
             if axis.name in params and tries < TRIES:

@@ -73,7 +73,7 @@ class Exportable(nn.Module):
 def _raw_outputs(detector: Detector) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Returns the nodes that give the raw outputs, and the names of the outputs."""
     graph = detector.graph
-    if graph.head != "two_stage":
+    if detector.head != "two_stage":
         return graph.outputs, tuple(f"level{index}" for index in range(len(graph.outputs)))
     *levels, _, second = graph.outputs
     features = next(node.inputs[1:] for node in graph.nodes if node.name == second)
