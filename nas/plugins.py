@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,11 +20,11 @@ TRIES = 8
 
 
 def use_plugins(paths: Iterable[str]) -> tuple[Plugin, ...]:
-    """Loads plug-ins and costs a point with each of their blocks and heads, so that what is wrong shows at once.
+    """Loads plug-ins and counts a detector with each of their blocks and heads and each of their designs.
 
     Raises:
-        PluginError: A file cannot be loaded, or one of its blocks or heads cannot be part of any detector that was
-            tried; then nothing of it stays registered.
+        PluginError: A file cannot be loaded, or one of these cannot be part of any detector that was tried; then
+            nothing of it stays registered.
     """
     from nas.cost import forget_blocks
     from search_space.plugins import forget_plugin, load_plugins, loaded
@@ -35,6 +36,7 @@ def use_plugins(paths: Iterable[str]) -> tuple[Plugin, ...]:
             try:
                 _try_blocks(plugin)
                 _try_heads(plugin)
+                _try_designs(plugin)
             except BaseException:
                 forget_plugin(plugin)
                 forget_blocks()
@@ -56,6 +58,11 @@ def paths() -> tuple[str, ...]:
     return tuple(str(plugin.path) for plugin in loaded())
 
 
+def options() -> str:
+    """Returns the options, each after a space, by which another command loads the plug-ins of this process."""
+    return "".join(f" --plugin {shlex.quote(path)}" for path in paths())
+
+
 def check_plugins(config: RunConfig) -> None:
     """Makes sure that a run goes on with the plug-ins that it began with.
 
@@ -67,10 +74,10 @@ def check_plugins(config: RunConfig) -> None:
     if labels() == config.plugins:
         return
     names = [label.rpartition(" ")[0] for label in config.plugins]
-    options = " ".join(f"--plugin {name}" for name in names) or "no --plugin"
+    with_them = " ".join(f"--plugin {name}" for name in names) or "no --plugin"
     raise ConfigError(
         f"the run {config.name} was started with {', '.join(config.plugins) or 'no plug-in'}, "
-        f"got {', '.join(labels()) or 'none'}; next: the same with {options}, as the files were then"
+        f"got {', '.join(labels()) or 'none'}; next: the same with {with_them}, as the files were then"
     )
 
 
@@ -86,7 +93,15 @@ def _try_heads(plugin: Plugin) -> None:
 
     for kind, name in plugin.added:
         if kind == HEAD_KINDS.kind:
-            _try(plugin, f"the head {name}", _architectures_with(name, "head"), _is_counted)
+            _try(plugin, f"the head {name}", _architectures_with(name, "head"), _is_said_by_its_point)
+
+
+def _try_designs(plugin: Plugin) -> None:
+    from search_space import DESIGNS
+
+    for kind, name in plugin.added:
+        if kind == DESIGNS.kind:
+            _try(plugin, f"the design {name}", (DESIGNS.get(name).architecture,), _is_counted)
 
 
 def _try(
@@ -111,19 +126,23 @@ def _try(
 
 
 def _is_counted(architecture: Architecture) -> bool:
-    """Counts an architecture, reads it back from plain data and from its point; raises SpaceError where it differs."""
     from nas.cost import node_costs
-    from search_space import Architecture, SearchSpace, lower
+    from search_space import lower
+
+    return bool(list(node_costs(lower(architecture, num_classes=3))))
+
+
+def _is_said_by_its_point(architecture: Architecture) -> bool:
+    """Counts an architecture, reads it back from plain data and from its point; raises SpaceError where it differs."""
+    from search_space import Architecture, SearchSpace
     from search_space.errors import SpaceError
 
-    for _ in node_costs(lower(architecture, num_classes=3)):
-        pass
     space = SearchSpace()
     if Architecture.from_dict(architecture.to_dict()) != architecture:
         raise SpaceError("what is written of it reads as another head")
     if space.decode(space.encode(architecture)) != architecture:
         raise SpaceError("its axes do not say all of it; give each option an axis of its name, or decode and read")
-    return True
+    return _is_counted(architecture)
 
 
 def _is_met(block: str, architecture: Architecture) -> bool:

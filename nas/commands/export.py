@@ -54,6 +54,7 @@ def command(what: str, out: Path, force: bool, as_json: bool, **options: Any) ->
 
     Examples: nas export runs/NAME --out front --top 3; nas export tinydet-s --out tinydet --format yaml
     """
+    from nas import plugins
     from nas.export.front import Wanted, export
     from nas.export.onnx_model import OnnxOptions
     from search_space.errors import ConfigError
@@ -81,7 +82,7 @@ def command(what: str, out: Path, force: bool, as_json: bool, **options: Any) ->
             f"{report['params']:,} parameters{onnx_words}"
         )
     first = reports[0]
-    click.echo(f"next: nas train {out / first['name'] / 'architecture.yaml'}{first['data']}")
+    click.echo(f"next: nas train {out / first['name'] / 'architecture.yaml'}{first['data']}{plugins.options()}")
 
 
 def _told(out: Path, report: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nas.executors.kinds import EXECUTORS, Workers
+from nas.executors.kind import Workers
+from nas.executors.kinds import EXECUTORS
 from search_space.errors import ConfigError, check_known
 
 if TYPE_CHECKING:

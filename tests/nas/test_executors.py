@@ -31,7 +31,8 @@ from executor_fakes import (
 from search_fakes import FakeEvaluator, FormulaSpec
 
 from nas.executors import INTERRUPTED, OUT_OF_MEMORY, WORKER_LOST, Evaluation, Executor, Job, Report, Step, StopTrial
-from nas.executors.kinds import EXECUTORS, Workers
+from nas.executors.kind import Workers
+from nas.executors.kinds import EXECUTORS
 from nas.search.ladder import Ladder
 from results import records
 from search_space.errors import DataError
