@@ -187,6 +187,8 @@ def test_a_stopped_job_is_followed_by_the_next(rig: Rig) -> None:
 
 
 def test_workers_are_used_again(rig: Rig) -> None:
+    if rig.executor.capacity == 1:
+        pytest.skip("whoever runs one job at a time may start anew for each")
     num_made = len(list(rig.folder.glob("made-*")))
     for _ in range(4):
         rig.run(GOOD)
