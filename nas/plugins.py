@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import shlex
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,10 +20,10 @@ TRIES = 8
 
 
 def use_plugins(paths: Iterable[str]) -> tuple[Plugin, ...]:
-    """Loads plug-ins and costs a point with each of their blocks, so that what is wrong shows before a search does.
+    """Loads plug-ins and counts a detector with each of their blocks and heads and each of their designs.
 
     Raises:
-        PluginError: A file cannot be loaded, or one of its blocks cannot be part of any detector that was tried; then
+        PluginError: A file cannot be loaded, or one of these cannot be part of any detector that was tried; then
             nothing of it stays registered.
     """
     from nas.cost import forget_blocks
@@ -33,6 +35,8 @@ def use_plugins(paths: Iterable[str]) -> tuple[Plugin, ...]:
         if plugin not in known:
             try:
                 _try_blocks(plugin)
+                _try_heads(plugin)
+                _try_designs(plugin)
             except BaseException:
                 forget_plugin(plugin)
                 forget_blocks()
@@ -54,6 +58,11 @@ def paths() -> tuple[str, ...]:
     return tuple(str(plugin.path) for plugin in loaded())
 
 
+def options() -> str:
+    """Returns the options, each after a space, by which another command loads the plug-ins of this process."""
+    return "".join(f" --plugin {shlex.quote(path)}" for path in paths())
+
+
 def check_plugins(config: RunConfig) -> None:
     """Makes sure that a run goes on with the plug-ins that it began with.
 
@@ -65,31 +74,75 @@ def check_plugins(config: RunConfig) -> None:
     if labels() == config.plugins:
         return
     names = [label.rpartition(" ")[0] for label in config.plugins]
-    options = " ".join(f"--plugin {name}" for name in names) or "no --plugin"
+    with_them = " ".join(f"--plugin {name}" for name in names) or "no --plugin"
     raise ConfigError(
         f"the run {config.name} was started with {', '.join(config.plugins) or 'no plug-in'}, "
-        f"got {', '.join(labels()) or 'none'}; next: the same with {options}, as the files were then"
+        f"got {', '.join(labels()) or 'none'}; next: the same with {with_them}, as the files were then"
     )
 
 
 def _try_blocks(plugin: Plugin) -> None:
+    for block in plugin.blocks:
+        role, _, name = block.partition(":")
+        if role != "head":  # which are tried with the kind of head that they are parts of
+            _try(plugin, block, _architectures_with(name), partial(_is_met, block))
+
+
+def _try_heads(plugin: Plugin) -> None:
+    from search_space.head_kind import HEAD_KINDS
+
+    for kind, name in plugin.added:
+        if kind == HEAD_KINDS.kind:
+            _try(plugin, f"the head {name}", _architectures_with(name, "head"), _is_said_by_its_point)
+
+
+def _try_designs(plugin: Plugin) -> None:
+    from search_space import DESIGNS
+
+    for kind, name in plugin.added:
+        if kind == DESIGNS.kind:
+            _try(plugin, f"the design {name}", (DESIGNS.get(name).architecture,), _is_counted)
+
+
+def _try(
+    plugin: Plugin, what: str, architectures: Iterable[Architecture], is_met: Callable[[Architecture], bool]
+) -> None:
+    """Raises PluginError, with the last refusal, where a thing was refused by every architecture that asked for it."""
     from search_space.errors import PluginError, SpaceError
 
-    for block in plugin.blocks:
-        refusal: str | None = None
-        for architecture in _architectures_with(block):
+    refusal: Exception | None = None
+    try:
+        for architecture in architectures:
             try:
-                if not _is_met(block, architecture):
-                    continue
-            except SpaceError as error:
-                refusal = str(error)
+                if is_met(architecture):
+                    return
             except Exception as error:
-                refusal = f"{type(error).__name__}: {error}"
-            else:
-                refusal = None
-                break
-        if refusal is not None:
-            raise PluginError(f"plug-in {plugin.path}: {block} cannot be used: {refusal}")
+                refusal = error
+    except Exception as error:
+        refusal = error
+    if refusal is not None:
+        words = str(refusal) if isinstance(refusal, SpaceError) else f"{type(refusal).__name__}: {refusal}"
+        raise PluginError(f"plug-in {plugin.path}: {what} cannot be used: {words}")
+
+
+def _is_counted(architecture: Architecture) -> bool:
+    from nas.cost import node_costs
+    from search_space import lower
+
+    return bool(list(node_costs(lower(architecture, num_classes=3))))
+
+
+def _is_said_by_its_point(architecture: Architecture) -> bool:
+    """Counts an architecture, reads it back from plain data and from its point; raises SpaceError where it differs."""
+    from search_space import Architecture, SearchSpace
+    from search_space.errors import SpaceError
+
+    space = SearchSpace()
+    if Architecture.from_dict(architecture.to_dict()) != architecture:
+        raise SpaceError("what is written of it reads as another head")
+    if space.decode(space.encode(architecture)) != architecture:
+        raise SpaceError("its axes do not say all of it; give each option an axis of its name, or decode and read")
+    return _is_counted(architecture)
 
 
 def _is_met(block: str, architecture: Architecture) -> bool:
@@ -139,17 +192,17 @@ def _expected(block: str, arguments: dict[str, Any], taken: Shape) -> Shape | No
     return None
 
 
-def _architectures_with(block: str) -> Iterator[Architecture]:
-    """Yields random architectures that hold a block; none where no axis offers it."""
+def _architectures_with(choice: str, only: str | None = None) -> Iterator[Architecture]:
+    """Yields random architectures with a choice on some axis, or on one; none where no axis offers it."""
     import numpy as np
 
     from search_space import SearchSpace
 
-    name, rng, space = block.partition(":")[2], np.random.default_rng(0), SearchSpace()
+    rng, space = np.random.default_rng(0), SearchSpace()
     for axis in space.axes:
-        if name not in axis.choices:
+        if choice not in axis.choices or only not in (None, axis.name):
             continue
-        narrowed, tries = space.narrowed({axis.name: [name]}), 0
+        narrowed, tries = space.narrowed({axis.name: [choice]}), 0
         for _ in range(DRAWS):
             params = narrowed.random(rng)
             if axis.name in params and tries < TRIES:

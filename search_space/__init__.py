@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from search_space import heads  # noqa: F401  isort: skip  a `Head` is one of the kinds that are known
 from search_space.architecture import Architecture
 from search_space.axis import Axis
 from search_space.designs import DESIGNS, Design

@@ -14,6 +14,7 @@ import yaml
 
 from search_space.errors import SpaceError
 from search_space.files import write_text
+from search_space.head_kind import HEAD_KINDS
 from search_space.parts import IN_UNIT, POOLS, Backbone, Extra, Head, Neck
 from search_space.plain import read_plain, without_defaults
 
@@ -55,11 +56,10 @@ class Architecture:
             self._check_without_neck()
         else:
             self._check_neck(self.neck)
+        HEAD_KINDS.get(head.kind).check(self)
         self.check_input(self.input_hw)
 
     def _check_without_neck(self) -> None:
-        if self.head.kind == "two_stage":
-            raise SpaceError("a two-stage head reads an fpn whose width is a multiple of 49; add the neck")
         if self.backbone.dual_path != "none" and not self.extras:
             raise SpaceError("a dual path gives its second run to the extra stages; add extras, or dual_path: none")
 
@@ -76,8 +76,6 @@ class Architecture:
             raise SpaceError(f"neck groups must be one a head level ({len(head.levels)}), got {list(neck.groups)}")
         if neck.p2_source != "backbone" and head.finest_level != 2:
             raise SpaceError(f"neck p2_source {neck.p2_source!r} needs a head on P2; leave it out")
-        if head.kind == "two_stage" and (neck.kind != "fpn" or neck.channels is None or neck.channels[0] % ROI_BINS**2):
-            raise SpaceError(f"a two-stage head reads an fpn whose width is a multiple of {ROI_BINS**2}")
         if self.extras or backbone.dual_path != "none":
             raise SpaceError("extra stages and the dual path read the backbone as it is; drop them or the neck")
         if max(backbone.removed_levels, default=0) > head.finest_level and neck.kind != "ihp":

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from search_space.graph import IMAGE, Graph, Node, build
+from search_space.head_kind import HEAD_KINDS
 from search_space.heads.anchor_free import REG_MAX
 
 
@@ -15,7 +16,7 @@ class Detector(nn.Module):
     """Runs the nodes of a graph on images.
 
     Attributes:
-        head: `anchor_free`, `ssd` or `two_stage`.
+        head: the kind of head, one of `HEAD_KINDS`; what else was said of it is `graph.head`.
         strides: pixels per cell of each level that carries a head, finest first.
         reg_max: bins of each side's distance distribution, of an anchor-free head.
     """
@@ -25,13 +26,12 @@ class Detector(nn.Module):
         self.graph = graph
         self.num_classes = graph.num_classes
         self.input_hw = graph.input_hw
-        self.head = graph.head
+        self.head = graph.head.kind
         self.strides = graph.strides
         self.reg_max = REG_MAX
         self.blocks = nn.ModuleDict({node.name: build(node) for node in graph.nodes if node.shares is None})
         self._plans = {graph.outputs: _plan(graph, graph.outputs)}
-        if graph.head == "two_stage":
-            _start_like_tinydet(self.blocks, graph)
+        HEAD_KINDS.get(self.head).start(self.blocks, graph)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Maps images `(B, 3, H, W)`, RGB from 0 to 1, to the raw outputs of the head, finest level first.
@@ -81,17 +81,3 @@ def _plan(graph: Graph, names: tuple[str, ...]) -> tuple[_Step, ...]:
         if name not in names:
             done_with[user].append(name)
     return tuple(_Step(node, tuple(done_with[node.name])) for node in nodes)
-
-
-def _start_like_tinydet(blocks: nn.ModuleDict, graph: Graph) -> None:
-    """Starts the lateral and smoothing convolutions of a two-stage detector's neck with Xavier's weights, biases at 0.
-
-    Glorot & Bengio, AISTATS 2010; the heads of both stages start themselves.
-    """
-    for node in graph.nodes:
-        if node.part == "neck" and (node.block == "layer:pointwise" or node.block.startswith("smooth:")):
-            for module in blocks[node.name].modules():
-                if isinstance(module, nn.Conv2d):
-                    nn.init.xavier_uniform_(module.weight)
-                    assert module.bias is not None
-                    nn.init.zeros_(module.bias)

@@ -11,6 +11,7 @@ from torch import nn
 
 from search_space.blocks import find_block
 from search_space.errors import SpaceError
+from search_space.parts import Head
 
 Arguments = tuple[tuple[str, object], ...]
 """Constructor arguments of a block as (name, value) pairs, so that they can be a dictionary's key."""
@@ -49,10 +50,7 @@ class Graph:
     """Of the levels that carry a head."""
     num_classes: int
     input_hw: tuple[int, int]
-    head: str = "anchor_free"
-    """`anchor_free`, `ssd` or `two_stage`."""
-    anchors: str = ""
-    """The scheme of an SSD head's anchors."""
+    head: Head
 
 
 class Tap(NamedTuple):

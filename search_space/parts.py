@@ -9,8 +9,10 @@ from functools import lru_cache
 from math import inf
 from typing import Any
 
+from search_space.axis import Choice
 from search_space.errors import SpaceError, check_known
-from search_space.plain import without_defaults
+from search_space.head_kind import HEAD_KINDS
+from search_space.plain import Options, without_defaults
 
 IN_UNIT = ("strided", "aligned")
 """Downsamplings that are the stride of the stage's first unit."""
@@ -34,12 +36,6 @@ NECK_FIELDS = {
     "ihp": ("block", "transform"),
 }
 """The fields that mean something in some kinds of neck only."""
-HEAD_FIELDS = {
-    "anchor_free": ("box_channels", "class_branch"),
-    "ssd": ("predictor", "l2_scale", "anchors"),
-    "two_stage": ("proposals", "anchor_scale", "roi_scale"),
-}
-"""The fields that mean something in one kind of head only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,7 +227,7 @@ class Head:
     class_branch: str = "plain"
     """Anchor-free: convolutions of the class branches."""
     kind: str = "anchor_free"
-    """`anchor_free`, `ssd` or `two_stage`."""
+    """One of `HEAD_KINDS`."""
     predictor: str = "dense"
     """SSD: the 3x3 convolutions that predict, `dense` or `separable`."""
     l2_scale: bool = False
@@ -244,11 +240,14 @@ class Head:
     """Two-stage: side of the square anchors, in strides."""
     roi_scale: float = 22.4
     """Two-stage: side of the boxes, in pixels, that are read from the finest level at most, halved."""
+    options: Options = Options()
+    """What other kinds are told that have no field here, see `option`; those at their default are dropped."""
 
     def __post_init__(self) -> None:
         _require_positive("head", self, ("finest_level", "coarsest_level", "box_channels", "proposals"))
-        check_known("head kind", self.kind, HEAD_FIELDS)
-        _default_elsewhere("head", self, self.kind, HEAD_FIELDS)
+        check_known("head kind", self.kind, HEAD_KINDS)
+        _default_elsewhere("head", self, self.kind, {kind: HEAD_KINDS.get(kind).fields for kind in HEAD_KINDS})
+        object.__setattr__(self, "options", Options(HEAD_KINDS.get(self.kind).own_options(self.options)))
         for name in ("anchor_scale", "roi_scale"):
             if not 0 < getattr(self, name) < inf:
                 raise SpaceError(f"head {name} must be a positive number, got {getattr(self, name)}")
@@ -261,6 +260,10 @@ class Head:
     def levels(self) -> range:
         """The backbone levels that carry a head, finest first."""
         return range(self.finest_level, self.coarsest_level + 1)
+
+    def option(self, name: str) -> Choice:
+        """Returns an option of this kind of head: what was said, or the default; raises KeyError for any other name."""
+        return self.options.get(name, HEAD_KINDS.get(self.kind).options[name])
 
 
 def _require_positive(what: str, data: Any, names: tuple[str, ...]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from search_space.errors import SpaceError, nearest
@@ -13,10 +13,34 @@ from search_space.errors import SpaceError, nearest
 T = TypeVar("T")
 
 
+class Options(Mapping[str, int | float | str]):
+    """Plain values by name, sorted, that never change: a field whose names are not known beforehand."""
+
+    def __init__(self, values: Mapping[str, int | float | str] = types.MappingProxyType({})) -> None:
+        self._values = {name: values[name] for name in sorted(values)}
+
+    def __getitem__(self, name: str) -> int | float | str:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._values.items()))
+
+    def __repr__(self) -> str:
+        return repr(self._values)
+
+
 def without_defaults(value: Any) -> Any:
     """Returns a dataclass as nested dicts and lists; fields at their default are left out."""
     if isinstance(value, tuple):
         return [without_defaults(item) for item in value]
+    if isinstance(value, Options):
+        return dict(value)
     if not dataclasses.is_dataclass(value):
         return value
     fields = ((field, getattr(value, field.name)) for field in dataclasses.fields(value))
@@ -47,6 +71,8 @@ def _read_value(hint: Any, value: Any, where: str) -> Any:
     if isinstance(hint, types.UnionType):
         hint = next(part for part in typing.get_args(hint) if part is not types.NoneType)
         return None if value is None else _read_value(hint, value, where)
+    if hint is Options:
+        return _read_options(value, where)
     if dataclasses.is_dataclass(hint):
         return read_plain(typing.cast(type, hint), value, where)
     if typing.get_origin(hint) is tuple:
@@ -59,3 +85,12 @@ def _read_value(hint: Any, value: Any, where: str) -> Any:
     if type(value) is not hint:
         raise SpaceError(f"{where} must be of type {hint.__name__}, got {value!r}")
     return value
+
+
+def _read_options(value: Any, where: str) -> Options:
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        raise SpaceError(f"{where} must be a mapping of names, got {value!r}")
+    for name, each in value.items():
+        if type(each) not in (int, float, str):
+            raise SpaceError(f"{where}.{name} must be a number or a word, got {each!r}")
+    return Options(value)

@@ -12,11 +12,10 @@ import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from search_space.blocks import ROLES
 from search_space.errors import PluginError
-from search_space.registry import Registry, additions
+from search_space.registry import Addition, additions
 
 MODULE_PREFIX = "nas_plugin_"
 PACKAGES = ("nas", "results", "search_space", "trainers")
@@ -68,18 +67,18 @@ def load_plugin(path: str | Path) -> Plugin:
         raise PluginError(f"plug-in {path} cannot be read: {error.strerror}; give a Python file") from None
     if file.suffix != ".py":
         raise PluginError(f"plug-in {path} is no Python file; give one that ends in .py")
-    before, imported = len(additions()), set(sys.modules)
+    before = len(additions())
     try:
         _run(file, f"{MODULE_PREFIX}{file.stem}_{digest}")
-        added = _added(before, imported)
+        added = _added(before)
         if not added:
             raise PluginError(f"plug-in {path} registers nothing; next: decorate a block with @STAGES.register('name')")
     except BaseException:
-        for registry, thing in reversed(_added(before, imported)):
-            registry.remove(thing)
+        for each in reversed(_added(before)):
+            each.registry.remove(each.name)
         raise
-    kinds = tuple((registry.kind, thing) for registry, thing in added)
-    blocks = tuple(f"{role}:{thing}" for registry, thing in added for role in ROLES if ROLES[role] is registry)
+    kinds = tuple((each.registry.kind, each.name) for each in added)
+    blocks = tuple(f"{role}:{each.name}" for each in added for role in ROLES if ROLES[role] is each.registry)
     _LOADED[file] = Plugin(path=file, digest=digest, added=kinds, blocks=blocks)
     return _LOADED[file]
 
@@ -87,9 +86,9 @@ def load_plugin(path: str | Path) -> Plugin:
 def forget_plugin(plugin: Plugin) -> None:
     """Undoes a loading; what was already built from its blocks stays."""
     del _LOADED[plugin.path]
-    for registry, name in additions():
-        if (registry.kind, name) in plugin.added:
-            registry.remove(name)
+    for each in additions():
+        if (each.registry.kind, each.name) in plugin.added:
+            each.registry.remove(each.name)
 
 
 def _run(file: Path, name: str) -> None:
@@ -104,14 +103,9 @@ def _run(file: Path, name: str) -> None:
         raise PluginError(f"plug-in {file} fails{_where(error, file)}: {type(error).__name__}: {error}") from error
 
 
-def _added(before: int, imported: set[str]) -> list[tuple[Registry[Any], str]]:
+def _added(before: int) -> list[Addition]:
     """Returns what a plug-in registered; modules of this project that it was the first to import did so as well."""
-    new = [(registry, name, getattr(registry.get(name), "__module__", "")) for registry, name in additions()[before:]]
-    return [
-        (registry, name)
-        for registry, name, module in new
-        if module in imported or module.partition(".")[0] not in PACKAGES
-    ]
+    return [each for each in additions()[before:] if each.module.partition(".")[0] not in PACKAGES]
 
 
 def _where(error: BaseException, file: Path) -> str:

@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from search_space.errors import SpaceError, nearest
 
 T = TypeVar("T")
 
-_ADDITIONS: list[tuple[Registry[Any], str]] = []
+
+class Addition(NamedTuple):
+    """One thing that was registered."""
+
+    registry: Registry[Any]
+    name: str
+    module: str
+    """The module whose import registered it."""
 
 
-def additions() -> list[tuple[Registry[Any], str]]:
+_ADDITIONS: list[Addition] = []
+
+
+def additions() -> list[Addition]:
     """Returns what was ever added to any registry of this process and not removed, in order."""
     return list(_ADDITIONS)
+
+
+def _importing() -> str:
+    """Returns the name of the module that is being run at its top level, the innermost one."""
+    frame = sys._getframe(1)
+    while frame.f_code.co_name != "<module>" and frame.f_back is not None:
+        frame = frame.f_back
+    return str(frame.f_globals.get("__name__", ""))
 
 
 class Registry(Generic[T]):
@@ -42,12 +61,12 @@ class Registry(Generic[T]):
         if name in self._things:
             raise SpaceError(f"{self.kind} {name!r} is registered already; choose another name")
         self._things[name] = thing
-        _ADDITIONS.append((self, name))
+        _ADDITIONS.append(Addition(self, name, _importing()))
 
     def remove(self, name: str) -> None:
         """Forgets the thing called `name`, which must be known."""
         del self._things[name]
-        _ADDITIONS.remove((self, name))
+        _ADDITIONS[:] = [each for each in _ADDITIONS if (each.registry, each.name) != (self, name)]
 
     def get(self, name: str) -> T:
         """Returns the thing called `name`; raises SpaceError naming the near and the known ones otherwise."""

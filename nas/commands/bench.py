@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.commands.options import check_plot, echo_json, json_option
+from nas.commands.options import check_plot, echo_json, json_option, plugin_option
 
 if TYPE_CHECKING:
     from nas.bench.summary import Summary
@@ -42,6 +42,7 @@ DEFAULT_STRATEGIES = ("tpe", "random", "optuna-tpe", "optuna-nsga2")
 @click.option("--seeds", type=click.IntRange(1), default=20, metavar="N", help="Replays of each. Default: 20.")
 @click.option("--evaluations", type=click.IntRange(1), default=120, metavar="N", help="Of a replay. Default: 120.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw the curves; needs matplotlib.")
+@plugin_option
 @json_option
 def command(plot: Path | None, as_json: bool, **options: Any) -> None:
     """Replay tables of trained detectors, and count how many evaluations a strategy needs to have their front.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nas.commands.display import counted
-from nas.commands.options import echo_json, format_option, images_option, json_option, split_option
+from nas.commands.options import echo_json, format_option, images_option, json_option, plugin_option, split_option
 
 if TYPE_CHECKING:
     from trainers.data.check import Report
@@ -22,6 +22,7 @@ EXIT_DEFECTS = 1
 @images_option
 @format_option
 @split_option
+@plugin_option
 @json_option
 def command(path: str, images: str | None, data_format: str | None, split: str | None, as_json: bool) -> None:
     """Report every defect of the data set at PATH, with file and line.

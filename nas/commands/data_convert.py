@@ -5,17 +5,24 @@ from __future__ import annotations
 import click
 
 from nas.commands.display import counted
-from nas.commands.options import echo_json, format_option, images_option, json_option, split_option
+from nas.commands.options import echo_json, format_option, images_option, json_option, plugin_option, split_option
 
 
 @click.command("convert")
 @click.argument("path", type=click.Path(), metavar="PATH")
 @click.argument("out", type=click.Path(), metavar="OUT")
-@click.option("--to", "to_format", metavar="NAME", required=True, help="coco, yolo, visdrone, tinyperson or voc.")
+@click.option(
+    "--to",
+    "to_format",
+    metavar="NAME",
+    required=True,
+    help="coco, tinyperson, yolo, visdrone, voc or that of a plug-in.",
+)
 @click.option("--copy/--link", "copies", default=True, help="Copy the images (default), or link to them.")
 @images_option
 @format_option
 @split_option
+@plugin_option
 @json_option
 def command(
     path: str,

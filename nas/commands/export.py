@@ -68,6 +68,7 @@ def command(what: str, out: Path, force: bool, as_json: bool, **options: Any) ->
       nas export runs/NAME --out front --top 3
       nas export tinydet-s --out tinydet --format yaml
     """
+    from nas import plugins
     from nas.commands.display import counted
     from nas.export.front import Wanted, export
     from nas.export.onnx_model import OnnxOptions
@@ -98,7 +99,7 @@ def command(what: str, out: Path, force: bool, as_json: bool, **options: Any) ->
             f"{report['params']:,} parameters{onnx_words}"
         )
     first = reports[0]
-    click.echo(f"next: nas train {out / first['name'] / 'architecture.yaml'}{first['data']}")
+    click.echo(f"next: nas train {out / first['name'] / 'architecture.yaml'}{first['data']}{plugins.options()}")
 
 
 def _check_asked(with_onnx: bool) -> None:

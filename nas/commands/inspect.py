@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nas.commands.options import echo_json, format_option, images_option, json_option, split_option
+from nas.commands.options import echo_json, format_option, images_option, json_option, plugin_option, split_option
 
 if TYPE_CHECKING:
     from nas.advice.leaks import Leaks
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @images_option
 @format_option
 @split_option
+@plugin_option
 @json_option
 def command(data: str, images: str | None, data_format: str | None, split: str | None, as_json: bool) -> None:
     """Say what the data set at DATA asks of a detector, before anything is searched.

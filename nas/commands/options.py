@@ -31,7 +31,7 @@ format_option: Callable[[Command], Command] = click.option(
     "data_format",
     metavar="NAME",
     default=None,
-    help="Format of the data set: coco, yolo, visdrone, tinyperson or voc; default: found by looking.",
+    help="Of the data set: coco, tinyperson, yolo, visdrone, voc or a plug-in's; default: found by looking.",
 )
 images_option: Callable[[Command], Command] = click.option(
     "--images",
@@ -68,7 +68,7 @@ plugin_option: Callable[[Command], Command] = click.option(
     callback=_use_plugins,
     type=click.Path(),
     metavar="FILE.py",
-    help="Python file that registers blocks of your own; it is run. May be repeated.",
+    help="Python file that registers blocks, heads, formats and the like of your own; it is run. May be repeated.",
 )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.commands.options import echo_json, json_option
+from nas.commands.options import echo_json, json_option, plugin_option
 
 if TYPE_CHECKING:
     from nas.cost.conventions import Convention
@@ -31,6 +31,7 @@ MULTIPLES = {1e6: "M", 1e9: "G"}
     default=None,
     help=f"Run the built detector under fvcore and compare; default: one design of up to {QUICK_GMACS} GMACs.",
 )
+@plugin_option
 @json_option
 def command(
     name: str | None,

@@ -63,7 +63,9 @@ SEARCH = (
         "either kind takes the place of that.",
     ),
     click.option(
-        "--strategy", metavar="NAME", help="What proposes points: tpe, nsga2, evolution, random, grid. Default: tpe."
+        "--strategy",
+        metavar="NAME",
+        help="What proposes points: evolution, grid, nsga2, random, tpe or that of a plug-in. Default: tpe.",
     ),
     click.option(
         "--trials",
@@ -127,7 +129,11 @@ WHERE = (
     click.option("--threads", type=int, metavar="N", help="CPU threads of each training."),
     click.option("--workers", type=int, metavar="N", help="Trainings at a time. Default: 1; with ray all that fit."),
     click.option(
-        "--executor", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Who trains."
+        "--executor",
+        metavar="NAME",
+        default="local",
+        show_default=True,
+        help="Who trains: local (this process, or several by --workers), processes, ray or that of a plug-in.",
     ),
     click.option("--address", metavar="HOST:PORT", help="Of the Ray cluster. Default: one on this machine."),
     click.option("--cpus-per-trial", type=float, metavar="C", help="With ray. Default: 1."),
@@ -187,14 +193,14 @@ def command(
       nas run --resume runs/first --minutes 120
     """
     from nas.commands.run_display import make_display
-    from nas.commands.run_executor import Workers
+    from nas.commands.run_executor import Crew
     from nas.executors import INTERRUPTED
     from nas.processes import ended_by_sigterm
     from nas.search import joining
     from nas.search.request import Request
     from nas.search.session import begin, go_on, open_search
 
-    crew = Workers(
+    crew = Crew(
         executor=executor,
         workers=workers,
         address=address,

@@ -17,7 +17,7 @@ from nas.search.loop import Search, num_ended
 from results import records
 
 if TYPE_CHECKING:
-    from nas.commands.run_executor import Workers
+    from nas.commands.run_executor import Crew
     from nas.search.session import Session
     from nas.search.study import Asked
 
@@ -25,7 +25,7 @@ SCORES = (("ap", "AP"), ("ap50", "AP50"), ("ap_small", "AP_small"))
 """The columns of a record that are shown with every trial, and what they are called."""
 
 
-def make_display(session: Session, crew: Workers, *, to_stderr: bool) -> Display:
+def make_display(session: Session, crew: Crew, *, to_stderr: bool) -> Display:
     """Prints what is about to happen and returns the display of the run."""
     console = Console(stderr=to_stderr, highlight=False, soft_wrap=True)
     for line in (*_introduction(session, crew), *session.notices):
@@ -111,7 +111,7 @@ class Bars(Display):
         self._bars.update(self._run, completed=completed, note=standing(self._rows) + time_left)
 
 
-def _introduction(session: Session, crew: Workers) -> list[str]:
+def _introduction(session: Session, crew: Crew) -> list[str]:
     """Says what is searched, on what, for how long."""
     config, heads = session.config, session.gate.space.axis("head").choices
     limits = config.limit_words()

@@ -1,23 +1,28 @@
-"""Who trains in a run: this process, worker processes of this machine, or a Ray cluster."""
+"""Who trains in a run: one of the registered executors, with what the user said of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from search_space.errors import ConfigError
+from nas.executors.kind import Workers
+from nas.executors.kinds import EXECUTORS
+from search_space.errors import ConfigError, check_known
 
 if TYPE_CHECKING:
     from nas.executors import Executor
     from nas.search.session import Session
 
+SETTINGS = ("workers", "address", "cpus_per_trial", "gpus_per_trial")
+
 
 @dataclass(frozen=True, kw_only=True)
-class Workers:
+class Crew:
     """What the user said of who trains; None where nothing was said.
 
     Raises:
-        ConfigError: For a number that is none, and for settings of Ray without it.
+        ConfigError: For a number that is none, and for settings that the executor does not take.
+        SpaceError: For an executor that is not known.
     """
 
     executor: str = "local"
@@ -27,42 +32,33 @@ class Workers:
     gpus_per_trial: float | None = None
 
     def __post_init__(self) -> None:
+        check_known("executor", self.executor, EXECUTORS)
+        for name in SETTINGS:
+            if getattr(self, name) is not None and name not in EXECUTORS.get(self.executor).takes:
+                users = " or ".join(each for each in EXECUTORS if name in EXECUTORS.get(each).takes)
+                raise ConfigError(f"{_option(name)} goes with --executor {users} only; next: add that or drop it")
         if self.workers is not None and self.workers < 1:
             raise ConfigError(f"--workers must be 1 or more, got {self.workers}")
-        for option in ("address", "cpus_per_trial", "gpus_per_trial"):
-            if getattr(self, option) is not None and self.executor != "ray":
-                raise ConfigError(
-                    f"--{option.replace('_', '-')} goes with --executor ray only; next: add that or drop it"
-                )
-        for option, least in (("cpus_per_trial", 0.0), ("gpus_per_trial", -1e-9)):
-            value = getattr(self, option)
+        for name, least in (("cpus_per_trial", 0.0), ("gpus_per_trial", -1e-9)):
+            value = getattr(self, name)
             if value is not None and not least < value < float("inf"):
-                raise ConfigError(f"--{option.replace('_', '-')} must be above zero, got {value:g}")
+                raise ConfigError(f"{_option(name)} must be above zero, got {value:g}")
 
     def __str__(self) -> str:
-        if self.executor == "ray":
-            return f"trained by ray at {self.address or 'this machine'}"
-        return f"{self.workers} trainings at a time" if (self.workers or 1) > 1 else "one training at a time"
+        if self.executor == "local":
+            return f"{self.workers} trainings at a time" if (self.workers or 1) > 1 else "one training at a time"
+        at = f" at {self.address}" if self.address else ""
+        return f"trained by {self.executor}{at}" + (f", {self.workers} at a time" if self.workers else "")
 
     def executor_of(self, session: Session) -> Executor:
         """Returns what trains the session's trials; a context manager."""
-        from nas.executors.local import LocalExecutor
         from nas.executors.training import TrainingSpec
 
-        config = session.config
-        spec = TrainingSpec.of(config)
-        if self.executor == "ray":
-            from nas.executors.ray import RayExecutor
+        spec = TrainingSpec.of(session.config)
+        said = {name: getattr(self, name) for name in SETTINGS}
+        workers = Workers(factory=spec, here=lambda: spec.over(session.splits), **said)
+        return EXECUTORS.get(self.executor).open(workers)
 
-            return RayExecutor(
-                spec,
-                address=self.address,
-                num_workers=self.workers,
-                cpus_per_trial=1.0 if self.cpus_per_trial is None else self.cpus_per_trial,
-                gpus_per_trial=self.gpus_per_trial,
-            )
-        if (self.workers or 1) > 1:
-            from nas.executors.processes import ProcessExecutor
 
-            return ProcessExecutor(spec, num_workers=self.workers or 1)
-        return LocalExecutor(spec.over(session.splits))
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

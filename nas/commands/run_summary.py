@@ -13,6 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from nas import plugins
 from nas.commands.display import counted
 from nas.commands.run_display import SCORES, percent
 from nas.executors import INTERRUPTED
@@ -57,7 +58,7 @@ def print_summary(
         return
     first = path / "front" / member_file(1, members["key"].iloc[0])
     data = "".join(f" {shlex.quote(word)}" for word in session.config.data_words())
-    console.print(f"front:  {path / 'front'}\nnext:   nas train {first}{data}", markup=False)
+    console.print(f"front:  {path / 'front'}\nnext:   nas train {first}{data}{plugins.options()}", markup=False)
 
 
 def accounting(table: pd.DataFrame) -> list[str]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from search_space.errors import ConfigError
+
 MIN_SEEN = 3
 """So many measured jobs are needed before a prediction is made."""
 MARGIN = 1.1
@@ -102,3 +104,27 @@ def jobs_on(node: Mapping[str, float], cpus: float, gpus: float) -> int:
         return int(by_cpu)
     num_gpus = node.get("GPU", 0)
     return int(min(by_cpu, num_gpus // gpus if gpus >= 1 else num_gpus * math.floor(1 / gpus + 1e-9)))
+
+
+def place_in(nodes: Sequence[Mapping[str, float]], num_workers: int | None, cpus: float, gpus: float | None) -> Place:
+    """Returns what jobs may have of a cluster with these machines, by the resources of each.
+
+    Raises:
+        ConfigError: There is no room for so many jobs, or for any.
+    """
+    if gpus is None:
+        gpus = 1.0 if any(node.get("GPU", 0) for node in nodes) else 0.0
+    room = sum(jobs_on(node, cpus, gpus) for node in nodes)
+    if room < (num_workers or 1):
+        raise ConfigError(
+            f"the cluster has room for {room} jobs of {cpus:g} CPUs and {gpus:g} GPUs each, {num_workers or 1} are "
+            "wanted; next: fewer workers, or less for each"
+        )
+    largest = max(nodes, key=lambda node: (node.get("GPU", 0), node.get("CPU", 0)))
+    return Place(
+        cpus=cpus,
+        gpus=gpus,
+        node_cpus=largest.get("CPU", cpus),
+        node_memory_bytes=int(largest.get("memory", 0)),
+        num_workers=num_workers or room,
+    )

@@ -32,7 +32,7 @@ from nas.executors.attempt import Attempt, attempt
 from nas.executors.board import Board
 from nas.executors.feed import Feed
 from nas.executors.memory import gpu_bytes
-from nas.executors.placement import Place, jobs_on
+from nas.executors.placement import place_in
 from nas.executors.surroundings import cause_of_death, handlers_kept, path_handed_on, short_folder, silence_ray
 from nas.executors.worker import throttled, unmade
 from search_space.errors import ConfigError
@@ -98,7 +98,7 @@ class RayExecutor:
         num_cpus = None if num_workers is None else num_workers * cpus_per_trial
         try:
             self._started = _connect(address, self._folder, num_cpus)
-            place = _place(num_workers, cpus_per_trial, gpus_per_trial)
+            place = place_in(_machines(), num_workers, cpus_per_trial, gpus_per_trial)
             self.capacity = place.num_workers
             self._feed = Feed(place)
             self._board: Any = ray.remote(num_cpus=0)(Board).remote()
@@ -378,26 +378,6 @@ def _connect(address: str | None, folder: str, num_cpus: float | None) -> bool:
     return True
 
 
-def _place(num_workers: int | None, cpus: float, gpus: float | None) -> Place:
-    """Returns what jobs may have of the cluster that is connected.
-
-    Raises:
-        ConfigError: There is no room for so many jobs, or for any.
-    """
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    if gpus is None:
-        gpus = 1.0 if any(node.get("GPU", 0) for node in nodes) else 0.0
-    room = sum(jobs_on(node, cpus, gpus) for node in nodes)
-    if room < (num_workers or 1):
-        raise ConfigError(
-            f"the cluster has room for {room} jobs of {cpus:g} CPUs and {gpus:g} GPUs each, {num_workers or 1} are "
-            "wanted; next: fewer workers, or less for each"
-        )
-    largest = max(nodes, key=lambda node: (node.get("GPU", 0), node.get("CPU", 0)))
-    return Place(
-        cpus=cpus,
-        gpus=gpus,
-        node_cpus=largest.get("CPU", cpus),
-        node_memory_bytes=int(largest.get("memory", 0)),
-        num_workers=num_workers or room,
-    )
+def _machines() -> list[dict[str, float]]:
+    """Returns the resources of each machine of the cluster that is connected."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nas.config import versions
+from search_space.head_kind import HEAD_KINDS
 
 if TYPE_CHECKING:
     from nas.export.member import Member
@@ -30,8 +31,8 @@ def card(member: Member, report: Mapping[str, Any]) -> str:
 
 def _head_words(report: Mapping[str, Any]) -> str:
     height, width = report["input_hw"]
-    head = {"anchor_free": "an anchor-free", "ssd": "an SSD", "two_stage": "a two-stage"}[report["head"]]
-    return f"A detector of {report['num_classes']} classes with {head} head for images of {height}x{width} pixels"
+    head = HEAD_KINDS.get(report["head"]).words
+    return f"A detector of {report['num_classes']} classes with {head} for images of {height}x{width} pixels"
 
 
 def _cost_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -25,6 +25,8 @@ Form = Literal["raw", "decoded"]
 FORMS: tuple[Form, ...] = ("raw", "decoded")
 PRECISIONS = ("fp32", "fp16")
 OPSETS = range(13, 21)
+READ_RAW = ("anchor_free", "ssd", "two_stage")
+"""Kinds of head whose raw outputs `kit/postprocess.py` can read; decoded ones it reads of any kind."""
 DEFAULT_OPSET = 13
 """TensorRT 8.2, the last one for the first Jetson Nano, reads nothing later than 15."""
 
@@ -73,7 +75,7 @@ class Exportable(nn.Module):
 def _raw_outputs(detector: Detector) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Returns the nodes that give the raw outputs, and the names of the outputs."""
     graph = detector.graph
-    if graph.head != "two_stage":
+    if detector.head != "two_stage":
         return graph.outputs, tuple(f"level{index}" for index in range(len(graph.outputs)))
     *levels, _, second = graph.outputs
     features = next(node.inputs[1:] for node in graph.nodes if node.name == second)
@@ -102,8 +104,14 @@ def write_onnx(detector: Detector, options: OnnxOptions) -> dict[str, bytes]:
     them where they reach nothing else.
 
     Raises:
-        ConfigError: The extra `onnx` is not installed, or the head's outputs cannot be decoded in a graph.
+        ConfigError: The extra `onnx` is not installed, the head's outputs cannot be decoded in a graph, or nothing on a
+            board could read them raw.
     """
+    if options.form == "raw" and detector.head not in READ_RAW:
+        raise ConfigError(
+            f"postprocess.py beside the model cannot read the raw outputs of a head of kind {detector.head!r}; "
+            f"allowed: {', '.join(READ_RAW)}; next: --outputs decoded"
+        )
     if options.form == "decoded" and detector.head == "two_stage":
         raise ConfigError(
             "the outputs of a two-stage head cannot be decoded inside ONNX, as the number of boxes depends on the "

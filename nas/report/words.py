@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from search_space.head_kind import HEAD_KINDS
+
 PLAIN = {"conv", "native", "none", "no", "backbone"}
 """Choices that are not worth a word."""
 TOPOLOGIES = {
@@ -14,7 +16,6 @@ TOPOLOGIES = {
     "ihp": "neck without exchange between levels",
     "none": "no neck",
 }
-HEADS = {"anchor_free": "anchor-free head", "ssd": "SSD head", "two_stage": "two-stage head"}
 SIDED = re.compile(r"(unit_downsample|downsample|attention)_p(\d)")
 
 
@@ -69,4 +70,6 @@ def _neck(point: Mapping[str, Any]) -> str:
 
 
 def _head(point: Mapping[str, Any], row: Mapping[str, Any]) -> str:
-    return f"{HEADS.get(str(point.get('head')), 'head')} on {row['levels']}"
+    kind = point.get("head")
+    words = HEAD_KINDS.get(str(kind)).words.partition(" ")[2] if kind in HEAD_KINDS else "head"
+    return f"{words} on {row['levels']}"

@@ -38,7 +38,6 @@ from search_space.registry import Registry
 
 from search_space.blocks import attention, conv, csp, downsample, elan, extra, fusion, gsconv  # noqa: F401  isort: skip
 from search_space.blocks import mobile, pooling, psa, smooth, upsample, vgg  # noqa: F401  isort: skip
-from search_space.heads import anchor_free, proposals, roi, rpn, ssd  # noqa: F401  isort: skip
 
 ROLES: dict[str, Registry[type[nn.Module]]] = {
     "layer": LAYERS,

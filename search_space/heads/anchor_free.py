@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import log
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from search_space.axis import Axis
 from search_space.blocks.conv import Conv, depthwise
 from search_space.blocks.registries import HEADS
+from search_space.errors import check_known
+from search_space.head_kind import HEAD_KINDS, HeadKind
+
+if TYPE_CHECKING:
+    from search_space.graph import Builder, Tap
+    from search_space.parts import Head
 
 REG_MAX = 16
 """Bins of the distribution of each side's distance, in cells: 0 to 15."""
@@ -64,3 +73,45 @@ class AnchorFreeLevel(nn.Module):
         box = self.box_logits(self.box_tower(x))
         classes = self.class_logits(self.class_tower(x))
         return torch.cat((box, classes), dim=1)
+
+
+def add(builder: Builder, head: Head, maps: Mapping[int, Tap], num_classes: int) -> list[Tap]:
+    """Adds a head on every map; the width of the class branches follows from the finest level."""
+    check_known("class_branch", head.class_branch, CLASS_TOWERS)
+    branches = {
+        "box_channels": head.box_channels,
+        "class_channels": class_channels(maps[head.finest_level].channels, num_classes),
+        "num_classes": num_classes,
+    }
+    return [
+        builder.add(
+            x.renamed(f"head{level}", 4 * REG_MAX + num_classes),
+            "head:anchor_free",
+            (x,),
+            {"in_channels": x.channels, **branches, "stride": 2**x.level, "class_branch": head.class_branch},
+        )
+        for level, x in maps.items()
+    ]
+
+
+def axes() -> tuple[Axis, ...]:
+    """Returns the axes of an anchor-free head."""
+    return (
+        Axis(
+            name="box_channels",
+            choices=(16, 32, 48, 64),
+            ordered=True,
+            doc="width of the box branches of an anchor-free head",
+        ),
+        Axis(
+            name="class_branch",
+            choices=tuple(CLASS_TOWERS),
+            doc="convolutions of the class branches of an anchor-free head",
+        ),
+    )
+
+
+HEAD_KINDS.add(
+    "anchor_free",
+    HeadKind(words="an anchor-free head", add=add, axes=axes, fields=("box_channels", "class_branch")),
+)

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from search_space.axis import Axis, Params, Point
 from search_space.blocks.registries import HEADS
 from search_space.errors import SpaceError, nearest
+from search_space.head_kind import HEAD_KINDS, HeadKind
+from search_space.heads.anchors import SSD_ANCHORS, anchors_per_cell
+from search_space.point.layout import coarsest, span
+
+if TYPE_CHECKING:
+    from search_space.graph import Builder, Tap
+    from search_space.parts import Head
 
 
 def dense_predictor(in_channels: int, out_channels: int) -> nn.Module:
@@ -52,3 +61,62 @@ class SSDLevel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat((self.box_offsets(x), self.class_logits(x)), dim=1)
+
+
+def add(builder: Builder, head: Head, maps: Mapping[int, Tap], num_classes: int) -> list[Tap]:
+    """Adds a head on every map; the finest map's scaled copy goes to its predictor alone."""
+    outputs = []
+    for (level, x), num_anchors in zip(maps.items(), anchors_per_cell(head.anchors, len(maps)), strict=True):
+        if head.l2_scale and level == head.finest_level:
+            x = builder.add(x.renamed("l2_scale"), "layer:l2_scale", (x,), {"channels": x.channels})
+        sizes = {"in_channels": x.channels, "num_anchors": num_anchors, "num_classes": num_classes}
+        output = x.renamed(f"head{level}", num_anchors * (4 + num_classes + 1))
+        outputs.append(builder.add(output, "head:ssd", (x,), {**sizes, "predictor": head.predictor}))
+    return outputs
+
+
+def axes() -> tuple[Axis, ...]:
+    """Returns the axes of an SSD head."""
+    return (
+        Axis(name="predictor", choices=tuple(PREDICTORS), doc="convolutions that predict, of an SSD head"),
+        Axis(
+            name="l2_scale",
+            choices=("no", "yes"),
+            doc="whether the finest map of an SSD head is scaled to a learned norm",
+        ),
+        Axis(
+            name="anchors",
+            choices=SSD_ANCHORS.names(),
+            doc="sizes of an SSD head's anchors: three cells of each map, or a published table for six maps",
+            active=_has_six_maps,
+        ),
+    )
+
+
+def _has_six_maps(params: Point) -> bool:
+    finest, _ = span(params)
+    return params.get("extras", "none") != "none" and coarsest(params) == finest + 1
+
+
+def decode(own: Point) -> dict[str, Any]:
+    """Returns the fields of an SSD head that the choices on its axes say."""
+    return {**own, "l2_scale": own["l2_scale"] == "yes"}
+
+
+def read(head: Head) -> Params:
+    """Reads the choices off an SSD head whose axis says something else than the field."""
+    return {"l2_scale": "yes" if head.l2_scale else "no"}
+
+
+HEAD_KINDS.add(
+    "ssd",
+    HeadKind(
+        words="an SSD head",
+        add=add,
+        axes=axes,
+        fields=("predictor", "l2_scale", "anchors"),
+        decode=decode,
+        read=read,
+        takes_unpadded=True,
+    ),
+)

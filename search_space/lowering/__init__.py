@@ -7,8 +7,8 @@ from bisect import bisect_left
 from search_space.architecture import Architecture
 from search_space.errors import SpaceError
 from search_space.graph import Builder, Graph
+from search_space.head_kind import HEAD_KINDS
 from search_space.lowering.backbone import ExtraTooSmall, add_backbone
-from search_space.lowering.heads import add_head
 from search_space.lowering.necks import add_neck
 
 __all__ = ["lower"]
@@ -41,15 +41,14 @@ def lower(architecture: Architecture, *, num_classes: int, input_hw: tuple[int, 
         maps = add_neck(builder, architecture.neck, architecture, features)
     maps |= {architecture.backbone.coarsest_level + i: tap for i, tap in enumerate(extras, start=1)}
     builder.part = "head"
-    outputs = add_head(builder, head, maps, num_classes)
+    outputs = HEAD_KINDS.get(head.kind).add(builder, head, maps, num_classes)
     return Graph(
         nodes=tuple(builder.nodes),
         outputs=tuple(tap.name for tap in outputs),
         strides=tuple(2**tap.level for tap in maps.values()),
         num_classes=num_classes,
         input_hw=architecture.input_hw,
-        head=head.kind,
-        anchors=head.anchors if head.kind == "ssd" else "",
+        head=head,
     )
 
 

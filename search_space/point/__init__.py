@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from search_space.architecture import Architecture
 from search_space.axis import Axis, Params, Point
+from search_space.errors import SpaceError
 from search_space.point import backbone, head, layout, neck
 
 __all__ = ["all_axes", "decode", "read"]
 
 
 def all_axes() -> tuple[Axis, ...]:
-    """Returns the axes in the order of their dependence: an axis depends only on those before it."""
-    return (*layout.axes(), *backbone.axes(), *neck.axes(), *head.axes())
+    """Returns the axes in the order of their dependence: an axis depends only on those before it.
+
+    Raises:
+        SpaceError: where a kind of head gives an axis the name of another one.
+    """
+    axes = (*layout.axes(), *backbone.axes(), *neck.axes(), *head.axes())
+    names = Counter(axis.name for axis in axes)
+    for name in (name for name, count in names.items() if count > 1):
+        raise SpaceError(f"there are two axes {name!r}; choose another name for that of the new head")
+    return axes
 
 
 def decode(params: Point) -> Architecture:

@@ -11,7 +11,7 @@ from search_space.errors import SpaceError
 from search_space.lowering.backbone import CONTEXTS, DUAL_PATHS
 from search_space.parts import Backbone, Extra, Stage
 from search_space.point import layout
-from search_space.point.layout import of_blocks, of_pools, span, topology, trunk
+from search_space.point.layout import of_blocks, of_pools, span, takes_unpadded, topology, trunk
 from search_space.tables import (
     CHANNEL_TABLES,
     EXTRA_CHANNELS,
@@ -115,7 +115,7 @@ def _extra_axes() -> tuple[Axis, ...]:
             name="extras_pattern",
             choices=PATTERNS,
             doc="3x3 of the extra stages: S stride 2, P stride 2 and V stride 1 without padding",
-            active=lambda params: params["head"] == "ssd" and _has_extras(params) and _has_room(params),
+            active=lambda params: takes_unpadded(params) and _has_extras(params) and _has_room(params),
         ),
     )
 

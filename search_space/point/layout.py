@@ -5,7 +5,8 @@ from __future__ import annotations
 from search_space.architecture import Architecture
 from search_space.axis import Axis, Params, Point
 from search_space.errors import SpaceError
-from search_space.parts import HEAD_FIELDS, NECK_FIELDS
+from search_space.head_kind import HEAD_KINDS, HeadKind
+from search_space.parts import NECK_FIELDS
 from search_space.tables import BACKBONES, CHANNEL_TABLES, UNIT_TABLES
 
 FINEST, COARSEST = 2, 5
@@ -23,7 +24,7 @@ def axes() -> tuple[Axis, ...]:
     levels = range(FINEST, COARSEST + 1)
     spans = tuple(f"P{finest}-P{coarsest}" for finest in levels for coarsest in levels if finest <= coarsest)
     return (
-        Axis(name="head", choices=tuple(HEAD_FIELDS), doc="kind of head"),
+        Axis(name="head", choices=HEAD_KINDS.names(), doc="kind of head"),
         Axis(
             name="backbone", choices=BACKBONES, rare=("vgg16",), doc="stage table: which blocks or units a level holds"
         ),
@@ -32,7 +33,7 @@ def axes() -> tuple[Axis, ...]:
             name="topology",
             choices=(*NECK_FIELDS, "none"),
             doc="how levels meet: down and up, down with one width, each for itself, or no neck",
-            active=lambda params: params["head"] != "two_stage" and span(params)[0] < COARSEST,
+            active=lambda params: _kind(params).topology is None and span(params)[0] < COARSEST,
         ),
         Axis(
             name="input_size",
@@ -77,8 +78,11 @@ def span(params: Point) -> tuple[int, int]:
 
 def topology(params: Point) -> str:
     """Returns how the levels meet, said or implied."""
-    implied = "fpn" if params["head"] == "two_stage" else "none"
-    return str(params.get("topology", implied))
+    return str(params.get("topology", _kind(params).topology or "none"))
+
+
+def _kind(params: Point) -> HeadKind:
+    return HEAD_KINDS.get(str(params["head"]))
 
 
 def input_size(params: Point) -> int:
@@ -96,6 +100,11 @@ def trunk(params: Point) -> int:
     if topology(params) in ("ihp", "none"):
         return coarsest(params)
     return max(coarsest(params), int(params.get("trunk_level", COARSEST)))
+
+
+def takes_unpadded(params: Point) -> bool:
+    """Whether the head takes the maps of extra stages without padding."""
+    return _kind(params).takes_unpadded
 
 
 def of_blocks(params: Point) -> bool:

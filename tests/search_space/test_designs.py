@@ -42,7 +42,7 @@ def test_counts_are_golden(row: dict[str, object]):
     if "anchors_total" in row:
         sides = {node.name: count.output_shape[1:] for node, count in node_costs(graph)}
         cells = [sides[name][0] * sides[name][1] for name in graph.outputs]
-        per_cell = anchors_per_cell(graph.anchors, len(cells))
+        per_cell = anchors_per_cell(graph.head.anchors, len(cells))
         assert sum(number * anchors for number, anchors in zip(cells, per_cell, strict=True)) == row["anchors_total"]
 
 

@@ -35,7 +35,7 @@ def small_detector(kind: str, num_classes: int = 3, input_hw: tuple[int, int] = 
             units, stages, stem_channels=8, stem_units=scaled_units(units.stem_units, 0.125, "table")
         ),
         neck=Neck(kind="fpn", channels=(49,), fusion="add", smooth="scconv"),
-        head=HEADS[kind],
+        head=HEADS.get(kind, Head(kind=kind, finest_level=3, coarsest_level=4)),
     )
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,12 @@ from tests.trainers.data_sets import (
 from trainers.data import FORMATS, Record, open_data
 from trainers.data.check import check_data
 from trainers.data.convert import convert_data
-from trainers.data.writers import WRITERS
+from trainers.data.format import Writer
+
+WRITERS: dict[str, Writer] = {name: writer for name in FORMATS if (writer := FORMATS.get(name).writer) is not None}
 
 
-@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("to", WRITERS)
 @pytest.mark.parametrize("name", SETS)
 def test_the_fixture_goes_from_every_format_to_every_other(name: str, to: str, tmp_path: Path) -> None:
     source = open_data(FORMATS_FOLDER / SETS[name], images=IMAGES)
@@ -46,10 +49,10 @@ def test_the_fixture_goes_from_every_format_to_every_other(name: str, to: str, t
     assert found.keys() == expected.keys()
     for key, record in expected.items():
         assert named_boxes(found[key], target.train.classes) == named_boxes(record, source.train.classes)
-        regions = [] if to == "yolo" else named_regions(record, source.train.classes)
+        regions = [] if WRITERS[to].ignores == "never" else named_regions(record, source.train.classes)
         assert named_regions(found[key], target.train.classes) == regions
     assert target.train.classes == source.train.classes
-    assert len(done.losses) == (to == "yolo" and name != "yolo")
+    assert len(done.losses) == (WRITERS[to].ignores == "never" and done.num_ignored > 0)
     report = check_data(tmp_path / "out")
     assert report.defects == () and report.num_boxes == 301
 
@@ -88,7 +91,7 @@ def close(one: Record, other: Record, tolerance_px: float) -> bool:
     return True
 
 
-@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("to", WRITERS)
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(marks=st.lists(MARKED, max_size=8))
 def test_reading_what_was_written_gives_the_same(
@@ -102,13 +105,13 @@ def test_reading_what_was_written_gives_the_same(
         assert close(record, target[name], 1e-5 if to in ("coco", "tinyperson") else 1e-3)
         regions = record.ignored[np.lexsort(record.ignored.T)]
         found = target[name].ignored[np.lexsort(target[name].ignored.T)]
-        if to in ("coco", "voc"):  # the others ignore for every class, or not at all
+        if WRITERS[to].ignores == "class":
             assert named_regions(record, "ab") == named_regions(target[name], "ab")
-        elif to != "yolo":
+        elif WRITERS[to].ignores == "all":
             assert {tuple(box) for box in found.round(3).tolist()} == {tuple(box) for box in regions.round(3).tolist()}
 
 
-@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("to", WRITERS)
 def test_both_parts_stay_apart(to: str, tmp_path: Path) -> None:
     source = open_data(HIT_UAV)
     done = convert_data(HIT_UAV, tmp_path / "out", to=to)
@@ -141,18 +144,25 @@ def test_an_existing_folder_is_refused_and_left_alone(tmp_path: Path) -> None:
         convert_data(path, tmp_path / "new", to="kitti")
 
 
+def test_a_format_that_is_only_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FORMATS._things, "voc", replace(FORMATS.get("voc"), writer=None))
+    with pytest.raises(ConfigError, match="'voc' is read and not written; allowed: coco, tinyperson, yolo, visdrone"):
+        convert_data(HIT_UAV, tmp_path / "out", to="voc")
+
+
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError("disk full")])
 def test_nothing_is_left_of_a_conversion_that_ends_early(
     stop: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_coco_set(tmp_path / "source")
-    write = WRITERS["voc"]
+    writer = WRITERS["voc"]
 
     def end_early(writing: Any) -> None:
-        write(writing)
+        writer.write(writing)
         raise stop
 
-    monkeypatch.setitem(WRITERS, "voc", end_early)
+    ending = replace(FORMATS.get("voc"), writer=replace(writer, write=end_early))
+    monkeypatch.setitem(FORMATS._things, "voc", ending)
     with pytest.raises((KeyboardInterrupt, OSError)):
         convert_data(path, tmp_path / "new" / "out", to="voc")
     assert list((tmp_path / "new").iterdir()) == []
@@ -169,7 +179,7 @@ def cut_set(folder: Path) -> Path:
     return write_coco_set(folder, content)
 
 
-@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("to", WRITERS)
 def test_windows_are_kept_or_cut_out(to: str, tmp_path: Path) -> None:
     path = cut_set(tmp_path / "source")
     source = open_data(path)
@@ -177,11 +187,15 @@ def test_windows_are_kept_or_cut_out(to: str, tmp_path: Path) -> None:
     target = open_data(tmp_path / "out")
     windows = {record.name: record for record in all_records(target).values()}
     assert len(windows) == 3
-    assert len({record.path for record in windows.values()}) == (1 if to == "tinyperson" else 3)
-    assert any("cut out" in loss for loss in done.losses) == (to != "tinyperson")
+    assert len({record.path for record in windows.values()}) == (1 if WRITERS[to].keeps_windows else 3)
+    assert any("cut out" in loss for loss in done.losses) != WRITERS[to].keeps_windows
     for part in (source.train, source.val):
         for index, record in enumerate(part.records):
-            name = record.name if to == "tinyperson" else record.name.replace(".png@", "_").replace(",", "_") + ".png"
+            name = (
+                record.name
+                if WRITERS[to].keeps_windows
+                else record.name.replace(".png@", "_").replace(",", "_") + ".png"
+            )
             other = target.train if windows[name] in target.train.records else target.val
             assert (other.image(other.records.index(windows[name])) == part.image(index)).all()
             assert close(record, windows[name], 1e-3)
@@ -193,7 +207,7 @@ def test_files_of_one_name_get_names_that_differ(tmp_path: Path) -> None:
         image["file_name"] = name
         write_image(tmp_path / "images" / name, seed=seed)
     write_json(tmp_path / "set.json", content)
-    for to in FORMATS:
+    for to in WRITERS:
         convert_data(tmp_path / "set.json", tmp_path / to, to=to)
         target = open_data(tmp_path / to)
         stems = [record.path.stem.casefold() for record in all_records(target).values() if record.path]
@@ -205,7 +219,7 @@ def test_what_the_target_cannot_hold_is_told_in_one_line_each(tmp_path: Path) ->
     content["annotations"][0]["iscrowd"] = 1
     content["annotations"][1]["bbox"] = [1.5, 2.25, 7, 7]
     path = write_coco_set(tmp_path / "source", content)
-    told = {to: convert_data(path, tmp_path / to, to=to).losses for to in FORMATS}
+    told = {to: convert_data(path, tmp_path / to, to=to).losses for to in WRITERS}
     assert told["coco"] == ()
     assert [loss.split(":")[0] for loss in told["yolo"]] == ["yolo has no ignored regions"]
     assert "ignores a region for every class: 1 " in told["visdrone"][0] and len(told["visdrone"]) == 2
@@ -256,7 +270,7 @@ def test_odd_names_survive(tmp_path: Path) -> None:
         image["file_name"] = name
         (tmp_path / "source" / "images" / f"{stem}.png").rename(tmp_path / "source" / "images" / name)
     write_json(tmp_path / "source" / "set.json", content)
-    for to in FORMATS:
+    for to in WRITERS:
         convert_data(tmp_path / "source" / "set.json", tmp_path / to, to=to)
         target = open_data(tmp_path / to)
         assert all_records(target).keys() == set(odd) and target.train.classes[0] == "<person> & 'child' é"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from search_space.errors import DataError
 from trainers.data.dataset import Dataset, Record, read_image, read_rgb
-from trainers.data.formats import FORMATS, open_parts
+from trainers.data.format import FORMATS
+from trainers.data.formats import open_parts
 from trainers.data.source import Parts, Request, last_fifth
 from trainers.data.synthetic import synthetic_splits
 

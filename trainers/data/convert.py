@@ -12,13 +12,13 @@ from pathlib import Path
 import cv2
 
 from search_space.errors import ConfigError, DataError
-from trainers.data import tinyperson, visdrone, voc, yolo
 from trainers.data.check import distinct_records
 from trainers.data.dataset import EVERY_CLASS, Dataset, Record, read_record, stated_hw
+from trainers.data.format import FORMATS, Writer
 from trainers.data.formats import check_format, open_parts
 from trainers.data.images import IMAGE_SUFFIXES, ImageError, image_header
 from trainers.data.source import Parts, Request
-from trainers.data.writers import WRITERS, Writing, whole
+from trainers.data.writing import Writing, whole
 
 _NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f/\\:]")
 
@@ -59,7 +59,7 @@ def convert_data(
         ConfigError: `out` exists, or a format is not known.
         DataError: nothing known lies at `path`, it has no images, or a name cannot be written.
     """
-    check_format(to)
+    writer = _writer(to)
     out = Path(out)
     if os.path.lexists(out):
         raise ConfigError(f"{out} exists already; give a folder that does not")
@@ -69,8 +69,8 @@ def convert_data(
     records = distinct_records(datasets.values())
     if not records:
         raise DataError(f"{parts.source} has no images that can be used; nothing to convert")
-    _check_classes(to, next(iter(datasets.values())).classes)
-    _write(out, datasets, _Images(records, whole=to == tinyperson.NAME, link=link), to)
+    writer.check_classes(next(iter(datasets.values())).classes)
+    _write(out, datasets, _Images(records, whole=writer.keeps_windows, link=link), writer)
     return Conversion(
         source=parts.source,
         from_format=parts.format,
@@ -79,8 +79,18 @@ def convert_data(
         num_boxes=sum(len(record.boxes) for record in records),
         num_ignored=sum(len(record.ignored) for record in records),
         notices=notices,
-        losses=tuple(_losses(to, records, len(next(iter(datasets.values())).classes))),
+        losses=tuple(_losses(to, writer, records, len(next(iter(datasets.values())).classes))),
     )
+
+
+def _writer(to: str) -> Writer:
+    """Returns the writer of a format; raises ConfigError for one that is not known or is only read."""
+    check_format(to)
+    writer = FORMATS.get(to).writer
+    if writer is None:
+        known = ", ".join(name for name in FORMATS if FORMATS.get(name).writer is not None)
+        raise ConfigError(f"the format {to!r} is read and not written; allowed: {known}")
+    return writer
 
 
 def _undivided_if_same(parts: Parts) -> tuple[dict[str, Dataset], tuple[str, ...]]:
@@ -92,23 +102,11 @@ def _undivided_if_same(parts: Parts) -> tuple[dict[str, Dataset], tuple[str, ...
     return {"all": next(iter(parts.datasets.values()))}, (told,)
 
 
-def _check_classes(to: str, classes: tuple[str, ...]) -> None:
-    for name in classes if to in (yolo.NAME, visdrone.NAME, voc.NAME) else ():
-        if not name or name != name.strip() or not name.isprintable():
-            raise DataError(f"class {name!r} cannot be written as a line of classes.txt; rename it")
-    if to == voc.NAME:
-        for name in classes:
-            if name.casefold() in voc.EVERY_CLASS_NAMES:
-                raise DataError(f"class {name!r} means an ignored region in the format {to}; rename it")
-        if len(set(classes)) < len(classes):
-            raise DataError(f"two classes have the same name, and {to} tells them by it: {', '.join(classes)}")
-
-
-def _write(out: Path, datasets: dict[str, Dataset], images: _Images, to: str) -> None:
+def _write(out: Path, datasets: dict[str, Dataset], images: _Images, writer: Writer) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
-        WRITERS[to](Writing(folder=folder, datasets=datasets, name_of=images.name_of, put=images.put))
+        writer.write(Writing(folder=folder, datasets=datasets, name_of=images.name_of, put=images.put))
         folder.chmod(0o755)  # mkdtemp lets only its owner in
         if os.path.lexists(out):
             raise ConfigError(f"{out} has come into being meanwhile; give a folder that does not exist")
@@ -189,28 +187,28 @@ def _is_shown_as_stored(record: Record) -> bool:
         return False
 
 
-def _losses(to: str, records: list[Record], num_classes: int) -> list[str]:
+def _losses(to: str, writer: Writer, records: list[Record], num_classes: int) -> list[str]:
     """Returns one line for each thing that the format cannot hold."""
     losses = []
     num_ignored = sum(len(record.ignored) for record in records)
-    if to == yolo.NAME and num_ignored:
+    if writer.ignores == "never" and num_ignored:
         losses.append(
             f"{to} has no ignored regions: {num_ignored} are left out, detections in them will count as wrong"
         )
     num_single = sum(int((record.ignored_labels != EVERY_CLASS).sum()) for record in records)
-    if to in (visdrone.NAME, tinyperson.NAME) and num_single and num_classes > 1:
+    if writer.ignores == "all" and num_single and num_classes > 1:
         losses.append(f"{to} ignores a region for every class: {num_single} that hold for one class now hold for all")
     boxes = [box for record in records for box in record.boxes.tolist()]
     num_broken = sum(any(value % 1 for value in whole(box)) for box in boxes)
-    if to in (visdrone.NAME, voc.NAME) and num_broken:
+    if writer.whole_pixels and num_broken:
         losses.append(f"{num_broken} boxes have fractions of a pixel, which other tools that read {to} may cut off")
-    num_stored = sum(_is_shown_as_stored(record) for record in records) if to in (yolo.NAME, visdrone.NAME) else 0
+    num_stored = sum(_is_shown_as_stored(record) for record in records) if not writer.states_sizes else 0
     if num_stored:
         losses.append(
             f"{to} states no sizes: {num_stored} JPEGs are annotated as stored, against their EXIF tag, and will be "
             "turned away from their boxes; remove the tag from the copies"
         )
     num_windows = sum(record.window is not None for record in records)
-    if to != tinyperson.NAME and num_windows:
+    if not writer.keeps_windows and num_windows:
         losses.append(f"{to} has no windows of a file: {num_windows} are cut out and written as PNG")
     return losses

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
+from itertools import zip_longest
 
 from search_space.errors import ConfigError, DataError, nearest
-from trainers.data import coco, tinyperson, visdrone, voc, yolo
+from trainers.data.coco import jsons_in
+from trainers.data.format import FORMATS, Reader
 from trainers.data.source import Parts, Request
 
-Reader = Callable[[Request], Parts | None]
+from trainers.data import json_writer, yolo_writer, visdrone_writer, voc_writer  # noqa: F401  isort: skip
 
-FORMATS: dict[str, tuple[Reader, ...]] = {
-    coco.COCO: (coco.find_pair_of_jsons, coco.find_json),
-    yolo.NAME: (yolo.find_yolo,),
-    visdrone.NAME: (visdrone.find_visdrone,),
-    tinyperson.NAME: (coco.find_pair_of_jsons, coco.find_json),
-    voc.NAME: (voc.find_voc,),
-}
-"""By name, the readers of a format; a reader returns None where nothing of its format lies."""
-LOOKED_FOR: tuple[Reader, ...] = (
-    coco.find_pair_of_jsons,
-    yolo.find_yolo,
-    visdrone.find_visdrone,
-    voc.find_voc,
-    coco.find_json,
-)
-"""The readers in the order in which they are asked; both JSON formats have the same ones."""
+
+def looked_for() -> tuple[Reader, ...]:
+    """Returns the readers in the order in which they are asked where no format is named, each once."""
+    rounds = zip_longest(*(FORMATS.get(name).readers for name in FORMATS))
+    return tuple(dict.fromkeys(reader for each in rounds for reader in each if reader is not None))
 
 
 def check_format(name: str) -> None:
@@ -49,7 +39,7 @@ def open_parts(request: Request) -> Parts:
             raise DataError(f"no {what} at {path}: the path does not exist")
     if request.images is not None and not request.images.is_dir():
         raise DataError(f"{request.images} is no folder; give --images the folder of the images")
-    for reader in FORMATS[request.named] if request.named else LOOKED_FOR:
+    for reader in FORMATS.get(request.named).readers if request.named else looked_for():
         parts = reader(request)
         if parts is not None:
             return parts
@@ -61,20 +51,18 @@ def _nothing_found(request: Request) -> str:
     if not path.is_dir():
         what = f"a data set in the format {named}" if named else "a COCO or TinyPerson json, a data YAML or a folder"
         return f"no data set at {path}: give {what}"
-    num_jsons = len(coco.jsons_in(path))
+    num_jsons = len(jsons_in(path))
     also = f"; {num_jsons} other json files are there, give one of them" if num_jsons else ""
     if named:
         found = [name for name in FORMATS if name != named and _finds(replace(request, named=name))]
         return f"no {named} data set found in {path}{also}" + (f"; it looks like {found[0]}" if found else "")
-    return (
-        f"no data set found in {path}; looked for *train*.json with *val*.json (here, in annotations/ and in coco/), "
-        "a YAML with train and val, images/ with labels/, annotations/ with VisDrone's txt files, and XML files of VOC"
-        + also
-    )
+    *looks, last = (FORMATS.get(name).looks for name in FORMATS if FORMATS.get(name).looks)
+    return f"no data set found in {path}; looked for {', '.join(looks)}, and {last}{also}"
 
 
 def _finds(request: Request) -> bool:
     try:
-        return any(reader(replace(request, findings=None)) is not None for reader in FORMATS[request.named or ""])
+        readers = FORMATS.get(str(request.named)).readers
+        return any(reader(replace(request, findings=None)) is not None for reader in readers)
     except DataError:
         return False

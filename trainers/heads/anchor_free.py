@@ -22,6 +22,8 @@ from trainers.losses import Loss, distribution_focal_loss, ignore_weights
 class AnchorFreeTraining:
     """How a detector with an anchor-free head learns and how its output is read."""
 
+    uses_nwd = True
+
     def __init__(self, detector: Detector, options: HeadOptions) -> None:
         self.strides, self.reg_max = detector.strides, detector.reg_max
         self.loss_of = AnchorFreeLoss(

@@ -1,4 +1,4 @@
-"""What training and detection need to know of a kind of head; one file a kind registers itself here."""
+"""What training and detection need to know of a kind of head; each kind is registered from a file of its own."""
 
 from __future__ import annotations
 
@@ -45,16 +45,12 @@ class HeadOptions:
         if not 0 <= self.nwd <= 1:
             raise ConfigError(f"nwd is {self.nwd}; it must be in 0 .. 1; 0 trains with the complete IoU alone")
 
-    def refuse_nwd(self, head: str) -> None:
-        """Raises ConfigError if the normalised Wasserstein distance is asked of a head that has no use for it."""
-        if self.nwd:
-            raise ConfigError(
-                f"nwd is {self.nwd}, but only a head of kind 'anchor_free' uses it, not {head!r}; set it to 0"
-            )
-
 
 class HeadTraining(Protocol):
-    """How detectors with one kind of head learn, and how their output is read."""
+    """How detectors with one kind of head learn, and how their output is read.
+
+    A class whose `uses_nwd` is true gets options with that share; for all others a share above 0 is refused.
+    """
 
     def loss(self, detector: torch.nn.Module, images: Tensor, objects: Objects, ignored: Objects) -> Loss:
         """Runs the detector, in training mode, on images `(B, 3, H, W)` RGB 0..1; returns the loss in float32.
@@ -88,7 +84,7 @@ class HeadTraining(Protocol):
         """
 
 
-HEAD_TRAINING: Registry[Callable[[Detector, HeadOptions], HeadTraining]] = Registry("head")
+HEAD_TRAINING: Registry[Callable[[Detector, HeadOptions], HeadTraining]] = Registry("trainable head")
 
 
 def check_trainable(head: str) -> None:
@@ -110,4 +106,14 @@ def head_training(detector: Detector, options: HeadOptions = DEFAULTS) -> HeadTr
         ConfigError: the kind of head cannot be trained, or has no use for one of the options.
     """
     check_trainable(detector.head)
-    return HEAD_TRAINING.get(detector.head)(detector, options)
+    make = HEAD_TRAINING.get(detector.head)
+    if options.nwd and not _uses_nwd(detector.head):
+        users = " or ".join(repr(head) for head in HEAD_TRAINING if _uses_nwd(head))
+        raise ConfigError(
+            f"nwd is {options.nwd}, but only a head of kind {users} uses it, not {detector.head!r}; set it to 0"
+        )
+    return make(detector, options)
+
+
+def _uses_nwd(head: str) -> bool:
+    return bool(getattr(HEAD_TRAINING.get(head), "uses_nwd", False))

@@ -34,8 +34,11 @@ class SSDTraining:
     """How a detector with an SSD head learns and how its output is read."""
 
     def __init__(self, detector: Detector, options: HeadOptions) -> None:
-        options.refuse_nwd(detector.head)
-        self.scheme, self.num_classes, self.input_hw = detector.graph.anchors, detector.num_classes, detector.input_hw
+        self.scheme, self.num_classes, self.input_hw = (
+            detector.graph.head.anchors,
+            detector.num_classes,
+            detector.input_hw,
+        )
         self.loss_of = MultiboxLoss()
 
     def loss(self, detector: torch.nn.Module, images: Tensor, objects: Objects, ignored: Objects) -> Loss:

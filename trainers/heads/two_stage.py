@@ -36,7 +36,6 @@ class TwoStageTraining:
     """How a detector with a two-stage head learns and how its output is read."""
 
     def __init__(self, detector: Detector, options: HeadOptions) -> None:
-        options.refuse_nwd(detector.head)
         self.num_classes = detector.num_classes
         *self.levels, proposals, self.second_stage = detector.graph.outputs
         self.features = {node.name: node.inputs for node in detector.graph.nodes}[self.second_stage][1:]

@@ -1,0 +1,91 @@
+"""The format Pascal VOC: its writer, and its registration."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+from search_space.errors import DataError
+from trainers.data.dataset import EVERY_CLASS, Record
+from trainers.data.format import FORMATS, Format, Writer, check_lines
+from trainers.data.images import ImageError, image_header
+from trainers.data.voc import CORNERS, EVERY_CLASS_NAMES, NAME, find_voc
+from trainers.data.writing import Writing, marked, number, regions, whole
+
+
+def write_voc(writing: Writing) -> None:
+    """Writes `Annotations`, `JPEGImages`, `classes.txt` and, for each part, `ImageSets/Main/PART.txt`.
+
+    Pixels are counted from 0. A region ignored for every class is an object named DontCare; one that is ignored for a
+    single class is a difficult object of it.
+    """
+    annotations, images = writing.place("Annotations"), writing.place("JPEGImages")
+    for part, dataset in writing.datasets.items():
+        stems = []
+        for record in dataset.records:
+            writing.put(record, images)
+            path = Path(writing.name_of(record))
+            stems.append(path.stem)
+            tree = ElementTree.ElementTree(_voc_tree(record, path.name, writing.classes))
+            ElementTree.indent(tree)
+            tree.write(annotations / f"{path.stem}.xml", encoding="utf-8")
+        if writing.is_divided:
+            path = writing.place("ImageSets", "Main") / f"{part}.txt"
+            path.write_text("".join(f"{stem}\n" for stem in stems), encoding="utf-8")
+    writing.write_classes()
+
+
+def _voc_tree(record: Record, name: str, classes: tuple[str, ...]) -> ElementTree.Element:
+    root = ElementTree.Element("annotation")
+    _add(root, filename=name)
+    _add(_add(root, size=None), width=record.width, height=record.height, depth=_channels(record))
+    for box, label in marked(record):
+        _add_object(root, box, classes[label], difficult=0)
+    for box, label in regions(record):
+        every = label == EVERY_CLASS
+        _add_object(root, box, "DontCare" if every else classes[label], difficult=0 if every else 1)
+    return root
+
+
+def _add_object(root: ElementTree.Element, box: list[float], name: str, *, difficult: int) -> None:
+    node = _add(root, object=None)
+    _add(node, name=name, truncated=0, difficult=difficult)
+    corners = (number(value) for value in whole(box))
+    _add(_add(node, bndbox=None), **dict(zip(CORNERS, corners, strict=True)))
+
+
+def _add(parent: ElementTree.Element, **values: object) -> ElementTree.Element:
+    """Adds one element for each value and returns the last one."""
+    for tag, value in values.items():
+        child = ElementTree.SubElement(parent, tag)
+        child.text = None if value is None else str(value)
+    return child
+
+
+def _channels(record: Record) -> int:
+    try:
+        return image_header(record.path).channels if record.path is not None else 3
+    except ImageError:
+        return 3
+
+
+def check_classes(classes: tuple[str, ...]) -> None:
+    """Raises DataError for names that VOC's files cannot tell apart, or take for something else."""
+    check_lines(classes)
+    for name in classes:
+        if name.casefold() in EVERY_CLASS_NAMES:
+            raise DataError(f"class {name!r} means an ignored region in the format {NAME}; rename it")
+    if len(set(classes)) < len(classes):
+        raise DataError(f"two classes have the same name, and {NAME} tells them by it: {', '.join(classes)}")
+
+
+FORMATS.add(
+    NAME,
+    Format(
+        readers=(find_voc,),
+        looks="XML files of VOC",
+        writer=Writer(
+            write=write_voc, ignores="class", states_sizes=True, whole_pixels=True, check_classes=check_classes
+        ),
+    ),
+)

@@ -1,0 +1,46 @@
+"""The format YOLO: its writer, and its registration."""
+
+from __future__ import annotations
+
+import yaml
+
+from trainers.data.dataset import Record
+from trainers.data.format import FORMATS, Format, Writer, check_lines
+from trainers.data.writing import Writing, marked
+from trainers.data.yolo import NAME, find_yolo
+
+YOLO_DIGITS = 10
+
+
+def write_yolo(writing: Writing) -> None:
+    """Writes `images/PART`, `labels/PART` and `data.yaml`; a set that is not divided gets `classes.txt` instead."""
+    for part, dataset in writing.datasets.items():
+        names = [part] if writing.is_divided else []
+        images, labels = writing.place("images", *names), writing.place("labels", *names)
+        for record in dataset.records:
+            writing.put(record, images)
+            lines = [_yolo_line(record, box, label) for box, label in marked(record)]
+            (labels / writing.name_of(record)).with_suffix(".txt").write_text("".join(lines))
+    if not writing.is_divided:
+        writing.write_classes()
+        return
+    content = {**{part: f"images/{part}" for part in writing.datasets}, "names": dict(enumerate(writing.classes))}
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    (writing.place() / "data.yaml").write_text(text, encoding="utf-8")
+
+
+def _yolo_line(record: Record, box: list[float], label: int) -> str:
+    x1, y1, x2, y2 = box
+    height, width = record.height, record.width
+    values = ((x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height)
+    return " ".join((str(label), *(f"{value:.{YOLO_DIGITS}f}" for value in values))) + "\n"
+
+
+FORMATS.add(
+    NAME,
+    Format(
+        readers=(find_yolo,),
+        looks="a YAML with train and val, images/ with labels/",
+        writer=Writer(write=write_yolo, check_classes=check_lines),
+    ),
+)
