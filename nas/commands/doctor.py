@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,6 +58,8 @@ def examine(out: Path, *, quick: bool, tell: Callable[[str], Any]) -> dict[str, 
         quick: Whether to leave out what takes seconds.
         tell: Is told what takes a while, before it does.
     """
+    import tempfile
+
     from nas.doctor.machine import check_machine
     from nas.doctor.packages import check_packages
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +113,8 @@ def _check_asked(with_onnx: bool) -> None:
 
 def _told(out: Path, report: dict[str, Any]) -> dict[str, Any]:
     """Returns what a script wants to know of a member: where its files are, and its report."""
+    import shlex
+
     folder = out / report["name"]
     weights = str(folder / "weights.safetensors") if report["trained"] else None
     data = shlex.split(report["data"])

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nas.commands.run_executor import Workers
+from nas.commands.run_executor import Crew
 from nas.doctor.check import Check
 from nas.executors import Step
 from nas.search.request import Request
@@ -79,19 +79,19 @@ def _tried(name: str, do: Callable[[Path], str], folder: Path, advice: str) -> C
 def search(folder: Path) -> str:
     """Searches: asks, costs, trains, scores, records."""
     session = begin(replace(SMALL, out=str(folder)))
-    _search(session, Workers(), NUM_TRIALS)
+    _search(session, Crew(), NUM_TRIALS)
     return f"{NUM_TRIALS} trials trained and scored"
 
 
 def search_with_ray(folder: Path) -> str:
     """Goes on with the same run for one more trial, in a worker of Ray."""
     session = go_on(folder / str(SMALL.name), Request(trials=NUM_TRIALS + 1))
-    _search(session, Workers(executor="ray", workers=1), NUM_TRIALS + 1)
+    _search(session, Crew(executor="ray", workers=1), NUM_TRIALS + 1)
     return "started, one trial trained and scored in a worker of it"
 
 
-def _search(session: Session, workers: Workers, num_trials: int) -> None:
-    with session.folder.locked(), workers.executor_of(session) as trainer:
+def _search(session: Session, crew: Crew, num_trials: int) -> None:
+    with session.folder.locked(), crew.executor_of(session) as trainer:
         open_search(session, trainer, Silent()).run()
     outcomes = records.load(session.folder.path)["outcome"].tolist()
     if outcomes.count("complete") != num_trials:
