@@ -11,9 +11,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from search_space.errors import DataError
+from search_space.yaml_text import YamlError, read_yaml
 from trainers.data.dataset import Dataset, Record
 from trainers.data.defects import BrokenFile, Place
 from trainers.data.images import IMAGE_SUFFIXES, is_file
@@ -96,13 +95,11 @@ def find_yaml(folder: Path) -> Path | None:
 
 def _load(path: Path) -> object:
     try:
-        return yaml.safe_load(path.read_bytes())
+        return read_yaml(path)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}; check the path") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        what = " ".join(str(error).split())[:200]
-        raise BrokenFile(f"{path} is not YAML: {what}", "not_yaml", path, mark.line + 1 if mark else None) from None
+    except YamlError as error:
+        raise BrokenFile(f"{path} is not YAML: {error}; correct the file", "not_yaml", path, error.line) from None
 
 
 def layout_from_yaml(path: Path, request: Request, doubts: Doubts) -> YoloLayout:
