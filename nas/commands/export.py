@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from nas.commands.display import say
 from nas.commands.options import echo_json, json_option, plugin_option
 
 FORMATS = ("yaml", "onnx")
@@ -71,17 +72,17 @@ def command(what: str, out: Path, force: bool, as_json: bool, **options: Any) ->
         echo_json({"what": what, "out": str(out), "front": [_told(out, report) for report in reports]})
         return
     num_weights = sum(report["trained"] for report in reports)
-    click.echo(f"{len(reports)} architectures are in {out}, {num_weights} with trained weights")
+    say(f"{len(reports)} architectures are in {out}, {num_weights} with trained weights")
     for report in reports:
         onnx_words = ""
         if "onnx" in report:
             onnx_words = f", ONNX within {report['onnx']['largest_relative_difference']:.1g} of PyTorch"
-        click.echo(
+        say(
             f"  {out / report['name']}: {report['macs'] / 1e9:.4g} GFLOPs ({report['flops_2x'] / 1e9:.4g} at 2x), "
             f"{report['params']:,} parameters{onnx_words}"
         )
     first = reports[0]
-    click.echo(f"next: nas train {out / first['name'] / 'architecture.yaml'}{first['data']}")
+    say(f"next: nas train {out / first['name'] / 'architecture.yaml'}{first['data']}")
 
 
 def _told(out: Path, report: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from nas.commands.display import say
+
 if TYPE_CHECKING:
     from nas.cost.latency import LatencyModel
 
@@ -31,5 +33,5 @@ def open_device(device: str, precision: str | None, confidence: float = 0.9) -> 
     model = load_model(device, precision, confidence=confidence)
     profile = model.profile
     if profile.name != device and profile.path is not None and profile.path != Path(device):
-        click.echo(f"device: {device} means {profile.name} ({profile.board}, {profile.runtime})", err=True)
+        say(f"device: {device} means {profile.name} ({profile.board}, {profile.runtime})", err=True)
     return model

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nas.commands.display import say
 from nas.commands.latency_options import confidence_option, device_option, open_device, precision_option
 from nas.commands.options import echo_json, json_option, plugin_option
 
@@ -86,7 +87,7 @@ def _num_classes(architecture: str, num_classes: int | None) -> int:
         return num_classes
     if architecture in DESIGNS:
         return DESIGNS.get(architecture).num_classes
-    click.echo(f"note: predicted for {DEFAULT_CLASSES} classes; give those of your data: --num-classes N", err=True)
+    say(f"note: predicted for {DEFAULT_CLASSES} classes; give those of your data: --num-classes N", err=True)
     return DEFAULT_CLASSES
 
 

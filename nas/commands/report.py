@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from nas.commands.display import say
 from nas.commands.options import echo_json, json_option, plugin_option
 
 DEFAULT = "report.html"
@@ -42,8 +43,8 @@ def command(run: Path, out: Path | None, force: bool, as_json: bool) -> None:
         told = {"front": front, "bytes": size, "notices": list(content.notices)}
         return echo_json({"run": str(run), "report": str(path), **records.tally(content.table), **told})
     for notice in content.notices:
-        click.echo(notice)
-    click.echo(f"{path}: {len(content.table)} trials, {len(front)} on the front, {size / 1e6:.2f} MB")
+        say(notice)
+    say(f"{path}: {len(content.table)} trials, {len(front)} on the front, {size / 1e6:.2f} MB")
 
 
 def check_target(path: Path, force: bool) -> None:

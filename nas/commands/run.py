@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from nas.commands.display import say
 from nas.commands.options import (
     data_option,
     echo_json,
@@ -198,7 +199,7 @@ def command(
                 ending = search.run()
         _show(session, search, ending, as_json)
     if ending == INTERRUPTED:
-        click.echo("nas: interrupted", err=True)
+        say("nas: interrupted", err=True)
         raise SystemExit(exit_code())
 
 
