@@ -68,7 +68,7 @@ def write_results(settings: Settings, result: TrainResult, splits: DataSplits) -
 def _earlier(path: Path) -> dict[str, Any] | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) and {"score", "seconds", "ended_by"} <= content.keys() else None
 

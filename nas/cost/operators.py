@@ -5,16 +5,16 @@ They come from two places: from a trace of our own graphs, and from tables of op
 
 from __future__ import annotations
 
-import zlib
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from search_space.errors import DataError
+from search_space.files import read_bytes, unpacked
 
 Column = NDArray[np.float64]
 
@@ -67,6 +67,8 @@ TABLE_COLUMNS = (
 ).split()
 """Columns of a table of operators."""
 
+MAX_BYTES = 256_000_000
+"""Of a table of operators, unpacked: some ten thousand networks."""
 _CLASS_INDEX = {name: index for index, name in enumerate(CLASSES)}
 
 
@@ -155,10 +157,10 @@ def read_operators(path: Path) -> tuple[list[str], Operators]:
 
     try:
         texts = dict.fromkeys(("model_name", "op_type", "input_op_ids"), str)
-        table = pd.read_csv(path, dtype=texts, compression=_compression(path))
+        table = pd.read_csv(io.BytesIO(_unpacked(path)), dtype=texts)
     except FileNotFoundError:
         raise DataError(f"no table of operators {path}; give a CSV with columns {', '.join(TABLE_COLUMNS)}") from None
-    except (OSError, EOFError, zlib.error, ValueError) as error:  # pandas' own errors are ValueErrors
+    except (OSError, OverflowError, ValueError) as error:  # pandas' own errors are ValueErrors
         raise DataError(f"{path} is no table of operators: {error}; write it as CSV or CSV.gz") from None
     if not isinstance(table.index, pd.RangeIndex):
         raise DataError(f"{path} has rows with more values than columns; join input_op_ids by ';', quote commas")
@@ -189,14 +191,15 @@ def unknown_types(path: Path) -> dict[str, int]:
     """Returns the types in a table of operators that are of no class, each with its rows; they count as `other`."""
     import pandas as pd
 
-    types = pd.read_csv(path, usecols=["op_type"], dtype=str, compression=_compression(path))["op_type"].value_counts()
+    types = pd.read_csv(io.BytesIO(_unpacked(path)), usecols=["op_type"], dtype=str)["op_type"].value_counts()
     known = {*CONVOLUTIONS, *CLASS_OF}
     return {str(name): int(count) for name, count in types.items() if name not in known}
 
 
-def _compression(path: Path) -> Any:
-    """Returns how a table is packed, for pandas; nothing but gzip is unpacked, whatever the name."""
-    return "gzip" if path.suffix == ".gz" else None
+def _unpacked(path: Path) -> bytes:
+    """Returns the text of a table; nothing but gzip is unpacked, whatever the name. Errors as `read_bytes`."""
+    content = read_bytes(path, MAX_BYTES)
+    return unpacked(content, MAX_BYTES) if path.suffix == ".gz" else content
 
 
 def _follows_conv(

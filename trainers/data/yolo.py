@@ -11,7 +11,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from search_space.errors import DataError
+from search_space.errors import DataError, is_text
+from search_space.plain import shown
 from search_space.yaml_text import YamlError, read_yaml
 from trainers.data.dataset import Dataset, Record
 from trainers.data.defects import BrokenFile, Place
@@ -115,7 +116,7 @@ def layout_from_yaml(path: Path, request: Request, doubts: Doubts) -> YoloLayout
         raise BrokenFile(message, "wrong_layout", path)
     where = content.get("path")
     base = path.parent / posix_name(where if isinstance(where, str) else ".", Place(str(path)), doubts)
-    bases = [folder for folder in dict.fromkeys((base, path.parent)) if folder.is_dir()]
+    bases = [folder for folder in dict.fromkeys((base, path.parent)) if os.path.isdir(folder)]
     finder = _Finder(source=path, bases=bases, images=request.images, doubts=doubts)
     train, val = (finder.images_of(content[part]) for part in ("train", "val"))
     same = (f"{path}: train and val are the same images; the score says little about others",)
@@ -157,10 +158,10 @@ def _names(content: dict[Any, Any], path: Path) -> tuple[str, ...] | None:
     names, count = content.get("names"), content.get("nc")
     if isinstance(names, dict) and set(names) == set(range(len(names))):
         names = [names[index] for index in range(len(names))]
-    if isinstance(names, list) and all(isinstance(name, (str, int, float)) for name in names):
+    if isinstance(names, list) and all(isinstance(name, (str, int, float)) and is_text(str(name)) for name in names):
         return tuple(str(name) for name in names)
     if names is not None:
-        message = f"{path}: names must be a list or a table 0, 1, 2, ... to name, got a {type(names).__name__}"
+        message = f"{path}: names must be a list of words, or a table 0, 1, 2, ... to words, got {shown(names)}"
         raise BrokenFile(message, "wrong_layout", path)
     if count is None:
         return None
@@ -182,10 +183,10 @@ class _Finder:
         found: list[Path] = []
         for item in entry if isinstance(entry, list) else [entry]:
             if not isinstance(item, str):
-                message = f"{self.source}: train and val must be folders or files, got a {type(item).__name__}"
+                message = f"{self.source}: train and val must be folders or files, got {shown(item)}"
                 raise BrokenFile(message, "wrong_layout", self.source)
             name = posix_name(item, Place(str(self.source)), self.doubts)
-            place = next((path for path in self._candidates(name) if os.path.exists(path)), None)
+            place = next((path for path in self._candidates(name) if os.path.isdir(path) or is_file(path)), None)
             if place is None:
                 message = f"{self.source}: {item!r} does not exist in {self.bases[0]}; correct path, train or val"
                 raise BrokenFile(message, "missing_image", self.source)
