@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import re
 import sys
 import traceback
 from collections.abc import Iterable
@@ -19,6 +20,8 @@ from search_space.errors import PluginError
 from search_space.registry import Registry, additions
 
 MODULE_PREFIX = "nas_plugin_"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+"""What a plug-in may register; names stand in tables, on command lines and in pages."""
 PACKAGES = ("nas", "results", "search_space", "trainers")
 
 
@@ -59,6 +62,8 @@ def load_plugin(path: str | Path) -> Plugin:
     Raises:
         PluginError: There is no such file, it fails, or it registers nothing; then nothing of it stays registered.
     """
+    if "\0" in str(path) or not Path(path).name.isprintable():
+        raise PluginError(f"plug-in {path!r} has no name that a file should have; rename it")
     file = Path(path).resolve()
     if file in _LOADED:
         return _LOADED[file]
@@ -74,6 +79,12 @@ def load_plugin(path: str | Path) -> Plugin:
         added = _added(before, imported)
         if not added:
             raise PluginError(f"plug-in {path} registers nothing; next: decorate a block with @STAGES.register('name')")
+        for registry, thing in added:
+            if not isinstance(thing, str) or not NAME.fullmatch(thing):
+                raise PluginError(
+                    f"plug-in {path} registers the {registry.kind} {thing!r}; next: a name that begins with a letter "
+                    "or digit and has only these, '.', '_', '+' and '-'"
+                )
     except BaseException:
         for registry, thing in reversed(_added(before, imported)):
             registry.remove(thing)

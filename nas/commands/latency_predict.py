@@ -159,7 +159,7 @@ def of_run(run: Path, device: str, precision: str | None, confidence: float) -> 
         ConfigError: where the folder is not that of a run, or its front is empty.
     """
     from nas.config import read_config
-    from nas.run_folder import RunFolder
+    from nas.run_folder import RunFolder, read_trials
     from results import records
     from results.export import member_file
     from search_space import Architecture
@@ -170,7 +170,7 @@ def of_run(run: Path, device: str, precision: str | None, confidence: float) -> 
         raise ConfigError(f"{run} is not the folder of a run: it has no {folder.config_yaml.name}; give one of nas run")
     num_classes = len(read_config(folder.config_yaml).classes)
     try:
-        members = records.front(records.load(run))
+        members = records.front(read_trials(run))
     except (OSError, ValueError) as error:
         raise ConfigError(str(error)) from error
     if members.empty:

@@ -206,9 +206,9 @@ def command(
 def _show(session: Session, search: Search, ending: str, as_json: bool) -> None:
     """Prints what the run has so far."""
     from nas.commands.run_summary import print_summary, result
-    from results import records
+    from nas.run_folder import read_trials
 
-    table = records.load(session.folder.path)
+    table = read_trials(session.folder.path)
     if as_json:
         echo_json(result(session, table, search.agreements(), search.surrogate()))
     else:
