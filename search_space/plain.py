@@ -32,7 +32,7 @@ def read_plain(cls: type[T], data: Any, where: str) -> T:
         SpaceError: naming `where` something is missing, unknown or of a wrong type.
     """
     if not isinstance(data, Mapping):
-        raise SpaceError(f"{where} must be a mapping, got {shown(data)}")
+        raise SpaceError(f"{where} must be a mapping, got {shown(data)}; correct it")
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for name in data:
         if name not in fields:
@@ -53,18 +53,18 @@ def _read_value(hint: Any, value: Any, where: str) -> Any:
         return read_plain(typing.cast(type, hint), value, where)
     if typing.get_origin(hint) is tuple:
         if not isinstance(value, (list, tuple)):
-            raise SpaceError(f"{where} must be a list, got {shown(value)}")
+            raise SpaceError(f"{where} must be a list, got {shown(value)}; correct it")
         item = typing.get_args(hint)[0]
         return tuple(_read_value(item, element, f"{where}[{i}]") for i, element in enumerate(value))
     if typing.get_origin(hint) is Mapping:
         if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-            raise SpaceError(f"{where} must be a mapping, got {shown(value)}")
+            raise SpaceError(f"{where} must be a mapping, got {shown(value)}; correct it")
         item = typing.get_args(hint)[1]
         return {name: _read_value(item, each, f"{where}.{name[:SHOWN_CHARS]}") for name, each in value.items()}
     if hint is float and type(value) is int:
         return float(value)
     if type(value) is not hint:
-        raise SpaceError(f"{where} must be of type {hint.__name__}, got {shown(value)}")
+        raise SpaceError(f"{where} must be of type {hint.__name__}, got {shown(value)}; correct it")
     return value
 
 

@@ -112,7 +112,8 @@ def _run(file: Path, name: str) -> None:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise PluginError(f"plug-in {file} fails{_where(error, file)}: {type(error).__name__}: {error}") from error
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise PluginError(f"plug-in {file} fails{_where(error, file)}: {said}; put that right") from error
 
 
 def _added(before: int, imported: set[str]) -> list[tuple[Registry[Any], str]]:

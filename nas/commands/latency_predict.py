@@ -169,10 +169,7 @@ def of_run(run: Path, device: str, precision: str | None, confidence: float) -> 
     if not folder.config_yaml.is_file():
         raise ConfigError(f"{run} is not the folder of a run: it has no {folder.config_yaml.name}; give one of nas run")
     num_classes = len(read_config(folder.config_yaml).classes)
-    try:
-        members = records.front(read_trials(run))
-    except (OSError, ValueError) as error:
-        raise ConfigError(str(error)) from error
+    members = records.front(read_trials(run))
     if members.empty:
         raise ConfigError(f"{run} has no complete trial yet, so there is no front; next: nas run --resume {run}")
     model = open_device(device, precision, confidence)

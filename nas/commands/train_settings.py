@@ -124,12 +124,15 @@ def _assignment(text: str) -> Entry:
     from search_space.yaml_text import YamlError, parse_yaml
 
     name, equals, value = text.partition("=")
+    equals = equals if all(part.isidentifier() for part in name.split(".")) else ""
     try:
         parsed = parse_yaml(value)
     except YamlError:
         equals = ""
-    if not equals or not name:
-        raise ConfigError(f"--set {text} cannot be read; give NAME=VALUE, such as --set ema_decay=0.999")
+    if not equals:
+        raise ConfigError(
+            f"--set {' '.join(text.split())[:80]} cannot be read; give NAME=VALUE, such as --set ema_decay=0.999"
+        )
     return Entry(f"--set {name}", ("training", *name.split(".")), _number(parsed))
 
 

@@ -161,7 +161,9 @@ def read_operators(path: Path) -> tuple[list[str], Operators]:
     except FileNotFoundError:
         raise DataError(f"no table of operators {path}; give a CSV with columns {', '.join(TABLE_COLUMNS)}") from None
     except (OSError, OverflowError, ValueError) as error:  # pandas' own errors are ValueErrors
-        raise DataError(f"{path} is no table of operators: {error}; write it as CSV or CSV.gz") from None
+        raise DataError(
+            f"{path} is no table of operators: {' '.join(str(error).split())}; write it as CSV or CSV.gz"
+        ) from None
     if not isinstance(table.index, pd.RangeIndex):
         raise DataError(f"{path} has rows with more values than columns; join input_op_ids by ';', quote commas")
     missing = [name for name in TABLE_COLUMNS if name not in table.columns]

@@ -105,7 +105,7 @@ def read_residual(path: Path) -> Residual:
                 raise ValueError(f"it has an unknown term {name!r}")
             roots[:, columns[name]] = table[name].to_numpy(float)
     except (OSError, OverflowError, ValueError, KeyError) as error:
-        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise ConfigError(f"{path} is no residual of a profile: {reason}; calibrate the profile again") from None
     if not len(table):
         raise ConfigError(f"{path} holds no networks; calibrate the profile again")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +22,9 @@ from nas.cost.residual import Residual
 from nas.cost.terms import Vector, network_terms
 from search_space import DESIGNS, Architecture, lower
 from search_space.errors import DataError, SpaceError, UserError, nearest
+from search_space.files import read_bytes
 
+MAX_BYTES = 16_000_000
 NEEDED = ("model", "latency_ms")
 OPTIONAL = ("input_h", "input_w", "num_classes", "family")
 DEFAULT_CLASSES = 80
@@ -90,17 +94,19 @@ def read_rows(path: Path) -> tuple[tuple[Row, ...], tuple[str, ...]]:
         DataError: naming the row and the value, where something is not as it must be.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = [[cell.strip() for cell in line] for line in csv.reader(file)]
+        text = read_bytes(path, MAX_BYTES).decode("utf-8-sig")
+        lines = [[cell.strip() for cell in line] for line in csv.reader(io.StringIO(text, newline=""))]
     except FileNotFoundError:
         raise DataError(f"no measurements {path}; give a CSV with columns {', '.join(NEEDED)}") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} is no CSV: {error}; give one with columns {', '.join(NEEDED)}") from None
+    except (OSError, OverflowError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(
+            f"{path} is no CSV: {' '.join(str(error).split())}; give one with columns {', '.join(NEEDED)}"
+        ) from None
     header = lines[0] if lines else []
     known = (*NEEDED, *OPTIONAL)
     missing = [name for name in NEEDED if name not in header]
     if missing:
-        has = f"it has: {', '.join(header)}" if any(header) else "it is empty"
+        has = f"it has: {' '.join(', '.join(header).split())[:300]}" if any(header) else "it is empty"
         has += "; separate cells by commas" if any(mark in "".join(header) for mark in ";\t") else ""
         near = "".join(nearest(name, [missing[0]]) and f"; is {name} {missing[0]}?" for name in header)
         raise DataError(
@@ -216,7 +222,7 @@ def _architecture(path: Path, row: Row, tables: Mapping[str, Vector]) -> tuple[A
         design = DESIGNS.get(row.model)
         arch, num_classes = design.architecture, design.num_classes
     else:
-        files = [each for each in (path.parent / row.model, Path(row.model)) if each.is_file()]
+        files = [each for each in (path.parent / row.model, Path(row.model)) if os.path.isfile(each)]
         if not files:
             near = nearest(row.model, [*DESIGNS, *tables])
             raise DataError(

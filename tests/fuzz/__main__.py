@@ -20,6 +20,7 @@ from random import Random
 from tests.fuzz.judge import HEAD, Tally
 
 PARSER_SECONDS = 3600
+RULE_CASES = 2000
 
 
 def main() -> int:
@@ -28,10 +29,11 @@ def main() -> int:
     if options.child:
         return _child(options)
     from tests.fuzz.parsers import PARSERS
+    from tests.fuzz.rules import RULES
 
-    names = [name for name in PARSERS if options.only is None or options.only in name]
+    names = [name for name in (*PARSERS, *map(by_rule, RULES)) if options.only is None or options.only in name]
     if not names:
-        print(f"no parser {options.only!r}; known: {', '.join(PARSERS)}", file=sys.stderr)
+        print(f"no parser {options.only!r}; known: {', '.join((*PARSERS, *map(by_rule, RULES)))}", file=sys.stderr)
         return 2
     if not options.json:
         print(HEAD, flush=True)
@@ -41,6 +43,11 @@ def main() -> int:
         if not options.json:
             print(tallies[-1].row(), flush=True)
     return _summary(tallies, options)
+
+
+def by_rule(name: str) -> str:
+    """Returns what the cases that hypothesis builds are called in the table."""
+    return f"{name}, rule"
 
 
 def _options() -> argparse.Namespace:
@@ -56,7 +63,7 @@ def _options() -> argparse.Namespace:
 
 
 def _in_child(name: str, options: argparse.Namespace) -> Tally:
-    words = [sys.executable, "-m", "tests.fuzz", "--child", "--only", name, "--seed", str(options.seed)]
+    words = [sys.executable, "-m", "tests.fuzz", "--child", f"--only={name}", f"--seed={options.seed}"]
     words += ["--cases", str(options.cases)] if options.cases is not None else []
     words += ["--case", str(options.case)] if options.case is not None else []
     surroundings = {**os.environ, "OPENCV_LOG_LEVEL": "OFF", "OPENCV_FFMPEG_LOGLEVEL": "-8", "OMP_NUM_THREADS": "1"}
@@ -75,30 +82,59 @@ def _in_child(name: str, options: argparse.Namespace) -> Tally:
 
 
 def _child(options: argparse.Namespace) -> int:
-    from tests.fuzz.judge import judge, limit_memory
     from tests.fuzz.parsers import PARSERS
 
-    name, shared = options.only, Path("/dev/shm")
-    parser, tally, began = PARSERS[name], Tally(parser=name), time.perf_counter()
+    shared, tally, began = Path("/dev/shm"), Tally(parser=options.only), time.perf_counter()
     with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as place:
         folder = Path(place) / "fuzz"
         folder.mkdir()
-        cases = parser.prepare(folder)
-        with contextlib.suppress(Exception):
-            cases(Random(0))()  # what is imported and remembered at first is not the case's
-        limit_memory()
-        numbers = range(options.cases or parser.cases) if options.case is None else [options.case]
-        for number in numbers:
-            case = f"{name} --seed {options.seed} --case {number}"
-            (Path(place) / "case").write_text(case)
-            print(case, file=sys.stderr) if number % 500 == 0 else None
-            act = cases(Random(f"{options.seed} {name} {number}"))
-            if options.case is not None:
-                act()
-            judge(tally, case, act)
+        (_spoil if options.only in PARSERS else _build)(tally, folder, options)
     tally.seconds = time.perf_counter() - began
     print(json.dumps(asdict(tally)))
     return 0
+
+
+def _spoil(tally: Tally, folder: Path, options: argparse.Namespace) -> None:
+    from tests.fuzz.judge import judge, limit_memory
+    from tests.fuzz.parsers import PARSERS
+
+    name, parser = options.only, PARSERS[options.only]
+    cases = parser.prepare(folder)
+    with contextlib.suppress(Exception):
+        cases(Random(0))()  # what is imported and remembered at first is not the case's
+    limit_memory()
+    numbers = range(options.cases or parser.cases) if options.case is None else [options.case]
+    for number in numbers:
+        case = f"{name} --seed {options.seed} --case {number}"
+        act = cases(Random(f"{options.seed} {name} {number}"))
+        if options.case is not None:
+            act()
+        judge(tally, case, act)
+
+
+def _build(tally: Tally, folder: Path, options: argparse.Namespace) -> None:
+    from hypothesis import HealthCheck, Phase, given, seed, settings
+
+    from tests.fuzz.judge import judge, limit_memory
+    from tests.fuzz.rules import RULES
+
+    strategy, prepare = next(rule for name, rule in RULES.items() if by_rule(name) == options.only)
+    case, number = prepare(folder), options.cases or RULE_CASES
+    limit_memory()
+
+    @seed(options.seed)
+    @settings(
+        max_examples=number,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(strategy)
+    def run(value: object) -> None:
+        judge(tally, f"{options.only} --seed {options.seed}: {value!r:.300}", case(value))
+
+    run()
 
 
 def _summary(tallies: list[Tally], options: argparse.Namespace) -> int:

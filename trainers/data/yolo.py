@@ -161,7 +161,9 @@ def _names(content: dict[Any, Any], path: Path) -> tuple[str, ...] | None:
     if isinstance(names, list) and all(isinstance(name, (str, int, float)) and is_text(str(name)) for name in names):
         return tuple(str(name) for name in names)
     if names is not None:
-        message = f"{path}: names must be a list of words, or a table 0, 1, 2, ... to words, got {shown(names)}"
+        message = (
+            f"{path}: names must be a list of words, or a table 0, 1, 2, ... to words, got {shown(names)}; correct it"
+        )
         raise BrokenFile(message, "wrong_layout", path)
     if count is None:
         return None
@@ -183,7 +185,7 @@ class _Finder:
         found: list[Path] = []
         for item in entry if isinstance(entry, list) else [entry]:
             if not isinstance(item, str):
-                message = f"{self.source}: train and val must be folders or files, got {shown(item)}"
+                message = f"{self.source}: train and val must be folders or files, got {shown(item)}; correct it"
                 raise BrokenFile(message, "wrong_layout", self.source)
             name = posix_name(item, Place(str(self.source)), self.doubts)
             place = next((path for path in self._candidates(name) if os.path.isdir(path) or is_file(path)), None)
