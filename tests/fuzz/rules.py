@@ -52,8 +52,6 @@ NODES = st.recursive(
 )
 _PARTS = {"train": VALUES, "val": VALUES}
 YAMLS = st.fixed_dictionaries(_PARTS, optional={"names": VALUES, "nc": VALUES, "path": VALUES})
-    {"train": VALUES, "val": VALUES}, optional={"names": VALUES, "nc": VALUES, "path": VALUES}
-)
 PLAIN = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=9), inner), max_leaves=12)
 LAYOUT = st.text("ab:-[]{},&*!|>'\"#?%@` \n\t0.1", max_size=40)
 
