@@ -130,9 +130,8 @@ def _assignment(text: str) -> Entry:
     except YamlError:
         equals = ""
     if not equals:
-        raise ConfigError(
-            f"--set {' '.join(text.split())[:80]} cannot be read; give NAME=VALUE, such as --set ema_decay=0.999"
-        )
+        given = " ".join(text.split())[:80]
+        raise ConfigError(f"--set {given} cannot be read; give NAME=VALUE, such as --set ema_decay=0.999")
     return Entry(f"--set {name}", ("training", *name.split(".")), _number(parsed))
 
 

@@ -9,6 +9,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -161,9 +162,8 @@ def read_operators(path: Path) -> tuple[list[str], Operators]:
     except FileNotFoundError:
         raise DataError(f"no table of operators {path}; give a CSV with columns {', '.join(TABLE_COLUMNS)}") from None
     except (OSError, OverflowError, ValueError) as error:  # pandas' own errors are ValueErrors
-        raise DataError(
-            f"{path} is no table of operators: {' '.join(str(error).split())}; write it as CSV or CSV.gz"
-        ) from None
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path} is no table of operators: {reason}; write it as CSV or CSV.gz") from None
     if not isinstance(table.index, pd.RangeIndex):
         raise DataError(f"{path} has rows with more values than columns; join input_op_ids by ';', quote commas")
     missing = [name for name in TABLE_COLUMNS if name not in table.columns]
@@ -172,7 +172,7 @@ def read_operators(path: Path) -> tuple[list[str], Operators]:
     if table.empty:
         raise DataError(f"{path} holds no operators; give one row an operator")
     for name in TABLE_COLUMNS[4:]:
-        numbers = pd.to_numeric(table[name], errors="coerce").to_numpy(float)
+        numbers = _numbers(table[name])
         bad = ~(np.isfinite(numbers) & (numbers >= 0))
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
@@ -181,12 +181,20 @@ def read_operators(path: Path) -> tuple[list[str], Operators]:
     if table["model_name"].isna().any() or table["op_type"].isna().any():
         raise DataError(f"{path} has rows without model_name or op_type; fill them in")
     model, names = pd.factorize(table["model_name"])
-    table["op_id"] = pd.to_numeric(table["op_id"], errors="coerce")
+    table["op_id"] = _numbers(table["op_id"])
     if table["op_id"].isna().any() or table.duplicated(["model_name", "op_id"]).any():
         raise DataError(f"{path} has an op_id that is no number or comes twice in a network; number its rows")
     columns = {name: table[name].to_numpy() for name in TABLE_COLUMNS[2:] if name != "input_op_ids"}
     follows = _follows_conv(model, table["op_id"], table["input_op_ids"], columns["op_type"], path)
     return [str(name) for name in names], operators_of({**columns, "model": model, "follows_conv": follows})
+
+
+def _numbers(column: Any) -> Column:
+    """Returns a column as numbers, nan where it holds none; a whole number of any length is read like any other."""
+    import pandas as pd
+
+    told = column.astype(str) if column.dtype == object else column
+    return np.asarray(pd.to_numeric(told, errors="coerce"), dtype=float)
 
 
 def unknown_types(path: Path) -> dict[str, int]:

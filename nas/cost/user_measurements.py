@@ -25,6 +25,8 @@ from search_space.errors import DataError, SpaceError, UserError, nearest
 from search_space.files import read_bytes
 
 MAX_BYTES = 16_000_000
+MOST = 100_000
+"""Of classes, or of the pixels of a side."""
 NEEDED = ("model", "latency_ms")
 OPTIONAL = ("input_h", "input_w", "num_classes", "family")
 DEFAULT_CLASSES = 80
@@ -99,9 +101,8 @@ def read_rows(path: Path) -> tuple[tuple[Row, ...], tuple[str, ...]]:
     except FileNotFoundError:
         raise DataError(f"no measurements {path}; give a CSV with columns {', '.join(NEEDED)}") from None
     except (OSError, OverflowError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(
-            f"{path} is no CSV: {' '.join(str(error).split())}; give one with columns {', '.join(NEEDED)}"
-        ) from None
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path} is no CSV: {reason}; give one with columns {', '.join(NEEDED)}") from None
     header = lines[0] if lines else []
     known = (*NEEDED, *OPTIONAL)
     missing = [name for name in NEEDED if name not in header]
@@ -161,8 +162,8 @@ def _whole(where: str, name: str, text: str) -> int | None:
         value = math.nan if "_" in text else float(text)
     except ValueError:
         value = math.nan
-    if not (value >= 1 and value == int(value)):
-        raise DataError(f"{where}: {name} is {text!r}; it must be a whole number above 0, or empty")
+    if not (1 <= value <= MOST and value.is_integer()):
+        raise DataError(f"{where}: {name} is {text!r}; it must be a whole number above 0, at most {MOST:,}, or empty")
     return int(value)
 
 

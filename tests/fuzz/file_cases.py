@@ -317,7 +317,8 @@ def weight_cases(ending: str) -> Any:
                 path.write_bytes(spoil_bytes(rng, raw))
             elif ending == ".pt":
                 content = {"architecture": plain, "classes": ["a"], "state": tensors}
-                write_torch(path, spoil_plain(rng, content) if rng.random() < 0.9 else {"a": 1})
+                spoilt = spoil_plain(rng, content)
+                write_torch(path, spoilt if isinstance(spoilt, dict) else {"a": spoilt})
             else:
                 described = {
                     "architecture": json.dumps(spoil_plain(rng, plain)),

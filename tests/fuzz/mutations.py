@@ -100,9 +100,11 @@ def _spoil_once(rng: Random, plain: Any) -> Any:
     if not places or rng.random() < 0.02:
         return hostile_value(rng)
     parent, key = rng.choice(places)
-    act = rng.randrange(8)
+    act = rng.randrange(11)
     if act < 4:
         parent[key] = hostile_value(rng)
+    elif act > 7:
+        parent[key] = _like(rng, parent[key])
     elif act == 4:
         del parent[key]
     elif act == 5 and isinstance(parent, dict):
@@ -113,6 +115,17 @@ def _spoil_once(rng: Random, plain: Any) -> Any:
     else:
         parent[key] = rng.choice(([parent[key]], {"a": parent[key]}, str(parent[key])[:1000]))
     return plain
+
+
+def _like(rng: Random, value: Any) -> Any:
+    """Returns another value of the same kind, which more readers take."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, (int, float)):
+        return rng.choice((value + 1, value - 1, 2 * value, type(value)(0), -value, type(value)(1)))
+    if isinstance(value, list):
+        return rng.sample(value, len(value)) if rng.random() < 0.5 else value + value[:1]
+    return rng.choice(TEXTS) if isinstance(value, str) else value
 
 
 def _places(plain: Any) -> list[tuple[Any, Any]]:

@@ -161,14 +161,15 @@ def _names(content: dict[Any, Any], path: Path) -> tuple[str, ...] | None:
     if isinstance(names, list) and all(isinstance(name, (str, int, float)) and is_text(str(name)) for name in names):
         return tuple(str(name) for name in names)
     if names is not None:
-        message = (
-            f"{path}: names must be a list of words, or a table 0, 1, 2, ... to words, got {shown(names)}; correct it"
-        )
+        allowed = "a list of words, or a table 0, 1, 2, ... to words"
+        message = f"{path}: names must be {allowed}, got {shown(names)}; correct it"
         raise BrokenFile(message, "wrong_layout", path)
     if count is None:
         return None
     if not isinstance(count, int) or not 0 < count <= MAX_CLASSES:
-        raise BrokenFile(f"{path}: nc must be a number of classes, 1 to {MAX_CLASSES}", "wrong_layout", path)
+        raise BrokenFile(
+            f"{path}: nc must be a number of classes, 1 to {MAX_CLASSES}; correct it", "wrong_layout", path
+        )
     return tuple(f"class {index}" for index in range(count))
 
 
