@@ -159,7 +159,7 @@ def parse_config(text: str | bytes, *, source: Path | str) -> RunConfig:
     try:
         return read_plain(RunConfig, plain, str(path))
     except SpaceError as error:
-        raise ConfigError(f"{error}; {REMEDY}") from None
+        raise ConfigError(f"{str(error).removesuffix('; correct it')}; {REMEDY}") from None
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
 

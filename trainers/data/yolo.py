@@ -82,7 +82,8 @@ def find_yolo(request: Request) -> Parts | None:
 
 def find_yaml(folder: Path) -> Path | None:
     """Returns the data YAML of a folder: the first file that has the keys train and val."""
-    for path in sorted((*folder.glob("*.yaml"), *folder.glob("*.yml")), key=lambda path: (path.stem != "data", path)):
+    found = filter(is_file, (*folder.glob("*.yaml"), *folder.glob("*.yml")))
+    for path in sorted(found, key=lambda path: (path.stem != "data", path)):
         try:
             content = _load(path)
         except BrokenFile:
