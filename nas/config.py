@@ -89,9 +89,10 @@ class RunConfig:
                 value = getattr(self, name)
                 got = ",".join(map(str, value)) if isinstance(value, tuple) else value
                 allowed = "between 0 and 1" if name == "confidence" else "above zero"
-                raise ConfigError(f"--{name.replace('_', '-')} must be {allowed}, got {got}")
+                raise ConfigError(f"--{name.replace('_', '-')} must be {allowed}, got {got}; give another")
         if self.format != VERSION:
-            raise ConfigError(f"the run was written in format {self.format}, this version reads format {VERSION}")
+            written = f"the run was written in format {self.format}, this version reads format {VERSION}"
+            raise ConfigError(f"{written}; use the version that wrote it")
 
     def data_words(self) -> list[str]:
         """Returns the options of a command that name the data set; none for the built-in one."""

@@ -145,6 +145,8 @@ def _check(table: pd.DataFrame) -> None:
             raise ValueError(f"{name} {given[~good].iloc[0]!r} is none that a trial can have")
     if table["number"].isna().any() or table["outcome"].isna().any():
         raise ValueError("a row has no number or no outcome")
+    if table["objectives"].nunique() > 1:
+        raise ValueError("its rows have different objectives")
     numbers = [name for name, kind in COLUMNS.items() if kind != "string"]
     for name in objectives_of(table):
         if name not in numbers and not (BIN_COLUMN.fullmatch(name) and name in table.columns):

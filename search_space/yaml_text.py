@@ -35,19 +35,19 @@ class _Loader(yaml.SafeLoader):
         """Characters of every node that is whole, aliases written out."""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        mark = self.peek_event().start_mark
+        line = self.line + 1  # the reader's, at or behind the node
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            raise YamlError(f"it is nested deeper than {MAX_DEPTH}", mark.line + 1)
+            raise YamlError(f"it is nested deeper than {MAX_DEPTH}", line)
         is_alias = self.check_event(yaml.AliasEvent)
         node = super().compose_node(parent, index)
         self._depth -= 1
         if node is not None and not is_alias:
             self._sizes[id(node)] = 1 + self._size(node)
         if node is not None and id(node) not in self._sizes:
-            raise YamlError("an alias stands for what it is a part of", mark.line + 1)
+            raise YamlError("an alias stands for what it is a part of", line)
         if node is not None and self._sizes[id(node)] > MAX_CHARS:
-            raise YamlError(f"it stands for more than {MAX_CHARS:,} characters", mark.line + 1)
+            raise YamlError(f"it stands for more than {MAX_CHARS:,} characters", line)
         return node
 
     def _size(self, node: yaml.Node) -> int:

@@ -176,7 +176,8 @@ def read_operators(path: Path) -> tuple[list[str], Operators]:
         bad = ~(np.isfinite(numbers) & (numbers >= 0))
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
-            raise DataError(f"{path}, row {row + 2}: {name} is {table[name].iloc[row]}; it must be 0 or more")
+            shown = " ".join(str(table[name].iloc[row]).split())[:60]
+            raise DataError(f"{path}, row {row + 2}: {name} is {shown}; it must be 0 or more")
         table[name] = numbers
     if table["model_name"].isna().any() or table["op_type"].isna().any():
         raise DataError(f"{path} has rows without model_name or op_type; fill them in")

@@ -121,7 +121,7 @@ def read_rows(path: Path) -> tuple[tuple[Row, ...], tuple[str, ...]]:
                 f"{path}: unknown column {name!r}{nearest(name.lower(), OPTIONAL)}; known: {', '.join(known)}"
             )
     if len(set(header)) < len(header):
-        raise DataError(f"{path} has a column twice: {', '.join(header)}; name each once")
+        raise DataError(f"{path} has a column twice: {' '.join(', '.join(header).split())[:300]}; name each once")
     rows = [_row(path, line, header, cells) for line, cells in enumerate(lines[1:], start=2) if any(cells)]
     if not rows:
         raise DataError(f"{path} holds no measurement; give one row a measured network")

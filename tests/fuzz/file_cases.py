@@ -187,6 +187,8 @@ def _set(text: str) -> TrainConfig:
 def latency_cases(folder: Path) -> Cases:
     """Cases for a table of latencies that a user measured; of some the networks are built, too."""
     path = folder / "measured.csv"
+    path.write_text(LATENCIES)
+    _measured(path)  # what every later one finds remembered
 
     def case(rng: Random) -> Act:
         path.write_bytes(encoded(rng, spoil_text(rng, LATENCIES, separators=",\n")))

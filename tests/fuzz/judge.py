@@ -44,14 +44,14 @@ class Tally:
     def row(self) -> str:
         """Returns a line of the table."""
         cells = (f"{self.cases:,}", f"{self.read:,}", f"{self.refused:,}", str(len(self.failures)))
-        return f"| {self.parser:<19} | " + " | ".join(f"{cell:>8}" for cell in cells) + f" | {self.slowest_s:>9.2f} |"
+        return f"| {self.parser:<20} | " + " | ".join(f"{cell:>8}" for cell in cells) + f" | {self.slowest_s:>9.2f} |"
 
 
 HEAD = (
-    f"| {'parser':<19} | "
+    f"| {'parser':<20} | "
     + " | ".join(f"{name:>8}" for name in ("cases", "read", "refused", "failures"))
     + " | slowest s |\n"
-    f"|{'-' * 21}|{(9 * '-' + ':|') * 4}{10 * '-'}:|"
+    f"|{'-' * 22}|{(9 * '-' + ':|') * 4}{10 * '-'}:|"
 )
 
 
