@@ -29,6 +29,10 @@ COMMANDS = {
 }
 
 
+LONGEST_LINE = 4000
+"""Characters of an error: a file can hold a name of any length."""
+
+
 class Commands(LazyGroup):
     """The commands of `nas`, each in the module of its name."""
 
@@ -63,7 +67,7 @@ def main(argv: list[str] | None = None) -> None:
         leave_to_the_first()
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "nas"
-        message = " ".join(error.format_message().split()).rstrip(".")
+        message = _one_line(error.format_message()).rstrip(".")
         click.echo(f"nas: error: {message}; see {command} --help", err=True)
         sys.exit(2)
     except (click.exceptions.Abort, KeyboardInterrupt):
@@ -74,8 +78,16 @@ def main(argv: list[str] | None = None) -> None:
 
         if debug or not isinstance(error, (UserError, OSError)):
             raise
-        click.echo(f"nas: error: {' '.join(str(error).split())}", err=True)
+        click.echo(f"nas: error: {_one_line(error)}", err=True)
         sys.exit(2)
+
+
+def _one_line(message: object) -> str:
+    """Returns a message as one line that a terminal only shows; of one as long as a page, its beginning and end."""
+    from results.visible import visible
+
+    line = visible(" ".join(str(message).split()))
+    return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 600]} ... {line[-500:]}"
 
 
 if __name__ == "__main__":

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from search_space.errors import ConfigError, nearest
+from search_space.errors import ConfigError, SpaceError
 
 VERSION = 2
 OPTIONS = {"data_format": "--format", "space_fingerprint": "the space"}
 """Settings that are no options of their name."""
+REMEDY = "it is written by nas run and not meant to be edited: put a copy of it back"
+BUDGETS = ("budget_gflops", "budget_params_m", "budget_latency_ms", "budget_memory_mb")
 LISTS = ("classes", "objectives", "rungs", "starts", "plugins")
 
 
@@ -72,7 +74,10 @@ class RunConfig:
     format: int = VERSION
 
     def __post_init__(self) -> None:
+        budgets = {name: getattr(self, name) for name in BUDGETS}
         checks = {
+            **{name: limit is None or 0 < limit < float("inf") for name, limit in budgets.items()},
+            "confidence": 0 < self.confidence < 1,
             "rungs": bool(self.rungs) and all(0 < each < float("inf") for each in self.rungs),
             "repeats": self.repeats >= 1,
             "batch": self.batch >= 1,
@@ -85,14 +90,16 @@ class RunConfig:
             if not good:
                 value = getattr(self, name)
                 got = ",".join(map(str, value)) if isinstance(value, tuple) else value
-                raise ConfigError(f"--{name} must be above zero, got {got}")
+                allowed = "between 0 and 1" if name == "confidence" else "above zero"
+                raise ConfigError(f"--{name.replace('_', '-')} must be {allowed}, got {got}; give another")
         if any(after <= before for before, after in zip(self.rungs, self.rungs[1:], strict=False)):
             raise ConfigError(
                 f"--rungs must rise, got {','.join(f'{each:g}' for each in self.rungs)}; "
                 f"next: --rungs {','.join(f'{each:g}' for each in sorted(set(self.rungs)))}"
             )
         if self.format != VERSION:
-            raise ConfigError(f"the run was written in format {self.format}, this version reads format {VERSION}")
+            written = f"the run was written in format {self.format}, this version reads format {VERSION}"
+            raise ConfigError(f"{written}; use the version that wrote it")
 
     def data_words(self) -> list[str]:
         """Returns the options of a command that name the data set; none for the built-in one."""
@@ -132,36 +139,37 @@ class RunConfig:
 
 def read_config(path: Path) -> RunConfig:
     """Reads a configuration; raises ConfigError for a file that is none, or that holds an unknown setting."""
+    from search_space.files import read_bytes
+    from search_space.yaml_text import MAX_BYTES
+
     try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is no YAML: {error}") from None
-    return parse_config(text, source=path)
+        return parse_config(read_bytes(path, MAX_BYTES), source=path)
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}; give the folder of a run") from None
+    except OverflowError as error:
+        raise ConfigError(f"{path} is no configuration of a run: {error}; {REMEDY}") from None
 
 
-def parse_config(text: str, *, source: Path | str) -> RunConfig:
+def parse_config(text: str | bytes, *, source: Path | str) -> RunConfig:
     """Reads a configuration from its text; raises ConfigError where `read_config` does."""
-    import yaml
+    from search_space.plain import read_plain
+    from search_space.yaml_text import YamlError, parse_yaml
 
     path = Path(source)
     try:
-        plain = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is no YAML: {error}") from None
+        plain = parse_yaml(text)
+    except YamlError as error:
+        raise ConfigError(f"{path} is no YAML: {error}; {REMEDY}") from None
     if not isinstance(plain, dict):
-        raise ConfigError(f"{path} holds no settings; it is written by nas run and not meant to be edited")
+        raise ConfigError(f"{path} holds no settings; {REMEDY}")
     if "space_fingerprint" not in plain:
         raise ConfigError(f"{path.parent} is not the folder of a run of nas run; give one that it wrote")
-    known = [each.name for each in fields(RunConfig)]
-    for name in plain:
-        if name not in known:
-            raise ConfigError(f"{path}: unknown setting {name!r}{nearest(str(name), known)}; known: {', '.join(known)}")
     try:
-        narrowing = {name: tuple(choices) for name, choices in (plain.get("narrowing") or {}).items()}
-        lists = {name: tuple(plain[name]) for name in LISTS if name in plain}
-        return RunConfig(**plain | lists | {"narrowing": narrowing})
-    except (TypeError, KeyError, AttributeError) as error:
-        raise ConfigError(f"{path} is damaged: {error}") from None
+        return read_plain(RunConfig, plain, str(path))
+    except SpaceError as error:
+        raise ConfigError(f"{str(error).removesuffix('; correct it')}; {REMEDY}") from None
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
 
 
 def check_same(config: RunConfig, given: Mapping[str, Any]) -> None:

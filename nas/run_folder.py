@@ -15,6 +15,8 @@ from nas.locking import locked
 from search_space.errors import ConfigError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from search_space import Architecture
 
 CONFIG_YAML = "config.yaml"
@@ -119,6 +121,16 @@ def create(path: Path, config: RunConfig, fill: Callable[[RunFolder], None] = la
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return RunFolder(path)
+
+
+def read_trials(path: Path) -> pd.DataFrame:
+    """Reads the table of trials of a run; raises ConfigError where there is none, or a damaged one."""
+    from results import records
+
+    try:
+        return records.load(path)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{error}; next: nas run --resume {path} writes the table anew") from None
 
 
 def reopen(path: Path) -> RunFolder:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from results.pareto import nondominated
+from results.visible import as_cell, from_cell
 
 TRIALS_CSV = "trials.csv"
 OUTCOMES = ("complete", "stopped", "rejected", "cached", "failed")
@@ -73,6 +74,7 @@ with their interval, and the share of the time that lies in operators never meas
 run has no device.
 """
 
+KEY, LEVELS = r"[0-9A-Za-z_-]{1,64}", r"P\d( P\d)*"
 BIN_COLUMN = re.compile(r"ap_\d+_\d+")
 DEFAULT_OBJECTIVES = ("accuracy", "macs")
 
@@ -102,7 +104,8 @@ def frame(rows: Iterable[Mapping[str, object]]) -> pd.DataFrame:
 def write(table: pd.DataFrame, path: Path) -> None:
     """Writes a table as CSV under a temporary name and renames it: a reader never sees half a file."""
     part = path.with_name(path.name + ".part")
-    table.to_csv(part, index=False)
+    texts = [name for name in table.columns if table[name].dtype == "string"]
+    table.assign(**{name: table[name].map(as_cell, na_action="ignore") for name in texts}).to_csv(part, index=False)
     os.replace(part, path)
 
 
@@ -117,13 +120,39 @@ def load(run_dir: Path | str, name: str = TRIALS_CSV) -> pd.DataFrame:
     if not path.is_file():
         raise FileNotFoundError(f"{run_dir} is not the folder of a run: it has no {name}")
     # Only an empty cell is a missing value: 'none' and 'null' can be choices of an axis.
-    table = pd.read_csv(path, dtype="string", keep_default_na=False, na_values=[""])
+    try:
+        table = pd.read_csv(path, dtype="string", keep_default_na=False, na_values=[""])
+    except ValueError as error:  # pandas' own errors are ValueErrors
+        raise ValueError(f"{path} is no table of trials: {' '.join(str(error).split())}") from None
     missing = [name for name in COLUMNS if name not in table.columns]
     if missing:
         raise ValueError(f"{path} lacks the columns {', '.join(missing)}: it was not written by this version")
     bins = [name for name in table.columns if BIN_COLUMN.fullmatch(name)]
-    typed: pd.DataFrame = table.astype({**COLUMNS, **dict.fromkeys(bins, "Float64")})
+    try:
+        table = table.apply(lambda column: column.map(from_cell, na_action="ignore"))
+        typed: pd.DataFrame = table.astype({**COLUMNS, **dict.fromkeys(bins, "Float64")})
+        _check(typed)
+    except (ArithmeticError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged: {' '.join(str(error).split())[:200]}") from None
     return typed
+
+
+def _check(table: pd.DataFrame) -> None:
+    """Raises ValueError where a table holds what no trial has; a key is a part of file names, and a level of sums."""
+    for name, pattern in (("key", KEY), ("levels", LEVELS), ("outcome", "|".join(OUTCOMES))):
+        given = table[name].dropna()
+        if not (good := given.str.fullmatch(pattern)).all():
+            raise ValueError(f"{name} {given[~good].iloc[0]!r} is none that a trial can have")
+    if table["number"].isna().any() or table["outcome"].isna().any():
+        raise ValueError("a row has no number or no outcome")
+    if table["objectives"].nunique() > 1:
+        raise ValueError("its rows have different objectives")
+    numbers = [name for name, kind in COLUMNS.items() if kind != "string"]
+    for name in objectives_of(table):
+        if name not in numbers and not (BIN_COLUMN.fullmatch(name) and name in table.columns):
+            raise ValueError(f"objective {name!r} is no number of a trial")
+    if not any(map(is_accuracy, objectives_of(table))):
+        raise ValueError("none of its objectives is an accuracy")
 
 
 def front(table: pd.DataFrame) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from search_space.files import write_text
 from search_space.head_kind import HEAD_KINDS
 from search_space.parts import IN_UNIT, POOLS, Backbone, Extra, Head, Neck
 from search_space.plain import read_plain, without_defaults
+from search_space.yaml_text import YamlError, read_yaml
 
 PLAIN_DOWNSAMPLES = ("conv", *IN_UNIT, *POOLS)
 """Downsamplings that take maps with odd sides; the others need even ones."""
@@ -149,12 +150,13 @@ class Architecture:
     def from_yaml(cls, path: Path | str) -> Architecture:
         """Reads an architecture from a YAML file; raises SpaceError naming the file if it holds none."""
         try:
-            data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-            reason = str(error) or type(error).__name__
-            raise SpaceError(f"{path} is not a YAML file: {reason}; give an architecture file") from None
+            data = read_yaml(Path(path))
+        except YamlError as error:
+            raise SpaceError(f"{path} is not a YAML file: {error}; give an architecture file") from None
         except (IsADirectoryError, FileNotFoundError):
             raise SpaceError(f"{path} is no file; give an architecture YAML or the name of a design") from None
+        except OSError as error:
+            raise SpaceError(f"cannot read {path}: {error.strerror}; give an architecture file") from None
         try:
             return cls.from_dict(data)
         except SpaceError as error:

@@ -41,6 +41,15 @@ def check_known(what: str, name: str, known: Iterable[str]) -> None:
         raise SpaceError(f"unknown {what} {name!r}{nearest(name, known)}; known: {', '.join(known)}")
 
 
+def is_text(text: str) -> bool:
+    """Tells whether a text can be written: JSON and YAML can spell halves of characters, which end other libraries."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Returns a hint such as ``; did you mean 'concat'``, or an empty string when nothing known is near."""
     matches = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)

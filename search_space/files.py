@@ -1,8 +1,10 @@
-"""Writing files whole or not at all."""
+"""Writing files whole or not at all, and reading those that anyone may have written."""
 
 from __future__ import annotations
 
+import errno
 import os
+import zlib
 from pathlib import Path
 
 from search_space.errors import WriteError
@@ -28,3 +30,41 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
         raise WriteError(f"cannot write {path}: {reason}; make room, or see to its folder") from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def read_bytes(path: Path, max_bytes: int) -> bytes:
+    """Returns what a file holds, as far as memory is safe.
+
+    Raises:
+        OSError: it cannot be read, or its name is none that a file can have.
+        OverflowError: it holds more than `max_bytes`.
+    """
+    if "\0" in str(path):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    with open(path, "rb") as file:
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise OverflowError(f"it is larger than {max_bytes:,} bytes")
+    return content
+
+
+def unpacked(content: bytes, max_bytes: int) -> bytes:
+    """Returns what gzip packed: of several members all, one after the other.
+
+    Raises:
+        ValueError: it is damaged or cut off.
+        OverflowError: it unpacks to more than `max_bytes`; a thousandth of that can be enough.
+    """
+    whole = b""
+    while content:
+        stream = zlib.decompressobj(wbits=31)
+        try:
+            whole += stream.decompress(content, max_bytes + 1 - len(whole))
+        except zlib.error as error:
+            raise ValueError(f"it cannot be unpacked: {error}") from None
+        if len(whole) > max_bytes:
+            raise OverflowError(f"it unpacks to more than {max_bytes:,} bytes")
+        if not stream.eof:
+            raise ValueError("it is cut off")
+        content = stream.unused_data.lstrip(b"\0")
+    return whole

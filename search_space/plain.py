@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 from search_space.errors import SpaceError, nearest
 
 T = TypeVar("T")
+KINDS = {dict: "a mapping", list: "a list", type(None): "nothing"}
+SHOWN_CHARS = 60
 
 
 class Options(Mapping[str, int | float | str]):
@@ -54,15 +56,15 @@ def read_plain(cls: type[T], data: Any, where: str) -> T:
         SpaceError: naming `where` something is missing, unknown or of a wrong type.
     """
     if not isinstance(data, Mapping):
-        raise SpaceError(f"{where} must be a mapping, got {type(data).__name__}")
+        raise SpaceError(f"{where} must be a mapping, got {shown(data)}; correct it")
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for name in data:
         if name not in fields:
-            hint = nearest(str(name), fields)
-            raise SpaceError(f"{where} has an unknown field {name!r}{hint}; known: {', '.join(fields)}")
+            hint = nearest(str(name)[:SHOWN_CHARS], fields)
+            raise SpaceError(f"{where} has an unknown field {shown(name)}{hint}; known: {', '.join(fields)}")
     for name, field in fields.items():
-        if name not in data and field.default is dataclasses.MISSING:
-            raise SpaceError(f"{where} lacks the field {name!r}")
+        if name not in data and field.default is field.default_factory is dataclasses.MISSING:
+            raise SpaceError(f"{where} lacks the field {name!r}; add it")
     hints = typing.get_type_hints(cls)
     return cls(**{name: _read_value(hints[name], value, f"{where}.{name}") for name, value in data.items()})
 
@@ -77,20 +79,33 @@ def _read_value(hint: Any, value: Any, where: str) -> Any:
         return read_plain(typing.cast(type, hint), value, where)
     if typing.get_origin(hint) is tuple:
         if not isinstance(value, (list, tuple)):
-            raise SpaceError(f"{where} must be a list, got {value!r}")
+            raise SpaceError(f"{where} must be a list, got {shown(value)}; correct it")
         item = typing.get_args(hint)[0]
         return tuple(_read_value(item, element, f"{where}[{i}]") for i, element in enumerate(value))
+    if typing.get_origin(hint) is Mapping:
+        if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+            raise SpaceError(f"{where} must be a mapping, got {shown(value)}; correct it")
+        item = typing.get_args(hint)[1]
+        return {name: _read_value(item, each, f"{where}.{name[:SHOWN_CHARS]}") for name, each in value.items()}
     if hint is float and type(value) is int:
         return float(value)
     if type(value) is not hint:
-        raise SpaceError(f"{where} must be of type {hint.__name__}, got {value!r}")
+        raise SpaceError(f"{where} must be of type {hint.__name__}, got {shown(value)}; correct it")
     return value
 
 
 def _read_options(value: Any, where: str) -> Options:
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-        raise SpaceError(f"{where} must be a mapping of names, got {value!r}")
+        raise SpaceError(f"{where} must be a mapping of names, got {shown(value)}; correct it")
     for name, each in value.items():
         if type(each) not in (int, float, str):
-            raise SpaceError(f"{where}.{name} must be a number or a word, got {each!r}")
+            raise SpaceError(f"{where}.{name} must be a number or a word, got {shown(each)}; correct it")
     return Options(value)
+
+
+def shown(value: Any) -> str:
+    """Returns a value as an error may show it: its kind where it holds others, and never more than a few words."""
+    if type(value) in KINDS:
+        return KINDS[type(value)]
+    text = repr(value)
+    return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}..."

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import re
 import sys
 import traceback
 from collections.abc import Iterable
@@ -18,6 +19,8 @@ from search_space.errors import PluginError
 from search_space.registry import Addition, additions
 
 MODULE_PREFIX = "nas_plugin_"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+"""What a plug-in may register; names stand in tables, on command lines and in pages."""
 PACKAGES = ("nas", "results", "search_space", "trainers")
 
 
@@ -58,6 +61,8 @@ def load_plugin(path: str | Path) -> Plugin:
     Raises:
         PluginError: There is no such file, it fails, or it registers nothing; then nothing of it stays registered.
     """
+    if "\0" in str(path) or not Path(path).name.isprintable():
+        raise PluginError(f"plug-in {path!r} has no name that a file should have; rename it")
     file = Path(path).resolve()
     if file in _LOADED:
         return _LOADED[file]
@@ -73,6 +78,12 @@ def load_plugin(path: str | Path) -> Plugin:
         added = _added(before)
         if not added:
             raise PluginError(f"plug-in {path} registers nothing; next: decorate a block with @STAGES.register('name')")
+        for each in added:
+            if not isinstance(each.name, str) or not NAME.fullmatch(each.name):
+                raise PluginError(
+                    f"plug-in {path} registers the {each.registry.kind} {each.name!r}; next: a name that begins with "
+                    "a letter or digit and has only these, '.', '_', '+' and '-'"
+                )
     except BaseException:
         for each in reversed(_added(before)):
             each.registry.remove(each.name)
@@ -100,7 +111,8 @@ def _run(file: Path, name: str) -> None:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise PluginError(f"plug-in {file} fails{_where(error, file)}: {type(error).__name__}: {error}") from error
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise PluginError(f"plug-in {file} fails{_where(error, file)}: {said}; put that right") from error
 
 
 def _added(before: int) -> list[Addition]:

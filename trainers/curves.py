@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CURVE_IOU = 0.5
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 THRESHOLDS = np.linspace(0.0, 1.0, 101)
 EVERY_CLASS_NAME = "all"
 
@@ -129,7 +130,7 @@ def recall_table(curves: Sequence[Curve]) -> str:
 def threshold_table(curves: Sequence[Curve]) -> str:
     """Returns CSV with precision, recall and F1 at each of 101 score thresholds; empty where there is no value."""
     rows = [
-        (each.name, f"{threshold:.2f}", *(_number(value) for value in values))
+        (_cell(each.name), f"{threshold:.2f}", *(_number(value) for value in values))
         for each in curves
         for threshold, *values in zip(THRESHOLDS, *each.at(THRESHOLDS), strict=True)
     ]
@@ -138,8 +139,14 @@ def threshold_table(curves: Sequence[Curve]) -> str:
 
 def confusion_table(confusion: Confusion) -> str:
     """Returns CSV with a row for each class that is there and a column for each class that was found."""
-    rows = [(name, *map(str, row)) for name, row in zip(confusion.names, confusion.counts.tolist(), strict=True)]
-    return _csv(("there", *confusion.names), rows)
+    names = [_cell(name) for name in confusion.names]
+    rows = [(name, *map(str, row)) for name, row in zip(names, confusion.counts.tolist(), strict=True)]
+    return _csv(("there", *names), rows)
+
+
+def _cell(name: str) -> str:
+    """Returns the name of a class with an apostrophe before it where a spreadsheet would take it for a formula."""
+    return f"'{name}" if name.startswith(FORMULA_STARTS) else name
 
 
 def _number(value: float) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import warnings
+import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import safetensors
 import safetensors.torch
@@ -16,11 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from search_space import Architecture, Detector, lower
-from search_space.errors import ConfigError
+from search_space.errors import ConfigError, is_text
 from search_space.files import write_bytes
 from trainers.heads import check_trainable
 
 SAFETENSORS = ".safetensors"
+MAX_PICKLE_BYTES = 256_000_000
+"""Of what a file of ours says about its tensors; a checkpoint with a long history takes a few millions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,10 +96,14 @@ def load_weights(path: str | Path) -> Weights:
     if missing:
         raise ConfigError(f"{path} is no weights file: it lacks {', '.join(sorted(missing))}; give a weights.pt")
     architecture, classes, state = (content[name] for name in ("architecture", "classes", "state"))
-    named = isinstance(architecture, dict) and isinstance(classes, list) and all(isinstance(it, str) for it in classes)
+    named = isinstance(architecture, dict) and isinstance(classes, list) and all(map(_is_name, classes))
     if not named or not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ConfigError(f"{path} is a damaged weights file: its parts are of wrong types; give another weights.pt")
     return Weights(architecture=architecture, classes=tuple(classes), state=state)
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and is_text(value)
 
 
 def _read_safetensors(path: str | Path) -> dict[str, Any]:
@@ -106,7 +114,7 @@ def _read_safetensors(path: str | Path) -> dict[str, Any]:
             described = {name: json.loads(text) for name, text in (file.metadata() or {}).items()}
     except OSError as error:
         raise ConfigError(f"cannot read weights file {path}: {error.strerror or error}; check the path") from None
-    except (safetensors.SafetensorError, ValueError, RecursionError):
+    except Exception:  # as in `read_torch`
         raise ConfigError(
             f"{path} is no weights file of this program, or it is damaged; give one written by nas"
         ) from None
@@ -159,12 +167,29 @@ def write_torch(path: str | Path, content: Mapping[str, Any]) -> None:
     write_bytes(Path(path), buffer.getbuffer())
 
 
+def _is_stored(file: IO[bytes]) -> bool:
+    """Tells whether a file is a zip as torch writes it, packed nowhere and no larger inside than outside.
+
+    A packed one could unpack to any amount of memory, and an older file can ask for any amount before it is refused.
+    """
+    size = file.seek(0, os.SEEK_END)
+    with zipfile.ZipFile(file) as archive:
+        entries = archive.infolist()
+        is_plain = all(each.compress_type == zipfile.ZIP_STORED for each in entries)
+        pickled = sum(each.file_size for each in entries if each.filename.endswith(".pkl"))
+        total = sum(each.file_size for each in entries)
+    file.seek(0)
+    return is_plain and total <= size and pickled <= MAX_PICKLE_BYTES
+
+
 def read_torch(path: str | Path, what: str, remedy: str = "give one written by nas") -> dict[str, Any]:
     """Reads a file of plain data and tensors; raises ConfigError, with what to do, if it is missing or none."""
+    content = None
     try:
-        with warnings.catch_warnings():  # of other files; that they are none of ours is said below
+        with open(path, "rb") as file, warnings.catch_warnings():  # of other files; that they are none is said below
             warnings.simplefilter("ignore")
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            if _is_stored(file):
+                content = torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
         raise ConfigError(f"cannot read {what} {path}: {error.strerror or error}; check the path") from None
     except Exception:  # other files make the unpickler raise nearly anything

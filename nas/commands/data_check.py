@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nas.commands.display import counted
+from nas.commands.display import counted, say
 from nas.commands.options import echo_json, format_option, images_option, json_option, plugin_option, split_option
 
 if TYPE_CHECKING:
@@ -49,21 +49,16 @@ def command(path: str, images: str | None, data_format: str | None, split: str |
 def _print(report: Report) -> None:
     for defect in report.defects:
         line = "" if defect.line is None else f":{defect.line}"
-        click.echo(_printable(f"{defect.file}{line}: {defect.kind}: {defect.what}"))
+        say(f"{defect.file}{line}: {defect.kind}: {defect.what}")
     for note in report.notes:
-        click.echo(_printable(f"note: {note.count} {note.what}; first: {note.first}"))
+        say(f"note: {note.count} {note.what}; first: {note.first}")
     counts = (
         counted(report.num_images, "image"),
         counted(report.num_boxes, "box", "boxes"),
         counted(report.num_ignored, "ignored region"),
         counted(len(report.classes), "class", "classes"),
     )
-    click.echo(f"{report.format or 'unknown format'}: {', '.join(counts)}")
+    say(f"{report.format or 'unknown format'}: {', '.join(counts)}")
     for name, count in report.num_boxes_by_class.items():
-        click.echo(_printable(f"  {name}: {count}"))
-    click.echo(counted(len(report.defects), "defect") if report.defects else "no defects")
-
-
-def _printable(text: str) -> str:
-    """Returns a line that cannot move the cursor or break the output, whatever stands in a file."""
-    return "".join(char if char.isprintable() else "?" for char in text)
+        say(f"  {name}: {count}")
+    say(counted(len(report.defects), "defect") if report.defects else "no defects")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from nas.commands.display import counted
+from nas.commands.display import counted, say
 from nas.commands.options import echo_json, format_option, images_option, json_option, plugin_option, split_option
 
 
@@ -49,13 +49,13 @@ def command(
 
     done = convert_data(path, out, to=to_format, link=not copies, split=split, format=data_format, images=images)
     for notice in done.notices:
-        click.echo(f"note: {notice}", err=True)
+        say(f"note: {notice}", err=True)
     for loss in done.losses:
-        click.echo(f"warning: {loss}", err=True)
+        say(f"warning: {loss}", err=True)
     if as_json:
         echo_json({**asdict(done), "out": out})
     else:
-        click.echo(
+        say(
             f"{done.source} ({done.from_format}) -> {out} ({done.to_format}): {counted(done.num_images, 'image')}, "
             f"{counted(done.num_boxes, 'box', 'boxes')}, {counted(done.num_ignored, 'ignored region')}"
         )

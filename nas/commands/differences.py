@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from nas.commands.display import say
 from search_space.errors import SpaceError
 
 if TYPE_CHECKING:
@@ -214,11 +213,11 @@ def print_differences(result: Mapping[str, Any], name_a: str, name_b: str) -> No
 
     sizes = ["x".join(map(str, reversed(result[side]["input_hw"]))) for side in ("a", "b")]
     at = f"both at {sizes[0]}" if sizes[0] == sizes[1] else f"{name_a} at {sizes[0]}, {name_b} at {sizes[1]}"
-    click.echo(f"from {name_a} to {name_b}, both for {result['num_classes']} classes, {at} (width x height)")
+    say(f"from {name_a} to {name_b}, both for {result['num_classes']} classes, {at} (width x height)")
     if result["compared"] == "fields":
-        click.echo(f"compared field by field: {result['why_fields']}")
+        say(f"compared field by field: {result['why_fields']}")
     if not result["differences"]:
-        click.echo("they are the same")
+        say("they are the same")
         return
     table = Table("axis" if result["compared"] == "axes" else "field", name_a, name_b)
     for title in ("MMACs", "params"):
@@ -233,7 +232,7 @@ def print_differences(result: Mapping[str, Any], name_a: str, name_b: str) -> No
     cells = [f"{result[side]['macs'] / 1e6:,.2f} MMACs, {result[side]['params']:,} params" for side in ("a", "b")]
     table.add_row("all together", *cells, f"{total['macs'] / 1e6:+,.2f}", f"{total['params']:+,}", "")
     console().print(table)
-    click.echo(
+    say(
         f"MMACs and params of a line: what {name_a} gains when only that one becomes {name_b}'s, with those named"
         " beside it; such changes need not add up to all together"
     )

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import click
+
+from results.visible import visible_lines
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -19,11 +23,14 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
 def console(*, stderr: bool = False) -> Console:
     """Returns a console that is as wide as the terminal, or wide enough for every table where there is none.
 
-    Square brackets in names are printed as they are.
+    Names are printed as they are, with their control characters spelt out.
     """
-    from rich.console import Console
+    from nas.commands.screen import Screen
 
-    terminal = Console(stderr=stderr, highlight=False, markup=False, soft_wrap=False)
-    return (
-        terminal if terminal.is_terminal else Console(stderr=stderr, highlight=False, markup=False, width=PLAIN_WIDTH)
-    )
+    terminal = Screen(stderr=stderr)
+    return terminal if terminal.is_terminal else Screen(stderr=stderr, width=PLAIN_WIDTH)
+
+
+def say(text: object, *, err: bool = False) -> None:
+    """Prints lines in which others may have named things, with their control characters spelt out."""
+    click.echo(visible_lines(text), err=err)

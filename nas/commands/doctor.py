@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nas.commands.display import counted, say
 from nas.commands.options import echo_json, json_option
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def command(out: Path, quick: bool, as_json: bool) -> None:
       nas doctor
       nas doctor --quick --json
     """
-    checks = examine(out, quick=quick, tell=lambda what: click.echo(f"{what} ...", err=True))
+    checks = examine(out, quick=quick, tell=lambda what: say(f"{what} ...", err=True))
     is_well = all(check.state != "fault" for part in checks.values() for check in part)
     if as_json:
         plain = {part: [dict(vars(check)) for check in of_part] for part, of_part in checks.items()}
@@ -76,7 +77,7 @@ def examine(out: Path, *, quick: bool, tell: Callable[[str], Any]) -> dict[str, 
 def _print(checks: dict[str, list[Check]]) -> None:
     from rich.table import Table
 
-    from nas.commands.display import console, counted
+    from nas.commands.display import console
 
     table = Table("", "", "found", box=None, pad_edge=False, show_header=False)
     for part, of_part in checks.items():
@@ -88,4 +89,4 @@ def _print(checks: dict[str, list[Check]]) -> None:
     console().print(table)
     states = [check.state for of_part in checks.values() for check in of_part]
     faults, notes = states.count("fault"), states.count("note")
-    click.echo(f"{counted(faults, 'fault')}, {counted(notes, 'note')}" + ("" if faults else "; ready for nas run"))
+    say(f"{counted(faults, 'fault')}, {counted(notes, 'note')}" + ("" if faults else "; ready for nas run"))

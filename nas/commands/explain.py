@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from nas.commands.display import counted, say
 from nas.commands.options import echo_json, json_option, plugin_option
 
 DEFAULT_CLASSES = 80
@@ -65,7 +66,7 @@ def _num_classes(architecture: str, num_classes: int | None) -> int:
     if architecture in DESIGNS:
         return DESIGNS.get(architecture).num_classes
     note = f"note: counted for {DEFAULT_CLASSES} classes; a run counts for those of its data: --num-classes N"
-    click.echo(note, err=True)
+    say(note, err=True)
     return DEFAULT_CLASSES
 
 
@@ -112,13 +113,11 @@ def explain(graph: Any) -> dict[str, Any]:
 def _print(explained: dict[str, Any]) -> None:
     from rich.table import Table
 
-    from nas.commands.display import console, counted
+    from nas.commands.display import console
 
     height, width = explained["input_hw"]
     classes = counted(explained["num_classes"], "class", "classes")
-    click.echo(
-        f"{explained['architecture']} (key {explained['key']}), {classes}, input {width}x{height} (width x height)"
-    )
+    say(f"{explained['architecture']} (key {explained['key']}), {classes}, input {width}x{height} (width x height)")
     screen = console()
     with_arguments = screen.width >= ROOM_FOR_ARGUMENTS
     table = Table("part", "node", "block", *["built with"] * with_arguments, "from", "output C,H,W")
@@ -132,7 +131,7 @@ def _print(explained: dict[str, Any]) -> None:
         table.add_row("" if row["part"] == part else row["part"], *cells, *_counts(row))
         part = row["part"]
     screen.print(table)
-    click.echo(
+    say(
         f"total: {explained['macs'] / 1e9:.4f} GMACs (fvcore's FLOPs; {explained['flops_2x'] / 1e9:.4f} G with a "
         f"multiply-add as two), {explained['params']:,} parameters, "
         f"{explained['weight_bytes'] / 2**20:.2f} MiB weights, "

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from nas.commands.display import counted, say
 from nas.commands.options import complete_device, echo_json, json_option, plugin_option
 
 FORMATS = ("yaml", "onnx")
@@ -68,7 +69,6 @@ def command(what: str, out: Path, force: bool, as_json: bool, **options: Any) ->
       nas export tinydet-s --out tinydet --format yaml
     """
     from nas import plugins
-    from nas.commands.display import counted
     from nas.export.front import Wanted, export
     from nas.export.onnx_model import OnnxOptions
     from search_space.errors import ConfigError
@@ -88,17 +88,17 @@ def command(what: str, out: Path, force: bool, as_json: bool, **options: Any) ->
         return
     num_weights = sum(report["trained"] for report in reports)
     verb = "is" if len(reports) == 1 else "are"
-    click.echo(f"{counted(len(reports), 'architecture')} {verb} in {out}, {num_weights} with trained weights")
+    say(f"{counted(len(reports), 'architecture')} {verb} in {out}, {num_weights} with trained weights")
     for report in reports:
         onnx_words = ""
         if "onnx" in report:
             onnx_words = f", ONNX within {report['onnx']['largest_relative_difference']:.1g} of PyTorch"
-        click.echo(
+        say(
             f"  {out / report['name']}: {report['macs'] / 1e9:.4g} GFLOPs ({report['flops_2x'] / 1e9:.4g} at 2x), "
             f"{report['params']:,} parameters{onnx_words}"
         )
     first = reports[0]
-    click.echo(f"next: nas train {out / first['name'] / 'architecture.yaml'}{first['data']}{plugins.options()}")
+    say(f"next: nas train {out / first['name'] / 'architecture.yaml'}{first['data']}{plugins.options()}")
 
 
 def _check_asked(with_onnx: bool) -> None:

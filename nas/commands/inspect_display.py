@@ -6,14 +6,12 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from nas.advice.leaks import ALIKE, CHANCE
 from nas.advice.levels import LEVELS, num_served
 from nas.advice.recommendation import percent, pixels
 from nas.advice.report import Report, input_sizes, run_flags
 from nas.advice.sizes import LIMITS_PX, Bin, histogram, num_under
-from nas.commands.display import console
+from nas.commands.display import console, say
 
 if TYPE_CHECKING:
     from nas.advice.leaks import Leak
@@ -56,20 +54,20 @@ def _print_classes(report: Report) -> None:
     for name, count in train.by_class.items():
         other = val.by_class[name]
         shares = (f"{count:,}", _share(count, train.num_boxes), f"{other:,}", _share(other, val.num_boxes))
-        table.add_row(_printable(name), *shares)
+        table.add_row(name, *shares)
     console().print(table)
 
 
 def _print_histogram(report: Report) -> None:
     sizes = report.sizes
-    click.echo("training boxes by side (square root of the area) in pixels of the image:")
+    say("training boxes by side (square root of the area) in pixels of the image:")
     bins = histogram(sizes.original)
     filled = [row for row, each in enumerate(bins) if each.num_boxes]
     most = max(each.num_boxes for each in bins)
     for each in bins[filled[0] : filled[-1] + 1]:
         bar = "#" * round(BAR_WIDTH * each.num_boxes / most)
         share = _share(each.num_boxes, len(sizes.original))
-        click.echo(f"  {_range(each):>8} {each.num_boxes:>9,} {share:>7}  {bar}".rstrip())
+        say(f"  {_range(each):>8} {each.num_boxes:>9,} {share:>7}  {bar}".rstrip())
 
 
 def _range(each: Bin) -> str:
@@ -89,7 +87,7 @@ def _print_inputs(report: Report) -> None:
             mark = "*" if considered[0] <= size <= considered[-1] else ""
             table.add_row(f"{size}{mark}", *(_share(count, len(sides)) for count in counts))
     console().print(table)
-    click.echo(
+    say(
         "P2 to P6: the boxes that a level serves, 2.1 to 4.2 of its cells a side; what is smaller goes to P2, what is "
         "larger to P6. *: among the sizes advised below"
     )
@@ -101,19 +99,19 @@ def _print_levels(report: Report) -> None:
         low, high = percent(each.least), percent(each.most)
         shares = high if low == high else f"{low.removesuffix(' %')} to {high}"
         verdict = "" if each.reason else ", no reason for it"
-        click.echo(f"  P{each.level}: {shares} of the boxes at {where}{verdict}")
+        say(f"  P{each.level}: {shares} of the boxes at {where}{verdict}")
 
 
 def _print_leaks(report: Report) -> None:
     leaks = report.leaks
-    click.echo(
+    say(
         f"images that show the same, at a similarity of {leaks.threshold:.2f} or more ({percent(CHANCE)} of "
         f"{leaks.num_mirrored:,} images reach {leaks.chance_level:.2f} in the mirror, where nothing can be the same):"
     )
     if leaks.num_unreadable:
-        click.echo(f"  {leaks.num_unreadable:,} images cannot be read and are left out; nas data check names them")
+        say(f"  {leaks.num_unreadable:,} images cannot be read and are left out; nas data check names them")
     for pair in leaks.pairs:
-        click.echo(
+        say(
             f"  {pair.part}: {pair.num_leaked:,} of {pair.num_images:,} images ({percent(pair.share)}) have a "
             f"near-duplicate in {pair.other}, {pair.num_alike:,} of them at {ALIKE:g} or more"
         )
@@ -122,17 +120,17 @@ def _print_leaks(report: Report) -> None:
 
 def _print_worst(pair: Leak) -> None:
     for twins in pair.worst:
-        image, other = (_printable(Path(name).name) for name in (twins.image, twins.other))
-        click.echo(f"    {twins.similarity:.3f}  {image} ({pair.part})  {other} ({pair.other})")
+        image, other = (Path(name).name for name in (twins.image, twins.other))
+        say(f"    {twins.similarity:.3f}  {image} ({pair.part})  {other} ({pair.other})")
 
 
 def _print_advice(report: Report, data_options: list[str]) -> None:
-    click.echo("advice, by rules and not measured:" if report.items else "no advice")
+    say("advice, by rules and not measured:" if report.items else "no advice")
     for item in report.items:
-        click.echo(_printable(f"  {_title(item)}: {item.reason}"))
+        say(f"  {_title(item)}: {item.reason}")
     flags = run_flags(report.advice.items)
     same = f"nas run --budget-gflops 1 {shlex.join(data_options)}"
-    click.echo(f"next: {same} {shlex.join(flags)}\n   or: {same} --auto" if flags else f"next: {same}")
+    say(f"next: {same} {shlex.join(flags)}\n   or: {same} --auto" if flags else f"next: {same}")
 
 
 def _title(item: Recommendation) -> str:
@@ -142,8 +140,3 @@ def _title(item: Recommendation) -> str:
 
 def _share(count: int, total: int) -> str:
     return percent(count / total) if total else "-"
-
-
-def _printable(text: str) -> str:
-    """Returns a line that cannot move the cursor, whatever stands in a file."""
-    return "".join(char if char.isprintable() else "?" for char in text)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import click
-
+from nas.commands.display import say
 from nas.processes import launched_rank
 
 CONFIG = "config.yaml"
@@ -25,7 +24,7 @@ class KnownData(NamedTuple):
     def tell(self) -> None:
         """Says on standard error whose data is taken, where the user named none."""
         if self.folder is not None and launched_rank() == 0:
-            click.echo(f"note: no --data given: that of {self.folder}", err=True)
+            say(f"note: no --data given: that of {self.folder}", err=True)
 
 
 def with_known_data(options: dict[str, Any], path: Path) -> KnownData:

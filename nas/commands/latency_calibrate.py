@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nas.commands.display import say
 from nas.commands.latency_options import device_option, open_device, precision_option
 from nas.commands.options import echo_json, json_option
 
@@ -92,15 +93,15 @@ def _tell_notes(own: Own, ignored: tuple[str, ...], profile: Profile) -> None:
     from nas.cost.user_measurements import DEFAULT_CLASSES, rests_on_own
 
     if ignored:
-        click.echo(f"note: columns that mean nothing here: {', '.join(map(repr, ignored))}", err=True)
+        say(f"note: columns that mean nothing here: {', '.join(map(repr, ignored))}", err=True)
     if own.guessed_classes:
         note = f"note: {DEFAULT_CLASSES} classes where a row gives none for a file; give the column num_classes"
-        click.echo(note, err=True)
+        say(note, err=True)
     if rests_on_own(profile):
         note = (
             "note: this profile was calibrated before: its earlier rows are dropped, its error before is not held out"
         )
-        click.echo(note, err=True)
+        say(note, err=True)
 
 
 def _write(calibration: Calibration, out: Path) -> None:
@@ -168,18 +169,18 @@ def _print(result: dict[str, Any]) -> None:
         table.add_row(str(row["row"]), row["network"], *cells, *after)
     console().print(table)
     before, after = result["before"], result["after"]
-    click.echo(f"before: {before['mean_percent']:.1f} % off on average, {before['worst_percent']:.1f} % at worst")
+    say(f"before: {before['mean_percent']:.1f} % off on average, {before['worst_percent']:.1f} % at worst")
     if after["mean_percent"] is None:
-        click.echo("after: not known: one network alone cannot be held out; measure another one")
+        say("after: not known: one network alone cannot be held out; measure another one")
     else:
-        click.echo(
+        say(
             f"after: {after['mean_percent']:.1f} % off on average, {after['worst_percent']:.1f} % at worst "
             f"({after['held_out']})"
         )
     shipped = f" and the {result['num_shipped']} that come with the profile" if result["num_shipped"] else ""
     rows = f"{result['num_rows']} measurement{'s' * (result['num_rows'] > 1)}"
-    click.echo(f"{result['profile']} is fitted on {rows} of yours{shipped}")
+    say(f"{result['profile']} is fitted on {rows} of yours{shipped}")
     alone, together = result["only_mine_mean_percent"], result["keep_shipped_mean_percent"]
     if alone is not None and together != alone:
-        click.echo(f"held out: {alone:.1f} % off with --only-mine, {together:.1f} % with --keep-shipped")
-    click.echo(f"next: nas latency yolov8n --device {result['profile']}")
+        say(f"held out: {alone:.1f} % off with --only-mine, {together:.1f} % with --keep-shipped")
+    say(f"next: nas latency yolov8n --device {result['profile']}")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
-
+from nas.commands.display import counted, say
 from nas.commands.latency_breakdown import DEAR, SIZES_SHOWN
 
 NODES_SHOWN = 10
@@ -39,22 +38,20 @@ WORDS = {
 
 def print_architecture(result: dict[str, Any]) -> None:
     """Prints one prediction: the time, what it is worth, where it goes, and what would be faster."""
-    from nas.commands.display import counted
-
     height, width = result["input_hw"]
     classes = counted(result["num_classes"], "class", "classes")
-    click.echo(
+    say(
         f"{result['architecture']} (key {result['key']}), {classes}, input {width}x{height} "
         f"(width x height), {result['macs'] / 1e9:.4f} GMACs ({result['flops_2x'] / 1e9:.4f} GFLOPs with a "
         f"multiply-add as two), {result['params']:,} parameters"
     )
-    click.echo(
+    say(
         f"{result['latency_ms']:.4g} ms predicted, not measured; {100 * result['confidence']:g} % interval "
         f"{result['low_ms']:.4g} to {result['high_ms']:.4g} ms"
     )
     _print_device(result)
     if result["extrapolated"]:
-        click.echo(f"note: extrapolated: {unmeasured_text(result)}")
+        say(f"note: extrapolated: {unmeasured_text(result)}")
     _print_classes(result)
     _print_nodes(result)
     _print_faster(result)
@@ -64,10 +61,10 @@ def print_run(result: dict[str, Any]) -> None:
     """Prints the front of a run, accuracy beside predicted latency."""
     from rich.table import Table
 
-    from nas.commands.display import console, counted
+    from nas.commands.display import console
 
     classes = counted(result["num_classes"], "class", "classes")
-    click.echo(f"front of {result['run']}, {classes}; latencies are predicted, not measured")
+    say(f"front of {result['run']}, {classes}; latencies are predicted, not measured")
     _print_device(result)
     table = Table("file in front/", "input px")
     interval = f"{100 * result['confidence']:g} % interval"
@@ -85,26 +82,26 @@ def print_run(result: dict[str, Any]) -> None:
         )
     console().print(table)
     best = result["front"][0]["architecture"]
-    click.echo(f"next: nas latency {best} --device {result['device']} --num-classes {result['num_classes']}")
+    say(f"next: nas latency {best} --device {result['device']} --num-classes {result['num_classes']}")
 
 
 def _print_device(result: dict[str, Any]) -> None:
     error, count = result["error"], result["num_measured"]
-    click.echo(
+    say(
         f"device: {result['device']}: {result['board']}, {result['runtime']}, {result['precision']}, "
         f"batch {result['batch']}"
     )
     if error["mean_error_percent"] is None:
         known = "one measured network" if count else "the data sheet alone: an order of magnitude"
-        click.echo(f"error: not measured; the profile rests on {known}")
+        say(f"error: not measured; the profile rests on {known}")
     else:
-        click.echo(
+        say(
             f"error: {error['mean_error_percent']:.1f} % on average of {count} measured networks "
             f"({error['held_out']}), {error['within_10_percent']:.0f} % of them within 10 %"
         )
     if result["notes"]:
-        click.echo(f"profile: {result['notes']}")
-    click.echo(f"in it: {result['includes']}")
+        say(f"profile: {result['notes']}")
+    say(f"in it: {result['includes']}")
 
 
 def unmeasured_text(result: dict[str, Any]) -> str:
@@ -150,13 +147,13 @@ def _print_nodes(result: dict[str, Any]) -> None:
     left = len(result["nodes"]) - len(nodes)
     if left > 0:
         share = 1 - sum(row["share"] for row in nodes)
-        click.echo(f"the other {left} nodes and the start take {100 * share:.1f} %; --json lists them")
+        say(f"the other {left} nodes and the start take {100 * share:.1f} %; --json lists them")
 
 
 def _print_faster(result: dict[str, Any]) -> None:
-    click.echo("what would make it faster, by prediction; accuracy changes too:")
+    say("what would make it faster, by prediction; accuracy changes too:")
     for line in faster_lines(result):
-        click.echo(f"  {line}")
+        say(f"  {line}")
 
 
 def faster_lines(result: dict[str, Any]) -> list[str]:

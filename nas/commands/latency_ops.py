@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from nas.commands.display import say
 from nas.commands.latency_options import confidence_option, device_option, open_device, precision_option
 from nas.commands.options import echo_json, json_option
 
@@ -57,7 +58,7 @@ def _tell_unknown(ops: Path) -> None:
     if unknown := unknown_types(ops):
         names = ", ".join(f"{name} ({count} rows)" for name, count in unknown.items())
         known = ", ".join((*CONVOLUTIONS, *CLASS_OF))
-        click.echo(f"note: op_type {names} count as operators that were never measured; known: {known}", err=True)
+        say(f"note: op_type {names} count as operators that were never measured; known: {known}", err=True)
 
 
 def _print(models: list[dict[str, Any]], profile: Any, confidence: float) -> None:
@@ -76,4 +77,4 @@ def _print(models: list[dict[str, Any]], profile: Any, confidence: float) -> Non
             f"{100 * row['unsupported_share']:.1f} %{' (extrapolated)' if row['extrapolated'] else ''}",
         )
     console().print(table)
-    click.echo(f"predicted for {profile.board}, {profile.runtime}, {profile.precision}, batch 1: {profile.includes}")
+    say(f"predicted for {profile.board}, {profile.runtime}, {profile.precision}, batch 1: {profile.includes}")

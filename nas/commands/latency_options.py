@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from nas.commands.display import say
 from nas.commands.options import complete_device
 
 if TYPE_CHECKING:
@@ -37,5 +38,5 @@ def open_device(device: str, precision: str | None, confidence: float = 0.9) -> 
     model = load_model(device, precision, confidence=confidence)
     profile = model.profile
     if profile.name != device and profile.path is not None and profile.path != Path(device):
-        click.echo(f"device: {device} means {profile.name} ({profile.board}, {profile.runtime})", err=True)
+        say(f"device: {device} means {profile.name} ({profile.board}, {profile.runtime})", err=True)
     return model

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nas.commands.display import say
 from nas.commands.latency_options import confidence_option, device_option, open_device, precision_option
 from nas.commands.options import echo_json, json_option, plugin_option
 
@@ -89,7 +90,7 @@ def _num_classes(architecture: str, num_classes: int | None) -> int:
         return num_classes
     if architecture in DESIGNS:
         return DESIGNS.get(architecture).num_classes
-    click.echo(f"note: predicted for {DEFAULT_CLASSES} classes; give those of your data: --num-classes N", err=True)
+    say(f"note: predicted for {DEFAULT_CLASSES} classes; give those of your data: --num-classes N", err=True)
     return DEFAULT_CLASSES
 
 
@@ -161,7 +162,7 @@ def of_run(run: Path, device: str, precision: str | None, confidence: float) -> 
         ConfigError: where the folder is not that of a run, or its front is empty.
     """
     from nas.config import read_config
-    from nas.run_folder import RunFolder
+    from nas.run_folder import RunFolder, read_trials
     from results import records
     from results.export import member_file
     from search_space import Architecture
@@ -171,10 +172,7 @@ def of_run(run: Path, device: str, precision: str | None, confidence: float) -> 
     if not folder.config_yaml.is_file():
         raise ConfigError(f"{run} is not the folder of a run: it has no {folder.config_yaml.name}; give one of nas run")
     num_classes = len(read_config(folder.config_yaml).classes)
-    try:
-        members = records.front(records.load(run))
-    except (OSError, ValueError) as error:
-        raise ConfigError(str(error)) from error
+    members = records.front(read_trials(run))
     if members.empty:
         raise ConfigError(f"{run} has no complete trial yet, so there is no front; next: nas run --resume {run}")
     model = open_device(device, precision, confidence)

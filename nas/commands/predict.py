@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from nas.commands.display import say
 from nas.commands.options import echo_json, json_option, plugin_option
 from nas.commands.tiling_options import tiling_options
 
@@ -164,7 +165,7 @@ def _look(
 
     names = ("score_threshold", "iou_threshold", "max_detections")
     limits = Limits(**{name: options[name] for name in names}, one_class=True)
-    images = shots(source, on_broken=lambda note: click.echo(f"note: {note}", err=True))
+    images = shots(source, on_broken=lambda note: say(f"note: {note}", err=True))
     while chunk := list(islice(images, options["batch_size"])):
         found = detect_all(
             detector,
@@ -210,4 +211,4 @@ def _bar(sources: Sequence[Source]) -> Iterator[Bar]:
             rate = bar.tasks[0].completed / (time.perf_counter() - started)
             bar.update(task, description=f"{rate:.1f} images/s")
 
-        yield Bar(done, click.echo)
+        yield Bar(done, say)

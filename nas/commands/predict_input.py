@@ -84,8 +84,10 @@ def _video(path: Path, *, named: bool = True) -> Source:
 
     import cv2
 
-    from search_space.errors import DataError
+    from search_space.errors import DataError, is_text
 
+    if not is_text(str(path)):  # OpenCV ends the whole process
+        raise DataError(f"the name of the video {path} cannot be read as text; rename it")
     capture = cv2.VideoCapture(str(path))
     try:
         if named and (not capture.isOpened() or not capture.read()[0]):

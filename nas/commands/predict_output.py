@@ -34,10 +34,11 @@ class Pictures:
         """Gives each source its place in the folder `out`; equal names from different folders get a number."""
         targets: dict[Path, Path] = {}
         for path in dict.fromkeys(source.path for source in sources):
-            target, number = out / path.stem, 1
+            stem = path.stem if path.stem.strip(".") else "picture"  # of "..png" it is "."
+            target, number = out / stem, 1
             while target in targets.values():
                 number += 1
-                target = out / f"{path.stem}-{number}"
+                target = out / f"{stem}-{number}"
             targets[path] = target
         return cls(targets=targets)
 
@@ -145,13 +146,15 @@ def draw(image: np.ndarray, found: Detections, classes: Sequence[str]) -> np.nda
     """Returns the image with boxes, classes and scores."""
     import cv2
 
+    from results.visible import visible
+
     canvas: np.ndarray = image.copy()
     width = max(1, round(max(image.shape[:2]) / 1000))
     for box, score, label in zip(found.boxes, found.scores, found.labels, strict=True):
         x1, y1, x2, y2 = (round(float(side)) for side in box)
         color = COLORS[int(label) % len(COLORS)]
         cv2.rectangle(canvas, (x1, y1), (x2, y2), color, width)
-        text, place = f"{classes[label]} {score:.2f}", (x1, max(y1 - 3, 8))
+        text, place = f"{visible(classes[label])} {score:.2f}", (x1, max(y1 - 3, 8))
         cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.35 * width, color, width, cv2.LINE_AA)
     return canvas
 
@@ -182,8 +185,9 @@ class CocoIds:
             content = json.loads(path.read_text(encoding="utf-8"))
             categories = {str(each["name"]): int(each["id"]) for each in content["categories"]}
             images = {Path(each["file_name"]).name: int(each["id"]) for each in content["images"]}
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path} is no COCO annotation file ({error}); give the json of the data set") from None
+        except (OSError, ArithmeticError, ValueError, KeyError, TypeError, RecursionError) as error:
+            what = "nested too deeply" if isinstance(error, RecursionError) else error
+            raise DataError(f"{path} is no COCO annotation file ({what}); give the json of the data set") from None
         unknown = [name for name in classes if name not in categories]
         unknown += [each.path.name for each in sources if each.is_video or each.path.name not in images]
         if unknown:

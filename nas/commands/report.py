@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from nas.commands.display import counted, say
 from nas.commands.options import echo_json, json_option, plugin_option
 
 DEFAULT = "report.html"
@@ -28,7 +29,6 @@ def command(run: Path, out: Path | None, force: bool, as_json: bool) -> None:
     Example:
       nas report runs/first --out first.html
     """
-    from nas.commands.display import counted
     from nas.report.gather import gather
     from results import records
     from results.report import render
@@ -47,8 +47,8 @@ def command(run: Path, out: Path | None, force: bool, as_json: bool) -> None:
         told = {"front": front, "bytes": size, "notices": list(content.notices)}
         return echo_json({"run": str(run), "report": str(path), **records.tally(content.table), **told})
     for notice in content.notices:
-        click.echo(notice)
-    click.echo(f"{path}: {counted(len(content.table), 'trial')}, {len(front)} on the front, {size / 1e6:.2f} MB")
+        say(notice)
+    say(f"{path}: {counted(len(content.table), 'trial')}, {len(front)} on the front, {size / 1e6:.2f} MB")
 
 
 def check_target(path: Path, force: bool) -> None:

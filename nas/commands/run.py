@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from nas.commands.display import say
 from nas.commands.options import (
     complete_device,
     data_option,
@@ -222,16 +223,16 @@ def command(
                 ending = search.run()
         _show(session, search, ending, as_json)
     if ending == INTERRUPTED:
-        click.echo("nas: interrupted", err=True)
+        say("nas: interrupted", err=True)
         raise SystemExit(exit_code())
 
 
 def _show(session: Session, search: Search, ending: str, as_json: bool) -> None:
     """Prints what the run has so far."""
     from nas.commands.run_summary import print_summary, result
-    from results import records
+    from nas.run_folder import read_trials
 
-    table = records.load(session.folder.path)
+    table = read_trials(session.folder.path)
     if as_json:
         echo_json(result(session, table, search.agreements(), search.surrogate()))
     else:

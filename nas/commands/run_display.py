@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from nas.commands.display import counted
+from nas.commands.screen import Screen
 from nas.executors import Step
 from nas.search.agenda import Errands
 from nas.search.loop import Search, num_ended
@@ -27,16 +27,16 @@ SCORES = (("ap", "AP"), ("ap50", "AP50"), ("ap_small", "AP_small"))
 
 def make_display(session: Session, crew: Crew, *, to_stderr: bool) -> Display:
     """Prints what is about to happen and returns the display of the run."""
-    console = Console(stderr=to_stderr, highlight=False, soft_wrap=True)
+    console = Screen(stderr=to_stderr, soft_wrap=True)
     for line in (*_introduction(session, crew), *session.notices):
-        console.print(line, markup=False)
+        console.print(line)
     return (Bars if console.is_terminal else Display)(session, console)
 
 
 class Display:
     """Prints one plain line when a trial ends."""
 
-    def __init__(self, session: Session, console: Console) -> None:
+    def __init__(self, session: Session, console: Screen) -> None:
         self.session = session
         self.console = console
 
@@ -45,7 +45,7 @@ class Display:
         """Shows a search while it runs."""
         again = [str(row["number"]) for row in Errands(search.study.rows(), search.study.running()).interrupted()]
         if again:
-            self.console.print(f"asking again for the interrupted trials: {', '.join(again)}", markup=False)
+            self.console.print(f"asking again for the interrupted trials: {', '.join(again)}")
         yield
 
     def started(self, asked: Asked) -> None:
@@ -56,13 +56,13 @@ class Display:
 
     def finished(self, row: dict[str, Any], rows: list[dict[str, Any]]) -> None:
         """Prints the trial that ended."""
-        self.console.print(f"{trial_line(row)} | {standing(rows)}", markup=False)
+        self.console.print(f"{trial_line(row)} | {standing(rows)}")
 
 
 class Bars(Display):
     """Shows two bars: the run, and the training of the current trial."""
 
-    def __init__(self, session: Session, console: Console) -> None:
+    def __init__(self, session: Session, console: Screen) -> None:
         super().__init__(session, console)
         config = session.config
         self._bars = Progress(
@@ -97,7 +97,7 @@ class Bars(Display):
         """Prints the trial above the bars."""
         self._rows = rows
         if row["outcome"] != "rejected":
-            self.console.print(trial_line(row), markup=False)
+            self.console.print(trial_line(row))
         self._move_run()
 
     def _move_run(self) -> None:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from nas import plugins
 from nas.commands.display import counted
 from nas.commands.run_display import SCORES, percent
+from nas.commands.screen import Screen
 from nas.executors import INTERRUPTED
 from results import records
 from results.export import member_file
@@ -40,17 +40,17 @@ def print_summary(
 ) -> None:
     """Prints the front, how the rungs agreed, the accounting, and what to type next."""
     path, members = session.folder.path, records.front(table)
-    console = Console(highlight=False, soft_wrap=True, width=WIDTH)
+    console = Screen(soft_wrap=True, width=WIDTH)
     if ending == INTERRUPTED:
-        console.print(f"interrupted; next: nas run --resume {path}", markup=False)
+        console.print(f"interrupted; next: nas run --resume {path}")
     else:
-        console.print(f"ended: {ending}", markup=False)
+        console.print(f"ended: {ending}")
     if not members.empty:
         console.print(front_table(members, table, [each.name for each in session.objectives]))
         for line in _remarks(members):
-            console.print(line, markup=False)
+            console.print(line)
     for line in (*map(agreement_line, agreements), *surrogate_line(surrogate), *accounting(table)):
-        console.print(line, markup=False)
+        console.print(line)
     if members.empty:
         console.print(
             f"no trial was completed, so there is no front; next: nas run --resume {path} with more --minutes"
@@ -58,7 +58,7 @@ def print_summary(
         return
     first = path / "front" / member_file(1, members["key"].iloc[0])
     data = "".join(f" {shlex.quote(word)}" for word in session.config.data_words())
-    console.print(f"front:  {path / 'front'}\nnext:   nas train {first}{data}{plugins.options()}", markup=False)
+    console.print(f"front:  {path / 'front'}\nnext:   nas train {first}{data}{plugins.options()}")
 
 
 def accounting(table: pd.DataFrame) -> list[str]:

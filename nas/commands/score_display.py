@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import click
+from nas.commands.display import say
 
 if TYPE_CHECKING:
     from trainers import Score
@@ -49,9 +49,9 @@ def print_score(score: Mapping[str, Any], intervals: Mapping[str, Any] | None = 
         _print_bins(score["bins"], intervals or {})
     if score["f1"] is not None:
         where = "" if score["f1_score_threshold"] is None else f" at score {score['f1_score_threshold']:.3f}"
-        click.echo(f"best F1 at IoU 0.5: {percent(score['f1'])} %{where}")
+        say(f"best F1 at IoU 0.5: {percent(score['f1'])} %{where}")
     if score["num_unreadable"]:
-        click.echo(
+        say(
             f"{score['num_unreadable']} of {score['num_images']} images could not be read; "
             "they count as images in which nothing was found"
         )
@@ -110,7 +110,7 @@ def print_confusion(confusion: Mapping[str, Any]) -> None:
 
     names = confusion["names"]
     if len(names) > FEW_NAMES:
-        click.echo(f"confusion of {len(names) - 1} classes: see --curves DIR or --json")
+        say(f"confusion of {len(names) - 1} classes: see --curves DIR or --json")
         return
     table = Table("there / found", *names, title=f"IoU 0.5, score from {confusion['score_threshold']:.3f}")
     for name, row in zip(names, confusion["counts"], strict=True):

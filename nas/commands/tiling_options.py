@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from nas.commands.display import say
+
 if TYPE_CHECKING:
     from trainers.data import Dataset
     from trainers.tiling import Tiling
@@ -63,6 +65,4 @@ def tiling_of(tile: str | None, overlap: float | None, tile_whole: bool) -> Tili
 def note_small_images(option: str, which: str, dataset: Dataset, tile_hw: tuple[int, int]) -> None:
     """Tells on standard error that an option does nothing where no image is larger than a window `(H, W)`."""
     if not any(record.height > tile_hw[0] or record.width > tile_hw[1] for record in dataset.records):
-        click.echo(
-            f"note: {option} does nothing here: no {which} image is larger than {tile_hw[1]}x{tile_hw[0]} px", err=True
-        )
+        say(f"note: {option} does nothing here: no {which} image is larger than {tile_hw[1]}x{tile_hw[0]} px", err=True)

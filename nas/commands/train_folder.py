@@ -76,24 +76,26 @@ def read_config(folder: Path) -> dict[str, Any]:
     Raises:
         ConfigError: there is none, or it is damaged.
     """
-    import yaml
-
     from search_space.errors import ConfigError
+    from search_space.yaml_text import YamlError, read_yaml
     from trainers import TrainConfig
 
     path = folder / "config.yaml"
     none = ConfigError(f"{folder} holds no training that could go on; give the folder of one begun by nas train")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path)
     except OSError:
         raise none from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
+    except YamlError:
         content = None
     if isinstance(content, dict) and "training" not in content:
         raise none
     if not isinstance(content, dict) or not isinstance(content["training"], dict) or not _texts_are_texts(content):
         raise ConfigError(f"{path} is damaged; put a copy of it back, or begin anew with another --out")
-    TrainConfig.from_dict(content["training"])
+    try:
+        TrainConfig.from_dict(content["training"])
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
     return {name: value for name, value in content.items() if name != "versions"}
 
 

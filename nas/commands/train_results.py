@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from nas.commands.display import say
 from nas.commands.options import echo_json
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def write_results(settings: Settings, result: TrainResult, splits: DataSplits) -
     try:
         draw_history(out, result.history)
     except ConfigError as error:
-        click.echo(f"note: {error}", err=True)
+        say(f"note: {error}", err=True)
     summary = {
         "architecture": settings.architecture.key(),
         "data": splits.source,
@@ -69,7 +68,7 @@ def write_results(settings: Settings, result: TrainResult, splits: DataSplits) -
 def _earlier(path: Path) -> dict[str, Any] | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) and {"score", "seconds", "ended_by"} <= content.keys() else None
 
@@ -84,16 +83,16 @@ def report(summary: dict[str, Any], *, as_json: bool) -> None:
     if summary["score"]:
         print_score(summary["score"])
     rate = summary["images_seen"] / max(summary["seconds"], 1e-9)
-    click.echo(f"{summary['images_seen']} images in {summary['seconds']} s ({rate:.1f} images/s)")
+    say(f"{summary['images_seen']} images in {summary['seconds']} s ({rate:.1f} images/s)")
     if summary["ended_by"] == "patience":
-        click.echo(f"ended after {summary['epochs']:.4g} epochs: no better accuracy")
+        say(f"ended after {summary['epochs']:.4g} epochs: no better accuracy")
     if summary["broken_images"]:
-        click.echo(f"{summary['broken_images']} training images could not be read and were left out")
+        say(f"{summary['broken_images']} training images could not be read and were left out")
     for line in failures(summary):
-        click.echo(line)
+        say(line)
     none = summary["best_epoch"] is None or not summary["score"]["accuracy"]
     best = "" if none else f", the best, of epoch {summary['best_epoch']:.4g}"
-    click.echo(f"weights: {summary['weights']}{best}")
+    say(f"weights: {summary['weights']}{best}")
 
 
 def failures(summary: dict[str, Any]) -> list[str]:

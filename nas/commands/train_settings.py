@@ -120,17 +120,18 @@ def options_named() -> Iterator[None]:
 
 
 def _assignment(text: str) -> Entry:
-    import yaml
-
     from search_space.errors import ConfigError
+    from search_space.yaml_text import YamlError, parse_yaml
 
     name, equals, value = text.partition("=")
+    equals = equals if all(part.isidentifier() for part in name.split(".")) else ""
     try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError:
+        parsed = parse_yaml(value)
+    except YamlError:
         equals = ""
-    if not equals or not name:
-        raise ConfigError(f"--set {text} cannot be read; give NAME=VALUE, such as --set ema_decay=0.999")
+    if not equals:
+        given = " ".join(text.split())[:80]
+        raise ConfigError(f"--set {given} cannot be read; give NAME=VALUE, such as --set ema_decay=0.999")
     return Entry(f"--set {name}", ("training", *name.split(".")), _number(parsed))
 
 

@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import click
+from nas.commands.display import say
 
 if TYPE_CHECKING:
     from nas.commands.train_settings import Settings
@@ -104,11 +104,11 @@ def _detector(settings: Settings, splits: DataSplits, *, is_first: bool) -> Dete
         if can_go_on(settings.out):
             return detector
         if is_first:
-            click.echo(f"note: the training in {settings.out} had not written anything yet; it begins now", err=True)
+            say(f"note: the training in {settings.out} had not written anything yet; it begins now", err=True)
     if pretrained is not None:
         taken, total = load_matching(detector, load_weights(weights_file(Path(pretrained))).state)
         if is_first:
-            click.echo(f"pretrained: {taken} of {total} tensors fit and were taken from {pretrained}", err=True)
+            say(f"pretrained: {taken} of {total} tensors fit and were taken from {pretrained}", err=True)
     if weights is not None:
         loaded = load_weights(weights_file(Path(weights)))
         if loaded.classes != classes:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
+from nas.commands.display import say
 
 if TYPE_CHECKING:
     from search_space import Architecture
@@ -59,9 +59,9 @@ def open_for_user(
 
     splits = open_data(data, split=split, seed=seed, format=data_format, images=images)
     if not quiet:
-        click.echo(f"data: {splits.source}", err=True)
+        say(f"data: {splits.source}", err=True)
         for notice in splits.notices:
-            click.echo(f"note: {notice}", err=True)
+            say(f"note: {notice}", err=True)
     return splits
 
 

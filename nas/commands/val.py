@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nas.commands.display import say
 from nas.commands.options import (
     data_option,
     echo_json,
@@ -208,7 +209,7 @@ def _write_curves(folder: Path, curves: list[Any], confusion: Any) -> list[str]:
     try:
         paths += write_plots(folder, curves, confusion)
     except ConfigError as error:  # the numbers are written; the pictures are an extra
-        click.echo(f"note: {error}", err=True)
+        say(f"note: {error}", err=True)
     return [str(path) for path in paths]
 
 
@@ -218,10 +219,10 @@ def _print(report: dict[str, Any]) -> None:
     intervals = report["intervals"]
     print_score(report["score"], intervals and intervals["values"])
     if intervals:
-        click.echo(
+        say(
             f"intervals: {100 * intervals['confidence']:g} % over {intervals['resamples']} resamples of the images; "
             "they do not cover what another training would give"
         )
     print_confusion(report["confusion"])
     for path in report.get("curves", ()):
-        click.echo(f"written: {path}")
+        say(f"written: {path}")

@@ -46,6 +46,9 @@ class Source:
     def __post_init__(self) -> None:
         if self.unit not in UNITS_MS or not 0 < self.noise < 10:
             raise ValueError(f"measurements in {self.unit!r} with noise {self.noise}; use s or ms, and a noise above 0")
+        for name in (self.latency, self.operators):
+            if Path(name).name != name:
+                raise ValueError(f"measurements in {name!r}; they are named as they lie in nas/cost/data")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

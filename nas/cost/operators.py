@@ -5,7 +5,7 @@ They come from two places: from a trace of our own graphs, and from tables of op
 
 from __future__ import annotations
 
-import zlib
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search_space.errors import DataError
+from search_space.files import read_bytes, unpacked
 
 Column = NDArray[np.float64]
 
@@ -67,6 +68,8 @@ TABLE_COLUMNS = (
 ).split()
 """Columns of a table of operators."""
 
+MAX_BYTES = 256_000_000
+"""Of a table of operators, unpacked: some ten thousand networks."""
 _CLASS_INDEX = {name: index for index, name in enumerate(CLASSES)}
 
 
@@ -155,11 +158,12 @@ def read_operators(path: Path) -> tuple[list[str], Operators]:
 
     try:
         texts = dict.fromkeys(("model_name", "op_type", "input_op_ids"), str)
-        table = pd.read_csv(path, dtype=texts, compression=_compression(path))
+        table = pd.read_csv(io.BytesIO(_unpacked(path)), dtype=texts)
     except FileNotFoundError:
         raise DataError(f"no table of operators {path}; give a CSV with columns {', '.join(TABLE_COLUMNS)}") from None
-    except (OSError, EOFError, zlib.error, ValueError) as error:  # pandas' own errors are ValueErrors
-        raise DataError(f"{path} is no table of operators: {error}; write it as CSV or CSV.gz") from None
+    except (OSError, OverflowError, ValueError) as error:  # pandas' own errors are ValueErrors
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path} is no table of operators: {reason}; write it as CSV or CSV.gz") from None
     if not isinstance(table.index, pd.RangeIndex):
         raise DataError(f"{path} has rows with more values than columns; join input_op_ids by ';', quote commas")
     missing = [name for name in TABLE_COLUMNS if name not in table.columns]
@@ -168,16 +172,17 @@ def read_operators(path: Path) -> tuple[list[str], Operators]:
     if table.empty:
         raise DataError(f"{path} holds no operators; give one row an operator")
     for name in TABLE_COLUMNS[4:]:
-        numbers = pd.to_numeric(table[name], errors="coerce").to_numpy(float)
+        numbers = _numbers(table[name])
         bad = ~(np.isfinite(numbers) & (numbers >= 0))
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
-            raise DataError(f"{path}, row {row + 2}: {name} is {table[name].iloc[row]}; it must be 0 or more")
+            shown = " ".join(str(table[name].iloc[row]).split())[:60]
+            raise DataError(f"{path}, row {row + 2}: {name} is {shown}; it must be 0 or more")
         table[name] = numbers
     if table["model_name"].isna().any() or table["op_type"].isna().any():
         raise DataError(f"{path} has rows without model_name or op_type; fill them in")
     model, names = pd.factorize(table["model_name"])
-    table["op_id"] = pd.to_numeric(table["op_id"], errors="coerce")
+    table["op_id"] = _numbers(table["op_id"])
     if table["op_id"].isna().any() or table.duplicated(["model_name", "op_id"]).any():
         raise DataError(f"{path} has an op_id that is no number or comes twice in a network; number its rows")
     columns = {name: table[name].to_numpy() for name in TABLE_COLUMNS[2:] if name != "input_op_ids"}
@@ -185,18 +190,27 @@ def read_operators(path: Path) -> tuple[list[str], Operators]:
     return [str(name) for name in names], operators_of({**columns, "model": model, "follows_conv": follows})
 
 
+def _numbers(column: Any) -> Column:
+    """Returns a column as numbers, nan where it holds none; a whole number of any length is read like any other."""
+    import pandas as pd
+
+    told = column.astype(str) if column.dtype == object else column
+    return np.asarray(pd.to_numeric(told, errors="coerce"), dtype=float)
+
+
 def unknown_types(path: Path) -> dict[str, int]:
     """Returns the types in a table of operators that are of no class, each with its rows; they count as `other`."""
     import pandas as pd
 
-    types = pd.read_csv(path, usecols=["op_type"], dtype=str, compression=_compression(path))["op_type"].value_counts()
+    types = pd.read_csv(io.BytesIO(_unpacked(path)), usecols=["op_type"], dtype=str)["op_type"].value_counts()
     known = {*CONVOLUTIONS, *CLASS_OF}
     return {str(name): int(count) for name, count in types.items() if name not in known}
 
 
-def _compression(path: Path) -> Any:
-    """Returns how a table is packed, for pandas; nothing but gzip is unpacked, whatever the name."""
-    return "gzip" if path.suffix == ".gz" else None
+def _unpacked(path: Path) -> bytes:
+    """Returns the text of a table; nothing but gzip is unpacked, whatever the name. Errors as `read_bytes`."""
+    content = read_bytes(path, MAX_BYTES)
+    return unpacked(content, MAX_BYTES) if path.suffix == ".gz" else content
 
 
 def _follows_conv(

@@ -197,15 +197,14 @@ def read_profile(path: Path) -> Profile:
     Raises:
         ConfigError: where the file is none, or holds an unknown or impossible entry.
     """
-    import yaml
+    from search_space.yaml_text import YamlError, read_yaml
 
     try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+        plain = read_yaml(path)
     except FileNotFoundError:
         raise ConfigError(f"no profile {path}; nas devices lists those that come with PyramidNAS") from None
-    except (OSError, yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{path} is no profile: {reason}; compare with one in nas/cost/devices") from None
+    except (OSError, YamlError) as error:
+        raise ConfigError(f"{path} is no profile: {error}; compare with one in nas/cost/devices") from None
     if not isinstance(plain, dict):
         raise ConfigError(f"{path} is no profile: it holds no entries; begin with a copy of one in nas/cost/devices")
     known = [each.name for each in fields(Profile) if each.name != "path"]

@@ -5,7 +5,7 @@ It sees a network as the shares of its predicted time in each term. Far from all
 
 from __future__ import annotations
 
-import zlib
+import io
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -22,6 +22,8 @@ DEVIATION = 0.07
 NOISE = 0.02
 """Standard deviation of a measurement's logarithm about its neighbours."""
 MIN_MEASURED = 50
+MAX_BYTES = 64_000_000
+"""Of the file, unpacked; ours take less than one million."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -89,9 +91,12 @@ def read_residual(path: Path) -> Residual:
     """Reads a residual; raises ConfigError where the file is damaged or of other terms."""
     import pandas as pd
 
+    from search_space.files import read_bytes, unpacked
+
     columns = {f"{kind} {name}": index for index, (kind, name) in enumerate(TERMS)}
     try:
-        table = pd.read_csv(path, dtype={"weight": str})
+        text = unpacked(read_bytes(path, MAX_BYTES), MAX_BYTES)
+        table = pd.read_csv(io.BytesIO(text), dtype={"weight": str})
         # Read as text, because the reader of tables may be off in the last bit.
         weights = np.array([float(weight) for weight in table["weight"]])
         roots = np.zeros((len(table), len(TERMS)))
@@ -99,8 +104,8 @@ def read_residual(path: Path) -> Residual:
             if name not in columns:
                 raise ValueError(f"it has an unknown term {name!r}")
             roots[:, columns[name]] = table[name].to_numpy(float)
-    except (OSError, EOFError, zlib.error, ValueError, KeyError) as error:
-        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+    except (OSError, OverflowError, ValueError, KeyError) as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise ConfigError(f"{path} is no residual of a profile: {reason}; calibrate the profile again") from None
     if not len(table):
         raise ConfigError(f"{path} holds no networks; calibrate the profile again")

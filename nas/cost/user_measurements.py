@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +22,11 @@ from nas.cost.residual import Residual
 from nas.cost.terms import Vector, network_terms
 from search_space import DESIGNS, Architecture, lower
 from search_space.errors import DataError, SpaceError, UserError, nearest
+from search_space.files import read_bytes
 
+MAX_BYTES = 16_000_000
+MOST = 100_000
+"""Of classes, or of the pixels of a side."""
 NEEDED = ("model", "latency_ms")
 OPTIONAL = ("input_h", "input_w", "num_classes", "family")
 DEFAULT_CLASSES = 80
@@ -91,17 +97,18 @@ def read_rows(path: Path) -> tuple[tuple[Row, ...], tuple[str, ...]]:
         DataError: naming the row and the value, where something is not as it must be.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = [[cell.strip() for cell in line] for line in csv.reader(file)]
+        text = read_bytes(path, MAX_BYTES).decode("utf-8-sig")
+        lines = [[cell.strip() for cell in line] for line in csv.reader(io.StringIO(text, newline=""))]
     except FileNotFoundError:
         raise DataError(f"no measurements {path}; give a CSV with columns {', '.join(NEEDED)}") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} is no CSV: {error}; give one with columns {', '.join(NEEDED)}") from None
+    except (OSError, OverflowError, UnicodeDecodeError, csv.Error) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path} is no CSV: {reason}; give one with columns {', '.join(NEEDED)}") from None
     header = lines[0] if lines else []
     known = (*NEEDED, *OPTIONAL)
     missing = [name for name in NEEDED if name not in header]
     if missing:
-        has = f"it has: {', '.join(header)}" if any(header) else "it is empty"
+        has = f"it has: {' '.join(', '.join(header).split())[:300]}" if any(header) else "it is empty"
         has += "; separate cells by commas" if any(mark in "".join(header) for mark in ";\t") else ""
         near = "".join(nearest(name, [missing[0]]) and f"; is {name} {missing[0]}?" for name in header)
         raise DataError(
@@ -115,7 +122,7 @@ def read_rows(path: Path) -> tuple[tuple[Row, ...], tuple[str, ...]]:
                 f"{path}: unknown column {name!r}{nearest(name.lower(), OPTIONAL)}; known: {', '.join(known)}"
             )
     if len(set(header)) < len(header):
-        raise DataError(f"{path} has a column twice: {', '.join(header)}; name each once")
+        raise DataError(f"{path} has a column twice: {' '.join(', '.join(header).split())[:300]}; name each once")
     rows = [_row(path, line, header, cells) for line, cells in enumerate(lines[1:], start=2) if any(cells)]
     if not rows:
         raise DataError(f"{path} holds no measurement; give one row a measured network")
@@ -156,8 +163,8 @@ def _whole(where: str, name: str, text: str) -> int | None:
         value = math.nan if "_" in text else float(text)
     except ValueError:
         value = math.nan
-    if not (value >= 1 and value == int(value)):
-        raise DataError(f"{where}: {name} is {text!r}; it must be a whole number above 0, or empty")
+    if not (1 <= value <= MOST and value.is_integer()):
+        raise DataError(f"{where}: {name} is {text!r}; it must be a whole number above 0, at most {MOST:,}, or empty")
     return int(value)
 
 
@@ -217,7 +224,7 @@ def _architecture(path: Path, row: Row, tables: Mapping[str, Vector]) -> tuple[A
         design = DESIGNS.get(row.model)
         arch, num_classes = design.architecture, design.num_classes
     else:
-        files = [each for each in (path.parent / row.model, Path(row.model)) if each.is_file()]
+        files = [each for each in (path.parent / row.model, Path(row.model)) if os.path.isfile(each)]
         if not files:
             near = nearest(row.model, [*DESIGNS, *tables])
             raise DataError(

@@ -17,7 +17,7 @@ from nas.cost.latency import LatencyModel, load_model
 from nas.export.member import ARCHITECTURE, WEIGHTS, Member, kit_file, write_member
 from nas.export.onnx_model import OnnxOptions
 from nas.plugins import check_plugins
-from nas.run_folder import CONFIG_YAML
+from nas.run_folder import CONFIG_YAML, read_trials
 from results import records
 from results.export import FRONT_CSV, member_file, member_name, whole_folder
 from search_space import DESIGNS, Architecture
@@ -107,7 +107,7 @@ def _of_run(wanted: Wanted) -> Found:
         raise ConfigError(f"{run} is not the folder of a run: it has no {CONFIG_YAML}; give one that nas run wrote")
     config = read_config(run / CONFIG_YAML)
     check_plugins(config)
-    members = records.front(records.load(run))
+    members = records.front(read_trials(run))
     if members.empty:
         raise ConfigError(f"{run} has no complete trial yet, so there is no front; next: nas run --resume {run}")
     kept = _within(members.assign(rank=range(1, len(members) + 1)), wanted)

@@ -14,7 +14,7 @@ from nas.plugins import check_plugins
 from nas.report.boxes import box_sizes
 from nas.report.detectors import detectors_of, front_files, points_of
 from nas.report.recipe import commands
-from nas.run_folder import CONFIG_YAML
+from nas.run_folder import CONFIG_YAML, read_trials
 from nas.search.importance import axis_importance
 from nas.search.ladder import Ladder, agreement
 from nas.search.narrowing import narrowing_of
@@ -94,10 +94,7 @@ def _trials(run: Path, config: RunConfig, space: SearchSpace) -> tuple[pd.DataFr
             )
     if not (run / records.TRIALS_CSV).is_file():
         return records.frame([]), [*notices, "The run has not written any trial yet."]
-    try:
-        return records.load(run), notices
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{error}; next: nas run --resume {run} writes the table anew") from None
+    return read_trials(run), notices
 
 
 def _designs_first(rows: list[Row]) -> list[Row]:

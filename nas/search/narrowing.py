@@ -15,6 +15,7 @@ from trainers import HEAD_TRAINING
 
 Narrowing = dict[str, tuple[Any, ...]]
 """The choices that remain, by axis."""
+EXAMPLE = "'fusion: [concat, sni]'"
 
 
 def parse_narrowing(
@@ -61,20 +62,27 @@ def read_narrowing(space: SearchSpace, path: Path) -> Narrowing:
         ConfigError: If it cannot be read or is no such file.
         SpaceError: For an unknown axis or choice.
     """
-    import yaml
+    from search_space.yaml_text import YamlError, read_yaml
 
     try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = str(error).replace("\n", " ")
-        raise ConfigError(f"--space {path} cannot be read: {reason}") from None
+        plain = read_yaml(path)
+    except OSError as error:
+        raise ConfigError(f"--space {path} cannot be read: {error.strerror}; give a YAML file") from None
+    except YamlError as error:
+        raise ConfigError(f"--space {path} is no YAML: {error}; next: lines such as {EXAMPLE}") from None
     if not isinstance(plain, dict):
-        raise ConfigError(f"--space {path} holds no axes; next: lines such as 'fusion: [concat, sni]'")
+        got = "nothing" if plain is None else "a list" if isinstance(plain, list) else "one value"
+        raise ConfigError(f"--space {path} holds {got} instead of axes; next: lines such as {EXAMPLE}")
     narrowing: Narrowing = {}
     for name, choices in plain.items():
-        axis = space.axis(str(name))
         listed = choices if isinstance(choices, list) else [choices]
-        narrowing[axis.name] = _parse(space, axis, map(str, listed))
+        if not listed or any(isinstance(each, (dict, list, type(None))) for each in listed):
+            raise ConfigError(f"--space {path}: {str(name)[:60]} has no choices; next: lines such as {EXAMPLE}")
+        try:
+            axis = space.axis(str(name))
+            narrowing[axis.name] = _parse(space, axis, map(str, listed))
+        except SpaceError as error:
+            raise SpaceError(f"--space {path}: {error}") from None
     return narrowing
 
 

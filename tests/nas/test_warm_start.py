@@ -115,11 +115,11 @@ def test_a_choice_of_another_axis_is_pointed_to() -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("[1, 2]", "holds no axes"),
-        ("width: [0.25", "cannot be read"),
+        ("[1, 2]", "instead of axes"),
+        ("width: [0.25", "is no YAML: line 1"),
         ("wdth: 0.25", "did you mean 'width'"),
         ("width: 77", "nearest"),
-        ("width: !!python/object/apply:os.system ['true']", "cannot be read"),
+        ("width: !!python/object/apply:os.system ['true']", "is no YAML: line 1"),
     ],
 )
 def test_a_wrong_file_is_one_line(tmp_path: Path, content: str, said: str) -> None:

@@ -21,7 +21,8 @@ from results.report.common import shared
 from results.report.content import AxisImportance
 from results.report.payload import MAX_OTHERS, part
 from results.report.progress import progress
-from results.report.text import escape, script_json, visible
+from results.report.text import escape, script_json
+from results.visible import visible
 
 HOSTILE = "</script><script>alert(1)</script>\"'&<b>\x1b[31m\u202e\u2028 \udcff end"
 

@@ -56,7 +56,7 @@ def _changed(**changes: object) -> dict[str, object]:
         (_changed(input_hw=[640, 16416]), "16416 must be at most "),
         (_changed(input_hw=[0, 640]), "positive multiple of 32; nearest: 32"),
         ({"input_hw": [64, 64]}, "lacks the field 'backbone'"),
-        ([1], "must be a mapping, got list"),
+        ([1], "must be a mapping, got a list"),
     ],
 )
 def test_wrong_data_is_named(data: dict[str, object], message: str):

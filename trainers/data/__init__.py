@@ -88,7 +88,8 @@ def _divide(parts: Parts) -> DataSplits:
     else:
         train, val = parts.datasets["train"], parts.datasets["val"]
     if not len(train) or not len(val):
-        raise DataError(f"{parts.source}: no image of its {'val' if len(train) else 'train'} part can be used")
+        part = "val" if len(train) else "train"
+        raise DataError(f"{parts.source}: no image of its {part} part can be used; nas data check tells why")
     noun = "class" if len(train.classes) == 1 else "classes"
     line = f"{parts.source}: {len(train)} training and {len(val)} validation images, {len(train.classes)} {noun}"
     return DataSplits(train=train, val=val, source=line, notices=notices, format=parts.format)

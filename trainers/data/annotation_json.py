@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from search_space.errors import DataError, nearest
+from search_space.errors import DataError, is_text, nearest
 from trainers.data.defects import BrokenFile, Place
 
 ANNOTATION_FOLDERS = ("", "annotations", "coco")
 LISTS = ("images", "annotations", "categories")
+_LIST_KEY = re.compile(rf'"(?:{"|".join(LISTS)})"\s*:')
 _BLANK = re.compile(r"[ \t\n\r]*")
 
 
@@ -114,6 +115,7 @@ def load_annotations(path: Path, *, with_lines: bool = False) -> AnnotationJson:
     assert isinstance(content, dict)
     if not all(_is_category(entry) for entry in content["categories"]):
         raise BrokenFile(f"{path}: every category needs an id and a name; correct the file", "wrong_layout", path)
+    _check_given_once(text, path)
     lists = {key: content[key] for key in LISTS}
     return AnnotationJson(path=path, **lists, lines=entry_lines(text) if with_lines else {})
 
@@ -127,13 +129,37 @@ def _load(path: Path) -> tuple[object, str]:
         raise DataError(f"cannot read {path}: {error.strerror}; check the path") from None
     except (ValueError, RecursionError) as error:
         line = getattr(error, "lineno", None)
-        what = "nested too deeply" if isinstance(error, RecursionError) else error
+        what = "nested too deeply" if isinstance(error, RecursionError) else _reason(error)
         message = f"{path} is not JSON ({what}); give a COCO annotation file"
         raise BrokenFile(message, "not_json", path, line) from None
 
 
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte {error.start} is no text"
+    known = isinstance(error, json.JSONDecodeError)
+    return str(error) if known else "a number in it has thousands of digits"  # Python refuses to read those
+
+
 def _is_category(entry: object) -> bool:
-    return isinstance(entry, dict) and is_id(entry.get("id")) and isinstance(entry.get("name"), (str, int, float))
+    if not isinstance(entry, dict) or not is_id(entry.get("id")):
+        return False
+    name = entry.get("name")
+    return is_text(name) if isinstance(name, str) else isinstance(name, (int, float))
+
+
+def _check_given_once(text: str, path: Path) -> None:
+    """Raises BrokenFile where a list stands twice: JSON takes the last, and all of the first would be lost unsaid."""
+    if len(_LIST_KEY.findall(text)) <= len(LISTS):
+        return
+
+    def keys(pairs: list[tuple[str, Any]]) -> list[str]:
+        return [key for key, _ in pairs]
+
+    outermost = json.loads(text, object_pairs_hook=keys)
+    for key in LISTS:
+        if outermost.count(key) > 1:
+            raise BrokenFile(f"{path} has the list {key!r} twice; join them", "wrong_layout", path)
 
 
 def is_id(value: object) -> bool:

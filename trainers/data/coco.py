@@ -59,7 +59,7 @@ def _only_json(request: Request) -> Path | None:
 
 def jsons_in(folder: Path) -> list[Path]:
     """Returns the JSON files where annotations are looked for."""
-    return sorted(path for place in ANNOTATION_FOLDERS for path in (folder / place).glob("*.json"))
+    return sorted(path for place in ANNOTATION_FOLDERS for path in (folder / place).glob("*.json") if is_file(path))
 
 
 def _format(file: AnnotationJson) -> str:

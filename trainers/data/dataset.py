@@ -157,7 +157,8 @@ class Dataset:
         """Returns 16 hex characters that change with the classes, file names, image sizes, boxes or labels."""
         digest = hashlib.sha256("\n".join(self.classes).encode())
         for record in self.records:
-            digest.update(f"{record.name}\0{record.height}x{record.width}".encode())
+            name = record.name.encode(errors="surrogateescape")  # on disk a name may be any bytes
+            digest.update(name + f"\0{record.height}x{record.width}".encode())
             for boxes, labels in ((record.boxes, record.labels), (record.ignored, record.ignored_labels)):
                 digest.update(f"\0{len(boxes)}\0".encode())
                 digest.update(np.ascontiguousarray(boxes, "<f4").tobytes())

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from trainers.data.annotation_json import AnnotationJson
+from trainers.data.images import MAX_PIXELS
 
 NAME = "tinyperson"
 IGNORING = ("ignore", "uncertain")
@@ -47,6 +48,6 @@ def window_of(entry: dict[str, Any]) -> Window | None:
         x1, y1, x2, y2 = (int(value) for value in corner)
     except (TypeError, OverflowError):
         raise ValueError from None
-    if not (0 <= x1 < x2 and 0 <= y1 < y2):
+    if not (0 <= x1 < x2 <= MAX_PIXELS and 0 <= y1 < y2 <= MAX_PIXELS):
         raise ValueError
     return x1, y1, x2, y2

@@ -114,7 +114,7 @@ def _by_lists(part: PartFolder, doubts: Doubts) -> tuple[dict[str, PartFolder], 
             else:
                 doubts.add("missing_image", place, f"there is no annotation file {stem}.xml")
         if not files:
-            raise BrokenFile(f"{path} lists no image of {part.files[0].parent}", "empty_set", path)
+            raise BrokenFile(f"{path} lists no image of {part.files[0].parent}; list their names", "empty_set", path)
         parts[name] = PartFolder(files=tuple(dict.fromkeys(files)), folders=part.folders)
     told = () if val == "val" else (f"{lists} has no val.txt: test.txt takes its place",)
     return {"train": parts["train"], "val": parts[val]}, told

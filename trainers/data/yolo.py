@@ -11,9 +11,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from search_space.errors import DataError
+from search_space.errors import DataError, is_text
+from search_space.plain import shown
+from search_space.yaml_text import YamlError, read_yaml
 from trainers.data.dataset import Dataset, Record
 from trainers.data.defects import BrokenFile, Place
 from trainers.data.images import IMAGE_SUFFIXES, is_file
@@ -82,7 +82,8 @@ def find_yolo(request: Request) -> Parts | None:
 
 def find_yaml(folder: Path) -> Path | None:
     """Returns the data YAML of a folder: the first file that has the keys train and val."""
-    for path in sorted((*folder.glob("*.yaml"), *folder.glob("*.yml")), key=lambda path: (path.stem != "data", path)):
+    found = filter(is_file, (*folder.glob("*.yaml"), *folder.glob("*.yml")))
+    for path in sorted(found, key=lambda path: (path.stem != "data", path)):
         try:
             content = _load(path)
         except BrokenFile:
@@ -96,13 +97,11 @@ def find_yaml(folder: Path) -> Path | None:
 
 def _load(path: Path) -> object:
     try:
-        return yaml.safe_load(path.read_bytes())
+        return read_yaml(path)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}; check the path") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        what = " ".join(str(error).split())[:200]
-        raise BrokenFile(f"{path} is not YAML: {what}", "not_yaml", path, mark.line + 1 if mark else None) from None
+    except YamlError as error:
+        raise BrokenFile(f"{path} is not YAML: {error}; correct the file", "not_yaml", path, error.line) from None
 
 
 def layout_from_yaml(path: Path, request: Request, doubts: Doubts) -> YoloLayout:
@@ -118,7 +117,7 @@ def layout_from_yaml(path: Path, request: Request, doubts: Doubts) -> YoloLayout
         raise BrokenFile(message, "wrong_layout", path)
     where = content.get("path")
     base = path.parent / posix_name(where if isinstance(where, str) else ".", Place(str(path)), doubts)
-    bases = [folder for folder in dict.fromkeys((base, path.parent)) if folder.is_dir()]
+    bases = [folder for folder in dict.fromkeys((base, path.parent)) if os.path.isdir(folder)]
     finder = _Finder(source=path, bases=bases, images=request.images, doubts=doubts)
     train, val = (finder.images_of(content[part]) for part in ("train", "val"))
     same = (f"{path}: train and val are the same images; the score says little about others",)
@@ -160,15 +159,18 @@ def _names(content: dict[Any, Any], path: Path) -> tuple[str, ...] | None:
     names, count = content.get("names"), content.get("nc")
     if isinstance(names, dict) and set(names) == set(range(len(names))):
         names = [names[index] for index in range(len(names))]
-    if isinstance(names, list) and all(isinstance(name, (str, int, float)) for name in names):
+    if isinstance(names, list) and all(isinstance(name, (str, int, float)) and is_text(str(name)) for name in names):
         return tuple(str(name) for name in names)
     if names is not None:
-        message = f"{path}: names must be a list or a table 0, 1, 2, ... to name, got a {type(names).__name__}"
+        allowed = "a list of words, or a table 0, 1, 2, ... to words"
+        message = f"{path}: names must be {allowed}, got {shown(names)}; correct it"
         raise BrokenFile(message, "wrong_layout", path)
     if count is None:
         return None
     if not isinstance(count, int) or not 0 < count <= MAX_CLASSES:
-        raise BrokenFile(f"{path}: nc must be a number of classes, 1 to {MAX_CLASSES}", "wrong_layout", path)
+        raise BrokenFile(
+            f"{path}: nc must be a number of classes, 1 to {MAX_CLASSES}; correct it", "wrong_layout", path
+        )
     return tuple(f"class {index}" for index in range(count))
 
 
@@ -185,10 +187,10 @@ class _Finder:
         found: list[Path] = []
         for item in entry if isinstance(entry, list) else [entry]:
             if not isinstance(item, str):
-                message = f"{self.source}: train and val must be folders or files, got a {type(item).__name__}"
+                message = f"{self.source}: train and val must be folders or files, got {shown(item)}; correct it"
                 raise BrokenFile(message, "wrong_layout", self.source)
             name = posix_name(item, Place(str(self.source)), self.doubts)
-            place = next((path for path in self._candidates(name) if os.path.exists(path)), None)
+            place = next((path for path in self._candidates(name) if os.path.isdir(path) or is_file(path)), None)
             if place is None:
                 message = f"{self.source}: {item!r} does not exist in {self.bases[0]}; correct path, train or val"
                 raise BrokenFile(message, "missing_image", self.source)

@@ -1,0 +1,115 @@
+"""Reading YAML that anyone may have written: plain data alone, of bounded depth and size, each key once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from search_space.files import read_bytes
+
+MAX_BYTES = 1_000_000
+MAX_CHARS = 2_000_000
+"""Of all texts and numbers, once every alias is written out: ten lines of aliases can stand for a whole memory."""
+MAX_DEPTH = 50
+MAX_WHOLE = 2**63
+"""A whole number that is not smaller is a mistake, and Python refuses to print one of many digits."""
+
+
+class YamlError(ValueError):
+    """A text that is no YAML, or none that is read here; `line` is where, counted from 1, if that is known."""
+
+    def __init__(self, message: str, line: int | None = None) -> None:
+        super().__init__(message if line is None else f"line {line}: {message}")
+        self.line = line
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses what would take all memory or time, before it is built, and a key that stands twice."""
+
+    def __init__(self, stream: str | bytes) -> None:
+        super().__init__(stream)
+        self._depth = 0
+        self._sizes: dict[int, int] = {}
+        """Characters of every node that is whole, aliases written out."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        line = self.line + 1  # the reader's, at or behind the node
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise YamlError(f"it is nested deeper than {MAX_DEPTH}", line)
+        is_alias = self.check_event(yaml.AliasEvent)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        if node is not None and not is_alias:
+            self._sizes[id(node)] = 1 + self._size(node)
+        if node is not None and id(node) not in self._sizes:
+            raise YamlError("an alias stands for what it is a part of", line)
+        if node is not None and self._sizes[id(node)] > MAX_CHARS:
+            raise YamlError(f"it stands for more than {MAX_CHARS:,} characters", line)
+        return node
+
+    def _size(self, node: yaml.Node) -> int:
+        if isinstance(node, yaml.MappingNode):
+            return sum(self._sizes[id(each)] for pair in node.value for each in pair)
+        return sum(self._sizes[id(each)] for each in node.value) if isinstance(node.value, list) else len(node.value)
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if (key.tag, key.value) in seen:
+                    raise YamlError(f"{key.value[:60]!r} is given twice; give it once", key.start_mark.line + 1)
+                seen.add((key.tag, key.value))
+        return node
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        short = len(node.value) < 80
+        number = super().construct_yaml_int(node) if short else MAX_WHOLE
+        if abs(number) >= MAX_WHOLE:
+            raise YamlError("a whole number has too many digits", node.start_mark.line + 1)
+        return number
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+
+
+def parse_yaml(text: str | bytes) -> Any:
+    """Returns the plain data of a YAML text; bytes may be UTF-8 or, with a byte order mark, UTF-16.
+
+    Raises:
+        YamlError: in one line, what is wrong: no YAML, a tag, a key given twice, too deep, or too much.
+    """
+    try:
+        loader = _Loader(text)
+        try:
+            return loader.get_single_data()
+        finally:
+            loader.dispose()
+    except YamlError:
+        raise
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise YamlError(_words(error.problem or error.context), mark.line + 1 if mark else None) from None
+    except RecursionError:
+        raise YamlError(f"it is nested deeper than {MAX_DEPTH}") from None
+    except yaml.reader.ReaderError as error:
+        raise YamlError(f"character {error.position} cannot be in it: {_words(error.reason)}") from None
+    except ValueError as error:  # what has the form of a date and is none
+        raise YamlError(_words(error)) from None
+    except (ArithmeticError, AttributeError, LookupError, TypeError, yaml.YAMLError):
+        raise YamlError("a value is not what its tag says") from None
+
+
+def _words(said: object) -> str:
+    return " ".join(str(said).split())[:200]
+
+
+def read_yaml(path: Path) -> Any:
+    """Returns the plain data of a YAML file; raises YamlError as `parse_yaml`, and OSError as reading does."""
+    try:
+        return parse_yaml(read_bytes(path, MAX_BYTES))
+    except OverflowError as error:
+        raise YamlError(str(error)) from None
