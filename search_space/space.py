@@ -136,8 +136,8 @@ def _first_difference(decoded: object, wanted: object, where: str = "architectur
     """Names the first field in which two architectures differ, and what it would have to be."""
     if type(decoded) is type(wanted) and is_dataclass(wanted):
         pairs = ((each.name, getattr(decoded, each.name), getattr(wanted, each.name)) for each in fields(wanted))
-        name, mine, other = next(found for found in pairs if found[1] != found[2])
-        return _first_difference(mine, other, name if where == "architecture" else f"{where}.{name}")
+        name, ours, theirs = next(found for found in pairs if found[1] != found[2])
+        return _first_difference(ours, theirs, name if where == "architecture" else f"{where}.{name}")
     if isinstance(decoded, tuple) and isinstance(wanted, tuple) and len(decoded) == len(wanted):
         index = next(i for i, pair in enumerate(zip(decoded, wanted, strict=True)) if pair[0] != pair[1])
         if is_dataclass(wanted[index]):
