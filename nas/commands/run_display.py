@@ -42,6 +42,8 @@ class Display:
     @contextmanager
     def following(self, search: Search) -> Iterator[None]:
         """Shows a search while it runs."""
+        for line in search.notices:
+            self.console.print(line, markup=False)
         again = [str(row["number"]) for row in Errands(search.study.rows(), search.study.running()).interrupted()]
         if again:
             self.console.print(f"asking again for the interrupted trials: {', '.join(again)}", markup=False)

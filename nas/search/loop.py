@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -56,12 +56,15 @@ class Search:
         agenda: Agenda,
         limits: Limits,
         observer: Observer,
+        notices: Sequence[str] = (),
         settle: Callable[[], None] = lambda: None,
         alive: AbstractContextManager[None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.study, self.gate, self.executor, self.folder = study, gate, executor, folder
         self.agenda, self.limits, self.observer, self._clock = agenda, limits, observer, clock
+        self.notices = tuple(notices)
+        """What the user is to know of how the run was found."""
         self._settle = settle
         """Ends the trials of workers that were lost meanwhile; only where several share a study."""
         self._alive = alive or nullcontext()

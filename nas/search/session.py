@@ -33,6 +33,7 @@ from nas.search.request import (
     resolve,
     rungs_of,
 )
+from nas.search.rescue import Rescue
 from nas.search.starts import Start, starting_points
 from nas.search.storage import Pulses, database_storage, hide_password, journal_storage, pulsing, worker_name
 from nas.search.strategies import STRATEGIES
@@ -215,6 +216,9 @@ def open_search(session: Session, executor: Executor, observer: Observer) -> Sea
     """Opens the study of a session, whose folder must be locked, and settles what an earlier session left open."""
     config = session.config
     session.config.to_yaml(session.folder.config_yaml)
+    rescue = Rescue(session.folder)
+    if session.storage is None:
+        rescue.heal()
     study = SearchStudy(
         journal_storage(session.folder.journal) if session.storage is None else database_storage(session.storage),
         session.gate.space,
@@ -223,6 +227,7 @@ def open_search(session: Session, executor: Executor, observer: Observer) -> Sea
         worker=worker_name(),
         num_rungs=session.ladder.last,
     )
+    notices = rescue.restore(study, session.gate) if session.storage is None else []
     settle = settling(study, shared=session.storage is not None)
     settle()
     if config.imported_from is not None:
@@ -244,6 +249,7 @@ def open_search(session: Session, executor: Executor, observer: Observer) -> Sea
         ),
         limits=Limits(trials=config.trials, minutes=config.minutes),
         observer=observer,
+        notices=notices,
         settle=settle if session.storage is not None else lambda: None,
         alive=None if session.storage is None else pulsing(study),
     )
