@@ -46,6 +46,8 @@ class RunConfig:
     """Folder of the images where they do not lie beside the annotations."""
     trials: int | None = None
     minutes: float | None = None
+    trial_minutes: float | None = None
+    """How long one trial may take on a rung; None: as long as it does."""
     rungs: tuple[float, ...] = (1.0,)
     """Passes over the training images on each rung; a trial goes on from its weights of the rung below."""
     proxy: str | None = None
@@ -77,11 +79,12 @@ class RunConfig:
             "seed": self.seed >= 0,
             "trials": self.trials is None or self.trials >= 1,
             "minutes": self.minutes is None or self.minutes > 0,
+            "trial-minutes": self.trial_minutes is None or self.trial_minutes > 0,
             "threads": self.threads is None or self.threads >= 1,
         }
         for name, good in checks.items():
             if not good:
-                value = getattr(self, name)
+                value = getattr(self, name.replace("-", "_"))
                 got = ",".join(map(str, value)) if isinstance(value, tuple) else value
                 raise ConfigError(f"--{name} must be above zero, got {got}")
         if self.format != VERSION:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.config import RunConfig
 from nas.locking import locked
-from search_space.errors import ConfigError
+from search_space.errors import ConfigError, WriteError
 
 if TYPE_CHECKING:
     from search_space import Architecture
@@ -67,7 +67,18 @@ class RunFolder:
         Args:
             rows: One record a trial.
             architecture_of: Returns the architecture of a trial.
+
+        Raises:
+            WriteError: The system refuses; what follows from the study can be written anew.
         """
+        try:
+            self._derive(rows, architecture_of)
+        except OSError as error:
+            raise WriteError(
+                f"cannot write to {self.path}: {error.strerror or error}; make room, or see to its rights"
+            ) from None
+
+    def _derive(self, rows: list[dict[str, Any]], architecture_of: Callable[[dict[str, Any]], Architecture]) -> None:
         from results import records
 
         table = records.frame(rows)

@@ -102,8 +102,11 @@ def frame(rows: Iterable[Mapping[str, object]]) -> pd.DataFrame:
 def write(table: pd.DataFrame, path: Path) -> None:
     """Writes a table as CSV under a temporary name and renames it: a reader never sees half a file."""
     part = path.with_name(path.name + ".part")
-    table.to_csv(part, index=False)
-    os.replace(part, path)
+    try:
+        table.to_csv(part, index=False)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def load(run_dir: Path | str, name: str = TRIALS_CSV) -> pd.DataFrame:

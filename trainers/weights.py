@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import warnings
+import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,8 @@ from search_space import Architecture, Detector, lower
 from search_space.errors import ConfigError
 from search_space.files import write_bytes
 from trainers.heads import check_trainable
+
+logger = logging.getLogger(__name__)
 
 SAFETENSORS = ".safetensors"
 
@@ -98,6 +102,15 @@ def load_weights(path: str | Path) -> Weights:
     return Weights(architecture=architecture, classes=tuple(classes), state=state)
 
 
+def is_whole(path: Path) -> bool:
+    """Whether there is a weights file that can be read."""
+    try:
+        return path.is_file() and bool(load_weights(path))
+    except ConfigError as error:
+        logger.warning("%s; it is taken for lost", error)
+        return False
+
+
 def _read_safetensors(path: str | Path) -> dict[str, Any]:
     """Reads a safetensors file; what it does not hold, or does not hold as it should, is left out."""
     try:
@@ -162,6 +175,11 @@ def write_torch(path: str | Path, content: Mapping[str, Any]) -> None:
 def read_torch(path: str | Path, what: str, remedy: str = "give one written by nas") -> dict[str, Any]:
     """Reads a file of plain data and tensors; raises ConfigError, with what to do, if it is missing or none."""
     try:
+        if zipfile.is_zipfile(path):  # torch itself takes changed bytes for weights
+            with zipfile.ZipFile(path) as archive:
+                broken = archive.testzip()
+            if broken is not None:
+                raise ValueError(broken)
         with warnings.catch_warnings():  # of other files; that they are none of ours is said below
             warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True)

@@ -70,6 +70,12 @@ SEARCH = (
     ),
     click.option("--minutes", type=float, metavar="M", help="End after M minutes. Default: 8, with --data 30."),
     click.option(
+        "--trial-minutes",
+        type=float,
+        metavar="M",
+        help="End a trial that takes longer than M minutes on a rung, hung or not, as failed. Default: no limit.",
+    ),
+    click.option(
         "--rungs",
         metavar="E,E",
         help="Epochs of each rung: all trials are trained on the first, a third of them goes on to the next. "

@@ -120,6 +120,7 @@ def _introduction(session: Session, crew: Workers) -> list[str]:
     objectives = " against ".join(each.option for each in session.objectives)
     ends = [f"{config.trials} trials"] if config.trials else []
     ends += [f"{config.minutes:g} minutes"] if config.minutes else []
+    ends[-1] += "" if config.trial_minutes is None else f", each trial within {config.trial_minutes:g} minutes"
     return [
         f"budget: {' and '.join(limits)}",
         *_device(session),

@@ -50,6 +50,7 @@ class Workers:
         from nas.executors.training import TrainingSpec
 
         config = session.config
+        trial_seconds = None if config.trial_minutes is None else 60 * config.trial_minutes
         spec = TrainingSpec.of(config)
         if self.executor == "ray":
             from nas.executors.ray import RayExecutor
@@ -60,9 +61,10 @@ class Workers:
                 num_workers=self.workers,
                 cpus_per_trial=1.0 if self.cpus_per_trial is None else self.cpus_per_trial,
                 gpus_per_trial=self.gpus_per_trial,
+                trial_seconds=trial_seconds,
             )
-        if (self.workers or 1) > 1:
+        if (self.workers or 1) > 1 or trial_seconds is not None:  # a trial that hangs ends with its process
             from nas.executors.processes import ProcessExecutor
 
-            return ProcessExecutor(spec, num_workers=self.workers or 1)
+            return ProcessExecutor(spec, num_workers=self.workers or 1, trial_seconds=trial_seconds)
         return LocalExecutor(spec.over(session.splits))

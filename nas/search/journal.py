@@ -84,10 +84,7 @@ class LightJournal(JournalFileBackend):
         self._size, self._seal = size + len(lines), seal
 
     def _refused(self, error: OSError) -> WriteError:
-        return WriteError(
-            f"cannot write {self._path}: {error.strerror or error}; make room, or see to the rights of its folder; "
-            f"next: nas run --resume {Path(self._path).parent}, which asks again for the trials in flight"
-        )
+        return WriteError(f"cannot write {self._path}: {error.strerror or error}; make room, or see to its folder")
 
 
 def heal(path: Path, *, may_cut: bool = False) -> Damage | None:

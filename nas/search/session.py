@@ -10,6 +10,7 @@ from pathlib import Path
 from nas.config import RunConfig, check_same, read_config
 from nas.cost.latency import load_model
 from nas.cost.profile import find_profile
+from nas.data_state import DataWatch, data_fingerprint_of
 from nas.executors import Executor
 from nas.plugins import check_plugins
 from nas.run_folder import RunFolder, create, reopen
@@ -27,7 +28,6 @@ from nas.search.request import (
     budget_of,
     check_device,
     checked_name,
-    data_fingerprint_of,
     device_name,
     objectives_of,
     resolve,
@@ -153,6 +153,7 @@ def go_on(path: Path, request: Request) -> Session:
     config = replace(
         config,
         threads=request.threads or config.threads,
+        trial_minutes=config.trial_minutes if request.trial_minutes is None else request.trial_minutes,
         repeats=config.repeats if request.repeats is None else request.repeats,
     )
     named = read_starts(config.starts, path)
@@ -251,6 +252,7 @@ def open_search(session: Session, executor: Executor, observer: Observer) -> Sea
         observer=observer,
         notices=notices,
         settle=settle if session.storage is not None else lambda: None,
+        check_data=DataWatch(config),
         alive=None if session.storage is None else pulsing(study),
     )
 
