@@ -12,6 +12,7 @@ from typing import Any
 from search_space.errors import ConfigError, nearest
 
 VERSION = 2
+ANEW = "next: put a copy of it in its place, or start another run with --name"
 LISTS = ("classes", "objectives", "rungs", "starts", "plugins")
 
 
@@ -131,7 +132,7 @@ def read_config(path: Path) -> RunConfig:
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is no YAML: {error}") from None
+        raise ConfigError(f"{path} is no YAML: {error}; {ANEW}") from None
     return parse_config(text, source=path)
 
 
@@ -143,21 +144,23 @@ def parse_config(text: str, *, source: Path | str) -> RunConfig:
     try:
         plain = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is no YAML: {error}") from None
+        raise ConfigError(f"{path} is no YAML: {error}; {ANEW}") from None
     if not isinstance(plain, dict):
-        raise ConfigError(f"{path} holds no settings; it is written by nas run and not meant to be edited")
+        raise ConfigError(f"{path} holds no settings; it is written by nas run and not meant to be edited; {ANEW}")
     if "space_fingerprint" not in plain:
         raise ConfigError(f"{path.parent} is not the folder of a run of nas run; give one that it wrote")
     known = [each.name for each in fields(RunConfig)]
     for name in plain:
         if name not in known:
-            raise ConfigError(f"{path}: unknown setting {name!r}{nearest(str(name), known)}; known: {', '.join(known)}")
+            raise ConfigError(
+                f"{path}: unknown setting {name!r}{nearest(str(name), known)}; known: {', '.join(known)}; {ANEW}"
+            )
     try:
         narrowing = {name: tuple(choices) for name, choices in (plain.get("narrowing") or {}).items()}
         lists = {name: tuple(plain[name]) for name in LISTS if name in plain}
         return RunConfig(**plain | lists | {"narrowing": narrowing})
     except (TypeError, KeyError, AttributeError) as error:
-        raise ConfigError(f"{path} is damaged: {error}") from None
+        raise ConfigError(f"{path} is damaged: {error}; {ANEW}") from None
 
 
 def check_same(config: RunConfig, given: Mapping[str, Any]) -> None:

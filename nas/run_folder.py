@@ -30,6 +30,8 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._is_checked = False
+        """Whether the front's files are those that this process wrote."""
 
     @property
     def config_yaml(self) -> Path:
@@ -98,11 +100,12 @@ class RunFolder:
         folder = self.path / "front"
         names = [member_file(rank, key) for rank, key in enumerate(keys, start=1)]
         for name, row in zip(names, members, strict=True):
-            if not (folder / name).is_file():
+            if not self._is_checked or not (folder / name).is_file():
                 architecture_of(row).to_yaml(folder / name)
         for path in folder.iterdir():
             if path.name not in names:
                 path.unlink()
+        self._is_checked = True
 
 
 def create(path: Path, config: RunConfig, fill: Callable[[RunFolder], None] = lambda folder: None) -> RunFolder:

@@ -74,6 +74,9 @@ run has no device.
 """
 
 BIN_COLUMN = re.compile(r"ap_\d+_\d+")
+ANEW = "next: nas run --resume {run} writes it anew from the study"
+_BEGUN = re.compile(rb'\{"op_code":4,.*?"state":(\d)')
+_TOLD = re.compile(rb'\{"op_code":6,.*?"trial_id":(\d+),"state":[123],')
 DEFAULT_OBJECTIVES = ("accuracy", "macs")
 
 
@@ -114,19 +117,59 @@ def load(run_dir: Path | str, name: str = TRIALS_CSV) -> pd.DataFrame:
 
     Raises:
         FileNotFoundError: If the folder has no table.
-        ValueError: If the file is not such a table.
+        ValueError: If the file is not such a table, or is damaged.
     """
     path = Path(run_dir) / name
     if not path.is_file():
         raise FileNotFoundError(f"{run_dir} is not the folder of a run: it has no {name}")
+    try:
+        return _read(path)
+    except (ValueError, TypeError) as error:
+        first = str(error).partition("\n")[0]
+        raise ValueError(f"{path} is damaged or no table of trials: {first}; {ANEW.format(run=run_dir)}") from None
+
+
+def _read(path: Path) -> pd.DataFrame:
     # Only an empty cell is a missing value: 'none' and 'null' can be choices of an axis.
     table = pd.read_csv(path, dtype="string", keep_default_na=False, na_values=[""])
     missing = [name for name in COLUMNS if name not in table.columns]
     if missing:
-        raise ValueError(f"{path} lacks the columns {', '.join(missing)}: it was not written by this version")
+        raise ValueError(f"it lacks the columns {', '.join(missing)}, and was not written by this version")
     bins = [name for name in table.columns if BIN_COLUMN.fullmatch(name)]
     typed: pd.DataFrame = table.astype({**COLUMNS, **dict.fromkeys(bins, "Float64")})
+    if typed[["number", "outcome", "key"]].isna().any(axis=None) or not typed["outcome"].isin(OUTCOMES).all():
+        raise ValueError("a record lacks its number, outcome or key")
     return typed
+
+
+def shortfall(run_dir: Path | str, table: pd.DataFrame) -> str:
+    """Says in one line that a table has fewer trials than the study beside it; nothing where it has them all.
+
+    A run that is under way may be one trial ahead of its table for a moment.
+    """
+    journal = Path(run_dir) / "study.journal"
+    ended = _num_ended(journal.read_bytes()) if journal.is_file() else 0
+    if ended <= len(table):
+        return ""
+    return (
+        f"{Path(run_dir) / TRIALS_CSV} has {len(table)} of the {ended} trials that have ended; "
+        f"{ANEW.format(run=run_dir)}"
+    )
+
+
+def _num_ended(journal: bytes) -> int:
+    """Counts the trials of a study's journal that have ended: begun as ended, or ended later."""
+    ended: set[int] = set()
+    count = 0
+    for line in journal.split(b"\n"):
+        begun = _BEGUN.match(line)
+        told = _TOLD.match(line)
+        if begun:
+            ended |= {count} if b'"asked":' in line and begun[1] != b"0" else set()
+            count += 1
+        elif told:
+            ended.add(int(told[1]))
+    return len(ended)
 
 
 def front(table: pd.DataFrame) -> pd.DataFrame:

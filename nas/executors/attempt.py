@@ -29,7 +29,8 @@ class Attempt:
 
     def given_up(self) -> Evaluation:
         """Returns the evaluation of a job that ran out of memory for the second time."""
-        return replace(self.evaluation, reason=f"{OUT_OF_MEMORY}: {self.evaluation.reason}")
+        what_helps = "a smaller --batch or a --budget-memory-mb keeps such trials away"
+        return replace(self.evaluation, reason=f"{OUT_OF_MEMORY}: {self.evaluation.reason}; {what_helps}")
 
 
 def attempt(evaluator: Evaluator, job: Job, report: Report, *, clock: Callable[[], float] = time.monotonic) -> Attempt:

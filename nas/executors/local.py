@@ -37,7 +37,11 @@ class LocalExecutor:
         if self._job is None:
             raise NothingUnderWay
         job = self._job  # forgotten in the end: after Ctrl-C in between it is waited for once more
-        evaluation = self._evaluate(job, report)
+        try:
+            evaluation = self._evaluate(job, report)
+        except Exception:
+            self._job = None
+            raise
         self._job = None
         return job, evaluation
 

@@ -145,6 +145,9 @@ class TrainingEvaluator:
             result = train(detector, self._splits.train, config=config, on_step=watch)
             if result.stopped:
                 return _evaluation("stopped", result, reason=watch.reason, epochs=watch.epochs)
+            if result.new_steps and result.bad_steps == result.new_steps:
+                why = f"the loss was not finite in any of {result.new_steps} steps, so that nothing was learned"
+                return replace(_evaluation("failed", result, reason=why), scores={})
             detector.load_state_dict(result.state_dict)
             found = score(detector, self._splits.val, bins=self._bins, batch_size=config.batch_size)
         except KeyboardInterrupt:
@@ -183,7 +186,7 @@ class _Watch:
 
 
 def _evaluation(
-    outcome: Literal["complete", "stopped"],
+    outcome: Literal["complete", "stopped", "failed"],
     result: TrainResult,
     *,
     reason: str = "",

@@ -107,7 +107,14 @@ def _of_run(wanted: Wanted) -> Found:
         raise ConfigError(f"{run} is not the folder of a run: it has no {CONFIG_YAML}; give one that nas run wrote")
     config = read_config(run / CONFIG_YAML)
     check_plugins(config)
-    members = records.front(records.load(run))
+    try:
+        table = records.load(run)
+    except (OSError, ValueError) as error:
+        raise ConfigError(str(error)) from None
+    missing = records.shortfall(run, table)
+    if missing:
+        raise ConfigError(f"the front may not be whole: {missing}")
+    members = records.front(table)
     if members.empty:
         raise ConfigError(f"{run} has no complete trial yet, so there is no front; next: nas run --resume {run}")
     kept = _within(members.assign(rank=range(1, len(members) + 1)), wanted)

@@ -93,11 +93,14 @@ def _trials(run: Path, config: RunConfig, space: SearchSpace) -> tuple[pd.DataFr
                 f"read: {error}"
             )
     if not (run / records.TRIALS_CSV).is_file():
-        return records.frame([]), [*notices, "The run has not written any trial yet."]
+        missing = records.shortfall(run, records.frame([]))
+        return records.frame([]), [*notices, missing or "The run has not written any trial yet."]
     try:
-        return records.load(run), notices
+        table = records.load(run)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{error}; next: nas run --resume {run} writes the table anew") from None
+        raise ConfigError(str(error)) from None
+    missing = records.shortfall(run, table)
+    return table, [*notices, f"Some trials are missing: {missing}."] if missing else notices
 
 
 def _designs_first(rows: list[Row]) -> list[Row]:

@@ -101,6 +101,9 @@ def open_earlier(path: Path) -> Earlier:
         table = records.load(path)
     except (OSError, ValueError) as error:
         raise ConfigError(f"--from {path}: {error}") from None
+    missing = records.shortfall(path, table)
+    if missing:
+        raise ConfigError(f"--from {path}: {missing}")
     results = table["outcome"].isin(["complete", "stopped", "cached"]) & table["repeat_of"].isna()
     usable = results & (table["accuracy"].notna() | table["proxy"].notna())
     space = SearchSpace().narrowed(narrowing_of(config))
