@@ -201,7 +201,7 @@ def run_kind(kind: Kind, times: int, out: Path, seed: int, tell: Callable[[str],
     errors: list[str] = []
     wanted, index = max(1, round(times * kind.share)), 0
     while len(outcomes) < wanted and len(errors) < 3:
-        folder = out / f"{kind.name.replace(' ', '-')}-{index}"
+        folder = out / f"{re.sub('[^a-z0-9]+', '-', kind.name.lower())}-{index}"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         scene = Scene(folder=folder, rng=random.Random(f"{seed} {kind.name} {index}"), index=index, templates=out)

@@ -76,11 +76,11 @@ def checkpoint(scene: Scene) -> Outcome:
 
     with small_disk(scene.folder / "disk", 200 * 1024) as disk:
         folder = disk / "training"
-        child = train(scene.folder / "train.log", folder, epochs=30)
+        child = train(scene.folder / "train.log", folder, epochs=12)
         scene.children.append(child)
         while not (folder / "last.pt").is_file() and child.code is None:
             scene.pause(0.01, 0.02)
-        scene.pause(0.0, 1.0)
+        scene.pause(0.0, 0.5)
         filler = fill(disk, leaving=scene.rng.randrange(200_000))
         code = child.wait()
         read_torch(folder / "last.pt", "checkpoint")

@@ -127,7 +127,7 @@ def weights(scene: Scene) -> Outcome:
     code = child.wait()
     gone = how == "deleted"
     outcome = scene.close_books(child, r"ended: " if gone else r"\.pt .*taken for lost|ended: ", before=before)
-    later = [row for number, row in told(run).items() if number not in before and row["rung"] == 2]
+    later = [row for number, row in told(run).items() if number not in before and row["promoted_from"] in before]
     short = [row for row in later if row["outcome"] == "complete" and row["epochs"] < 0.59]
     return Outcome(
         lost=outcome.lost + (code != 0) + len(short),
@@ -162,7 +162,7 @@ def checkpoint(scene: Scene) -> Outcome:
 
 def begun_training(folder: Path) -> None:
     """Makes a training that was interrupted after its first epoch."""
-    child = train(folder.parent / "training.log", folder, epochs=40)
+    child = train(folder.parent / "training.log", folder, epochs=8)
     while not (folder / "last.pt").is_file() and child.code is None:
         time.sleep(0.01)
     child.send(signal.SIGINT)
