@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import search_fakes
@@ -229,6 +230,19 @@ def test_a_killed_worker_is_told_and_replaced(rig: Rig) -> None:
         pytest.skip("there is no worker")
     evaluation = rig.run(KILLED)
     assert evaluation.outcome == "failed" and evaluation.reason.startswith(WORKER_LOST)
+    assert rig.run(GOOD).outcome == "complete"
+
+
+def test_a_job_over_its_time_is_ended_and_the_next_works(rig: Rig) -> None:
+    if rig.kind == "local":
+        pytest.skip("nothing can end a job in this process; nas run then takes a process of its own")
+    rig.run(GOOD)  # the start of a worker counts in
+    executor: Any = rig.executor
+    executor._trial_seconds = 0.9
+    late = rig.run(STUCK)
+    executor._trial_seconds = None
+    assert (late.outcome, late.reason) == ("failed", "time limit of 0.015 minutes (--trial-minutes)")
+    assert late.seconds >= 0.9
     assert rig.run(GOOD).outcome == "complete"
 
 
