@@ -31,8 +31,8 @@ def _short(scene: Scene) -> None:
 
 
 def _dead_reader(scene: Scene) -> None:
-    errors = (RuntimeError("the reader died"), MemoryError("no memory for a batch"), SystemExit(3))
-    spoil_reading(0, errors[scene.index % 2])
+    errors = (RuntimeError("the reader died"), OSError(5, "the reader died of the disk"), KeyError("the reader died"))
+    spoil_reading(0, errors[scene.index % 3])
 
 
 def _bad_loss(scene: Scene, value: float) -> None:
@@ -43,7 +43,7 @@ OF_SHORT = r"failed .*out of memory, also alone.*a smaller --batch"
 OF_LOSS = r"failed .*the loss was not finite in any of 1 steps"
 fault("out of memory in a trial")(partial(_one_bad_trial, spoil=_short, says=OF_SHORT))
 fault("a thread that reads data dies")(
-    partial(_one_bad_trial, spoil=_dead_reader, says=r"failed .*(reader died|memory)")
+    partial(_one_bad_trial, spoil=_dead_reader, says=r"failed .*the reader died")
 )
 fault("loss is NaN")(partial(_one_bad_trial, spoil=partial(_bad_loss, value=math.nan), says=OF_LOSS))
 fault("loss is infinite")(partial(_one_bad_trial, spoil=partial(_bad_loss, value=math.inf), says=OF_LOSS))
