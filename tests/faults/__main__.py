@@ -21,7 +21,7 @@ def main() -> int:
     options = arguments()
     import tests.faults.preload  # noqa: F401  so that children need not import anything
     from tests.faults.bench import KINDS, run_kind
-    from tests.faults.table import as_markdown
+    from tests.faults.table import as_markdown, write_docs
 
     kinds = [kind for kind in KINDS.values() if not options.only or any(each in kind.name for each in options.only)]
     with tempfile.TemporaryDirectory(prefix="faults-") as scratch:
@@ -38,6 +38,8 @@ def main() -> int:
             print(f"{kind.name}: {len(line.outcomes)} in {took:.0f} s{'' if line.good else ', BAD'}", file=sys.stderr)
     found = [line.to_dict() for line in lines]
     print(json.dumps(found, indent=2) if options.json else as_markdown(found))
+    if options.docs:
+        write_docs(found)
     return 0 if all(line.good for line in lines) else 1
 
 
@@ -48,6 +50,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", action="append", metavar="KIND", help="A part of a kind's name; may be repeated.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--docs", action="store_true", help="Write the table into docs/reliability.md.")
     parser.add_argument("--out", metavar="DIR", help="Where what went wrong is left. Default: a temporary folder.")
     return parser.parse_args()
 

@@ -42,9 +42,7 @@ def _bad_loss(scene: Scene, value: float) -> None:
 OF_SHORT = r"failed .*out of memory, also alone.*a smaller --batch"
 OF_LOSS = r"failed .*the loss was not finite in any of 1 steps"
 fault("out of memory in a trial")(partial(_one_bad_trial, spoil=_short, says=OF_SHORT))
-fault("a thread that reads data dies")(
-    partial(_one_bad_trial, spoil=_dead_reader, says=r"failed .*the reader died")
-)
+fault("a thread that reads data dies")(partial(_one_bad_trial, spoil=_dead_reader, says=r"failed .*the reader died"))
 fault("loss is NaN")(partial(_one_bad_trial, spoil=partial(_bad_loss, value=math.nan), says=OF_LOSS))
 fault("loss is infinite")(partial(_one_bad_trial, spoil=partial(_bad_loss, value=math.inf), says=OF_LOSS))
 
