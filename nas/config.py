@@ -89,7 +89,7 @@ class RunConfig:
                 got = ",".join(map(str, value)) if isinstance(value, tuple) else value
                 raise ConfigError(f"--{name} must be above zero, got {got}")
         if self.format != VERSION:
-            raise ConfigError(f"the run was written in format {self.format}, this version reads format {VERSION}")
+            raise ConfigError(f"the run was written in format {self.format}, this version reads format {VERSION}; {ANEW}")
 
     def data_words(self) -> list[str]:
         """Returns the options of a command that name the data set; none for the built-in one."""
@@ -149,6 +149,8 @@ def parse_config(text: str, *, source: Path | str) -> RunConfig:
         raise ConfigError(f"{path} holds no settings; it is written by nas run and not meant to be edited; {ANEW}")
     if "space_fingerprint" not in plain:
         raise ConfigError(f"{path.parent} is not the folder of a run of nas run; give one that it wrote")
+    if "format" not in plain:  # the last line of a whole file
+        raise ConfigError(f"{path} is damaged: its end is missing; {ANEW}")
     known = [each.name for each in fields(RunConfig)]
     for name in plain:
         if name not in known:

@@ -34,6 +34,7 @@ def main() -> int:
             began = time.monotonic()
             line = run_kind(kind, options.times, out, options.seed, lambda text: print(text, file=sys.stderr))
             lines.append(line)
+            (out / "results.json").write_text(json.dumps([each.to_dict() for each in lines], indent=2))
             took = time.monotonic() - began
             print(f"{kind.name}: {len(line.outcomes)} in {took:.0f} s{'' if line.good else ', BAD'}", file=sys.stderr)
     found = [line.to_dict() for line in lines]
