@@ -89,7 +89,7 @@ class RunConfig:
                 got = ",".join(map(str, value)) if isinstance(value, tuple) else value
                 raise ConfigError(f"--{name} must be above zero, got {got}")
         if self.format != VERSION:
-            raise ConfigError(f"the run was written in format {self.format}, this version reads format {VERSION}; {ANEW}")
+            raise ConfigError(f"the run was written in format {self.format}, this version reads {VERSION}; {ANEW}")
 
     def data_words(self) -> list[str]:
         """Returns the options of a command that name the data set; none for the built-in one."""
