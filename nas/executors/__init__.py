@@ -139,6 +139,9 @@ class Executor(Protocol):
             NothingUnderWay: no job was submitted that was not returned.
         """
 
+    def interrupt(self) -> None:
+        """Ends what is under way after a Ctrl-C that came outside `wait`; a worker that hangs tells no step."""
+
     def close(self) -> None:
         """Ends whatever still runs; may be called twice."""
 

@@ -55,6 +55,9 @@ class LocalExecutor:
         tried.check_fault()
         return tried.evaluation
 
+    def interrupt(self) -> None:
+        """Does nothing: the job is evaluated within `wait`, whose report ends it."""
+
     def close(self) -> None:
         """Forgets the job that was not waited for."""
         self._job = None

@@ -89,6 +89,11 @@ class ProcessExecutor:
         number = next(iter(self._ended))
         return self._jobs.pop(number), self._ended.pop(number)
 
+    def interrupt(self) -> None:
+        """Ends what is under way, hung or not; `wait` then returns each job as stopped."""
+        if any(number not in self._ended for number in self._jobs):
+            self._interrupt()
+
     def close(self) -> None:
         """Ends all workers; a job that is under way is lost."""
         self._waiting.clear()

@@ -139,6 +139,11 @@ class RayExecutor:
         del self._began[number]
         return self._jobs.pop(number), self._ended.pop(number)
 
+    def interrupt(self) -> None:
+        """Ends what is under way, hung or not; `wait` then returns each job as stopped."""
+        if any(number not in self._ended for number in self._jobs):
+            self._interrupt()
+
     def close(self) -> None:
         """Ends all workers, and Ray if it was started here; a job that is under way is lost."""
         if not self._closed:

@@ -212,6 +212,7 @@ class Search:
         def interrupt(step: Step) -> None:
             raise KeyboardInterrupt
 
+        self.executor.interrupt()
         while self._pending:
             try:
                 self._await(interrupt)
