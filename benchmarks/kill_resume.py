@@ -1,12 +1,13 @@
 """Kills a search with SIGKILL at random points, resumes it each time, and checks the books afterwards.
 
-    python benchmarks/kill_resume.py --data tests/data/hit_uav --kills 20
-    python benchmarks/kill_resume.py --data tests/data/hit_uav --kills 20 --workers 2
-    python benchmarks/kill_resume.py --data tests/data/hit_uav --kills 20 --executor ray --victim worker
+    python -m benchmarks.kill_resume --data tests/data/hit_uav --kills 20
+    python -m benchmarks.kill_resume --data tests/data/hit_uav --kills 20 --workers 2
+    python -m benchmarks.kill_resume --data tests/data/hit_uav --kills 20 --executor ray --victim worker
 
 The driver is killed and the run resumed; with `--victim worker` a process that trains is killed, the driver goes on.
 After every kill no trial that had been told may be gone or have changed. In the end the outcomes must add up to what
-was asked, no architecture may have been trained twice on a rung with one seed, nor have been asked again twice.
+was asked, no architecture may have been trained twice on a rung with one seed, nor have been asked again twice. Other
+faults, shorter searches: `python -m tests.faults`, whose books these are.
 """
 
 from __future__ import annotations
@@ -21,12 +22,9 @@ import sys
 import time
 from pathlib import Path
 
-from nas.search.agenda import is_evaluated, is_lost
-from nas.search.objectives import objectives
-from nas.search.storage import journal_storage
-from nas.search.study import SearchStudy
+from nas.search.agenda import is_lost
 from results import records
-from search_space import SearchSpace
+from tests.faults.books import Rows, num_doubled, num_lost, told
 
 LIMIT = ["--budget-gflops", "0.05", "--choices", "input_size=128", "--fix", "width=0.125", "--batch", "2"]
 
@@ -38,7 +36,7 @@ def main() -> None:
     shutil.rmtree(run, ignore_errors=True)
     run.parent.mkdir(parents=True, exist_ok=True)
     rng = random.Random(options.seed)
-    before: dict[int, dict[str, object]] = {}
+    before: Rows = {}
     process, kills, lost_now = start(options, run), 0, 0
     while kills < options.kills:
         time.sleep(rng.uniform(options.least, options.most))
@@ -52,11 +50,9 @@ def main() -> None:
         if options.victim == "driver":
             process.wait()
             rows = told(run)
-            gone = [number for number, row in before.items() if rows.get(number) != row]
-            print(
-                f"kill {kills:>2}: {len(rows)} trials told, {len(gone)} of those before are gone or changed", flush=True
-            )
-            lost_now += len(gone)
+            gone = num_lost(before, {}, rows)
+            print(f"kill {kills:>2}: {len(rows)} trials told, {gone} of those before are gone or changed", flush=True)
+            lost_now += gone
             before = rows
             process = start(options, run)
         else:
@@ -68,24 +64,14 @@ def main() -> None:
     check(run, lost_now)
 
 
-def check(run: Path, num_lost: int) -> None:
+def check(run: Path, lost: int) -> None:
     """Prints the books of a run and ends with an error where they do not balance."""
-    rows = study_of(run).rows()
-    counts = records.tally(records.frame(rows))
-    whole = counts["asked"] == sum(counts[outcome] for outcome in records.OUTCOMES) == len(records.load(run))
-    trained = [(row["key"], row["rung"], row["training_seed"]) for row in rows if is_evaluated(row)]
-    interrupted = [row for row in rows if is_lost(row)]
-    again = [row["retry_of"] for row in rows if row["retry_of"] is not None]
-    running = study_of(run).running()
+    rows = told(run)
+    counts = records.tally(records.frame(rows.values()))
     print(", ".join(f"{value} {name}" for name, value in counts.items()))
-    findings = {
-        "trials told that were lost or changed": num_lost,
-        "trials that the sums miss": 0 if whole else 1,
-        "trained twice": len(trained) - len(set(trained)),
-        "asked again twice": len(again) - len(set(again)),
-        "still running in the study": len(running),
-    }
-    print(f"in flight when killed: {len(interrupted)}; asked again: {len(again)}")
+    again = sum(row["retry_of"] is not None for row in rows.values())
+    print(f"in flight when killed: {sum(map(is_lost, rows.values()))}; asked again: {again}")
+    findings = {"trials told that were lost or changed": lost, "counted twice, or in one book only": num_doubled(run)}
     for name, number in findings.items():
         print(f"{name}: {number}")
     if any(findings.values()):
@@ -105,20 +91,6 @@ def start(options: argparse.Namespace, run: Path, trials: int = 10_000) -> subpr
     return subprocess.Popen(
         command, stdout=log, stderr=log, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
     )
-
-
-def study_of(run: Path) -> SearchStudy:
-    """Opens the study of a run to read it."""
-    return SearchStudy(
-        journal_storage(run / "study.journal"), SearchSpace(), objectives(("accuracy", "macs")), num_rungs=2
-    )
-
-
-def told(run: Path) -> dict[int, dict[str, object]]:
-    """Returns the trials that have ended, by number; those that a kill left open have not."""
-    if not (run / "study.journal").is_file():
-        return {}
-    return {row["number"]: {name: row[name] for name in row if name != "reason"} for row in study_of(run).rows()}
 
 
 def workers_of(driver: int) -> list[int]:

@@ -50,6 +50,8 @@ class RunConfig:
     """Folder of the images where they do not lie beside the annotations."""
     trials: int | None = None
     minutes: float | None = None
+    trial_minutes: float | None = None
+    """How long one trial may take on a rung; None: as long as it does."""
     rungs: tuple[float, ...] = (1.0,)
     """Passes over the training images on each rung; a trial goes on from its weights of the rung below."""
     proxy: str | None = None
@@ -84,11 +86,12 @@ class RunConfig:
             "seed": self.seed >= 0,
             "trials": self.trials is None or self.trials >= 1,
             "minutes": self.minutes is None or self.minutes > 0,
+            "trial-minutes": self.trial_minutes is None or self.trial_minutes > 0,
             "threads": self.threads is None or self.threads >= 1,
         }
         for name, good in checks.items():
             if not good:
-                value = getattr(self, name)
+                value = getattr(self, name.replace("-", "_"))
                 got = ",".join(map(str, value)) if isinstance(value, tuple) else value
                 allowed = "between 0 and 1" if name == "confidence" else "above zero"
                 raise ConfigError(f"--{name.replace('_', '-')} must be {allowed}, got {got}; give another")
@@ -165,6 +168,8 @@ def parse_config(text: str | bytes, *, source: Path | str) -> RunConfig:
     if "space_fingerprint" not in plain:
         raise ConfigError(f"{path.parent} is not the folder of a run of nas run; give one that it wrote")
     try:
+        if "format" not in plain:  # the last line of a whole file
+            raise ConfigError(f"its end is missing; {REMEDY}")
         return read_plain(RunConfig, plain, str(path))
     except SpaceError as error:
         raise ConfigError(f"{str(error).removesuffix('; correct it')}; {REMEDY}") from None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.config import RunConfig
 from nas.locking import locked
-from search_space.errors import ConfigError
+from search_space.errors import ConfigError, WriteError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +32,8 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._is_checked = False
+        """Whether the front's files are those that this process wrote."""
 
     @property
     def config_yaml(self) -> Path:
@@ -69,7 +71,18 @@ class RunFolder:
         Args:
             rows: One record a trial.
             architecture_of: Returns the architecture of a trial.
+
+        Raises:
+            WriteError: The system refuses; what follows from the study can be written anew.
         """
+        try:
+            self._derive(rows, architecture_of)
+        except OSError as error:
+            raise WriteError(
+                f"cannot write to {self.path}: {error.strerror or error}; make room, or see to its rights"
+            ) from None
+
+    def _derive(self, rows: list[dict[str, Any]], architecture_of: Callable[[dict[str, Any]], Architecture]) -> None:
         from results import records
 
         table = records.frame(rows)
@@ -89,11 +102,12 @@ class RunFolder:
         folder = self.path / "front"
         names = [member_file(rank, key) for rank, key in enumerate(keys, start=1)]
         for name, row in zip(names, members, strict=True):
-            if not (folder / name).is_file():
+            if not self._is_checked or not (folder / name).is_file():
                 architecture_of(row).to_yaml(folder / name)
         for path in folder.iterdir():
             if path.name not in names:
                 path.unlink()
+        self._is_checked = True
 
 
 def create(path: Path, config: RunConfig, fill: Callable[[RunFolder], None] = lambda folder: None) -> RunFolder:
@@ -123,14 +137,22 @@ def create(path: Path, config: RunConfig, fill: Callable[[RunFolder], None] = la
     return RunFolder(path)
 
 
-def read_trials(path: Path) -> pd.DataFrame:
-    """Reads the table of trials of a run; raises ConfigError where there is none, or a damaged one."""
+def read_trials(path: Path, *, whole: bool = True) -> pd.DataFrame:
+    """Reads the table of trials of a run.
+
+    Raises:
+        ConfigError: There is none, it is damaged, or, where it must be whole, the study knows of more trials.
+    """
     from results import records
 
     try:
-        return records.load(path)
+        table = records.load(path)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{error}; next: nas run --resume {path} writes the table anew") from None
+        raise ConfigError(str(error)) from None
+    missing = records.shortfall(path, table) if whole else ""
+    if missing:
+        raise ConfigError(f"some trials are missing: {missing}")
+    return table
 
 
 def reopen(path: Path) -> RunFolder:

@@ -76,6 +76,9 @@ run has no device.
 
 KEY, LEVELS = r"[0-9A-Za-z_-]{1,64}", r"P\d( P\d)*"
 BIN_COLUMN = re.compile(r"ap_\d+_\d+")
+ANEW = "next: nas run --resume {run} writes it anew from the study"
+_BEGUN = re.compile(rb'\{"op_code":4,.*?"state":(\d)')
+_TOLD = re.compile(rb'\{"op_code":6,.*?"trial_id":(\d+),"state":[123],')
 DEFAULT_OBJECTIVES = ("accuracy", "macs")
 
 
@@ -105,8 +108,12 @@ def write(table: pd.DataFrame, path: Path) -> None:
     """Writes a table as CSV under a temporary name and renames it: a reader never sees half a file."""
     part = path.with_name(path.name + ".part")
     texts = [name for name in table.columns if table[name].dtype == "string"]
-    table.assign(**{name: table[name].map(as_cell, na_action="ignore") for name in texts}).to_csv(part, index=False)
-    os.replace(part, path)
+    cells = {name: table[name].map(as_cell, na_action="ignore") for name in texts}
+    try:
+        table.assign(**cells).to_csv(part, index=False)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def load(run_dir: Path | str, name: str = TRIALS_CSV) -> pd.DataFrame:
@@ -114,26 +121,28 @@ def load(run_dir: Path | str, name: str = TRIALS_CSV) -> pd.DataFrame:
 
     Raises:
         FileNotFoundError: If the folder has no table.
-        ValueError: If the file is not such a table.
+        ValueError: If the file is not such a table, or is damaged.
     """
     path = Path(run_dir) / name
     if not path.is_file():
         raise FileNotFoundError(f"{run_dir} is not the folder of a run: it has no {name}")
-    # Only an empty cell is a missing value: 'none' and 'null' can be choices of an axis.
     try:
-        table = pd.read_csv(path, dtype="string", keep_default_na=False, na_values=[""])
-    except ValueError as error:  # pandas' own errors are ValueErrors
-        raise ValueError(f"{path} is no table of trials: {' '.join(str(error).split())}") from None
+        return _read(path)
+    except (ArithmeticError, TypeError, ValueError) as error:  # pandas' own errors are ValueErrors
+        first = str(error).partition("\n")[0][:200]
+        raise ValueError(f"{path} is damaged or no table of trials: {first}; {ANEW.format(run=run_dir)}") from None
+
+
+def _read(path: Path) -> pd.DataFrame:
+    # Only an empty cell is a missing value: 'none' and 'null' can be choices of an axis.
+    table = pd.read_csv(path, dtype="string", keep_default_na=False, na_values=[""])
     missing = [name for name in COLUMNS if name not in table.columns]
     if missing:
-        raise ValueError(f"{path} lacks the columns {', '.join(missing)}: it was not written by this version")
+        raise ValueError(f"it lacks the columns {', '.join(missing)}, and was not written by this version")
     bins = [name for name in table.columns if BIN_COLUMN.fullmatch(name)]
-    try:
-        table = table.apply(lambda column: column.map(from_cell, na_action="ignore"))
-        typed: pd.DataFrame = table.astype({**COLUMNS, **dict.fromkeys(bins, "Float64")})
-        _check(typed)
-    except (ArithmeticError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged: {' '.join(str(error).split())[:200]}") from None
+    table = table.apply(lambda column: column.map(from_cell, na_action="ignore"))
+    typed: pd.DataFrame = table.astype({**COLUMNS, **dict.fromkeys(bins, "Float64")})
+    _check(typed)
     return typed
 
 
@@ -143,8 +152,8 @@ def _check(table: pd.DataFrame) -> None:
         given = table[name].dropna()
         if not (good := given.str.fullmatch(pattern)).all():
             raise ValueError(f"{name} {given[~good].iloc[0]!r} is none that a trial can have")
-    if table["number"].isna().any() or table["outcome"].isna().any():
-        raise ValueError("a row has no number or no outcome")
+    if table[["number", "outcome", "key"]].isna().any(axis=None):
+        raise ValueError("a record lacks its number, outcome or key")
     if table["objectives"].nunique() > 1:
         raise ValueError("its rows have different objectives")
     numbers = [name for name, kind in COLUMNS.items() if kind != "string"]
@@ -153,6 +162,36 @@ def _check(table: pd.DataFrame) -> None:
             raise ValueError(f"objective {name!r} is no number of a trial")
     if not any(map(is_accuracy, objectives_of(table))):
         raise ValueError("none of its objectives is an accuracy")
+
+
+def shortfall(run_dir: Path | str, table: pd.DataFrame) -> str:
+    """Says in one line that a table has fewer trials than the study beside it; nothing where it has them all.
+
+    A run that is under way may be one trial ahead of its table for a moment.
+    """
+    journal = Path(run_dir) / "study.journal"
+    ended = _num_ended(journal.read_bytes()) if journal.is_file() else 0
+    if ended <= len(table):
+        return ""
+    return (
+        f"{Path(run_dir) / TRIALS_CSV} has {len(table)} of the {ended} trials that have ended; "
+        f"{ANEW.format(run=run_dir)}"
+    )
+
+
+def _num_ended(journal: bytes) -> int:
+    """Counts the trials of a study's journal that have ended: begun as ended, or ended later."""
+    ended: set[int] = set()
+    count = 0
+    for line in journal.split(b"\n"):
+        begun = _BEGUN.match(line)
+        told = _TOLD.match(line)
+        if begun:
+            ended |= {count} if b'"asked":' in line and begun[1] != b"0" else set()
+            count += 1
+        elif told:
+            ended.add(int(told[1]))
+    return len(ended)
 
 
 def front(table: pd.DataFrame) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -26,9 +27,16 @@ def load(run: Path | str) -> pd.DataFrame:
 
     Raises:
         FileNotFoundError: If the folder has no table of trials.
-        ValueError: If the table is none of this version.
+        ValueError: If the table is damaged or none of this version.
+
+    Warns:
+        UserWarning: If the study has more trials than the table.
     """
-    table: pd.DataFrame = records.load(run).sort_values("number", ignore_index=True).rename(columns=RENAMED)
+    loaded = records.load(run)
+    missing = records.shortfall(run, loaded)
+    if missing:
+        warnings.warn(missing, stacklevel=2)
+    table: pd.DataFrame = loaded.sort_values("number", ignore_index=True).rename(columns=RENAMED)
     place = list(table.columns).index("macs") + 1
     table.insert(place, "gmacs", table["macs"].astype("Float64") / 1e9)
     table.insert(place + 1, "gflops_2x", 2 * table["macs"].astype("Float64") / 1e9)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import warnings
 import zipfile
@@ -21,6 +22,8 @@ from search_space import Architecture, Detector, lower
 from search_space.errors import ConfigError, is_text
 from search_space.files import write_bytes
 from trainers.heads import check_trainable
+
+logger = logging.getLogger(__name__)
 
 SAFETENSORS = ".safetensors"
 MAX_PICKLE_BYTES = 256_000_000
@@ -106,6 +109,15 @@ def _is_name(value: object) -> bool:
     return isinstance(value, str) and is_text(value)
 
 
+def is_whole(path: Path) -> bool:
+    """Whether there is a weights file that can be read."""
+    try:
+        return path.is_file() and bool(load_weights(path))
+    except ConfigError as error:
+        logger.warning("%s; it is taken for lost", error)
+        return False
+
+
 def _read_safetensors(path: str | Path) -> dict[str, Any]:
     """Reads a safetensors file; what it does not hold, or does not hold as it should, is left out."""
     try:
@@ -168,9 +180,10 @@ def write_torch(path: str | Path, content: Mapping[str, Any]) -> None:
 
 
 def _is_stored(file: IO[bytes]) -> bool:
-    """Tells whether a file is a zip as torch writes it, packed nowhere and no larger inside than outside.
+    """Tells whether a file is a whole zip as torch writes it, packed nowhere and no larger inside than outside.
 
     A packed one could unpack to any amount of memory, and an older file can ask for any amount before it is refused.
+    Checksums are compared here, since torch takes changed bytes for weights.
     """
     size = file.seek(0, os.SEEK_END)
     with zipfile.ZipFile(file) as archive:
@@ -178,8 +191,9 @@ def _is_stored(file: IO[bytes]) -> bool:
         is_plain = all(each.compress_type == zipfile.ZIP_STORED for each in entries)
         pickled = sum(each.file_size for each in entries if each.filename.endswith(".pkl"))
         total = sum(each.file_size for each in entries)
+        is_whole = is_plain and total <= size and pickled <= MAX_PICKLE_BYTES and archive.testzip() is None
     file.seek(0)
-    return is_plain and total <= size and pickled <= MAX_PICKLE_BYTES
+    return is_whole
 
 
 def read_torch(path: str | Path, what: str, remedy: str = "give one written by nas") -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -76,6 +77,12 @@ SEARCH = (
         "already does not count.",
     ),
     click.option("--minutes", type=float, metavar="M", help="End after M minutes. Default: 8, with --data 30."),
+    click.option(
+        "--trial-minutes",
+        type=float,
+        metavar="M",
+        help="End a trial that takes longer than M minutes on a rung, hung or not, as failed. Default: no limit.",
+    ),
     click.option(
         "--rungs",
         metavar="E,E",
@@ -214,7 +221,7 @@ def command(
     else:
         session = go_on(resume, request) if resume is not None else begin(request)
     display = make_display(session, crew, to_stderr=as_json)
-    with ended_by_sigterm() as exit_code:
+    with ended_by_sigterm() as exit_code, _going_on_told(session.folder.path, exit_code):
         with session.folder.locked(), crew.executor_of(session) as trainer:
             search = open_search(session, trainer, display)
             if session.storage is not None:
@@ -222,9 +229,18 @@ def command(
             with display.following(search):
                 ending = search.run()
         _show(session, search, ending, as_json)
-    if ending == INTERRUPTED:
-        say("nas: interrupted", err=True)
-        raise SystemExit(exit_code())
+        if ending == INTERRUPTED:
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def _going_on_told(run: Path, exit_code: Callable[[], int]) -> Iterator[None]:
+    """Tells after Ctrl-C and SIGTERM how the run goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"nas: interrupted; go on with: nas run --resume {run}", err=True)
+        raise SystemExit(exit_code()) from None  # click would swallow its own Exit here
 
 
 def _show(session: Session, search: Search, ending: str, as_json: bool) -> None:
@@ -232,7 +248,7 @@ def _show(session: Session, search: Search, ending: str, as_json: bool) -> None:
     from nas.commands.run_summary import print_summary, result
     from nas.run_folder import read_trials
 
-    table = read_trials(session.folder.path)
+    table = read_trials(session.folder.path, whole=False)
     if as_json:
         echo_json(result(session, table, search.agreements(), search.surrogate()))
     else:

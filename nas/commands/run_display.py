@@ -43,6 +43,8 @@ class Display:
     @contextmanager
     def following(self, search: Search) -> Iterator[None]:
         """Shows a search while it runs."""
+        for line in search.notices:
+            self.console.print(line, markup=False)
         again = [str(row["number"]) for row in Errands(search.study.rows(), search.study.running()).interrupted()]
         if again:
             self.console.print(f"asking again for the interrupted trials: {', '.join(again)}")
@@ -119,6 +121,7 @@ def _introduction(session: Session, crew: Crew) -> list[str]:
     objectives = " against ".join(each.option for each in session.objectives)
     ends = [counted(config.trials, "trial")] if config.trials else []
     ends += [f"{config.minutes:g} minutes"] if config.minutes else []
+    ends[-1] += "" if config.trial_minutes is None else f", each trial within {config.trial_minutes:g} minutes"
     return [
         f"budget: {' and '.join(limits)}",
         *_device(session),

@@ -35,8 +35,7 @@ class Crew:
         check_known("executor", self.executor, EXECUTORS)
         for name in SETTINGS:
             if getattr(self, name) is not None and name not in EXECUTORS.get(self.executor).takes:
-                users = " or ".join(each for each in EXECUTORS if name in EXECUTORS.get(each).takes)
-                raise ConfigError(f"{_option(name)} goes with --executor {users} only; next: add that or drop it")
+                raise _refused(name)
         if self.workers is not None and self.workers < 1:
             raise ConfigError(f"--workers must be 1 or more, got {self.workers}")
         for name, least in (("cpus_per_trial", 0.0), ("gpus_per_trial", -1e-9)):
@@ -54,10 +53,18 @@ class Crew:
         """Returns what trains the session's trials; a context manager."""
         from nas.executors.training import TrainingSpec
 
+        kind, trial_minutes = EXECUTORS.get(self.executor), session.config.trial_minutes
+        if trial_minutes is not None and "trial_minutes" not in kind.takes:
+            raise _refused("trial_minutes")
         spec = TrainingSpec.of(session.config)
         said = {name: getattr(self, name) for name in SETTINGS}
-        workers = Workers(factory=spec, here=lambda: spec.over(session.splits), **said)
-        return EXECUTORS.get(self.executor).open(workers)
+        workers = Workers(factory=spec, here=lambda: spec.over(session.splits), trial_minutes=trial_minutes, **said)
+        return kind.open(workers)
+
+
+def _refused(name: str) -> ConfigError:
+    users = " or ".join(each for each in EXECUTORS if name in EXECUTORS.get(each).takes)
+    return ConfigError(f"{_option(name)} goes with --executor {users} only; next: add that or drop it")
 
 
 def _option(name: str) -> str:

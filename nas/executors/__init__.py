@@ -21,6 +21,14 @@ OUT_OF_MEMORY = "out of memory, also alone"
 """How the reason of a trial begins that ran out of memory twice, the second time with nothing beside it."""
 
 
+TIME_LIMIT = "time limit of {minutes:g} minutes (--trial-minutes)"
+"""The reason of a trial that was ended because it took longer than one may."""
+
+
+class NothingUnderWay(RuntimeError):
+    """Raised by `Executor.wait` where no job is under way."""
+
+
 class StopTrial(Exception):
     """Raised by a `Report` to end a trial early; the message is the reason on record."""
 
@@ -113,6 +121,8 @@ class Executor(Protocol):
       its place.
     * A job that runs out of memory is run again with nothing beside it. Only a second failure is returned, with a
       reason that begins with `OUT_OF_MEMORY`.
+    * A job that takes longer than the executor was told that one may is ended with its worker, hung or not, and makes
+      a failed evaluation with the reason `TIME_LIMIT`. The start of a worker counts in.
     * After Ctrl-C every job under way comes back as stopped for the reason `INTERRUPTED`, and nothing is left running.
     """
 
@@ -126,7 +136,12 @@ class Executor(Protocol):
 
         Raises:
             DataError: the data set is at fault, which no other architecture would put right.
+            WriteError: the weights cannot be written, those of no architecture.
+            NothingUnderWay: no job was submitted that was not returned.
         """
+
+    def interrupt(self) -> None:
+        """Ends what is under way after a Ctrl-C that came outside `wait`; a worker that hangs tells no step."""
 
     def close(self) -> None:
         """Ends whatever still runs; may be called twice."""

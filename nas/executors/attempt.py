@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from nas.executors import INTERRUPTED, OUT_OF_MEMORY, Evaluation, Evaluator, Job, Report
-from search_space.errors import DataError
+from search_space.errors import DataError, WriteError
 
 logger = logging.getLogger(__name__)
 
@@ -19,24 +19,25 @@ class Attempt:
 
     evaluation: Evaluation
     out_of_memory: bool = False
-    data_error: str = ""
-    """The message of the `DataError` that the attempt ended with; empty if there was none."""
+    fault: DataError | WriteError | None = None
+    """What the attempt ended with where the data set or the disk is at fault: no other architecture would do better."""
 
-    def check_data(self) -> None:
-        """Raises DataError if the data set is at fault."""
-        if self.data_error:
-            raise DataError(self.data_error)
+    def check_fault(self) -> None:
+        """Raises DataError if the data set is at fault, WriteError if the weights cannot be written."""
+        if self.fault is not None:
+            raise self.fault
 
     def given_up(self) -> Evaluation:
         """Returns the evaluation of a job that ran out of memory for the second time."""
-        return replace(self.evaluation, reason=f"{OUT_OF_MEMORY}: {self.evaluation.reason}")
+        what_helps = "a smaller --batch or a --budget-memory-mb keeps such trials away"
+        return replace(self.evaluation, reason=f"{OUT_OF_MEMORY}: {self.evaluation.reason}; {what_helps}")
 
 
 def attempt(evaluator: Evaluator, job: Job, report: Report, *, clock: Callable[[], float] = time.monotonic) -> Attempt:
     """Evaluates a job; an exception makes it a failed one, Ctrl-C a stopped one."""
     start = clock()
     tried = _attempt(evaluator, job, report)
-    return replace(tried, evaluation=replace(tried.evaluation, seconds=clock() - start))
+    return replace(tried, evaluation=replace(tried.evaluation, seconds=max(0.0, clock() - start)))
 
 
 def _attempt(evaluator: Evaluator, job: Job, report: Report) -> Attempt:
@@ -44,8 +45,8 @@ def _attempt(evaluator: Evaluator, job: Job, report: Report) -> Attempt:
         return Attempt(evaluation=evaluator.evaluate(job, report))
     except KeyboardInterrupt:
         return Attempt(evaluation=Evaluation(outcome="stopped", reason=INTERRUPTED))
-    except DataError as error:
-        return Attempt(evaluation=failure(error), data_error=str(error))
+    except (DataError, WriteError) as error:
+        return Attempt(evaluation=failure(error), fault=error.with_traceback(None))
     except Exception as error:
         logger.info("trial %d failed", job.number, exc_info=True)
         return Attempt(evaluation=failure(error), out_of_memory=is_out_of_memory(error))

@@ -23,6 +23,13 @@ class Workers:
     """Of a cluster."""
     cpus_per_trial: float | None = None
     gpus_per_trial: float | None = None
+    trial_minutes: float | None = None
+    """How long a job may take before it is ended, whatever it does; None: as long as it does."""
+
+    @property
+    def trial_seconds(self) -> float | None:
+        """The time limit of a job in seconds."""
+        return None if self.trial_minutes is None else 60 * self.trial_minutes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +39,8 @@ class ExecutorKind:
     open: Callable[[Workers], Executor]
     """Returns the executor; raises ConfigError where it cannot be had."""
     takes: tuple[str, ...] = ()
-    """The settings that mean something to it, of `workers`, `address`, `cpus_per_trial` and `gpus_per_trial`: any other
-    one is refused."""
+    """The settings that mean something to it, of `workers`, `address`, `cpus_per_trial`, `gpus_per_trial` and
+    `trial_minutes`: any other one is refused."""
 
 
 EXECUTORS: Registry[ExecutorKind] = Registry("executor")

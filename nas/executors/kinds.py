@@ -12,14 +12,15 @@ def open_local(workers: Workers) -> Executor:
     """Opens this process, or processes of this machine where there are to be several jobs at a time."""
     from nas.executors.local import LocalExecutor
 
-    return open_processes(workers) if (workers.workers or 1) > 1 else LocalExecutor(workers.here())
+    alone = (workers.workers or 1) == 1 and workers.trial_minutes is None  # a job that hangs ends with its process
+    return LocalExecutor(workers.here()) if alone else open_processes(workers)
 
 
 def open_processes(workers: Workers) -> Executor:
     """Opens processes of this machine, one unless said."""
     from nas.executors.processes import ProcessExecutor
 
-    return ProcessExecutor(workers.factory, num_workers=workers.workers or 1)
+    return ProcessExecutor(workers.factory, num_workers=workers.workers or 1, trial_seconds=workers.trial_seconds)
 
 
 def open_ray(workers: Workers) -> Executor:
@@ -32,9 +33,13 @@ def open_ray(workers: Workers) -> Executor:
         num_workers=workers.workers,
         cpus_per_trial=1.0 if workers.cpus_per_trial is None else workers.cpus_per_trial,
         gpus_per_trial=workers.gpus_per_trial,
+        trial_seconds=workers.trial_seconds,
     )
 
 
-EXECUTORS.add("local", ExecutorKind(open=open_local, takes=("workers",)))
-EXECUTORS.add("processes", ExecutorKind(open=open_processes, takes=("workers",)))
-EXECUTORS.add("ray", ExecutorKind(open=open_ray, takes=("workers", "address", "cpus_per_trial", "gpus_per_trial")))
+EXECUTORS.add("local", ExecutorKind(open=open_local, takes=("workers", "trial_minutes")))
+EXECUTORS.add("processes", ExecutorKind(open=open_processes, takes=("workers", "trial_minutes")))
+EXECUTORS.add(
+    "ray",
+    ExecutorKind(open=open_ray, takes=("workers", "address", "cpus_per_trial", "gpus_per_trial", "trial_minutes")),
+)

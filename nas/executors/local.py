@@ -6,7 +6,7 @@ import gc
 import time
 from collections.abc import Callable
 
-from nas.executors import Evaluation, Evaluator, Job, Report
+from nas.executors import Evaluation, Evaluator, Job, NothingUnderWay, Report
 from nas.executors.attempt import attempt
 
 
@@ -32,18 +32,31 @@ class LocalExecutor:
         """Evaluates the job; an exception makes it a failed one, Ctrl-C a stopped one.
 
         Raises:
-            DataError: the data set is at fault, which no other architecture would put right.
+            DataError, WriteError, NothingUnderWay: see `nas.executors.Executor`.
         """
-        assert self._job is not None, "there is no job to wait for"
-        job, self._job = self._job, None
+        if self._job is None:
+            raise NothingUnderWay
+        job = self._job  # forgotten in the end: after Ctrl-C in between it is waited for once more
+        try:
+            evaluation = self._evaluate(job, report)
+        except Exception:
+            self._job = None
+            raise
+        self._job = None
+        return job, evaluation
+
+    def _evaluate(self, job: Job, report: Report) -> Evaluation:
         tried = attempt(self._evaluator, job, report, clock=self._clock)
         if tried.out_of_memory:
             gc.collect()
             tried = attempt(self._evaluator, job, report, clock=self._clock)
             if tried.out_of_memory:
-                return job, tried.given_up()
-        tried.check_data()
-        return job, tried.evaluation
+                return tried.given_up()
+        tried.check_fault()
+        return tried.evaluation
+
+    def interrupt(self) -> None:
+        """Does nothing: the job is evaluated within `wait`, whose report ends it."""
 
     def close(self) -> None:
         """Forgets the job that was not waited for."""

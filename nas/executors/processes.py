@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import signal
 import time
@@ -12,7 +13,18 @@ from dataclasses import replace
 from multiprocessing import connection
 from typing import Any
 
-from nas.executors import INTERRUPTED, WORKER_LOST, Evaluation, EvaluatorFactory, Job, Report, Step, StopTrial
+from nas.executors import (
+    INTERRUPTED,
+    TIME_LIMIT,
+    WORKER_LOST,
+    Evaluation,
+    EvaluatorFactory,
+    Job,
+    NothingUnderWay,
+    Report,
+    Step,
+    StopTrial,
+)
 from nas.executors.attempt import Attempt
 from nas.executors.worker import StopRequest, serve
 
@@ -30,14 +42,21 @@ class ProcessExecutor:
     Args:
         factory: Makes the evaluator of each worker, in the worker.
         num_workers: How many jobs run at a time.
+        trial_seconds: How long a job may take; None: as long as it does.
     """
 
     def __init__(
-        self, factory: EvaluatorFactory, *, num_workers: int, clock: Callable[[], float] = time.monotonic
+        self,
+        factory: EvaluatorFactory,
+        *,
+        num_workers: int,
+        trial_seconds: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         assert num_workers >= 1, "there is nothing to do without a worker"
         self.capacity = num_workers
         self._factory = factory
+        self._trial_seconds = trial_seconds
         self._clock = clock
         self._workers: dict[int, _Worker] = {}
         self._waiting: deque[Job] = deque()
@@ -59,7 +78,8 @@ class ProcessExecutor:
 
     def wait(self, report: Report) -> tuple[Job, Evaluation]:
         """Returns the next job to end, with what became of it; see `nas.executors.Executor`."""
-        assert self._jobs, "there is no job to wait for"
+        if not self._jobs:
+            raise NothingUnderWay
         try:
             while not self._ended:
                 self._start_jobs()
@@ -68,6 +88,11 @@ class ProcessExecutor:
             self._interrupt()
         number = next(iter(self._ended))
         return self._jobs.pop(number), self._ended.pop(number)
+
+    def interrupt(self) -> None:
+        """Ends what is under way, hung or not; `wait` then returns each job as stopped."""
+        if any(number not in self._ended for number in self._jobs):
+            self._interrupt()
 
     def close(self) -> None:
         """Ends all workers; a job that is under way is lost."""
@@ -111,12 +136,25 @@ class ProcessExecutor:
         self._workers[index].start_job(job, self._clock())
 
     def _turn(self, report: Report) -> None:
-        """Waits until a worker says something or dies, and deals with it."""
+        """Waits until a worker says something, dies or is over its time, and deals with it."""
         busy = [(index, worker) for index, worker in self._workers.items() if worker.job is not None]
-        ready = connection.wait([each for _, worker in busy for each in (worker.channel, worker.process.sentinel)])
+        watched = [each for _, worker in busy for each in (worker.channel, worker.process.sentinel)]
+        left = [self._seconds_left(worker) for _, worker in busy]
+        ready = connection.wait(watched, None if self._trial_seconds is None else max(0.0, min(left)))
         for index, worker in busy:
             if worker.channel in ready or worker.process.sentinel in ready:
                 self._listen(index, worker, report)
+            elif self._seconds_left(worker) <= 0:
+                self._end_overdue(index, worker)
+
+    def _seconds_left(self, worker: _Worker) -> float:
+        limit = math.inf if self._trial_seconds is None else self._trial_seconds
+        return worker.began + limit - self._clock()
+
+    def _end_overdue(self, index: int, worker: _Worker) -> None:
+        """Kills a worker, which may hang, and records its job as over its time."""
+        worker.kill()
+        self._lose(index, worker, because=TIME_LIMIT.format(minutes=(self._trial_seconds or 0) / 60))
 
     def _listen(self, index: int, worker: _Worker, report: Report) -> None:
         """Takes what a worker has sent; what was sent before it died counts."""
@@ -143,19 +181,20 @@ class ProcessExecutor:
         job, worker.job = worker.job, None
         assert job is not None
         was_alone, self._alone = job == self._alone, None if job == self._alone else self._alone
-        if tried.data_error:
+        if tried.fault is not None:
             del self._jobs[job.number]
-            tried.check_data()
+            tried.check_fault()
         if tried.out_of_memory and not was_alone:
             self._short.append(job)
         else:
             self._ended[job.number] = tried.given_up() if tried.out_of_memory else tried.evaluation
 
-    def _lose(self, index: int, worker: _Worker) -> None:
+    def _lose(self, index: int, worker: _Worker, because: str = "") -> None:
         """Records the job of a worker that died, and makes room for another worker."""
         del self._workers[index]
-        reason = f"{WORKER_LOST}: {worker.end()}"
-        evaluation = Evaluation(outcome="failed", reason=reason, seconds=self._clock() - worker.began)
+        ended = worker.end()
+        reason = because or f"{WORKER_LOST}: {ended}"
+        evaluation = Evaluation(outcome="failed", reason=reason, seconds=max(0.0, self._clock() - worker.began))
         self._end_job(worker, Attempt(evaluation=evaluation))
 
     def _interrupt(self) -> None:

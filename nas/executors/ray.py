@@ -19,11 +19,13 @@ from typing import Any
 
 from nas.executors import (
     INTERRUPTED,
+    TIME_LIMIT,
     WORKER_LOST,
     Evaluation,
     Evaluator,
     EvaluatorFactory,
     Job,
+    NothingUnderWay,
     Report,
     Step,
     StopTrial,
@@ -33,13 +35,15 @@ from nas.executors.board import Board
 from nas.executors.feed import Feed
 from nas.executors.memory import gpu_bytes
 from nas.executors.placement import place_in
-from nas.executors.surroundings import cause_of_death, handlers_kept, path_handed_on, short_folder, silence_ray
+from nas.executors.surroundings import handlers_kept, path_handed_on, short_folder, silence_ray
 from nas.executors.worker import throttled, unmade
 from search_space.errors import ConfigError
 
 try:
     import ray
     from ray import tune
+
+    from nas.executors.ray_hooks import Endings, Suggestions, WhenClosed
 except ImportError as error:
     raise ConfigError(f"Ray Tune cannot be imported ({error}); next: pip install 'ray[tune]'") from None
 
@@ -73,6 +77,7 @@ class RayExecutor:
         cpus_per_trial: CPUs of each job.
         gpus_per_trial: Least share of a GPU of each job; None: a whole one where there are any, else none. A job that
             is predicted to need more gets more.
+        trial_seconds: How long a job may take once its worker has it; None: as long as it does.
 
     Raises:
         ConfigError: There is no cluster at `address`, or it has no room for a job.
@@ -86,9 +91,13 @@ class RayExecutor:
         num_workers: int | None = None,
         cpus_per_trial: float = 1,
         gpus_per_trial: float | None = None,
+        trial_seconds: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
+        self._trial_seconds = trial_seconds
+        self._overdue: set[int] = set()
+        """The numbers of the jobs whose workers were killed for the time they took."""
         self._jobs: dict[int, Job] = {}
         self._began: dict[int, float] = {}
         self._stopping: set[int] = set()
@@ -118,7 +127,8 @@ class RayExecutor:
 
     def wait(self, report: Report) -> tuple[Job, Evaluation]:
         """Returns the next job to end, with what became of it; see `nas.executors.Executor`."""
-        assert self._jobs, "there is no job to wait for"
+        if not self._jobs:
+            raise NothingUnderWay
         try:
             while not self._ended:
                 self._turn(report)
@@ -128,6 +138,11 @@ class RayExecutor:
         self._stopping.discard(number)
         del self._began[number]
         return self._jobs.pop(number), self._ended.pop(number)
+
+    def interrupt(self) -> None:
+        """Ends what is under way, hung or not; `wait` then returns each job as stopped."""
+        if any(number not in self._ended for number in self._jobs):
+            self._interrupt()
 
     def close(self) -> None:
         """Ends all workers, and Ray if it was started here; a job that is under way is lost."""
@@ -160,10 +175,18 @@ class RayExecutor:
             raise ConfigError(f"the connection to Ray is lost: {error}") from None
         for step in steps:
             self._report(step, report)
+        self._end_overdue()
         if ended is not None:
             self._end_job(*ended)
         elif not self._thread.is_alive():
             raise ConfigError("Ray Tune has ended, and no job can be run; next: nas --debug run, to see why")
+
+    def _end_overdue(self) -> None:
+        """Kills the workers of jobs that are over their time, which may hang; Tune then says that they are dead."""
+        if self._trial_seconds is not None:
+            for number, worker in ray.get(self._board.overdue.remote(self._trial_seconds)):
+                self._overdue.add(number)
+                ray.kill(worker)
 
     def _report(self, step: Step, report: Report) -> None:
         if step.number in self._jobs and step.number not in self._stopping:
@@ -176,12 +199,14 @@ class RayExecutor:
     def _end_job(self, number: int, tried: Attempt | str) -> None:
         """Records what became of a job: an attempt, or the words in which Ray says that its worker is dead."""
         if isinstance(tried, str):
-            seconds = self._clock() - self._began[number]
-            self._ended[number] = Evaluation(outcome="failed", reason=f"{WORKER_LOST}: {tried}", seconds=seconds)
+            seconds = max(0.0, self._clock() - self._began[number])
+            limit = TIME_LIMIT.format(minutes=(self._trial_seconds or 0) / 60)
+            reason = limit if number in self._overdue else f"{WORKER_LOST}: {tried}"
+            self._ended[number] = Evaluation(outcome="failed", reason=reason, seconds=seconds)
             return
-        if tried.data_error:
+        if tried.fault is not None:
             del self._jobs[number], self._began[number]
-            tried.check_data()
+            tried.check_fault()
         if tried.out_of_memory:
             if self._feed.put_alone(self._jobs[number].absolute()):
                 return
@@ -228,69 +253,6 @@ class RayExecutor:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-class Suggestions(tune.search.Searcher):
-    """What Tune asks for its next trial."""
-
-    def __init__(self, feed: Feed) -> None:
-        super().__init__()
-        self._feed = feed
-
-    def suggest(self, trial_id: str) -> Any:
-        """Returns the next job, None when there is none yet, or that all is over."""
-        placed = self._feed.next()
-        if placed is None:
-            return tune.search.Searcher.FINISHED if self._feed.is_closed else None
-        return {"job": placed.job, "bundle": placed.bundle}
-
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Does nothing: `Endings` is told more."""
-
-    def save(self, checkpoint_path: str) -> None:
-        """Does nothing: all that is worth keeping is in the study."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Does nothing, as nothing was saved."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles its settings, and a feed holds locks
-
-
-class Endings(tune.Callback):
-    """What Tune tells when a trial has ended."""
-
-    def __init__(self, feed: Feed) -> None:
-        self._feed = feed
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """Passes on what the worker returned."""
-        result = trial.last_result
-        self._feed.end(trial.config["job"].number, result["attempt"], result["gpu_bytes"])
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """Passes on that a worker is dead or cannot be started."""
-        self._feed.end(trial.config["job"].number, cause_of_death(trial.error_file))
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
-
-
-class WhenClosed(tune.Stopper):
-    """Tells Tune to end whatever runs when the feed is closed."""
-
-    def __init__(self, feed: Feed) -> None:
-        self._feed = feed
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return False
-
-    def stop_all(self) -> bool:
-        """Called by Tune between two events."""
-        return self._feed.is_closed
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
-
-
 class Worker(tune.Trainable):
     """A worker of Tune: it makes its evaluator once, and evaluates one job a trial."""
 
@@ -313,6 +275,13 @@ class Worker(tune.Trainable):
         return {"done": True, "attempt": self._attempt(), "gpu_bytes": gpu_bytes()}
 
     def _attempt(self) -> Attempt:
+        ray.get(self._board.claim.remote(self._job.number, ray.get_runtime_context().current_actor))
+        try:
+            return self._evaluated()
+        finally:
+            ray.get(self._board.release.remote(self._job.number))
+
+    def _evaluated(self) -> Attempt:
         try:
             if self._evaluator is None:
                 self._evaluator = self._factory.make(0)

@@ -12,6 +12,7 @@ import torch
 
 from nas import plugins
 from nas.config import RunConfig
+from nas.data_state import check_unchanged
 from nas.executors import INTERRUPTED, Evaluation, Job, Report, Step, StopTrial
 from nas.executors.memory import PeakMemory
 from nas.executors.scoring import BIN, proxy_score, score, size_bins
@@ -48,6 +49,8 @@ class TrainingSpec:
     """CPU threads of each worker; None leaves it to torch."""
     bins: tuple[str, ...] = ()
     """Sizes of objects that AP is measured on as well, as `ap_LOW_HIGH` in pixels."""
+    fingerprint: str | None = None
+    """Of the data of the run; None takes whatever is there."""
     plugins: tuple[str, ...] = ()
     """Files of blocks of the user's own, which lie at the same path on every host."""
 
@@ -68,6 +71,7 @@ class TrainingSpec:
             images=config.images,
             threads=config.threads,
             bins=tuple(each for each in config.objectives if BIN.fullmatch(each)),
+            fingerprint=config.data_fingerprint,
             plugins=plugins.paths(),
         )
 
@@ -79,6 +83,7 @@ class TrainingSpec:
         """
         load_plugins(self.plugins)
         splits = open_data(self.data, split=self.split, seed=self.seed, format=self.data_format, images=self.images)
+        check_unchanged(splits, self.fingerprint)
         device = device_of(worker, self.config.device, torch.cuda.device_count())
         return self.over(splits, replace(self.config, device=device))
 
@@ -140,6 +145,9 @@ class TrainingEvaluator:
             result = train(detector, self._splits.train, config=config, on_step=watch)
             if result.stopped:
                 return _evaluation("stopped", result, reason=watch.reason, epochs=watch.epochs)
+            if result.new_steps and result.bad_steps == result.new_steps:
+                why = f"the loss was not finite in any of {result.new_steps} steps, so that nothing was learned"
+                return replace(_evaluation("failed", result, reason=why), scores={})
             detector.load_state_dict(result.state_dict)
             found = score(detector, self._splits.val, bins=self._bins, batch_size=config.batch_size)
         except KeyboardInterrupt:
@@ -178,7 +186,7 @@ class _Watch:
 
 
 def _evaluation(
-    outcome: Literal["complete", "stopped"],
+    outcome: Literal["complete", "stopped", "failed"],
     result: TrainResult,
     *,
     reason: str = "",

@@ -52,7 +52,7 @@ def serve(factory: EvaluatorFactory, index: int, channel: Connection) -> None:
 def unmade(error: Exception) -> Attempt:
     """Returns the attempt of a worker that could not make its evaluator."""
     logger.info("the evaluator cannot be made", exc_info=True)
-    return Attempt(evaluation=failure(error), data_error=str(error) if isinstance(error, DataError) else "")
+    return Attempt(evaluation=failure(error), fault=error if isinstance(error, DataError) else None)
 
 
 def _next_job(channel: Connection) -> Job | None:

@@ -21,7 +21,7 @@ from nas.run_folder import CONFIG_YAML, read_trials
 from results import records
 from results.export import FRONT_CSV, member_file, member_name, whole_folder
 from search_space import DESIGNS, Architecture
-from search_space.errors import ConfigError
+from search_space.errors import ConfigError, SpaceError, UserError
 from trainers import load_weights
 from trainers.data import open_data
 from trainers.data.geometry import Letterbox
@@ -139,10 +139,17 @@ def _least(members: pd.DataFrame) -> str:
 
 def _member(run: Path, config: RunConfig, row: Mapping[str, Any]) -> Member:
     key, rank = str(row["key"]), int(row["rank"])
+    path = run / "front" / member_file(rank, key)
+    try:
+        architecture = Architecture.from_yaml(path)
+        if architecture.key() != key:
+            raise SpaceError(f"{path} is not the architecture {key}")
+    except (OSError, UserError) as error:
+        raise ConfigError(f"{error}; {records.ANEW.format(run=run)}") from None
     weights = run / "weights" / f"{key}.pt"
     return Member(
         name=member_name(rank, key),
-        architecture=Architecture.from_yaml(run / "front" / member_file(rank, key)),
+        architecture=architecture,
         classes=config.classes,
         weights=load_weights(weights) if weights.is_file() else None,
         record=row,

@@ -93,8 +93,11 @@ def _trials(run: Path, config: RunConfig, space: SearchSpace) -> tuple[pd.DataFr
                 f"read: {error}"
             )
     if not (run / records.TRIALS_CSV).is_file():
-        return records.frame([]), [*notices, "The run has not written any trial yet."]
-    return read_trials(run), notices
+        missing = records.shortfall(run, records.frame([]))
+        return records.frame([]), [*notices, missing or "The run has not written any trial yet."]
+    table = read_trials(run, whole=False)
+    missing = records.shortfall(run, table)
+    return table, [*notices, f"Some trials are missing: {missing}."] if missing else notices
 
 
 def _designs_first(rows: list[Row]) -> list[Row]:

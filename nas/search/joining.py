@@ -22,7 +22,7 @@ from search_space.errors import ConfigError
 
 CONFIG, STARTS = "config", "starts"
 """Notes of the study."""
-ALLOWED = ("data", "images", "threads", "name", "out", "storage", "trials", "minutes")
+ALLOWED = ("data", "images", "threads", "name", "out", "storage", "trials", "minutes", "trial_minutes")
 """What a worker may say for itself; all else is the run's."""
 
 

@@ -1,61 +1,158 @@
-"""The journal file of a study: written lightly, healed after a kill."""
+"""The journal file of a study: written lightly, every line sealed, healed after a kill."""
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import logging
 import os
+import re
+import zlib
+from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
-from search_space.errors import ConfigError
+from search_space.errors import ConfigError, WriteError
+from search_space.files import write_bytes
 
 logger = logging.getLogger(__name__)
+
+SEAL = re.compile(rb',"seal":(\d+)\}\n\Z')
+DAMAGED = ".damaged"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Damage:
+    """Where a journal is not what was written."""
+
+    line: int
+    """The first line that is wrong, from 1."""
+    kept: Path
+    """The whole file as it was found."""
 
 
 class LightJournal(JournalFileBackend):
     """Optuna's journal file, forced to disk where a trial changes its state and not at each of its parameters.
 
     A write that was not forced survives the end of the process, however it ends; only a power cut can lose it, and
-    then only with the whole trial in flight.
+    then only with the whole trial in flight. Each line ends with a seal over itself and all lines before it, so that
+    one that is changed, lost or in another place is found out. The system lets go of the lock of a process that ends.
     """
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._own_lock = JournalFileSymlinkLock(path)
-        super().__init__(path, lock_obj=self._own_lock)
+        self._size = self._seal = 0
+        try:
+            super().__init__(path, lock_obj=JournalFileOpenLock(path))
+        except OSError as error:
+            raise self._refused(error) from None
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Appends lines; see the class for when they are forced to disk."""
-        if any("state" in log for log in logs):
-            super().append_logs(logs)
-            return
-        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
-        self._own_lock.acquire()
+        """Appends lines; see the class for when they are forced to disk.
+
+        Raises:
+            WriteError: The system refuses; the file is as it was.
+        """
+        bodies = [json.dumps(log, separators=(",", ":")).encode() for log in logs]
         try:
-            with open(self._path, "ab") as file:
-                file.write(lines.encode("utf-8"))
-        finally:
-            self._own_lock.release()
+            with open(self._path, "r+b", buffering=0) as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                self._append(file, bodies, forced=any("state" in log for log in logs))
+        except OSError as error:
+            raise self._refused(error) from None
+
+    def _append(self, file: FileIO, bodies: list[bytes], *, forced: bool) -> None:
+        size = file.seek(0, os.SEEK_END)
+        if size != self._size:  # another has written meanwhile, or nothing was read yet
+            self._seal, _ = _verify(Path(self._path).read_bytes())
+        lines, seal = b"", self._seal
+        for body in bodies:
+            seal = zlib.crc32(body, seal)
+            lines += body[:-1] + f',"seal":{seal}}}\n'.encode()
+        try:
+            if file.write(lines) != len(lines):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # a disk that fills up takes a part
+            if forced:
+                os.fsync(file.fileno())
+        except BaseException:
+            file.truncate(size)
+            raise
+        self._size, self._seal = size + len(lines), seal
+
+    def _refused(self, error: OSError) -> WriteError:
+        return WriteError(f"cannot write {self._path}: {error.strerror or error}; make room, or see to its folder")
 
 
-def heal(path: Path) -> None:
+def heal(path: Path, *, may_cut: bool = False) -> Damage | None:
     """Removes what a kill in the middle of a write leaves: a lock nobody holds and half a line at the end.
 
+    Args:
+        path: Of the journal.
+        may_cut: Whether a damaged file is cut before its first line that was changed or has lost the one before it,
+            with the whole kept beside it.
+
+    Returns:
+        Where the file was damaged; None where it is whole as far as it goes.
+
     Raises:
-        ConfigError: where the file is no journal.
+        ConfigError: If the file is damaged and may not be cut, or is no journal.
     """
     lock = path.with_name(path.name + ".lock")
     if lock.is_symlink():
         lock.unlink()
     if not path.is_file():
-        return
+        return None
     content = path.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
+    if not whole and content:
+        raise ConfigError(f"{path} is not the journal of a study; next: start another run with --name")
+    _, good = _verify(whole)
+    sound = sum(map(len, whole.splitlines(keepends=True)[:good]))
+    if sound < len(whole):
+        if not may_cut:
+            raise ConfigError(
+                f"{path} is damaged at line {good + 1}: the line was changed or lines before it are gone; next: put a "
+                f"copy of the file in its place, or nas run --resume {path.parent} with its trials.csv whole"
+            )
+        kept = _spare(path)
+        write_bytes(kept, content)
+        os.truncate(path, sound)
+        return Damage(line=good + 1, kept=kept)
     if len(whole) < len(content):
         logger.info("dropped %d bytes of an unfinished write from %s", len(content) - len(whole), path)
         os.truncate(path, len(whole))
-    if not whole and content:
-        raise ConfigError(f"{path} is not the journal of a study; next: start another run with --name")
+    return None
+
+
+def _verify(content: bytes) -> tuple[int, int]:
+    """Returns the seal of the last good line and how many lines from the first on are good.
+
+    Lines without a seal, of before there were any, are good where they are JSON and none with one precedes.
+    """
+    seal, sealed = 0, False
+    lines = content.split(b"\n")[:-1]
+    for number, line in enumerate(lines):
+        found = SEAL.search(line + b"\n")
+        body = line if found is None else line[: found.start()] + b"}"
+        wrong = int(found[1]) != zlib.crc32(body, seal) if found else sealed or not _is_object(body)
+        if wrong:
+            return seal, number
+        seal, sealed = zlib.crc32(body, seal), found is not None
+    return seal, len(lines)
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:  # of the encoding too
+        return False
+
+
+def _spare(path: Path) -> Path:
+    """Returns a name for a damaged file that is not taken."""
+    names = (path.with_name(f"{path.name}{DAMAGED}{number or ''}") for number in range(1000))
+    return next(name for name in names if not name.exists())

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from nas.executors import INTERRUPTED, Evaluation, Executor, Job, Report, Step, StopTrial
+from nas.executors import INTERRUPTED, Evaluation, Executor, Job, NothingUnderWay, Report, Step, StopTrial
 from nas.run_folder import RunFolder
 from nas.search import guess
 from nas.search.agenda import TIME_UP, Agenda, Errands, is_evaluated, is_lost
@@ -16,7 +16,8 @@ from nas.search.gate import Gate
 from nas.search.ladder import Agreement, agreement
 from nas.search.study import Asked, Errand, SearchStudy, params_of
 from results import records
-from search_space.errors import ConfigError
+from search_space.errors import ConfigError, DataError, WriteError
+from trainers.weights import is_whole
 
 MAX_FAILURES = 5
 MAX_BARREN = 20
@@ -59,24 +60,32 @@ class Search:
         agenda: Agenda,
         limits: Limits,
         observer: Observer,
+        notices: Sequence[str] = (),
         settle: Callable[[], None] = lambda: None,
+        check_data: Callable[[], None] = lambda: None,
         alive: AbstractContextManager[None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.study, self.gate, self.executor, self.folder = study, gate, executor, folder
         self.agenda, self.limits, self.observer, self._clock = agenda, limits, observer, clock
+        self.notices = tuple(notices)
+        """What the user is to know of how the run was found."""
         self._settle = settle
         """Ends the trials of workers that were lost meanwhile; only where several share a study."""
+        self._check_data = check_data
+        """Raises DataError where the data set is not any longer what it was; called before each trial."""
         self._alive = alive or nullcontext()
         """Says meanwhile that this worker is alive; only where several share a study."""
         self._pending: dict[int, Asked] = {}
+        self._ended: set[int] = set()
+        """The numbers of the trials that ended in this session."""
         self._began = clock()
         self._seconds_before = sum(row.get("seconds") or 0.0 for row in study.rows())
 
     @property
     def elapsed_seconds(self) -> float:
         """Time spent on the run: in the trials of earlier sessions, and since this one began."""
-        return self._seconds_before / self.executor.capacity + self._clock() - self._began
+        return self._seconds_before / self.executor.capacity + max(0.0, self._clock() - self._began)
 
     def run(self) -> str:
         """Searches until a limit is met.
@@ -86,9 +95,15 @@ class Search:
 
         Raises:
             ConfigError: When `MAX_FAILURES` trials in a row failed.
+            DataError: The data set is at fault.
+            WriteError: Something cannot be written; all trials that had ended are in the study.
         """
-        with self._alive:
-            return self._search()
+        try:
+            with self._alive:
+                return self._search()
+        except (DataError, WriteError) as error:
+            again = f"nas run --resume {self.folder.path}, which asks again for the trials in flight"
+            raise type(error)(f"{error}; next: put that right, then {again}") from None
 
     def _search(self) -> str:
         self._derive()
@@ -147,14 +162,15 @@ class Search:
         elif known is not None:
             self._derive(self.study.repeat(errand, known, f"same as trial {known['number']}"))
         else:
+            self._check_data()
             asked = self.study.begin(errand)
             twin = Errands(self.study.rows(), self.study.running()).twin(errand, asked.number)
             if twin is not None:
                 self.study.withdraw(asked, f"another worker asked for it at the same time, in trial {twin}")
                 self._derive(asked.number)
                 return
-            self._pending[asked.number] = asked
             self.executor.submit(self._job(asked))
+            self._pending[asked.number] = asked
             self.observer.started(asked)
 
     def _job(self, asked: Asked) -> Job:
@@ -162,7 +178,7 @@ class Search:
         assert errand.candidate.feasible, "nothing over budget is ever trained"
         suffix = "" if errand.repeat_of is None else f"-seed{errand.training_seed}"
         weights = self.folder.weights_path(errand.candidate.key, suffix)
-        goes_on = errand.rung > 1 and weights.is_file()
+        goes_on = errand.rung > 1 and is_whole(weights)
         return Job(
             number=asked.number,
             architecture=errand.candidate.architecture,
@@ -178,8 +194,11 @@ class Search:
     def _await(self, report: Report) -> Evaluation:
         """Waits for the next trial to end, and records it."""
         job, evaluation = self.executor.wait(report)
-        self.study.tell(self._pending.pop(job.number), self._in_all(job, evaluation))
-        self._derive(job.number)
+        asked = self._pending.pop(job.number, None)
+        if asked is not None:  # else Ctrl-C came between the two books; what is open in the study ends at the resume
+            self.study.tell(asked, self._in_all(job, evaluation))
+            self._ended.add(job.number)
+            self._derive(job.number)
         return evaluation
 
     def _in_all(self, job: Job, evaluation: Evaluation) -> Evaluation:
@@ -196,8 +215,12 @@ class Search:
         def interrupt(step: Step) -> None:
             raise KeyboardInterrupt
 
+        self.executor.interrupt()
         while self._pending:
-            self._await(interrupt)
+            try:
+                self._await(interrupt)
+            except NothingUnderWay:
+                break
         return INTERRUPTED
 
     def _report(self, step: Step) -> None:
@@ -226,11 +249,13 @@ class Search:
         return TIME_UP if self._seconds_left() <= 0 else ""
 
     def _check_failures(self, rows: list[dict[str, Any]]) -> None:
-        own = [row for row in rows if row["outcome"] != "rejected" and not is_lost(row)][-MAX_FAILURES:]
+        told = (row for row in rows if row["number"] in self._ended)
+        own = [row for row in told if row["outcome"] != "rejected" and not is_lost(row)][-MAX_FAILURES:]
         if len(own) == MAX_FAILURES and all(row["outcome"] == "failed" for row in own):
             raise ConfigError(
                 f"{MAX_FAILURES} trials in a row failed, the last with: {own[-1]['reason']}; "
-                f"all reasons are in {self.folder.trials_csv}; next: put the cause right and start a new run"
+                f"all reasons are in {self.folder.trials_csv}; next: put the cause right and nas run --resume "
+                f"{self.folder.path}, or start a new run"
             )
 
 

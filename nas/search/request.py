@@ -11,6 +11,7 @@ from nas.config import RunConfig, versions
 from nas.cost import Budget
 from nas.cost.latency import CONFIDENCE, LatencyModel, load_model
 from nas.cost.profile import Profile
+from nas.data_state import data_fingerprint_of
 from nas.plugins import labels
 from nas.search.narrowing import Narrowing
 from nas.search.objectives import Objective, objective, objectives
@@ -56,6 +57,7 @@ class Request:
     images: str | None = None
     trials: int | None = None
     minutes: float | None = None
+    trial_minutes: float | None = None
     epochs: float | None = None
     """A ladder of one rung."""
     rungs: str | None = None
@@ -128,6 +130,7 @@ def resolve(
         images=None if request.images is None else str(Path(request.images).resolve()),
         trials=request.trials,
         minutes=minutes,
+        trial_minutes=request.trial_minutes,
         rungs=rungs_of(request) or DEFAULT_RUNGS[kind],
         proxy=request.proxy,
         repeats=1 if request.repeats is None else request.repeats,
@@ -219,8 +222,3 @@ def device_name(given: str | None, profile: Profile) -> str:
     """Returns what a run writes down: the full name of a profile that comes with the package, or a file's path."""
     is_file = given is not None and given.endswith((".yaml", ".yml"))
     return str(Path(given).resolve()) if given is not None and is_file else profile.name
-
-
-def data_fingerprint_of(splits: DataSplits) -> str:
-    """Returns what tells one pair of training and validation images and boxes from another."""
-    return f"{splits.train.fingerprint()}-{splits.val.fingerprint()}"

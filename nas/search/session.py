@@ -10,6 +10,7 @@ from pathlib import Path
 from nas.config import RunConfig, check_same, read_config
 from nas.cost.latency import load_model
 from nas.cost.profile import find_profile
+from nas.data_state import DataWatch, data_fingerprint_of
 from nas.executors import Executor
 from nas.plugins import check_plugins
 from nas.run_folder import RunFolder, create, reopen
@@ -27,7 +28,6 @@ from nas.search.request import (
     budget_of,
     check_device,
     checked_name,
-    data_fingerprint_of,
     default_starts,
     device_name,
     objectives_notice,
@@ -35,6 +35,7 @@ from nas.search.request import (
     resolve,
     rungs_of,
 )
+from nas.search.rescue import Rescue
 from nas.search.starts import Start, starting_points
 from nas.search.storage import Pulses, database_storage, hide_password, journal_storage, pulsing, worker_name
 from nas.search.strategies import STRATEGIES
@@ -161,6 +162,7 @@ def go_on(path: Path, request: Request) -> Session:
     config = replace(
         config,
         threads=request.threads or config.threads,
+        trial_minutes=config.trial_minutes if request.trial_minutes is None else request.trial_minutes,
         repeats=config.repeats if request.repeats is None else request.repeats,
     )
     named = read_starts(config.starts, path)
@@ -224,6 +226,9 @@ def open_search(session: Session, executor: Executor, observer: Observer) -> Sea
     """Opens the study of a session, whose folder must be locked, and settles what an earlier session left open."""
     config = session.config
     session.config.to_yaml(session.folder.config_yaml)
+    rescue = Rescue(session.folder)
+    if session.storage is None:
+        rescue.heal()
     study = SearchStudy(
         journal_storage(session.folder.journal) if session.storage is None else database_storage(session.storage),
         session.gate.space,
@@ -232,6 +237,7 @@ def open_search(session: Session, executor: Executor, observer: Observer) -> Sea
         worker=worker_name(),
         num_rungs=session.ladder.last,
     )
+    notices = rescue.restore(study, session.gate) if session.storage is None else []
     settle = settling(study, shared=session.storage is not None)
     settle()
     if config.imported_from is not None:
@@ -253,7 +259,9 @@ def open_search(session: Session, executor: Executor, observer: Observer) -> Sea
         ),
         limits=Limits(trials=config.trials, minutes=config.minutes),
         observer=observer,
+        notices=notices,
         settle=settle if session.storage is not None else lambda: None,
+        check_data=DataWatch(config),
         alive=None if session.storage is None else pulsing(study),
     )
 

@@ -167,7 +167,22 @@ class SearchStudy:
             if is_lost(str(trial.user_attrs.get("asked", {}).get("worker", ""))):
                 self._close(trial.number, trial.user_attrs.get("record"))
 
-    def _add(self, errand: Errand, state: TrialState, record: Mapping[str, Any] | None = None) -> int:
+    def restore(self, number: int, errand: Errand, record: Mapping[str, Any], *, worker: str) -> None:
+        """Puts a trial back that ended as the record says; numbers that are missing before it are left out."""
+        if any(row["number"] == number for row in self.running()):
+            self._set_record(number, record)
+            self._close(number, record)
+            return
+        while len(self._study.get_trials(deepcopy=False)) < number:
+            self._study.add_trial(create_trial(state=TrialState.FAIL))
+        state = {"failed": TrialState.FAIL, "complete": TrialState.COMPLETE}.get(record["outcome"], TrialState.PRUNED)
+        if record["outcome"] == "cached" and errand.rung == self.num_rungs:
+            state = TrialState.COMPLETE
+        self._add(errand, state, record, worker=worker)
+
+    def _add(
+        self, errand: Errand, state: TrialState, record: Mapping[str, Any] | None = None, *, worker: str | None = None
+    ) -> int:
         """Writes a trial with all that is known of it at once, so that a kill leaves a whole trial or none."""
         candidate, token = errand.candidate, uuid.uuid4().hex
         asked = {
@@ -175,7 +190,7 @@ class SearchStudy:
             **_errand_fields(errand),
             "objectives": " ".join(o.name for o in self.objectives),
         }
-        asked |= {"rungs": self.num_rungs, "worker": self.worker, "token": token}
+        asked |= {"rungs": self.num_rungs, "worker": self.worker if worker is None else worker, "token": token}
         free = {name: value for name, value in candidate.params.items() if len(self._axes[name].choices) > 1}
         attrs = {"asked": asked, **({} if record is None else {"record": dict(record)})}
         values = None if state is not TrialState.COMPLETE else self._values(asked, record or {})
@@ -238,7 +253,8 @@ class SearchStudy:
         return next(trial for trial in self._trials() if trial.number == number)
 
     def _trials(self) -> list[FrozenTrial]:
-        return self._study.get_trials(deepcopy=False)
+        """Returns the trials; one that `restore` left out has nothing that was asked."""
+        return [trial for trial in self._study.get_trials(deepcopy=False) if "asked" in trial.user_attrs]
 
 
 def params_of(space: SearchSpace, row: Mapping[str, Any]) -> dict[str, Any]:

@@ -150,12 +150,12 @@ def _spelled_out(table: pd.DataFrame, space: SearchSpace) -> pd.DataFrame:
     """Adds the axes that the earlier run had fixed, which its records leave out."""
     rows = []
     for row in table.astype(object).where(table.notna(), None).to_dict("records"):
-        rows.append(row | {f"axis_{name}": choice for name, choice in _choices(space, row).items()})
+        rows.append(row | {f"axis_{name}": choice for name, choice in recorded_point(space, row).items()})
     return records.frame(rows)
 
 
-def _choices(space: SearchSpace, row: Mapping[Any, Any]) -> dict[str, Any]:
-    """Returns the point of a record of this very space."""
+def recorded_point(space: SearchSpace, row: Mapping[Any, Any]) -> dict[str, Any]:
+    """Returns the point of a record of this very space; raises SpaceError where it is none."""
 
     def choose(axis: Axis) -> Any:
         text = row.get(f"axis_{axis.name}")

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import search_fakes
@@ -228,6 +229,20 @@ def test_a_killed_worker_is_told_and_replaced(rig: Rig) -> None:
     assert rig.run(GOOD).outcome == "complete"
 
 
+def test_a_job_over_its_time_is_ended_and_the_next_works(rig: Rig) -> None:
+    if rig.kind == "local":
+        pytest.skip("nothing can end a job in this process; nas run then takes a process of its own")
+    rig.run(GOOD)  # the start of a worker counts in
+    executor: Any = rig.executor
+    executor._trial_seconds = 0.9
+    late = rig.run(STUCK)
+    executor._trial_seconds = None
+    next(rig.folder.glob("stuck-*")).unlink()
+    assert (late.outcome, late.reason) == ("failed", "time limit of 0.015 minutes (--trial-minutes)")
+    assert late.seconds >= 0.9
+    assert rig.run(GOOD).outcome == "complete"
+
+
 def test_out_of_memory_is_tried_again_with_nothing_beside_it(rig: Rig) -> None:
     short, always = rig.submit(SHORT_ONCE)[0], None
     if rig.executor.capacity > 1:
@@ -242,7 +257,7 @@ def test_out_of_memory_is_tried_again_with_nothing_beside_it(rig: Rig) -> None:
     assert rig.num_tries(short) == 2
     if always is not None:
         assert ended[always.number].outcome == "failed" and rig.num_tries(always) == 2
-        assert ended[always.number].reason == f"{OUT_OF_MEMORY}: MemoryError: too big"
+        assert ended[always.number].reason.startswith(f"{OUT_OF_MEMORY}: MemoryError: too big; ")
 
 
 def test_ctrl_c_ends_all_jobs_and_leaves_no_process(rig: Rig) -> None:

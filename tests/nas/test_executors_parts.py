@@ -169,7 +169,7 @@ def test_an_attempt_can_be_sent_whatever_happened() -> None:
     tried = attempt(Broken(), job(0), lambda step: None)
     assert tried.evaluation.outcome == "failed" and not tried.out_of_memory
     with pytest.raises(DataError, match="a.jpg"):
-        tried.check_data()
+        tried.check_fault()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak")

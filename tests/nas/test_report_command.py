@@ -132,6 +132,8 @@ def test_nodes_are_left_out_where_they_would_take_too_much_room(home: Path, caps
 def test_a_run_that_has_nothing_yet(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     search(capsys, "r", "--trials", "1")
     RunFolder(Path("runs/r")).trials_csv.unlink()
+    assert "has 0 of the 1 trials that have ended; next: nas run --resume" in report(capsys, "runs/r")["notices"][0]
+    RunFolder(Path("runs/r")).journal.unlink()
     told = report(capsys, "runs/r")
     assert told["asked"] == 0 and told["front"] == [] and "has not written any trial" in told["notices"][0]
     assert "No trial is complete yet" in Path("runs/r/report.html").read_text()
