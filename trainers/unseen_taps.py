@@ -11,17 +11,17 @@ from torch import Tensor, nn
 class UnseenTaps:
     """Sets the gradient of kernel taps that see padding only to zero, which it is.
 
-    In bfloat16 on a CPU, torch 2.13 leaves these entries of a depthwise convolution's gradient as they were in memory,
-    so that a 3x3 kernel on a map of one or two cells now and then gets a gradient that is not a number.
+    In bfloat16 on a CPU, torch 2.13 leaves these entries of a convolution's gradient as they were in memory, depthwise or
+    with a stride, so that a 3x3 kernel on a map of one or two cells now and then gets a gradient that is not a number.
 
     Args:
-        detector: its depthwise convolutions are watched until `close`.
+        detector: its convolutions with more than one tap are watched until `close`.
     """
 
     def __init__(self, detector: nn.Module) -> None:
         self._hooks: list[Any] = []
         for module in detector.modules():
-            if isinstance(module, nn.Conv2d) and module.groups > 1 and max(module.kernel_size) > 1:
+            if isinstance(module, nn.Conv2d) and max(module.kernel_size) > 1:
                 self._watch(module)
 
     def _watch(self, conv: nn.Conv2d) -> None:

@@ -174,7 +174,7 @@ def _every_field(architecture: Architecture) -> Any:
     import dataclasses
     import json
 
-    return json.loads(json.dumps(dataclasses.asdict(architecture)))
+    return json.loads(json.dumps(dataclasses.asdict(architecture), default=dict))
 
 
 def _common_fields(a: Any, b: Any, where: str = "") -> tuple[dict[str, Any], dict[str, Any]]:

@@ -78,6 +78,7 @@ class FakeEvaluator:
                 self._await(lambda: not is_alive(self._folder / f"running-{job.number - 1}"))
             case 10:
                 self._await(lambda: (self._folder / f"done-{job.number + 1}").exists())
+                time.sleep(0.5)  # its result is on its way by then
 
     @contextmanager
     def _noted(self, job: Job) -> Iterator[int]:

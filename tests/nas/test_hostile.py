@@ -236,9 +236,9 @@ def test_nothing_in_a_table_of_trials_is_a_formula_and_all_of_it_comes_back(tmp_
         ("key", "../../x", "key '../../x' is none that a trial can have"),
         ("levels", "P2 Q", "levels 'P2 Q' is none"),
         ("outcome", "won", "outcome 'won' is none"),
-        ("number", "", "no number"),
-        ("rung", "1.5", "is damaged"),
-        ("macs", "1e400", "is damaged"),
+        ("number", "", "lacks its number"),
+        ("rung", "1.5", "is damaged or no table"),
+        ("macs", "1e400", "is damaged or no table"),
         ("objectives", "key macs", "objective 'key' is no number"),
         ("objectives", "macs", "none of its objectives is an accuracy"),
     ],
@@ -258,7 +258,7 @@ def test_a_damaged_table_of_trials_says_what_and_how_it_is_made_anew(
     (tmp_path / records.TRIALS_CSV).write_text(text.getvalue())
     with pytest.raises(ConfigError) as caught:
         read_trials(tmp_path)
-    assert message in str(caught.value) and "writes the table anew" in str(caught.value)
+    assert message in str(caught.value) and "writes it anew from the study" in str(caught.value)
 
 
 def test_a_terminal_shows_names_and_obeys_none(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ def test_nothing_but_an_error_of_the_user_comes_of_what_is_built_by_rule(name: s
     run()
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # pytest sets filters of its own
 @pytest.mark.parametrize("name", PARSERS)
 def test_nothing_but_an_error_of_the_user_comes_of_spoilt_files(name: str, tmp_path: Path) -> None:
     tally, cases = Tally(parser=name), PARSERS[name].prepare(tmp_path)

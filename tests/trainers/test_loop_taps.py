@@ -20,8 +20,9 @@ def test_seen_taps_are_those_with_a_gradient(size: int, kernel: int, stride: int
     assert torch.equal(seen_taps(conv, (size, size + 1)), conv.weight.grad[0, 0] > 0)
 
 
-def test_what_is_not_a_number_is_cleaned_until_it_is_closed() -> None:
-    conv = nn.Conv2d(4, 4, 3, 2, 1, groups=4, bias=False)
+@pytest.mark.parametrize("groups", [4, 1])
+def test_what_is_not_a_number_is_cleaned_until_it_is_closed(groups: int) -> None:
+    conv = nn.Conv2d(4, 4, 3, 2, 1, groups=groups, bias=False)
     unseen = ~seen_taps(conv, (1, 1))
     conv.weight.register_hook(lambda gradient: gradient.masked_fill(unseen, torch.nan))  # what bfloat16 does by chance
 
@@ -33,6 +34,6 @@ def test_what_is_not_a_number_is_cleaned_until_it_is_closed() -> None:
 
     assert unseen.sum() == 8 and gradient().isnan().any()
     guard = UnseenTaps(nn.Sequential(conv))
-    assert torch.equal(gradient(), (~unseen).expand(4, 1, 3, 3).float())
+    assert torch.equal(gradient(), (~unseen).expand(4, 4 // groups, 3, 3).float())
     guard.close()
     assert gradient().isnan().any()

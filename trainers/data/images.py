@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ import PIL.TiffImagePlugin
 from numpy.typing import NDArray
 
 from search_space.errors import DataError
+
+# What Pillow warns of is told here as an error of the image, or does not matter to a detector.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 Image = NDArray[np.uint8]
 
