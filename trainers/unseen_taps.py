@@ -11,8 +11,9 @@ from torch import Tensor, nn
 class UnseenTaps:
     """Sets the gradient of kernel taps that see padding only to zero, which it is.
 
-    In bfloat16 on a CPU, torch 2.13 leaves these entries of a convolution's gradient as they were in memory, depthwise or
-    with a stride, so that a 3x3 kernel on a map of one or two cells now and then gets a gradient that is not a number.
+    In bfloat16 on a CPU, torch 2.13 leaves these entries of a convolution's gradient as they were in memory, depthwise
+    or with a stride, so that a 3x3 kernel on a map of one or two cells now and then gets a gradient that is not a
+    number.
 
     Args:
         detector: its convolutions with more than one tap are watched until `close`.

@@ -80,7 +80,7 @@ def test_one_of_a_kind_has_no_plural(tmp_path: Path, capsys: pytest.CaptureFixtu
     ("arguments", "message"),
     [
         (("check", "nowhere"), "no data set at nowhere: the path does not exist"),
-        (("check", FORMATS, "--format", "vok"), "unknown format 'vok'; did you mean 'voc'; known: coco, tinyperson, yolo"),
+        (("check", FORMATS, "--format", "vok"), "unknown format 'vok'; did you mean 'voc'; known: coco, tinyperson"),
         (("check", FORMATS / "yolo", "--format", "voc"), "no voc data set found"),
         (("convert", FORMATS / "coco.json", "out"), "Missing option '--to'"),
         (("convert", FORMATS / "coco.json", "out", "--to", "cocoo"), "unknown format 'cocoo'; did you mean 'coco'"),
