@@ -14,7 +14,7 @@ from search_space.errors import ConfigError, SpaceError
 VERSION = 2
 OPTIONS = {"data_format": "--format", "space_fingerprint": "the space"}
 """Settings that are no options of their name."""
-REMEDY = "it is written by nas run and not meant to be edited: put a copy of it back"
+REMEDY = "it is written by nas run and not meant to be edited; next: put a copy of it back, or begin another run"
 BUDGETS = ("budget_gflops", "budget_params_m", "budget_latency_ms", "budget_memory_mb")
 LISTS = ("classes", "objectives", "rungs", "starts", "plugins")
 

@@ -122,7 +122,9 @@ def _try(
         refusal = error
     if refusal is not None:
         words = str(refusal) if isinstance(refusal, SpaceError) else f"{type(refusal).__name__}: {refusal}"
-        raise PluginError(f"plug-in {plugin.path}: {what} cannot be used: {words}")
+        raise PluginError(
+            f"plug-in {plugin.path}: {what} cannot be used: {words}; next: docs/own-block.md says what it must do"
+        )
 
 
 def _is_counted(architecture: Architecture) -> bool:

@@ -148,7 +148,9 @@ def find(
             found.extend(_nothing() if image is None else next(done) for image in images)
             on_images(len(found))
     if unreadable and len(unreadable) == len(dataset):
-        raise DataError(f"none of the {len(dataset)} images can be read; the first: {unreadable[0]}")
+        raise DataError(
+            f"none of the {len(dataset)} images can be read; the first: {unreadable[0]}; nas data check lists them"
+        )
     return Findings(dataset=dataset, found=tuple(found), unreadable=tuple(unreadable))
 
 

@@ -62,7 +62,7 @@ def _in_folder(folder: Path) -> list[Source]:
     if not files:
         raise DataError(
             f"{folder} holds no pictures and no videos; looked for {', '.join(sorted(PICTURES | VIDEOS))}; "
-            "folders in it are not searched"
+            "folders in it are not searched; next: give one of them, or single files"
         )
     return [
         _video(each, named=False) if each.suffix.lower() in VIDEOS else Source(path=each, named=False) for each in files

@@ -172,7 +172,9 @@ class RayExecutor:
         try:
             steps = ray.get(self._board.take.remote())
         except ray.exceptions.RayError as error:
-            raise ConfigError(f"the connection to Ray is lost: {error}") from None
+            raise ConfigError(
+                f"the connection to Ray is lost: {error}; next: nas run --resume with the run's folder"
+            ) from None
         for step in steps:
             self._report(step, report)
         self._end_overdue()
@@ -343,7 +345,10 @@ def _connect(address: str | None, folder: str, num_cpus: float | None) -> bool:
         with handlers_kept(), path_handed_on():
             ray.init(address=address or "local", **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise ConfigError(f"Ray cannot be reached at {address or 'this machine'}: {error}") from None
+        raise ConfigError(
+            f"Ray cannot be reached at {address or 'this machine'}: {error}; next: nas doctor tells whether Ray works "
+            "here, ray status on the cluster whether it runs, --executor processes needs none"
+        ) from None
     return True
 
 

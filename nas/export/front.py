@@ -112,7 +112,9 @@ def _of_run(wanted: Wanted) -> Found:
         raise ConfigError(f"{run} has no complete trial yet, so there is no front; next: nas run --resume {run}")
     kept = _within(members.assign(rank=range(1, len(members) + 1)), wanted)
     if kept.empty:
-        raise ConfigError(f"none of the {len(members)} members of the front is within the limits; {_least(members)}")
+        raise ConfigError(
+            f"none of the {len(members)} members of the front is within the limits; {_least(members)}; raise the limit"
+        )
     board = wanted.device or config.device
     device = None if board is None else load_model(board, confidence=config.confidence)
     found = [_member(run, config, {str(name): value for name, value in row.items()}) for row in kept.to_dict("records")]

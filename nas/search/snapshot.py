@@ -26,7 +26,10 @@ def rows_in_database(config: RunConfig, space: SearchSpace) -> list[dict[str, An
     url = config.storage.replace(":***@", "@", 1)
     storage = database_storage(url)
     if config.name not in optuna.get_all_study_names(storage):
-        raise ConfigError(f"there is no run {config.name!r} in {hide_password(url)}")
+        raise ConfigError(
+            f"there is no run {config.name!r} in {hide_password(url)}; next: see whether it is the "
+            "database that the run was started with"
+        )
     study = SearchStudy(
         storage, space, objectives(config.objectives), name=config.name, num_rungs=len(config.rungs), worker="report"
     )

@@ -66,7 +66,10 @@ def database_storage(url: str) -> BaseStorage:
         )
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        raise ConfigError(f"the database {hide_password(url)} does not answer: {reason}") from None
+        raise ConfigError(
+            f"the database {hide_password(url)} does not answer: {reason}; next: see whether the server runs, and "
+            "to user, host and PGPASSWORD"
+        ) from None
 
 
 def hide_password(url: str) -> str:

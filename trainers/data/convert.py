@@ -68,7 +68,7 @@ def convert_data(
     datasets, notices = _undivided_if_same(parts)
     records = distinct_records(datasets.values())
     if not records:
-        raise DataError(f"{parts.source} has no images that can be used; nothing to convert")
+        raise DataError(f"{parts.source} has no images that can be used; nas data check tells why")
     writer.check_classes(next(iter(datasets.values())).classes)
     _write(out, datasets, _Images(records, whole=writer.keeps_windows, link=link), writer)
     return Conversion(

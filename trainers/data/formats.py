@@ -36,7 +36,7 @@ def open_parts(request: Request) -> Parts:
         check_format(request.named)
     for what, path in (("data set", request.path), ("folder of images", request.images)):
         if path is not None and not path.exists():
-            raise DataError(f"no {what} at {path}: the path does not exist")
+            raise DataError(f"no {what} at {path}: the path does not exist; give one that does")
     if request.images is not None and not request.images.is_dir():
         raise DataError(f"{request.images} is no folder; give --images the folder of the images")
     for reader in FORMATS.get(request.named).readers if request.named else looked_for():

@@ -76,7 +76,9 @@ def check_classes(classes: tuple[str, ...]) -> None:
         if name.casefold() in EVERY_CLASS_NAMES:
             raise DataError(f"class {name!r} means an ignored region in the format {NAME}; rename it")
     if len(set(classes)) < len(classes):
-        raise DataError(f"two classes have the same name, and {NAME} tells them by it: {', '.join(classes)}")
+        raise DataError(
+            f"two classes have the same name, and {NAME} tells them by it: {', '.join(classes)}; rename one"
+        )
 
 
 FORMATS.add(
