@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from scipy.stats import kendalltau
+
 
 def kendall_tau(first: Sequence[float], second: Sequence[float]) -> float:
     """Returns Kendall's tau-b of two lists of scores: 1 for the same order, -1 for the reverse.
 
     nan where there are fewer than two scores or all of a list are equal.
     """
-    from scipy.stats import kendalltau
-
     if len(first) < 2 or len(set(first)) < 2 or len(set(second)) < 2:
         return math.nan
     return float(kendalltau(first, second).statistic)

@@ -49,6 +49,16 @@ def _name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+UNDER_WAY = [path for path in SOURCES if _name(path).startswith(("nas/search/", "results/"))]
+
+
+@pytest.mark.parametrize("path", UNDER_WAY, ids=_name)
+def test_a_search_under_way_imports_no_large_package(path: Path):
+    """Ctrl-C in the middle of such an import leaves a package that is broken when the summary needs it."""
+    late = _imported(path) - _imported(path, top_level_only=True)
+    assert not late & {"numpy", "optuna", "pandas", "scipy", "torch"}
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=_name)
 def test_imports_run_downward(path: Path):
     package, imported = path.relative_to(ROOT).parts[0], _imported(path)

@@ -79,7 +79,6 @@ class Rescue:
 
     def _errand(self, gate: Gate, row: Row) -> Errand:
         """Returns what a record of the table was asked for."""
-
         try:
             candidate = gate.assess(recorded_point(gate.space, row))
         except (SpaceError, LookupError) as error:
