@@ -93,7 +93,7 @@ class RunConfig:
             if not good:
                 value = getattr(self, name.replace("-", "_"))
                 got = ",".join(map(str, value)) if isinstance(value, tuple) else value
-                allowed = "between 0 and 1" if name == "confidence" else "above zero"
+                allowed = {"confidence": "between 0 and 1", "seed": "0 or more"}.get(name, "above zero")
                 raise ConfigError(f"--{name.replace('_', '-')} must be {allowed}, got {got}; give another")
         if any(after <= before for before, after in zip(self.rungs, self.rungs[1:], strict=False)):
             raise ConfigError(

@@ -120,11 +120,16 @@ def create(path: Path, config: RunConfig, fill: Callable[[RunFolder], None] = la
 
     Raises:
         ConfigError: If the folder exists already.
+        WriteError: It cannot be made.
     """
     if path.exists():
         raise ConfigError(f"{path} exists already; next: nas run --resume {path}, or another --name")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    except OSError as error:
+        reason = "it is a file" if path.parent.is_file() else error.strerror or error
+        raise WriteError(f"no run can be made in {path.parent}: {reason}; next: another folder with --out") from None
     try:
         staging.chmod(0o755)
         for name in FOLDERS:
@@ -159,7 +164,9 @@ def reopen(path: Path) -> RunFolder:
     """Opens the folder of a run to go on with it; raises ConfigError if it is none."""
     folder = RunFolder(path)
     if not folder.config_yaml.is_file():
-        raise ConfigError(f"{path} is not the folder of a run: it has no {CONFIG_YAML}; next: nas run without --resume")
+        if not path.exists():
+            raise ConfigError(f"there is no folder {path}; next: --resume with the folder of a run, such as runs/NAME")
+        raise ConfigError(f"{path} is not the folder of a run: it has no {CONFIG_YAML}; next: --resume runs/NAME")
     for name in FOLDERS:
         (path / name).mkdir(exist_ok=True)
     return folder

@@ -82,7 +82,7 @@ def command(weights: Path, inputs: tuple[Path, ...], as_json: bool, **options: A
     \b
     Examples:
       nas predict runs/best frame.jpg clip.mp4 --out drawn
-      nas predict runs/best frames --out drawn --tile 640 640
+      nas predict runs/best frames --out drawn --tile 640
     """
     from nas.commands.predict_input import list_sources
     from nas.commands.predict_output import CocoIds, Listing, Pictures

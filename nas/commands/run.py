@@ -236,10 +236,12 @@ def command(
 @contextmanager
 def _going_on_told(run: Path, exit_code: Callable[[], int]) -> Iterator[None]:
     """Tells after Ctrl-C and SIGTERM how the run goes on."""
+    from nas import plugins
+
     try:
         yield
     except KeyboardInterrupt:
-        say(f"nas: interrupted; go on with: nas run --resume {run}", err=True)
+        say(f"nas: interrupted; go on with: nas run --resume {run}{plugins.options()}", err=True)
         raise SystemExit(exit_code()) from None  # click would swallow its own Exit here
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from rich.progress import BarColumn, Progress, TextColumn
 
+from nas import plugins
 from nas.commands.display import counted
 from nas.commands.screen import Screen
 from nas.executors import Step
@@ -130,7 +131,8 @@ def _introduction(session: Session, crew: Crew) -> list[str]:
         f"{config.batch}, seed {config.seed}, {crew}",
         f"space:  {_axes(session)}, head {' or '.join(map(str, heads))}, "
         f"{counted(len(session.starts), 'architecture')} to start from",
-        f"folder: {session.folder.path} (go on after a stop: nas run --resume {session.folder.path})",
+        f"folder: {session.folder.path} (go on after a stop: nas run --resume {session.folder.path}"
+        f"{plugins.options()})",
     ]
 
 

@@ -37,7 +37,7 @@ class Crew:
             if getattr(self, name) is not None and name not in EXECUTORS.get(self.executor).takes:
                 raise _refused(name)
         if self.workers is not None and self.workers < 1:
-            raise ConfigError(f"--workers must be 1 or more, got {self.workers}")
+            raise ConfigError(f"--workers must be 1 or more, got {self.workers}; give another")
         for name, least in (("cpus_per_trial", 0.0), ("gpus_per_trial", -1e-9)):
             value = getattr(self, name)
             if value is not None and not least < value < float("inf"):

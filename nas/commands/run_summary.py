@@ -16,7 +16,8 @@ from nas import plugins
 from nas.commands.display import counted
 from nas.commands.run_display import SCORES, percent
 from nas.commands.screen import Screen
-from nas.executors import INTERRUPTED
+from nas.search.guess import MIN_POINTS
+from nas.search.ladder import MIN_PAIRS
 from results import records
 from results.export import member_file
 from results.ties import tied_with_better
@@ -41,10 +42,7 @@ def print_summary(
     """Prints the front, how the rungs agreed, the accounting, and what to type next."""
     path, members = session.folder.path, records.front(table)
     console = Screen(soft_wrap=True, width=WIDTH)
-    if ending == INTERRUPTED:
-        console.print(f"interrupted; next: nas run --resume {path}")
-    else:
-        console.print(f"ended: {ending}")
+    console.print(f"ended: {ending}")
     if not members.empty:
         console.print(front_table(members, table, [each.name for each in session.objectives]))
         for line in _remarks(members):
@@ -52,13 +50,24 @@ def print_summary(
     for line in (*map(agreement_line, agreements), *surrogate_line(surrogate), *accounting(table)):
         console.print(line)
     if members.empty:
-        console.print(
-            f"no trial was completed, so there is no front; next: nas run --resume {path} with more --minutes"
-        )
+        console.print(_without_front(session, table))
         return
     first = path / "front" / member_file(1, members["key"].iloc[0])
     data = "".join(f" {shlex.quote(word)}" for word in session.config.data_words())
     console.print(f"front:  {path / 'front'}\nnext:   nas train {first}{data}{plugins.options()}")
+
+
+def _without_front(session: Session, table: pd.DataFrame) -> str:
+    """Says why there is no front, as far as the trials tell, and what to do."""
+    failed = table[table["outcome"] == "failed"]
+    if len(failed) and not table["outcome"].isin(["complete", "stopped"]).any():
+        reason = str(failed["reason"].iloc[-1])
+        return (
+            f"all trials failed, the last with: {reason}; next: put that right; all are in {session.folder.trials_csv}"
+        )
+    more = "--trials" if session.config.trials is not None else "--minutes"
+    again = f"nas run --resume {session.folder.path}{plugins.options()} with more {more}"
+    return f"no trial was completed, so there is no front; next: {again}"
 
 
 def accounting(table: pd.DataFrame) -> list[str]:
@@ -79,6 +88,7 @@ def agreement_line(agreement: Agreement) -> str:
         return f"{head}all of {agreement.num_trials} trials are equal on one of them, so there is no rank correlation"
     counts = "" if agreement.tau_counts is None else f", of activation bytes {agreement.tau_counts:+.2f}"
     trust = "trusted" if agreement.trusted else "not trusted, all trials went on since"
+    trust = trust if agreement.num_trials >= MIN_PAIRS else f"not judged below {MIN_PAIRS}"
     return f"{head}Kendall's tau {agreement.tau:+.2f}{counts} on {agreement.num_trials} trials; {trust}"
 
 
@@ -89,6 +99,7 @@ def surrogate_line(surrogate: guess.Agreement | None) -> list[str]:
     if surrogate.tau != surrogate.tau:
         return []
     trust = "trusted" if surrogate.trusted else "not trusted: TPE and neighbours of the front take turns"
+    trust = trust if surrogate.num_points >= MIN_POINTS else f"not judged below {MIN_POINTS}"
     return [
         f"guess of accuracies: Kendall's tau {surrogate.tau:+.2f} on {surrogate.num_points} trials, each guessed from "
         f"the others; {trust}"

@@ -14,12 +14,16 @@ def weights_file(path: Path) -> Path:
     Raises:
         ConfigError: It is an architecture, or a folder of some, that was not trained.
     """
+    from search_space.errors import ConfigError
+
     if path.is_dir():
         exported = sorted(path.glob("weights.safetensors")) or sorted(path.glob("*/weights.safetensors"))
         trained, members = path / "weights.pt", sorted((path / "front").glob("*.yaml"))
         if trained.is_file() or exported:
             return trained if trained.is_file() else exported[0]
         untrained = members or sorted(path.glob("architecture.yaml")) or sorted(path.glob("*/architecture.yaml"))
+        if not untrained and (path / "front").is_dir():
+            raise ConfigError(f"{path} has no front yet, and so no weights; next: nas run --resume {path}")
         return _of_member(untrained[0]) if untrained else trained
     return _of_member(path) if path.suffix in (".yaml", ".yml") else path
 

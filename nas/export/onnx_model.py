@@ -143,7 +143,7 @@ def _traced(
         from onnxscript import optimizer
     except ImportError as error:
         raise ConfigError(
-            f"ONNX needs packages that are not here ({error}); next: pip install 'pyramidnas[onnx]'"
+            f"ONNX needs packages that are not here ({error}); next: pip install 'pyramidnas[onnx]', or --format yaml"
         ) from None
     buffer = io.BytesIO()
     axes = {each: {0: "boxes"} for each in (name, *outputs)} if dynamic else None
@@ -170,7 +170,9 @@ def run_onnx(model: bytes, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     try:
         import onnxruntime
     except ImportError as error:
-        raise ConfigError(f"ONNX Runtime is not here ({error}); next: pip install 'pyramidnas[onnx]'") from None
+        raise ConfigError(
+            f"ONNX Runtime is not here ({error}); next: pip install 'pyramidnas[onnx]', or --format yaml"
+        ) from None
     options: Any = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -67,7 +67,9 @@ def objective(name: str) -> Objective:
         return _accuracy(spelt, f"AP {bounds[1]}-{bounds[2]} px")
     options = [each.option for each in _KNOWN]
     hint = nearest(name, options)
-    raise ConfigError(f"unknown objective {name!r}{hint}; known: {', '.join(options)}, ap-LOW-HIGH (a size in pixels)")
+    raise ConfigError(
+        f"unknown objective {name!r}{hint}; known: {', '.join(options)}, ap-LOW-HIGH (sizes in pixels, LOW below HIGH)"
+    )
 
 
 def objectives(names: Iterable[str]) -> tuple[Objective, ...]:

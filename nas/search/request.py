@@ -103,13 +103,18 @@ def resolve(
     narrowing: Narrowing,
     device: LatencyModel | None,
 ) -> RunConfig:
-    """Fills in the defaults."""
+    """Fills in the defaults; raises ConfigError for what does not go with the data, or is unknown."""
     minutes, kind = request.minutes, "built-in" if request.data is None else "data"
     if request.trials is None and minutes is None:
         minutes = DEFAULT_MINUTES[kind]
     if request.proxy is not None:
         PROXIES.get(request.proxy)
     STRATEGIES.get(request.strategy or RunConfig.strategy)
+    if (request.batch or 0) > len(splits.train):
+        raise ConfigError(
+            f"--batch is {request.batch}, but there are {len(splits.train)} training images; "
+            f"next: --batch {len(splits.train)} or less"
+        )
     return RunConfig(
         name=name,
         space_fingerprint=space.fingerprint(),
