@@ -14,6 +14,8 @@ import yaml
 from click.testing import CliRunner
 
 from nas.cli import group, main
+from nas.executors import Evaluator, Executor, NothingUnderWay
+from nas.executors.kind import Workers
 from nas.executors.kinds import EXECUTORS
 from nas.search.strategies import STRATEGIES
 from search_space import DESIGNS, Architecture, SearchSpace, plugins
@@ -145,9 +147,21 @@ def test_the_strategy_searches_and_is_judged(nas: Nas) -> None:
     assert {row["strategy"] for row in judged} == {"walk", "random"}
 
 
+class NoFactory:
+    """Of an executor that is given nothing to do."""
+
+    def make(self, worker: int = 0) -> Evaluator:
+        raise AssertionError("nothing is to be evaluated")
+
+
 def test_the_executor_trains(nas: Nas, capsys: pytest.CaptureFixture[str]) -> None:
     (run,) = COMMANDS["fresh.py"]
-    assert nas(*run, *QUICK, "--trials", "1", "--name", "r")["complete"] == 1
+    assert nas(*run, *QUICK, "--trials", "1", "--trial-minutes", "5", "--name", "r")["complete"] == 1
+    idle = EXECUTORS.get("fresh").open(Workers(factory=NoFactory(), here=NoFactory().make))
+    idle.interrupt()
+    with pytest.raises(NothingUnderWay):
+        idle.wait(lambda step: None)
+    assert all(callable(getattr(idle, name)) for name in vars(Executor) if not name.startswith("_"))
     with pytest.raises(SystemExit):
         main([*run, *QUICK, "--workers", "2"])
     assert "--workers goes with --executor local or processes or ray only" in capsys.readouterr().err

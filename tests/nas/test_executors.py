@@ -31,7 +31,18 @@ from executor_fakes import (
 )
 from search_fakes import FakeEvaluator, FormulaSpec
 
-from nas.executors import INTERRUPTED, OUT_OF_MEMORY, WORKER_LOST, Evaluation, Executor, Job, Report, Step, StopTrial
+from nas.executors import (
+    INTERRUPTED,
+    OUT_OF_MEMORY,
+    WORKER_LOST,
+    Evaluation,
+    Executor,
+    Job,
+    NothingUnderWay,
+    Report,
+    Step,
+    StopTrial,
+)
 from nas.executors.kind import Workers
 from nas.executors.kinds import EXECUTORS
 from nas.search.ladder import Ladder
@@ -272,6 +283,23 @@ def test_ctrl_c_ends_all_jobs_and_leaves_no_process(rig: Rig) -> None:
     if rig.kind != "local":
         assert [ended[job].images_seen for job in jobs] == [7, 0][: len(jobs)]
         rig.await_none_alive()
+
+
+def test_an_interruption_between_two_waits_ends_all_jobs(own: Rig) -> None:
+    own.executor.interrupt()
+    with pytest.raises(NothingUnderWay):
+        own.wait(lambda step: None)
+    if own.kind == "local":
+        return  # its job begins within a wait
+    (job,) = own.submit(STUCK)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not (own.folder / f"stuck-{job.number}").exists():
+        assert time.monotonic() < deadline, "the job does not begin"
+        time.sleep(0.02)
+    own.executor.interrupt()
+    ended, evaluation = own.wait(lambda step: None)
+    assert ended is job and (evaluation.outcome, evaluation.reason) == ("stopped", INTERRUPTED)
+    own.await_none_alive()
 
 
 @pytest.mark.parametrize("kind", [name for name in EXECUTORS if name != "local"])
