@@ -140,7 +140,7 @@ def _read(path: Path) -> pd.DataFrame:
     if missing:
         raise ValueError(f"it lacks the columns {', '.join(missing)}, and was not written by this version")
     bins = [name for name in table.columns if BIN_COLUMN.fullmatch(name)]
-    table = table.apply(lambda column: column.map(from_cell, na_action="ignore"))
+    table = table.apply(lambda column: column.map(from_cell, na_action="ignore").astype("string"))
     typed: pd.DataFrame = table.astype({**COLUMNS, **dict.fromkeys(bins, "Float64")})
     _check(typed)
     return typed
