@@ -86,12 +86,12 @@ class RunConfig:
             "seed": self.seed >= 0,
             "trials": self.trials is None or self.trials >= 1,
             "minutes": self.minutes is None or self.minutes > 0,
-            "trial-minutes": self.trial_minutes is None or self.trial_minutes > 0,
+            "trial_minutes": self.trial_minutes is None or self.trial_minutes > 0,
             "threads": self.threads is None or self.threads >= 1,
         }
         for name, good in checks.items():
             if not good:
-                value = getattr(self, name.replace("-", "_"))
+                value = getattr(self, name)
                 got = ",".join(map(str, value)) if isinstance(value, tuple) else value
                 allowed = {"confidence": "between 0 and 1", "seed": "0 or more"}.get(name, "above zero")
                 raise ConfigError(f"--{name.replace('_', '-')} must be {allowed}, got {got}; give another")

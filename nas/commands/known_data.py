@@ -47,13 +47,14 @@ def with_known_data(options: dict[str, Any], path: Path) -> KnownData:
 
 def _read(path: Path) -> dict[str, Any] | None:
     """Returns what a configuration of a training or a run says; None where there is none that can be read."""
-    import yaml
+    from search_space.files import read_bytes
+    from search_space.yaml_text import MAX_BYTES, YamlError, parse_yaml
 
     if not path.is_file():
         return None
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError, RecursionError):
+        content = parse_yaml(read_bytes(path, MAX_BYTES))
+    except (OSError, OverflowError, YamlError):
         return None
     is_known = isinstance(content, dict) and ("training" in content or "space_fingerprint" in content)
     texts = is_known and all(isinstance(content.get(name), str | None) for name in ("data", *PLACES))

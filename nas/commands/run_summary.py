@@ -16,6 +16,7 @@ from nas import plugins
 from nas.commands.display import counted
 from nas.commands.run_display import SCORES, percent
 from nas.commands.screen import Screen
+from nas.config import BUDGETS
 from nas.search.guess import MIN_POINTS
 from nas.search.ladder import MIN_PAIRS
 from results import records
@@ -207,12 +208,11 @@ def result(
 def _settings(session: Session) -> dict[str, Any]:
     """Returns what the run was asked for, in the words of its config.yaml; objectives are columns of a member."""
     config = session.config
-    limits = ("budget_gflops", "budget_params_m", "budget_latency_ms", "budget_memory_mb")
     asked = ("device", "data", "split", "strategy", "seed", "trials", "minutes")
     return {
         "objectives": list(config.objectives),
         "epochs_of_rungs": list(config.rungs),
-        **{name: getattr(config, name) for name in (*limits, *asked)},
+        **{name: getattr(config, name) for name in (*BUDGETS, *asked)},
     }
 
 

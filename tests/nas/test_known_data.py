@@ -56,9 +56,10 @@ def test_a_configuration_that_is_none_of_ours_says_nothing(content: dict[str, An
     assert with_known_data(NONE, folder(tmp_path / "a", **content)).options == NONE
 
 
-def test_a_damaged_configuration_says_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"\xff: [", b"training: {}\ndata: " + b"[" * 10_000], ids=["bytes", "nested"])
+def test_a_damaged_configuration_says_nothing(content: bytes, tmp_path: Path) -> None:
     damaged = folder(tmp_path / "a")
-    (damaged / "config.yaml").write_bytes(b"\xff: [")
+    (damaged / "config.yaml").write_bytes(content)
     assert with_known_data(NONE, damaged).options == NONE
 
 
