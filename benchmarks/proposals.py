@@ -22,11 +22,11 @@ import numpy as np
 import torch
 
 from nas.cost import Budget
-from nas.search.gate import Gate, Priced, side_of
-from nas.search.history import History, Known
-from nas.search.moves import brought_in, random_feasible
+from nas.search.domain import CostedDomain, CostedPoint, side_of
+from nas.search.history import History, Observation
 from nas.search.objectives import objectives
 from nas.search.strategies import STRATEGIES
+from nas.search.variation import random_feasible, repaired
 from search_space import SearchSpace
 
 OBJECTIVES = objectives(("accuracy", "macs"))
@@ -35,54 +35,58 @@ LENGTHS = (0, 50, 300)
 NOISE = 0.015
 
 
-def told(number: int, point: Priced) -> Known:
+def told(number: int, point: CostedPoint) -> Observation:
     """Returns a trial with an accuracy that is made up: it rises with the costs and levels off."""
     rng = np.random.default_rng(zlib.crc32(point.key.encode()))
     macs, params, side = (point.costs[name] for name in ("macs", "params", "input_px"))
     accuracy = 0.35 * (macs / (macs + 1e8)) ** 0.5 * side / (side + 256) + 0.05 * params / (params + 1e6)
     values = (max(0.0, accuracy + NOISE * rng.normal()), macs)
-    return Known(number=number, key=point.key, params=point.params, state="evaluated", values=values, costs=point.costs)
+    return Observation(
+        number=number, key=point.key, params=point.params, state="evaluated", values=values, costs=point.costs
+    )
 
 
-def made_up(gate: Gate, length: int, seed: int) -> list[Known]:
+def made_up(domain: CostedDomain, length: int, seed: int) -> list[Observation]:
     """Returns so many random trials within the budget."""
-    rng, trials = np.random.default_rng(seed), list[Known]()
+    rng, trials = np.random.default_rng(seed), list[Observation]()
     while len(trials) < length:
-        point = random_feasible(gate, rng, seen={trial.key for trial in trials})
+        point = random_feasible(domain, rng, seen={trial.key for trial in trials})
         if point is not None:
             trials.append(told(len(trials), point))
     return trials
 
 
-def propose(name: str, gate: Gate, trials: list[Known], count: int) -> tuple[list[float], list[Priced]]:
+def propose(
+    name: str, domain: CostedDomain, trials: list[Observation], count: int
+) -> tuple[list[float], list[CostedPoint]]:
     """Asks a strategy so often and tells it each; returns the processor seconds and the good proposals."""
     seconds, good = [], []
     for _ in range(count):
         history = History(objectives=OBJECTIVES, trials=tuple(trials))
         started = time.process_time()
-        proposal = STRATEGIES.get(name)(history, gate, seed=len(trials))
+        proposal = STRATEGIES.get(name)(history, domain, seed=len(trials))
         seconds.append(time.process_time() - started)
-        point = None if proposal is None else gate.consider(proposal.params)
+        point = None if proposal is None else domain.consider(proposal.params)
         if point is not None and point.feasible and point.key not in history.seen:
             good.append(point)
             trials.append(told(len(trials), point))
     return seconds, good
 
 
-def variety(points: Sequence[Priced]) -> str:
+def variety(points: Sequence[CostedPoint]) -> str:
     """Says how many input sizes, backbones and necks there are among points."""
     sizes = {side_of(point.params) for point in points}
     backbones, necks = ({str(point.params.get(name)) for point in points} for name in ("backbone", "topology"))
     return f"{len(sizes)} sizes, {len(backbones)} backbones, {len(necks)} necks"
 
 
-def blind(gate: Gate, count: int) -> str:
+def blind(domain: CostedDomain, count: int) -> str:
     """Says what share of points drawn evenly on every axis fits at once, and brought within the budget."""
     rng = np.random.default_rng(0)
-    drawn = [gate.space.random(rng) for _ in range(count)]
-    candidates = [gate.consider(params) for params in drawn]
+    drawn = [domain.space.random(rng) for _ in range(count)]
+    candidates = [domain.consider(params) for params in drawn]
     at_once = sum(each is not None and each.feasible for each in candidates)
-    repaired = sum(brought_in(gate, params, rng, seen=()) is not None for params in drawn)
+    repaired = sum(repaired(domain, params, rng, seen=()) is not None for params in drawn)
     return f"{100 * at_once / count:.0f} % fit at once, {100 * repaired / count:.0f} % after repair"
 
 
@@ -96,14 +100,14 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     for gmacs in options.gmacs:
-        gate = Gate(SPACE, Budget(gmacs=gmacs), num_classes=4)
-        print(f"{gmacs:g} GMACs, drawn blindly: {blind(gate, options.proposals)}", flush=True)
-        history = made_up(gate, max(LENGTHS), options.seed)
+        domain = CostedDomain(SPACE, Budget(gmacs=gmacs), num_classes=4)
+        print(f"{gmacs:g} GMACs, drawn blindly: {blind(domain, options.proposals)}", flush=True)
+        history = made_up(domain, max(LENGTHS), options.seed)
         for name in options.strategies:
             line = []
             for length in LENGTHS:
                 count = options.timed if length else options.proposals
-                seconds, good = propose(name, gate, history[:length], count)
+                seconds, good = propose(name, domain, history[:length], count)
                 line.append(f"{length}: {statistics.median(seconds):.2f} s ({max(seconds):.2f})")
                 if not length:
                     line[0] += f", {100 * len(good) / count:.0f} % good, {variety(good)}"

@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from nas.cost import Budget, cost_of
-from nas.search.gate import Gate
+from nas.search.domain import CostedDomain
 from nas.search.starts import fit
 from search_space import DESIGNS, Architecture, SearchSpace
 from trainers.data import open_data
@@ -30,7 +30,7 @@ COLUMNS = ("AP50 %", "AP %", "AP_small %")
 
 def scaled_design(name: str, budget: Budget, num_classes: int) -> Architecture:
     """Returns the design at the largest input at which it fits, as a search would start with it."""
-    start = fit(Gate(SearchSpace(), budget, num_classes=num_classes), name, DESIGNS.get(name).architecture)
+    start = fit(CostedDomain(SearchSpace(), budget, num_classes=num_classes), name, DESIGNS.get(name).architecture)
     if start is None:
         raise SystemExit(f"{name} does not fit the budget at any input")
     return start.candidate.architecture

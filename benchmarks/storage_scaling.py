@@ -28,7 +28,7 @@ from search_fakes import formula, make_gate, open_study  # noqa: E402
 
 from nas.executors import Job  # noqa: E402
 from nas.run_folder import RunFolder  # noqa: E402
-from nas.search.study import Errand, SearchStudy  # noqa: E402
+from nas.search.search_study import SearchStudy, TrialSpec  # noqa: E402
 
 WORKERS = (1, 10, 30, 100, 300, 1000)
 TRAININGS_S = (30.0, 300.0, 3000.0)
@@ -91,8 +91,8 @@ def busy_share(num_workers: int, training_s: float, visit_s: float) -> float:
 def fill(storage: str, place: Path, size: int) -> None:
     """Puts trials into an empty study."""
     study = study_in(storage, place)
-    for errand in errands(size, seed=0):
-        finish(study, errand)
+    for spec in errands(size, seed=0):
+        finish(study, spec)
 
 
 def measure(storage: str, place: Path, clients: int, seconds: float) -> float:
@@ -120,18 +120,18 @@ def hammer(options: argparse.Namespace) -> None:
     print(count / (time.perf_counter() - began))
 
 
-def finish(study: SearchStudy, errand: Errand) -> None:
+def finish(study: SearchStudy, spec: TrialSpec) -> None:
     """Begins a trial and tells it at once."""
-    asked = study.begin(errand)
-    study.tell(asked, formula(Job(number=0, architecture=errand.candidate.architecture, seed=0)))
+    asked = study.begin(spec)
+    study.tell(asked, formula(Job(number=0, architecture=spec.candidate.architecture, seed=0)))
 
 
-def errands(count: int, *, seed: int) -> list[Errand]:
+def errands(count: int, *, seed: int) -> list[TrialSpec]:
     """Returns random points; of few architectures, as their costs do not matter here."""
-    gate = make_gate(None)
+    domain = make_gate(None)
     rng = np.random.default_rng(seed)
-    few = [gate.assess(gate.space.random(rng)) for _ in range(10)]
-    return [Errand(candidate=few[index % len(few)], origin="random") for index in range(count)]
+    few = [domain.assess(domain.space.random(rng)) for _ in range(10)]
+    return [TrialSpec(candidate=few[index % len(few)], origin="random") for index in range(count)]
 
 
 def study_in(storage: str, place: Path) -> SearchStudy:

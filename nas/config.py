@@ -41,7 +41,7 @@ class RunConfig:
     """Upper limit on the peak of one image's activations as 32-bit floats, in MB (1e6 bytes)."""
     objectives: tuple[str, ...] = ("accuracy", "macs")
     """What the front is of, as columns of a record: accuracies are maximised, costs minimised."""
-    strategy: str = "tpe"
+    strategy: str = "ehvi"
     data: str | None = None
     """Path of the data set; None for the built-in one."""
     split: str | None = None

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from nas.bench.table import Table
-from nas.search.gate import Priced
-from nas.search.history import History, Known
+from nas.search.domain import CostedPoint
+from nas.search.history import History, Observation
 from nas.search.peers import PEERS, peer_order
+from nas.search.search_study import derive_seed
 from nas.search.strategies import STRATEGIES
-from nas.search.study import derive_seed
 from results.pareto import hypervolume
 from search_space.errors import ConfigError, nearest
 
@@ -49,8 +49,8 @@ def replay(table: Table, strategy: str, *, seed: int, evaluations: int) -> Repla
     if strategy in PEERS:
         order = peer_order(
             strategy,
-            table.gate.space,
-            table.gate.nearest,
+            table.domain.space,
+            table.domain.nearest,
             table.objectives,
             table.values,
             seed=seed,
@@ -61,21 +61,21 @@ def replay(table: Table, strategy: str, *, seed: int, evaluations: int) -> Repla
     return measured(table, order)
 
 
-def strategy_order(table: Table, strategy: str, *, seed: int, evaluations: int) -> list[Priced]:
+def strategy_order(table: Table, strategy: str, *, seed: int, evaluations: int) -> list[CostedPoint]:
     """Returns the points that a strategy evaluates, in their order; costs it knows before, accuracies after."""
     propose = STRATEGIES.get(strategy)
-    trials: list[Known] = []
-    order: list[Priced] = []
+    trials: list[Observation] = []
+    order: list[CostedPoint] = []
     for number in range(evaluations):
         history = History(objectives=table.objectives, trials=tuple(trials))
-        proposal = propose(history, table.gate, seed=derive_seed(seed, number, 1))
+        proposal = propose(history, table.domain, seed=derive_seed(seed, number, 1))
         if proposal is None:
             break
-        point = table.gate.consider(proposal.params)
+        point = table.domain.consider(proposal.params)
         assert point is not None and point.key not in history.seen, "a strategy proposes new points of the space only"
         order.append(point)
         trials.append(
-            Known(
+            Observation(
                 number=number,
                 key=point.key,
                 params=point.params,
@@ -88,7 +88,7 @@ def strategy_order(table: Table, strategy: str, *, seed: int, evaluations: int) 
     return order
 
 
-def measured(table: Table, order: Sequence[Priced]) -> Replay:
+def measured(table: Table, order: Sequence[CostedPoint]) -> Replay:
     """Returns the share of the true front's hypervolume after each point.
 
     The reference is the nadir of the true front: its worst accuracy and its largest latency.

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from nas.cost.measurements import DATA as COST_DATA
-from nas.search.gains import gain
-from nas.search.gate import Params, Priced
+from nas.search.domain import CostedPoint, Params
 from nas.search.objectives import Objective, objectives
+from nas.search.utility import utilities
 from results.pareto import nondominated
 from search_space import Axis, SearchSpace
 from search_space.errors import ConfigError, nearest
@@ -52,22 +52,22 @@ VARIANT = re.compile(r"yolo6([sml])-|yolo6([nsml])$")
 
 
 class TableGate:
-    """Stands in for the gate: its points are the rows of a table, and nothing is over budget."""
+    """Stands in for the domain: its points are the rows of a table, and nothing is over budget."""
 
-    def __init__(self, points: Sequence[Priced]) -> None:
+    def __init__(self, points: Sequence[CostedPoint]) -> None:
         self.space = _space(points)
         self.limits: Mapping[str, float] = {}
         self._points = {_spelt(point.params): point for point in points}
 
-    def consider(self, params: Params) -> Priced | None:
+    def consider(self, params: Params) -> CostedPoint | None:
         """Returns the row of a point, or None where the table has none."""
         return self._points.get(_spelt(params))
 
-    def resized(self, params: Params, size: int) -> Priced | None:
+    def resized(self, params: Params, size: int) -> CostedPoint | None:
         """Returns the row of the same network at another input size, or None where the table has none."""
         return self.consider({**params, "input_size": size})
 
-    def nearest(self, params: Params) -> Priced:
+    def nearest(self, params: Params) -> CostedPoint:
         """Returns the row of a point, or the one that differs least from it: words count more than steps of numbers."""
         own = self.consider(params)
         if own is not None:
@@ -85,7 +85,7 @@ class TableGate:
                 total += abs(places[0] - places[1]) / len(axis.choices)
         return total
 
-    def listed(self) -> tuple[Priced, ...]:
+    def listed(self) -> tuple[CostedPoint, ...]:
         """Returns all rows."""
         return tuple(self._points.values())
 
@@ -96,12 +96,12 @@ class Table:
 
     data_set: str
     board: str
-    points: tuple[Priced, ...]
+    points: tuple[CostedPoint, ...]
     accuracies: Mapping[str, float]
     """mAP50-95, 0 to 1, by the keys of the points: known to a strategy only where it evaluated them."""
 
     @cached_property
-    def gate(self) -> TableGate:
+    def domain(self) -> TableGate:
         """What a strategy may know before it evaluates anything."""
         return TableGate(self.points)
 
@@ -110,7 +110,7 @@ class Table:
         """Accuracy against latency."""
         return objectives(("accuracy", "latency_ms"))
 
-    def values(self, point: Priced) -> tuple[float, float]:
+    def values(self, point: CostedPoint) -> tuple[float, float]:
         """Returns the accuracy and the latency in ms of a point, as an evaluation gives them."""
         return self.accuracies[point.key], point.costs["latency_ms"]
 
@@ -125,7 +125,7 @@ class Table:
         """Returns `(n, 2)` accuracies, and latencies as gains: their negative logarithm, or negative ms."""
         if linear:
             return np.array([(accuracy, -latency_ms) for accuracy, latency_ms in values]).reshape(-1, 2)
-        return np.array([gain(self.objectives, value) for value in values]).reshape(-1, 2)
+        return np.array([utilities(self.objectives, value) for value in values]).reshape(-1, 2)
 
 
 @cache
@@ -154,7 +154,7 @@ def _column(what: str, name: str, known: Mapping[str, str]) -> str:
     return known[name]
 
 
-def _point(row: Mapping[str, str], latency_column: str) -> Priced:
+def _point(row: Mapping[str, str], latency_column: str) -> CostedPoint:
     params: dict[str, str | float | int] = {"family": row["family"]}
     variant = VARIANT.match(row["architecture"])
     if variant is not None:
@@ -168,10 +168,10 @@ def _point(row: Mapping[str, str], latency_column: str) -> Priced:
     }
     params |= {"depth": float(row["depth_multiple"]), "width": float(row["width_multiple"])}
     params["input_size"] = int(row["input_px"])
-    return Priced(params=params, key=row["model_name"], costs=costs, margins={})
+    return CostedPoint(params=params, key=row["model_name"], costs=costs, margins={})
 
 
-def _space(points: Sequence[Priced]) -> SearchSpace:
+def _space(points: Sequence[CostedPoint]) -> SearchSpace:
     """Returns the axes that the points span; a combination that no point has is no point."""
 
     def axis(name: str, doc: str, *, ordered: bool = False) -> Axis:

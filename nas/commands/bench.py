@@ -12,7 +12,7 @@ from nas.commands.options import check_plot, echo_json, json_option, plugin_opti
 if TYPE_CHECKING:
     from nas.bench.summary import Summary
 
-DEFAULT_STRATEGIES = ("tpe", "random", "optuna-tpe", "optuna-nsga2")
+DEFAULT_STRATEGIES = ("ehvi", "random", "optuna-tpe", "optuna-nsga2")
 
 
 @click.command(name="bench")
@@ -36,7 +36,7 @@ DEFAULT_STRATEGIES = ("tpe", "random", "optuna-tpe", "optuna-nsga2")
     "strategies",
     multiple=True,
     metavar="NAME",
-    help="Of nas run (tpe, nsga2, evolution, random, grid), or a plain sampler of Optuna (optuna-tpe, optuna-nsga2). "
+    help="Of nas run (ehvi, tpe, nsga2, evolution, random, grid), or a sampler of Optuna (optuna-tpe, optuna-nsga2). "
     f"Default: {', '.join(DEFAULT_STRATEGIES)}.",
 )
 @click.option("--seeds", type=click.IntRange(1), default=20, metavar="N", help="Replays of each. Default: 20.")
@@ -52,7 +52,7 @@ def command(plot: Path | None, as_json: bool, **options: Any) -> None:
 
     \b
     Example:
-      nas bench --data-set sku110k --strategy tpe --strategy random --seeds 5
+      nas bench --data-set sku110k --strategy ehvi --strategy random --seeds 5
     """
     check_plot(plot)
     summaries = _summaries(**options, to_stderr=as_json)

@@ -71,7 +71,7 @@ def _num_classes(architecture: str, num_classes: int | None) -> int:
 
 
 def _diff(architecture: str, other: str, num_classes: int, input_hw: tuple[int, int] | None, as_json: bool) -> None:
-    from nas.commands.differences import differences, print_differences
+    from nas.api.differences import differences, print_differences
     from nas.commands.training import load_architecture
 
     pair = (load_architecture(architecture), load_architecture(other))

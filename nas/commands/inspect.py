@@ -36,7 +36,7 @@ def command(data: str, images: str | None, data_format: str | None, split: str |
     """
     from pathlib import Path
 
-    from nas.advice.report import make_report
+    from nas.advice.inspection import make_report
     from nas.advice.testing_part import find_test_part
     from nas.commands.inspect_display import print_report
     from nas.commands.training import open_for_user

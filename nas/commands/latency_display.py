@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nas.commands.display import counted, say
-from nas.commands.latency_breakdown import DEAR, SIZES_SHOWN
+from nas.cost.breakdown import DEAR, SIZES_SHOWN
 
 NODES_SHOWN = 10
 WORDS = {

@@ -119,7 +119,7 @@ def about_device(model: LatencyModel, confidence: float) -> dict[str, Any]:
 
 def of_architecture(model: LatencyModel, arch: Architecture, num_classes: int, confidence: float) -> dict[str, Any]:
     """Returns the predicted latency of one architecture, where it goes and what saves some, JSON-ready."""
-    from nas.commands.latency_breakdown import class_rows, faster, node_rows
+    from nas.cost.breakdown import class_rows, faster, node_rows
     from search_space import lower
 
     graph = lower(arch, num_classes=num_classes)

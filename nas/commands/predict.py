@@ -15,8 +15,8 @@ from nas.commands.options import echo_json, json_option, plugin_option
 from nas.commands.tiling_options import tiling_options
 
 if TYPE_CHECKING:
-    from nas.commands.predict_input import Source
-    from nas.commands.predict_output import Listing, Pictures
+    from nas.api.media_input import Source
+    from nas.api.media_output import Listing, Pictures
     from search_space import Detector
 
 
@@ -84,11 +84,11 @@ def command(weights: Path, inputs: tuple[Path, ...], as_json: bool, **options: A
       nas predict runs/best frame.jpg clip.mp4 --out drawn
       nas predict runs/best frames --out drawn --tile 640
     """
-    from nas.commands.predict_input import list_sources
-    from nas.commands.predict_output import CocoIds, Listing, Pictures
+    from nas.api.media_input import list_sources
+    from nas.api.media_output import CocoIds, Listing, Pictures
+    from nas.api.weights_path import weights_file
     from nas.commands.tiling_options import tiling_of
     from nas.commands.training import set_threads
-    from nas.commands.weights_path import weights_file
     from search_space.errors import ConfigError
     from search_space.files import write_text
     from trainers import load_weights
@@ -130,8 +130,8 @@ def _ready_to_write(pictures: Pictures | None, options: dict[str, Any], *, input
     Raises:
         ConfigError: an input would be written over, or a folder cannot be written to.
     """
+    from nas.api.media_output import check_not_inputs
     from nas.commands.out_folder import make_folder
-    from nas.commands.predict_output import check_not_inputs
     from search_space.errors import ConfigError
 
     results, ids = options["save_json"], options["ids"]
@@ -158,8 +158,8 @@ def _look(
     """Goes through the images of a picture or a video, some at once."""
     from itertools import islice
 
-    from nas.commands.predict_input import shots
-    from nas.commands.predict_output import draw
+    from nas.api.media_input import shots
+    from nas.api.media_output import draw
     from trainers.heads import Limits
     from trainers.tiling import detect_all
 

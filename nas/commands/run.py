@@ -67,7 +67,7 @@ SEARCH = (
     click.option(
         "--strategy",
         metavar="NAME",
-        help="What proposes points: evolution, grid, nsga2, random, tpe or that of a plug-in. Default: tpe.",
+        help="What proposes points: ehvi, evolution, grid, nsga2, random, tpe or that of a plug-in. Default: ehvi.",
     ),
     click.option(
         "--trials",
@@ -200,32 +200,32 @@ def command(
       nas run --budget-latency-ms 30 --device jetson-nano --objective latency --data hit-uav
       nas run --resume runs/first --minutes 120
     """
+    from nas.api.executor_options import ExecutorOptions
     from nas.commands.run_display import make_display
-    from nas.commands.run_executor import Crew
     from nas.executors import INTERRUPTED
     from nas.processes import ended_by_sigterm
-    from nas.search import joining
-    from nas.search.request import Request
+    from nas.search import join_run
+    from nas.search.run_request import RunRequest
     from nas.search.session import begin, go_on, open_search
 
-    crew = Crew(
+    executor_options = ExecutorOptions(
         executor=executor,
         workers=workers,
         address=address,
         cpus_per_trial=cpus_per_trial,
         gpus_per_trial=gpus_per_trial,
     )
-    request = Request(**options, auto=auto or None)
+    request = RunRequest(**options, auto=auto or None)
     if join:
-        session = joining.join(request)
+        session = join_run.join(request)
     else:
         session = go_on(resume, request) if resume is not None else begin(request)
-    display = make_display(session, crew, to_stderr=as_json)
+    display = make_display(session, executor_options, to_stderr=as_json)
     with ended_by_sigterm() as exit_code, _going_on_told(session.folder.path, exit_code):
-        with session.folder.locked(), crew.executor_of(session) as trainer:
+        with session.folder.locked(), executor_options.executor_of(session) as trainer:
             search = open_search(session, trainer, display)
             if session.storage is not None:
-                joining.publish(search.study, session)
+                join_run.publish(search.study, session)
             with display.following(search):
                 ending = search.run()
         _show(session, search, ending, as_json)

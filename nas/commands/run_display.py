@@ -13,23 +13,23 @@ from nas import plugins
 from nas.commands.display import counted
 from nas.commands.screen import Screen
 from nas.executors import Step
-from nas.search.agenda import Errands
 from nas.search.loop import Search, num_ended
+from nas.search.scheduler import TrialIndex
 from results import records
 
 if TYPE_CHECKING:
-    from nas.commands.run_executor import Crew
+    from nas.api.executor_options import ExecutorOptions
+    from nas.search.search_study import RunningTrial
     from nas.search.session import Session
-    from nas.search.study import Asked
 
 SCORES = (("ap", "AP"), ("ap50", "AP50"), ("ap_small", "AP_small"))
 """The columns of a record that are shown with every trial, and what they are called."""
 
 
-def make_display(session: Session, crew: Crew, *, to_stderr: bool) -> Display:
+def make_display(session: Session, executor_options: ExecutorOptions, *, to_stderr: bool) -> Display:
     """Prints what is about to happen and returns the display of the run."""
     console = Screen(stderr=to_stderr, soft_wrap=True)
-    for line in (*_introduction(session, crew), *session.notices):
+    for line in (*_introduction(session, executor_options), *session.notices):
         console.print(line)
     return (Bars if console.is_terminal else Display)(session, console)
 
@@ -46,12 +46,12 @@ class Display:
         """Shows a search while it runs."""
         for line in search.notices:
             self.console.print(line, markup=False)
-        again = [str(row["number"]) for row in Errands(search.study.rows(), search.study.running()).interrupted()]
+        again = [str(row["number"]) for row in TrialIndex(search.study.rows(), search.study.running()).interrupted()]
         if again:
             self.console.print(f"asking again for the interrupted trials: {', '.join(again)}")
         yield
 
-    def started(self, asked: Asked) -> None:
+    def started(self, asked: RunningTrial) -> None:
         """Is told that the training of a trial begins."""
 
     def stepped(self, step: Step) -> None:
@@ -84,9 +84,9 @@ class Bars(Display):
         with super().following(search), self._bars:
             yield
 
-    def started(self, asked: Asked) -> None:
+    def started(self, asked: RunningTrial) -> None:
         """Empties the bar of the trial."""
-        rung = _rung(asked.errand.rung, self.session.ladder.last)
+        rung = _rung(asked.spec.rung, self.session.ladder.last)
         note = f"{asked.origin}{rung}, {asked.candidate.cost.gmacs:.3f} GMACs"
         self._bars.reset(self._trial, description=f"trial {asked.number}", note=note)
 
@@ -114,9 +114,9 @@ class Bars(Display):
         self._bars.update(self._run, completed=completed, note=standing(self._rows) + time_left)
 
 
-def _introduction(session: Session, crew: Crew) -> list[str]:
+def _introduction(session: Session, executor_options: ExecutorOptions) -> list[str]:
     """Says what is searched, on what, for how long."""
-    config, heads = session.config, session.gate.space.axis("head").choices
+    config, heads = session.config, session.domain.space.axis("head").choices
     limits = config.limit_words()
     rungs = ", ".join(f"{each:g}" for each in config.rungs)
     objectives = " against ".join(each.option for each in session.objectives)
@@ -128,7 +128,7 @@ def _introduction(session: Session, crew: Crew) -> list[str]:
         *_device(session),
         f"data:   {session.splits.source}",
         f"search: {objectives}, by {config.strategy}, until {' or '.join(ends)}, epochs of each rung: {rungs}, batch "
-        f"{config.batch}, seed {config.seed}, {crew}",
+        f"{config.batch}, seed {config.seed}, {executor_options}",
         f"space:  {_axes(session)}, head {' or '.join(map(str, heads))}, "
         f"{counted(len(session.starts), 'architecture')} to start from",
         f"folder: {session.folder.path} (go on after a stop: nas run --resume {session.folder.path}"
@@ -138,14 +138,14 @@ def _introduction(session: Session, crew: Crew) -> list[str]:
 
 def _axes(session: Session) -> str:
     """Says how many axes are searched, and how many the user has fixed."""
-    axes = session.gate.space.axes
+    axes = session.domain.space.axes
     fixed = sum(len(axis.choices) == 1 for axis in axes if axis.name != "head")
     return counted(len(axes) - fixed, "axis", "axes") + (f" and {fixed} fixed" if fixed else "")
 
 
 def _device(session: Session) -> list[str]:
     """Says what latency is predicted for, and that it is not measured."""
-    device = session.gate.device
+    device = session.domain.device
     if device is None:
         return []
     profile = device.profile

@@ -17,15 +17,15 @@ from nas.commands.display import counted
 from nas.commands.run_display import SCORES, percent
 from nas.commands.screen import Screen
 from nas.config import BUDGETS
-from nas.search.guess import MIN_POINTS
+from nas.search.acquisition import MIN_POINTS
 from nas.search.ladder import MIN_PAIRS
 from results import records
 from results.export import member_file
 from results.ties import tied_with_better
 
 if TYPE_CHECKING:
-    from nas.search import guess
-    from nas.search.ladder import Agreement
+    from nas.search.acquisition import SurrogateCorrelation
+    from nas.search.ladder import RungCorrelation
     from nas.search.session import Session
 
 WIDTH = 10_000
@@ -36,8 +36,8 @@ MB = 1e6
 def print_summary(
     session: Session,
     table: pd.DataFrame,
-    agreements: Sequence[Agreement],
-    surrogate: guess.Agreement | None,
+    agreements: Sequence[RungCorrelation],
+    surrogate: SurrogateCorrelation | None,
     ending: str,
 ) -> None:
     """Prints the front, how the rungs agreed, the accounting, and what to type next."""
@@ -79,7 +79,7 @@ def accounting(table: pd.DataFrame) -> list[str]:
     return [f"{counts['asked']} asked = {parts}; {100 * share:.1f} % of the asks were rejected for their cost"]
 
 
-def agreement_line(agreement: Agreement) -> str:
+def agreement_line(agreement: RungCorrelation) -> str:
     """Says how a rung ranked those that went on to the next one."""
     low = f"rung {agreement.rung}" if agreement.rung else "the proxy"
     head = f"{low} against rung {agreement.rung + 1}: "
@@ -93,7 +93,7 @@ def agreement_line(agreement: Agreement) -> str:
     return f"{head}Kendall's tau {agreement.tau:+.2f}{counts} on {agreement.num_trials} trials; {trust}"
 
 
-def surrogate_line(surrogate: guess.Agreement | None) -> list[str]:
+def surrogate_line(surrogate: SurrogateCorrelation | None) -> list[str]:
     """Says how well the strategy guessed accuracies."""
     if surrogate is None:
         return []
@@ -176,7 +176,7 @@ def _remarks(members: pd.DataFrame) -> list[str]:
 
 
 def result(
-    session: Session, table: pd.DataFrame, agreements: Sequence[Agreement], surrogate: guess.Agreement | None
+    session: Session, table: pd.DataFrame, agreements: Sequence[RungCorrelation], surrogate: SurrogateCorrelation | None
 ) -> dict[str, Any]:
     """Returns what `--json` prints: the accounting, the front and the rungs, counts unrounded."""
     found = records.front(table)

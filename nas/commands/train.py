@@ -13,8 +13,8 @@ from nas.commands.options import data_option, format_option, images_option, json
 from nas.processes import launched_rank, told_once
 
 if TYPE_CHECKING:
-    from nas.commands.train_settings import Settings
-    from nas.commands.train_start import Ready
+    from nas.api.train_settings import Settings
+    from nas.api.train_setup import Ready
     from trainers import Progress, Score
     from trainers.data import DataSplits
 
@@ -95,9 +95,9 @@ def command(
       nas train runs/first/front/01-KEY.yaml --data hit-uav --out runs/best
       nas train --resume runs/best
     """
+    from nas.api.train_settings import options_named
+    from nas.api.train_setup import prepare
     from nas.commands.train_results import report
-    from nas.commands.train_settings import options_named
-    from nas.commands.train_start import prepare
     from trainers.distributed import joined
 
     is_first = launched_rank() == 0
@@ -114,7 +114,7 @@ def command(
 def _settings(
     context: click.Context, architecture: str | None, folder: Path | None, options: dict[str, Any]
 ) -> Settings:
-    from nas.commands.train_settings import fresh, resumed
+    from nas.api.train_settings import fresh, resumed
 
     sources = {name: context.get_parameter_source(name) for name in options}
     given = {name for name, source in sources.items() if source is click.core.ParameterSource.COMMANDLINE}

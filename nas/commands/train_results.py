@@ -13,7 +13,7 @@ from nas.commands.options import echo_json
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nas.commands.train_settings import Settings
+    from nas.api.train_settings import Settings
     from trainers import TrainResult
     from trainers.data import DataSplits
 

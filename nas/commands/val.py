@@ -94,11 +94,11 @@ def command(weights: Path, as_json: bool, **options: Any) -> None:
 
 def _find(weights: Path, tiling: Tiling | None, options: dict[str, Any]) -> tuple[Findings, dict[str, Any]]:
     """Runs the detector and returns what it found, with what was opened for it."""
-    from nas.commands.known_data import with_known_data
+    from nas.api.data_of_run import with_known_data
+    from nas.api.weights_path import weights_file
     from nas.commands.out_folder import make_folder
     from nas.commands.tiling_options import note_small_images
     from nas.commands.training import open_for_user
-    from nas.commands.weights_path import weights_file
     from search_space.errors import DataError
     from trainers import load_weights
     from trainers.evaluate import find

@@ -8,18 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nas.commands.run_executor import Crew
+from nas.api.executor_options import ExecutorOptions
 from nas.doctor.check import Check
 from nas.executors import Step
-from nas.search.request import Request
+from nas.search.run_request import RunRequest
+from nas.search.search_study import RunningTrial
 from nas.search.session import Session, begin, go_on, open_search
-from nas.search.study import Asked
 from results import records
 
 NUM_TRIALS = 2
 NUM_CLASSES = 3
 """Of the built-in set."""
-SMALL = Request(
+SMALL = RunRequest(
     name="self-test",
     budget_gflops=0.05,
     fix=("input_size=128", "width=0.125"),
@@ -34,7 +34,7 @@ SMALL = Request(
 class Silent:
     """Watches a search and says nothing."""
 
-    def started(self, asked: Asked) -> None:
+    def started(self, asked: RunningTrial) -> None:
         """Is told that the training of a trial begins."""
 
     def stepped(self, step: Step) -> None:
@@ -79,18 +79,18 @@ def _tried(name: str, do: Callable[[Path], str], folder: Path, advice: str) -> C
 def search(folder: Path) -> str:
     """Searches: asks, costs, trains, scores, records."""
     session = begin(replace(SMALL, out=str(folder)))
-    _search(session, Crew(), NUM_TRIALS)
+    _search(session, ExecutorOptions(), NUM_TRIALS)
     return f"{NUM_TRIALS} trials trained and scored"
 
 
 def search_with_ray(folder: Path) -> str:
     """Goes on with the same run for one more trial, in a worker of Ray."""
-    session = go_on(folder / str(SMALL.name), Request(trials=NUM_TRIALS + 1))
-    _search(session, Crew(executor="ray", workers=1), NUM_TRIALS + 1)
+    session = go_on(folder / str(SMALL.name), RunRequest(trials=NUM_TRIALS + 1))
+    _search(session, ExecutorOptions(executor="ray", workers=1), NUM_TRIALS + 1)
     return "started, one trial trained and scored in a worker of it"
 
 
-def _search(session: Session, crew: Crew, num_trials: int) -> None:
+def _search(session: Session, crew: ExecutorOptions, num_trials: int) -> None:
     with session.folder.locked(), crew.executor_of(session) as trainer:
         open_search(session, trainer, Silent()).run()
     outcomes = records.load(session.folder.path)["outcome"].tolist()
@@ -117,7 +117,7 @@ def detect(folder: Path) -> str:
     """Opens the weights of the best member and lets it look at a picture."""
     import torch
 
-    from nas.commands.weights_path import weights_file
+    from nas.api.weights_path import weights_file
     from trainers import load_weights
 
     loaded = load_weights(weights_file(_member(folder)))

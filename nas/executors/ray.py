@@ -31,11 +31,11 @@ from nas.executors import (
     StopTrial,
 )
 from nas.executors.attempt import Attempt, attempt
-from nas.executors.board import Board
-from nas.executors.feed import Feed
 from nas.executors.memory import gpu_bytes
-from nas.executors.placement import place_in
-from nas.executors.surroundings import handlers_kept, path_handed_on, short_folder, silence_ray
+from nas.executors.ray_env import handlers_kept, path_handed_on, short_folder, silence_ray
+from nas.executors.ray_progress import ProgressBoard
+from nas.executors.ray_queue import JobQueue
+from nas.executors.ray_resources import place_in
 from nas.executors.worker import throttled, unmade
 from search_space.errors import ConfigError
 
@@ -109,8 +109,8 @@ class RayExecutor:
             self._started = _connect(address, self._folder, num_cpus)
             place = place_in(_machines(), num_workers, cpus_per_trial, gpus_per_trial)
             self.capacity = place.num_workers
-            self._feed = Feed(place)
-            self._board: Any = ray.remote(num_cpus=0)(Board).remote()
+            self._feed = JobQueue(place)
+            self._board: Any = ray.remote(num_cpus=0)(ProgressBoard).remote()
             self._thread = threading.Thread(target=_carry_out, daemon=True, args=self._tune_arguments(factory))
             self._thread.start()
         except BaseException:
@@ -298,7 +298,7 @@ class Worker(tune.Trainable):
         return attempt(self._evaluator, self._job, throttled(send, lambda: reason))
 
 
-def _carry_out(trainable: Any, feed: Feed, folder: str, num_workers: int) -> None:
+def _carry_out(trainable: Any, feed: JobQueue, folder: str, num_workers: int) -> None:
     """Runs Tune until the feed is closed."""
     try:
         tune.Tuner(

@@ -6,14 +6,14 @@ from typing import Any
 
 from ray import tune
 
-from nas.executors.feed import Feed
-from nas.executors.surroundings import cause_of_death
+from nas.executors.ray_env import cause_of_death
+from nas.executors.ray_queue import JobQueue
 
 
 class Suggestions(tune.search.Searcher):
     """What Tune asks for its next trial."""
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: JobQueue) -> None:
         super().__init__()
         self._feed = feed
 
@@ -40,7 +40,7 @@ class Suggestions(tune.search.Searcher):
 class Endings(tune.Callback):
     """What Tune tells when a trial has ended."""
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: JobQueue) -> None:
         self._feed = feed
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
@@ -59,7 +59,7 @@ class Endings(tune.Callback):
 class WhenClosed(tune.Stopper):
     """Tells Tune to end whatever runs when the feed is closed."""
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: JobQueue) -> None:
         self._feed = feed
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:

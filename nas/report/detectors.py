@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.cost import node_costs
-from nas.report.words import describe
+from nas.report.describe import describe
 from results.report import Detector, NodeLine
 from search_space import Architecture, SearchSpace, lower
 from search_space.axis import Axis, Choice

@@ -13,10 +13,10 @@ from nas.config import RunConfig, read_config
 from nas.plugins import check_plugins
 from nas.report.boxes import box_sizes
 from nas.report.detectors import detectors_of, front_files, points_of
-from nas.report.recipe import commands
+from nas.report.next_commands import commands
 from nas.run_folder import CONFIG_YAML, read_trials
 from nas.search.importance import axis_importance
-from nas.search.ladder import Ladder, agreement
+from nas.search.ladder import Ladder, rung_correlation
 from nas.search.narrowing import narrowing_of
 from nas.search.objectives import objective, objectives
 from nas.search.snapshot import rows_in_database
@@ -134,4 +134,4 @@ def _limits(config: RunConfig) -> dict[str, float]:
 
 def _rungs(config: RunConfig, rows: list[Row]) -> tuple[str, ...]:
     ladder = Ladder(epochs=config.rungs, proxy=config.proxy)
-    return tuple(agreement_line(agreement(rows, rung)) for rung in range(ladder.first, ladder.last))
+    return tuple(agreement_line(rung_correlation(rows, rung)) for rung in range(ladder.first, ladder.last))

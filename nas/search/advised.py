@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nas.advice.advice import advise
-from nas.search.request import Request
+from nas.search.run_request import RunRequest
 from search_space.errors import BudgetError, ConfigError
 from trainers.data import Record
 
@@ -37,7 +37,7 @@ class Advised:
 NO_ADVICE = Advised()
 
 
-def check_auto(request: Request) -> None:
+def check_auto(request: RunRequest) -> None:
     """Raises ConfigError where advice is asked for without data that it could be about."""
     if request.auto and request.data is None:
         raise ConfigError("--auto goes by the boxes of your data, and none is given; next: nas run --auto --data PATH")

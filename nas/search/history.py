@@ -17,7 +17,7 @@ STATES = ("evaluated", "pending", "rejected", "failed", "stopped")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Known:
+class Observation:
     """One trial as a strategy sees it."""
 
     number: int
@@ -44,16 +44,16 @@ class History:
     """The trials of a run in the order of their numbers, and what the run is after."""
 
     objectives: tuple[Objective, ...]
-    trials: tuple[Known, ...] = ()
+    trials: tuple[Observation, ...] = ()
 
     @cached_property
-    def evaluated(self) -> tuple[Known, ...]:
+    def evaluated(self) -> tuple[Observation, ...]:
         """The trials whose values are all known, in the order of their numbers."""
         ended = (trial for trial in self.trials if trial.state == "evaluated")
         return tuple(trial for trial in ended if all(_is_number(value) for value in trial.values))
 
     @cached_property
-    def pending(self) -> tuple[Known, ...]:
+    def pending(self) -> tuple[Observation, ...]:
         """The trials that are under way."""
         return tuple(trial for trial in self.trials if trial.state == "pending")
 
@@ -79,7 +79,7 @@ class History:
         return np.array(rows, dtype=np.float64).reshape(len(rows), len(self.objectives))
 
     @cached_property
-    def front(self) -> tuple[Known, ...]:
+    def front(self) -> tuple[Observation, ...]:
         """The evaluated trials that no other one dominates."""
         mask = nondominated(self.values, self.maximise)
         return tuple(trial for trial, chosen in zip(self.evaluated, mask, strict=True) if chosen)

@@ -16,8 +16,8 @@ import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from nas.search.distributions import distribution, stored
 from nas.search.objectives import Objective
-from nas.search.suggest import distribution, stored
 from results.report import AxisImportance, Importance
 from search_space import SearchSpace
 

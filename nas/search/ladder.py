@@ -60,7 +60,7 @@ class Ladder:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Agreement:
+class RungCorrelation:
     """How two neighbouring rungs rank the trials that were on both."""
 
     rung: int
@@ -88,7 +88,7 @@ def evaluated(rows: Sequence[Row], rung: int) -> list[Row]:
     ]
 
 
-def agreement(rows: Sequence[Row], rung: int) -> Agreement:
+def rung_correlation(rows: Sequence[Row], rung: int) -> RungCorrelation:
     """Measures how a rung ranks the trials that went on to the next one; those are the better ones, which are harder
     to rank than all."""
     above = {row["key"]: row for row in evaluated(rows, rung + 1)}
@@ -96,7 +96,7 @@ def agreement(rows: Sequence[Row], rung: int) -> Agreement:
     high = [float(up["accuracy"]) for _, up in pairs]
     counts = None if rung else kendall_tau([low["activation_bytes"] for low, _ in pairs], high)
     tau = kendall_tau([float(_value(low, rung) or 0.0) for low, _ in pairs], high)
-    return Agreement(rung=rung, num_trials=len(pairs), tau=tau, tau_counts=counts)
+    return RungCorrelation(rung=rung, num_trials=len(pairs), tau=tau, tau_counts=counts)
 
 
 def promotion(
@@ -120,7 +120,7 @@ def promotion(
         tried = {row["key"] for row in (*rows, *running) if row.get("rung", 1) > rung and row.get("repeat_of") is None}
         standing = evaluated(rows, rung)
         due = _undominated if final else _due
-        share = 1 if not agreement(rows, rung).trusted else PROMOTED_SHARE
+        share = 1 if not rung_correlation(rows, rung).trusted else PROMOTED_SHARE
         found = due(standing, tried, rung, objectives, share)
         if found is not None:
             return found

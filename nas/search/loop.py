@@ -1,4 +1,4 @@
-"""The search itself: choose, gate, evaluate, tell, until the trials or the time are used up."""
+"""The search itself: choose, domain, evaluate, tell, until the trials or the time are used up."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any, Protocol
 
 from nas.executors import INTERRUPTED, Evaluation, Executor, Job, NothingUnderWay, Report, Step, StopTrial
 from nas.run_folder import RunFolder
-from nas.search import guess
-from nas.search.agenda import TIME_UP, Agenda, Errands, is_evaluated, is_lost
-from nas.search.gate import Gate
-from nas.search.ladder import Agreement, agreement
-from nas.search.study import Asked, Errand, SearchStudy, params_of
+from nas.search.acquisition import SurrogateCorrelation, surrogate_correlation
+from nas.search.domain import CostedDomain
+from nas.search.ladder import RungCorrelation, rung_correlation
+from nas.search.scheduler import TIME_UP, Scheduler, TrialIndex, is_evaluated, is_lost
+from nas.search.search_study import RunningTrial, SearchStudy, TrialSpec, params_of
 from results import records
 from search_space.errors import ConfigError, DataError, WriteError
 from trainers.weights import is_whole
@@ -37,7 +37,7 @@ class Limits:
 class Observer(Protocol):
     """Is shown how the search goes on."""
 
-    def started(self, asked: Asked) -> None:
+    def started(self, asked: RunningTrial) -> None:
         """Is told of each trial that is handed to the executor."""
 
     def stepped(self, step: Step) -> None:
@@ -54,10 +54,10 @@ class Search:
         self,
         *,
         study: SearchStudy,
-        gate: Gate,
+        domain: CostedDomain,
         executor: Executor,
         folder: RunFolder,
-        agenda: Agenda,
+        scheduler: Scheduler,
         limits: Limits,
         observer: Observer,
         notices: Sequence[str] = (),
@@ -66,8 +66,8 @@ class Search:
         alive: AbstractContextManager[None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.study, self.gate, self.executor, self.folder = study, gate, executor, folder
-        self.agenda, self.limits, self.observer, self._clock = agenda, limits, observer, clock
+        self.study, self.domain, self.executor, self.folder = study, domain, executor, folder
+        self.scheduler, self.limits, self.observer, self._clock = scheduler, limits, observer, clock
         self.notices = tuple(notices)
         """What the user is to know of how the run was found."""
         self._settle = settle
@@ -76,7 +76,7 @@ class Search:
         """Raises DataError where the data set is not any longer what it was; called before each trial."""
         self._alive = alive or nullcontext()
         """Says meanwhile that this worker is alive; only where several share a study."""
-        self._pending: dict[int, Asked] = {}
+        self._pending: dict[int, RunningTrial] = {}
         self._ended: set[int] = set()
         """The numbers of the trials that ended in this session."""
         self._began = clock()
@@ -117,15 +117,15 @@ class Search:
         except KeyboardInterrupt:
             return self._interrupted()
 
-    def agreements(self) -> list[Agreement]:
+    def agreements(self) -> list[RungCorrelation]:
         """Returns how neighbouring rungs ranked the trials that were on both."""
-        rows, ladder = self.study.rows(), self.agenda.ladder
-        return [agreement(rows, rung) for rung in range(ladder.first, ladder.last)]
+        rows, ladder = self.study.rows(), self.scheduler.ladder
+        return [rung_correlation(rows, rung) for rung in range(ladder.first, ladder.last)]
 
-    def surrogate(self) -> guess.Agreement | None:
+    def surrogate(self) -> SurrogateCorrelation | None:
         """Returns how well the strategy's guess of accuracies ranks what was trained; None where it does not guess."""
-        history = self.agenda.history(self.study.rows(), [])
-        return guess.agreement(history) if self.agenda.guesses and len(history.evaluated) > 1 else None
+        history = self.scheduler.history(self.study.rows(), [])
+        return surrogate_correlation(history) if self.scheduler.has_surrogate and len(history.evaluated) > 1 else None
 
     def _fill(self) -> str:
         """Submits trials until the executor is full or the run ends; returns why it ended, or an empty string."""
@@ -133,38 +133,38 @@ class Search:
             self._settle()
             rows = self.study.rows()
             ending = self._ending(rows)
-            errand = ending or self.agenda.next(rows, self.study.running(), seconds_left=self._seconds_left())
-            if isinstance(errand, str):
+            spec = ending or self.scheduler.next(rows, self.study.running(), seconds_left=self._seconds_left())
+            if isinstance(spec, str):
                 repeat = None if self._pending_first() else self._repeat(rows)
                 if repeat is None:
-                    return errand
-                errand = repeat
-            self._begin(errand, rows)
+                    return spec
+                spec = repeat
+            self._begin(spec, rows)
         return ""
 
     def _pending_first(self) -> bool:
         """Whether trials are under way that the front may yet depend on."""
-        return any(asked.errand.repeat_of is None for asked in self._pending.values())
+        return any(asked.spec.repeat_of is None for asked in self._pending.values())
 
-    def _repeat(self, rows: list[dict[str, Any]]) -> Errand | None:
+    def _repeat(self, rows: list[dict[str, Any]]) -> TrialSpec | None:
         """Returns what is left to train of the front with other seeds."""
-        if self.agenda.repeats < 2:
+        if self.scheduler.repeats < 2:
             return None
         members = set(records.front(records.frame(rows))["number"])
-        return self.agenda.repeat(rows, self.study.running(), [row for row in rows if row["number"] in members])
+        return self.scheduler.repeat(rows, self.study.running(), [row for row in rows if row["number"] in members])
 
-    def _begin(self, errand: Errand, rows: list[dict[str, Any]]) -> None:
+    def _begin(self, spec: TrialSpec, rows: list[dict[str, Any]]) -> None:
         """Begins a trial, or records at once that it may not or need not be trained."""
-        candidate = errand.candidate
-        known = Errands(rows).known(errand)
+        candidate = spec.candidate
+        known = TrialIndex(rows).known(spec)
         if not candidate.feasible:
-            self._derive(self.study.reject(errand, self.gate.overruns(candidate)))
+            self._derive(self.study.reject(spec, self.domain.overruns(candidate)))
         elif known is not None:
-            self._derive(self.study.repeat(errand, known, f"same as trial {known['number']}"))
+            self._derive(self.study.repeat(spec, known, f"same as trial {known['number']}"))
         else:
             self._check_data()
-            asked = self.study.begin(errand)
-            twin = Errands(self.study.rows(), self.study.running()).twin(errand, asked.number)
+            asked = self.study.begin(spec)
+            twin = TrialIndex(self.study.rows(), self.study.running()).twin(spec, asked.number)
             if twin is not None:
                 self.study.withdraw(asked, f"another worker asked for it at the same time, in trial {twin}")
                 self._derive(asked.number)
@@ -173,22 +173,22 @@ class Search:
             self._pending[asked.number] = asked
             self.observer.started(asked)
 
-    def _job(self, asked: Asked) -> Job:
-        errand = asked.errand
-        assert errand.candidate.feasible, "nothing over budget is ever trained"
-        suffix = "" if errand.repeat_of is None else f"-seed{errand.training_seed}"
-        weights = self.folder.weights_path(errand.candidate.key, suffix)
-        goes_on = errand.rung > 1 and is_whole(weights)
+    def _job(self, asked: RunningTrial) -> Job:
+        spec = asked.spec
+        assert spec.candidate.feasible, "nothing over budget is ever trained"
+        suffix = "" if spec.repeat_of is None else f"-seed{spec.training_seed}"
+        weights = self.folder.weights_path(spec.candidate.key, suffix)
+        goes_on = spec.rung > 1 and is_whole(weights)
         return Job(
             number=asked.number,
-            architecture=errand.candidate.architecture,
-            seed=errand.training_seed,
-            rung=errand.rung,
-            epochs=self.agenda.schedule(errand, has_weights=goes_on),
+            architecture=spec.candidate.architecture,
+            seed=spec.training_seed,
+            rung=spec.rung,
+            epochs=self.scheduler.schedule(spec, has_weights=goes_on),
             start_weights=weights if goes_on else None,
-            weights_path=weights if errand.rung else None,
-            proxy=self.agenda.ladder.proxy if not errand.rung else None,
-            memory_bytes=errand.candidate.cost.memory_bytes,
+            weights_path=weights if spec.rung else None,
+            proxy=self.scheduler.ladder.proxy if not spec.rung else None,
+            memory_bytes=spec.candidate.cost.memory_bytes,
         )
 
     def _await(self, report: Report) -> Evaluation:
@@ -205,7 +205,7 @@ class Search:
         """Returns what became of a job with the training of the rungs below counted in."""
         if job.start_weights is None or not evaluation.epochs:
             return evaluation
-        epochs = evaluation.epochs + sum(self.agenda.ladder.epochs[: job.rung - 1])
+        epochs = evaluation.epochs + sum(self.scheduler.ladder.epochs[: job.rung - 1])
         images_seen = round(evaluation.images_seen * epochs / evaluation.epochs)
         return replace(evaluation, epochs=epochs, images_seen=images_seen)
 
@@ -225,7 +225,7 @@ class Search:
 
     def _report(self, step: Step) -> None:
         self.observer.stepped(step)
-        if self._seconds_left() <= 0 and self._pending[step.number].errand.repeat_of is None:
+        if self._seconds_left() <= 0 and self._pending[step.number].spec.repeat_of is None:
             raise StopTrial(TIME_UP)
 
     def _seconds_left(self) -> float:
@@ -234,7 +234,7 @@ class Search:
     def _derive(self, number: int | None = None) -> None:
         """Writes what follows from the study, and shows the trial that just ended."""
         rows = self.study.rows()
-        self.folder.derive(rows, lambda row: self.gate.space.decode(params_of(self.gate.space, row)))
+        self.folder.derive(rows, lambda row: self.domain.space.decode(params_of(self.domain.space, row)))
         if number is not None:
             self.observer.finished(next(row for row in rows if row["number"] == number), rows)
 

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 import optuna
 from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
 
-from nas.search.gains import gain
-from nas.search.gate import Params, Priced
+from nas.search.distributions import suggest
+from nas.search.domain import CostedPoint, Params
 from nas.search.objectives import Objective
-from nas.search.suggest import suggest
+from nas.search.utility import utilities
 from search_space import SearchSpace
 
 PEERS: Mapping[str, Callable[[int], BaseSampler]] = {
@@ -30,13 +30,13 @@ ASKS_PER_EVALUATION = 6
 def peer_order(
     name: str,
     space: SearchSpace,
-    nearest: Callable[[Params], Priced],
+    nearest: Callable[[Params], CostedPoint],
     objectives: tuple[Objective, ...],
-    evaluate: Callable[[Priced], tuple[float, ...]],
+    evaluate: Callable[[CostedPoint], tuple[float, ...]],
     *,
     seed: int,
     evaluations: int,
-) -> list[Priced]:
+) -> list[CostedPoint]:
     """Returns the different points that a plain sampler evaluates, in their order.
 
     Args:
@@ -49,14 +49,14 @@ def peer_order(
         evaluations: How many different points it may evaluate.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    found: dict[str, Priced] = {}
+    found: dict[str, CostedPoint] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         study = optuna.create_study(sampler=PEERS[name](seed), directions=["maximize"] * len(objectives))
         for _ in range(ASKS_PER_EVALUATION * evaluations):
             trial = study.ask()
             point = nearest(_suggested(trial, space))
-            study.tell(trial, list(gain(objectives, evaluate(point))))
+            study.tell(trial, list(utilities(objectives, evaluate(point))))
             found.setdefault(point.key, point)
             if len(found) == evaluations:
                 break

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from nas.search.gate import Prices
+from nas.search.domain import Domain
 from nas.search.history import History
 from search_space.registry import Registry
 
@@ -23,12 +23,12 @@ class Proposal:
 class Strategy(Protocol):
     """Decides from its arguments alone, so that a run that was interrupted decides as one that was not."""
 
-    def __call__(self, history: History, gate: Prices, *, seed: int) -> Proposal | None:
+    def __call__(self, history: History, domain: Domain, *, seed: int) -> Proposal | None:
         """Returns a point that fits the budget and is not in `history.seen`; None where nothing new is left.
 
         Args:
             history: The trials so far.
-            gate: The space, the budget, and what a point costs.
+            domain: The space, the budget, and what a point costs.
             seed: Of this decision; another one for each.
         """
 

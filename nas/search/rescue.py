@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from nas.run_folder import RunFolder
-from nas.search.gate import Gate
+from nas.search.domain import CostedDomain
 from nas.search.journal import Damage, heal
-from nas.search.study import Errand, SearchStudy
+from nas.search.search_study import SearchStudy, TrialSpec
 from nas.search.warm_start import recorded_point
 from results import records
 from search_space.errors import ConfigError, SpaceError
@@ -42,7 +42,7 @@ class Rescue:
         """
         self._damage = heal(self._folder.journal, may_cut=self._table is not None)
 
-    def restore(self, study: SearchStudy, gate: Gate) -> list[str]:
+    def restore(self, study: SearchStudy, domain: CostedDomain) -> list[str]:
         """Puts the trials that ended and are missing into the study; returns what the user is to know.
 
         Raises:
@@ -56,7 +56,7 @@ class Rescue:
         missing = sorted(set(rows) - known)
         for number in missing:
             row = rows[number]
-            study.restore(number, self._errand(gate, row), _record(row), worker=str(row["worker"] or ""))
+            study.restore(number, self._spec(domain, row), _record(row), worker=str(row["worker"] or ""))
         if self._damage is None and not missing:
             return []
         where, kept = "had lost its end", ""
@@ -77,16 +77,16 @@ class Rescue:
                 "of one of them in its place, or start another run with --name and --start of the files in front/"
             )
 
-    def _errand(self, gate: Gate, row: Row) -> Errand:
+    def _spec(self, domain: CostedDomain, row: Row) -> TrialSpec:
         """Returns what a record of the table was asked for."""
         try:
-            candidate = gate.assess(recorded_point(gate.space, row))
+            candidate = domain.assess(recorded_point(domain.space, row))
         except (SpaceError, LookupError) as error:
             raise self._damaged(row, str(error)) from None
         if candidate.key != row["key"]:
             raise self._damaged(row, "its axes are not those of its key")
-        names = {each.name for each in fields(Errand)} - {"candidate"}
-        return Errand(candidate=candidate, **{name: _python(row[name]) for name in names})
+        names = {each.name for each in fields(TrialSpec)} - {"candidate"}
+        return TrialSpec(candidate=candidate, **{name: _python(row[name]) for name in names})
 
     def _damaged(self, row: Row, why: str) -> ConfigError:
         return ConfigError(

@@ -15,16 +15,16 @@ from nas.executors import Executor
 from nas.plugins import check_plugins
 from nas.run_folder import RunFolder, create, reopen
 from nas.search.advised import NO_ADVICE, check_auto, follow_advice
-from nas.search.agenda import Agenda
+from nas.search.domain import CostedDomain
 from nas.search.feasibility import ensure_feasible
-from nas.search.gate import Gate
 from nas.search.history import History
 from nas.search.ladder import Ladder
 from nas.search.loop import Limits, Observer, Search
 from nas.search.narrowing import narrowing_of, parse_narrowing, with_heads
 from nas.search.objectives import Objective, objectives
-from nas.search.request import (
-    Request,
+from nas.search.rescue import Rescue
+from nas.search.run_request import (
+    RunRequest,
     budget_of,
     check_device,
     checked_name,
@@ -35,11 +35,11 @@ from nas.search.request import (
     resolve,
     rungs_of,
 )
-from nas.search.rescue import Rescue
+from nas.search.scheduler import Scheduler
+from nas.search.search_study import STUDY_NAME, SearchStudy
 from nas.search.starts import Start, starting_points
 from nas.search.storage import Pulses, database_storage, hide_password, journal_storage, pulsing, worker_name
 from nas.search.strategies import STRATEGIES
-from nas.search.study import STUDY_NAME, SearchStudy
 from nas.search.warm_start import Earlier, Starts, import_trials, open_earlier, read_starts
 from search_space import SearchSpace
 from search_space.errors import ConfigError
@@ -52,7 +52,7 @@ class Session:
 
     config: RunConfig
     splits: DataSplits
-    gate: Gate
+    domain: CostedDomain
     starts: list[Start]
     named: Starts
     """The starts before they were fitted into the budget."""
@@ -72,7 +72,7 @@ class Session:
         return Ladder(epochs=self.config.rungs, proxy=self.config.proxy)
 
 
-def begin(request: Request) -> Session:
+def begin(request: RunRequest) -> Session:
     """Resolves a new run, checks that something fits its budget, and only then creates its folder.
 
     Raises:
@@ -99,8 +99,8 @@ def begin(request: Request) -> Session:
     config = resolve(request, path.name, space, splits, narrowing, device)
     config, named, notices = _with_earlier(config, named, earlier)
     with advised.told_of_errors():
-        gate, starts, more = prepare(config, space, splits, named)
-    propose_once(config, gate)
+        domain, starts, more = prepare(config, space, splits, named)
+    propose_once(config, domain)
     if request.storage is not None:
         database_storage(request.storage)
 
@@ -112,7 +112,7 @@ def begin(request: Request) -> Session:
     return Session(
         config=config,
         splits=splits,
-        gate=gate,
+        domain=domain,
         starts=starts,
         named=named,
         notices=[
@@ -144,7 +144,7 @@ def _with_earlier(config: RunConfig, named: Starts, earlier: Earlier | None) -> 
     return replace(config, starts=tuple(named.architectures)), named, [notice]
 
 
-def go_on(path: Path, request: Request) -> Session:
+def go_on(path: Path, request: RunRequest) -> Session:
     """Opens a run to go on with it, with new totals of trials or time where they are given.
 
     Raises:
@@ -166,11 +166,11 @@ def go_on(path: Path, request: Request) -> Session:
         repeats=config.repeats if request.repeats is None else request.repeats,
     )
     named = read_starts(config.starts, path)
-    gate, starts, notices = prepare(config, space, splits, named)
+    domain, starts, notices = prepare(config, space, splits, named)
     return Session(
         config=config,
         splits=splits,
-        gate=gate,
+        domain=domain,
         starts=starts,
         named=named,
         notices=[*splits.notices, *notices],
@@ -179,7 +179,7 @@ def go_on(path: Path, request: Request) -> Session:
     )
 
 
-def reopen_data(config: RunConfig, request: Request) -> tuple[SearchSpace, DataSplits]:
+def reopen_data(config: RunConfig, request: RunRequest) -> tuple[SearchSpace, DataSplits]:
     """Opens the space and the data of a run, the latter possibly from where the user says that it lies now.
 
     Raises:
@@ -194,14 +194,14 @@ def reopen_data(config: RunConfig, request: Request) -> tuple[SearchSpace, DataS
     return space, splits
 
 
-def with_totals(config: RunConfig, request: Request) -> RunConfig:
+def with_totals(config: RunConfig, request: RunRequest) -> RunConfig:
     """Returns a run's configuration with the totals of trials or time that a user gives anew."""
     if request.trials is None and request.minutes is None:
         return config
     return replace(config, trials=request.trials, minutes=request.minutes)
 
 
-def _check_given(config: RunConfig, request: Request) -> None:
+def _check_given(config: RunConfig, request: RunRequest) -> None:
     """Compares what the user gave beside `--resume` with the run's own settings."""
     given = (
         *("budget_gflops", "budget_params_m", "budget_latency_ms", "budget_memory_mb", "confidence", "strategy"),
@@ -231,24 +231,24 @@ def open_search(session: Session, executor: Executor, observer: Observer) -> Sea
         rescue.heal()
     study = SearchStudy(
         journal_storage(session.folder.journal) if session.storage is None else database_storage(session.storage),
-        session.gate.space,
+        session.domain.space,
         session.objectives,
         name=STUDY_NAME if session.storage is None else config.name,
         worker=worker_name(),
         num_rungs=session.ladder.last,
     )
-    notices = rescue.restore(study, session.gate) if session.storage is None else []
+    notices = rescue.restore(study, session.domain) if session.storage is None else []
     settle = settling(study, shared=session.storage is not None)
     settle()
     if config.imported_from is not None:
-        import_trials(study, session.gate, session.folder, source=config.imported_from, training_seed=config.seed)
+        import_trials(study, session.domain, session.folder, source=config.imported_from, training_seed=config.seed)
     return Search(
         study=study,
-        gate=session.gate,
+        domain=session.domain,
         executor=executor,
         folder=session.folder,
-        agenda=Agenda(
-            gate=session.gate,
+        scheduler=Scheduler(
+            domain=session.domain,
             strategy=STRATEGIES.get(config.strategy),
             objectives=session.objectives,
             ladder=session.ladder,
@@ -279,20 +279,20 @@ def settling(study: SearchStudy, *, shared: bool) -> Callable[[], None]:
     return settle
 
 
-def propose_once(config: RunConfig, gate: Gate) -> None:
+def propose_once(config: RunConfig, domain: CostedDomain) -> None:
     """Lets the strategy propose a point that nobody takes, so that what it refuses is told before a run begins.
 
     Raises:
         UserError: The strategy cannot search this space.
     """
     strategy = STRATEGIES.get(config.strategy)
-    strategy(History(objectives=objectives(config.objectives)), gate, seed=config.seed)
+    strategy(History(objectives=objectives(config.objectives)), domain, seed=config.seed)
 
 
 def prepare(
     config: RunConfig, space: SearchSpace, splits: DataSplits, named: Starts
-) -> tuple[Gate, list[Start], list[str]]:
-    """Makes the gate and the starting points, and makes sure that something fits."""
+) -> tuple[CostedDomain, list[Start], list[str]]:
+    """Makes the domain and the starting points, and makes sure that something fits."""
     device = None if config.device is None else load_model(config.device, confidence=config.confidence)
     notices = []
     if device is not None:
@@ -302,8 +302,8 @@ def prepare(
                 f"nothing was ever measured on {device.profile.name}: its latencies are of the data sheet alone; "
                 "a few measurements help much: nas latency calibrate --help"
             )
-    gate = Gate(space, budget_of(config), num_classes=len(config.classes), device=device)
-    starts, left_out = starting_points(gate, named.architectures)
+    domain = CostedDomain(space, budget_of(config), num_classes=len(config.classes), device=device)
+    starts, left_out = starting_points(domain, named.architectures)
     if not starts:
-        ensure_feasible(gate, SearchSpace().narrowed(with_heads({})), seed=config.seed)
-    return gate, starts, [*notices, *left_out]
+        ensure_feasible(domain, SearchSpace().narrowed(with_heads({})), seed=config.seed)
+    return domain, starts, [*notices, *left_out]

@@ -8,8 +8,8 @@ import optuna
 
 from nas.config import RunConfig
 from nas.search.objectives import objectives
+from nas.search.search_study import SearchStudy
 from nas.search.storage import database_storage, hide_password
-from nas.search.study import SearchStudy
 from search_space import SearchSpace
 from search_space.errors import ConfigError
 

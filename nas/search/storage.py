@@ -16,7 +16,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 
 from nas.processes import is_running
 from nas.search.journal import LightJournal, heal
-from nas.search.study import SearchStudy
+from nas.search.search_study import SearchStudy
 from search_space.errors import ConfigError
 
 SCHEMES = ("postgresql", "postgresql+psycopg")

@@ -12,9 +12,9 @@ import pandas as pd
 
 from nas.config import RunConfig, read_config
 from nas.run_folder import CONFIG_YAML, RunFolder, read_trials
-from nas.search.gate import Gate
+from nas.search.domain import CostedDomain
 from nas.search.narrowing import narrowing_of
-from nas.search.study import Errand, SearchStudy
+from nas.search.search_study import SearchStudy, TrialSpec
 from results import records
 from search_space import DESIGNS, Architecture, SearchSpace
 from search_space.axis import Axis
@@ -104,7 +104,9 @@ def open_earlier(path: Path) -> Earlier:
     return Earlier(path=path, config=config, table=_spelled_out(table[usable.astype(bool)], space))
 
 
-def import_trials(study: SearchStudy, gate: Gate, folder: RunFolder, *, source: str, training_seed: int) -> int:
+def import_trials(
+    study: SearchStudy, domain: CostedDomain, folder: RunFolder, *, source: str, training_seed: int
+) -> int:
     """Records the trials of an earlier run, as cached, that are points of this one's space and within its budget.
 
     What a killed session has recorded already is not recorded again.
@@ -121,20 +123,20 @@ def import_trials(study: SearchStudy, gate: Gate, folder: RunFolder, *, source: 
         name = f"trial {row['number']} of {source}"
         if name in done:
             continue
-        params = point_of(gate.space, row)
-        candidate = None if params is None else gate.consider(params)
+        params = point_of(domain.space, row)
+        candidate = None if params is None else domain.consider(params)
         missing = any(row.get(each.name) is None for each in study.objectives if not each.is_cost)
         if candidate is None or not candidate.feasible or (missing and row["rung"]):
             left_out += 1
             continue
-        errand = Errand(
+        spec = TrialSpec(
             candidate=candidate,
             origin=str(row["origin"]),
             rung=int(row["rung"]),
             imported_from=name,
             training_seed=training_seed,
         )
-        study.repeat(errand, {k: v for k, v in row.items() if v is not None}, name)
+        study.repeat(spec, {k: v for k, v in row.items() if v is not None}, name)
     return left_out
 
 

@@ -17,8 +17,8 @@ import safetensors.torch
 import torch
 import yaml
 
-from nas.commands.train_folder import read_config as read_training
-from nas.commands.train_settings import entries
+from nas.api.train_folder import read_config as read_training
+from nas.api.train_settings import entries
 from nas.config import RunConfig, read_config
 from nas.cost.latency import LatencyModel, load_model
 from nas.cost.operators import TABLE_COLUMNS, read_operators, unknown_types
@@ -28,7 +28,7 @@ from nas.cost.terms import network_terms
 from nas.cost.user_measurements import measured, read_rows
 from nas.run_folder import read_trials
 from nas.search.narrowing import narrowing_of, parse_narrowing, read_narrowing
-from nas.search.request import Request, checked_name, rungs_of
+from nas.search.run_request import RunRequest, checked_name, rungs_of
 from results import records
 from results.report.text import escape, script_json
 from results.visible import as_cell, from_cell, visible
@@ -114,7 +114,7 @@ def option_cases(folder: Path) -> Cases:
         acts: tuple[Act, ...] = (
             lambda: parse_narrowing(_space(), [fix], []),
             lambda: parse_narrowing(_space(), [], [choices]),
-            lambda: rungs_of(Request(rungs=rungs)),
+            lambda: rungs_of(RunRequest(rungs=rungs)),
             lambda: _is_inside(folder, checked_name(name)),
         )
         return rng.choice(acts)
@@ -178,7 +178,7 @@ def setting_cases(folder: Path) -> Cases:
 def _set(text: str) -> TrainConfig:
     (entry,) = entries({"assignments": (text,)}, ("assignments",))
     content: Any = {"training": TrainConfig().to_dict()}
-    from nas.commands.train_settings import _put
+    from nas.api.train_settings import _put
 
     _put(content, entry)
     return TrainConfig.from_dict(content["training"])

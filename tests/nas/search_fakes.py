@@ -14,16 +14,16 @@ from nas.cost import Budget, cost_of
 from nas.executors import Evaluation, Executor, Job, Report, Step
 from nas.executors.local import LocalExecutor
 from nas.run_folder import RunFolder, create
-from nas.search.agenda import Agenda
-from nas.search.gate import Gate
+from nas.search.domain import CostedDomain
 from nas.search.ladder import Ladder
 from nas.search.loop import Limits, Search
 from nas.search.objectives import objectives
+from nas.search.scheduler import Scheduler
+from nas.search.search_study import STUDY_NAME, RunningTrial, SearchStudy
 from nas.search.session import settling
 from nas.search.starts import starting_points
 from nas.search.storage import database_storage, journal_storage, worker_name
 from nas.search.strategies import STRATEGIES
-from nas.search.study import STUDY_NAME, Asked, SearchStudy
 from search_space import DESIGNS, SearchSpace
 from trainers import save_weights
 
@@ -97,7 +97,7 @@ class Silent:
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
 
-    def started(self, asked: Asked) -> None: ...
+    def started(self, asked: RunningTrial) -> None: ...
 
     def stepped(self, step: Step) -> None: ...
 
@@ -105,9 +105,11 @@ class Silent:
         self.rows.append(row)
 
 
-def make_gate(gmacs: float | None = 0.5, params_m: float | None = None, space: SearchSpace | None = None) -> Gate:
+def make_gate(
+    gmacs: float | None = 0.5, params_m: float | None = None, space: SearchSpace | None = None
+) -> CostedDomain:
     budget = Budget(gmacs=gmacs, params_m=params_m)
-    return Gate(small_space() if space is None else space, budget, num_classes=NUM_CLASSES)
+    return CostedDomain(small_space() if space is None else space, budget, num_classes=NUM_CLASSES)
 
 
 def make_config(name: str = "run", **settings: Any) -> RunConfig:
@@ -131,31 +133,31 @@ def make_search(
     *,
     trials: int | None = None,
     minutes: float | None = None,
-    gate: Gate | None = None,
+    domain: CostedDomain | None = None,
     seed: int = 0,
     designs: bool = True,
     executor: Executor | None = None,
     **options: Any,
 ) -> Search:
     """Opens a search in a folder, as `nas run --resume` does."""
-    gate = make_gate() if gate is None else gate
+    domain = make_gate() if domain is None else domain
     named = {name: DESIGNS.get(name).architecture for name in STARTS} if designs else {}
     ladder = options.pop("ladder", Ladder(epochs=(1.0,)))
     url = options.pop("storage", None)
-    study = open_study(folder, gate.space, num_rungs=ladder.last, storage=url)
+    study = open_study(folder, domain.space, num_rungs=ladder.last, storage=url)
     settle = settling(study, shared=url is not None)
     settle()
     return Search(
         study=study,
-        gate=gate,
+        domain=domain,
         executor=executor or LocalExecutor(evaluator),
         folder=folder,
-        agenda=Agenda(
-            gate=gate,
-            strategy=STRATEGIES.get(options.pop("strategy", "tpe")),
+        scheduler=Scheduler(
+            domain=domain,
+            strategy=STRATEGIES.get(options.pop("strategy", "ehvi")),
             objectives=study.objectives,
             ladder=ladder,
-            starts=tuple(starting_points(gate, named)[0]),
+            starts=tuple(starting_points(domain, named)[0]),
             seed=seed,
             worker=0 if url is None else zlib.crc32(study.worker.encode()),
             repeats=options.pop("repeats", 1),

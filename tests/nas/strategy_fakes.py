@@ -8,8 +8,8 @@ from search_fakes import NUM_CLASSES, small_space
 
 from nas.bench.table import TableGate, load_table
 from nas.cost import Budget
-from nas.search.gate import Gate, Priced
-from nas.search.history import History, Known
+from nas.search.domain import CostedDomain, CostedPoint
+from nas.search.history import History, Observation
 from nas.search.objectives import objectives
 from nas.search.strategies import STRATEGIES
 from search_space import SearchSpace
@@ -21,24 +21,26 @@ CHEAP = {"block": ("c2f",), "width": (0.125, 0.25, 0.5), "topology": ("pan", "fp
 LARGE = SearchSpace().narrowed({"head": ("anchor_free",), "backbone": ("yolov8", "mobilenetv1"), **CHEAP})
 
 
-def known(number: int, point: Priced, state: str = "evaluated") -> Known:
+def known(number: int, point: CostedPoint, state: str = "evaluated") -> Observation:
     """A trial whose accuracy grows with its cost and its input, with a bump that its key decides."""
     bump = int.from_bytes(point.key.encode()[-2:], "big") % 100 / 1000
     accuracy = 1 - math.exp(-((point.costs["macs"] / 1e8) ** 0.4)) + bump
     values = (accuracy if state == "evaluated" else None, point.costs["macs"])
-    return Known(
+    return Observation(
         number=number, key=point.key, params=point.params, state=state, values=values, costs=point.costs, origin="test"
     )
 
 
-def run(name: str, gate: Gate | TableGate, trials: int, *, start: tuple[Known, ...] = ()) -> list[Known]:
+def run(
+    name: str, domain: CostedDomain | TableGate, trials: int, *, start: tuple[Observation, ...] = ()
+) -> list[Observation]:
     told = list(start)
     for number in range(len(told), len(told) + trials):
-        proposal = STRATEGIES.get(name)(History(objectives=OBJECTIVES, trials=tuple(told)), gate, seed=number)
+        proposal = STRATEGIES.get(name)(History(objectives=OBJECTIVES, trials=tuple(told)), domain, seed=number)
         if proposal is None:
             break
-        gate.space.check(proposal.params)
-        point = gate.consider(proposal.params)
+        domain.space.check(proposal.params)
+        point = domain.consider(proposal.params)
         assert point is not None and point.feasible and point.key not in {trial.key for trial in told}
         told.append(known(number, point))
     return told
@@ -48,10 +50,10 @@ def table_gate() -> TableGate:
     return TableGate(TABLE.points)
 
 
-def tiny_gate(gmacs: float = 10.0) -> Gate:
+def tiny_gate(gmacs: float = 10.0) -> CostedDomain:
     space = small_space().narrowed({axis.name: axis.choices[:1] for axis in small_space().axes})
     axes = {axis.name: axis for axis in small_space().axes}
-    return Gate(
+    return CostedDomain(
         SearchSpace(
             tuple(axes[each.name] if each.name in ("input_size", "width") else each for each in space.axes),
         ),

@@ -26,11 +26,11 @@ def test_a_table_holds_the_rows_of_its_source(data_set: str) -> None:
         accuracies = {row["model_name"]: row for row in csv.DictReader(file)}
     with LATENCIES.open() as file:
         latencies = {row["model_name"]: row for row in csv.DictReader(file)}
-    assert len(table.points) == num_points == len(table.gate.listed())
+    assert len(table.points) == num_points == len(table.domain.listed())
     for point in table.points[::7]:
         row = latencies[point.key]
-        assert table.gate.consider(point.params) is point
-        table.gate.space.check(point.params)
+        assert table.domain.consider(point.params) is point
+        table.domain.space.check(point.params)
         assert table.accuracies[point.key] == float(accuracies[point.key][DATA_SETS[data_set]])
         assert point.costs["latency_ms"] == pytest.approx(1e3 * float(row[BOARDS["raspberry-pi4"]]))
         assert point.costs["macs"] == float(row["macs"]) and point.costs["input_px"] == float(row["input_px"])
@@ -40,8 +40,8 @@ def test_a_table_holds_the_rows_of_its_source(data_set: str) -> None:
 def test_a_point_that_is_no_row_is_no_point() -> None:
     table = load_table("voc")
     point = next(point for point in table.points if point.params["family"] == "yolov8")
-    assert table.gate.consider({**point.params, "width": 0.3}) is None
-    assert table.gate.resized(point.params, 100) is None
+    assert table.domain.consider({**point.params, "width": 0.3}) is None
+    assert table.domain.resized(point.params, 100) is None
 
 
 def test_the_whole_table_has_the_whole_front() -> None:
@@ -64,7 +64,7 @@ def test_the_whole_table_has_the_whole_front() -> None:
 
 def test_the_default_strategy_needs_less_than_half_of_what_random_points_do() -> None:
     table = load_table("sku110k")
-    own = summarise(table, "tpe", seeds=range(3), evaluations=25)
+    own = summarise(table, "ehvi", seeds=range(3), evaluations=25)
     blind = summarise(table, "random", seeds=range(3), evaluations=429)
     median, random = own.median(0.95), blind.median(0.95)
     assert median is not None and random is not None and median < random / 2
@@ -75,8 +75,8 @@ def test_plain_samplers_evaluate_different_points(peer: str) -> None:
     table = load_table("voc")
     assert len(replay(table, peer, seed=0, evaluations=12).shares) == 12
     odd = {"family": "yolov6", "variant": "l", "depth": 1.0, "width": 1.0, "input_size": 480}
-    assert table.gate.consider(odd) is None
-    near = table.gate.nearest(odd).params
+    assert table.domain.consider(odd) is None
+    near = table.domain.nearest(odd).params
     assert near["family"] == "yolov6" and near["input_size"] == 480
     assert replay(table, peer, seed=0, evaluations=12) == replay(table, peer, seed=0, evaluations=12)
 
@@ -92,12 +92,12 @@ def test_medians_know_what_was_not_reached() -> None:
 
 def test_the_command_prints_stable_json_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def said() -> Any:
-        main(["bench", "--data-set", "sku110k", "--strategy", "tpe", "--strategy", "random", "--seeds", "2"]
+        main(["bench", "--data-set", "sku110k", "--strategy", "ehvi", "--strategy", "random", "--seeds", "2"]
              + ["--evaluations", "9", "--json", "--plot", str(tmp_path / "curves.png")])  # fmt: skip
         return json.loads(capsys.readouterr().out)
 
     first, second = said(), said()
-    assert first == second and [row["strategy"] for row in first["results"]] == ["tpe", "random"]
+    assert first == second and [row["strategy"] for row in first["results"]] == ["ehvi", "random"]
     assert set(first["results"][0]) == {
         *("data_set", "board", "strategy", "points", "seeds", "evaluations", "to", "to_linear", "curve")
     }
@@ -111,7 +111,7 @@ def test_the_command_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(
     ("option", "name", "near"),
-    [("--data-set", "vox", "voc"), ("--board", "jetson", "jetson-nano"), ("--strategy", "tpee", "tpe")],
+    [("--data-set", "vox", "voc"), ("--board", "jetson", "jetson-nano"), ("--strategy", "ehvii", "ehvi")],
 )
 def test_unknown_names_are_one_line(option: str, name: str, near: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:

@@ -14,11 +14,19 @@ import pytest
 import torch
 from executor_fakes import ARCHITECTURE
 
-from nas.executors import Evaluation, Job, Step, StopTrial, surroundings
+from nas.executors import Evaluation, Job, Step, StopTrial, ray_env
 from nas.executors.attempt import Attempt, attempt, is_out_of_memory
-from nas.executors.feed import Feed
 from nas.executors.memory import PeakMemory
-from nas.executors.placement import MARGIN, SMALLEST_REQUEST, Measured, Place, gpu_share, memory_request, predict_bytes
+from nas.executors.ray_queue import JobQueue
+from nas.executors.ray_resources import (
+    MARGIN,
+    SMALLEST_REQUEST,
+    Measured,
+    Place,
+    gpu_share,
+    memory_request,
+    predict_bytes,
+)
 from nas.executors.training import TrainingSpec, device_of
 from nas.executors.worker import throttled
 from search_space import DESIGNS
@@ -92,7 +100,7 @@ def ended(peak: int = 0) -> Attempt:
 
 
 def test_jobs_are_handed_on_in_order_and_more_is_asked_when_more_is_needed() -> None:
-    feed = Feed(place(gpus=0.125))
+    feed = JobQueue(place(gpus=0.125))
     for number, peak in enumerate((11 * GB, 12 * GB, 13 * GB)):
         feed.put(job(number, memory_bytes=(number + 1) * GB))
         placed = feed.next()
@@ -106,7 +114,7 @@ def test_jobs_are_handed_on_in_order_and_more_is_asked_when_more_is_needed() -> 
 
 
 def test_a_job_that_was_out_of_memory_runs_when_nothing_else_does() -> None:
-    feed = Feed(place())
+    feed = JobQueue(place())
     feed.put(job(0))
     feed.put(job(1))
     assert [feed.next().job.number for _ in range(2)] == [0, 1]  # type: ignore[union-attr]
@@ -124,7 +132,7 @@ def test_a_job_that_was_out_of_memory_runs_when_nothing_else_does() -> None:
 
 
 def test_who_waits_for_a_job_is_told_that_all_is_over() -> None:
-    feed, got = Feed(place()), []
+    feed, got = JobQueue(place()), []
     thread = threading.Thread(target=lambda: got.append(feed.next()))
     thread.start()
     time.sleep(0.05)
@@ -241,12 +249,12 @@ def test_without_ray_one_line_says_how_to_install_it() -> None:
 
 def test_folders_of_processes_that_are_no_more_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(surroundings, "Path", lambda *parts: tmp_path if parts == ("/", "tmp") else Path(*parts))
+    monkeypatch.setattr(ray_env, "Path", lambda *parts: tmp_path if parts == ("/", "tmp") else Path(*parts))
     ended = subprocess.Popen(["true"])
     ended.wait()
     left = [tmp_path / f"nas-ray-{pid}-abc" for pid in (ended.pid, os.getpid(), os.getppid())]
     for folder in (*left, tmp_path / "nas-ray-other"):
         (folder / "session").mkdir(parents=True)
-    made = Path(surroundings.short_folder())
+    made = Path(ray_env.short_folder())
     assert made.is_dir() and made.name.startswith(f"nas-ray-{os.getpid()}-")
     assert [folder.exists() for folder in left] == [False, True, True] and (tmp_path / "nas-ray-other").exists()

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from nas.api.differences import differences
 from nas.cli import main
-from nas.commands.differences import differences
 from nas.commands.reproduce import num_decimals, reproduce
 from nas.cost import cost_of
 from search_space import DESIGNS, SearchSpace, Unit

@@ -22,7 +22,7 @@ from nas.search.journal import heal
 from nas.search.ladder import Ladder
 from nas.search.loop import MAX_FAILURES, Search
 from nas.search.rescue import Rescue
-from nas.search.study import SearchStudy
+from nas.search.search_study import SearchStudy
 from results import records, trials
 from search_space.errors import ConfigError, DataError, WriteError
 from trainers.data import open_data
@@ -207,7 +207,7 @@ def test_damaged_weights_of_an_earlier_rung_are_not_gone_on_from(tmp_path: Path)
     real = Search._job
 
     def spoilt(self: Search, asked: Any) -> Job:
-        if asked.errand.rung == 2:
+        if asked.spec.rung == 2:
             path = folder.weights_path(asked.candidate.key)
             path.write_bytes(path.read_bytes()[:-40])
         return real(self, asked)

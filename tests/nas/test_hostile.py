@@ -20,16 +20,16 @@ import safetensors.torch
 import torch
 import yaml
 
+from nas.api.media_input import list_sources
+from nas.api.media_output import CocoIds, Pictures, draw
 from nas.cli import main
 from nas.commands.display import console, say
-from nas.commands.predict_input import list_sources
-from nas.commands.predict_output import CocoIds, Pictures, draw
 from nas.config import RunConfig, parse_config
 from nas.cost.operators import read_operators
 from nas.cost.profile import DEVICES, read_profile
 from nas.cost.residual import read_residual
 from nas.run_folder import read_trials
-from nas.search.request import checked_name
+from nas.search.run_request import checked_name
 from results import records
 from search_space import plugins
 from search_space.errors import ConfigError, DataError, PluginError, UserError

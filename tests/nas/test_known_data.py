@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from nas.commands.known_data import with_known_data
+from nas.api.data_of_run import with_known_data
 
 NONE = dict.fromkeys(("data", "split", "data_format", "images"))
 

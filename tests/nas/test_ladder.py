@@ -12,10 +12,10 @@ from search_fakes import FakeEvaluator, formula, make_folder, make_search
 
 from nas.executors import INTERRUPTED, WORKER_LOST, Evaluation, Job
 from nas.executors.local import LocalExecutor
-from nas.search.agenda import TIME_UP, Errands
-from nas.search.ladder import MIN_PAIRS, PROMOTED_SHARE, Ladder, agreement, promotion
+from nas.search.ladder import MIN_PAIRS, PROMOTED_SHARE, Ladder, promotion, rung_correlation
 from nas.search.objectives import objectives
-from nas.search.study import rung_done
+from nas.search.scheduler import TIME_UP, TrialIndex
+from nas.search.search_study import rung_done
 from results import records
 from search_space.errors import ConfigError
 
@@ -80,9 +80,9 @@ def paired(accuracies: list[float], later: list[float]) -> list[dict[str, Any]]:
 def test_a_rung_that_does_not_rank_is_not_trusted_and_lets_all_go_on() -> None:
     low = [0.01 * number for number in range(MIN_PAIRS)]
     good, bad = paired(low, low), paired(low, low[::-1])
-    assert agreement(good, 1).tau == pytest.approx(1) and agreement(good, 1).trusted
-    assert agreement(bad, 1).tau == pytest.approx(-1) and not agreement(bad, 1).trusted
-    assert agreement(paired(low[1:], low[:0:-1]), 1).trusted  # too few to say
+    assert rung_correlation(good, 1).tau == pytest.approx(1) and rung_correlation(good, 1).trusted
+    assert rung_correlation(bad, 1).tau == pytest.approx(-1) and not rung_correlation(bad, 1).trusted
+    assert rung_correlation(paired(low[1:], low[:0:-1]), 1).trusted  # too few to say
     fresh = [row(500 + number, 0.001, 100) for number in range(3)]
     assert promotion([*good, *fresh], [], TWO, WANTED) is None
     gone = 0
@@ -101,8 +101,8 @@ def test_a_proxy_has_to_rank_better_than_a_count() -> None:
         rows = [row(n, None, counts[n], rung=0, proxy=proxies[n], outcome="stopped") for n in range(8)]
         return rows + [row(1000 + n, accuracies[n], counts[n], rung=1) for n in range(8)]
 
-    assert agreement(on_both(accuracies), 0).trusted
-    assert not agreement(on_both([float(count) for count in counts]), 0).trusted
+    assert rung_correlation(on_both(accuracies), 0).trusted
+    assert not rung_correlation(on_both([float(count) for count in counts]), 0).trusted
     due = promotion([row(0, None, 9, rung=0, proxy=2.0, outcome="stopped")], [], ladder, WANTED)
     assert due is not None and due["number"] == 0
 
@@ -171,8 +171,8 @@ def test_weights_that_are_missing_are_made_up_for_by_the_whole_schedule(tmp_path
 def test_no_new_trial_begins_whose_upper_rungs_the_time_does_not_allow(tmp_path: Path) -> None:
     times = {1: 10.0, 2: 20.0}
     rows = [row(0, 0.5, 100, seconds=times[1]), row(1000, 0.6, 100, rung=2, seconds=times[2])]
-    assert {rung: Errands(rows).seconds(rung, TWO) for rung in (1, 2)} == times
-    assert Errands(rows[:1]).seconds(2, TWO) == pytest.approx(20.0)  # twice the epochs of the first rung
+    assert {rung: TrialIndex(rows).seconds(rung, TWO) for rung in (1, 2)} == times
+    assert TrialIndex(rows[:1]).seconds(2, TWO) == pytest.approx(20.0)  # twice the epochs of the first rung
     clock = [0.0]
 
     def slow(job: Job) -> Evaluation:
@@ -200,9 +200,9 @@ def test_what_the_end_of_the_time_cut_short_is_asked_again_when_there_is_more(tm
     folder, evaluator = make_folder(tmp_path), FakeEvaluator()
     search = make_search(folder, FakeEvaluator(cut), trials=1, ladder=TWO)
     search.run()
-    errand = search.agenda.next(search.study.rows(), [])
-    assert not isinstance(errand, str)
-    search._begin(errand, search.study.rows())
+    spec = search.scheduler.next(search.study.rows(), [])
+    assert not isinstance(spec, str)
+    search._begin(spec, search.study.rows())
     search._await(search._report)
     make_search(folder, evaluator, trials=2, ladder=TWO).run()
     assert (evaluator.jobs[0].rung, evaluator.jobs[0].start_weights is not None) == (2, True)

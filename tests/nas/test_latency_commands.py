@@ -12,8 +12,8 @@ import pytest
 from latency_fakes import NANO, OPS, PI, refused, run, run_json
 
 from nas.commands.latency import SUBCOMMANDS
-from nas.commands.latency_breakdown import smaller_sizes
 from nas.cost import cost_of
+from nas.cost.breakdown import smaller_sizes
 from nas.cost.latency import load_model
 from nas.cost.profile import DEVICES, device_names, read_profile
 from nas.cost.terms import START, TERMS

@@ -15,12 +15,12 @@ from nas.cli import main
 from nas.cost import Budget, cost_of
 from nas.cost.latency import LatencyModel, load_model
 from nas.executors import Evaluation
+from nas.search.domain import Candidate, CostedDomain
 from nas.search.feasibility import ensure_feasible
-from nas.search.gate import Candidate, Gate
-from nas.search.moves import fit_input, random_feasible
 from nas.search.objectives import objectives
+from nas.search.search_study import SearchStudy, TrialSpec
 from nas.search.storage import journal_storage
-from nas.search.study import Errand, SearchStudy
+from nas.search.variation import fit_input, random_feasible
 from results import records
 from search_space import DESIGNS, Architecture
 from search_space.errors import BudgetError, ConfigError
@@ -96,17 +96,17 @@ def test_the_input_is_as_large_as_the_latency_lets_it_be(model: LatencyModel, fi
         offered.append(len(gmacs))
         return len(gmacs) - 1
 
-    gate = Gate(space, Budget(latency_ms=limit), num_classes=NUM_CLASSES, device=model)
-    found = fit_input(gate, params, largest)
+    domain = CostedDomain(space, Budget(latency_ms=limit), num_classes=NUM_CLASSES, device=model)
+    found = fit_input(domain, params, largest)
     assert offered == [len(in_time)], "the choice is among the sizes that are fast enough, no more and no fewer"
     assert found is not None and found.feasible and found.architecture.input_hw == (in_time[-1], in_time[-1])
 
 
 def test_where_nothing_is_fast_enough_the_option_is_named(model: LatencyModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nas.search.feasibility.NUM_CORNERS", 2)
-    gate = Gate(small_space(), Budget(latency_ms=0.5), num_classes=NUM_CLASSES, device=model)
+    domain = CostedDomain(small_space(), Budget(latency_ms=0.5), num_classes=NUM_CLASSES, device=model)
     with pytest.raises(BudgetError, match=r"ms at the upper end.*--budget-latency-ms \d"):
-        ensure_feasible(gate, small_space())
+        ensure_feasible(domain, small_space())
 
 
 def test_every_trained_trial_is_under_the_limit_at_its_upper_end(
@@ -134,19 +134,19 @@ def test_every_trained_trial_is_under_the_limit_at_its_upper_end(
 
 @pytest.mark.parametrize("killed", [False, True])
 def test_the_study_is_told_the_latency(tmp_path: Path, model: LatencyModel, killed: bool) -> None:
-    gate = Gate(small_space(), Budget(latency_ms=50), num_classes=NUM_CLASSES, device=model)
+    domain = CostedDomain(small_space(), Budget(latency_ms=50), num_classes=NUM_CLASSES, device=model)
     journal = tmp_path / "study.journal"
     wanted = objectives(("accuracy", "latency"))
-    study = SearchStudy(journal_storage(journal), gate.space, wanted)
-    candidate = random_feasible(gate, np.random.default_rng(0))
+    study = SearchStudy(journal_storage(journal), domain.space, wanted)
+    candidate = random_feasible(domain, np.random.default_rng(0))
     assert isinstance(candidate, Candidate) and candidate.cost.latency is not None
-    asked = study.begin(Errand(candidate=candidate, origin="by hand"))
+    asked = study.begin(TrialSpec(candidate=candidate, origin="by hand"))
     if killed:  # after the record was written, before the study was told
         study._set_record(asked.number, {"outcome": "complete", "reason": "", "accuracy": 0.5})
-        SearchStudy(journal_storage(journal), gate.space, wanted).settle()
+        SearchStudy(journal_storage(journal), domain.space, wanted).settle()
     else:
         study.tell(asked, Evaluation(outcome="complete", scores={"accuracy": 0.5}))
-    (trial,) = SearchStudy(journal_storage(journal), gate.space, wanted)._study.get_trials()
+    (trial,) = SearchStudy(journal_storage(journal), domain.space, wanted)._study.get_trials()
     assert trial.values == [0.5, pytest.approx(candidate.cost.latency.latency_ms)]
 
 

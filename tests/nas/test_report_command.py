@@ -20,12 +20,12 @@ from nas.config import read_config
 from nas.executors import Evaluation, Job
 from nas.executors.local import LocalExecutor
 from nas.report.boxes import EDGES_PX, input_sides
+from nas.report.describe import describe
 from nas.report.detectors import detectors_of, points_of
 from nas.report.gather import gather, rows_of
-from nas.report.words import describe
 from nas.run_folder import RunFolder
 from nas.search.narrowing import narrowing_of
-from nas.search.request import Request
+from nas.search.run_request import RunRequest
 from nas.search.session import begin, open_search
 from results import records
 from results.report import BoxSizes
@@ -181,8 +181,8 @@ def test_the_command_to_search_again_comes_to_the_same_run(
     words = shlex.split(again.line)
     assert words[:2] == ["nas", "run"]
     given = run_command.make_context("run", words[2:]).params
-    known = {name: value for name, value in given.items() if name in Request.__dataclass_fields__}
-    session = begin(Request(**known))
+    known = {name: value for name, value in given.items() if name in RunRequest.__dataclass_fields__}
+    session = begin(RunRequest(**known))
     first = read_config(Path("runs/the run/config.yaml"))
     assert session.config.name == "the run-again" and replace(session.config, name=first.name) == first
     assert ("ends by the clock" in again.note) == ("--minutes" in settings)
@@ -214,7 +214,7 @@ def test_hostile_names_of_classes_and_folders(home: Path, capsys: pytest.Capture
 @pytest.mark.skipif(postgres_server.find("initdb") is None, reason="PostgreSQL's server is not here")
 def test_a_run_in_a_database_is_read_there(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with postgres_server.running() as url:
-        asked = Request(budget_gflops=0.4, trials=3, epochs=1.0, name="shared", storage=url, data=DATA)
+        asked = RunRequest(budget_gflops=0.4, trials=3, epochs=1.0, name="shared", storage=url, data=DATA)
         session = begin(asked)
         with session.folder.locked():
             open_search(session, LocalExecutor(FakeEvaluator(scored)), Silent()).run()

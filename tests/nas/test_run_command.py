@@ -15,7 +15,7 @@ from search_fakes import FakeEvaluator
 from nas.cli import main
 from nas.config import read_config
 from nas.cost import cost_of
-from nas.search.request import DEFAULT_STARTS
+from nas.search.run_request import DEFAULT_STARTS
 from results import records
 from search_space import DESIGNS, Architecture
 from trainers import fresh_detector, save_weights
@@ -220,7 +220,7 @@ def test_resume(home: Path, capsys: pytest.CaptureFixture[str], evaluator: FakeE
     assert run_json(capsys, "--resume", "runs/r")["asked"] == 4
     assert run_json(capsys, "--resume", "runs/r", "--trials", "6", *QUICK)["asked"] == 6
     assert "--rungs 0.5,1.5, got --rungs 0.5" in fails(capsys, "run", "--resume", "runs/r", "--rungs", "0.5")
-    assert "--strategy tpe, got random" in fails(capsys, "run", "--resume", "runs/r", "--strategy", "random")
+    assert "--strategy ehvi, got random" in fails(capsys, "run", "--resume", "runs/r", "--strategy", "random")
     assert "--from" in fails(capsys, "run", "--resume", "runs/r", "--from", "runs/r")
     assert "--budget-gflops 0.4, got 0.5" in fails(capsys, "run", "--resume", "runs/r", "--budget-gflops", "0.5")
     assert "--out" in fails(capsys, "run", "--resume", "runs/r", "--out", "elsewhere")

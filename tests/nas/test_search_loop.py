@@ -27,16 +27,16 @@ from search_fakes import (
 from nas.cost import cost_of
 from nas.executors import INTERRUPTED, Evaluation, Job, Step
 from nas.executors.local import LocalExecutor
-from nas.search import agenda
-from nas.search.agenda import NOTHING_NEW, TIME_UP
+from nas.search import scheduler
 from nas.search.loop import MAX_FAILURES, num_ended
+from nas.search.scheduler import NOTHING_NEW, TIME_UP
+from nas.search.search_study import TrialSpec, derive_seed
 from nas.search.storage import journal_storage
-from nas.search.study import Errand, derive_seed
 from results import records
 from search_space import Architecture, SearchSpace
 from search_space.errors import ConfigError, DataError
 
-MAX_ATTEMPTS = agenda.MAX_ATTEMPTS[INTERRUPTED]
+MAX_ATTEMPTS = scheduler.MAX_ATTEMPTS[INTERRUPTED]
 
 
 def rows_of(folder: Any, columns: tuple[str, ...] = ("number", "outcome", "key", "origin", "accuracy")) -> list[Any]:
@@ -80,7 +80,7 @@ def test_one_seed_gives_one_run_even_across_a_resume(tmp_path: Path) -> None:
 
 def test_optuna_knows_the_constraint_of_every_trial(tmp_path: Path) -> None:
     folder = make_folder(tmp_path)
-    search = make_search(folder, FakeEvaluator(), trials=13, gate=make_gate(0.03, params_m=3.0), designs=False)
+    search = make_search(folder, FakeEvaluator(), trials=13, domain=make_gate(0.03, params_m=3.0), designs=False)
     search.run()
     trials = search.study._study.get_trials()
     assert len(trials) == len(records.load(folder.path))
@@ -92,10 +92,10 @@ def test_optuna_knows_the_constraint_of_every_trial(tmp_path: Path) -> None:
 
 def test_a_point_over_budget_is_recorded_with_its_numbers_and_not_trained(tmp_path: Path) -> None:
     folder, evaluator = make_folder(tmp_path), FakeEvaluator()
-    search = make_search(folder, evaluator, trials=2, gate=make_gate(0.03), designs=False)
-    dear = search.gate.assess(make_gate(None).space.random(np.random.default_rng(1)))
+    search = make_search(folder, evaluator, trials=2, domain=make_gate(0.03), designs=False)
+    dear = search.domain.assess(make_gate(None).space.random(np.random.default_rng(1)))
     assert not dear.feasible
-    search._begin(Errand(candidate=dear, origin="by hand"), [])
+    search._begin(TrialSpec(candidate=dear, origin="by hand"), [])
     (row,) = rows_of(folder, ("outcome", "origin", "macs", "reason"))
     assert row[:3] == ["rejected", "by hand", dear.cost.macs] and "GMACs against 0.03" in row[3]
     assert evaluator.jobs == []
@@ -105,7 +105,7 @@ def test_a_known_architecture_is_told_again_and_not_trained(tmp_path: Path) -> N
     folder, evaluator = make_folder(tmp_path), FakeEvaluator()
     search = make_search(folder, evaluator, trials=2)
     search.run()
-    search._begin(Errand(candidate=search.agenda.starts[0].candidate, origin="twice"), search.study.rows())
+    search._begin(TrialSpec(candidate=search.scheduler.starts[0].candidate, origin="twice"), search.study.rows())
     first, last = rows_of(folder)[0], rows_of(folder)[-1]
     assert last[1] == "cached" and last[2] == first[2] and last[4] == first[4]
     assert len(evaluator.jobs) == 2
@@ -115,7 +115,7 @@ def test_an_exhausted_space_ends_the_run(tmp_path: Path) -> None:
     single = {axis.name: axis.choices[:1] for axis in SearchSpace().axes}
     space = SearchSpace().narrowed(single | {"input_size": (128, 1280)})
     folder, evaluator = make_folder(tmp_path), FakeEvaluator()
-    ending = make_search(folder, evaluator, minutes=5, gate=make_gate(0.1, space=space), designs=False).run()
+    ending = make_search(folder, evaluator, minutes=5, domain=make_gate(0.1, space=space), designs=False).run()
     assert ending == NOTHING_NEW and len(evaluator.jobs) == 1
 
 

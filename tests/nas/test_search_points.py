@@ -1,4 +1,4 @@
-"""Points of the space as Optuna sees them, the gate, moves between points, and where a search starts."""
+"""Points of the space as Optuna sees them, the domain, moves between points, and where a search starts."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import pytest
 from search_fakes import NUM_CLASSES, make_gate, small_space
 
 from nas.cost import Budget, cost_of
+from nas.search.distributions import even_step, restored, stored, suggest
+from nas.search.domain import CostedDomain
 from nas.search.feasibility import ensure_feasible
-from nas.search.gate import Gate
-from nas.search.moves import (
+from nas.search.starts import starting_points
+from nas.search.variation import (
     complete,
     fit_input,
     mutate,
@@ -21,8 +23,6 @@ from nas.search.moves import (
     repair,
     spread_feasible,
 )
-from nas.search.starts import starting_points
-from nas.search.suggest import even_step, restored, stored, suggest
 from search_space import DESIGNS, Axis, SearchSpace
 from search_space.errors import BudgetError, SpaceError
 
@@ -68,54 +68,54 @@ def test_an_unknown_stored_value_is_an_error() -> None:
 def test_the_gate_measures_every_limit() -> None:
     architecture = DESIGNS.get("yolov8n").architecture
     cost = cost_of(architecture, num_classes=NUM_CLASSES)
-    gate = Gate(SPACE, Budget(gmacs=cost.gmacs, params_m=cost.params_m / 2), num_classes=NUM_CLASSES)
-    candidate = gate.assess(SPACE.encode(architecture))
+    domain = CostedDomain(SPACE, Budget(gmacs=cost.gmacs, params_m=cost.params_m / 2), num_classes=NUM_CLASSES)
+    candidate = domain.assess(SPACE.encode(architecture))
     assert candidate.margins == {"gmacs": 0.0, "params_m": pytest.approx(1.0)}
     assert not candidate.feasible and candidate.excess == pytest.approx(1.0)
-    assert "million parameters" in gate.overruns(candidate) and "GMACs" not in gate.overruns(candidate)
-    exact = Gate(SPACE, Budget(gmacs=cost.gmacs), num_classes=NUM_CLASSES)
+    assert "million parameters" in domain.overruns(candidate) and "GMACs" not in domain.overruns(candidate)
+    exact = CostedDomain(SPACE, Budget(gmacs=cost.gmacs), num_classes=NUM_CLASSES)
     assert exact.assess(SPACE.encode(architecture)).feasible
 
 
 def test_random_points_fit() -> None:
-    gate, rng = make_gate(0.1, params_m=0.5), np.random.default_rng(0)
-    points = [random_feasible(gate, rng) for _ in range(6)]
+    domain, rng = make_gate(0.1, params_m=0.5), np.random.default_rng(0)
+    points = [random_feasible(domain, rng) for _ in range(6)]
     assert all(point is not None and point.feasible for point in points)
     assert len({point.params["input_size"] for point in points if point}) > 1
 
 
 def test_spread_points_follow_the_share() -> None:
-    gate, rng = Gate(SPACE, Budget(gmacs=1.0), num_classes=NUM_CLASSES), np.random.default_rng(0)
+    domain, rng = CostedDomain(SPACE, Budget(gmacs=1.0), num_classes=NUM_CLASSES), np.random.default_rng(0)
     for share, target in ((0.0, 0.08), (0.5, math.sqrt(0.08)), (1.0, 1.0)):
-        points = [spread_feasible(gate, rng, share=share) for _ in range(3)]
+        points = [spread_feasible(domain, rng, share=share) for _ in range(3)]
         assert all(point is not None and point.feasible for point in points)
         assert np.median([point.cost.gmacs for point in points if point]) == pytest.approx(target, rel=0.35)
 
 
 def test_random_points_that_were_seen_are_not_given_again() -> None:
     space = small_space().narrowed({axis.name: axis.choices[:1] for axis in small_space().axes})
-    gate = make_gate(10.0, space=space)
-    only = random_feasible(gate, np.random.default_rng(0))
+    domain = make_gate(10.0, space=space)
+    only = random_feasible(domain, np.random.default_rng(0))
     assert only is not None
-    assert random_feasible(gate, np.random.default_rng(0), seen={only.key}) is None
-    assert mutated_feasible(gate, [only.params], np.random.default_rng(0), seen={only.key}) is None
+    assert random_feasible(domain, np.random.default_rng(0), seen={only.key}) is None
+    assert mutated_feasible(domain, [only.params], np.random.default_rng(0), seen={only.key}) is None
 
 
 def test_some_neighbours_of_a_cheap_point_spend_the_budget_on_their_input() -> None:
-    gate, rng = Gate(SPACE, Budget(gmacs=0.5), num_classes=NUM_CLASSES), np.random.default_rng(0)
+    domain, rng = CostedDomain(SPACE, Budget(gmacs=0.5), num_classes=NUM_CLASSES), np.random.default_rng(0)
     cheap = SPACE.encode(DESIGNS.get("yolov8n-p2-nop5").architecture.resized((128, 128)))
-    found = [mutated_feasible(gate, [cheap], rng, seen=set()) for _ in range(8)]
+    found = [mutated_feasible(domain, [cheap], rng, seen=set()) for _ in range(8)]
     sizes = [candidate.architecture.input_hw[0] for candidate in found if candidate is not None]
     assert len(sizes) == 8 and all(candidate is not None and candidate.feasible for candidate in found)
     assert 128 in sizes and max(sizes) >= 160
 
 
 def test_parents_are_drawn_by_their_accuracies() -> None:
-    gate = Gate(SPACE, Budget(gmacs=0.5), num_classes=NUM_CLASSES)
+    domain = CostedDomain(SPACE, Budget(gmacs=0.5), num_classes=NUM_CLASSES)
     good = SPACE.encode(DESIGNS.get("yolov8n-p2-nop5").architecture.resized((128, 128)))
     poor = {**good, "block": "c3k2", "fusion": "eafusion", "upsample": "sni", "attention_neck": "se"}
     rng = np.random.default_rng(1)
-    found = [mutated_feasible(gate, [poor, good], rng, seen=set(), accuracies=[0.0, 0.2]) for _ in range(6)]
+    found = [mutated_feasible(domain, [poor, good], rng, seen=set(), accuracies=[0.0, 0.2]) for _ in range(6)]
     changed = [sum(good.get(name) != value for name, value in point.params.items()) for point in found if point]
     assert len(changed) == 6 and max(changed) <= 5
 
@@ -137,16 +137,16 @@ def test_complete_drops_idle_axes_and_redraws_wrong_choices() -> None:
 
 
 def test_repair_ends_within_the_budget() -> None:
-    gate, rng = make_gate(0.1), np.random.default_rng(1)
-    start = gate.assess(small_space().sample(lambda axis: axis.choices[-1]))
+    domain, rng = make_gate(0.1), np.random.default_rng(1)
+    start = domain.assess(small_space().sample(lambda axis: axis.choices[-1]))
     assert not start.feasible
-    assert repair(gate, start, rng).feasible
+    assert repair(domain, start, rng).feasible
 
 
 def test_designs_are_scaled_to_the_largest_input_that_fits() -> None:
-    gate = Gate(SPACE, Budget(gmacs=1.0), num_classes=NUM_CLASSES)
+    domain = CostedDomain(SPACE, Budget(gmacs=1.0), num_classes=NUM_CLASSES)
     architecture = DESIGNS.get("yolov8n").architecture
-    starts, notices = starting_points(gate, {"yolov8n": architecture})
+    starts, notices = starting_points(domain, {"yolov8n": architecture})
     taken = starts[0].candidate.architecture
     larger = taken.resized((taken.input_hw[0] + 32,) * 2)
     assert taken == architecture.resized(taken.input_hw)
@@ -155,21 +155,21 @@ def test_designs_are_scaled_to_the_largest_input_that_fits() -> None:
 
 
 def test_designs_with_another_head_are_taken_with_an_anchor_free_one() -> None:
-    gate = Gate(SPACE.narrowed({"head": ("anchor_free",)}), Budget(gmacs=1.0), num_classes=NUM_CLASSES)
+    domain = CostedDomain(SPACE.narrowed({"head": ("anchor_free",)}), Budget(gmacs=1.0), num_classes=NUM_CLASSES)
     designs = {name: DESIGNS.get(name).architecture for name in ("tinydet-s", "ssd-mobilenetv1-s1l0")}
-    starts, notices = starting_points(gate, designs)
+    starts, notices = starting_points(domain, designs)
     assert [start.name for start in starts] == list(designs) and all(start.candidate.feasible for start in starts)
     for start, notice in zip(starts, notices, strict=True):
         taken, design = start.candidate.architecture, designs[start.name]
         assert taken.head.kind == "anchor_free" and "with an anchor-free head" in notice
         assert taken.neck == design.neck and taken.backbone.removed_levels == design.backbone.removed_levels
-    whole = Gate(SPACE, Budget(gmacs=1.0), num_classes=NUM_CLASSES)
+    whole = CostedDomain(SPACE, Budget(gmacs=1.0), num_classes=NUM_CLASSES)
     assert starting_points(whole, {"tinydet-s": designs["tinydet-s"]})[1] == [], "it fits as it is"
 
 
 def test_an_fpn_is_narrowed_with_its_backbone() -> None:
-    gate = Gate(SPACE.narrowed({"head": ("anchor_free",)}), Budget(gmacs=0.5), num_classes=NUM_CLASSES)
-    starts, notices = starting_points(gate, {"tinydet-m": DESIGNS.get("tinydet-m").architecture})
+    domain = CostedDomain(SPACE.narrowed({"head": ("anchor_free",)}), Budget(gmacs=0.5), num_classes=NUM_CLASSES)
+    starts, notices = starting_points(domain, {"tinydet-m": DESIGNS.get("tinydet-m").architecture})
     params = starts[0].candidate.params
     assert params["width"] < 1 and params["fpn_width"] <= 245 * params["width"]
     assert notices[0].startswith("tinydet-m is taken with an anchor-free head, at 256x256 px input and width 0.")
@@ -178,34 +178,34 @@ def test_an_fpn_is_narrowed_with_its_backbone() -> None:
 def test_an_input_is_fitted_among_the_sizes_the_network_takes() -> None:
     """The MobileNetV3 tables go on to P6 only where the side is a multiple of 64."""
     params = SPACE.encode(DESIGNS.get("tinydet-s").architecture)
-    gate = Gate(SPACE, Budget(gmacs=2.0), num_classes=NUM_CLASSES)
-    fitted = fit_input(gate, params, lambda gmacs: len(gmacs) - 1)
+    domain = CostedDomain(SPACE, Budget(gmacs=2.0), num_classes=NUM_CLASSES)
+    fitted = fit_input(domain, params, lambda gmacs: len(gmacs) - 1)
     assert fitted is not None and fitted.params["input_size"] % 64 == 0 and fitted.params["input_size"] > 320
     assert {**fitted.params, "input_size": 320} == params
-    larger = fit_input(gate, params, lambda gmacs: len(gmacs) - 1, largest=320)
+    larger = fit_input(domain, params, lambda gmacs: len(gmacs) - 1, largest=320)
     assert larger is not None and larger.params == params
 
 
 def test_designs_are_narrowed_where_no_input_is_small_enough() -> None:
     architecture = DESIGNS.get("yolov8n").architecture
-    gate = Gate(SPACE.narrowed({"input_size": (320, 640)}), Budget(gmacs=0.6), num_classes=NUM_CLASSES)
-    starts, notices = starting_points(gate, {"yolov8n": architecture})
+    domain = CostedDomain(SPACE.narrowed({"input_size": (320, 640)}), Budget(gmacs=0.6), num_classes=NUM_CLASSES)
+    starts, notices = starting_points(domain, {"yolov8n": architecture})
     assert starts[0].candidate.params["width"] == 0.125 and starts[0].candidate.feasible
     assert "width" in notices[0]
 
 
 def test_designs_outside_the_space_are_left_out_by_name() -> None:
-    gate = Gate(SPACE.narrowed({"width": (1.0,)}), Budget(gmacs=50.0), num_classes=NUM_CLASSES)
-    starts, notices = starting_points(gate, {"yolov8n": DESIGNS.get("yolov8n").architecture})
+    domain = CostedDomain(SPACE.narrowed({"width": (1.0,)}), Budget(gmacs=50.0), num_classes=NUM_CLASSES)
+    starts, notices = starting_points(domain, {"yolov8n": DESIGNS.get("yolov8n").architecture})
     assert starts == [] and "yolov8n is left out" in notices[0] and "width" in notices[0]
 
 
 def test_nothing_fits_says_the_nearest_miss_and_the_way_out() -> None:
-    gate = make_gate(0.001, space=small_space().narrowed({"input_size": (256,)}))
+    domain = make_gate(0.001, space=small_space().narrowed({"input_size": (256,)}))
     with pytest.raises(
         BudgetError, match=r"nearest miss, at 256x256 .*--budget-gflops .*input_size go from 256 to 128"
     ):
-        ensure_feasible(gate, SearchSpace())
+        ensure_feasible(domain, SearchSpace())
 
 
 def test_the_proposed_limit_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:

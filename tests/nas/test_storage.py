@@ -19,8 +19,8 @@ from search_fakes import FakeEvaluator, Silent, formula, make_folder, make_searc
 from nas.executors import INTERRUPTED, Evaluation, Job
 from nas.executors.local import LocalExecutor
 from nas.run_folder import reopen
-from nas.search import joining
-from nas.search.request import Request
+from nas.search import join_run
+from nas.search.run_request import RunRequest
 from nas.search.session import begin, open_search
 from nas.search.storage import Pulses, database_storage, hide_password, is_gone, pulse_name, worker_name
 from results import records
@@ -67,7 +67,7 @@ def test_only_a_silent_worker_is_lost(tmp_path: Path) -> None:
     search = make_search(folder, FakeEvaluator(), trials=1)
     study = open_study(folder)
     study.worker = "far:1:x"
-    study.begin(search.agenda.next([], []))  # type: ignore[arg-type]
+    study.begin(search.scheduler.next([], []))  # type: ignore[arg-type]
     pulses = Pulses(search.study, grace_seconds=60, clock=lambda: now[0])
     for now[0], pulse in ((0.0, 1), (50.0, 2), (100.0, 2)):
         study.note(pulse_name(study.worker), pulse)
@@ -137,20 +137,20 @@ def test_a_worker_joins_with_nothing_but_the_database_and_the_data(
     narrow = tuple(
         f"{axis.name}={','.join(map(str, axis.choices))}" for axis in small_space().axes if len(axis.choices) < 6
     )
-    asked = Request(budget_gflops=0.2, trials=3, name="shared", storage=url, choices=narrow, seed=3)
+    asked = RunRequest(budget_gflops=0.2, trials=3, name="shared", storage=url, choices=narrow, seed=3)
     session = begin(asked)
     assert "secret" not in (session.folder.path / "config.yaml").read_text()
     first = open_search(session, LocalExecutor(FakeEvaluator()), Silent())
-    joining.publish(first.study, session)
+    join_run.publish(first.study, session)
     assert first.run() == "3 trials are done"
     assert pulse_name(first.study.worker) in first.study.notes  # else it would be taken for lost after a minute
     monkeypatch.chdir(tmp_path / "runs")
-    joined = joining.join(Request(name="shared", storage=url, trials=5))
+    joined = join_run.join(RunRequest(name="shared", storage=url, trials=5))
     assert joined.config.narrowing == session.config.narrowing and joined.config.seed == 3
     second = open_search(joined, LocalExecutor(FakeEvaluator()), Silent())
     assert second.run() == "5 trials are done"
     assert len(records.load(joined.folder.path)) == 5
     with pytest.raises(ConfigError, match="drop --budget-gflops"):
-        joining.join(Request(name="shared", storage=url, budget_gflops=1.0))
+        join_run.join(RunRequest(name="shared", storage=url, budget_gflops=1.0))
     with pytest.raises(ConfigError, match="there is no run 'nowhere'"):
-        joining.join(Request(name="nowhere", storage=url))
+        join_run.join(RunRequest(name="nowhere", storage=url))

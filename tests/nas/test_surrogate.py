@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nas.search.gains import gain, known_gains
-from nas.search.improvement import expected_gain
+from nas.search.hypervolume_improvement import expected_hypervolume_improvement
 from nas.search.objectives import objectives
 from nas.search.surrogate import describe, fit
+from nas.search.utility import known_utilities, utilities
 from results.pareto import hypervolume
 from results.ranking import kendall_tau
 
@@ -60,7 +60,7 @@ def test_the_expected_gain_is_that_of_many_draws(num_objectives: int) -> None:
     deviation[:, -1] = 0.3
     if num_objectives == 3:
         deviation[2:, 1] = 0.2
-    found = expected_gain(mean, deviation, front, reference)
+    found = expected_hypervolume_improvement(mean, deviation, front, reference)
     maximise = (True,) * num_objectives
     before = hypervolume(front, reference, maximise)
     for each in range(len(mean)):
@@ -72,10 +72,12 @@ def test_the_expected_gain_is_that_of_many_draws(num_objectives: int) -> None:
 def test_a_known_point_gains_exactly_what_it_adds() -> None:
     front, reference = np.array([[1.0, 3.0], [2.0, 2.0]]), np.zeros(2)
     mean = np.array([[3.0, 1.0], [1.0, 1.0], [1.5, 4.0], [-1.0, 9.0]])
-    gains = expected_gain(mean, np.zeros_like(mean), front, reference)
+    gains = expected_hypervolume_improvement(mean, np.zeros_like(mean), front, reference)
     assert gains.tolist() == pytest.approx([1.0, 0.0, 2.0, 0.0])
     many = np.repeat(mean, 100, axis=0)
-    assert expected_gain(many, np.zeros_like(many), front, reference).tolist() == pytest.approx(gains.repeat(100))
+    assert expected_hypervolume_improvement(many, np.zeros_like(many), front, reference).tolist() == pytest.approx(
+        gains.repeat(100)
+    )
 
 
 def test_the_size_of_the_input_is_a_cost_and_no_choice() -> None:
@@ -86,5 +88,5 @@ def test_the_size_of_the_input_is_a_cost_and_no_choice() -> None:
 
 def test_costs_are_gained_by_their_logarithm_and_what_is_unknown_stays_so() -> None:
     both = objectives(("accuracy", "macs"))
-    assert gain(both, (0.25, np.e**3)).tolist() == pytest.approx([0.25, -3.0])
-    assert np.isfinite(gain(both, (0.0, 0.0))).all() and np.isnan(known_gains(both, {"macs": 1.0})[0])
+    assert utilities(both, (0.25, np.e**3)).tolist() == pytest.approx([0.25, -3.0])
+    assert np.isfinite(utilities(both, (0.0, 0.0))).all() and np.isnan(known_utilities(both, {"macs": 1.0})[0])

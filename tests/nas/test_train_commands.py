@@ -12,8 +12,8 @@ import pytest
 import torch
 import yaml
 
+from nas.api.train_settings import flag_of
 from nas.cli import main
-from nas.commands.train_settings import flag_of
 from trainers import load_weights
 from trainers.steps import Run
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from trainers.data.augment import Augmentation, augment
+from trainers.data.color_jitter import jitter_color
 from trainers.data.compose import window
-from trainers.data.copies import MAX_HIDDEN, paste_copies
+from trainers.data.copy_paste import MAX_HIDDEN, paste_copies
 from trainers.data.geometry import MIN_VISIBLE, Sample, cut, mirror, turn
-from trainers.data.light import vary_colour
 
 SHADES = [(a, b) for a in (0, 100, 200) for b in (0, 100, 200)]
 PALETTE = np.array([colour for a, b in SHADES for colour in ((250, a, b), (a, 250, b), (a, b, 250))], np.uint8)
@@ -233,12 +233,12 @@ def test_no_place_no_copy() -> None:
 def test_colour_changes_hue_but_not_grey() -> None:
     image = painted((100, 100), side=8).image
     grey = np.repeat(image[:, :, :1], 3, axis=2)
-    varied = [vary_colour(image, np.random.default_rng(seed), hue=0.1, saturation=0.5) for seed in range(3)]
+    varied = [jitter_color(image, np.random.default_rng(seed), hue=0.1, saturation=0.5) for seed in range(3)]
     assert all(not np.array_equal(each, image) for each in varied) and not np.array_equal(varied[0], varied[1])
-    assert np.array_equal(vary_colour(grey, np.random.default_rng(0), hue=0.1, saturation=0.5), grey)
-    assert vary_colour(image, np.random.default_rng(0), hue=0, saturation=0) is image
+    assert np.array_equal(jitter_color(grey, np.random.default_rng(0), hue=0.1, saturation=0.5), grey)
+    assert jitter_color(image, np.random.default_rng(0), hue=0, saturation=0) is image
     red = np.full((2, 2, 3), (250, 0, 0), np.uint8)
-    turned = [vary_colour(red, np.random.default_rng(seed), hue=0.5, saturation=0.0)[0, 0] for seed in range(20)]
+    turned = [jitter_color(red, np.random.default_rng(seed), hue=0.5, saturation=0.0)[0, 0] for seed in range(20)]
     assert min(colour[0] for colour in turned) < 60 and all(colour.max() >= 248 for colour in turned)
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from search_space.errors import ConfigError
+from trainers.data.color_jitter import jitter_brightness, jitter_color
 from trainers.data.compose import View, fitted, make_mosaic, window
-from trainers.data.copies import paste_copies
+from trainers.data.copy_paste import paste_copies
 from trainers.data.geometry import Letterbox, Sample, clip, place, read_sample, resize, turn
-from trainers.data.light import vary_colour, vary_light
 
 __all__ = ["Augmentation", "Letterbox", "Sample", "augment", "clip", "place", "read_sample", "resize"]
 
@@ -64,8 +64,8 @@ def augment(
         sample = make_mosaic([_view(draw(), rng, input_hw, strength)[0] for _ in range(4)], rng, input_hw=input_hw)
     else:
         sample = _move(*_view(draw(), rng, input_hw, strength), rng, input_hw=input_hw)
-    image = vary_light(sample.image, rng, strength.light)
-    return replace(sample, image=vary_colour(image, rng, hue=strength.hue, saturation=strength.saturation))
+    image = jitter_brightness(sample.image, rng, strength.light)
+    return replace(sample, image=jitter_color(image, rng, hue=strength.hue, saturation=strength.saturation))
 
 
 def _view(

@@ -14,9 +14,9 @@ import numpy as np
 
 from trainers.data.dataset import Dataset, Record, size_mismatch, stated_hw
 from trainers.data.defects import NOTES, BrokenFile, Defect, Place
+from trainers.data.diagnostics import Findings
 from trainers.data.formats import open_parts
 from trainers.data.images import Header, ImageError, image_header, read_pixels
-from trainers.data.labels import Findings
 from trainers.data.source import Request
 
 

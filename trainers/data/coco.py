@@ -18,8 +18,8 @@ from trainers.data.annotation_json import (
 )
 from trainers.data.dataset import EVERY_CLASS, Dataset, Record
 from trainers.data.defects import BrokenFile, Place
+from trainers.data.diagnostics import Annotation, Diagnostics
 from trainers.data.images import MAX_PIXELS, is_file
-from trainers.data.labels import Doubts, Mark
 from trainers.data.source import Parts, Request, inner_name
 from trainers.data.tinyperson import NAME as TINYPERSON
 from trainers.data.tinyperson import Window, is_ignored, is_tinyperson, window_of
@@ -112,39 +112,39 @@ def read_json(path: Path, request: Request) -> Read:
     """
     file = load_annotations(path, with_lines=request.findings is not None)
     format = request.named or _format(file)
-    doubts = request.doubts(path.name)
-    doubts.num_images = len(file.images)
-    entries = _entries(file, doubts, with_windows=format == TINYPERSON)
+    diagnostics = request.diagnostics(path.name)
+    diagnostics.num_images = len(file.images)
+    entries = _entries(file, diagnostics, with_windows=format == TINYPERSON)
     names = [entry.name for entry in entries.values() if entry.name is not None]
     if not names:
         raise BrokenFile(f"{path} lists no images that can be used; give a file that lists some", "empty_set", path)
     root = image_root(path, names, request.images, num_parents=4 if format == TINYPERSON else 2)
     index_of = {category["id"]: index for index, category in enumerate(file.categories)}
-    _group(file, entries, doubts)
-    records = [_record(file, entry, root, index_of, doubts, format) for entry in entries.values()]
+    _group(file, entries, diagnostics)
+    records = [_record(file, entry, root, index_of, diagnostics, format) for entry in entries.values()]
     classes = [str(category["name"]) for category in file.categories]
     found = Dataset([record for record in records if record is not None], classes)
-    return Read(format, found, doubts.notices())
+    return Read(format, found, diagnostics.notices())
 
 
-def _entries(file: AnnotationJson, doubts: Doubts, *, with_windows: bool) -> dict[Any, Entry]:
+def _entries(file: AnnotationJson, diagnostics: Diagnostics, *, with_windows: bool) -> dict[Any, Entry]:
     entries: dict[Any, Entry] = {}
     for index, image in enumerate(file.images):
         named = image.get("file_name") if isinstance(image, dict) else None
         place = file.place("images", index, "image", _id(image), "at index", index, "named", named)
         if not isinstance(image, dict) or not is_id(image.get("id")) or not isinstance(image.get("file_name"), str):
-            doubts.add("malformed_image", place, "an image needs an id and a file_name")
+            diagnostics.add("malformed_image", place, "an image needs an id and a file_name")
             continue
-        name = inner_name(image["file_name"], place, doubts)
+        name = inner_name(image["file_name"], place, diagnostics)
         try:
             window = window_of(image) if with_windows else None
         except ValueError:
-            doubts.add("malformed_image", place, "corner must be four whole numbers x1 < x2, y1 < y2")
+            diagnostics.add("malformed_image", place, "corner must be four whole numbers x1 < x2, y1 < y2")
             continue
         if image["id"] in entries:
-            doubts.add("duplicate_image", place, "the id is given to an earlier image, too")
+            diagnostics.add("duplicate_image", place, "the id is given to an earlier image, too")
         else:
-            size = _size(image, window, place, doubts)
+            size = _size(image, window, place, diagnostics)
             entries[image["id"]] = Entry(name=name, size=size, window=window, place=place)
     return entries
 
@@ -153,19 +153,21 @@ def _id(entry: object) -> object:
     return entry.get("id") if isinstance(entry, dict) else "without id"
 
 
-def _size(image: dict[str, Any], window: Window | None, place: Place, doubts: Doubts) -> tuple[int, int] | None:
+def _size(
+    image: dict[str, Any], window: Window | None, place: Place, diagnostics: Diagnostics
+) -> tuple[int, int] | None:
     if window is not None:
         return window[3] - window[1], window[2] - window[0]
     if not {"height", "width"} <= image.keys():
         return None
     sides = [image["height"], image["width"]]
     if not all(isinstance(side, (int, float)) and 1 <= side <= MAX_PIXELS for side in sides):
-        doubts.add("image_size", place, "height and width are no sizes in pixels; those of the file are taken")
+        diagnostics.add("image_size", place, "height and width are no sizes in pixels; those of the file are taken")
         return None
     return int(sides[0]), int(sides[1])
 
 
-def _group(file: AnnotationJson, entries: dict[Any, Entry], doubts: Doubts) -> None:
+def _group(file: AnnotationJson, entries: dict[Any, Entry], diagnostics: Diagnostics) -> None:
     """Puts every annotation to its image."""
     seen: set[Any] = set()
     for index, annotation in enumerate(file.annotations):
@@ -173,12 +175,12 @@ def _group(file: AnnotationJson, entries: dict[Any, Entry], doubts: Doubts) -> N
         entry = entries.get(image_id) if is_id(image_id) else None
         if entry is None:
             place = _annotation_place(file, index, "an unknown image")
-            doubts.add("unknown_image", place, f"image_id {str(image_id)[:40]} is none of the images")
+            diagnostics.add("unknown_image", place, f"image_id {str(image_id)[:40]} is none of the images")
             continue
         number = annotation.get("id")
         if is_id(number) and number in seen:
             place = _annotation_place(file, index, entry.name)
-            doubts.add("duplicate_annotation", place, "the id is given to an earlier annotation, too")
+            diagnostics.add("duplicate_annotation", place, "the id is given to an earlier annotation, too")
         elif is_id(number):
             seen.add(number)
         entry.annotations.append(index)
@@ -189,44 +191,44 @@ def _annotation_place(file: AnnotationJson, index: int, name: str | None) -> Pla
 
 
 def _record(
-    file: AnnotationJson, entry: Entry, root: Path, index_of: dict[Any, int], doubts: Doubts, format: str
+    file: AnnotationJson, entry: Entry, root: Path, index_of: dict[Any, int], diagnostics: Diagnostics, format: str
 ) -> Record | None:
     if entry.name is None:
         return None
     path = root / entry.name
     if not is_file(path):
-        doubts.add("missing_image", entry.place, f"there is no {entry.name} in {root}")
+        diagnostics.add("missing_image", entry.place, f"there is no {entry.name} in {root}")
         return None
-    hw = entry.size or doubts.size_of(path)
+    hw = entry.size or diagnostics.size_of(path)
     if hw is None:
         return None
     every_class = format == TINYPERSON
     marks = []
     for index in entry.annotations:
         place = _annotation_place(file, index, entry.name)
-        mark = _mark(file.annotations[index], place, index_of, doubts, every_class)
+        mark = _mark(file.annotations[index], place, index_of, diagnostics, every_class)
         if mark is not None:
             marks.append(mark)
-    return doubts.record(path, hw, marks, num_classes=len(index_of), window=entry.window)
+    return diagnostics.record(path, hw, marks, num_classes=len(index_of), window=entry.window)
 
 
 def _mark(
-    annotation: dict[str, Any], place: Place, index_of: dict[Any, int], doubts: Doubts, every_class: bool
-) -> Mark | None:
+    annotation: dict[str, Any], place: Place, index_of: dict[Any, int], diagnostics: Diagnostics, every_class: bool
+) -> Annotation | None:
     crowd = bool(annotation.get("iscrowd"))
     ignored = crowd or (is_ignored(annotation) if every_class else bool(annotation.get("ignore")))
     if ignored:
-        doubts.add("crowd" if crowd else "ignored", place)
+        diagnostics.add("crowd" if crowd else "ignored", place)
     category = annotation.get("category_id")
     label = index_of.get(category) if is_id(category) else None
     if label is None:
-        doubts.add("unknown_category", place, f"category_id {str(category)[:40]} is none of the categories")
+        diagnostics.add("unknown_category", place, f"category_id {str(category)[:40]} is none of the categories")
         return None
     try:
         if any(isinstance(value, bool) for value in annotation["bbox"]):
             raise TypeError
         x, y, width, height = (float(value) for value in annotation["bbox"])
     except (KeyError, TypeError, ValueError, OverflowError):
-        doubts.add("malformed", place, f"bbox must be four numbers, got {str(annotation.get('bbox'))[:60]}")
+        diagnostics.add("malformed", place, f"bbox must be four numbers, got {str(annotation.get('bbox'))[:60]}")
         return None
-    return Mark((x, y, x + width, y + height), EVERY_CLASS if ignored and every_class else label, ignored, place)
+    return Annotation((x, y, x + width, y + height), EVERY_CLASS if ignored and every_class else label, ignored, place)

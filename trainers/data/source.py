@@ -13,8 +13,8 @@ from typing import TypeVar
 from search_space.errors import DataError
 from trainers.data.dataset import Dataset
 from trainers.data.defects import Place
+from trainers.data.diagnostics import Diagnostics, Findings
 from trainers.data.images import IMAGE_SUFFIXES
-from trainers.data.labels import Doubts, Findings
 
 Item = TypeVar("Item")
 
@@ -37,9 +37,9 @@ class Request:
     """The format that the user named; None when a reader is only asked whether it knows what lies there."""
     findings: Findings | None = None
 
-    def doubts(self, source: str) -> Doubts:
+    def diagnostics(self, source: str) -> Diagnostics:
         """Returns the counter of what is wrong in one source."""
-        return Doubts(source=source, findings=self.findings)
+        return Diagnostics(source=source, findings=self.findings)
 
     def refuse_split(self) -> None:
         """Raises a DataError where a split was asked for in a data set that has only one."""
@@ -67,7 +67,7 @@ def last_fifth(items: tuple[Item, ...]) -> tuple[tuple[Item, ...], tuple[Item, .
     return (items[:-num_val], items[-num_val:]) if len(items) > 1 else (items, items)
 
 
-def read_text(path: Path, doubts: Doubts) -> str | None:
+def read_text(path: Path, diagnostics: Diagnostics) -> str | None:
     """Returns the text of an annotation file, or counts it as unreadable and returns None.
 
     A byte order mark (UTF-8 or UTF-16) is understood and left out; bytes that are no UTF-8 become question marks.
@@ -75,16 +75,16 @@ def read_text(path: Path, doubts: Doubts) -> str | None:
     place = Place(str(path), about=(path.name,))
     try:
         if path.stat().st_size > MAX_TEXT_BYTES:
-            doubts.add("malformed_file", place, f"{path} is larger than {MAX_TEXT_BYTES:,} bytes")
+            diagnostics.add("malformed_file", place, f"{path} is larger than {MAX_TEXT_BYTES:,} bytes")
             return None
         raw = path.read_bytes()
     except OSError as error:
-        doubts.add("malformed_file", place, f"cannot read {path}: {error.strerror}")
+        diagnostics.add("malformed_file", place, f"cannot read {path}: {error.strerror}")
         return None
     if b"\r\n" in raw:
-        doubts.add("carriage_return", place)
+        diagnostics.add("carriage_return", place)
     if raw.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        doubts.add("byte_order_mark", place)
+        diagnostics.add("byte_order_mark", place)
         wide = not raw.startswith(codecs.BOM_UTF8)
         return raw.decode("utf-16" if wide else "utf-8-sig", errors="replace")
     return raw.decode(errors="replace")
@@ -96,30 +96,30 @@ def numbered_lines(text: str) -> list[tuple[int, str]]:
     return [(number, line.strip()) for number, line in lines if line.strip()]
 
 
-def read_names(folders: Iterable[Path], doubts: Doubts) -> tuple[str, ...] | None:
+def read_names(folders: Iterable[Path], diagnostics: Diagnostics) -> tuple[str, ...] | None:
     """Returns the class names of the first `classes.txt` found in the folders, one a line, or None."""
     path = next((folder / "classes.txt" for folder in folders if os.path.isfile(folder / "classes.txt")), None)
-    text = read_text(path, doubts) if path else None
+    text = read_text(path, diagnostics) if path else None
     return tuple(line for _, line in numbered_lines(text)) or None if text else None
 
 
-def posix_name(name: str, place: Place, doubts: Doubts) -> str:
+def posix_name(name: str, place: Place, diagnostics: Diagnostics) -> str:
     """Returns a file name with its backslashes turned, and notes it."""
     if "\\" not in name:
         return name
-    doubts.add("windows_path", place, f"{name!r} is read as a path")
+    diagnostics.add("windows_path", place, f"{name!r} is read as a path")
     return name.replace("\\", "/")
 
 
-def inner_name(name: str, place: Place, doubts: Doubts) -> str | None:
+def inner_name(name: str, place: Place, diagnostics: Diagnostics) -> str | None:
     """Returns a file name that stays in the folder of the images; refuses any other and returns None.
 
     Raises:
         BrokenFile: the name leaves the folder, and the data set is opened to be used.
     """
-    turned = posix_name(name, place, doubts)
+    turned = posix_name(name, place, diagnostics)
     if leaves_folder(turned):
-        doubts.refuse("path_outside", place, f"file_name {name!r} leaves the image folder; use a relative name")
+        diagnostics.refuse("path_outside", place, f"file_name {name!r} leaves the image folder; use a relative name")
         return None
     return turned
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from trainers.data.dataset import EVERY_CLASS, Dataset, Record
 from trainers.data.defects import Place
-from trainers.data.labels import Doubts, Mark
+from trainers.data.diagnostics import Annotation, Diagnostics
 from trainers.data.part_folders import NO_PARTS, FolderStyle, PartFolder
 from trainers.data.source import Parts, Request, numbered_lines, read_names, read_text
 
@@ -38,12 +38,14 @@ def find_visdrone(request: Request) -> Parts | None:
     if parts is None:
         return None
     request.refuse_split()
-    doubts = request.doubts(str(request.path))
+    diagnostics = request.diagnostics(str(request.path))
     homes = [part.files[0].parent for part in parts.values()]
-    names = read_names((request.path, *homes, *(home.parent for home in homes)), doubts)
-    doubts.num_images = sum(len(part.files) for part in parts.values())
-    datasets = {name: _read_part(part, names or CLASSES, names is None, doubts) for name, part in parts.items()}
-    return Parts(format=NAME, datasets=datasets, source=str(request.path), notices=doubts.notices(), alone=NO_PARTS)
+    names = read_names((request.path, *homes, *(home.parent for home in homes)), diagnostics)
+    diagnostics.num_images = sum(len(part.files) for part in parts.values())
+    datasets = {name: _read_part(part, names or CLASSES, names is None, diagnostics) for name, part in parts.items()}
+    return Parts(
+        format=NAME, datasets=datasets, source=str(request.path), notices=diagnostics.notices(), alone=NO_PARTS
+    )
 
 
 def _is_annotation(path: Path) -> bool:
@@ -59,43 +61,45 @@ def _is_annotation(path: Path) -> bool:
 STYLE = FolderStyle(suffix=".txt", annotation_folders=("annotations", "Annotations"), is_annotation=_is_annotation)
 
 
-def _read_part(part: PartFolder, classes: tuple[str, ...], with_others: bool, doubts: Doubts) -> Dataset:
+def _read_part(part: PartFolder, classes: tuple[str, ...], with_others: bool, diagnostics: Diagnostics) -> Dataset:
     images = part.images()
-    found = [_record(path, images.get(path.stem), len(classes), with_others, doubts) for path in part.files]
+    found = [_record(path, images.get(path.stem), len(classes), with_others, diagnostics) for path in part.files]
     for stem in sorted(images.keys() - {path.stem for path in part.files}):
-        doubts.add("image_without_labels", Place(str(images[stem]), about=(images[stem].name,)))
+        diagnostics.add("image_without_labels", Place(str(images[stem]), about=(images[stem].name,)))
     return Dataset([record for record in found if record is not None], classes)
 
 
-def _record(path: Path, image: Path | None, num_classes: int, with_others: bool, doubts: Doubts) -> Record | None:
+def _record(
+    path: Path, image: Path | None, num_classes: int, with_others: bool, diagnostics: Diagnostics
+) -> Record | None:
     if image is None:
-        doubts.add("label_without_image", Place(str(path), about=(path.name,)), "it has no image")
+        diagnostics.add("label_without_image", Place(str(path), about=(path.name,)), "it has no image")
         return None
-    hw, text = doubts.size_of(image), read_text(path, doubts)
+    hw, text = diagnostics.size_of(image), read_text(path, diagnostics)
     if hw is None or text is None:
         return None
     lines = numbered_lines(text)
-    marks = [_mark(line, num_classes, with_others, Place(str(path), number), doubts) for number, line in lines]
-    return doubts.record(image, hw, [mark for mark in marks if mark is not None], num_classes=num_classes)
+    marks = [_mark(line, num_classes, with_others, Place(str(path), number), diagnostics) for number, line in lines]
+    return diagnostics.record(image, hw, [mark for mark in marks if mark is not None], num_classes=num_classes)
 
 
-def _mark(line: str, num_classes: int, with_others: bool, place: Place, doubts: Doubts) -> Mark | None:
+def _mark(line: str, num_classes: int, with_others: bool, place: Place, diagnostics: Diagnostics) -> Annotation | None:
     """Reads `left,top,width,height,score,category,truncation,occlusion`, of which the last two may be missing."""
     fields = [field.strip() for field in line.rstrip(", ").split(",")]
     try:
         values = [float(field) for field in fields]
     except ValueError:
-        doubts.add("malformed", place, f"not all numbers: {line[:60]!r}")
+        diagnostics.add("malformed", place, f"not all numbers: {line[:60]!r}")
         return None
     if len(values) < MIN_FIELDS:
-        doubts.add("malformed", place, f"{len(values)} numbers; a line has 8, at least {MIN_FIELDS}")
+        diagnostics.add("malformed", place, f"{len(values)} numbers; a line has 8, at least {MIN_FIELDS}")
         return None
     x, y, width, height, score, category = values[:MIN_FIELDS]
     highest = num_classes + with_others
     if not (category.is_integer() and IGNORED_CATEGORY <= category <= highest):
-        doubts.add("class_out_of_range", place, f"category {category:g} is none of 0 to {highest}")
+        diagnostics.add("class_out_of_range", place, f"category {category:g} is none of 0 to {highest}")
         return None
     ignored = score == 0 or category == IGNORED_CATEGORY or category > num_classes
     if ignored:
-        doubts.add("ignored", place)
-    return Mark((x, y, x + width, y + height), EVERY_CLASS if ignored else int(category) - 1, ignored, place)
+        diagnostics.add("ignored", place)
+    return Annotation((x, y, x + width, y + height), EVERY_CLASS if ignored else int(category) - 1, ignored, place)

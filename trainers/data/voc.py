@@ -14,8 +14,8 @@ from xml.parsers import expat
 
 from trainers.data.dataset import EVERY_CLASS, Dataset, Record
 from trainers.data.defects import BrokenFile, Place
+from trainers.data.diagnostics import Annotation, Corners, Diagnostics
 from trainers.data.images import MAX_PIXELS, is_file
-from trainers.data.labels import Corners, Doubts, Mark
 from trainers.data.part_folders import NO_PARTS, FolderStyle, PartFolder
 from trainers.data.source import (
     MAX_TEXT_BYTES,
@@ -68,18 +68,18 @@ def find_voc(request: Request) -> Parts | None:
     parts = STYLE.find(request.path, request.images) if request.path.is_dir() else None
     if parts is None:
         return None
-    doubts = request.doubts(str(request.path))
+    diagnostics = request.diagnostics(str(request.path))
     notices: tuple[str, ...] = ()
     if "all" in parts:
-        parts, notices = _by_lists(parts["all"], doubts)
+        parts, notices = _by_lists(parts["all"], diagnostics)
     request.refuse_split()
     homes = [part.files[0].parent for part in parts.values()]
-    names = read_names((request.path, *homes, *(home.parent for home in homes)), doubts)
-    doubts.num_images = sum(len(part.files) for part in parts.values())
-    described = {name: _describe_all(part, doubts) for name, part in parts.items()}
+    names = read_names((request.path, *homes, *(home.parent for home in homes)), diagnostics)
+    diagnostics.num_images = sum(len(part.files) for part in parts.values())
+    described = {name: _describe_all(part, diagnostics) for name, part in parts.items()}
     classes = names or _names_in(each for files in described.values() for each in files)
-    datasets = {name: _read_part(parts[name], files, classes, doubts) for name, files in described.items()}
-    source, every = str(request.path), (*notices, *doubts.notices())
+    datasets = {name: _read_part(parts[name], files, classes, diagnostics) for name, files in described.items()}
+    source, every = str(request.path), (*notices, *diagnostics.notices())
     return Parts(format=NAME, datasets=datasets, source=source, notices=every, alone=NO_PARTS)
 
 
@@ -94,7 +94,7 @@ def _is_annotation(path: Path) -> bool:
 STYLE = FolderStyle(suffix=".xml", annotation_folders=("Annotations", "annotations"), is_annotation=_is_annotation)
 
 
-def _by_lists(part: PartFolder, doubts: Doubts) -> tuple[dict[str, PartFolder], tuple[str, ...]]:
+def _by_lists(part: PartFolder, diagnostics: Diagnostics) -> tuple[dict[str, PartFolder], tuple[str, ...]]:
     """Divides a folder by `ImageSets/Main/train.txt` and `val.txt`, or `test.txt` where there is no val."""
     lists = part.files[0].parent.parent / "ImageSets" / "Main"
     val = next((name for name in ("val", "test") if is_file(lists / f"{name}.txt")), None)
@@ -105,14 +105,16 @@ def _by_lists(part: PartFolder, doubts: Doubts) -> tuple[dict[str, PartFolder], 
     for name in ("train", val):
         path = lists / f"{name}.txt"
         files = []
-        for number, line in numbered_lines(read_text(path, doubts) or ""):
+        for number, line in numbered_lines(read_text(path, diagnostics) or ""):
             place, stem = Place(str(path), number), line if line in by_stem else line.split()[0]
             if stem in by_stem:
                 files.append(by_stem[stem])
             elif leaves_folder(stem):
-                doubts.refuse("path_outside", place, f"{stem!r} lies outside the data set; use the name of an image")
+                diagnostics.refuse(
+                    "path_outside", place, f"{stem!r} lies outside the data set; use the name of an image"
+                )
             else:
-                doubts.add("missing_image", place, f"there is no annotation file {stem}.xml")
+                diagnostics.add("missing_image", place, f"there is no annotation file {stem}.xml")
         if not files:
             raise BrokenFile(f"{path} lists no image of {part.files[0].parent}; list their names", "empty_set", path)
         parts[name] = PartFolder(files=tuple(dict.fromkeys(files)), folders=part.folders)
@@ -120,8 +122,8 @@ def _by_lists(part: PartFolder, doubts: Doubts) -> tuple[dict[str, PartFolder], 
     return {"train": parts["train"], "val": parts[val]}, told
 
 
-def _describe_all(part: PartFolder, doubts: Doubts) -> list[Described]:
-    found = [describe(path, doubts) for path in part.files]
+def _describe_all(part: PartFolder, diagnostics: Diagnostics) -> list[Described]:
+    found = [describe(path, diagnostics) for path in part.files]
     return [each for each in found if each is not None]
 
 
@@ -157,7 +159,7 @@ def parse_xml(raw: bytes) -> tuple[ElementTree.Element, list[int]]:
         raise ValueError(f"it is no XML: {error}") from None
 
 
-def describe(path: Path, doubts: Doubts) -> Described | None:
+def describe(path: Path, diagnostics: Diagnostics) -> Described | None:
     """Reads one annotation file, or counts it as unreadable and returns None."""
     place = Place(str(path), about=(path.name,))
     try:
@@ -165,27 +167,27 @@ def describe(path: Path, doubts: Doubts) -> Described | None:
             raise ValueError(f"it is larger than {MAX_TEXT_BYTES:,} bytes")
         root, lines = parse_xml(path.read_bytes())
     except (OSError, ValueError) as error:
-        doubts.add("malformed_file", place, f"{path.name} is left out: {error}")
+        diagnostics.add("malformed_file", place, f"{path.name} is left out: {error}")
         return None
     if root.tag != "annotation":
-        doubts.add("malformed_file", place, f"the outermost element is {root.tag[:40]!r}, not 'annotation'")
+        diagnostics.add("malformed_file", place, f"the outermost element is {root.tag[:40]!r}, not 'annotation'")
         return None
     database = (root.findtext("source/database") or "").strip().casefold()
     one_based = database.startswith(ORIGINAL)
     if one_based:
-        doubts.add("one_based", place)
+        diagnostics.add("one_based", place)
     nodes = list(root.iter("object"))
     places = [Place(str(path), line) for line in lines] if len(lines) == len(nodes) else [place] * len(nodes)
-    objects = [_object(node, where, database, doubts) for node, where in zip(nodes, places, strict=True)]
+    objects = [_object(node, where, database, diagnostics) for node, where in zip(nodes, places, strict=True)]
     return Described(
         path=path,
         filename=(root.findtext("filename") or "").strip(),
-        hw=_size(root, place, doubts),
+        hw=_size(root, place, diagnostics),
         objects=tuple(each for each in objects if each is not None),
     )
 
 
-def _size(root: ElementTree.Element, place: Place, doubts: Doubts) -> tuple[int, int] | None:
+def _size(root: ElementTree.Element, place: Place, diagnostics: Diagnostics) -> tuple[int, int] | None:
     """Returns (height, width), or None where the file does not say it or says 0."""
     words = [root.findtext(f"size/{side}") for side in ("height", "width")]
     try:
@@ -195,52 +197,56 @@ def _size(root: ElementTree.Element, place: Place, doubts: Doubts) -> tuple[int,
     if height == width == 0:
         return None
     if not (1 <= height <= MAX_PIXELS and 1 <= width <= MAX_PIXELS):
-        doubts.add("image_size", place, "height and width are no sizes in pixels; those of the image are taken")
+        diagnostics.add("image_size", place, "height and width are no sizes in pixels; those of the image are taken")
         return None
     return height, width
 
 
-def _object(node: ElementTree.Element, place: Place, database: str, doubts: Doubts) -> VocObject | None:
+def _object(node: ElementTree.Element, place: Place, database: str, diagnostics: Diagnostics) -> VocObject | None:
     name = (node.findtext("name") or "").strip()
     words = [node.findtext(f"bndbox/{side}") for side in CORNERS]
     if not name or None in words:
-        doubts.add("malformed", place, "an object needs a name and a bndbox with xmin, ymin, xmax and ymax")
+        diagnostics.add("malformed", place, "an object needs a name and a bndbox with xmin, ymin, xmax and ymax")
         return None
     try:
         x1, y1, x2, y2 = (float(word or "") for word in words)
     except ValueError:
-        doubts.add("not_a_number", place, f"the corners {words} are not all numbers")
+        diagnostics.add("not_a_number", place, f"the corners {words} are not all numbers")
         return None
     first = 1 if database.startswith(ORIGINAL) else 0
     difficult = (node.findtext("difficult") or "0").strip() not in ("0", "")
     ignored = difficult and (bool(first) or database in NO_DATABASE)
     if difficult:
-        doubts.add("difficult" if ignored else "difficult_kept", place)
+        diagnostics.add("difficult" if ignored else "difficult_kept", place)
     return VocObject(name=name, box=(x1 - first, y1 - first, x2, y2), ignored=ignored, line=place.line)
 
 
-def _read_part(part: PartFolder, described: list[Described], classes: tuple[str, ...], doubts: Doubts) -> Dataset:
+def _read_part(
+    part: PartFolder, described: list[Described], classes: tuple[str, ...], diagnostics: Diagnostics
+) -> Dataset:
     images = part.images()
     index_of = {name: index for index, name in enumerate(classes)}
-    records = [_record(file, images, index_of, doubts) for file in described]
+    records = [_record(file, images, index_of, diagnostics) for file in described]
     return Dataset([record for record in records if record is not None], classes)
 
 
-def _record(file: Described, images: dict[str, Path], index_of: dict[str, int], doubts: Doubts) -> Record | None:
+def _record(
+    file: Described, images: dict[str, Path], index_of: dict[str, int], diagnostics: Diagnostics
+) -> Record | None:
     place = Place(str(file.path), about=(file.path.name,))
-    name = posix_name(file.filename, place, doubts)
+    name = posix_name(file.filename, place, diagnostics)
     if leaves_folder(name):
-        doubts.add("path_outside", place, f"filename {name!r} leaves the image folder; use a name without folders")
+        diagnostics.add("path_outside", place, f"filename {name!r} leaves the image folder; use a name without folders")
         return None
     image = _image(file, name, images)
     if image is None:
-        doubts.add("missing_image", place, f"there is no image {name or file.path.stem}")
+        diagnostics.add("missing_image", place, f"there is no image {name or file.path.stem}")
         return None
-    hw = file.hw or doubts.size_of(image)
+    hw = file.hw or diagnostics.size_of(image)
     if hw is None:
         return None
-    marks = [_mark(each, Place(str(file.path), each.line), index_of, doubts) for each in file.objects]
-    return doubts.record(image, hw, [mark for mark in marks if mark is not None], num_classes=len(index_of))
+    marks = [_mark(each, Place(str(file.path), each.line), index_of, diagnostics) for each in file.objects]
+    return diagnostics.record(image, hw, [mark for mark in marks if mark is not None], num_classes=len(index_of))
 
 
 def _image(file: Described, name: str, images: dict[str, Path]) -> Path | None:
@@ -251,11 +257,11 @@ def _image(file: Described, name: str, images: dict[str, Path]) -> Path | None:
     return images.get(file.path.stem)
 
 
-def _mark(each: VocObject, place: Place, index_of: dict[str, int], doubts: Doubts) -> Mark | None:
+def _mark(each: VocObject, place: Place, index_of: dict[str, int], diagnostics: Diagnostics) -> Annotation | None:
     if each.every_class:
-        doubts.add("ignored", place)
-        return Mark(each.box, EVERY_CLASS, True, place)
+        diagnostics.add("ignored", place)
+        return Annotation(each.box, EVERY_CLASS, True, place)
     if each.name not in index_of:
-        doubts.add("unknown_category", place, f"{each.name[:40]!r} is none of the classes")
+        diagnostics.add("unknown_category", place, f"{each.name[:40]!r} is none of the classes")
         return None
-    return Mark(each.box, index_of[each.name], each.ignored, place)
+    return Annotation(each.box, index_of[each.name], each.ignored, place)

@@ -16,8 +16,8 @@ from search_space.plain import shown
 from search_space.yaml_text import YamlError, read_yaml
 from trainers.data.dataset import Dataset, Record
 from trainers.data.defects import BrokenFile, Place
+from trainers.data.diagnostics import Annotation, Corners, Diagnostics
 from trainers.data.images import IMAGE_SUFFIXES, is_file
-from trainers.data.labels import Corners, Doubts, Mark
 from trainers.data.source import (
     Parts,
     Request,
@@ -62,20 +62,22 @@ class YoloLayout:
 
 def find_yolo(request: Request) -> Parts | None:
     """Opens a data YAML, a folder with one, or a folder with `images/` and `labels/`; None if there is nothing so."""
-    path, doubts = request.path, request.doubts(f"labels of {request.path}")
+    path, diagnostics = request.path, request.diagnostics(f"labels of {request.path}")
     yaml_path = find_yaml(path) if path.is_dir() else path
     if yaml_path is not None and yaml_path.suffix.lower() not in YAML_SUFFIXES:
         return None
-    layout = layout_from_yaml(yaml_path, request, doubts) if yaml_path else layout_from_folder(request, doubts)
+    layout = (
+        layout_from_yaml(yaml_path, request, diagnostics) if yaml_path else layout_from_folder(request, diagnostics)
+    )
     if layout is None:
         return None
     request.refuse_split()
-    datasets = read_yolo(layout, doubts)
+    datasets = read_yolo(layout, diagnostics)
     return Parts(
         format=NAME,
         datasets=datasets,
         source=str(path),
-        notices=(*layout.notices, *doubts.notices()),
+        notices=(*layout.notices, *diagnostics.notices()),
         alone=NO_FOLDERS,
     )
 
@@ -104,7 +106,7 @@ def _load(path: Path) -> object:
         raise BrokenFile(f"{path} is not YAML: {error}; correct the file", "not_yaml", path, error.line) from None
 
 
-def layout_from_yaml(path: Path, request: Request, doubts: Doubts) -> YoloLayout:
+def layout_from_yaml(path: Path, request: Request, diagnostics: Diagnostics) -> YoloLayout:
     """Reads a data YAML: `path` (relative to the file), `train`, `val` (folders or list files), `names`.
 
     Raises:
@@ -116,9 +118,9 @@ def layout_from_yaml(path: Path, request: Request, doubts: Doubts) -> YoloLayout
         message = f"{path} lacks {', '.join(sorted(missing))}; a data YAML has path, train, val and names"
         raise BrokenFile(message, "wrong_layout", path)
     where = content.get("path")
-    base = path.parent / posix_name(where if isinstance(where, str) else ".", Place(str(path)), doubts)
+    base = path.parent / posix_name(where if isinstance(where, str) else ".", Place(str(path)), diagnostics)
     bases = [folder for folder in dict.fromkeys((base, path.parent)) if os.path.isdir(folder)]
-    finder = _Finder(source=path, bases=bases, images=request.images, doubts=doubts)
+    finder = _Finder(source=path, bases=bases, images=request.images, diagnostics=diagnostics)
     train, val = (finder.images_of(content[part]) for part in ("train", "val"))
     same = (f"{path}: train and val are the same images; the score says little about others",)
     return YoloLayout(
@@ -130,13 +132,13 @@ def layout_from_yaml(path: Path, request: Request, doubts: Doubts) -> YoloLayout
     )
 
 
-def layout_from_folder(request: Request, doubts: Doubts) -> YoloLayout | None:
+def layout_from_folder(request: Request, diagnostics: Diagnostics) -> YoloLayout | None:
     """Reads `images/` and `labels/`, with `train` and `val` in them or without; None if the folder is not so."""
     folder = request.path
     images, labels = request.images or folder / "images", folder / "labels"
     if not images.is_dir() or not (labels.is_dir() or (request.named and request.images is None)):
         return None
-    classes = read_names((folder, labels), doubts)
+    classes = read_names((folder, labels), diagnostics)
     names = ("train", "val") if all((images / part).is_dir() for part in ("train", "val")) else ("",)
     parts = {name or "all": listed_images(images / name) for name in names}
     return YoloLayout(parts=_checked(parts, str(folder)), classes=classes, images=request.images, labels=labels)
@@ -181,7 +183,7 @@ class _Finder:
     source: Path
     bases: list[Path]
     images: Path | None
-    doubts: Doubts
+    diagnostics: Diagnostics
 
     def images_of(self, entry: Any) -> tuple[Path, ...]:
         found: list[Path] = []
@@ -189,7 +191,7 @@ class _Finder:
             if not isinstance(item, str):
                 message = f"{self.source}: train and val must be folders or files, got {shown(item)}; correct it"
                 raise BrokenFile(message, "wrong_layout", self.source)
-            name = posix_name(item, Place(str(self.source)), self.doubts)
+            name = posix_name(item, Place(str(self.source)), self.diagnostics)
             place = next((path for path in self._candidates(name) if os.path.isdir(path) or is_file(path)), None)
             if place is None:
                 message = f"{self.source}: {item!r} does not exist in {self.bases[0]}; correct path, train or val"
@@ -208,41 +210,41 @@ class _Finder:
     def _from_list(self, path: Path) -> list[Path]:
         if path.suffix.lower() in IMAGE_SUFFIXES:
             return [path]
-        text = read_text(path, self.doubts)
+        text = read_text(path, self.diagnostics)
         found: dict[Path, None] = {}
         for number, line in numbered_lines(text or ""):
             place = Place(str(path), number)
             image = self._listed(path, line, place)
             if image in found:
-                self.doubts.add("duplicate_image", place, f"{line!r} is listed before, too")
+                self.diagnostics.add("duplicate_image", place, f"{line!r} is listed before, too")
             elif image is not None:
                 found[image] = None
         return list(found)
 
     def _listed(self, path: Path, line: str, place: Place) -> Path | None:
-        name = posix_name(line, place, self.doubts)
+        name = posix_name(line, place, self.diagnostics)
         roots = [*([self.images] if self.images else []), path.parent, *self.bases]
         candidates = [*(self._candidates(name) if self.images else []), *(root / name for root in roots)]
         inside = [Path(os.path.normpath(image)) for image in candidates if is_inside(image, roots)]
         if not inside:
-            self.doubts.refuse("path_outside", place, f"{line!r} lies outside the data set; use a path inside it")
+            self.diagnostics.refuse("path_outside", place, f"{line!r} lies outside the data set; use a path inside it")
             return None
         image = next((image for image in inside if is_file(image)), None)
         if image is None:
-            self.doubts.add("missing_image", place, f"there is no {inside[0]}")
+            self.diagnostics.add("missing_image", place, f"there is no {inside[0]}")
         return image
 
 
-def read_yolo(layout: YoloLayout, doubts: Doubts) -> dict[str, Dataset]:
+def read_yolo(layout: YoloLayout, diagnostics: Diagnostics) -> dict[str, Dataset]:
     """Reads the labels of every part; an image without a label file has no objects.
 
     A line is `class x y width height` relative to the image, or a class and a polygon, whose bounding box is taken.
     """
     images = tuple(dict.fromkeys(chain.from_iterable(layout.parts.values())))
-    doubts.num_images = len(images)
+    diagnostics.num_images = len(images)
     classes = layout.classes
-    records = {image: _record(image, layout, doubts) for image in images}
-    _check_folders(images, layout, doubts)
+    records = {image: _record(image, layout, diagnostics) for image in images}
+    _check_folders(images, layout, diagnostics)
     if classes is None:
         highest = max((int(record.labels.max(initial=0)) for record in records.values() if record), default=0)
         classes = tuple(f"class {index}" for index in range(highest + 1))
@@ -252,44 +254,48 @@ def read_yolo(layout: YoloLayout, doubts: Doubts) -> dict[str, Dataset]:
     }
 
 
-def _record(path: Path, layout: YoloLayout, doubts: Doubts) -> Record | None:
-    hw = doubts.size_of(path)
+def _record(path: Path, layout: YoloLayout, diagnostics: Diagnostics) -> Record | None:
+    hw = diagnostics.size_of(path)
     labels = layout.label_path(path)
     if hw is None:
         return None
     text: str | None = ""
     if is_file(labels):
-        text = read_text(labels, doubts)
+        text = read_text(labels, diagnostics)
     else:
-        doubts.add("image_without_labels", Place(str(path), about=(path.name,)))
+        diagnostics.add("image_without_labels", Place(str(path), about=(path.name,)))
     if text is None:
         return None
     num_classes = MAX_CLASSES if layout.classes is None else len(layout.classes)
-    marks = [_mark(line, num_classes, hw, Place(str(labels), number), doubts) for number, line in numbered_lines(text)]
-    return doubts.record(path, hw, [mark for mark in marks if mark is not None])
+    marks = [
+        _mark(line, num_classes, hw, Place(str(labels), number), diagnostics) for number, line in numbered_lines(text)
+    ]
+    return diagnostics.record(path, hw, [mark for mark in marks if mark is not None])
 
 
-def _mark(line: str, num_classes: int, hw: tuple[int, int], place: Place, doubts: Doubts) -> Mark | None:
+def _mark(
+    line: str, num_classes: int, hw: tuple[int, int], place: Place, diagnostics: Diagnostics
+) -> Annotation | None:
     try:
         values = [float(word) for word in line.split()]
     except ValueError:
-        doubts.add("malformed", place, f"not all numbers: {line[:60]!r}")
+        diagnostics.add("malformed", place, f"not all numbers: {line[:60]!r}")
         return None
     if len(values) != 5 and (len(values) < 7 or len(values) % 2 == 0):
-        doubts.add("malformed", place, f"{len(values)} numbers; a box has 5, a polygon an odd number from 7 on")
+        diagnostics.add("malformed", place, f"{len(values)} numbers; a box has 5, a polygon an odd number from 7 on")
         return None
     if not (0 <= values[0] < num_classes and values[0].is_integer()):
         known = f"0 to {num_classes - 1}"
-        doubts.add("class_out_of_range", place, f"class {values[0]:g} is none of {known}")
+        diagnostics.add("class_out_of_range", place, f"class {values[0]:g} is none of {known}")
         return None
     if not all(math.isfinite(value) for value in values):
-        doubts.add("not_a_number", place, f"values that are no numbers: {line[:60]!r}")
+        diagnostics.add("not_a_number", place, f"values that are no numbers: {line[:60]!r}")
         return None
     if len(values) > 5:
-        doubts.add("polygon", place)
+        diagnostics.add("polygon", place)
     x1, y1, x2, y2 = _relative(values[1:])
     height, width = hw
-    return Mark((x1 * width, y1 * height, x2 * width, y2 * height), int(values[0]), False, place)
+    return Annotation((x1 * width, y1 * height, x2 * width, y2 * height), int(values[0]), False, place)
 
 
 def _relative(values: list[float]) -> Corners:
@@ -299,14 +305,16 @@ def _relative(values: list[float]) -> Corners:
     return x - width / 2, y - height / 2, x + width / 2, y + height / 2
 
 
-def _check_folders(images: Iterable[Path], layout: YoloLayout, doubts: Doubts) -> None:
+def _check_folders(images: Iterable[Path], layout: YoloLayout, diagnostics: Diagnostics) -> None:
     """Counts folders of labels that are missing, and label files whose image is."""
     known: dict[Path, dict[Path, set[str]]] = defaultdict(lambda: defaultdict(set))
     for image in images:
         known[layout.label_path(image).parent][image.parent].add(image.stem)
     for folder, image_folders in known.items():
         if not folder.is_dir():
-            doubts.add("missing_label_folder", Place(str(folder), about=(str(folder),)), "the folder does not exist")
+            diagnostics.add(
+                "missing_label_folder", Place(str(folder), about=(str(folder),)), "the folder does not exist"
+            )
         elif folder not in image_folders:
             stems = set().union(*image_folders.values())
             labels = {path.stem: path for path in folder.glob("*.txt") if path.name != "classes.txt"}
@@ -314,6 +322,6 @@ def _check_folders(images: Iterable[Path], layout: YoloLayout, doubts: Doubts) -
             if orphans:  # images that no list names have labels all the same
                 orphans -= {path.stem for each in image_folders for path in each.iterdir() if path.suffix != ".txt"}
             for stem in sorted(orphans):
-                doubts.add(
+                diagnostics.add(
                     "label_without_image", Place(str(labels[stem]), about=(labels[stem].name,)), "it has no image"
                 )

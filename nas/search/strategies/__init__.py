@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 from nas.search.proposal import STRATEGIES, Proposal, Strategy
-from nas.search.strategies import evolution, grid, nsga2, random, tpe
+from nas.search.strategies import ehvi, evolution, grid, nsga2, random, tpe
 
-DEFAULT_STRATEGY = "tpe"
+DEFAULT_STRATEGY = "ehvi"
 
-__all__ = ["DEFAULT_STRATEGY", "STRATEGIES", "Proposal", "Strategy", "evolution", "grid", "nsga2", "random", "tpe"]
+__all__ = [
+    "DEFAULT_STRATEGY",
+    "STRATEGIES",
+    "Proposal",
+    "Strategy",
+    "ehvi",
+    "evolution",
+    "grid",
+    "nsga2",
+    "random",
+    "tpe",
+]

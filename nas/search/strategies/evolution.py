@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.search.gains import gain
-from nas.search.gate import Priced, Prices
-from nas.search.history import History, Known
-from nas.search.moves import any_new, brought_in, cross, mutate, random_feasible
+from nas.search.domain import CostedPoint, Domain
+from nas.search.history import History, Observation
 from nas.search.proposal import STRATEGIES, Proposal
+from nas.search.utility import utilities
+from nas.search.variation import any_new, cross, mutate, random_feasible, repaired
 from results.pareto import nondominated
 
 POPULATION = 24
@@ -22,35 +22,38 @@ TRIES = 12
 
 
 @STRATEGIES.register("evolution")
-def propose(history: History, gate: Prices, *, seed: int) -> Proposal | None:
+def propose(history: History, domain: Domain, *, seed: int) -> Proposal | None:
     """Changes the winner of a tournament, or crosses the winners of two; the fitness is front by front, then room.
 
     A child that is over the budget is brought within it.
     """
     rng = np.random.default_rng(seed)
-    found, origin = _child(history, gate, rng) if len(history.evaluated) >= FIRST else (None, "random")
+    found, origin = _child(history, domain, rng) if len(history.evaluated) >= FIRST else (None, "random")
     if found is None:
-        found, origin = random_feasible(gate, rng, seen=history.seen) or any_new(gate, rng, seen=history.seen), "random"
+        found, origin = (
+            random_feasible(domain, rng, seen=history.seen) or any_new(domain, rng, seen=history.seen),
+            "random",
+        )
     return None if found is None else Proposal(params=found.params, origin=origin)
 
 
-def _child(history: History, gate: Prices, rng: np.random.Generator) -> tuple[Priced | None, str]:
+def _child(history: History, domain: Domain, rng: np.random.Generator) -> tuple[CostedPoint | None, str]:
     population = history.evaluated[-POPULATION:]
-    gains = np.array([gain(history.objectives, known.values) for known in population])
+    gains = np.array([utilities(history.objectives, known.values) for known in population])
     order = fitness_order(gains)
     for _ in range(TRIES):
         params, origin = _winner(population, order, rng).params, "neighbour"
         if rng.random() < CROSSOVER_SHARE:
-            params, origin = cross(gate.space, params, _winner(population, order, rng).params, rng), "crossover"
+            params, origin = cross(domain.space, params, _winner(population, order, rng).params, rng), "crossover"
         else:
-            params = mutate(gate.space, params, rng)
-        found = brought_in(gate, params, rng, seen=history.seen)
+            params = mutate(domain.space, params, rng)
+        found = repaired(domain, params, rng, seen=history.seen)
         if found is not None:
             return found, origin
     return None, ""
 
 
-def _winner(population: tuple[Known, ...], order: NDArray[np.int64], rng: np.random.Generator) -> Known:
+def _winner(population: tuple[Observation, ...], order: NDArray[np.int64], rng: np.random.Generator) -> Observation:
     """Returns the fittest of a few that are drawn."""
     drawn = rng.choice(len(population), size=min(TOURNAMENT, len(population)), replace=False)
     return population[int(min(drawn, key=lambda index: order[index]))]

@@ -7,11 +7,11 @@ from functools import partial
 import numpy as np
 from optuna.samplers import NSGAIISampler
 
-from nas.search.gate import Priced, Prices
+from nas.search.domain import CostedPoint, Domain
 from nas.search.history import History
-from nas.search.moves import any_new, brought_in, random_feasible
 from nas.search.proposal import STRATEGIES, Proposal
-from nas.search.shadow import Shadow
+from nas.search.sampler_study import SamplerStudy
+from nas.search.variation import any_new, random_feasible, repaired
 
 POPULATION = 12
 """Small, as runs are short: a generation has to end before anything is learned from it. Whatever was evaluated counts
@@ -22,26 +22,26 @@ GENERATION = "NSGAIISampler:generation"
 
 
 @STRATEGIES.register("nsga2")
-def propose(history: History, gate: Prices, *, seed: int) -> Proposal | None:
+def propose(history: History, domain: Domain, *, seed: int) -> Proposal | None:
     """Breeds from the generations before; what is missing of the first one is random.
 
     Axes that only some points have are drawn evenly, as Optuna's NSGA-II breeds those alone that all points have.
     """
     rng = np.random.default_rng(seed)
     if len(history.evaluated) < POPULATION:
-        found = random_feasible(gate, rng, seen=history.seen)
+        found = random_feasible(domain, rng, seen=history.seen)
     else:
-        found = _bred(history, gate, rng, seed)
-    found = found or any_new(gate, rng, seen=history.seen)
+        found = _bred(history, domain, rng, seed)
+    found = found or any_new(domain, rng, seen=history.seen)
     return None if found is None else Proposal(params=found.params, origin="nsga2")
 
 
-def _bred(history: History, gate: Prices, rng: np.random.Generator, seed: int) -> Priced | None:
+def _bred(history: History, domain: Domain, rng: np.random.Generator, seed: int) -> CostedPoint | None:
     make_sampler = partial(NSGAIISampler, population_size=POPULATION, seed=seed)
-    shadow = Shadow(history, gate.space, make_sampler, attribute=GENERATION, per_group=POPULATION)
+    study = SamplerStudy(history, domain.space, make_sampler, attribute=GENERATION, per_group=POPULATION)
     for _ in range(ASKS):
-        params, _ = shadow.ask()
-        found = brought_in(gate, params, rng, seen=history.seen)
+        params, _ = study.ask()
+        found = repaired(domain, params, rng, seen=history.seen)
         if found is not None:
             return found
     return None

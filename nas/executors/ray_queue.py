@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from nas.executors import Evaluation, Job
 from nas.executors.attempt import Attempt
-from nas.executors.placement import Measured, Place, predict_bytes
+from nas.executors.ray_resources import Measured, Place, predict_bytes
 
 STOP_SECONDS = 1.5
 """How long jobs may take to end of their own accord after Ctrl-C, before their workers are killed."""
 GRACE_SECONDS = 1.0
-"""How long `next` waits for the next job when one has just ended: see `Feed.next`."""
+"""How long `next` waits for the next job when one has just ended: see `JobQueue.next`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class Placed:
     bundle: dict[str, float]
 
 
-class Feed:
+class JobQueue:
     """Hands jobs to another thread in order, one that ran out of memory alone, and takes back how they ended."""
 
     def __init__(self, place: Place) -> None:

@@ -39,7 +39,7 @@ DEFAULT_RUNGS = {"built-in": (0.3, 0.6), "data": (0.5, 1.5)}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class RunRequest:
     """What the user asked for; None and empty where nothing was said."""
 
     budget_gflops: float | None = None
@@ -96,7 +96,7 @@ def checked_name(name: str | None) -> str:
 
 
 def resolve(
-    request: Request,
+    request: RunRequest,
     name: str,
     space: SearchSpace,
     splits: DataSplits,
@@ -156,7 +156,7 @@ def default_starts(narrowing: Mapping[str, Iterable[object]]) -> tuple[str, ...]
     return tuple(dict.fromkeys(name for head in heads for name in DEFAULT_STARTS.get(head, ())))
 
 
-def rungs_of(request: Request) -> tuple[float, ...] | None:
+def rungs_of(request: RunRequest) -> tuple[float, ...] | None:
     """Returns the epochs of each rung that the user asked for; None where nothing was said.
 
     Raises:
@@ -172,7 +172,7 @@ def rungs_of(request: Request) -> tuple[float, ...] | None:
         raise ConfigError(f"--rungs {request.rungs!r} is no list of epochs; next: --rungs 0.5,1.5") from None
 
 
-def objectives_of(request: Request) -> tuple[str, ...]:
+def objectives_of(request: RunRequest) -> tuple[str, ...]:
     """Returns the columns that the front is of: what the user named, with accuracy and MACs for what is missing."""
     named = [objective(each) for each in dict.fromkeys(request.objective)]
     accuracies = [each.name for each in named if not each.is_cost] or ["accuracy"]
@@ -191,7 +191,7 @@ def objectives_notice(chosen: Iterable[Objective]) -> list[str]:
     ]
 
 
-def budget_of(settings: Request | RunConfig) -> Budget:
+def budget_of(settings: RunRequest | RunConfig) -> Budget:
     """Returns the limits that were asked for, GFLOPs as multiply-adds in billions."""
     return Budget(
         gmacs=settings.budget_gflops,
@@ -201,7 +201,7 @@ def budget_of(settings: Request | RunConfig) -> Budget:
     )
 
 
-def check_device(request: Request) -> LatencyModel | None:
+def check_device(request: RunRequest) -> LatencyModel | None:
     """Returns the device that latency is predicted for, or None where the user named none.
 
     Raises:

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from optuna.samplers import TPESampler
 
-from nas.search.gate import Params, Priced, Prices, side_of
+from nas.search.domain import CostedPoint, Domain, Params, side_of
 from nas.search.history import History
-from nas.search.moves import brought_in, cross, fit_input, mutate, mutated_feasible, resizes, spelt
-from nas.search.shadow import Shadow
+from nas.search.sampler_study import SamplerStudy
+from nas.search.variation import cross, fit_input, mutate, mutated_feasible, repaired, resizes, spelt
 from search_space.space import INPUT_AXES
 
 NUM_NEIGHBOURS, NUM_CROSSOVERS, NUM_RANDOM, NUM_TPE = 4, 2, 1, 1
@@ -36,20 +36,20 @@ UNLIKE_TRIES = 5
 class Drawn:
     """A point and how it was come by."""
 
-    point: Priced
+    point: CostedPoint
     origin: str
 
 
-def listed(history: History, gate: Prices) -> list[Drawn] | None:
+def listed(history: History, domain: Domain) -> list[Drawn] | None:
     """Returns all new points of a small space that fit the budget; None for a space too large to be listed."""
-    points = gate.listed()
+    points = domain.listed()
     if points is None:
         return None
     new = (point for point in points if point.feasible and point.key not in history.seen)
     return [Drawn(point=point, origin="listed") for point in new]
 
 
-def sized(history: History, gate: Prices, networks: Iterable[Drawn]) -> list[Drawn]:
+def sized(history: History, domain: Domain, networks: Iterable[Drawn]) -> list[Drawn]:
     """Returns networks that are worth a look, each at all sizes of its input at which it should fit.
 
     Costs are scaled from the size at which the network was drawn: a guess to rank by, which `exact` puts right.
@@ -60,45 +60,45 @@ def sized(history: History, gate: Prices, networks: Iterable[Drawn]) -> list[Dra
     for network in networks:
         if num_sizes[_network(network.point.params)] >= MAX_SIZES:
             continue
-        for point in resizes(gate.space, network.point):
+        for point in resizes(domain.space, network.point):
             if point.feasible and spelt(point.params) not in tried:
                 found.setdefault(spelt(point.params), Drawn(point=point, origin=network.origin))
     return list(found.values())
 
 
-def exact(pool: list[Drawn], history: History, gate: Prices) -> Iterator[Drawn]:
+def exact(pool: list[Drawn], history: History, domain: Domain) -> Iterator[Drawn]:
     """Yields those of a pool that fit the budget and are new, with their true costs."""
     for drawn in pool:
         params = drawn.point.params
         has_input = any(name in params for name in INPUT_AXES)
-        found = gate.resized(params, side_of(params)) if has_input else gate.consider(params)
+        found = domain.resized(params, side_of(params)) if has_input else domain.consider(params)
         if found is not None and found.feasible and found.key not in history.seen:
             yield Drawn(point=found, origin=drawn.origin)
 
 
-def neighbour(history: History, gate: Prices, rng: np.random.Generator) -> Drawn | None:
+def neighbour(history: History, domain: Domain, rng: np.random.Generator) -> Drawn | None:
     """Returns a new point near the front that fits the budget."""
     parents, weights = _parents(history)
-    found = mutated_feasible(gate, parents, rng, seen=history.seen, accuracies=weights)
+    found = mutated_feasible(domain, parents, rng, seen=history.seen, accuracies=weights)
     return None if found is None else Drawn(point=found, origin="neighbour")
 
 
 def of_tpe(
-    history: History, gate: Prices, rng: np.random.Generator, seed: int, *, asks: int = TPE_ASKS
+    history: History, domain: Domain, rng: np.random.Generator, seed: int, *, asks: int = TPE_ASKS
 ) -> Iterator[Drawn]:
     """Yields points of TPE (Bergstra et al., 2011; Ozaki et al., 2022) that are new, brought within the budget."""
-    shadow = Shadow(_recent(history), gate.space, partial(_tpe_sampler, seed))
+    shadow = SamplerStudy(_recent(history), domain.space, partial(_tpe_sampler, seed))
     for _ in range(asks):
         params, trial = shadow.ask()
-        asked = gate.consider(params)
+        asked = domain.consider(params)
         if asked is None or not asked.feasible:
             shadow.refuse(trial)
-        found = None if asked is None else brought_in(gate, params, rng, seen=history.seen)
+        found = None if asked is None else repaired(domain, params, rng, seen=history.seen)
         if found is not None:
             yield Drawn(point=found, origin="tpe")
 
 
-def promising(history: History, gate: Prices, rng: np.random.Generator, seed: int) -> Iterator[Drawn]:
+def promising(history: History, domain: Domain, rng: np.random.Generator, seed: int) -> Iterator[Drawn]:
     """Yields networks to choose from: the front's own, changed and crossed ones, a random one, and TPE's."""
     parents, weights = _parents(history)
     chances = np.array(weights) / sum(weights)
@@ -106,25 +106,25 @@ def promising(history: History, gate: Prices, rng: np.random.Generator, seed: in
     def parent() -> Params:
         return parents[int(rng.choice(len(parents), p=chances))]
 
-    draws: list[tuple[str, int, Callable[[], Priced | None]]] = [
-        ("neighbour", NUM_NEIGHBOURS, lambda: gate.consider(mutate(gate.space, parent(), rng))),
-        ("crossover", NUM_CROSSOVERS, lambda: gate.consider(cross(gate.space, parent(), parent(), rng))),
-        ("random", NUM_RANDOM, lambda: fit_input(gate, gate.space.random(rng), lambda gmacs: len(gmacs) - 1)),
+    draws: list[tuple[str, int, Callable[[], CostedPoint | None]]] = [
+        ("neighbour", NUM_NEIGHBOURS, lambda: domain.consider(mutate(domain.space, parent(), rng))),
+        ("crossover", NUM_CROSSOVERS, lambda: domain.consider(cross(domain.space, parent(), parent(), rng))),
+        ("random", NUM_RANDOM, lambda: fit_input(domain, domain.space.random(rng), lambda gmacs: len(gmacs) - 1)),
     ]
-    own = [("resized", gate.consider(params)) for params in parents]
+    own = [("resized", domain.consider(params)) for params in parents]
     drawn = [(origin, draw()) for origin, number, draw in draws for _ in range(number)]
     yield from (Drawn(point=point, origin=origin) for origin, point in [*own, *drawn] if point is not None)
-    yield from islice(of_tpe(history, gate, rng, seed, asks=POOL_TPE_ASKS), NUM_TPE)
+    yield from islice(of_tpe(history, domain, rng, seed, asks=POOL_TPE_ASKS), NUM_TPE)
 
 
-def unlike(history: History, gate: Prices, rng: np.random.Generator) -> Iterator[Drawn]:
+def unlike(history: History, domain: Domain, rng: np.random.Generator) -> Iterator[Drawn]:
     """Yields random networks that have little in common with any that was tried: other backbones, other necks."""
     tried = [_choices(trial.params) for trial in history.trials]
     for _ in range(UNLIKE_TRIES):
-        drawn = [gate.space.random(rng) for _ in range(UNLIKE_DRAWS)]
+        drawn = [domain.space.random(rng) for _ in range(UNLIKE_DRAWS)]
         shares = [max((_share(_choices(params), other) for other in tried), default=0.0) for params in drawn]
         params = drawn[int(np.argmin(shares))]
-        found = fit_input(gate, params, lambda gmacs: int(rng.integers(len(gmacs))))
+        found = fit_input(domain, params, lambda gmacs: int(rng.integers(len(gmacs))))
         if found is not None and found.feasible and found.key not in history.seen:
             tried.append(_choices(params))
             yield Drawn(point=found, origin="explored")

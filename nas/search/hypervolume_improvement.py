@@ -18,7 +18,7 @@ CHUNK = 128
 """Points at a time: three objectives take one number a point and pair of front members."""
 
 
-def expected_gain(mean: Vector, deviation: Vector, front: Vector, reference: Vector) -> Vector:
+def expected_hypervolume_improvement(mean: Vector, deviation: Vector, front: Vector, reference: Vector) -> Vector:
     """Returns the expected gain in hypervolume of each point, all objectives maximised.
 
     Args:
@@ -33,7 +33,10 @@ def expected_gain(mean: Vector, deviation: Vector, front: Vector, reference: Vec
     if len(mean) > CHUNK:
         chunks = range(0, len(mean), CHUNK)
         return np.concatenate(
-            [expected_gain(mean[i : i + CHUNK], deviation[i : i + CHUNK], front, reference) for i in chunks]
+            [
+                expected_hypervolume_improvement(mean[i : i + CHUNK], deviation[i : i + CHUNK], front, reference)
+                for i in chunks
+            ]
         )
     front = np.maximum(front.reshape(-1, mean.shape[1]), reference)
     last = mean.shape[1] - 1

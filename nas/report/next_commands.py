@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nas.config import RunConfig
 from nas.search.objectives import objective
-from nas.search.request import default_starts
+from nas.search.run_request import default_starts
 from nas.search.warm_start import STARTS
 from results.report import Command
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from nas.executors import INTERRUPTED, WORKER_LOST
-from nas.search.gate import Gate
-from nas.search.history import History, Known
+from nas.search.domain import CostedDomain
+from nas.search.history import History, Observation
 from nas.search.ladder import Ladder, promotion
 from nas.search.objectives import Objective
+from nas.search.search_study import TrialSpec, derive_seed, params_of
 from nas.search.starts import Start
 from nas.search.strategies import STRATEGIES, Strategy
-from nas.search.study import Errand, derive_seed, params_of
 
 Row = dict[str, Any]
 DESIGN = "design"
@@ -25,22 +25,22 @@ NO_TIME = "no time is left for another trial"
 NOTHING_NEW = "nothing new is left to ask for"
 
 
-class Errands:
+class TrialIndex:
     """The trials so far, looked at for what has been done."""
 
     def __init__(self, rows: Sequence[Row], running: Sequence[Row] = ()) -> None:
         self.rows, self.running = rows, running
 
-    def known(self, errand: Errand) -> Row | None:
+    def known(self, spec: TrialSpec) -> Row | None:
         """Returns the trial that evaluated the same architecture on the same rung with the same seed."""
-        wanted = (errand.candidate.key, errand.rung, errand.training_seed)
+        wanted = (spec.candidate.key, spec.rung, spec.training_seed)
         done = (row for row in self.rows if is_evaluated(row))
         return next((row for row in done if (row["key"], row["rung"], row["training_seed"]) == wanted), None)
 
-    def twin(self, errand: Errand, number: int) -> int | None:
+    def twin(self, spec: TrialSpec, number: int) -> int | None:
         """Returns the earlier trial, of another worker, that trains the same; numbers are given in turn, so of two
         workers that ask at the same time only one has such a trial."""
-        wanted = (errand.candidate.key, errand.rung, errand.training_seed)
+        wanted = (spec.candidate.key, spec.rung, spec.training_seed)
         earlier = (row for row in (*self.rows, *self.running) if row["number"] < number)
         alive = (row for row in earlier if row in self.running or is_evaluated(row))
         same = (row for row in alive if (row["key"], row["rung"], row["training_seed"]) == wanted)
@@ -62,10 +62,10 @@ class Errands:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Agenda:
+class Scheduler:
     """Everything that decides what a run does next, beside its trials."""
 
-    gate: Gate
+    domain: CostedDomain
     strategy: Strategy
     objectives: tuple[Objective, ...]
     ladder: Ladder
@@ -77,11 +77,13 @@ class Agenda:
     """Seeds with which each member of the front is trained in the end."""
 
     @property
-    def guesses(self) -> bool:
+    def has_surrogate(self) -> bool:
         """Whether the strategy has a surrogate of the accuracies."""
-        return self.strategy is STRATEGIES.get("tpe")
+        return self.strategy is STRATEGIES.get("ehvi")
 
-    def next(self, rows: Sequence[Row], running: Sequence[Row], *, seconds_left: float = float("inf")) -> Errand | str:
+    def next(
+        self, rows: Sequence[Row], running: Sequence[Row], *, seconds_left: float = float("inf")
+    ) -> TrialSpec | str:
         """Returns what is to be trained next, or why nothing is.
 
         What was interrupted comes first, then trials that are due on the next rung, then new points: the named
@@ -89,9 +91,9 @@ class Agenda:
         then the strategy alone. A new point is begun only if the time allows for all its rungs; after that, as
         many of the non-dominated trials go on as there is time for.
         """
-        errands = Errands(rows, running)
-        times = {rung: errands.seconds(rung, self.ladder) for rung in range(self.ladder.first, self.ladder.last + 1)}
-        for row in errands.interrupted():
+        index = TrialIndex(rows, running)
+        times = {rung: index.seconds(rung, self.ladder) for rung in range(self.ladder.first, self.ladder.last + 1)}
+        for row in index.interrupted():
             if times[row["rung"]] <= seconds_left:
                 return self._again(row)
         for final in (False, True):
@@ -104,7 +106,7 @@ class Agenda:
                     return found
         return NO_TIME if sum(times.values()) > seconds_left else NOTHING_NEW
 
-    def repeat(self, rows: Sequence[Row], running: Sequence[Row], members: Sequence[Row]) -> Errand | None:
+    def repeat(self, rows: Sequence[Row], running: Sequence[Row], members: Sequence[Row]) -> TrialSpec | None:
         """Returns what is to be trained to know the members of the front over several seeds; None when all is done."""
         for member in members:
             for index in range(1, self.repeats):
@@ -116,8 +118,8 @@ class Agenda:
                 ]
                 reached = max((row["rung"] for row in done if is_evaluated(row)), default=0)
                 if reached < self.ladder.last and not any(row["rung"] > reached for row in done):
-                    return Errand(
-                        candidate=self.gate.assess(params_of(self.gate.space, member)),
+                    return TrialSpec(
+                        candidate=self.domain.assess(params_of(self.domain.space, member)),
                         origin=member["origin"],
                         rung=reached + 1,
                         repeat_of=member["number"],
@@ -125,11 +127,11 @@ class Agenda:
                     )
         return None
 
-    def schedule(self, errand: Errand, *, has_weights: bool) -> float:
+    def schedule(self, spec: TrialSpec, *, has_weights: bool) -> float:
         """Returns the epochs of a trial; where the weights to go on from are missing, those of the rungs below too."""
-        if has_weights or errand.rung <= 1:
-            return self.ladder.effort(errand.rung)
-        return sum(self.ladder.epochs[: errand.rung])
+        if has_weights or spec.rung <= 1:
+            return self.ladder.effort(spec.rung)
+        return sum(self.ladder.epochs[: spec.rung])
 
     def history(self, rows: Sequence[Row], running: Sequence[Row]) -> History:
         """Returns what the strategy is to see: each architecture once, by its first rung of training.
@@ -145,7 +147,7 @@ class Agenda:
             objectives=self.objectives, trials=tuple(self._known(group, under_way) for group in by_key.values())
         )
 
-    def _known(self, group: list[Row], under_way: set[int]) -> Known:
+    def _known(self, group: list[Row], under_way: set[int]) -> Observation:
         """Returns what is known of one architecture from its trials."""
         first = group[0]
         judged = next((row for row in group if row["rung"] == 1 and is_evaluated(row)), None)
@@ -157,48 +159,48 @@ class Agenda:
             outcome = str(group[-1]["outcome"])
             state = {"complete": "stopped", "cached": "stopped"}.get(outcome, outcome)
         values = tuple(_value(each, judged or first) for each in self.objectives)
-        return Known(
+        return Observation(
             number=first["number"],
             key=first["key"],
-            params=params_of(self.gate.space, first),
+            params=params_of(self.domain.space, first),
             state=state,
             values=values,
             costs=_costs(first),
             origin=first["origin"],
         )
 
-    def _again(self, row: Row) -> Errand:
+    def _again(self, row: Row) -> TrialSpec:
         names = ("origin", "rung", "promoted_from", "repeat_of", "training_seed")
-        return Errand(
-            candidate=self.gate.assess(params_of(self.gate.space, row)),
+        return TrialSpec(
+            candidate=self.domain.assess(params_of(self.domain.space, row)),
             retry_of=row["number"],
             attempt=row["attempt"] + 1,
             **{name: row[name] for name in names},
         )
 
-    def _promoted(self, row: Row) -> Errand:
-        return Errand(
-            candidate=self.gate.assess(params_of(self.gate.space, row)),
+    def _promoted(self, row: Row) -> TrialSpec:
+        return TrialSpec(
+            candidate=self.domain.assess(params_of(self.domain.space, row)),
             origin=row["origin"],
             rung=row["rung"] + 1,
             promoted_from=row["number"],
             training_seed=self.seed,
         )
 
-    def _new(self, rows: Sequence[Row], running: Sequence[Row]) -> Errand | None:
+    def _new(self, rows: Sequence[Row], running: Sequence[Row]) -> TrialSpec | None:
         fresh = [row for row in (*rows, *running) if row["rung"] == self.ladder.first and row["retry_of"] is None]
         asked = {row["origin"] for row in fresh}
         designs = [start for start in self.starts if f"{DESIGN} {start.name}" not in asked]
         num_others = sum(not row["origin"].startswith(DESIGN) and not row.get("imported_from") for row in fresh)
         names: Mapping[str, Any] = {"rung": self.ladder.first, "training_seed": self.seed}
         if designs and num_others >= len(self.starts) - len(designs):
-            return Errand(candidate=designs[0].candidate, origin=f"{DESIGN} {designs[0].name}", **names)
+            return TrialSpec(candidate=designs[0].candidate, origin=f"{DESIGN} {designs[0].name}", **names)
         seed = derive_seed(self.seed, len(rows) + len(running), self.worker)
-        proposal = self.strategy(self.history(rows, running), self.gate, seed=seed)
+        proposal = self.strategy(self.history(rows, running), self.domain, seed=seed)
         if proposal is not None:
-            return Errand(candidate=self.gate.assess(proposal.params), origin=proposal.origin, **names)
+            return TrialSpec(candidate=self.domain.assess(proposal.params), origin=proposal.origin, **names)
         if designs:
-            return Errand(candidate=designs[0].candidate, origin=f"{DESIGN} {designs[0].name}", **names)
+            return TrialSpec(candidate=designs[0].candidate, origin=f"{DESIGN} {designs[0].name}", **names)
         return None
 
 

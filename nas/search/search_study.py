@@ -21,9 +21,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.cost import Latency
 from nas.executors import INTERRUPTED, Evaluation
-from nas.search.gate import Candidate
+from nas.search.distributions import distribution, restored, stored
+from nas.search.domain import Candidate
 from nas.search.objectives import Objective
-from nas.search.suggest import distribution, restored, stored
 from search_space import SearchSpace, lower
 
 STUDY_NAME = "nas"
@@ -32,7 +32,7 @@ COPIED = frozenset("accuracy accuracy_low accuracy_high accuracy_draws ap ap50 p
 
 
 @dataclass(frozen=True, kw_only=True)
-class Errand:
+class TrialSpec:
     """What is to be trained, and why."""
 
     candidate: Candidate
@@ -51,21 +51,21 @@ class Errand:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class RunningTrial:
     """A trial that was put into the study and is not yet told."""
 
     number: int
-    errand: Errand
+    spec: TrialSpec
 
     @property
     def candidate(self) -> Candidate:
         """The point that is trained."""
-        return self.errand.candidate
+        return self.spec.candidate
 
     @property
     def origin(self) -> str:
         """Where the point came from."""
-        return self.errand.origin
+        return self.spec.origin
 
 
 class SearchStudy:
@@ -105,27 +105,27 @@ class SearchStudy:
             if self._study.metric_names is None:
                 self._study.set_metric_names([each.name for each in self.objectives])
 
-    def begin(self, errand: Errand) -> Asked:
+    def begin(self, spec: TrialSpec) -> RunningTrial:
         """Puts a trial into the study as running."""
-        return Asked(number=self._add(errand, TrialState.RUNNING), errand=errand)
+        return RunningTrial(number=self._add(spec, TrialState.RUNNING), spec=spec)
 
-    def reject(self, errand: Errand, reason: str) -> int:
+    def reject(self, spec: TrialSpec, reason: str) -> int:
         """Records a point that may not be trained, and returns the number of its trial."""
-        return self._add(errand, TrialState.PRUNED, {"outcome": "rejected", "reason": reason})
+        return self._add(spec, TrialState.PRUNED, {"outcome": "rejected", "reason": reason})
 
-    def withdraw(self, asked: Asked, reason: str) -> None:
+    def withdraw(self, asked: RunningTrial, reason: str) -> None:
         """Ends a trial before its training began."""
         record = {"outcome": "rejected", "reason": reason}
         self._set_record(asked.number, record)
         self._close(asked.number, record)
 
-    def repeat(self, errand: Errand, known: Mapping[str, Any], reason: str) -> int:
+    def repeat(self, spec: TrialSpec, known: Mapping[str, Any], reason: str) -> int:
         """Records a point that was evaluated before, with the figures of then; returns the number of its trial."""
         scores = {name: known[name] for name in known if name in COPIED or name.startswith("ap_")}
-        state = TrialState.COMPLETE if errand.rung == self.num_rungs else TrialState.PRUNED
-        return self._add(errand, state, {"outcome": "cached", "reason": reason, "seconds": 0.0, **scores})
+        state = TrialState.COMPLETE if spec.rung == self.num_rungs else TrialState.PRUNED
+        return self._add(spec, state, {"outcome": "cached", "reason": reason, "seconds": 0.0, **scores})
 
-    def tell(self, asked: Asked, evaluation: Evaluation) -> None:
+    def tell(self, asked: RunningTrial, evaluation: Evaluation) -> None:
         """Records what became of a trial. A score of the objectives that is no number makes it a failed one."""
         record: dict[str, Any] = {
             "outcome": evaluation.outcome,
@@ -141,9 +141,9 @@ class SearchStudy:
         self._set_record(asked.number, record)
         self._close(asked.number, record)
 
-    def _judged(self, asked: Asked, evaluation: Evaluation) -> dict[str, Any]:
+    def _judged(self, asked: RunningTrial, evaluation: Evaluation) -> dict[str, Any]:
         """Returns what a trained architecture's scores make of its trial."""
-        for objective in self.objectives if asked.errand.rung else ():  # rung 0 has a score without training
+        for objective in self.objectives if asked.spec.rung else ():  # rung 0 has a score without training
             value = evaluation.scores.get(objective.name, math.nan)
             if not objective.is_cost and not math.isfinite(value):
                 why = "training diverged, or the validation images have no object that it is measured on"
@@ -153,8 +153,8 @@ class SearchStudy:
         }
         draws = " ".join(f"{1e4 * value:.0f}" for value in evaluation.accuracy_draws)
         scores |= {"accuracy_draws": draws} if draws else {}
-        if asked.errand.rung < self.num_rungs and asked.errand.repeat_of is None:
-            return {"outcome": "stopped", "reason": rung_done(asked.errand.rung, self.num_rungs), **scores}
+        if asked.spec.rung < self.num_rungs and asked.spec.repeat_of is None:
+            return {"outcome": "stopped", "reason": rung_done(asked.spec.rung, self.num_rungs), **scores}
         return scores
 
     def settle(self, is_lost: Callable[[str], bool] = lambda worker: True) -> None:
@@ -167,7 +167,7 @@ class SearchStudy:
             if is_lost(str(trial.user_attrs.get("asked", {}).get("worker", ""))):
                 self._close(trial.number, trial.user_attrs.get("record"))
 
-    def restore(self, number: int, errand: Errand, record: Mapping[str, Any], *, worker: str) -> None:
+    def restore(self, number: int, spec: TrialSpec, record: Mapping[str, Any], *, worker: str) -> None:
         """Puts a trial back that ended as the record says; numbers that are missing before it are left out."""
         if any(row["number"] == number for row in self.running()):
             self._set_record(number, record)
@@ -176,18 +176,18 @@ class SearchStudy:
         while len(self._study.get_trials(deepcopy=False)) < number:
             self._study.add_trial(create_trial(state=TrialState.FAIL))
         state = {"failed": TrialState.FAIL, "complete": TrialState.COMPLETE}.get(record["outcome"], TrialState.PRUNED)
-        if record["outcome"] == "cached" and errand.rung == self.num_rungs:
+        if record["outcome"] == "cached" and spec.rung == self.num_rungs:
             state = TrialState.COMPLETE
-        self._add(errand, state, record, worker=worker)
+        self._add(spec, state, record, worker=worker)
 
     def _add(
-        self, errand: Errand, state: TrialState, record: Mapping[str, Any] | None = None, *, worker: str | None = None
+        self, spec: TrialSpec, state: TrialState, record: Mapping[str, Any] | None = None, *, worker: str | None = None
     ) -> int:
         """Writes a trial with all that is known of it at once, so that a kill leaves a whole trial or none."""
-        candidate, token = errand.candidate, uuid.uuid4().hex
+        candidate, token = spec.candidate, uuid.uuid4().hex
         asked = {
             **_describe(candidate),
-            **_errand_fields(errand),
+            **_spec_fields(spec),
             "objectives": " ".join(o.name for o in self.objectives),
         }
         asked |= {"rungs": self.num_rungs, "worker": self.worker if worker is None else worker, "token": token}
@@ -276,8 +276,8 @@ def derive_seed(seed: int, num_trials: int, worker: int) -> int:
     return int(np.random.SeedSequence([seed, num_trials, worker]).generate_state(1)[0])
 
 
-def _errand_fields(errand: Errand) -> dict[str, Any]:
-    return {each.name: getattr(errand, each.name) for each in fields(errand) if each.name != "candidate"}
+def _spec_fields(spec: TrialSpec) -> dict[str, Any]:
+    return {each.name: getattr(spec, each.name) for each in fields(spec) if each.name != "candidate"}
 
 
 def _describe(candidate: Candidate) -> dict[str, Any]:

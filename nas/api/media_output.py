@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.commands.predict_input import VIDEOS, Shot, Source
+from nas.api.media_input import VIDEOS, Shot, Source
 
 if TYPE_CHECKING:
     import numpy as np

@@ -162,8 +162,8 @@ def fresh(architecture: str, options: dict[str, Any], given: set[str]) -> Settin
     Raises:
         ConfigError: a setting is unknown or out of range, or the folder holds a training already.
     """
-    from nas.commands.known_data import with_known_data
-    from nas.commands.train_folder import check_free, no_folder
+    from nas.api.data_of_run import with_known_data
+    from nas.api.train_folder import check_free, no_folder
     from nas.commands.training import load_architecture
     from search_space.errors import ConfigError
     from trainers import TrainConfig
@@ -198,7 +198,7 @@ def resumed(folder: Path, architecture: str | None, options: dict[str, Any], giv
     Raises:
         ConfigError: the folder holds no training that can go on, or something was given that must not change.
     """
-    from nas.commands.train_folder import can_go_on, read_config
+    from nas.api.train_folder import can_go_on, read_config
     from search_space import Architecture
     from search_space.errors import ConfigError, SpaceError
     from trainers import TrainConfig

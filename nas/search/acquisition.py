@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.search.gains import gain, known_gains
-from nas.search.gate import Priced
-from nas.search.history import History, Known
-from nas.search.improvement import expected_gain
+from nas.search.domain import CostedPoint
+from nas.search.history import History, Observation
+from nas.search.hypervolume_improvement import expected_hypervolume_improvement
 from nas.search.surrogate import Features, Process, describe, fit
+from nas.search.utility import known_utilities, utilities
 from results.ranking import kendall_tau
 
 MIN_POINTS = 10
@@ -23,7 +23,7 @@ MIN_TAU = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Agreement:
+class SurrogateCorrelation:
     """How well the surrogate ranks the points that were evaluated, each predicted from all others."""
 
     tau: float
@@ -36,17 +36,17 @@ class Agreement:
         return self.num_points < MIN_POINTS or self.tau >= MIN_TAU
 
 
-def agreement(history: History) -> Agreement:
+def surrogate_correlation(history: History) -> SurrogateCorrelation:
     """Returns how well the surrogate ranks what was evaluated; tau is nan where there are fewer than two points."""
     evaluated = history.evaluated
     if len(evaluated) < 2:
-        return Agreement(tau=math.nan, num_points=len(evaluated))
+        return SurrogateCorrelation(tau=math.nan, num_points=len(evaluated))
     fitted = _fitted(history, describe([_described(known) for known in evaluated]))
     taus = [kendall_tau(process.left_out().tolist(), process.values.tolist()) for process in fitted.values()]
-    return Agreement(tau=min(taus), num_points=len(evaluated))
+    return SurrogateCorrelation(tau=min(taus), num_points=len(evaluated))
 
 
-def expected_gains(history: History, pool: Sequence[Priced]) -> NDArray[np.float64]:
+def acquisition_values(history: History, pool: Sequence[CostedPoint]) -> NDArray[np.float64]:
     """Returns the expected gain in hypervolume of each point of a pool, `(n,)`.
 
     The accuracies of trials under way are taken for what is predicted of them. The reference is the worst accuracy
@@ -60,8 +60,8 @@ def expected_gains(history: History, pool: Sequence[Priced]) -> NDArray[np.float
     features = describe([*map(_described, known), *((point.params, point.costs) for point in pool)])
     num_evaluated, num_known = len(history.evaluated), len(known)
     fitted = _fitted(history, features[:num_evaluated])
-    told = np.array([gain(history.objectives, trial.values) for trial in known])
-    mean = np.array([known_gains(history.objectives, point.costs) for point in pool])
+    told = np.array([utilities(history.objectives, trial.values) for trial in known])
+    mean = np.array([known_utilities(history.objectives, point.costs) for point in pool])
     deviation = np.zeros_like(mean)
     for column, process in fitted.items():
         if num_known > num_evaluated:
@@ -72,7 +72,7 @@ def expected_gains(history: History, pool: Sequence[Priced]) -> NDArray[np.float
     order = [*(i for i in range(mean.shape[1]) if i not in fitted), *fitted]
     dearest = np.minimum(told.min(axis=0), mean.min(axis=0))
     reference = np.where([i in fitted for i in range(mean.shape[1])], told[:num_evaluated].min(axis=0), dearest)
-    return expected_gain(mean[:, order], deviation[:, order], told[:, order], reference[order])
+    return expected_hypervolume_improvement(mean[:, order], deviation[:, order], told[:, order], reference[order])
 
 
 def _fitted(history: History, features: Features) -> dict[int, Process]:
@@ -82,5 +82,5 @@ def _fitted(history: History, features: Features) -> dict[int, Process]:
     return {column: fit(features, values[:, column]) for column in columns}
 
 
-def _described(known: Known) -> tuple[Mapping[str, Any], Mapping[str, float]]:
+def _described(known: Observation) -> tuple[Mapping[str, Any], Mapping[str, float]]:
     return known.params, known.costs

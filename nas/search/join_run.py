@@ -12,10 +12,10 @@ import optuna
 
 from nas.config import parse_config
 from nas.run_folder import create
-from nas.search.request import Request
+from nas.search.run_request import RunRequest
+from nas.search.search_study import SearchStudy
 from nas.search.session import Session, prepare, reopen_data, with_totals
 from nas.search.storage import database_storage, hide_password
-from nas.search.study import SearchStudy
 from nas.search.warm_start import Starts
 from search_space import Architecture
 from search_space.errors import ConfigError
@@ -34,7 +34,7 @@ def publish(study: SearchStudy, session: Session) -> None:
     study.note(CONFIG, session.config.to_text())
 
 
-def join(request: Request) -> Session:
+def join(request: RunRequest) -> Session:
     """Opens a run in a database for one more worker, with a folder of its own.
 
     Raises:
@@ -51,12 +51,12 @@ def join(request: Request) -> Session:
     named = Starts(architectures={name: Architecture.from_dict(each) for name, each in notes[STARTS].items()})
     data = request.data or config.data
     config = with_totals(replace(config, threads=request.threads, data=data and str(Path(data).resolve())), request)
-    gate, starts, notices = prepare(config, space, splits, named)
+    domain, starts, notices = prepare(config, space, splits, named)
     path = Path(request.out or "runs") / f"{config.name}-{socket.gethostname()}-{os.getpid()}"
     return Session(
         config=config,
         splits=splits,
-        gate=gate,
+        domain=domain,
         starts=starts,
         named=named,
         notices=[*splits.notices, *notices],

@@ -17,7 +17,7 @@ SETTINGS = ("workers", "address", "cpus_per_trial", "gpus_per_trial")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Crew:
+class ExecutorOptions:
     """What the user said of who trains; None where nothing was said.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nas.search.gate import MAX_WALKED, Params, Priced, Prices, all_points, count_points, side_of
+from nas.search.domain import MAX_WALKED, CostedPoint, Domain, Params, all_points, count_points, side_of
 from search_space import SearchSpace
 from search_space.axis import Axis
 from search_space.space import INPUT_AXES
@@ -59,13 +59,13 @@ def cross(space: SearchSpace, first: Params, second: Params, rng: np.random.Gene
 
 
 def mutated_feasible(
-    gate: Prices,
+    domain: Domain,
     parents: Sequence[Params],
     rng: np.random.Generator,
     *,
     seen: Collection[str],
     accuracies: Sequence[float] | None = None,
-) -> Priced | None:
+) -> CostedPoint | None:
     """Draws neighbours of random parents until one fits the budget and is new; None when `DRAWS` do not.
 
     Parents are drawn in proportion to their accuracies where these are given: the cheap end of a young front is often
@@ -76,8 +76,8 @@ def mutated_feasible(
     weights = np.maximum([1.0] * len(parents) if accuracies is None else accuracies, 0.0) + 1e-6
     for _ in range(DRAWS if parents else 0):
         parent = parents[int(rng.choice(len(parents), p=weights / weights.sum()))]
-        neighbour = mutate(gate.space, parent, rng)
-        candidate = fit_input(gate, neighbour, _largest) if trades else gate.consider(neighbour)
+        neighbour = mutate(domain.space, parent, rng)
+        candidate = fit_input(domain, neighbour, _largest) if trades else domain.consider(neighbour)
         if candidate is None or not candidate.feasible or candidate.key in seen:
             continue
         if not trades or side_of(candidate.params) > side_of(parent):
@@ -85,20 +85,20 @@ def mutated_feasible(
     return None
 
 
-def brought_in(gate: Prices, params: Params, rng: np.random.Generator, *, seen: Collection[str]) -> Priced | None:
+def repaired(domain: Domain, params: Params, rng: np.random.Generator, *, seen: Collection[str]) -> CostedPoint | None:
     """Returns the point, brought within the budget by the cheapest means where it is over it; None if it is not new.
 
     First comes a smaller input, as it leaves the network as it is; then single changes of other axes.
     """
-    candidate = gate.consider(params)
+    candidate = domain.consider(params)
     if candidate is not None and not candidate.feasible and side_of(params):
-        candidate = fit_input(gate, params, _largest, largest=side_of(params)) or candidate
+        candidate = fit_input(domain, params, _largest, largest=side_of(params)) or candidate
     if candidate is not None and not candidate.feasible:
-        candidate = repair(gate, candidate, rng)
+        candidate = repair(domain, candidate, rng)
     return candidate if candidate is not None and candidate.feasible and candidate.key not in seen else None
 
 
-def repair(gate: Prices, start: Priced, rng: np.random.Generator) -> Priced:
+def repair(domain: Domain, start: CostedPoint, rng: np.random.Generator) -> CostedPoint:
     """Walks from a point towards the budget by random changes of one axis that lower the excess.
 
     Numbers are only made smaller.
@@ -108,19 +108,19 @@ def repair(gate: Prices, start: Priced, rng: np.random.Generator) -> Priced:
     """
     best = start
     for _ in range(MAX_REPAIR_STEPS):
-        cheaper = {axis.name: _cheaper(axis, best.params[axis.name]) for axis in _free_axes(gate.space, best.params)}
+        cheaper = {axis.name: _cheaper(axis, best.params[axis.name]) for axis in _free_axes(domain.space, best.params)}
         names = [name for name, choices in cheaper.items() if choices]
         if best.feasible or not names:
             break
         name = names[rng.integers(len(names))]
         changed = {**best.params, name: cheaper[name][rng.integers(len(cheaper[name]))]}
-        candidate = gate.consider(complete(gate.space, changed, rng))
+        candidate = domain.consider(complete(domain.space, changed, rng))
         if candidate is not None and candidate.excess < best.excess:
             best = candidate
     return best
 
 
-def random_feasible(gate: Prices, rng: np.random.Generator, *, seen: Collection[str] = ()) -> Priced | None:
+def random_feasible(domain: Domain, rng: np.random.Generator, *, seen: Collection[str] = ()) -> CostedPoint | None:
     """Draws random points until one fits the budget and is new; repairs some of them where none does.
 
     Every axis is drawn evenly but the input size, which is drawn among the sizes at which the network fits: few
@@ -128,49 +128,49 @@ def random_feasible(gate: Prices, rng: np.random.Generator, *, seen: Collection[
     """
     misses = []
     for _ in range(DRAWS):
-        candidate = fit_input(gate, gate.space.random(rng), lambda gmacs: int(rng.integers(len(gmacs))))
+        candidate = fit_input(domain, domain.space.random(rng), lambda gmacs: int(rng.integers(len(gmacs))))
         if candidate is not None and candidate.feasible and candidate.key not in seen:
             return candidate
         if candidate is not None and not candidate.feasible:
             misses.append(candidate)
     for miss in sorted(misses, key=lambda candidate: candidate.excess)[:NUM_REPAIRS]:
-        candidate = repair(gate, miss, rng)
+        candidate = repair(domain, miss, rng)
         if candidate.feasible and candidate.key not in seen:
             return candidate
     return None
 
 
-def any_new(gate: Prices, rng: np.random.Generator, *, seen: Collection[str]) -> Priced | None:
+def any_new(domain: Domain, rng: np.random.Generator, *, seen: Collection[str]) -> CostedPoint | None:
     """Returns a random feasible point that is new; None in a small space only where there is none left.
 
     In a space that can be listed all points are as likely. In a larger one that has at most `MAX_WALKED`, random draws
     come first, and then one point after the other.
     """
-    points = gate.listed()
+    points = domain.listed()
     if points is None:
-        return random_feasible(gate, rng, seen=seen) or next(walked(gate, rng, seen=seen), None)
+        return random_feasible(domain, rng, seen=seen) or next(walked(domain, rng, seen=seen), None)
     left = [point for point in points if point.feasible and point.key not in seen]
     return left[int(rng.integers(len(left)))] if left else None
 
 
 def walked(
-    gate: Prices, rng: np.random.Generator, *, seen: Collection[str], skip: Collection[str] = ()
-) -> Iterator[Priced]:
+    domain: Domain, rng: np.random.Generator, *, seen: Collection[str], skip: Collection[str] = ()
+) -> Iterator[CostedPoint]:
     """Yields the feasible points that are new in a random order, each costed when it is its turn.
 
     None in a space of more than `MAX_WALKED` combinations.
 
     Args:
-        gate: The space and the budget.
+        domain: The space and the budget.
         rng: Decides the order.
         seen: Keys that are not new.
         skip: Points that are left out without costing them, as `spelt` has them.
     """
-    if count_points(gate.space, MAX_WALKED) > MAX_WALKED:
+    if count_points(domain.space, MAX_WALKED) > MAX_WALKED:
         return
-    left = [params for params in all_points(gate.space) if not skip or spelt(params) not in skip]
+    left = [params for params in all_points(domain.space) if not skip or spelt(params) not in skip]
     for index in rng.permutation(len(left)):
-        found = gate.consider(left[index])
+        found = domain.consider(left[index])
         if found is not None and found.feasible and found.key not in seen:
             yield found
 
@@ -181,20 +181,20 @@ def spelt(params: Params) -> str:
 
 
 def spread_feasible(
-    gate: Prices, rng: np.random.Generator, *, share: float, seen: Collection[str] = ()
-) -> Priced | None:
+    domain: Domain, rng: np.random.Generator, *, share: float, seen: Collection[str] = ()
+) -> CostedPoint | None:
     """Draws random feasible points and returns one whose cost lies at a given share of the range below the budget.
 
     Points at different shares give a front cheap and dear members from the start. Where MACs are not limited, the
     range is that of the sizes at which the drawn network fits.
 
     Args:
-        gate: The space and the budget.
+        domain: The space and the budget.
         rng: Decides everything.
         share: Where on the range of MACs, in logs: 0 the cheap end, 1 the dear one.
         seen: Keys that are not new.
     """
-    limit = gate.limits.get("gmacs")
+    limit = domain.limits.get("gmacs")
     target = None if limit is None else limit * CHEAPEST_SHARE ** (1.0 - share)
 
     def distance(gmacs: float) -> float:
@@ -204,19 +204,21 @@ def spread_feasible(
         wanted = target or gmacs[0] * (gmacs[-1] / gmacs[0]) ** share
         return min(range(len(gmacs)), key=lambda index: abs(math.log(gmacs[index] / wanted)))
 
-    best: Priced | None = None
+    best: CostedPoint | None = None
     for _ in range(DRAWS):
-        candidate = fit_input(gate, gate.space.random(rng), choose)
+        candidate = fit_input(domain, domain.space.random(rng), choose)
         if candidate is None or not candidate.feasible or candidate.key in seen:
             continue
         if best is None or distance(_gmacs(candidate)) < distance(_gmacs(best)):
             best = candidate
         if distance(_gmacs(best)) < NEAR_TARGET:
             break
-    return best or random_feasible(gate, rng, seen=seen)
+    return best or random_feasible(domain, rng, seen=seen)
 
 
-def farthest(points: Sequence[Priced], known: Sequence[Mapping[str, float]], rng: np.random.Generator) -> Priced | None:
+def farthest(
+    points: Sequence[CostedPoint], known: Sequence[Mapping[str, float]], rng: np.random.Generator
+) -> CostedPoint | None:
     """Returns the point whose costs are the farthest from all that are known; a random one where nothing is.
 
     Distances are in logs of the costs, each in deviations over all the points.
@@ -238,7 +240,7 @@ def farthest(points: Sequence[Priced], known: Sequence[Mapping[str, float]], rng
     return points[int(np.argmax(distances))]
 
 
-def resizes(space: SearchSpace, point: Priced) -> list[Priced]:
+def resizes(space: SearchSpace, point: CostedPoint) -> list[CostedPoint]:
     """Returns the network of a point at every size of its input, with costs scaled from its own: a guess to rank by.
 
     What grows with the input is taken to grow with its area. The keys are not those of the architectures.
@@ -249,13 +251,13 @@ def resizes(space: SearchSpace, point: Priced) -> list[Priced]:
     return [_scaled(point, axis, int(size), side) for size in axis.choices]
 
 
-def _scaled(point: Priced, axis: Axis, size: int, side: int) -> Priced:
+def _scaled(point: CostedPoint, axis: Axis, size: int, side: int) -> CostedPoint:
     area = (size / side) ** 2
     costs = {name: cost if name in WITHOUT_SIZE else cost * area for name, cost in point.costs.items()}
     margins = {
         name: margin if name in WITHOUT_SIZE else (margin + 1.0) * area - 1.0 for name, margin in point.margins.items()
     }
-    return Priced(
+    return CostedPoint(
         params={**point.params, axis.name: size},
         key=f"{point.key}@{size}",
         costs={**costs, "input_px": point.costs["input_px"] * size / side},
@@ -264,8 +266,8 @@ def _scaled(point: Priced, axis: Axis, size: int, side: int) -> Priced:
 
 
 def fit_input(
-    gate: Prices, params: Params, choose: Callable[[list[float]], int], *, largest: int | None = None
-) -> Priced | None:
+    domain: Domain, params: Params, choose: Callable[[list[float]], int], *, largest: int | None = None
+) -> CostedPoint | None:
     """Returns the network of a point at an input size at which it fits; at the smallest one where it fits nowhere.
 
     MACs grow with the area of the input (attention apart), so the sizes that fit follow from the smallest one's
@@ -273,7 +275,7 @@ def fit_input(
     on latency a few more are costed on the way.
 
     Args:
-        gate: The space and the budget.
+        domain: The space and the budget.
         params: The point; its own input size does not matter.
         choose: Picks a size by its index, given the expected GMACs at each size that fits, the smallest first.
         largest: Larger sizes are not tried.
@@ -282,32 +284,32 @@ def fit_input(
         The point, feasible or not; None where the parameters are no point.
     """
     if not any(name in params for name in INPUT_AXES):
-        return gate.consider(params)
-    sizes = sorted(int(choice) for choice in gate.space.input_axis(params).choices)
+        return domain.consider(params)
+    sizes = sorted(int(choice) for choice in domain.space.input_axis(params).choices)
     sizes = [size for size in sizes if largest is None or size <= largest]
-    smallest = next((found for size in sizes if (found := gate.resized(params, size)) is not None), None)
+    smallest = next((found for size in sizes if (found := domain.resized(params, size)) is not None), None)
     if smallest is None or not smallest.feasible:
         return smallest
     first = side_of(smallest.params)
     sizes = [size for size in sizes if size >= first]
     gmacs = [_gmacs(smallest) * (size / first) ** 2 for size in sizes]
-    gmacs = [value for value in gmacs if value <= gate.limits.get("gmacs", math.inf)] or gmacs[:1]
-    index = choose(gmacs[: _num_fitting(gate, params, sizes[: len(gmacs)])])
-    tries = (gate.resized(params, size) for size in reversed(sizes[: index + 1]))
+    gmacs = [value for value in gmacs if value <= domain.limits.get("gmacs", math.inf)] or gmacs[:1]
+    index = choose(gmacs[: _num_fitting(domain, params, sizes[: len(gmacs)])])
+    tries = (domain.resized(params, size) for size in reversed(sizes[: index + 1]))
     return next((candidate for candidate in tries if candidate is not None and candidate.feasible), smallest)
 
 
-def _num_fitting(gate: Prices, params: Params, sizes: list[int]) -> int:
+def _num_fitting(domain: Domain, params: Params, sizes: list[int]) -> int:
     """Returns how many of the sizes, of which the smallest fits, do; by bisection, as costs grow with the size.
 
     Latency does not grow with the MACs: launches take their time at every size.
     """
-    if not set(gate.limits) - {"gmacs", *WITHOUT_SIZE}:
+    if not set(domain.limits) - {"gmacs", *WITHOUT_SIZE}:
         return len(sizes)
     fitting, too_large = 1, len(sizes) + 1
     while too_large - fitting > 1:
         middle = (fitting + too_large) // 2
-        candidate = gate.resized(params, sizes[middle - 1])
+        candidate = domain.resized(params, sizes[middle - 1])
         over = candidate is not None and not candidate.feasible
         fitting, too_large = (fitting, middle) if over else (middle, too_large)
     return fitting
@@ -317,7 +319,7 @@ def _largest(gmacs: list[float]) -> int:
     return len(gmacs) - 1
 
 
-def _gmacs(point: Priced) -> float:
+def _gmacs(point: CostedPoint) -> float:
     return point.costs["macs"] / 1e9
 
 

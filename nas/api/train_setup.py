@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from nas.commands.display import say
 
 if TYPE_CHECKING:
-    from nas.commands.train_settings import Settings
+    from nas.api.train_settings import Settings
     from search_space import Detector
     from trainers.data import DataSplits
 
@@ -29,8 +29,8 @@ def prepare(settings: Settings, held: contextlib.ExitStack, *, is_first: bool) -
     Args:
         held: keeps the folder for this process.
     """
+    from nas.api.train_folder import check_free
     from nas.commands.out_folder import make_folder
-    from nas.commands.train_folder import check_free
     from nas.commands.training import open_for_user, set_threads
     from nas.locking import locked
     from trainers.heads import check_trainable
@@ -60,7 +60,7 @@ def prepare(settings: Settings, held: contextlib.ExitStack, *, is_first: bool) -
 
 def _check_data(settings: Settings, splits: DataSplits, *, is_first: bool) -> None:
     """Raises ConfigError where data and settings do not go together, and notes what can do nothing."""
-    from nas.commands.train_folder import CHECKPOINT
+    from nas.api.train_folder import CHECKPOINT
     from search_space.errors import ConfigError
     from trainers.checkpoint import check_same_data, fingerprints, read_checkpoint
 
@@ -91,8 +91,8 @@ def _event_log(settings: Settings) -> Any:
 
 def _detector(settings: Settings, splits: DataSplits, *, is_first: bool) -> Detector:
     """Returns the detector to begin with, its weights taken from a file where one is named and nothing is resumed."""
-    from nas.commands.train_folder import can_go_on
-    from nas.commands.weights_path import weights_file
+    from nas.api.train_folder import can_go_on
+    from nas.api.weights_path import weights_file
     from search_space.errors import ConfigError
     from trainers import fresh_detector, load_weights
     from trainers.weights import load_matching, load_state

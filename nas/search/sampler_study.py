@@ -11,16 +11,16 @@ import optuna
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.search.gains import gain
-from nas.search.history import History, Known
-from nas.search.suggest import distribution, stored, suggest
+from nas.search.distributions import distribution, stored, suggest
+from nas.search.history import History, Observation
+from nas.search.utility import utilities
 from search_space import SearchSpace
 from search_space.axis import Axis
 
 LIMIT = "budget"
 
 
-class Shadow:
+class SamplerStudy:
     """A study in memory that knows what a history knows. Gains are maximised: a cost counts by its negative logarithm.
 
     Trials under way are in it as running ones, points over the budget as pruned ones that broke the limit.
@@ -66,7 +66,7 @@ class Shadow:
             trial.set_constraint(LIMIT, 1.0)
             self._study.tell(trial, state=TrialState.PRUNED)
 
-    def _frozen(self, history: History, known: Known, attributes: Mapping[str, Any]) -> FrozenTrial | None:
+    def _frozen(self, history: History, known: Observation, attributes: Mapping[str, Any]) -> FrozenTrial | None:
         """Returns a trial as Optuna keeps it, None for one that it can learn nothing from."""
         params = {name: value for name, value in known.params.items() if name in self._distributions}
         if any(not _is_choice(self._axes[name], value) for name, value in params.items()):
@@ -80,7 +80,7 @@ class Shadow:
             return None
         return optuna.trial.create_trial(
             state=state,
-            values=list(gain(history.objectives, known.values)) if state is TrialState.COMPLETE else None,
+            values=list(utilities(history.objectives, known.values)) if state is TrialState.COMPLETE else None,
             params={name: stored(self._axes[name], value) for name, value in params.items()},
             distributions={name: self._distributions[name] for name in params},
             system_attrs=dict(attributes),

@@ -8,7 +8,7 @@ from typing import Any
 from nas.executors import Step
 
 
-class Board:
+class ProgressBoard:
     """Where workers pin up their steps, and where they find that they are to stop. Runs as an actor."""
 
     def __init__(self) -> None:

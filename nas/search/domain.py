@@ -1,4 +1,4 @@
-"""The gate before training: what a point of the space costs, and whether the budget admits it."""
+"""What a point of the space costs before training, and whether it fits the budget."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_WALKED = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Priced:
+class CostedPoint:
     """One point of a space with what is known of it before training, measured against the budget."""
 
     params: Params
@@ -49,30 +49,30 @@ class Priced:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Candidate(Priced):
+class Candidate(CostedPoint):
     """A point that is an architecture, with its whole cost."""
 
     architecture: Architecture
     cost: Cost
 
 
-class Prices(Protocol):
-    """What a strategy asks about points: `Gate` for architectures, a table of measured detectors for a replay."""
+class Domain(Protocol):
+    """The points a strategy may propose: `CostedDomain` of architectures, or a table of measured detectors."""
 
     space: SearchSpace
     limits: Mapping[str, float]
 
-    def consider(self, params: Params) -> Priced | None:
+    def consider(self, params: Params) -> CostedPoint | None:
         """Returns the point with its costs, or None where the parameters are no point."""
 
-    def resized(self, params: Params, size: int) -> Priced | None:
+    def resized(self, params: Params, size: int) -> CostedPoint | None:
         """Returns the same network at another input size, or None where the space has none."""
 
-    def listed(self) -> tuple[Priced, ...] | None:
+    def listed(self) -> tuple[CostedPoint, ...] | None:
         """Returns all points of a small space, feasible or not; None where there are too many to list."""
 
 
-class Gate:
+class CostedDomain:
     """Costs points of a space and compares them with a budget; remembers every point it has costed."""
 
     def __init__(

@@ -17,17 +17,17 @@ SMALLEST = 1e-12
 """Costs below are taken for this much: a count may be 0."""
 
 
-def gain(objectives: Sequence[Objective], values: Sequence[float | None]) -> NDArray[np.float64]:
+def utilities(objectives: Sequence[Objective], values: Sequence[float | None]) -> NDArray[np.float64]:
     """Returns the `(M,)` gains of M values; one that is unknown stays so, as NaN."""
     pairs = zip(objectives, values, strict=True)
-    return np.array([math.nan if value is None else gain_of(objective, value) for objective, value in pairs])
+    return np.array([math.nan if value is None else utility(objective, value) for objective, value in pairs])
 
 
-def gain_of(objective: Objective, value: float) -> float:
+def utility(objective: Objective, value: float) -> float:
     """Returns the gain of one value."""
     return -math.log(max(value, SMALLEST)) if objective.is_cost else float(value)
 
 
-def known_gains(objectives: Sequence[Objective], costs: Mapping[str, float]) -> NDArray[np.float64]:
+def known_utilities(objectives: Sequence[Objective], costs: Mapping[str, float]) -> NDArray[np.float64]:
     """Returns the `(M,)` gains of a point that was not evaluated: those of its costs, and NaN for the accuracies."""
-    return gain(objectives, [costs[objective.name] if objective.is_cost else None for objective in objectives])
+    return utilities(objectives, [costs[objective.name] if objective.is_cost else None for objective in objectives])

@@ -35,7 +35,7 @@ CLIP_TOLERANCE_PX = 1.0
 Corners = tuple[float, float, float, float]
 
 
-class Mark(NamedTuple):
+class Annotation(NamedTuple):
     """One box as a reader found it, before any check."""
 
     box: Corners
@@ -64,7 +64,7 @@ class Findings:
 
 
 @dataclass(kw_only=True)
-class Doubts:
+class Diagnostics:
     """Counts what was wrong in one source, so that it is reported once and not box by box."""
 
     source: str
@@ -117,7 +117,7 @@ class Doubts:
         self,
         path: Path,
         hw: tuple[int, int],
-        marks: Iterable[Mark],
+        marks: Iterable[Annotation],
         *,
         num_classes: int | None = None,
         window: tuple[int, int, int, int] | None = None,

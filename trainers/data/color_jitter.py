@@ -8,7 +8,7 @@ import numpy as np
 from trainers.data.dataset import Image
 
 
-def vary_light(image: Image, rng: np.random.Generator, amount: float) -> Image:
+def jitter_brightness(image: Image, rng: np.random.Generator, amount: float) -> Image:
     """Changes contrast about the middle grey and brightness, each by up to `amount`."""
     contrast, brightness = 1 + rng.uniform(-amount, amount, 2)
     if amount == 0:
@@ -17,7 +17,7 @@ def vary_light(image: Image, rng: np.random.Generator, amount: float) -> Image:
     return np.asarray(cv2.LUT(image, table), np.uint8)
 
 
-def vary_colour(image: Image, rng: np.random.Generator, *, hue: float, saturation: float) -> Image:
+def jitter_color(image: Image, rng: np.random.Generator, *, hue: float, saturation: float) -> Image:
     """Turns the hue by up to a share `hue` of the colour circle and scales the saturation by up to `saturation`.
 
     Grey images stay as they are.
