@@ -22,7 +22,7 @@ import sys
 import time
 from pathlib import Path
 
-from nas.search.scheduler import is_lost
+from nas.engine.scheduler import is_lost
 from results import records
 from tests.faults.books import Rows, num_doubled, num_lost, told
 

@@ -19,7 +19,7 @@ import onnxruntime
 import torch
 from torch import nn
 
-from nas.export.onnx_model import OnnxOptions, difference, write_onnx
+from nas.exporters.onnx_model import OnnxOptions, difference, write_onnx
 from search_space import DESIGNS, Architecture, Detector, SearchSpace, lower
 from search_space.errors import SpaceError
 from trainers.data import open_data

@@ -22,11 +22,11 @@ import numpy as np
 import torch
 
 from nas.cost import Budget
-from nas.search.domain import CostedDomain, CostedPoint, side_of
-from nas.search.history import History, Observation
-from nas.search.objectives import objectives
-from nas.search.strategies import STRATEGIES
-from nas.search.variation import random_feasible, repaired
+from nas.engine.domain import CostedDomain, CostedPoint, side_of
+from nas.engine.history import History, Observation
+from nas.engine.objectives import objectives
+from nas.engine.strategies import STRATEGIES
+from nas.engine.variation import random_feasible, repaired
 from search_space import SearchSpace
 
 OBJECTIVES = objectives(("accuracy", "macs"))

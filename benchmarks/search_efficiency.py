@@ -19,8 +19,8 @@ from nas.bench.plot import draw
 from nas.bench.replay import SHARES
 from nas.bench.summary import Summary, summarise
 from nas.bench.table import MAIN_DATA_SETS, load_table
-from nas.search.peers import PEERS
-from nas.search.strategies import DEFAULT_STRATEGY
+from nas.engine.peers import PEERS
+from nas.engine.strategies import DEFAULT_STRATEGY
 
 RESULTS = Path(__file__).parent / "results" / "search_efficiency.csv"
 BARS = {0.95: 1 / 3, 0.99: 1 / 2}

@@ -20,8 +20,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from nas.cost import Budget, cost_of
-from nas.search.domain import CostedDomain
-from nas.search.starts import fit
+from nas.engine.domain import CostedDomain
+from nas.engine.starts import fit
 from search_space import DESIGNS, Architecture, SearchSpace
 from trainers.data import open_data
 

@@ -26,9 +26,9 @@ sys.path.insert(0, str(ROOT / "tests" / "nas"))
 import postgres_server  # noqa: E402
 from search_fakes import formula, make_gate, open_study  # noqa: E402
 
+from nas.engine.search_study import SearchStudy, TrialSpec  # noqa: E402
 from nas.executors import Job  # noqa: E402
 from nas.run_folder import RunFolder  # noqa: E402
-from nas.search.search_study import SearchStudy, TrialSpec  # noqa: E402
 
 WORKERS = (1, 10, 30, 100, 300, 1000)
 TRAININGS_S = (30.0, 300.0, 3000.0)

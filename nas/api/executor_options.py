@@ -10,8 +10,8 @@ from nas.executors.kinds import EXECUTORS
 from search_space.errors import ConfigError, check_known
 
 if TYPE_CHECKING:
+    from nas.engine.session import Session
     from nas.executors import Executor
-    from nas.search.session import Session
 
 SETTINGS = ("workers", "address", "cpus_per_trial", "gpus_per_trial")
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from nas.bench.table import Table
-from nas.search.domain import CostedPoint
-from nas.search.history import History, Observation
-from nas.search.peers import PEERS, peer_order
-from nas.search.search_study import derive_seed
-from nas.search.strategies import STRATEGIES
+from nas.engine.domain import CostedPoint
+from nas.engine.history import History, Observation
+from nas.engine.peers import PEERS, peer_order
+from nas.engine.search_study import derive_seed
+from nas.engine.strategies import STRATEGIES
 from results.pareto import hypervolume
 from search_space.errors import ConfigError, nearest
 

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from nas.cost.measurements import DATA as COST_DATA
-from nas.search.domain import CostedPoint, Params
-from nas.search.objectives import Objective, objectives
-from nas.search.utility import utilities
+from nas.engine.domain import CostedPoint, Params
+from nas.engine.objectives import Objective, objectives
+from nas.engine.utility import utilities
 from results.pareto import nondominated
 from search_space import Axis, SearchSpace
 from search_space.errors import ConfigError, nearest

@@ -69,8 +69,8 @@ def command(what: str, out: Path, force: bool, as_json: bool, **options: Any) ->
       nas export tinydet-s --out tinydet --format yaml
     """
     from nas import plugins
-    from nas.export.front import Wanted, export
-    from nas.export.onnx_model import OnnxOptions
+    from nas.exporters.front import Wanted, export
+    from nas.exporters.onnx_model import OnnxOptions
     from search_space.errors import ConfigError
 
     formats = tuple(each.strip() for each in options.pop("formats").split(",") if each.strip())

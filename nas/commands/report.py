@@ -29,7 +29,7 @@ def command(run: Path, out: Path | None, force: bool, as_json: bool) -> None:
     Example:
       nas report runs/first --out first.html
     """
-    from nas.report.gather import gather
+    from nas.reports.gather import gather
     from results import records
     from results.report import render
     from search_space.errors import ConfigError

@@ -22,8 +22,8 @@ from nas.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from nas.search.loop import Search
-    from nas.search.session import Session
+    from nas.engine.loop import Search
+    from nas.engine.session import Session
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -202,11 +202,11 @@ def command(
     """
     from nas.api.executor_options import ExecutorOptions
     from nas.commands.run_display import make_display
+    from nas.engine import join_run
+    from nas.engine.run_request import RunRequest
+    from nas.engine.session import begin, go_on, open_search
     from nas.executors import INTERRUPTED
     from nas.processes import ended_by_sigterm
-    from nas.search import join_run
-    from nas.search.run_request import RunRequest
-    from nas.search.session import begin, go_on, open_search
 
     executor_options = ExecutorOptions(
         executor=executor,

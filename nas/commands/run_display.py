@@ -12,15 +12,15 @@ from rich.progress import BarColumn, Progress, TextColumn
 from nas import plugins
 from nas.commands.display import counted
 from nas.commands.screen import Screen
+from nas.engine.loop import Search, num_ended
+from nas.engine.scheduler import TrialIndex
 from nas.executors import Step
-from nas.search.loop import Search, num_ended
-from nas.search.scheduler import TrialIndex
 from results import records
 
 if TYPE_CHECKING:
     from nas.api.executor_options import ExecutorOptions
-    from nas.search.search_study import RunningTrial
-    from nas.search.session import Session
+    from nas.engine.search_study import RunningTrial
+    from nas.engine.session import Session
 
 SCORES = (("ap", "AP"), ("ap50", "AP50"), ("ap_small", "AP_small"))
 """The columns of a record that are shown with every trial, and what they are called."""

@@ -17,16 +17,16 @@ from nas.commands.display import counted
 from nas.commands.run_display import SCORES, percent
 from nas.commands.screen import Screen
 from nas.config import BUDGETS
-from nas.search.acquisition import MIN_POINTS
-from nas.search.ladder import MIN_PAIRS
+from nas.engine.acquisition import MIN_POINTS
+from nas.engine.ladder import MIN_PAIRS
 from results import records
 from results.export import member_file
 from results.ties import tied_with_better
 
 if TYPE_CHECKING:
-    from nas.search.acquisition import SurrogateCorrelation
-    from nas.search.ladder import RungCorrelation
-    from nas.search.session import Session
+    from nas.engine.acquisition import SurrogateCorrelation
+    from nas.engine.ladder import RungCorrelation
+    from nas.engine.session import Session
 
 WIDTH = 10_000
 """Columns that the table of the front may take, whatever the terminal says: a cut number is none."""

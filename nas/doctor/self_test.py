@@ -10,10 +10,10 @@ from typing import Any
 
 from nas.api.executor_options import ExecutorOptions
 from nas.doctor.check import Check
+from nas.engine.run_request import RunRequest
+from nas.engine.search_study import RunningTrial
+from nas.engine.session import Session, begin, go_on, open_search
 from nas.executors import Step
-from nas.search.run_request import RunRequest
-from nas.search.search_study import RunningTrial
-from nas.search.session import Session, begin, go_on, open_search
 from results import records
 
 NUM_TRIALS = 2

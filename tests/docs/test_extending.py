@@ -14,10 +14,10 @@ import yaml
 from click.testing import CliRunner
 
 from nas.cli import group, main
+from nas.engine.strategies import STRATEGIES
 from nas.executors import Evaluator, Executor, NothingUnderWay
 from nas.executors.kind import Workers
 from nas.executors.kinds import EXECUTORS
-from nas.search.strategies import STRATEGIES
 from search_space import DESIGNS, Architecture, SearchSpace, plugins
 from search_space.errors import PluginError, SpaceError
 from search_space.head_kind import HEAD_KINDS

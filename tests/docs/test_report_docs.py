@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nas.commands.report import command
-from nas.search.importance import MIN_TRIALS
+from nas.engine.importance import MIN_TRIALS
 from results import records
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from nas.config import read_config
-from nas.search.narrowing import narrowing_of
-from nas.search.objectives import objectives
-from nas.search.scheduler import is_evaluated
-from nas.search.search_study import SearchStudy
-from nas.search.storage import journal_storage
+from nas.engine.narrowing import narrowing_of
+from nas.engine.objectives import objectives
+from nas.engine.scheduler import is_evaluated
+from nas.engine.search_study import SearchStudy
+from nas.engine.storage import journal_storage
 from results import records
 from search_space import SearchSpace
 

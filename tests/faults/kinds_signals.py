@@ -128,10 +128,10 @@ def two_drivers(scene: Scene) -> Outcome:
 def jump_clocks(seed: int) -> None:
     """Lets every clock of this process go back and forth by up to three hours."""
     from nas.data_state import DataWatch
+    from nas.engine.loop import Search
     from nas.executors.attempt import attempt
     from nas.executors.local import LocalExecutor
     from nas.executors.processes import ProcessExecutor
-    from nas.search.loop import Search
 
     rng = random.Random(seed)
 

@@ -26,9 +26,9 @@ from nas.cost.profile import DEVICES, find_profile, read_profile, to_plain
 from nas.cost.residual import read_residual
 from nas.cost.terms import network_terms
 from nas.cost.user_measurements import measured, read_rows
+from nas.engine.narrowing import narrowing_of, parse_narrowing, read_narrowing
+from nas.engine.run_request import RunRequest, checked_name, rungs_of
 from nas.run_folder import read_trials
-from nas.search.narrowing import narrowing_of, parse_narrowing, read_narrowing
-from nas.search.run_request import RunRequest, checked_name, rungs_of
 from results import records
 from results.report.text import escape, script_json
 from results.visible import as_cell, from_cell, visible

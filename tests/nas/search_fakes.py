@@ -11,19 +11,19 @@ from typing import Any
 
 from nas.config import RunConfig
 from nas.cost import Budget, cost_of
+from nas.engine.domain import CostedDomain
+from nas.engine.ladder import Ladder
+from nas.engine.loop import Limits, Search
+from nas.engine.objectives import objectives
+from nas.engine.scheduler import Scheduler
+from nas.engine.search_study import STUDY_NAME, RunningTrial, SearchStudy
+from nas.engine.session import settling
+from nas.engine.starts import starting_points
+from nas.engine.storage import database_storage, journal_storage, worker_name
+from nas.engine.strategies import STRATEGIES
 from nas.executors import Evaluation, Executor, Job, Report, Step
 from nas.executors.local import LocalExecutor
 from nas.run_folder import RunFolder, create
-from nas.search.domain import CostedDomain
-from nas.search.ladder import Ladder
-from nas.search.loop import Limits, Search
-from nas.search.objectives import objectives
-from nas.search.scheduler import Scheduler
-from nas.search.search_study import STUDY_NAME, RunningTrial, SearchStudy
-from nas.search.session import settling
-from nas.search.starts import starting_points
-from nas.search.storage import database_storage, journal_storage, worker_name
-from nas.search.strategies import STRATEGIES
 from search_space import DESIGNS, SearchSpace
 from trainers import save_weights
 

@@ -8,10 +8,10 @@ from search_fakes import NUM_CLASSES, small_space
 
 from nas.bench.table import TableGate, load_table
 from nas.cost import Budget
-from nas.search.domain import CostedDomain, CostedPoint
-from nas.search.history import History, Observation
-from nas.search.objectives import objectives
-from nas.search.strategies import STRATEGIES
+from nas.engine.domain import CostedDomain, CostedPoint
+from nas.engine.history import History, Observation
+from nas.engine.objectives import objectives
+from nas.engine.strategies import STRATEGIES
 from search_space import SearchSpace
 
 OBJECTIVES = objectives(("accuracy", "macs"))

@@ -15,7 +15,7 @@ from nas.bench.replay import measured, replay
 from nas.bench.summary import Summary, summarise
 from nas.bench.table import ACCURACIES, BOARDS, DATA_SETS, LATENCIES, load_table
 from nas.cli import main
-from nas.search.peers import PEERS
+from nas.engine.peers import PEERS
 
 
 @pytest.mark.parametrize("data_set", DATA_SETS)

@@ -126,8 +126,8 @@ def test_paths_are_completed_by_the_shell(
 
 def test_help_lists_what_there_is_by_name() -> None:
     from nas.bench.table import BOARDS, DATA_SETS
-    from nas.search.peers import PEERS
-    from nas.search.strategies import STRATEGIES
+    from nas.engine.peers import PEERS
+    from nas.engine.strategies import STRATEGIES
 
     shown = {
         name: " ".join(COMMANDS[name].get_help(click.Context(COMMANDS[name])).split()) for name in ("run", "bench")

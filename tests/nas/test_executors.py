@@ -31,6 +31,7 @@ from executor_fakes import (
 )
 from search_fakes import FakeEvaluator, FormulaSpec
 
+from nas.engine.ladder import Ladder
 from nas.executors import (
     INTERRUPTED,
     OUT_OF_MEMORY,
@@ -45,7 +46,6 @@ from nas.executors import (
 )
 from nas.executors.kind import Workers
 from nas.executors.kinds import EXECUTORS
-from nas.search.ladder import Ladder
 from results import records
 from search_space.errors import DataError
 

@@ -16,13 +16,13 @@ import pytest
 from search_fakes import FakeEvaluator, formula, make_config, make_folder, make_gate, make_search, open_study
 
 from nas.data_state import DataWatch, data_fingerprint_of
+from nas.engine.journal import heal
+from nas.engine.ladder import Ladder
+from nas.engine.loop import MAX_FAILURES, Search
+from nas.engine.rescue import Rescue
+from nas.engine.search_study import SearchStudy
 from nas.executors import Evaluation, Job
 from nas.run_folder import RunFolder
-from nas.search.journal import heal
-from nas.search.ladder import Ladder
-from nas.search.loop import MAX_FAILURES, Search
-from nas.search.rescue import Rescue
-from nas.search.search_study import SearchStudy
 from results import records, trials
 from search_space.errors import ConfigError, DataError, WriteError
 from trainers.data import open_data
@@ -175,7 +175,7 @@ def test_a_full_disk_ends_a_search_with_the_next_step(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     patches = {
-        "study.journal": ("nas.search.journal.os.fsync", full),
+        "study.journal": ("nas.engine.journal.os.fsync", full),
         "trials.csv": ("results.records.os.replace", full),
         ".pt": ("search_space.files.Path.write_bytes", full),
     }

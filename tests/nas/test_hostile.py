@@ -28,8 +28,8 @@ from nas.config import RunConfig, parse_config
 from nas.cost.operators import read_operators
 from nas.cost.profile import DEVICES, read_profile
 from nas.cost.residual import read_residual
+from nas.engine.run_request import checked_name
 from nas.run_folder import read_trials
-from nas.search.run_request import checked_name
 from results import records
 from search_space import plugins
 from search_space.errors import ConfigError, DataError, PluginError, UserError

@@ -15,7 +15,7 @@ from search_fakes import FakeEvaluator
 from test_advice_leaks import changed
 
 from nas.cli import main
-from nas.search.narrowing import parse_narrowing
+from nas.engine.narrowing import parse_narrowing
 from search_space import SearchSpace
 
 DATA = Path(__file__).parents[1] / "data" / "hit_uav"
@@ -159,7 +159,7 @@ def test_errors_are_one_line(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("nas.search.feasibility.NUM_CORNERS", 2)
+    monkeypatch.setattr("nas.engine.feasibility.NUM_CORNERS", 2)
     assert message in fails(capsys, *arguments)
     assert list(home.iterdir()) == []
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from search_fakes import FakeEvaluator, formula, make_folder, make_search
 
+from nas.engine.ladder import MIN_PAIRS, PROMOTED_SHARE, Ladder, promotion, rung_correlation
+from nas.engine.objectives import objectives
+from nas.engine.scheduler import TIME_UP, TrialIndex
+from nas.engine.search_study import rung_done
 from nas.executors import INTERRUPTED, WORKER_LOST, Evaluation, Job
 from nas.executors.local import LocalExecutor
-from nas.search.ladder import MIN_PAIRS, PROMOTED_SHARE, Ladder, promotion, rung_correlation
-from nas.search.objectives import objectives
-from nas.search.scheduler import TIME_UP, TrialIndex
-from nas.search.search_study import rung_done
 from results import records
 from search_space.errors import ConfigError
 

@@ -14,13 +14,13 @@ from search_fakes import NUM_CLASSES, FakeEvaluator, small_space
 from nas.cli import main
 from nas.cost import Budget, cost_of
 from nas.cost.latency import LatencyModel, load_model
+from nas.engine.domain import Candidate, CostedDomain
+from nas.engine.feasibility import ensure_feasible
+from nas.engine.objectives import objectives
+from nas.engine.search_study import SearchStudy, TrialSpec
+from nas.engine.storage import journal_storage
+from nas.engine.variation import fit_input, random_feasible
 from nas.executors import Evaluation
-from nas.search.domain import Candidate, CostedDomain
-from nas.search.feasibility import ensure_feasible
-from nas.search.objectives import objectives
-from nas.search.search_study import SearchStudy, TrialSpec
-from nas.search.storage import journal_storage
-from nas.search.variation import fit_input, random_feasible
 from results import records
 from search_space import DESIGNS, Architecture
 from search_space.errors import BudgetError, ConfigError
@@ -103,7 +103,7 @@ def test_the_input_is_as_large_as_the_latency_lets_it_be(model: LatencyModel, fi
 
 
 def test_where_nothing_is_fast_enough_the_option_is_named(model: LatencyModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.search.feasibility.NUM_CORNERS", 2)
+    monkeypatch.setattr("nas.engine.feasibility.NUM_CORNERS", 2)
     domain = CostedDomain(small_space(), Budget(latency_ms=0.5), num_classes=NUM_CLASSES, device=model)
     with pytest.raises(BudgetError, match=r"ms at the upper end.*--budget-latency-ms \d"):
         ensure_feasible(domain, small_space())

@@ -17,16 +17,16 @@ from search_fakes import FakeEvaluator, Silent, formula
 from nas.cli import main
 from nas.commands.run import command as run_command
 from nas.config import read_config
+from nas.engine.narrowing import narrowing_of
+from nas.engine.run_request import RunRequest
+from nas.engine.session import begin, open_search
 from nas.executors import Evaluation, Job
 from nas.executors.local import LocalExecutor
-from nas.report.boxes import EDGES_PX, input_sides
-from nas.report.describe import describe
-from nas.report.detectors import detectors_of, points_of
-from nas.report.gather import gather, rows_of
+from nas.reports.boxes import EDGES_PX, input_sides
+from nas.reports.describe import describe
+from nas.reports.detectors import detectors_of, points_of
+from nas.reports.gather import gather, rows_of
 from nas.run_folder import RunFolder
-from nas.search.narrowing import narrowing_of
-from nas.search.run_request import RunRequest
-from nas.search.session import begin, open_search
 from results import records
 from results.report import BoxSizes
 from search_space import SearchSpace

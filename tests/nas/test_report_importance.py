@@ -9,8 +9,8 @@ import optuna
 import pytest
 from search_fakes import small_space
 
-from nas.search.importance import MIN_TRIALS, axis_importance
-from nas.search.objectives import objectives
+from nas.engine.importance import MIN_TRIALS, axis_importance
+from nas.engine.objectives import objectives
 from results.report import Importance
 
 OBJECTIVES = objectives(("accuracy", "macs"))

@@ -15,7 +15,7 @@ from search_fakes import FakeEvaluator
 from nas.cli import main
 from nas.config import read_config
 from nas.cost import cost_of
-from nas.search.run_request import DEFAULT_STARTS
+from nas.engine.run_request import DEFAULT_STARTS
 from results import records
 from search_space import DESIGNS, Architecture
 from trainers import fresh_detector, save_weights
@@ -119,7 +119,7 @@ def test_json_is_alone_on_standard_output(
 def test_nothing_fits_writes_nothing(
     home: Path, capsys: pytest.CaptureFixture[str], evaluator: FakeEvaluator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nas.search.feasibility.NUM_CORNERS", 2)
+    monkeypatch.setattr("nas.engine.feasibility.NUM_CORNERS", 2)
     said = fails(capsys, "run", *QUICK, "--budget-gflops", "0.0001", "--trials", "3")
     assert "nothing in this space fits the budget" in said and "--budget-gflops" in said
     assert list(home.iterdir()) == [] and evaluator.jobs == []

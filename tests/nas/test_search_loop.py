@@ -25,13 +25,13 @@ from search_fakes import (
 )
 
 from nas.cost import cost_of
+from nas.engine import scheduler
+from nas.engine.loop import MAX_FAILURES, num_ended
+from nas.engine.scheduler import NOTHING_NEW, TIME_UP
+from nas.engine.search_study import TrialSpec, derive_seed
+from nas.engine.storage import journal_storage
 from nas.executors import INTERRUPTED, Evaluation, Job, Step
 from nas.executors.local import LocalExecutor
-from nas.search import scheduler
-from nas.search.loop import MAX_FAILURES, num_ended
-from nas.search.scheduler import NOTHING_NEW, TIME_UP
-from nas.search.search_study import TrialSpec, derive_seed
-from nas.search.storage import journal_storage
 from results import records
 from search_space import Architecture, SearchSpace
 from search_space.errors import ConfigError, DataError

@@ -10,11 +10,11 @@ import pytest
 from search_fakes import NUM_CLASSES, make_gate, small_space
 
 from nas.cost import Budget, cost_of
-from nas.search.distributions import even_step, restored, stored, suggest
-from nas.search.domain import CostedDomain
-from nas.search.feasibility import ensure_feasible
-from nas.search.starts import starting_points
-from nas.search.variation import (
+from nas.engine.distributions import even_step, restored, stored, suggest
+from nas.engine.domain import CostedDomain
+from nas.engine.feasibility import ensure_feasible
+from nas.engine.starts import starting_points
+from nas.engine.variation import (
     complete,
     fit_input,
     mutate,
@@ -209,7 +209,7 @@ def test_nothing_fits_says_the_nearest_miss_and_the_way_out() -> None:
 
 
 def test_the_proposed_limit_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.search.feasibility.NUM_CORNERS", 2)
+    monkeypatch.setattr("nas.engine.feasibility.NUM_CORNERS", 2)
     with pytest.raises(BudgetError) as caught:
         ensure_feasible(make_gate(0.001), small_space())
     limit = float(str(caught.value).partition("--budget-gflops ")[2].split()[0])

@@ -16,13 +16,13 @@ import postgres_server
 import pytest
 from search_fakes import FakeEvaluator, Silent, formula, make_folder, make_search, open_study, small_space
 
+from nas.engine import join_run
+from nas.engine.run_request import RunRequest
+from nas.engine.session import begin, open_search
+from nas.engine.storage import Pulses, database_storage, hide_password, is_gone, pulse_name, worker_name
 from nas.executors import INTERRUPTED, Evaluation, Job
 from nas.executors.local import LocalExecutor
 from nas.run_folder import reopen
-from nas.search import join_run
-from nas.search.run_request import RunRequest
-from nas.search.session import begin, open_search
-from nas.search.storage import Pulses, database_storage, hide_password, is_gone, pulse_name, worker_name
 from results import records
 from search_space.errors import ConfigError
 

@@ -12,15 +12,15 @@ from search_fakes import NUM_CLASSES, SMALL, small_space
 from strategy_fakes import BUDGET, LARGE, OBJECTIVES, TABLE, known, run, table_gate, tiny_gate
 
 from nas.cost import Budget
-from nas.search.acquisition import acquisition_values, surrogate_correlation
-from nas.search.candidates import MAX_SIZES, Drawn, of_tpe, sized, unlike
-from nas.search.domain import CostedDomain, all_points, count_points, side_of
-from nas.search.history import History, Observation
-from nas.search.objectives import objective, objectives
-from nas.search.strategies import STRATEGIES
-from nas.search.strategies.evolution import crowding, fitness_order
-from nas.search.strategies.nsga2 import POPULATION
-from nas.search.variation import any_new, farthest, fit_input, resizes, walked
+from nas.engine.acquisition import acquisition_values, surrogate_correlation
+from nas.engine.candidates import MAX_SIZES, Drawn, of_tpe, sized, unlike
+from nas.engine.domain import CostedDomain, all_points, count_points, side_of
+from nas.engine.history import History, Observation
+from nas.engine.objectives import objective, objectives
+from nas.engine.strategies import STRATEGIES
+from nas.engine.strategies.evolution import crowding, fitness_order
+from nas.engine.strategies.nsga2 import POPULATION
+from nas.engine.variation import any_new, farthest, fit_input, resizes, walked
 from search_space import SearchSpace
 from search_space.errors import ConfigError, SpaceError
 
@@ -132,8 +132,8 @@ def test_a_network_is_in_the_pool_at_a_few_sizes_only() -> None:
 
 def test_tpe_is_told_of_the_front_and_of_the_latest(monkeypatch: pytest.MonkeyPatch) -> None:
     domain, told = table_gate(), []
-    monkeypatch.setattr("nas.search.candidates.MAX_TOLD", 5)
-    monkeypatch.setattr("nas.search.candidates.SamplerStudy", lambda history, *rest: told.append(history) or Nothing())
+    monkeypatch.setattr("nas.engine.candidates.MAX_TOLD", 5)
+    monkeypatch.setattr("nas.engine.candidates.SamplerStudy", lambda history, *rest: told.append(history) or Nothing())
     history = History(objectives=OBJECTIVES, trials=tuple(run("random", domain, 20)))
     assert next(of_tpe(history, domain, np.random.default_rng(0), 0), None) is None
     numbers = [trial.number for trial in told[0].trials]
@@ -152,10 +152,10 @@ class Nothing:
 def test_a_space_that_is_not_listed_is_walked_to_its_last_point(monkeypatch: pytest.MonkeyPatch) -> None:
     domain = tiny_gate()
     keys = [point.key for point in domain.listed() or ()]
-    monkeypatch.setattr("nas.search.domain.MAX_LISTED", 9)
+    monkeypatch.setattr("nas.engine.domain.MAX_LISTED", 9)
     domain = tiny_gate()
     assert domain.listed() is None
-    monkeypatch.setattr("nas.search.variation.random_feasible", lambda *args, **kwargs: None)
+    monkeypatch.setattr("nas.engine.variation.random_feasible", lambda *args, **kwargs: None)
     for last in keys:
         found = any_new(domain, np.random.default_rng(0), seen=set(keys) - {last})
         assert found is not None and found.key == last

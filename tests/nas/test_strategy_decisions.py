@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from strategy_fakes import OBJECTIVES, known, run, table_gate, tiny_gate
 
-from nas.search.acquisition import acquisition_values, surrogate_correlation
-from nas.search.candidates import Drawn, exact
-from nas.search.history import History, Observation
-from nas.search.sampler_study import SamplerStudy
-from nas.search.strategies import STRATEGIES
-from nas.search.strategies.nsga2 import GENERATION, POPULATION
-from nas.search.variation import mutate
+from nas.engine.acquisition import acquisition_values, surrogate_correlation
+from nas.engine.candidates import Drawn, exact
+from nas.engine.history import History, Observation
+from nas.engine.sampler_study import SamplerStudy
+from nas.engine.strategies import STRATEGIES
+from nas.engine.strategies.nsga2 import GENERATION, POPULATION
+from nas.engine.variation import mutate
 
 
 def test_what_is_guessed_of_a_pending_point_is_taken_for_known(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,7 +27,7 @@ def test_what_is_guessed_of_a_pending_point_is_taken_for_known(monkeypatch: pyte
     after = History(objectives=OBJECTIVES, trials=(*told, known(10, left[best], "pending")))
     assert acquisition_values(after, left)[best] < 0.25 * before[best]
     monkeypatch.setattr(
-        "nas.search.acquisition.expected_hypervolume_improvement",
+        "nas.engine.acquisition.expected_hypervolume_improvement",
         lambda *args: seen.append(args) or np.zeros(len(args[0])),
     )
     for trials in (told, after.trials):
@@ -39,7 +39,7 @@ def test_gains_are_measured_from_the_worst_that_was_evaluated(monkeypatch: pytes
     domain, seen = table_gate(), []
     told = run("random", domain, 6)
     monkeypatch.setattr(
-        "nas.search.acquisition.expected_hypervolume_improvement",
+        "nas.engine.acquisition.expected_hypervolume_improvement",
         lambda *args: seen.append(args) or np.zeros(len(args[0])),
     )
     points = domain.listed()
@@ -88,11 +88,11 @@ def test_the_winner_of_a_tournament_is_the_fittest_of_the_latest(monkeypatch: py
         Observation(**{**vars(each), "values": (0.9 if number in (2, 12) else 0.1, 1e6 if number in (2, 12) else 1e9)})
         for number, each in enumerate(run("random", domain, 20))
     ]
-    monkeypatch.setattr("nas.search.strategies.evolution.CROSSOVER_SHARE", 0.0)
-    monkeypatch.setattr("nas.search.strategies.evolution.POPULATION", 10)
-    monkeypatch.setattr("nas.search.strategies.evolution.TOURNAMENT", 10)
+    monkeypatch.setattr("nas.engine.strategies.evolution.CROSSOVER_SHARE", 0.0)
+    monkeypatch.setattr("nas.engine.strategies.evolution.POPULATION", 10)
+    monkeypatch.setattr("nas.engine.strategies.evolution.TOURNAMENT", 10)
     monkeypatch.setattr(
-        "nas.search.strategies.evolution.mutate",
+        "nas.engine.strategies.evolution.mutate",
         lambda space, params, rng: parents.append(params) or mutate(space, params, rng),
     )
     proposal = STRATEGIES.get("evolution")(History(objectives=OBJECTIVES, trials=tuple(told)), domain, seed=0)
@@ -111,7 +111,7 @@ def test_a_shadow_knows_the_states_and_the_generations(monkeypatch: pytest.Monke
         shadows.append(SamplerStudy(*args, **settings))
         return shadows[-1]
 
-    monkeypatch.setattr("nas.search.strategies.nsga2.SamplerStudy", spied)
+    monkeypatch.setattr("nas.engine.strategies.nsga2.SamplerStudy", spied)
     STRATEGIES.get("nsga2")(History(objectives=OBJECTIVES, trials=tuple(told)), domain, seed=0)
     trials = shadows[0].trials[: POPULATION + 5]
     assert [trial.state.name for trial in trials] == ["COMPLETE"] * (POPULATION + 3) + ["RUNNING", "PRUNED"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nas.search.hypervolume_improvement import expected_hypervolume_improvement
-from nas.search.objectives import objectives
-from nas.search.surrogate import describe, fit
-from nas.search.utility import known_utilities, utilities
+from nas.engine.hypervolume_improvement import expected_hypervolume_improvement
+from nas.engine.objectives import objectives
+from nas.engine.surrogate import describe, fit
+from nas.engine.utility import known_utilities, utilities
 from results.pareto import hypervolume
 from results.ranking import kendall_tau
 

@@ -11,7 +11,7 @@ import yaml
 from search_fakes import FakeEvaluator
 
 from nas.cli import main
-from nas.search.narrowing import parse_narrowing, read_narrowing
+from nas.engine.narrowing import parse_narrowing, read_narrowing
 from results import records
 from search_space import Architecture, SearchSpace
 from search_space.errors import ConfigError, SpaceError

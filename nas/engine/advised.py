@@ -1,0 +1,54 @@
+"""What `nas run --auto` takes from the advice on a data set, and how it is told."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from nas.advice.advice import advise
+from nas.engine.run_request import RunRequest
+from search_space.errors import BudgetError, ConfigError
+from trainers.data import Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advised:
+    """What was narrowed because of the boxes of the data."""
+
+    narrowing: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    """The choices that remain, by axis; none of an axis that the user narrowed himself."""
+    notices: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    """The same as options of `nas run`."""
+
+    @contextmanager
+    def told_of_errors(self) -> Iterator[None]:
+        """Adds to a BudgetError, of a budget in which nothing fits, what the advice left out of the space."""
+        try:
+            yield
+        except BudgetError as error:
+            told = f"; --auto gave {shlex.join(self.flags)}" if self.flags else ""
+            raise BudgetError(f"{error}{told}") from None
+
+
+NO_ADVICE = Advised()
+
+
+def check_auto(request: RunRequest) -> None:
+    """Raises ConfigError where advice is asked for without data that it could be about."""
+    if request.auto and request.data is None:
+        raise ConfigError("--auto goes by the boxes of your data, and none is given; next: nas run --auto --data PATH")
+
+
+def follow_advice(records: Sequence[Record], narrowing: Mapping[str, tuple[Any, ...]]) -> Advised:
+    """Returns what the boxes of the training images leave of the axes that the user said nothing of."""
+    items = [item for item in advise(records, narrowing).items if item.choices]
+    notices = [f"auto:   {shlex.join(item.flags)} ({item.reason})" for item in items]
+    return Advised(
+        narrowing={item.topic: item.choices for item in items},
+        notices=tuple(notices) or ("auto:   nothing to narrow that you did not narrow yourself",),
+        flags=tuple(word for item in items for word in item.flags),
+    )

@@ -1,0 +1,120 @@
+"""Where a search starts: the named designs, scaled to the budget where they are too dear."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from nas.engine.domain import Candidate, CostedDomain, Params
+from nas.engine.variation import fit_input
+from search_space import Architecture, Head
+from search_space.errors import SpaceError
+from search_space.space import INPUT_AXES
+
+WIDTH_AXIS, FPN_AXIS = "width", "fpn_width"
+ANCHOR_FREE = "anchor_free"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """A named design as the search begins with it."""
+
+    name: str
+    candidate: Candidate
+    note: str
+    """How it was scaled, or an empty string."""
+
+
+def starting_points(domain: CostedDomain, designs: Mapping[str, Architecture]) -> tuple[list[Start], list[str]]:
+    """Fits the named designs into the space and the budget.
+
+    A design whose head the space does not have is taken with an anchor-free one. One that is over budget is taken at
+    the largest input size at which the same network fits; where none fits, with its widths narrowed as well.
+
+    Returns:
+        The starts, each architecture once, and a line for every design that was changed or left out.
+    """
+    starts: dict[str, Start] = {}
+    notices: list[str] = []
+    heads = domain.space.axis("head").choices
+    for name, design in designs.items():
+        swap = design.head.kind not in heads and ANCHOR_FREE in heads
+        architecture = with_anchor_free_head(design) if swap else design
+        start = fit(domain, name, architecture)
+        if start is None:
+            reason = domain.space.why_not(architecture) if not domain.space.contains(architecture) else None
+            notices.append(f"{name} is left out: {reason or 'it does not fit the budget at any input size or width'}")
+            continue
+        changes = ", ".join(filter(None, ("with an anchor-free head" if swap else "", start.note)))
+        if changes:
+            notices.append(f"{name} is taken {changes}")
+        starts.setdefault(start.candidate.key, replace(start, note=changes))
+    return list(starts.values()), notices
+
+
+def with_anchor_free_head(architecture: Architecture) -> Architecture:
+    """Returns an architecture with the light anchor-free head in place of its own, and all its extra stages padded."""
+    head = architecture.head
+    return replace(
+        architecture,
+        head=Head(finest_level=head.finest_level, coarsest_level=head.coarsest_level, class_branch="depthwise"),
+        extras=tuple(replace(extra, pattern="S") for extra in architecture.extras),
+    )
+
+
+def fit(domain: CostedDomain, name: str, architecture: Architecture) -> Start | None:
+    """Returns the design as it is, smaller, or smaller and narrower: the first that fits; None when nothing does."""
+    for scaled, width in _widths(domain, architecture):
+        candidate = _at_best_size(domain, scaled)
+        if candidate is not None and candidate.feasible:
+            side = candidate.architecture.input_hw[0]
+            note = f"at {side}x{side} px input" if candidate.architecture != architecture else ""
+            note += f" and width {width:g}" if width is not None else ""
+            return Start(name=name, candidate=candidate, note=note and f"{note} to fit the budget")
+    return None
+
+
+def _at_best_size(domain: CostedDomain, architecture: Architecture) -> Candidate | None:
+    """Returns the architecture at its own input size or the largest smaller one at which it fits."""
+    params = _some_size(domain, architecture)
+    if params is None:
+        return None
+    found = fit_input(domain, params, lambda gmacs: len(gmacs) - 1, largest=max(architecture.input_hw))
+    return None if found is None else domain.consider(found.params)
+
+
+def _some_size(domain: CostedDomain, architecture: Architecture) -> Params | None:
+    """Returns a point of the space that is the network at its own input size or the largest smaller one there is."""
+    sides = {int(choice) for name in INPUT_AXES for choice in domain.space.axis(name).choices}
+    fitting = sorted((side for side in sides if side <= max(architecture.input_hw)), reverse=True)
+    found = (_at_size(domain, architecture, side) for side in fitting)
+    return next((params for params in found if params is not None), None)
+
+
+def _at_size(domain: CostedDomain, architecture: Architecture, size: int) -> Params | None:
+    """Returns the point that is the same network at another input size; None where the space has none."""
+    try:
+        return domain.space.encode(architecture.resized((size, size)))
+    except SpaceError:
+        return None
+
+
+def _widths(domain: CostedDomain, architecture: Architecture) -> Iterator[tuple[Architecture, float | None]]:
+    """Yields the architecture itself, then the same at each smaller width of the space, the widest first."""
+    yield architecture, None
+    params = _some_size(domain, architecture)
+    if params is None:
+        return
+    smaller = (float(choice) for choice in domain.space.axis(WIDTH_AXIS).choices)
+    for width in sorted((width for width in smaller if width < float(params[WIDTH_AXIS])), reverse=True):
+        candidate = domain.consider({**params, WIDTH_AXIS: width, **_narrower_fpn(domain, params, width)})
+        if candidate is not None:
+            yield candidate.architecture, width
+
+
+def _narrower_fpn(domain: CostedDomain, params: Params, width: float) -> dict[str, int]:
+    """Returns the choice for an fpn that is narrowed as the backbone is; nothing where there is none."""
+    if FPN_AXIS not in params:
+        return {}
+    widths = [int(choice) for choice in domain.space.axis(FPN_AXIS).choices]
+    return {FPN_AXIS: max([each for each in widths if each <= width * int(params[FPN_AXIS])], default=min(widths))}

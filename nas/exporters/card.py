@@ -1,0 +1,104 @@
+"""The card of an exported detector: what a reader of its folder wants to know first, as Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from nas.config import versions
+from search_space.head_kind import HEAD_KINDS
+
+if TYPE_CHECKING:
+    from nas.exporters.member import Member
+
+SPECIAL = str.maketrans({each: f"\\{each}" for each in "\\`*_[]<>|#"})
+
+
+def card(member: Member, report: Mapping[str, Any]) -> str:
+    """Returns the card of a member whose folder is described by `report`."""
+    parts = [
+        f"# {_plain(member.name)}",
+        f"{_head_words(report)}. {_plain(member.origin)}.",
+        "## Cost\n\n" + _table(_cost_rows(report)),
+        "## Accuracy\n\n" + _accuracy(member),
+        "## Classes\n\n" + "\n".join(f"{index}. {_plain(name)}" for index, name in enumerate(member.classes)),
+        "## Use\n\n" + _use(member, report),
+        "## Made with\n\n" + ", ".join(f"{name} {version}" for name, version in versions().items()),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _head_words(report: Mapping[str, Any]) -> str:
+    height, width = report["input_hw"]
+    head = HEAD_KINDS.get(report["head"]).words
+    return f"A detector of {report['num_classes']} classes with {head} for images of {height}x{width} pixels"
+
+
+def _cost_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    rows = [
+        ("GFLOPs, a multiply-add as one (fvcore)", f"{report['macs'] / 1e9:.4g}"),
+        ("GFLOPs, a multiply-add as two (Ultralytics)", f"{report['flops_2x'] / 1e9:.4g}"),
+        ("parameters", f"{report['params']:,}"),
+        ("peak of activations as 32-bit floats", f"{report['memory_bytes_fp32'] / 1e6:.1f} MB"),
+    ]
+    latency = report["latency"]
+    if latency is not None:
+        band = f"{latency['low_ms']:.2f} to {latency['high_ms']:.2f} ms ({latency['confidence']:.0%})"
+        rows.append(
+            (f"predicted latency, {latency['device']}, batch 1, the network alone; not measured",
+             f"{latency['predicted_ms']:.2f} ms, {band}")
+        )  # fmt: skip
+    return rows
+
+
+def _accuracy(member: Member) -> str:
+    if member.weights is None:
+        return f"None: the weights are not trained (seed {member.seed})."
+    if member.record is None:
+        return "Not known here; `nas val` measures it."
+    record = member.record
+    names = {"ap": "AP", "ap50": "AP50", "ap_small": "AP of objects below 32x32 px"}
+    rows = [(names[name], f"{100 * record[name]:.2f} %") for name in names if _is_number(record.get(name))]
+    if all(_is_number(record.get(name)) for name in ("accuracy", "accuracy_low", "accuracy_high")):
+        low, high = (100 * float(record[name]) for name in ("accuracy_low", "accuracy_high"))
+        value = f"{100 * float(record['accuracy']):.2f} %, {low:.2f} to {high:.2f} %"
+        rows.append(("accuracy (the mean of AP_small and AP50), 95 % of a bootstrap over the images", value))
+    epochs, seed = record.get("epochs"), record.get("training_seed")
+    told = f"On the validation images of the data of the run, after {epochs:.3g} epochs, seed {seed}." if epochs else ""
+    return f"{_table(rows)}\n\n{told}".strip()
+
+
+def _use(member: Member, report: Mapping[str, Any]) -> str:
+    data = member.data or " --data DATA"
+    lines = [
+        f"nas train architecture.yaml{data} --out trained",
+        f"nas explain architecture.yaml --num-classes {len(member.classes)}",
+    ]
+    if member.weights is not None:
+        lines += [f"nas val weights.safetensors{data}", "nas predict weights.safetensors IMAGE... --out drawn"]
+    text = "In this folder:\n\n```sh\n" + "\n".join(lines) + "\n```"
+    onnx = report.get("onnx")
+    if onnx is None:
+        return text
+    sizes = ", ".join(f"`{name}` ({size / 1e6:.1f} MB)" for name, size in onnx["files"].items())
+    return (
+        f"{text}\n\n{sizes}: ONNX, opset {onnx['opset']}, {onnx['precision']}, {onnx['outputs']} outputs. The largest "
+        f"difference from PyTorch on {onnx['compared_on_images']} images is {onnx['largest_relative_difference']:.1g} "
+        "of an output's scale. Input: `image`, `(1, 3, H, W)` 32-bit floats, RGB from 0 to 1, the picture scaled to "
+        "fit and padded with grey (114). `postprocess.py` does that and reads the outputs; it needs numpy, and OpenCV "
+        "to scale."
+    )
+
+
+def _table(rows: list[tuple[str, str]]) -> str:
+    return "\n".join(["| what | value |", "|---|---|", *(f"| {what} | {value} |" for what, value in rows)])
+
+
+def _plain(text: str) -> str:
+    """Returns text of a user as text in Markdown: one line, nothing in it means anything."""
+    return "".join(letter if letter.isprintable() else " " for letter in text).translate(SPECIAL)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not math.isnan(value)

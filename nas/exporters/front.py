@@ -1,0 +1,212 @@
+"""What is exported: the members of a run's front, or one architecture."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nas.commands.training import load_architecture
+from nas.config import RunConfig, read_config
+from nas.cost.latency import LatencyModel, load_model
+from nas.exporters.member import ARCHITECTURE, WEIGHTS, Member, kit_file, write_member
+from nas.exporters.onnx_model import OnnxOptions
+from nas.plugins import check_plugins
+from nas.run_folder import CONFIG_YAML, read_trials
+from results import records
+from results.export import FRONT_CSV, member_file, member_name, whole_folder
+from search_space import DESIGNS, Architecture
+from search_space.errors import ConfigError, SpaceError, UserError
+from trainers import load_weights
+from trainers.data import open_data
+from trainers.data.geometry import Letterbox
+
+DEFAULT_CLASSES = 80
+BOARD = "board"
+"""Folder beside the members, with what measures them on a board."""
+NUM_IMAGES = 2
+"""Validation images that ONNX is compared with PyTorch on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What a user asks to be exported."""
+
+    what: str
+    """Folder of a run, architecture file, or design."""
+    top: int | None = None
+    max_gflops: float | None = None
+    max_latency_ms: float | None = None
+    weights: Path | None = None
+    num_classes: int | None = None
+    input_hw: tuple[int, int] | None = None
+    device: str | None = None
+    seed: int = 0
+
+    @property
+    def is_run(self) -> bool:
+        """Whether it is the folder of a run."""
+        return Path(self.what).is_dir()
+
+    def check(self) -> None:
+        """Raises ConfigError where a setting says nothing about what is asked for: none is skipped in silence."""
+        of_run = {"--top": self.top, "--max-gflops": self.max_gflops, "--max-latency-ms": self.max_latency_ms}
+        of_one = {"--weights": self.weights, "--num-classes": self.num_classes, "--input": self.input_hw}
+        wrong = [name for name, value in (of_one if self.is_run else of_run).items() if value is not None]
+        if wrong:
+            kind = "the front of a run" if self.is_run else "one architecture"
+            raise ConfigError(f"{', '.join(wrong)} does not go with {kind}, {self.what}; drop it")
+        if self.weights is not None and self.num_classes is not None:
+            raise ConfigError("--num-classes does not go with --weights, which know their classes; drop it")
+
+
+def export(
+    wanted: Wanted, out: Path, *, formats: Sequence[str], options: OnnxOptions, force: bool = False
+) -> list[dict[str, Any]]:
+    """Writes what is wanted to a folder, a folder each, and a table; all or nothing. Returns the members' reports.
+
+    Raises:
+        ConfigError: There is nothing of that name, nothing is left to export, or ONNX cannot be written.
+        FileExistsError: `out` holds something that may not be replaced.
+    """
+    wanted.check()
+    members, table, device, images = _of_run(wanted) if wanted.is_run else _of_architecture(wanted)
+    reports = []
+    with whole_folder(out, force=force) as staging:
+        for member in members:
+            folder = staging / member.name
+            folder.mkdir()
+            hw = member.architecture.input_hw
+            stack = None if images is None else np.stack([_input(image, hw) for image in images])
+            report = write_member(folder, member, formats=formats, options=options, device=device, images=stack)
+            reports.append({**report, "trained": member.weights is not None, "data": member.data})
+        if "onnx" in formats:
+            (staging / BOARD).mkdir()
+            (staging / BOARD / "measure.py").write_bytes(kit_file(BOARD, "measure.py"))
+        names = [report["name"] for report in reports]
+        weights = [f"{each['name']}/{WEIGHTS}" if each["trained"] else None for each in reports]
+        table = table.assign(
+            architecture_file=pd.array([f"{name}/{ARCHITECTURE}" for name in names], dtype="string"),
+            weights_file=pd.array(weights, dtype="string"),
+        )
+        records.write(table, staging / FRONT_CSV)
+    return reports
+
+
+Found = tuple[list[Member], pd.DataFrame, LatencyModel | None, list[np.ndarray] | None]
+
+
+def _of_run(wanted: Wanted) -> Found:
+    run = Path(wanted.what)
+    if not (run / CONFIG_YAML).is_file():
+        raise ConfigError(f"{run} is not the folder of a run: it has no {CONFIG_YAML}; give one that nas run wrote")
+    config = read_config(run / CONFIG_YAML)
+    check_plugins(config)
+    members = records.front(read_trials(run))
+    if members.empty:
+        raise ConfigError(f"{run} has no complete trial yet, so there is no front; next: nas run --resume {run}")
+    kept = _within(members.assign(rank=range(1, len(members) + 1)), wanted)
+    if kept.empty:
+        raise ConfigError(
+            f"none of the {len(members)} members of the front is within the limits; {_least(members)}; raise the limit"
+        )
+    board = wanted.device or config.device
+    device = None if board is None else load_model(board, confidence=config.confidence)
+    found = [_member(run, config, {str(name): value for name, value in row.items()}) for row in kept.to_dict("records")]
+    return found, kept.drop(columns="rank"), device, _images(config)
+
+
+def _within(members: pd.DataFrame, wanted: Wanted) -> pd.DataFrame:
+    if wanted.max_gflops is not None:
+        members = members[members["macs"] <= wanted.max_gflops * 1e9]
+    if wanted.max_latency_ms is not None:
+        if members["latency_high_ms"].isna().all():
+            raise ConfigError(
+                "--max-latency-ms needs a run with --device; this one predicted no latency; use --max-gflops"
+            )
+        members = members[members["latency_high_ms"] <= wanted.max_latency_ms]
+    return members.head(wanted.top) if wanted.top is not None else members
+
+
+def _least(members: pd.DataFrame) -> str:
+    least = f"the cheapest has {members['macs'].min() / 1e9:.4g} GFLOPs"
+    latency = members["latency_high_ms"].min()
+    return least if pd.isna(latency) else f"{least}, the fastest ends at {latency:.2f} ms"
+
+
+def _member(run: Path, config: RunConfig, row: Mapping[str, Any]) -> Member:
+    key, rank = str(row["key"]), int(row["rank"])
+    path = run / "front" / member_file(rank, key)
+    try:
+        architecture = Architecture.from_yaml(path)
+        if architecture.key() != key:
+            raise SpaceError(f"{path} is not the architecture {key}")
+    except (OSError, UserError) as error:
+        raise ConfigError(f"{error}; {records.ANEW.format(run=run)}") from None
+    weights = run / "weights" / f"{key}.pt"
+    return Member(
+        name=member_name(rank, key),
+        architecture=architecture,
+        classes=config.classes,
+        weights=load_weights(weights) if weights.is_file() else None,
+        record=row,
+        origin=f"Member {rank} of the front of the run {config.name}, which began as: {row['origin']}",
+        seed=config.seed,
+        data="".join(f" {shlex.quote(word)}" for word in config.data_words()),
+    )
+
+
+def _of_architecture(wanted: Wanted) -> Found:
+    architecture = load_architecture(wanted.what, wanted.input_hw)
+    weights = None if wanted.weights is None else load_weights(wanted.weights)
+    if weights is not None:
+        trained = Architecture.from_dict(weights.architecture)
+        if trained.resized(architecture.input_hw).key() != architecture.key():
+            raise ConfigError(
+                f"the weights {wanted.weights} are of another architecture than {wanted.what}; give its own"
+            )
+        classes = weights.classes
+    else:
+        design = DESIGNS.get(wanted.what) if wanted.what in DESIGNS else None
+        num_classes = wanted.num_classes or (design.num_classes if design else DEFAULT_CLASSES)
+        classes = tuple(f"class {index}" for index in range(num_classes))
+    name = wanted.what if wanted.what in DESIGNS else architecture.key()
+    origin = (
+        f"The design {wanted.what}, {DESIGNS.get(wanted.what).citation}"
+        if wanted.what in DESIGNS
+        else "An architecture of a file"
+    )
+    member = Member(
+        name=name,
+        architecture=architecture,
+        classes=classes,
+        weights=weights,
+        origin=origin.rstrip("."),
+        seed=wanted.seed,
+    )
+    device = None if wanted.device is None else load_model(wanted.device)
+    table = pd.DataFrame({"key": [architecture.key()]})
+    return [member], table, device, None
+
+
+def _images(config: RunConfig) -> list[np.ndarray] | None:
+    """Returns some validation images `(H, W, 3)` of a run's data; None where it is not there any more."""
+    from search_space.errors import UserError
+
+    try:
+        splits = open_data(config.data, split=config.split, format=config.data_format, images=config.images)
+        return [splits.val.image(index) for index in range(min(NUM_IMAGES, len(splits.val)))]
+    except (UserError, OSError):
+        return None
+
+
+def _input(image: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
+    """Returns an image as a detector takes it: `(3, H, W)` 32-bit floats from 0 to 1."""
+    fitted = Letterbox.fit((image.shape[0], image.shape[1]), hw).apply(image)
+    scaled: np.ndarray = np.ascontiguousarray(fitted.transpose(2, 0, 1), dtype=np.float32) / np.float32(255)
+    return scaled

@@ -1,0 +1,164 @@
+"""One architecture as a folder of its own: what it is, what it costs, its weights, its ONNX files, its card."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from nas.cost import Cost, cost_of
+from nas.cost.latency import LatencyModel
+from nas.exporters.card import card
+from nas.exporters.onnx_model import Exportable, OnnxOptions, SecondStage, difference, write_onnx
+from search_space import Architecture, Detector
+from trainers import fresh_detector, save_weights
+from trainers.detect import evaluating
+from trainers.heads import head_training
+from trainers.weights import Weights
+
+ARCHITECTURE, COST, WEIGHTS, CARD = "architecture.yaml", "cost.json", "weights.safetensors", "README.md"
+MAX_DIFFERENCE = {"fp32": 1e-4, "fp16": 5e-2}
+"""Of ONNX from PyTorch, relative to the scale of an output, by precision; of trained weights more is an error.
+
+The initial weights of a deep network can make of noise what they like: where activations have all but vanished, a norm
+blows up rounding. Of such a detector the difference is told.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """An architecture that is to be exported, and what is known of it."""
+
+    name: str
+    architecture: Architecture
+    classes: tuple[str, ...]
+    weights: Weights | None = None
+    record: Mapping[str, Any] | None = None
+    """Of the trial, where it comes from a run."""
+    origin: str = ""
+    """Where it comes from, in words."""
+    seed: int = 0
+    """Of the initial weights of a detector that was not trained."""
+    data: str = ""
+    """The options that name the data set it was trained on."""
+
+    def detector(self) -> Detector:
+        """Returns the trained detector, or an untrained one."""
+        if self.weights is not None:
+            return self.weights.detector()
+        return fresh_detector(self.architecture, num_classes=len(self.classes), seed=self.seed).eval()
+
+
+def write_member(
+    folder: Path,
+    member: Member,
+    *,
+    formats: Sequence[str],
+    options: OnnxOptions,
+    device: LatencyModel | None = None,
+    images: np.ndarray | None = None,
+) -> dict[str, Any]:
+    """Writes a member into a folder that is there and empty; returns what was written.
+
+    Args:
+        formats: `yaml` and `onnx`.
+        device: Latency is predicted for it; None: for none.
+        images: `(B, 3, H, W)` as 32-bit floats from 0 to 1 that ONNX is compared with PyTorch on; None: noise.
+
+    Raises:
+        ConfigError: ONNX cannot be written, or differs from PyTorch.
+    """
+    cost = cost_of(member.architecture, num_classes=len(member.classes), device=device)
+    report: dict[str, Any] = {"name": member.name, **cost_report(member, cost, device)}
+    member.architecture.to_yaml(folder / ARCHITECTURE)
+    if member.weights is not None:
+        save_weights(folder / WEIGHTS, member.weights.state, member.architecture.to_dict(), member.classes)
+    if "onnx" in formats:
+        report["onnx"] = _write_onnx(folder, member, options, images)
+    (folder / COST).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    (folder / CARD).write_text(card(member, report), encoding="utf-8")
+    return report
+
+
+def cost_report(member: Member, cost: Cost, device: LatencyModel | None) -> dict[str, Any]:
+    """Returns what a member costs, integers unrounded, units in the names."""
+    latency = cost.latency
+    return {
+        "key": member.architecture.key(),
+        "input_hw": list(member.architecture.input_hw),
+        "num_classes": len(member.classes),
+        "head": member.architecture.head.kind,
+        "macs": cost.macs,
+        "flops_2x": 2 * cost.macs,
+        "params": cost.params,
+        "weight_bytes_fp32": cost.weight_bytes,
+        "memory_bytes_fp32": cost.memory_bytes,
+        "latency": None
+        if latency is None or device is None
+        else {
+            "device": device.profile.name,
+            "predicted_ms": latency.latency_ms,
+            "low_ms": latency.low_ms,
+            "high_ms": latency.high_ms,
+            "confidence": device.confidence,
+        },
+    }
+
+
+def _write_onnx(folder: Path, member: Member, options: OnnxOptions, images: np.ndarray | None) -> dict[str, Any]:
+    from search_space.errors import ConfigError
+
+    detector = member.detector()
+    files = write_onnx(detector, options)
+    if images is None:
+        height, width = detector.input_hw
+        images = np.random.default_rng(0).random((1, 3, height, width), dtype=np.float32)
+    apart = difference(detector, files, options, images)
+    if not apart <= MAX_DIFFERENCE[options.precision] and member.weights is not None:
+        other = "another --opset" if options.precision == "fp32" else "--precision fp32"
+        raise ConfigError(
+            f"{member.name}: ONNX in {options.precision} differs from PyTorch by {apart:.2g} of the outputs' scale, "
+            f"allowed: {MAX_DIFFERENCE[options.precision]:g}; next: {other}, or --format yaml"
+        )
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    (folder / "postprocess.py").write_bytes(kit_file("postprocess.py"))
+    (folder / "detector.json").write_text(json.dumps(description(detector, member.classes, options), indent=2) + "\n")
+    return {
+        "files": {name: len(content) for name, content in files.items()},
+        "opset": options.opset,
+        "precision": options.precision,
+        "outputs": options.form,
+        "largest_relative_difference": apart,
+        "compared_on_images": len(images),
+    }
+
+
+def kit_file(*path: str) -> bytes:
+    """Returns a file that goes along with an export as it is."""
+    return resources.files("nas.exporters").joinpath("kit", *path).read_bytes()
+
+
+def description(detector: Detector, classes: Sequence[str], options: OnnxOptions) -> dict[str, Any]:
+    """Returns what it takes to read a detector's outputs, for `postprocess.py`."""
+    options = options if options.precision == "fp32" else replace(options, precision="fp32")  # the shapes are the same
+    found: dict[str, Any] = {
+        "head": detector.head,
+        "outputs": options.form,
+        "classes": list(classes),
+        "input_hw": list(detector.input_hw),
+        "strides": list(detector.strides),
+    }
+    with evaluating(detector):
+        outputs = detector(torch.zeros(1, 3, *detector.input_hw))
+        exported = Exportable(detector, options)(torch.zeros(1, 3, *detector.input_hw))
+    found["output_shapes"] = [list(each.shape) for each in exported]
+    if detector.head == "two_stage":
+        found["second_stage_shape"] = [outputs[-2].shape[1], SecondStage(detector).num_features]
+    return found | head_training(detector).described(outputs)

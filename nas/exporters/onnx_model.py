@@ -1,0 +1,208 @@
+"""Detectors as ONNX: traced, constants folded, compared with PyTorch."""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nas.exporters.folding import fold_scales
+from search_space import Detector
+from search_space.errors import ConfigError
+from search_space.graph import IMAGE
+from search_space.heads.roi import RoIHead
+from trainers.detect import evaluating
+from trainers.heads import head_training
+
+Form = Literal["raw", "decoded"]
+FORMS: tuple[Form, ...] = ("raw", "decoded")
+PRECISIONS = ("fp32", "fp16")
+OPSETS = range(13, 21)
+READ_RAW = ("anchor_free", "ssd", "two_stage")
+"""Kinds of head whose raw outputs `kit/postprocess.py` can read; decoded ones it reads of any kind."""
+DEFAULT_OPSET = 13
+"""TensorRT 8.2, the last one for the first Jetson Nano, reads nothing later than 15."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnnxOptions:
+    """How a detector is written."""
+
+    opset: int = DEFAULT_OPSET
+    precision: str = "fp32"
+    """Of weights and maps: `fp32` or `fp16`; inputs and outputs are 32-bit floats either way."""
+    form: Form = "raw"
+    """`raw`: the maps of the head; `decoded`: boxes in pixels and scores, before suppression."""
+
+    def __post_init__(self) -> None:
+        if self.opset not in OPSETS:
+            raise ConfigError(f"--opset is {self.opset}; allowed: {OPSETS[0]} to {OPSETS[-1]}")
+        for name, value, allowed in (("precision", self.precision, PRECISIONS), ("outputs", self.form, FORMS)):
+            if value not in allowed:
+                raise ConfigError(f"--{name} is {value!r}; allowed: {', '.join(allowed)}")
+
+
+class Exportable(nn.Module):
+    """A detector as it is written: images `(B, 3, H, W)` as 32-bit floats to 32-bit floats.
+
+    Raw outputs are the maps of `Detector.forward`. Of a two-stage head they are those of the proposal head, then the
+    maps that the second stage reads: which boxes stay between the two depends on values, which no graph of fixed shape
+    can say. Decoded are boxes `(B, N, 4)` as x1, y1, x2, y2 px of the input and scores `(B, N, num_classes)`.
+    """
+
+    def __init__(self, detector: Detector, options: OnnxOptions) -> None:
+        super().__init__()
+        self.detector, self.form = detector, options.form
+        self.dtype = torch.float16 if options.precision == "fp16" else torch.float32
+        self.nodes, self.names = _raw_outputs(detector)
+        if self.form == "decoded":
+            self.names = ("boxes", "scores")
+            self.table = head_training(detector).table
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        maps = self.detector.maps(images.to(self.dtype), self.nodes)
+        outputs = tuple(each.float() for each in maps)
+        return outputs if self.form == "raw" else self.table(outputs, self.detector.input_hw)
+
+
+def _raw_outputs(detector: Detector) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Returns the nodes that give the raw outputs, and the names of the outputs."""
+    graph = detector.graph
+    if detector.head != "two_stage":
+        return graph.outputs, tuple(f"level{index}" for index in range(len(graph.outputs)))
+    *levels, _, second = graph.outputs
+    features = next(node.inputs[1:] for node in graph.nodes if node.name == second)
+    names = [f"regions{index}" for index in range(len(levels))] + [f"features{index}" for index in range(len(features))]
+    return (*levels, *features), tuple(names)
+
+
+class SecondStage(nn.Module):
+    """The layers of a two-stage head after its features were read: `(N, C)` to `(N, num_classes + 1 + 4)`."""
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        head = detector.blocks[detector.graph.outputs[-1]]
+        assert isinstance(head, RoIHead)
+        self.head, self.num_features = head, head.hidden.in_features
+
+    def forward(self, features: Tensor) -> Tensor:
+        hidden = torch.relu(self.head.hidden(features.to(self.head.hidden.weight.dtype)))
+        return torch.cat((self.head.class_logits(hidden), self.head.box_offsets(hidden)), dim=-1).float()
+
+
+def write_onnx(detector: Detector, options: OnnxOptions) -> dict[str, bytes]:
+    """Returns the ONNX files of a detector by name: `model.onnx`, of a two-stage head `second_stage.onnx` as well.
+
+    Batch norms are folded into their convolutions, and fixed scales, such as those of SNI, into the convolutions after
+    them where they reach nothing else.
+
+    Raises:
+        ConfigError: The extra `onnx` is not installed, the head's outputs cannot be decoded in a graph, or nothing on a
+            board could read them raw.
+    """
+    if options.form == "raw" and detector.head not in READ_RAW:
+        raise ConfigError(
+            f"postprocess.py beside the model cannot read the raw outputs of a head of kind {detector.head!r}; "
+            f"allowed: {', '.join(READ_RAW)}; next: --outputs decoded"
+        )
+    if options.form == "decoded" and detector.head == "two_stage":
+        raise ConfigError(
+            "the outputs of a two-stage head cannot be decoded inside ONNX, as the number of boxes depends on the "
+            "image; next: --outputs raw, and postprocess.py beside the model"
+        )
+    with evaluating(detector):
+        module = _halved(detector) if options.precision == "fp16" else detector
+        model = Exportable(module, options).eval()
+        image = torch.zeros(1, 3, *detector.input_hw)
+        files = {"model.onnx": _traced(model, image, IMAGE, model.names, options)}
+        if detector.head == "two_stage":
+            second = SecondStage(module).eval()
+            features = torch.zeros(1, second.num_features)
+            files["second_stage.onnx"] = _traced(second, features, "features", ("table",), options, dynamic=True)
+    return files
+
+
+def _halved(detector: Detector) -> Detector:
+    copy = Detector(detector.graph)
+    copy.load_state_dict(detector.state_dict())
+    return copy.eval().half()
+
+
+def _traced(
+    module: nn.Module, example: Tensor, name: str, outputs: Sequence[str], options: OnnxOptions, dynamic: bool = False
+) -> bytes:
+    try:
+        import onnx
+        from onnxscript import optimizer
+    except ImportError as error:
+        raise ConfigError(
+            f"ONNX needs packages that are not here ({error}); next: pip install 'pyramidnas[onnx]', or --format yaml"
+        ) from None
+    buffer = io.BytesIO()
+    axes = {each: {0: "boxes"} for each in (name, *outputs)} if dynamic else None
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the tracer warns of each size that it takes for a constant, which all are
+        torch.onnx.export(
+            module,
+            (example,),
+            buffer,  # type: ignore[arg-type]
+            dynamo=False,
+            opset_version=options.opset,
+            input_names=[name],
+            output_names=list(outputs),
+            dynamic_axes=axes,
+        )
+    logging.getLogger("onnxscript").setLevel(logging.ERROR)  # it warns of operators that it leaves as they are
+    model = fold_scales(optimizer.optimize(onnx.load_from_string(buffer.getvalue())))
+    onnx.checker.check_model(model, full_check=True)
+    return bytes(model.SerializeToString())
+
+
+def run_onnx(model: bytes, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """Runs an ONNX file on the CPU with ONNX Runtime; raises ConfigError where that is not installed."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ConfigError(
+            f"ONNX Runtime is not here ({error}); next: pip install 'pyramidnas[onnx]', or --format yaml"
+        ) from None
+    options: Any = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return list(session.run(None, dict(feeds)))
+
+
+def difference(detector: Detector, files: Mapping[str, bytes], options: OnnxOptions, images: np.ndarray) -> float:
+    """Returns the largest difference of ONNX's outputs from PyTorch's, relative to each output's largest value.
+
+    The scale of decoded boxes and scores is at least 1, a pixel or a score: those of an untrained detector are tiny.
+
+    Args:
+        images: `(B, 3, H, W)` as 32-bit floats from 0 to 1, one at a time.
+    """
+    worst = 0.0
+    with evaluating(detector):
+        reference = Exportable(detector, OnnxOptions(form=options.form)).eval()
+        for image in images:
+            expected = reference(torch.from_numpy(image[None]))
+            found = run_onnx(files["model.onnx"], {IMAGE: image[None]})
+            least = 0.0 if options.form == "raw" else 1.0  # boxes are in pixels, scores of 1 at most
+            worst = max(worst, *(_apart(a, b.numpy(), least) for a, b in zip(found, expected, strict=True)))
+        if "second_stage.onnx" in files:
+            second = SecondStage(detector).eval()
+            features = np.random.default_rng(0).normal(size=(7, second.num_features)).astype(np.float32)
+            (table,) = run_onnx(files["second_stage.onnx"], {"features": features})
+            worst = max(worst, _apart(table, second(torch.from_numpy(features)).numpy()))
+    return worst
+
+
+def _apart(found: np.ndarray, expected: np.ndarray, least_scale: float = 0.0) -> float:
+    scale = max(least_scale, float(np.abs(expected).max()))
+    return float(np.abs(found - expected).max()) / (scale or 1.0)

@@ -1,0 +1,81 @@
+"""Sides of the objects of a run's data in the inputs of its detectors, against the strides of their levels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.config import RunConfig
+from nas.engine.run_request import RunRequest
+from nas.engine.session import reopen_data
+from results.report import BoxSizes
+from search_space.errors import UserError
+from trainers.data import Dataset, DataSplits
+
+EDGES_PX = tuple(float(2 ** (power / 2)) for power in range(0, 21))
+"""From 1 to 1024 px, two bins an octave."""
+
+Sizes = NDArray[np.float64]
+Row = Mapping[str, Any]
+
+
+def box_sizes(config: RunConfig, rows: Iterable[Row]) -> BoxSizes | str:
+    """Measures the boxes of all images of a run in the inputs of detectors.
+
+    Args:
+        config: Of the run.
+        rows: Records of the detectors.
+
+    Returns:
+        Histograms and shares by key, or in a sentence why there are none.
+    """
+    try:
+        _, splits = reopen_data(config, RunRequest())
+    except (UserError, OSError) as error:
+        return f"The data of the run cannot be looked at any more, so the sizes of its objects are not shown: {error}"
+    return measure(splits, rows)
+
+
+def measure(splits: DataSplits, rows: Iterable[Row]) -> BoxSizes:
+    """Measures the boxes of both parts of a data set; see `box_sizes`."""
+    tables = [_boxes(dataset) for dataset in (splits.train, splits.val)]
+    boxes, images = (np.concatenate(each) for each in zip(*tables, strict=True))
+    counts, medians, shares = {}, {}, {}
+    for row in rows:
+        sides = input_sides(boxes, images, (int(row["input_height"]), int(row["input_width"])))
+        inside = np.clip(sides, EDGES_PX[0], np.nextafter(EDGES_PX[-1], 0))
+        counts[row["key"]] = tuple(int(each) for each in np.histogram(inside, EDGES_PX)[0])
+        medians[row["key"]] = float(np.median(sides))
+        cells = sides / min(2 ** int(level.removeprefix("P")) for level in str(row["levels"]).split())
+        bounds = ((cells < 1), (cells >= 1) & (cells < 2), (cells >= 2))
+        shares[row["key"]] = tuple(float(each.mean()) for each in bounds)
+    return BoxSizes(
+        source=splits.source.partition(":")[0] if splits.format else "the built-in set",
+        num_boxes=len(boxes),
+        edges_px=EDGES_PX,
+        counts=counts,
+        median_px=medians,
+        shares_by_cells=shares,  # type: ignore[arg-type]  # three bounds, three shares
+    )
+
+
+def input_sides(boxes: Sizes, images: Sizes, input_hw: tuple[int, int]) -> Sizes:
+    """Returns the root of the area of each box once its image is fitted into an input.
+
+    Args:
+        boxes: `(N, 2)` widths and heights in pixels of their images.
+        images: `(N, 2)` heights and widths of their images in pixels.
+        input_hw: Height and width of the input in pixels; the aspect of the image is kept.
+    """
+    gain = np.minimum(input_hw[0] / images[:, 0], input_hw[1] / images[:, 1])
+    return np.asarray(np.sqrt(boxes[:, 0] * boxes[:, 1]) * gain, np.float64)
+
+
+def _boxes(dataset: Dataset) -> tuple[Sizes, Sizes]:
+    """Returns width and height of every box `(N, 2)`, and height and width of its image `(N, 2)`, in pixels."""
+    boxes = [record.boxes[:, 2:] - record.boxes[:, :2] for record in dataset.records]
+    images = [np.tile([[record.height, record.width]], (len(record.boxes), 1)) for record in dataset.records]
+    return np.concatenate(boxes).astype(np.float64), np.concatenate(images).astype(np.float64)
