@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from keyword import iskeyword
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -59,6 +60,20 @@ class Setting:
     """Whether it belongs to what was computed: two results that differ in it cannot be compared."""
     is_path: bool = False
     """Whether the value is a path, which is stored absolute."""
+    group: str = ""
+    """The heading under which help and documentation list it."""
+    default_words: str = ""
+    """The default in words, where it depends on other settings."""
+    separator: str = ""
+    """What joins several values in one option; empty: the option is repeated."""
+    stands_for: str = ""
+    """The setting that this is another way to give; it is merged into that one and not stored."""
+    needs: str = ""
+    """The setting without which this one has no meaning."""
+    per_session: bool = False
+    """Whether each session says it anew: a resume neither keeps nor compares it."""
+    joinable: bool = False
+    """Whether a worker that joins a run may have its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +92,19 @@ class DeclaredSetting:
         if self.about.option == "-":
             return ""
         return self.about.option or f"--{self.name.replace('_', '-')}"
+
+    @property
+    def keyword(self) -> str:
+        """The keyword of the Python API: the option without dashes, or the name where that is a keyword of Python."""
+        word = self.option.removeprefix("--").replace("-", "_")
+        return word if word.isidentifier() and not iskeyword(word) else self.name
+
+    @property
+    def default_text(self) -> str:
+        """The default as help and documentation show it; empty where there is none."""
+        if self.about.default_words or self.default is None or self.default is False or self.default in ((), ""):
+            return self.about.default_words
+        return format_value(self.default)
 
     @property
     def is_list(self) -> bool:
@@ -190,6 +218,11 @@ def _typed(name: str, value: Any, declared: Any) -> Any:
 
 def _type_name(name: str, kind: Any) -> str:
     return f"a group of settings, such as {name}.{fields(kind)[0].name}" if is_dataclass(kind) else TYPE_NAMES[kind]
+
+
+def format_value(value: Any) -> str:
+    """Returns a value as it is typed on a command line; numbers read back as the same number."""
+    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def _scalar(kind: Any) -> type:

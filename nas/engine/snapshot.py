@@ -31,6 +31,6 @@ def rows_in_database(config: RunConfig, space: SearchSpace) -> list[dict[str, An
             "database that the run was started with"
         )
     study = SearchStudy(
-        storage, space, objectives(config.objectives), name=config.name, num_rungs=len(config.rungs), worker="report"
+        storage, space, objectives(config.objective), name=config.name, num_rungs=len(config.rungs), worker="report"
     )
     return study.rows()

@@ -19,6 +19,7 @@ from results import records
 from search_space import DESIGNS, Architecture, SearchSpace
 from search_space.axis import Axis
 from search_space.errors import ConfigError, SpaceError
+from trainers.settings import declared_settings
 
 STARTS = "starts"
 MAX_MEMBERS = 8
@@ -51,7 +52,8 @@ class Earlier:
 
     def differences(self, config: RunConfig) -> list[str]:
         """Returns in what its trainings differ from those of a run, so that results could not be compared."""
-        names = {"data_fingerprint": "data", "classes": "classes", "rungs": "rungs", "batch": "batch", "proxy": "proxy"}
+        alike = {name: name for name, each in declared_settings(type(config)).items() if each.about.identity}
+        names = {"data_fingerprint": "data", "classes": "classes", **alike}
         return [title for name, title in names.items() if getattr(self.config, name) != getattr(config, name)]
 
     def members(self) -> Iterator[tuple[str, Architecture]]:

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.config import RunConfig
-from nas.engine.run_request import RunRequest
 from nas.engine.session import reopen_data
 from results.report import BoxSizes
 from search_space.errors import UserError
@@ -33,7 +32,7 @@ def box_sizes(config: RunConfig, rows: Iterable[Row]) -> BoxSizes | str:
         Histograms and shares by key, or in a sentence why there are none.
     """
     try:
-        _, splits = reopen_data(config, RunRequest())
+        _, splits = reopen_data(config)
     except (UserError, OSError) as error:
         return f"The data of the run cannot be looked at any more, so the sizes of its objects are not shown: {error}"
     return measure(splits, rows)

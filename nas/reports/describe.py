@@ -1,4 +1,4 @@
-"""An architecture in words, from its point in the space."""
+"""Architectures and rank correlations in words."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from nas.engine.ladder import MIN_PAIRS, RungCorrelation
 from search_space.head_kind import HEAD_KINDS
 
 PLAIN = {"conv", "native", "none", "no", "backbone"}
@@ -73,3 +74,18 @@ def _head(point: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     kind = point.get("head")
     words = HEAD_KINDS.get(str(kind)).words.partition(" ")[2] if kind in HEAD_KINDS else "head"
     return f"{words} on {row['levels']}"
+
+
+def rung_line(correlation: RungCorrelation) -> str:
+    """Returns in words how a rung ranks the trials that went on to the next one."""
+    low = f"rung {correlation.rung}" if correlation.rung else "the proxy"
+    head = f"{low} against rung {correlation.rung + 1}: "
+    if correlation.num_trials < 2:
+        noun = "trial" if correlation.num_trials == 1 else "trials"
+        return f"{head}{correlation.num_trials} {noun} on both, too few for a rank correlation"
+    if correlation.tau != correlation.tau:
+        return f"{head}all of {correlation.num_trials} trials are equal on one of them, so there is no rank correlation"
+    counts = "" if correlation.tau_counts is None else f", of activation bytes {correlation.tau_counts:+.2f}"
+    trust = "trusted" if correlation.trusted else "not trusted, all trials went on since"
+    trust = trust if correlation.num_trials >= MIN_PAIRS else f"not judged below {MIN_PAIRS}"
+    return f"{head}Kendall's tau {correlation.tau:+.2f}{counts} on {correlation.num_trials} trials; {trust}"

@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from nas.commands.run_summary import agreement_line, over_seeds
 from nas.config import RunConfig, read_config
 from nas.engine.importance import axis_importance
 from nas.engine.ladder import Ladder, rung_correlation
@@ -17,6 +16,7 @@ from nas.engine.objectives import objective, objectives
 from nas.engine.snapshot import rows_in_database
 from nas.plugins import check_plugins
 from nas.reports.boxes import box_sizes
+from nas.reports.describe import rung_line
 from nas.reports.detectors import detectors_of, front_files, points_of
 from nas.reports.next_commands import commands
 from nas.run_folder import CONFIG_YAML, read_trials
@@ -24,6 +24,7 @@ from results import records
 from results.export import member_file
 from results.report import Content
 from results.report.payload import part
+from results.seeds import over_seeds
 from search_space import SearchSpace
 from search_space.errors import ConfigError, UserError
 
@@ -56,7 +57,7 @@ def gather(run: Path) -> Content:
         written=time.strftime("%Y-%m-%d %H:%M %Z"),
         table=table,
         detectors=detectors_of(plotted, points, space, files, num_classes=len(config.classes)),
-        importance=axis_importance(rows, points, space, objectives(config.objectives)),
+        importance=axis_importance(rows, points, space, objectives(config.objective)),
         boxes=box_sizes(config, front) if front else "There is no member of the front yet to compare the objects with.",
         facts=_facts(config),
         limits=_limits(config),
@@ -110,12 +111,12 @@ def _facts(config: RunConfig) -> tuple[tuple[str, str], ...]:
     ends += [f"{config.minutes:g} minutes"] if config.minutes else []
     facts = {
         "budget": " and ".join(config.limit_words()),
-        "objectives": " against ".join(objective(name).title for name in config.objectives),
+        "objectives": " against ".join(objective(name).title for name in config.objective),
         "device": f"{config.device}; latencies are predicted, not measured" if config.device else "",
         "data": f"{config.data or 'built-in set'}; {len(config.classes)} classes: {', '.join(config.classes)}",
         "search": f"{config.strategy}, until {' or '.join(ends)}; epochs of each rung {rungs}; batch {config.batch}, "
         f"seed {config.seed}",
-        "begun with": f"the trials of {config.imported_from}" if config.imported_from else "",
+        "begun with": f"the trials of {config.from_run}" if config.from_run else "",
         "versions": ", ".join(f"{name} {version}" for name, version in config.versions.items()),
     }
     return tuple((name, text) for name, text in facts.items() if text)
@@ -134,4 +135,4 @@ def _limits(config: RunConfig) -> dict[str, float]:
 
 def _rungs(config: RunConfig, rows: list[Row]) -> tuple[str, ...]:
     ladder = Ladder(epochs=config.rungs, proxy=config.proxy)
-    return tuple(agreement_line(rung_correlation(rows, rung)) for rung in range(ladder.first, ladder.last))
+    return tuple(rung_line(rung_correlation(rows, rung)) for rung in range(ladder.first, ladder.last))

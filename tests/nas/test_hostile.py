@@ -128,18 +128,22 @@ def test_a_bad_file_of_a_space_is_named(
     [
         ({"classes": 7}, "classes must be a list, got 7; it is written by nas run and not meant to be edited"),
         ({"rungs": "0.5"}, "rungs must be a list, got '0.5'; it is written by nas run"),
-        ({"narrowing": [1]}, "narrowing must be a mapping, got a list"),
-        ({"narrowing": {"fusion": "concat"}}, "narrowing.fusion must be a list, got 'concat'"),
+        ({"fix": [1]}, "fix[0] must be of type str, got 1"),
+        ({"choices": "fusion=concat"}, "choices must be a list, got 'fusion=concat'"),
+        ({"rungs": []}, "--rungs names no epochs"),
+        ({"format": 2}, "written in format 2, this version reads format 3"),
         ({"seed": "1"}, "seed must be of type int, got '1'"),
         ({"minutes": [BOMB]}, "minutes must be of type float, got a list"),
-        ({"budget_gflops": float("nan")}, "--budget-gflops must be above zero, got nan"),
-        ({"confidence": 2.0}, "--confidence must be between 0 and 1, got 2.0"),
+        ({"budget_gflops": float("nan")}, "--budget-gflops must be above 0, got nan"),
+        ({"confidence": 2.0}, "--confidence must be above 0 and below 1, got 2.0"),
         ({"nmae": "x"}, "has an unknown field 'nmae'; did you mean 'name'"),
         ({"name": None}, "name must be of type str, got nothing"),
     ],
 )
 def test_a_damaged_configuration_of_a_run_names_what_and_where(changes: dict[str, Any], message: str) -> None:
-    good = RunConfig(name="x", space_fingerprint="a", data_fingerprint="b", classes=("c",), budget_gflops=1.0)
+    good = RunConfig(
+        name="x", space_fingerprint="a", data_fingerprint="b", classes=("c",), budget_gflops=1.0, rungs=(1.0,)
+    )
     plain = yaml.safe_load(good.to_text())
     assert parse_config(good.to_text(), source="runs/x/config.yaml") == good
     with pytest.raises(ConfigError) as caught:
