@@ -126,7 +126,7 @@ class RunSettings:
         resumable=True,
         joinable=True,
     )
-    seed: int = _SEARCH(0, "Seed of the search and of the training.", metavar="S", minimum=0)
+    seed: int = _SEARCH(0, "Seed of the search and of the training.", metavar="S", minimum=0, maximum=2**32 - 1)
     rungs: tuple[float, ...] = _TRAINING(
         (),
         "Epochs of each rung. Every trial is trained on the first rung; the best third goes on to the next.",
