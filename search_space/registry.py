@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from search_space.errors import SpaceError, nearest
@@ -39,9 +40,16 @@ def _importing() -> str:
 class Registry(Generic[T]):
     """Maps written-out names to things of one kind; a double or unknown name is an error that lists what is known."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, modules: tuple[str, ...] = ()) -> None:
+        """Makes an empty registry.
+
+        Args:
+            kind: what its entries are, for error messages.
+            modules: register the built-in entries; they are imported when the registry is first used.
+        """
         self.kind = kind
         self._things: dict[str, T] = {}
+        self._modules = modules
 
     def register(self, name: str) -> Callable[[T], T]:
         """Returns a decorator that stores what it decorates under `name`.
@@ -58,6 +66,7 @@ class Registry(Generic[T]):
 
     def add(self, name: str, thing: T) -> None:
         """Stores `thing` under `name`; raises SpaceError if the name is taken."""
+        self._import_modules()
         if name in self._things:
             raise SpaceError(f"{self.kind} {name!r} is registered already; choose another name")
         self._things[name] = thing
@@ -70,6 +79,7 @@ class Registry(Generic[T]):
 
     def get(self, name: str) -> T:
         """Returns the thing called `name`; raises SpaceError naming the near and the known ones otherwise."""
+        self._import_modules()
         try:
             return self._things[name]
         except (KeyError, TypeError):
@@ -78,10 +88,18 @@ class Registry(Generic[T]):
 
     def names(self) -> tuple[str, ...]:
         """Returns the known names, in the order of their registration."""
+        self._import_modules()
         return tuple(self._things)
 
     def __iter__(self) -> Iterator[str]:
+        self._import_modules()
         return iter(self._things)
 
     def __contains__(self, name: object) -> bool:
+        self._import_modules()
         return name in self._things
+
+    def _import_modules(self) -> None:
+        modules, self._modules = self._modules, ()
+        for module in modules:
+            import_module(module)
