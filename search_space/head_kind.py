@@ -70,4 +70,4 @@ class HeadKind:
         return kept
 
 
-HEAD_KINDS: Registry[HeadKind] = Registry("kind of head", package="search_space.heads")
+HEAD_KINDS: Registry[HeadKind] = Registry("kind of head", modules=("search_space.heads",))

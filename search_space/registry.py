@@ -43,14 +43,14 @@ class Registry(Generic[T]):
     Args:
         kind: What one thing is called in a message, such as `stage block`.
         error: The class of the errors for a name that is taken or unknown.
-        package: The package whose import registers the built-in things, where that is not the registry's own. It is
-            imported when the registry is first asked.
+        modules: Modules whose import registers the built-in things, where that is not the registry's own. They are
+            imported when the registry is first used.
     """
 
-    def __init__(self, kind: str, error: type[UserError] = SpaceError, package: str | None = None) -> None:
+    def __init__(self, kind: str, error: type[UserError] = SpaceError, modules: tuple[str, ...] = ()) -> None:
         self.kind = kind
         self._error = error
-        self._package = package
+        self._modules = modules
         self._things: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
@@ -98,6 +98,6 @@ class Registry(Generic[T]):
 
     def _loaded(self) -> dict[str, T]:
         """Returns the things by name, the built-in ones included."""
-        if self._package is not None:
-            import_module(self._package)  # does nothing while the package itself is registering
+        for module in self._modules:
+            import_module(module)  # does nothing while the module itself is registering
         return self._things
