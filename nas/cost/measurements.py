@@ -22,7 +22,7 @@ UNITS_MS = {"s": 1e3, "ms": 1.0}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class MeasurementSource:
     """Where measurements of a profile lie: a table of latencies beside a table of operators."""
 
     latency: str
@@ -90,7 +90,7 @@ def joined(parts: list[Measurements]) -> Measurements:
     )
 
 
-def load(source: Source, rules: Rules) -> Measurements:
+def load(source: MeasurementSource, rules: Rules) -> Measurements:
     """Returns the measurements of a source; networks without a latency or without operators are left out."""
     table = read_latencies(source)
     names, operators = shipped_operators(source.operators)
@@ -107,7 +107,7 @@ def load(source: Source, rules: Rules) -> Measurements:
     )
 
 
-def read_latencies(source: Source) -> pd.DataFrame:
+def read_latencies(source: MeasurementSource) -> pd.DataFrame:
     """Returns the rows of a source's table that are meant.
 
     Raises:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from nas.cost.measurements import Source
+from nas.cost.measurements import MeasurementSource
 from nas.cost.operators import CLASSES
 from nas.cost.terms import CLASS_OF_TERM, START, TERMS, Rules, Vector
 from search_space.errors import ConfigError, nearest
@@ -102,7 +102,7 @@ class Profile:
     """Seconds for one of each term; empty until fitted, and then the data sheet's prior stands in."""
     measured: Mapping[str, int] = field(default_factory=dict)
     """By operator class: how many measured networks spend 1 % of their time or more in it."""
-    measurements: tuple[Source, ...] = ()
+    measurements: tuple[MeasurementSource, ...] = ()
     """Tables that come with the package, which the constants are fitted on."""
     fitted_on: tuple[str, ...] = ()
     """The measurements that the constants rest on, one sentence each; none: the data sheet alone."""
@@ -152,9 +152,11 @@ def to_plain(profile: Profile) -> dict[str, Any]:
     return {name: value for name, value in plain.items() if value not in ("", None, [], {}, False)}
 
 
-def _without_defaults(source: Source) -> dict[str, Any]:
-    plain = {each.name: getattr(source, each.name) for each in fields(Source)}
-    return {each.name: plain[each.name] for each in fields(Source) if plain[each.name] not in (each.default, {})}
+def _without_defaults(source: MeasurementSource) -> dict[str, Any]:
+    plain = {each.name: getattr(source, each.name) for each in fields(MeasurementSource)}
+    return {
+        each.name: plain[each.name] for each in fields(MeasurementSource) if plain[each.name] not in (each.default, {})
+    }
 
 
 def _readable(constants: Vector) -> dict[str, Any]:
@@ -269,7 +271,7 @@ def _from_plain(plain: dict[str, Any], path: Path) -> Profile:
         "data_sheet": sheet,
         "rules": Rules(**plain["rules"]),
         "error": error,
-        "measurements": tuple(Source(**source) for source in plain.get("measurements") or ()),
+        "measurements": tuple(MeasurementSource(**source) for source in plain.get("measurements") or ()),
         "fitted_on": tuple(plain.get("fitted_on") or ()),
         "constants": _seconds(plain["constants"]) if plain.get("constants") else np.zeros(0),
         "path": path,

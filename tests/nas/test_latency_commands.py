@@ -250,7 +250,7 @@ def test_a_table_of_operators_that_lacks_a_column_is_refused(tmp_path: Path, cap
 def test_help_shows_both_uses_and_every_subcommand(capsys: pytest.CaptureFixture[str]):
     text, _ = run(capsys, "latency", "--help")
     assert "ARCH.yaml|DESIGN|RUN --device NAME" in text and "COMMAND [ARGS]" in text
-    assert all(option in text for option in ("--confidence", "--num-classes", "calibrate", "validate", "predict-ops"))
+    assert all(option in text for option in ("--confidence", "--num-classes", "calibrate", "predict-ops"))
 
 
 def test_a_subcommand_is_imported_only_to_run_it():

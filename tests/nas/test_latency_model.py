@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nas.cost.latency import CONFIDENCE, EXTRAPOLATES_FROM, LatencyModel, data_sheet_error, load_model
-from nas.cost.measurements import Source, load
+from nas.cost.measurements import MeasurementSource, load
 from nas.cost.profile import GRID, device_names, find_profile, write_profile
 from nas.cost.residual import read_residual
 from nas.cost.terms import START, TERMS, add_terms
@@ -181,7 +181,7 @@ def test_a_figure_of_others_is_met_that_was_not_fitted_on():
 )
 def test_measured_networks_are_predicted_near_and_lie_in_their_intervals(device: str):
     model = load_model(device)
-    source: Source = model.profile.measurements[0]
+    source: MeasurementSource = model.profile.measurements[0]
     measured = load(source, model.profile.rules)
     made = model.predict(measured.terms)
     assert np.median(np.abs(made.latency_ms / measured.latency_ms - 1)) < 0.05
