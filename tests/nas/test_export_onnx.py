@@ -15,8 +15,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from nas.exporters.entry_files import description
 from nas.exporters.folding import fold_scales
-from nas.exporters.member import description
 from nas.exporters.onnx_model import Exportable, OnnxOptions, SecondStage, difference, run_onnx, write_onnx
 from search_space import DESIGNS, Detector, SearchSpace, lower
 from search_space.errors import ConfigError
