@@ -19,7 +19,7 @@ from trainers.data import DataSplits
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class InspectionReport:
     """What is known of a data set, and what is advised."""
 
     parts: tuple[Contents, ...]
@@ -57,10 +57,10 @@ class Report:
         }
 
 
-def make_report(splits: DataSplits, leaks: Leaks) -> Report:
+def make_report(splits: DataSplits, leaks: Leaks) -> InspectionReport:
     """Puts together what is known of a data set; the advice on the space is by the training images alone."""
     parts = [contents("train", splits.train), contents("val", splits.val)]
-    return Report(
+    return InspectionReport(
         parts=tuple(parts),
         sizes=box_sizes(splits.train.records),
         leaks=leaks,

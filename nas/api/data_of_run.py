@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nas.commands.display import say
-from nas.processes import launched_rank
+from nas.process_control import launched_rank
 
 CONFIG = "config.yaml"
 PLACES = ("split", "data_format", "images")

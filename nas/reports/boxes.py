@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nas.config import RunConfig
 from nas.engine.run_request import RunRequest
 from nas.engine.session import reopen_data
-from results.report import BoxSizes
+from results.report import ObjectSizes
 from search_space.errors import UserError
 from trainers.data import Dataset, DataSplits
 
@@ -22,7 +22,7 @@ Sizes = NDArray[np.float64]
 Row = Mapping[str, Any]
 
 
-def box_sizes(config: RunConfig, rows: Iterable[Row]) -> BoxSizes | str:
+def box_sizes(config: RunConfig, rows: Iterable[Row]) -> ObjectSizes | str:
     """Measures the boxes of all images of a run in the inputs of detectors.
 
     Args:
@@ -39,7 +39,7 @@ def box_sizes(config: RunConfig, rows: Iterable[Row]) -> BoxSizes | str:
     return measure(splits, rows)
 
 
-def measure(splits: DataSplits, rows: Iterable[Row]) -> BoxSizes:
+def measure(splits: DataSplits, rows: Iterable[Row]) -> ObjectSizes:
     """Measures the boxes of both parts of a data set; see `box_sizes`."""
     tables = [_boxes(dataset) for dataset in (splits.train, splits.val)]
     boxes, images = (np.concatenate(each) for each in zip(*tables, strict=True))
@@ -52,7 +52,7 @@ def measure(splits: DataSplits, rows: Iterable[Row]) -> BoxSizes:
         cells = sides / min(2 ** int(level.removeprefix("P")) for level in str(row["levels"]).split())
         bounds = ((cells < 1), (cells >= 1) & (cells < 2), (cells >= 2))
         shares[row["key"]] = tuple(float(each.mean()) for each in bounds)
-    return BoxSizes(
+    return ObjectSizes(
         source=splits.source.partition(":")[0] if splits.format else "the built-in set",
         num_boxes=len(boxes),
         edges_px=EDGES_PX,

@@ -8,7 +8,7 @@ from typing import Any
 
 from nas.cost import node_costs
 from nas.reports.describe import describe
-from results.report import Detector, NodeLine
+from results.report import DetectorDetails, NodeLine
 from search_space import Architecture, SearchSpace, lower
 from search_space.axis import Axis, Choice
 from search_space.errors import SpaceError
@@ -66,7 +66,7 @@ def detectors_of(
     *,
     num_classes: int,
     max_node_bytes: int = MAX_NODE_BYTES,
-) -> dict[str, Detector]:
+) -> dict[str, DetectorDetails]:
     """Describes architectures, with their nodes as long as there is room for them.
 
     Args:
@@ -77,7 +77,7 @@ def detectors_of(
         num_classes: Of the data.
         max_node_bytes: Room for all nodes.
     """
-    found: dict[str, Detector] = {}
+    found: dict[str, DetectorDetails] = {}
     room = max_node_bytes
     for row in rows:
         key = row["key"]
@@ -88,7 +88,7 @@ def detectors_of(
         nodes = _nodes(architecture, num_classes) if architecture is not None and room > 0 else ()
         room -= sum(BYTES_A_NODE + len(each.name) + len(each.shares) for each in nodes)
         choices = {name: str(choice) for name, choice in point.items()}
-        found[key] = Detector(words=describe(point, row), choices=choices, nodes=nodes)
+        found[key] = DetectorDetails(words=describe(point, row), choices=choices, nodes=nodes)
     return found
 
 
