@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nas.advice.box_sizes import box_sizes
 from nas.advice.input_advice import advise_input, advise_tiling
 from nas.advice.level_advice import LevelReason, advise_levels, level_reasons
 from nas.advice.recommendation import SIZE_AXIS, Narrowing, Recommendation
-from nas.advice.sizes import box_sizes
 from trainers.data import Record
 
 

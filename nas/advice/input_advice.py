@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from nas.advice.box_sizes import BoxSizes
 from nas.advice.levels import LEVELS, least_seen_px
 from nas.advice.recommendation import LEVEL_AXIS, SIZE_AXIS, Narrowing, Recommendation, narrowed, percent
-from nas.advice.sizes import BoxSizes
 from search_space import SearchSpace
 from search_space.point.layout import span
 

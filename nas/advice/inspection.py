@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nas.advice.advice import Advice, advise
+from nas.advice.box_sizes import BoxSizes, Sides, box_sizes, histogram, num_under
 from nas.advice.contents import Contents, contents
 from nas.advice.leaks import ALIKE, CHANCE, Leaks
 from nas.advice.levels import num_seen, num_served
 from nas.advice.notes import notes
 from nas.advice.recommendation import Recommendation
-from nas.advice.sizes import BoxSizes, Sides, box_sizes, histogram, num_under
 from search_space import SearchSpace
 from search_space.space import INPUT_AXES
 from trainers.data import DataSplits

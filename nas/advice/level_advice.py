@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nas.advice.box_sizes import BoxSizes
 from nas.advice.levels import LEVELS, num_served
 from nas.advice.recommendation import LEVEL_AXIS, P6_AXIS, Narrowing, Recommendation, narrowed, percent, pixels
-from nas.advice.sizes import BoxSizes
 from search_space import SearchSpace
 from search_space.axis import Choice
 from search_space.point.layout import COARSEST as COARSEST_SPAN

@@ -19,7 +19,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.advice.sizes import Sides
+from nas.advice.box_sizes import Sides
 from trainers.assigners import TaskAlignedAssigner
 
 FINEST, COARSEST = 2, 6

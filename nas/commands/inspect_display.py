@@ -6,11 +6,11 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nas.advice.box_sizes import LIMITS_PX, Bin, histogram, num_under
 from nas.advice.inspection import InspectionReport, input_sizes, run_flags
 from nas.advice.leaks import ALIKE, CHANCE
 from nas.advice.levels import LEVELS, num_served
 from nas.advice.recommendation import percent, pixels
-from nas.advice.sizes import LIMITS_PX, Bin, histogram, num_under
 from nas.commands.display import console, say
 
 if TYPE_CHECKING:

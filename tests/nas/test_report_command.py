@@ -22,10 +22,10 @@ from nas.engine.run_request import RunRequest
 from nas.engine.session import begin, open_search
 from nas.executors import Evaluation, Job
 from nas.executors.local import LocalExecutor
-from nas.reports.boxes import EDGES_PX, input_sides
 from nas.reports.describe import describe
 from nas.reports.detectors import detectors_of, points_of
 from nas.reports.gather import gather, rows_of
+from nas.reports.object_sizes import EDGES_PX, input_sides
 from nas.run_folder import RunFolder
 from results import records
 from results.report import ObjectSizes
