@@ -1,4 +1,4 @@
-"""All that is known of a data set before a search, as plain data with keys that stay."""
+"""The inspection report of a data set, as plain data with stable keys."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from trainers.data import DataSplits
 
 @dataclass(frozen=True, kw_only=True)
 class InspectionReport:
-    """What is known of a data set, and what is advised."""
+    """What is known about a data set, and the advice for it."""
 
     parts: tuple[Contents, ...]
     sizes: BoxSizes
-    """Of the training boxes."""
+    """Sizes of the training boxes."""
     leaks: Leaks
     advice: Advice
     notes: tuple[Recommendation, ...]
 
     @property
     def items(self) -> tuple[Recommendation, ...]:
-        """All advice: on the axes of the space first."""
+        """All advice; that on axes of the search space comes first."""
         return (*self.advice.items, *self.notes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the report as JSON-ready fields, counts as whole numbers and shares unrounded."""
+        """Returns the report as JSON-ready fields: integer counts, unrounded shares."""
         return {
             "parts": [asdict(part) for part in self.parts],
             "image_sizes": [
@@ -58,7 +58,7 @@ class InspectionReport:
 
 
 def make_report(splits: DataSplits, leaks: Leaks) -> InspectionReport:
-    """Puts together what is known of a data set; the advice on the space is by the training images alone."""
+    """Builds the report of a data set; the advice on the search space uses the training images alone."""
     parts = [contents("train", splits.train), contents("val", splits.val)]
     return InspectionReport(
         parts=tuple(parts),
@@ -70,13 +70,13 @@ def make_report(splits: DataSplits, leaks: Leaks) -> InspectionReport:
 
 
 def input_sizes() -> list[int]:
-    """Returns every size in px that the input of a detector of the space can have."""
+    """Returns all input sizes in px of the search space."""
     space = SearchSpace()
     return sorted({int(choice) for name in INPUT_AXES for choice in space.axis(name).choices})
 
 
 def run_flags(items: Iterable[Recommendation]) -> list[str]:
-    """Returns the words that narrow a `nas run` as advised."""
+    """Returns the arguments that restrict `nas run` to the advice."""
     return [word for item in items if item.choices for word in item.flags]
 
 

@@ -25,7 +25,7 @@ from trainers.data.geometry import Letterbox
 from trainers.detect import evaluating
 from trainers.heads import Limits, head_training
 
-KIT = Path(__file__).parents[2] / "nas" / "export" / "kit" / "postprocess.py"
+KIT = Path(__file__).parents[2] / "nas" / "exporters" / "kit" / "postprocess.py"
 DATA = Path(__file__).parents[1] / "data" / "hit_uav"
 HEADS = {
     "anchor_free": "yolov8n-p2-nop5",
