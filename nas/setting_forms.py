@@ -10,8 +10,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
-from search_space.errors import ConfigError, nearest
-from search_space.plain import shown
+from search_space.errors import ConfigError, check_known, shown
 from trainers.settings import TYPE_NAMES, DeclaredSetting, SettingError, declared_settings, format_value
 
 
@@ -32,8 +31,7 @@ def given_settings(values: Mapping[str, Any], owner: type[Any]) -> dict[str, Any
     found: dict[str, Any] = {}
     for word, value in values.items():
         if word not in names:
-            keywords = [declared.keyword for declared in known.values()]
-            raise ConfigError(f"unknown setting {word!r}{nearest(str(word), keywords)}; known: {', '.join(keywords)}")
+            check_known("setting", word, [declared.keyword for declared in known.values()], ConfigError)
         if value is not None and value is not False:
             name = names[word]
             if name in found:

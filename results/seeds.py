@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable
 
-import pandas as pd
+from results.trial import Outcome, Trial
 
 
-def over_seeds(member: Mapping[Any, Any], table: pd.DataFrame) -> list[float]:
-    """Returns the accuracies of a member of the front with all seeds that it was trained with.
-
-    Args:
-        member: Its record.
-        table: The records of the run.
-    """
-    again = table[(table["repeat_of"] == member["number"]).fillna(False).astype(bool)]
-    whole = again[(again["rung"] == again["rungs"]) & (again["outcome"] == "complete")]
-    return [float(member["accuracy"]), *map(float, whole["accuracy"])]
+def over_seeds(member: Trial, trials: Iterable[Trial]) -> list[float]:
+    """Returns the accuracies of a member of the front with all seeds, its own first; empty where it has none."""
+    again = (trial for trial in trials if trial.repeat_of == member.number and trial.rung == trial.rungs)
+    whole = (trial for trial in again if trial.outcome is Outcome.COMPLETE)
+    return [trial.accuracy for trial in (member, *whole) if trial.accuracy is not None]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nas.config import RunConfig
     from nas.cost.profile import Profile
+    from results.trial import Origin, Trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,7 @@ class RunStarted:
 class RunOpened:
     """The study is open and the search begins."""
 
-    trials: list[dict[str, Any]]
+    trials: tuple[Trial, ...]
     """Of earlier sessions of the run."""
     run_seconds: float
 
@@ -45,7 +46,7 @@ class TrialStarted:
     """The training of a trial begins."""
 
     number: int
-    origin: str
+    origin: Origin
     """Where its point comes from."""
     rung: int
     num_rungs: int
@@ -69,8 +70,8 @@ class TrainingStep:
 class TrialFinished:
     """A trial has ended."""
 
-    trial: dict[str, Any]
-    trials: list[dict[str, Any]]
+    trial: Trial
+    trials: tuple[Trial, ...]
     """All trials of the run that have ended, this one included."""
     run_seconds: float
 

@@ -8,7 +8,7 @@ from nas.executors.kind import Workers
 from nas.executors.kinds import EXECUTORS
 from nas.setting_forms import check_bounds
 from nas.settings import RunSettings
-from search_space.errors import ConfigError, nearest
+from search_space.errors import ConfigError, check_known
 from trainers.settings import declared_settings
 
 if TYPE_CHECKING:
@@ -23,8 +23,7 @@ def check_executor(settings: RunSettings) -> None:
         ConfigError: The executor is unknown, does not take a setting, or one is out of bounds.
     """
     name = settings.executor
-    if name not in EXECUTORS:
-        raise ConfigError(f"unknown executor {name!r}{nearest(name, EXECUTORS)}; known: {', '.join(EXECUTORS)}")
+    check_known("executor", name, EXECUTORS, ConfigError)
     takes = EXECUTORS.get(name).takes
     for each in (*_own_settings(settings), "trial_minutes"):
         if getattr(settings, each) is not None and each not in takes:

@@ -23,7 +23,7 @@ from nas.engine.loop import Search
 from nas.engine.run_request import RunRequest
 from nas.engine.scheduler import TrialIndex
 from nas.engine.session import Session, begin, go_on, open_search
-from nas.executors import INTERRUPTED, Step
+from nas.executors import Step
 from nas.plugins import use_plugins
 from nas.run_folder import read_trials
 from nas.setting_forms import described_keywords, signature_of
@@ -32,6 +32,7 @@ from search_space.errors import ConfigError
 
 if TYPE_CHECKING:
     from nas.engine.search_study import RunningTrial
+    from results.trial import Trial
 
 
 class SearchInterrupted(KeyboardInterrupt):
@@ -97,17 +98,17 @@ def search(
             join_run.publish(opened.study, session)
         for notice in (*opened.notices, *_interrupted_notice(opened)):
             notify(notice)
-        observer.tell(RunOpened(trials=opened.study.rows(), run_seconds=opened.elapsed_seconds))
+        observer.tell(RunOpened(trials=tuple(opened.study.trials()), run_seconds=opened.elapsed_seconds))
         ending = opened.run()
     run = SearchRun(
         folder=session.folder.path,
         config=session.config,
         ending=ending,
         table=read_trials(session.folder.path, whole=False),
-        rung_correlations=tuple(opened.agreements()),
-        surrogate_correlation=opened.surrogate(),
+        rung_correlations=tuple(opened.rung_correlations()),
+        surrogate_correlation=opened.surrogate_correlation(),
     )
-    if ending == INTERRUPTED:
+    if ending.is_interrupted:
         raise SearchInterrupted(run)
     return run
 
@@ -137,9 +138,9 @@ def _introduction(session: Session) -> RunStarted:
 
 
 def _interrupted_notice(search: Search) -> list[str]:
-    rows = TrialIndex(search.study.rows(), search.study.running()).interrupted()
-    numbers = ", ".join(str(row["number"]) for row in rows)
-    return [f"asking again for the interrupted trials: {numbers}"] if numbers else []
+    trials = TrialIndex(search.study.trials(), search.study.running()).interrupted()
+    numbers = ", ".join(str(trial.number) for trial in trials)
+    return [f"trying the interrupted trials again: {numbers}"] if numbers else []
 
 
 class _Observer:
@@ -153,28 +154,28 @@ class _Observer:
     def _seconds(self) -> float:
         return 0.0 if self.search is None else self.search.elapsed_seconds
 
-    def started(self, asked: RunningTrial) -> None:
-        """Is told of each trial that is handed to the executor."""
+    def started(self, running: RunningTrial) -> None:
+        """Called when a trial is submitted to the executor."""
         assert self.search is not None
         event = TrialStarted(
-            number=asked.number,
-            origin=str(asked.origin),
-            rung=asked.spec.rung,
+            number=running.number,
+            origin=running.spec.origin,
+            rung=running.spec.rung,
             num_rungs=self.search.scheduler.ladder.last,
-            gmacs=asked.candidate.cost.gmacs,
+            gmacs=running.spec.candidate.cost.gmacs,
         )
         self.tell(event)
 
     def stepped(self, step: Step) -> None:
-        """Is told of each step of training."""
+        """Called after steps of training."""
         event = TrainingStep(
             number=step.number, step=step.step, num_steps=step.num_steps, loss=step.loss, run_seconds=self._seconds
         )
         self.tell(event)
 
-    def finished(self, row: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-        """Is told of each trial that has ended, and of all trials so far."""
-        self.tell(TrialFinished(trial=row, trials=rows, run_seconds=self._seconds))
+    def finished(self, trial: Trial, trials: list[Trial]) -> None:
+        """Called when a trial has ended, with all trials that have ended so far."""
+        self.tell(TrialFinished(trial=trial, trials=tuple(trials), run_seconds=self._seconds))
 
 
 search.__signature__ = signature_of(search, RunSettings)  # type: ignore[attr-defined]

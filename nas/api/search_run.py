@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,8 @@ from search_space import Architecture
 
 if TYPE_CHECKING:
     from nas.engine.acquisition import SurrogateCorrelation
+    from nas.engine.ending import Ending
+    from results.trial import Trial
 
 ASKED = ("device", "data", "split", "strategy", "seed", "trials", "minutes")
 """Settings that `SearchRun.to_dict` repeats, beside the budget."""
@@ -44,7 +46,7 @@ class FrontMember:
     """The file of the architecture."""
     weights: Path
     """The file of the trained weights."""
-    accuracy: float
+    accuracy: float | None
     scores: Mapping[str, float | None]
     """The accuracy with its interval, APs by the names of their columns, and predicted latencies in milliseconds."""
     accuracy_over_seeds: tuple[float, ...]
@@ -80,8 +82,8 @@ class SearchRun:
     folder: Path
     config: RunConfig
     """Its settings with all defaults filled in, and the fingerprints of its data and space."""
-    ending: str
-    """Why the search ended, in a few words; empty where the run was read from its folder."""
+    ending: Ending | None
+    """Why the search ended; None where the run was read from its folder."""
     table: pd.DataFrame = field(repr=False, compare=False)
     """The records of `trials.csv`; `results.records.COLUMNS` says what they hold."""
     rung_correlations: tuple[RungCorrelation, ...]
@@ -103,9 +105,9 @@ class SearchRun:
     @cached_property
     def members(self) -> tuple[FrontMember, ...]:
         """The detectors of the front, the most accurate first."""
-        found = records.front(self.table)
-        rows = zip(found.to_dict("records"), tied_with_better(found), strict=True)
-        return tuple(_member(self, row, rank, tied) for rank, (row, tied) in enumerate(rows, start=1))
+        found, trials = records.front(self.table), records.trials_of(self.table)
+        pairs = zip(records.trials_of(found), tied_with_better(found), strict=True)
+        return tuple(_member(self, trial, trials, rank, tied) for rank, (trial, tied) in enumerate(pairs, start=1))
 
     @property
     def objectives(self) -> tuple[str, ...]:
@@ -148,33 +150,33 @@ def open_run(folder: Path | str) -> SearchRun:
     config = read_config(path / CONFIG_YAML)
     table = read_trials(path, whole=False)
     return SearchRun(
-        folder=path, config=config, ending="", table=table, rung_correlations=correlations_of(config, table)
+        folder=path, config=config, ending=None, table=table, rung_correlations=correlations_of(config, table)
     )
 
 
 def correlations_of(config: RunConfig, table: pd.DataFrame) -> tuple[RungCorrelation, ...]:
     """Returns how each rung of a run ranks the trials that went on to the next one."""
     ladder = Ladder(epochs=config.rungs, proxy=config.proxy)
-    rows = table.astype(object).where(table.notna(), None).to_dict("records")
-    return tuple(rung_correlation(rows, rung) for rung in range(ladder.first, ladder.last))
+    trials = records.trials_of(table)
+    return tuple(rung_correlation(trials, rung) for rung in range(ladder.first, ladder.last))
 
 
-def _member(run: SearchRun, row: Mapping[Any, Any], rank: int, tied: str) -> FrontMember:
+def _member(run: SearchRun, trial: Trial, trials: Sequence[Trial], rank: int, tied: str) -> FrontMember:
     plain = "ap ap50 ap_small accuracy accuracy_low accuracy_high latency_ms latency_low_ms latency_high_ms".split()
-    bins = [str(name) for name in row if records.BIN_COLUMN.fullmatch(str(name))]
-    path = run.folder / "front" / member_file(rank, row["key"])
+    bins = [name for name in trial.scores if records.BIN_COLUMN.fullmatch(name)]
+    path = run.folder / "front" / member_file(rank, trial.key)
     return FrontMember(
         name=path.stem,
-        key=row["key"],
+        key=trial.key,
         architecture=Architecture.from_yaml(path),
         path=path,
-        weights=run.folder / "weights" / f"{row['key']}.pt",
-        accuracy=float(row["accuracy"]),
-        scores={name: _plain(row[name]) for name in (*plain, *bins)},
-        accuracy_over_seeds=tuple(over_seeds(row, run.table)),
-        macs=int(row["macs"]),
-        params=int(row["params"]),
-        memory_bytes=int(row["memory_bytes"]),
+        weights=run.folder / "weights" / f"{trial.key}.pt",
+        accuracy=trial.accuracy,
+        scores={name: trial.value(name) for name in (*plain, *bins)},
+        accuracy_over_seeds=tuple(over_seeds(trial, trials)),
+        macs=trial.macs,
+        params=trial.params,
+        memory_bytes=trial.memory_bytes,
         tied_with=tuple(tied.split()),
     )
 
@@ -189,6 +191,6 @@ def _correlation(each: RungCorrelation) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> float | None:
-    """Returns a number as JSON takes it: a missing one is None."""
-    return None if pd.isna(value) else float(value)
+def _plain(value: float | None) -> float | None:
+    """Returns a number as JSON takes it: None where it is not finite."""
+    return None if value is None or value != value else value

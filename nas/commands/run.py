@@ -40,7 +40,7 @@ def command(resume: str | None, join: bool, as_json: bool, **settings: Any) -> N
     """
     from nas.api.search import SearchInterrupted, search
     from nas.commands.run_display import make_display
-    from nas.processes import ended_by_sigterm
+    from nas.process_control import ended_by_sigterm
 
     display = make_display(to_stderr=as_json)
     with ended_by_sigterm() as exit_code, _going_on_told(display, exit_code):

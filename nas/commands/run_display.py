@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,11 @@ from nas.commands.display import counted
 from nas.commands.screen import Screen
 from nas.engine.loop import num_ended
 from results import records
+from results.trial import Outcome
 
 if TYPE_CHECKING:
     from nas.config import RunConfig
+    from results.trial import Trial
 
 SCORES = (("ap", "AP"), ("ap50", "AP50"), ("ap_small", "AP_small"))
 """The columns of a record that are shown with every trial, and what they are called."""
@@ -90,7 +93,7 @@ class Bars(Display):
             TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), console=console
         )
         self._config: RunConfig | None = None
-        self._trials: list[dict[str, Any]] = []
+        self._trials: Sequence[Trial] = ()
 
     def __exit__(self, *error: object) -> None:
         self._bars.stop()
@@ -122,7 +125,7 @@ class Bars(Display):
     def finished(self, event: TrialFinished) -> None:
         """Prints the trial above the bars."""
         self._trials = event.trials
-        if event.trial["outcome"] != "rejected":
+        if event.trial.outcome is not Outcome.REJECTED:
             self.console.print(trial_line(event.trial))
         self._move_run(event.run_seconds)
 
@@ -171,22 +174,19 @@ def _device(event: RunStarted) -> list[str]:
     ]
 
 
-def trial_line(row: dict[str, Any]) -> str:
+def trial_line(trial: Trial) -> str:
     """Says in one line what became of a trial."""
-    size = (
-        f"{row['input_width']}x{row['input_height']} px, {row['macs'] / 1e9:.3f} GMACs"
-        if "macs" in row
-        else "no network"
-    )
-    if row.get("latency_ms") is not None:
-        size += f", {row['latency_ms']:.1f} ms (to {row['latency_high_ms']:.1f})"
-    head = f"trial {row['number']:>3} {row['outcome']:<8} {row['origin']}{_rung(row['rung'], row['rungs'])}: {size}"
-    if row.get("accuracy") is not None:
-        scores = ", ".join(f"{title} {percent(row.get(name))} %" for name, title in SCORES)
-        return f"{head}, {scores}, {row['seconds']:.1f} s"
-    if row.get("proxy") is not None:
-        return f"{head}, proxy {row['proxy']:.6g}, {row['seconds']:.1f} s"
-    return f"{head}, {row.get('reason', '')}"
+    size = f"{trial.input_width}x{trial.input_height} px, {trial.macs / 1e9:.3f} GMACs"
+    if trial.latency_ms is not None and trial.latency_high_ms is not None:
+        size += f", {trial.latency_ms:.1f} ms (to {trial.latency_high_ms:.1f})"
+    rung = _rung(trial.rung, trial.rungs)
+    head = f"trial {trial.number:>3} {trial.outcome.value:<8} {trial.origin}{rung}: {size}"
+    if trial.accuracy is not None:
+        scores = ", ".join(f"{title} {percent(trial.value(name))} %" for name, title in SCORES)
+        return f"{head}, {scores}, {trial.seconds or 0.0:.1f} s"
+    if trial.value("proxy") is not None:
+        return f"{head}, proxy {trial.value('proxy'):.6g}, {trial.seconds or 0.0:.1f} s"
+    return f"{head}, {trial.reason}"
 
 
 def _rung(rung: int, rungs: int) -> str:
@@ -194,11 +194,11 @@ def _rung(rung: int, rungs: int) -> str:
     return f" rung {rung}/{rungs}" if rungs > 1 or not rung else ""
 
 
-def standing(rows: list[dict[str, Any]]) -> str:
-    """Says in a few words how the search stands."""
-    table = records.frame(rows)
+def standing(trials: Sequence[Trial]) -> str:
+    """Says in a few words how far the search is."""
+    table = records.frame(trials)
     members = records.front(table)
-    begun = f"{num_ended(rows)} done, {records.tally(table)['rejected']} rejected"
+    begun = f"{num_ended(trials)} done, {records.tally(table)['rejected']} rejected"
     if members.empty:
         return f"{begun}, no front yet"
     return f"{begun}, {len(members)} on the front, best accuracy {percent(members['accuracy'].iloc[0])} %"

@@ -16,11 +16,12 @@ from nas import plugins
 from nas.commands.run_display import SCORES, percent
 from nas.commands.screen import Screen
 from nas.engine.acquisition import MIN_POINTS
-from nas.reports.describe import rung_line
+from nas.reports.correlation_words import rung_correlation_line
 from results import records
 from results.export import member_file
 from results.seeds import over_seeds
 from results.ties import tied_with_better
+from results.trial import Trial
 
 if TYPE_CHECKING:
     from nas.api.search_run import SearchRun
@@ -40,7 +41,11 @@ def print_summary(run: SearchRun) -> None:
         console.print(front_table(members, table, run.objectives))
         for line in _remarks(members):
             console.print(line)
-    lines = (*map(rung_line, run.rung_correlations), *surrogate_line(run.surrogate_correlation), *accounting(table))
+    lines = (
+        *map(rung_correlation_line, run.rung_correlations),
+        *surrogate_line(run.surrogate_correlation),
+        *accounting(table),
+    )
     for line in lines:
         console.print(line)
     if members.empty:
@@ -72,7 +77,7 @@ def accounting(table: pd.DataFrame) -> list[str]:
 
 
 def surrogate_line(surrogate: SurrogateCorrelation | None) -> list[str]:
-    """Says how well the strategy guessed accuracies."""
+    """Says how well the surrogate ranks the evaluated trials."""
     if surrogate is None:
         return []
     if surrogate.tau != surrogate.tau:
@@ -80,8 +85,8 @@ def surrogate_line(surrogate: SurrogateCorrelation | None) -> list[str]:
     trust = "trusted" if surrogate.trusted else "not trusted: TPE and neighbours of the front take turns"
     trust = trust if surrogate.num_points >= MIN_POINTS else f"not judged below {MIN_POINTS}"
     return [
-        f"guess of accuracies: Kendall's tau {surrogate.tau:+.2f} on {surrogate.num_points} trials, each guessed from "
-        f"the others; {trust}"
+        f"surrogate rank correlation: Kendall's tau {surrogate.tau:+.2f} on {surrogate.num_points} trials, each "
+        f"predicted from the others; {trust}"
     ]
 
 
@@ -93,37 +98,40 @@ def front_table(members: pd.DataFrame, table: pd.DataFrame, objectives: Sequence
         padding=(0, 1, 0, 0),
     )
     shown.add_column("architecture", no_wrap=True)
-    columns = _columns(members, table, objectives)
+    found = records.trials_of(members)
+    columns = _columns(found, members, records.trials_of(table), objectives)
     for name in columns:
         shown.add_column(name, justify="right", no_wrap=True)
     shown.add_column("came from", no_wrap=True)
-    for rank, row in enumerate(members.to_dict("records"), start=1):
-        name = Path(member_file(rank, row["key"])).stem
-        shown.add_row(name, *(columns[each][rank - 1] for each in columns), str(row["origin"]))
+    for rank, member in enumerate(found, start=1):
+        name = Path(member_file(rank, member.key)).stem
+        shown.add_row(name, *(columns[each][rank - 1] for each in columns), str(member.origin))
     return shown
 
 
-def _columns(members: pd.DataFrame, table: pd.DataFrame, objectives: Sequence[str]) -> dict[str, list[str]]:
+def _columns(
+    found: Sequence[Trial], members: pd.DataFrame, trials: Sequence[Trial], objectives: Sequence[str]
+) -> dict[str, list[str]]:
     """Returns the cells of the front by the title of their column."""
-    rows = members.to_dict("records")
     columns = {
-        "input px": [f"{row['input_width']}x{row['input_height']}" for row in rows],
-        "levels": [str(row["levels"]) for row in rows],
-        "GMACs": [f"{row['macs'] / 1e9:.4f}" for row in rows],
-        "GFLOPs 2x": [f"{2 * row['macs'] / 1e9:.4f}" for row in rows],
-        "params M": [f"{row['params'] / 1e6:.3f}" for row in rows],
+        "input px": [f"{each.input_width}x{each.input_height}" for each in found],
+        "levels": [" ".join(each.levels) for each in found],
+        "GMACs": [f"{each.macs / 1e9:.4f}" for each in found],
+        "GFLOPs 2x": [f"{2 * each.macs / 1e9:.4f}" for each in found],
+        "params M": [f"{each.params / 1e6:.3f}" for each in found],
     }
     if "memory_bytes" in objectives:
-        columns["memory MB"] = [f"{row['memory_bytes'] / MB:.2f}" for row in rows]
-    if members["latency_ms"].notna().any():
-        columns["predicted ms"] = [f"{row['latency_ms']:.1f}" for row in rows]
-        columns["interval ms"] = [f"{row['latency_low_ms']:.1f}-{row['latency_high_ms']:.1f}" for row in rows]
-    columns["accuracy %"] = [percent(row["accuracy"]) for row in rows]
-    if members["accuracy_low"].notna().any():
-        columns["95 %"] = [f"{percent(row['accuracy_low'])}-{percent(row['accuracy_high'])}" for row in rows]
+        columns["memory MB"] = [f"{each.memory_bytes / MB:.2f}" for each in found]
+    if any(each.latency_ms is not None for each in found):
+        columns["predicted ms"] = [f"{each.latency_ms:.1f}" for each in found]
+        columns["interval ms"] = [f"{each.latency_low_ms:.1f}-{each.latency_high_ms:.1f}" for each in found]
+    columns["accuracy %"] = [percent(each.accuracy) for each in found]
+    if any("accuracy_low" in each.scores for each in found):
+        ends = [(each.value("accuracy_low"), each.value("accuracy_high")) for each in found]
+        columns["95 %"] = [f"{percent(low)}-{percent(high)}" for low, high in ends]
     for name, title in (*SCORES, *((name, name) for name in objectives if records.BIN_COLUMN.fullmatch(name))):
-        columns[f"{title} %"] = [percent(row[name]) for row in rows]
-    seeds = [over_seeds(row, table) for row in rows]
+        columns[f"{title} %"] = [percent(each.value(name)) for each in found]
+    seeds = [over_seeds(each, trials) for each in found]
     if any(len(each) > 1 for each in seeds):
         columns["over seeds %"] = [_mean_and_deviation(each) for each in seeds]
     if any(tied_with_better(members)):

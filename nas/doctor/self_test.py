@@ -9,7 +9,7 @@ from typing import Any
 
 from nas.api import search as api
 from nas.api.search_run import SearchRun
-from nas.doctor.check import Check
+from nas.doctor.machine_check import Check
 
 NUM_TRIALS = 2
 NUM_CLASSES = 3

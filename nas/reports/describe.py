@@ -1,4 +1,4 @@
-"""Architectures and rank correlations in words."""
+"""A description of an architecture, from its point in the space."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from nas.engine.ladder import MIN_PAIRS, RungCorrelation
+from results.trial import Trial
 from search_space.head_kind import HEAD_KINDS
 
 PLAIN = {"conv", "native", "none", "no", "backbone"}
-"""Choices that are not worth a word."""
+"""Choices that are not mentioned."""
 TOPOLOGIES = {
     "pan": "neck down and up",
     "fpn": "neck of one width, down",
@@ -20,14 +20,14 @@ TOPOLOGIES = {
 SIDED = re.compile(r"(unit_downsample|downsample|attention)_p(\d)")
 
 
-def describe(point: Mapping[str, Any], row: Mapping[str, Any]) -> str:
-    """Returns an architecture in words, part by part.
+def describe(point: Mapping[str, Any], trial: Trial) -> str:
+    """Describes an architecture part by part.
 
     Args:
-        point: Its choices by axis; may be empty where they are not known.
-        row: Its record, for the size of the input and the levels.
+        point: Its choices by axis; empty if they are not known.
+        trial: One of the architecture, for the input size and the levels.
     """
-    parts = [f"{row['input_width']}x{row['input_height']} px", _backbone(point), _neck(point), _head(point, row)]
+    parts = [f"{trial.input_width}x{trial.input_height} px", _backbone(point), _neck(point), _head(point, trial)]
     return "; ".join(each for each in parts if each)
 
 
@@ -70,22 +70,7 @@ def _neck(point: Mapping[str, Any]) -> str:
     return ", ".join(words)
 
 
-def _head(point: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+def _head(point: Mapping[str, Any], trial: Trial) -> str:
     kind = point.get("head")
     words = HEAD_KINDS.get(str(kind)).words.partition(" ")[2] if kind in HEAD_KINDS else "head"
-    return f"{words} on {row['levels']}"
-
-
-def rung_line(correlation: RungCorrelation) -> str:
-    """Returns in words how a rung ranks the trials that went on to the next one."""
-    low = f"rung {correlation.rung}" if correlation.rung else "the proxy"
-    head = f"{low} against rung {correlation.rung + 1}: "
-    if correlation.num_trials < 2:
-        noun = "trial" if correlation.num_trials == 1 else "trials"
-        return f"{head}{correlation.num_trials} {noun} on both, too few for a rank correlation"
-    if correlation.tau != correlation.tau:
-        return f"{head}all of {correlation.num_trials} trials are equal on one of them, so there is no rank correlation"
-    counts = "" if correlation.tau_counts is None else f", of activation bytes {correlation.tau_counts:+.2f}"
-    trust = "trusted" if correlation.trusted else "not trusted, all trials went on since"
-    trust = trust if correlation.num_trials >= MIN_PAIRS else f"not judged below {MIN_PAIRS}"
-    return f"{head}Kendall's tau {correlation.tau:+.2f}{counts} on {correlation.num_trials} trials; {trust}"
+    return f"{words} on {' '.join(trial.levels)}"

@@ -16,7 +16,7 @@ from nas.api.events import RunOpened, RunStarted, SearchEvent, TrialFinished, Tr
 from nas.api.search import SearchInterrupted, search
 from nas.api.search_run import open_run
 from nas.cli import main
-from nas.executors import INTERRUPTED
+from nas.engine.ending import INTERRUPTED
 from search_space.errors import BudgetError, ConfigError, PluginError
 
 DATA = Path(__file__).parents[1] / "data" / "hit_uav"
@@ -43,9 +43,9 @@ def test_a_search_returns_its_run_and_tells_what_happens(
     notices: list[str] = []
     run = search(DATA, trials=6, name="a", on_progress=events.append, on_notice=notices.append, **QUICK)
     assert capsys.readouterr() == ("", "")
-    assert run.ending == "6 trials are done" and run.folder == Path("runs/a")
+    assert str(run.ending) == "6 trials are done" and run.folder == Path("runs/a")
     assert [type(each) for each in events[:3]] == [RunStarted, RunOpened, TrialStarted]
-    finished = [each.trial["number"] for each in events if isinstance(each, TrialFinished)]
+    finished = [each.trial.number for each in events if isinstance(each, TrialFinished)]
     assert finished == run.trials["number"].tolist() and any("to fit the budget" in each for each in notices)
     pd.testing.assert_frame_equal(run.trials, results.load(run.folder))
     pd.testing.assert_frame_equal(run.front, results.front(run.trials))
@@ -70,7 +70,7 @@ def test_a_run_is_resumed_and_opened_from_its_folder(evaluator: FakeEvaluator) -
     first = search(DATA, trials=3, name="a", **QUICK)
     run = search(resume=first.folder, trials=5)
     opened = open_run(run.folder)
-    assert len(run.trials) == 5 and opened.config == run.config and opened.ending == ""
+    assert len(run.trials) == 5 and opened.config == run.config and opened.ending is None
     assert opened.members == run.members and opened.rung_correlations == run.rung_correlations
     assert opened.surrogate_correlation is None
     with pytest.raises(ConfigError, match="--seed 0, got --seed 1"):
@@ -116,7 +116,7 @@ def test_the_observer_is_told_of_a_trial_with_its_origin(evaluator: FakeEvaluato
     search(DATA, trials=1, name="a", start="yolov8n-p2-nop5", on_progress=events.append, **(QUICK | {"fix": ()}))
     started = next(each for each in events if isinstance(each, TrialStarted))
     assert (
-        started.origin == "design yolov8n-p2-nop5"
+        str(started.origin) == "design yolov8n-p2-nop5"
         and started.rung == 1
         and started.num_rungs == 2
         and started.gmacs > 0
