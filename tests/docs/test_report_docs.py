@@ -17,7 +17,8 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 def _rows() -> list[dict[str, object]]:
     known = {"outcome": "complete", "rung": 1, "rungs": 1, "input_height": 128, "input_width": 128, "levels": "P2"}
-    known |= {"objectives": "accuracy macs", "params": 9, "axis_backbone": "yolov8"}
+    known |= {"objectives": "accuracy macs", "params": 9, "axis_backbone": "yolov8", "origin": "random"}
+    known |= {"weight_bytes": 36, "activation_bytes": 1, "memory_bytes": 1}
     return [
         known | {"number": n, "key": f"k{n}", "macs": macs, "accuracy": score, "ap_small": score}
         for n, (macs, score) in enumerate([(200_000_000, 0.2), (400_000_000, 0.1), (500_000_000, 0.5)])
@@ -31,7 +32,7 @@ def test_the_example_of_the_results_page_runs_as_it_stands(
     assert example is not None
     monkeypatch.chdir(tmp_path)
     Path("runs/demo").mkdir(parents=True)
-    records.write(records.frame(_rows()), Path("runs/demo") / records.TRIALS_CSV)
+    records.write(records.frame(map(records.trial_of, _rows())), Path("runs/demo") / records.TRIALS_CSV)
     Path("example.py").write_text(example[1])
     found = runpy.run_path("example.py")
     assert found["front"]["key"].tolist() == ["k2", "k0"] and found["small"]["key"].tolist() == ["k2"]
