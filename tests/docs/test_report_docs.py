@@ -11,6 +11,7 @@ import pytest
 from nas.commands.report import command
 from nas.engine.importance import MIN_TRIALS
 from results import records
+from results.trial import CAUSES, Outcome
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -44,6 +45,14 @@ def test_the_results_page_names_every_column() -> None:
     named = set(re.findall(r"`([a-z0-9_]+)`", page.split("## Columns")[1]))
     renamed = {"input_height": "input_height_px", "input_width": "input_width_px"}
     assert {renamed.get(name, name) for name in records.COLUMNS} | {"gmacs", "gflops_2x"} <= named
+
+
+def test_the_results_page_names_every_outcome_and_cause() -> None:
+    page = (DOCS / "results-api.md").read_text(encoding="utf-8").split("| `outcome` | `cause` |")[1]
+    for outcome in records.OUTCOMES:
+        (line,) = re.findall(rf"^\| {outcome} \| (.*) \|$", page, re.MULTILINE)
+        named = set(re.findall(r"[a-z_]+", re.sub(r"\(.*?\)", "", line)))
+        assert named == {"missing" if cause is None else str(cause) for cause in CAUSES[Outcome(outcome)]}
 
 
 def test_the_report_page_names_options_that_exist() -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from trial_fakes import make_table
-
 from results.report import BoxSizes, Command, Content, Detector, NodeLine
+from tests.results.trial_fakes import make_table
 
 
 def row(number: int, key: str, accuracy: float | None, gmacs: float, **more: Any) -> dict[str, Any]:
