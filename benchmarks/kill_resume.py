@@ -22,8 +22,8 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks.run_audit import Trials, num_doubled, num_lost, told
 from results import records
-from tests.faults.books import Trials, num_doubled, num_lost, told
 
 LIMIT = ["--budget-gflops", "0.05", "--choices", "input_size=128", "--fix", "width=0.125", "--batch", "2"]
 

@@ -206,7 +206,7 @@ def command(
     from nas.engine import join_run
     from nas.engine.run_request import RunRequest
     from nas.engine.session import begin, go_on, open_search
-    from nas.processes import ended_by_sigterm
+    from nas.process_control import ended_by_sigterm
 
     executor_options = ExecutorOptions(
         executor=executor,

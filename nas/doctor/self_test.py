@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nas.api.executor_options import ExecutorOptions
-from nas.doctor.check import Check
+from nas.doctor.machine_check import Check
 from nas.engine.run_request import RunRequest
 from nas.engine.search_study import RunningTrial
 from nas.engine.session import Session, begin, go_on, open_search

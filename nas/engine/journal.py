@@ -85,7 +85,7 @@ class LightJournal(JournalFileBackend):
 
     def _refused(self, error: OSError) -> WriteError:
         return WriteError(
-            f"cannot write {self._path}: {error.strerror or error}; free some space or set its permissions"
+            f"cannot write {self._path}: {error.strerror or error}; free disk space, or fix the folder's permissions"
         )
 
 

@@ -16,7 +16,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 
 from nas.engine.journal import LightJournal, heal
 from nas.engine.search_study import SearchStudy
-from nas.processes import is_running
+from nas.process_control import is_running
 from search_space.errors import ConfigError
 
 SCHEMES = ("postgresql", "postgresql+psycopg")

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from nas.processes import is_running
+from nas.process_control import is_running
 
 FOLDER = "nas-ray-"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from nas.cost import node_costs
 from nas.engine.trial_point import point_of
 from nas.reports.describe import describe
-from results.report import Detector, NodeLine
+from results.report import DetectorDetails, NodeLine
 from results.trial import Trial
 from search_space import Architecture, SearchSpace, lower
 from search_space.axis import Choice
@@ -54,7 +54,7 @@ def detectors_of(
     *,
     num_classes: int,
     max_node_bytes: int = MAX_NODE_BYTES,
-) -> dict[str, Detector]:
+) -> dict[str, DetectorDetails]:
     """Describes architectures, with their nodes up to a total size.
 
     Args:
@@ -65,7 +65,7 @@ def detectors_of(
         num_classes: Of the data.
         max_node_bytes: Size of all nodes together.
     """
-    found: dict[str, Detector] = {}
+    found: dict[str, DetectorDetails] = {}
     left_bytes = max_node_bytes
     for trial in trials:
         key = trial.key
@@ -76,7 +76,7 @@ def detectors_of(
         nodes = _nodes(architecture, num_classes) if architecture is not None and left_bytes > 0 else ()
         left_bytes -= sum(BYTES_A_NODE + len(each.name) + len(each.shares) for each in nodes)
         choices = {name: str(choice) for name, choice in point.items()}
-        found[key] = Detector(words=describe(point, trial), choices=choices, nodes=nodes)
+        found[key] = DetectorDetails(words=describe(point, trial), choices=choices, nodes=nodes)
     return found
 
 

@@ -15,9 +15,9 @@ from nas.engine.narrowing import narrowing_of
 from nas.engine.objectives import objective, objectives
 from nas.engine.snapshot import trials_in_database
 from nas.plugins import check_plugins
-from nas.reports.boxes import box_sizes
 from nas.reports.detectors import detectors_of, front_files, points_of
 from nas.reports.next_commands import commands
+from nas.reports.object_sizes import box_sizes
 from nas.run_folder import CONFIG_YAML, read_trials
 from results import records
 from results.export import member_file

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from nas.config import RunConfig
 from nas.engine.run_request import RunRequest
 from nas.engine.session import reopen_data
-from results.report import BoxSizes
+from results.report import ObjectSizes
 from results.trial import Trial
 from search_space.errors import UserError
 from trainers.data import Dataset, DataSplits
@@ -21,7 +21,7 @@ EDGES_PX = tuple(float(2 ** (power / 2)) for power in range(0, 21))
 Sizes = NDArray[np.float64]
 
 
-def box_sizes(config: RunConfig, trials: Iterable[Trial]) -> BoxSizes | str:
+def box_sizes(config: RunConfig, trials: Iterable[Trial]) -> ObjectSizes | str:
     """Measures the boxes of all images of a run in the inputs of detectors.
 
     Args:
@@ -38,7 +38,7 @@ def box_sizes(config: RunConfig, trials: Iterable[Trial]) -> BoxSizes | str:
     return measure(splits, trials)
 
 
-def measure(splits: DataSplits, trials: Iterable[Trial]) -> BoxSizes:
+def measure(splits: DataSplits, trials: Iterable[Trial]) -> ObjectSizes:
     """Measures the boxes of both parts of a data set; see `box_sizes`."""
     tables = [_boxes(dataset) for dataset in (splits.train, splits.val)]
     boxes, images = (np.concatenate(each) for each in zip(*tables, strict=True))
@@ -51,7 +51,7 @@ def measure(splits: DataSplits, trials: Iterable[Trial]) -> BoxSizes:
         cells = sides / min(2 ** int(level.removeprefix("P")) for level in trial.levels)
         bounds = ((cells < 1), (cells >= 1) & (cells < 2), (cells >= 2))
         shares[trial.key] = tuple(float(each.mean()) for each in bounds)
-    return BoxSizes(
+    return ObjectSizes(
         source=splits.source.partition(":")[0] if splits.format else "the built-in set",
         num_boxes=len(boxes),
         edges_px=EDGES_PX,
