@@ -128,7 +128,7 @@ class DeclaredSetting:
             "at most": about.maximum,
             "below": about.below,
         }
-        return " and ".join(f"{words} {bound:,g}" for words, bound in bounds.items() if bound is not None)
+        return " and ".join(f"{words} {bound:,.12g}" for words, bound in bounds.items() if bound is not None)
 
     def check(self, value: Any) -> None:
         """Raises SettingError where a value, or an element of a tuple, is out of bounds; None is always allowed."""

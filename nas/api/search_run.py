@@ -23,7 +23,7 @@ from search_space import Architecture
 
 if TYPE_CHECKING:
     from nas.engine.acquisition import SurrogateCorrelation
-    from nas.engine.ending import Ending
+    from nas.engine.ending import SearchEnding
     from results.trial import Trial
 
 ASKED = ("device", "data", "split", "strategy", "seed", "trials", "minutes")
@@ -82,7 +82,7 @@ class SearchRun:
     folder: Path
     config: RunConfig
     """Its settings with all defaults filled in, and the fingerprints of its data and space."""
-    ending: Ending | None
+    ending: SearchEnding | None
     """Why the search ended; None where the run was read from its folder."""
     table: pd.DataFrame = field(repr=False, compare=False)
     """The records of `trials.csv`; `results.records.COLUMNS` says what they hold."""

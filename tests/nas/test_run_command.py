@@ -139,7 +139,7 @@ def test_nothing_fits_writes_nothing(
         (["--budget-gflops", "1", "--rungs", "0.5,x"], "--rungs 0.5,1.5"),
         (["--budget-gflops", "1", "--rungs", "0.5,1", "--epochs", "1"], "drop one of them"),
         (["--budget-gflops", "1", "--batch", "7"], "there are 6 training images; next: --batch 6 or less"),
-        (["--budget-gflops", "1", "--seed", "-1"], "--seed must be at least 0, got -1"),
+        (["--budget-gflops", "1", "--seed", "-1"], "--seed must be at least 0 and at most 4,294,967,295, got -1"),
         (["--budget-gflops", "1", "--out", str(Path(__file__))], "it is a file; next: another folder with --out"),
         (["--resume", "runs/none"], "there is no folder runs/none"),
         (["--budget-gflops", "1", "--rungs", "0.4,0.2"], "must rise, got 0.4,0.2; next: --rungs 0.2,0.4"),
@@ -280,7 +280,7 @@ def test_a_signal_ends_the_search_and_says_how_to_go_on(
     assert "nas run --resume runs/i" in said and "1 asked = 0 complete + 1 stopped" in said
     monkeypatch.setattr("nas.executors.training.TrainingEvaluator", lambda *a, **k: FakeEvaluator())
     main(["run", "--resume", "runs/i"])
-    assert "asking again for the interrupted trials: 0" in capsys.readouterr().out
+    assert "trying the interrupted trials again: 0" in capsys.readouterr().out
     assert records.load(home / "runs" / "i")["retry_of"].tolist()[1] == 0
 
 
