@@ -16,7 +16,7 @@ from search_space.errors import SpaceError
 from search_space.files import write_text
 from search_space.head_kind import HEAD_KINDS
 from search_space.parts import IN_UNIT, POOLS, Backbone, Extra, Head, Neck
-from search_space.plain import read_plain, without_defaults
+from search_space.plain import FieldError, read_plain, without_defaults
 from search_space.yaml_text import YamlError, read_yaml
 
 PLAIN_DOWNSAMPLES = ("conv", *IN_UNIT, *POOLS)
@@ -140,7 +140,10 @@ class Architecture:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Architecture:
         """Builds an architecture from `to_dict`'s form; raises SpaceError naming the unknown or wrong field."""
-        return read_plain(cls, data, "architecture")
+        try:
+            return read_plain(cls, data)
+        except FieldError as error:
+            raise SpaceError(str(error)) from None
 
     def to_yaml(self, path: Path | str) -> None:
         """Writes the architecture to a YAML file, whole or not at all."""
