@@ -22,8 +22,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.run_audit import Rows, num_doubled, num_lost, told
-from nas.engine.scheduler import is_lost
+from benchmarks.run_audit import Trials, num_doubled, num_lost, told
 from results import records
 
 LIMIT = ["--budget-gflops", "0.05", "--choices", "input_size=128", "--fix", "width=0.125", "--batch", "2"]
@@ -36,7 +35,7 @@ def main() -> None:
     shutil.rmtree(run, ignore_errors=True)
     run.parent.mkdir(parents=True, exist_ok=True)
     rng = random.Random(options.seed)
-    before: Rows = {}
+    before: Trials = {}
     process, kills, lost_now = start(options, run), 0, 0
     while kills < options.kills:
         time.sleep(rng.uniform(options.least, options.most))
@@ -49,11 +48,11 @@ def main() -> None:
         kills += 1
         if options.victim == "driver":
             process.wait()
-            rows = told(run)
-            gone = num_lost(before, {}, rows)
-            print(f"kill {kills:>2}: {len(rows)} trials told, {gone} of those before are gone or changed", flush=True)
+            trials = told(run)
+            gone = num_lost(before, {}, trials)
+            print(f"kill {kills:>2}: {len(trials)} trials told, {gone} of those before are gone or changed", flush=True)
             lost_now += gone
-            before = rows
+            before = trials
             process = start(options, run)
         else:
             print(f"kill {kills:>2}: a process that trains", flush=True)
@@ -66,11 +65,11 @@ def main() -> None:
 
 def check(run: Path, lost: int) -> None:
     """Prints the books of a run and ends with an error where they do not balance."""
-    rows = told(run)
-    counts = records.tally(records.frame(rows.values()))
+    trials = told(run).values()
+    counts = records.tally(records.frame(trials))
     print(", ".join(f"{value} {name}" for name, value in counts.items()))
-    again = sum(row["retry_of"] is not None for row in rows.values())
-    print(f"in flight when killed: {sum(map(is_lost, rows.values()))}; asked again: {again}")
+    again = sum(trial.retry_of is not None for trial in trials)
+    print(f"in flight when killed: {sum(trial.is_lost for trial in trials)}; tried again: {again}")
     findings = {"trials told that were lost or changed": lost, "counted twice, or in one book only": num_doubled(run)}
     for name, number in findings.items():
         print(f"{name}: {number}")

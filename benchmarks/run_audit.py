@@ -5,20 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from nas.config import read_config
 from nas.engine.narrowing import narrowing_of
 from nas.engine.objectives import objectives
-from nas.engine.scheduler import is_evaluated
 from nas.engine.search_study import SearchStudy
 from nas.engine.storage import journal_storage
 from results import records
+from results.trial import Outcome, Trial
 from search_space import SearchSpace
 
-Rows = dict[int, dict[str, Any]]
+Trials = dict[int, Trial]
 LINE = re.compile(r"^trial +(\d+) (complete|stopped|rejected|cached|failed)\b", re.MULTILINE)
-UNCHANGED = ("outcome", "key", "rung", "training_seed", "macs", "accuracy", "accuracy_draws", "epochs", "seconds")
+UNCHANGED = ("outcome", "key", "rung", "training_seed", "macs", "scores", "accuracy_draws", "epochs", "seconds")
 """What of a trial that was told must never change."""
 
 
@@ -30,11 +29,11 @@ def study_of(run: Path) -> SearchStudy:
     return SearchStudy(storage, space, objectives(config.objectives), num_rungs=len(config.rungs))
 
 
-def told(run: Path) -> Rows:
+def told(run: Path) -> Trials:
     """Returns the trials that have ended, by number; those that a kill left open have not."""
     if not (run / "study.journal").is_file() or not (run / "config.yaml").is_file():
         return {}
-    return {row["number"]: row for row in study_of(run).rows()}
+    return {trial.number: trial for trial in study_of(run).trials()}
 
 
 def printed(text: str) -> dict[int, str]:
@@ -42,28 +41,28 @@ def printed(text: str) -> dict[int, str]:
     return {int(number): outcome for number, outcome in LINE.findall(text)}
 
 
-def num_lost(before: Rows, witnessed: Mapping[int, str], after: Rows) -> int:
-    """Counts the trials that were told, and are gone or changed; one that was interrupted is asked for again."""
-    gone = {number for number, row in before.items() if _facts(row) != _facts(after.get(number, {}))}
-    gone |= {number for number, outcome in witnessed.items() if after.get(number, {}).get("outcome") != outcome}
+def num_lost(before: Trials, witnessed: Mapping[int, str], after: Trials) -> int:
+    """Counts the trials that were told, and are gone or changed; one that was interrupted is tried again."""
+    gone = {number for number, trial in before.items() if number not in after or _facts(trial) != _facts(after[number])}
+    gone |= {number for number, outcome in witnessed.items() if number not in after or after[number].outcome != outcome}
     return len(gone)
 
 
 def num_doubled(run: Path) -> int:
     """Counts what is in the books twice, or in one of them only, once a run has come to its end."""
     study = study_of(run)
-    rows, table = study.rows(), records.load(run)
-    counts = records.tally(records.frame(rows))
+    trials, table = study.trials(), records.load(run)
+    counts = records.tally(records.frame(trials))
     trained = [
-        (row["key"], row["rung"], row["training_seed"])
-        for row in rows
-        if is_evaluated(row) and row["outcome"] != "cached"
+        (trial.key, trial.rung, trial.training_seed)
+        for trial in trials
+        if trial.is_evaluated and trial.outcome is not Outcome.CACHED
     ]
-    again = [row["retry_of"] for row in rows if row["retry_of"] is not None]
-    apart = counts["asked"] != sum(counts[outcome] for outcome in records.OUTCOMES) or len(table) != len(rows)
-    apart = apart or sorted(table["number"]) != sorted(row["number"] for row in rows)
+    again = [trial.retry_of for trial in trials if trial.retry_of is not None]
+    apart = counts["asked"] != sum(counts[outcome] for outcome in records.OUTCOMES) or len(table) != len(trials)
+    apart = apart or sorted(table["number"]) != sorted(trial.number for trial in trials)
     return len(trained) - len(set(trained)) + len(again) - len(set(again)) + len(study.running()) + apart
 
 
-def _facts(row: Mapping[str, Any]) -> list[Any]:
-    return [row.get(name) for name in UNCHANGED]
+def _facts(trial: Trial) -> list[object]:
+    return [getattr(trial, name) for name in UNCHANGED]

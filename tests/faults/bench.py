@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.run_audit import Rows, num_doubled, num_lost, printed, told
+from benchmarks.run_audit import Trials, num_doubled, num_lost, printed, told
 from tests.faults.child import Child, nas
 from tests.faults.evaluators import quick
 
@@ -103,7 +103,7 @@ class Scene:
         self,
         child: Child | None,
         *says: str,
-        before: Rows | None = None,
+        before: Trials | None = None,
         run: Path | None = None,
         more: int = 2,
         log: str = "",

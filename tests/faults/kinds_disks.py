@@ -13,7 +13,7 @@ from tests.faults.disks import fill, may_mount, refuse, set_disk, small_disk
 from tests.faults.evaluators import quick
 from tests.faults.kinds_files import doubled_epochs, train, trained_run
 
-FULL = r"^nas: error: cannot write .*(No space left|Read-only).*next: put that right, then nas run --resume"
+FULL = r"^nas: error: cannot write .*(No space left|Read-only).*next: correct that, then nas run --resume"
 
 
 def _spoil(ending: str, after: int, room: int, number: int) -> None:

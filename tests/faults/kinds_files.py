@@ -127,8 +127,8 @@ def weights(scene: Scene) -> Outcome:
     code = child.wait()
     gone = how == "deleted"
     outcome = scene.close_books(child, r"ended: " if gone else r"\.pt .*taken for lost|ended: ", before=before)
-    later = [row for number, row in told(run).items() if number not in before and row["promoted_from"] in before]
-    short = [row for row in later if row["outcome"] == "complete" and row["epochs"] < 0.59]
+    later = [trial for number, trial in told(run).items() if number not in before and trial.promoted_from in before]
+    short = [trial for trial in later if trial.outcome == "complete" and (trial.epochs or 0) < 0.59]
     return Outcome(
         lost=outcome.lost + (code != 0) + len(short),
         doubled=outcome.doubled,

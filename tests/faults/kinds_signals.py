@@ -152,9 +152,9 @@ def _both(scene: Scene) -> None:
 def clocks(scene: Scene) -> Outcome:
     child: Child = scene.search(trials=4, spoil=lambda: _both(scene))
     code = child.wait()
-    rows = told(scene.run)
-    negative = [row["number"] for row in rows.values() if (row.get("seconds") or 0) < 0]
-    outcome = scene.close_books(child, r"^4 asked = ", before=rows)
+    before = told(scene.run)
+    negative = [trial.number for trial in before.values() if (trial.seconds or 0) < 0]
+    outcome = scene.close_books(child, r"^4 asked = ", before=before)
     return Outcome(
         lost=outcome.lost + (code != 0) + len(negative),
         doubled=outcome.doubled,

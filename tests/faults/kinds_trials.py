@@ -19,9 +19,9 @@ def _one_bad_trial(scene: Scene, *, spoil: Callable[[Scene], None], says: str) -
     """A search in which one trial goes wrong: it must be told as failed, and all others be as ever."""
     child = scene.search(trials=4, spoil=lambda: spoil(scene))
     code = child.wait()
-    rows = told(scene.run)
-    failed = [row for row in rows.values() if row["outcome"] == "failed"]
-    outcome = scene.close_books(child, says, before=rows)
+    before = told(scene.run)
+    failed = [trial for trial in before.values() if trial.outcome == "failed"]
+    outcome = scene.close_books(child, says, before=before)
     lost = outcome.lost + (code != 0) + (len(failed) != 1)
     return Outcome(lost=lost, doubled=outcome.doubled, message=outcome.message, said=outcome.said)
 
