@@ -1,4 +1,4 @@
-"""An architecture in words, from its point in the space."""
+"""Describe an architecture in one line of text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from search_space.head_kind import HEAD_KINDS
 
 PLAIN = {"conv", "native", "none", "no", "backbone"}
-"""Choices that are not worth a word."""
+"""Default choices that are left out."""
 TOPOLOGIES = {
     "pan": "neck down and up",
     "fpn": "neck of one width, down",
@@ -20,11 +20,11 @@ SIDED = re.compile(r"(unit_downsample|downsample|attention)_p(\d)")
 
 
 def describe(point: Mapping[str, Any], row: Mapping[str, Any]) -> str:
-    """Returns an architecture in words, part by part.
+    """Returns a description of an architecture, part by part.
 
     Args:
-        point: Its choices by axis; may be empty where they are not known.
-        row: Its record, for the size of the input and the levels.
+        point: Its choices by axis; empty if they are unknown.
+        row: Its record, for the input size and the levels.
     """
     parts = [f"{row['input_width']}x{row['input_height']} px", _backbone(point), _neck(point), _head(point, row)]
     return "; ".join(each for each in parts if each)
@@ -39,14 +39,14 @@ def _backbone(point: Mapping[str, Any]) -> str:
     words += _sided(point, "downsample", "unit_downsample") + _sided(point, "attention")
     removed = [name[-2:].upper() for name in point if name.startswith("stride_p") and point[name] == 1]
     words += [f"stride into {' '.join(removed)} removed"] if removed else []
-    words += [f"{point['context']} at its end"] if point.get("context", "none") != "none" else []
+    words += [f"{point['context']} after its last stage"] if point.get("context", "none") != "none" else []
     words += [f"{point['extras']} extra stages"] if point.get("extras", "none") != "none" else []
     words += [f"dual path ({point['dual_path']})"] if point.get("dual_path", "none") != "none" else []
     return ", ".join(words)
 
 
 def _sided(point: Mapping[str, Any], *kinds: str) -> list[str]:
-    """Says which levels have which downsampling or attention, where it is not the plain one."""
+    """Describes downsampling or attention of levels that differ from the default."""
     levels: dict[str, list[str]] = {}
     for name, choice in point.items():
         found = SIDED.fullmatch(name)
