@@ -79,7 +79,7 @@ class RunFolder:
             self._derive(rows, architecture_of)
         except OSError as error:
             raise WriteError(
-                f"cannot write to {self.path}: {error.strerror or error}; make room, or see to its rights"
+                f"cannot write to {self.path}: {error.strerror or error}; free some space, or check its permissions"
             ) from None
 
     def _derive(self, rows: list[dict[str, Any]], architecture_of: Callable[[dict[str, Any]], Architecture]) -> None:
