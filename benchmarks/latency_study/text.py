@@ -148,10 +148,10 @@ def _ratios(result: Mapping[str, Any]) -> Iterator[str]:
 
 
 def draw_plot(device: str, path: Path) -> None:
-    """Draws predicted against measured latencies of a device, each architecture held out.
+    """Draws predicted against measured latencies of a device, with each architecture held out.
 
     Raises:
-        ImportError: where matplotlib is missing; it names the extra.
+        ImportError: matplotlib is not installed.
     """
     try:
         from matplotlib.figure import Figure

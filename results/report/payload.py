@@ -12,11 +12,10 @@ from results import records
 from results.report.content import Content, DetectorDetails, ObjectSizes
 from results.report.progress import SearchProgress
 from results.ties import tied_with_better
+from results.trial import Origin
 
 MAX_OTHERS = 2000
 """Trials off the front that are plotted, so that the file stays small."""
-DESIGN = "design "
-"""What the origin of a named design begins with."""
 SCORES = ("accuracy", "ap", "ap50", "ap_small")
 TITLES = {
     "accuracy": "accuracy",
@@ -149,7 +148,7 @@ def _trials(content: Content, members: Members, columns: Sequence[str]) -> list[
             "rung": int(row["rung"]),
             "rank": ranks[row["key"]] if kind == "front" else 0,
             "tied": [ranks[key] for key in ties[row["key"]].split()] if kind == "front" else [],
-            "design": str(row["origin"]).startswith(DESIGN),
+            "design": Origin.parse(str(row["origin"])).is_design,
             "origin": str(row["origin"]),
             "v": {column: _number(row[column]) for column in columns},
             "remarks": _remarks(content, row, [ranks[key] for key in ties.get(row["key"], "").split()]),
