@@ -18,6 +18,7 @@ from nas.exporters.card import card
 from nas.exporters.entry import ExportEntry
 from nas.exporters.onnx_model import Exportable, OnnxOptions, SecondStage, difference, write_onnx
 from search_space import Detector
+from search_space.errors import ConfigError
 from trainers import save_weights
 from trainers.detect import evaluating
 from trainers.heads import head_training
@@ -88,8 +89,6 @@ def cost_report(entry: ExportEntry, cost: Cost, device: LatencyModel | None) -> 
 
 
 def _write_onnx(folder: Path, entry: ExportEntry, options: OnnxOptions, images: np.ndarray | None) -> dict[str, Any]:
-    from search_space.errors import ConfigError
-
     detector = entry.detector()
     files = write_onnx(detector, options)
     if images is None:
