@@ -239,7 +239,7 @@ def test_data_that_changes_under_a_search_ends_it(tmp_path: Path) -> None:
     content["annotations"][0]["bbox"][2] += 1
     path.write_text(json.dumps(content))
     watch()  # at 10 s, too soon after a look that took 1 s
-    with pytest.raises(DataError, match="has changed while the run searches .*put it back as it was"):
+    with pytest.raises(DataError, match="has changed since the run started .*restore the data set"):
         watch()
     DataWatch(replace(config, data=None))()
 
