@@ -16,7 +16,9 @@ from nas.cost.measurements import MeasurementSource
 from nas.cost.operators import CLASSES
 from nas.cost.terms import CLASS_OF_TERM, START, TERMS, Rules, Vector
 from search_space.errors import ConfigError, nearest, shown, unknown_name
+from search_space.files import write_text
 from search_space.plain import NOT_IN_FILES, READ, WRITE, read_plain, without_defaults
+from search_space.yaml_text import YamlError, read_yaml
 
 DEVICES = Path(__file__).parent / "devices"
 
@@ -193,8 +195,6 @@ def write_profile(profile: Profile, path: Path) -> Profile:
     """Writes a profile and returns it with its path. The caller writes its residual beside it."""
     import yaml
 
-    from search_space.files import write_text
-
     write_text(path, yaml.safe_dump(without_defaults(profile), sort_keys=False, allow_unicode=True, width=120))
     return replace(profile, path=path)
 
@@ -205,8 +205,6 @@ def read_profile(path: Path) -> Profile:
     Raises:
         ConfigError: The file is not a profile, or has an unknown or invalid entry.
     """
-    from search_space.yaml_text import YamlError, read_yaml
-
     try:
         plain = read_yaml(path)
     except FileNotFoundError:
