@@ -132,11 +132,11 @@ def test_parts_that_contradict_each_other_are_named(data: dict[str, object], mes
         (_nested("ssd-vgg16-s1l2-dualpath", "backbone", dual_path="maximum"), "did you mean 'max'"),
         (
             DESIGNS.get("ssd-vgg16").architecture.to_dict() | {"extras": [{"channels": 256, "pattern": "X"}]},
-            "unknown extra stage pattern 'X'; choose one of S, P, V",
+            "unknown extra stage pattern 'X'; known: S, P, V",
         ),
         (
             _with_stage("ssd-mobilenetv1", 0, units=[{"kind": "separable", "channels": 128, "kernel": 5}]),
-            "takes no 'kernel'",
+            "unknown argument 'kernel'",
         ),
     ],
 )
