@@ -85,7 +85,7 @@ def test_an_architecture_of_others_is_refused_in_few_words(text: str, message: s
 
 def test_a_name_that_no_file_can_have_is_told(tmp_path: Path) -> None:
     for name in ("a\0b", "x" * 300):
-        with pytest.raises(SpaceError, match="is no file|cannot read"):
+        with pytest.raises(SpaceError, match="is not a file|cannot read"):
             Architecture.from_yaml(tmp_path / name)
 
 
