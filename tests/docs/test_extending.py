@@ -111,7 +111,7 @@ def test_an_option_is_one_of_its_head_and_the_default_is_not_written(nas: Nas) -
     for options, words in (({"towr": 16}, "did you mean 'tower'"), ({"tower": "x"}, "must be of type int, got 'x'")):
         with pytest.raises(SpaceError, match=words):
             with_head(kind="centre", options=options)
-    with pytest.raises(SpaceError, match="box_channels means nothing in kind 'centre'"):
+    with pytest.raises(SpaceError, match="box_channels is not used by kind 'centre'"):
         with_head(kind="centre", box_channels=32)
 
 
@@ -178,7 +178,7 @@ def test_what_a_file_registers_is_forgotten_whole(name: str, nas: Nas) -> None:
 
 
 WRONG_HEADS = {
-    "an axis of another part": ('"tower"', '"width"', "there are two axes 'width'"),
+    "an axis of another part": ('"tower"', '"width"', "two axes are called 'width'"),
     "an axis without its option": ('options={"tower": 32}, ', "", "unexpected keyword argument 'tower'"),
     "outputs that are no nodes": ("return [\n        builder", "return 3\n    [\n        builder", "not iterable"),
 }

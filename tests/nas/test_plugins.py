@@ -167,7 +167,7 @@ def test_what_is_wrong_is_one_line_and_nothing_stays(text: str, said: str, tmp_p
     assert SearchSpace().fingerprint() == before and plugins.loaded() == ()
 
 
-@pytest.mark.parametrize(("name", "said"), [("absent.py", "No such file"), ("blocks.txt", "no Python file")])
+@pytest.mark.parametrize(("name", "said"), [("absent.py", "No such file"), ("blocks.txt", "is not a Python file")])
 def test_what_is_no_python_file_is_refused(name: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "blocks.txt").touch()
     with pytest.raises(PluginError, match=said):

@@ -150,7 +150,7 @@ def test_what_is_no_point_is_refused():
     wrong = [
         ({**params, "widht": 0.25}, "unknown axis 'widht'; did you mean 'width'"),
         ({**params, "width": 0.26}, "axis 'width' cannot be 0.26"),
-        ({**params, "trunk_level": 5}, "axis 'trunk_level' means nothing"),
+        ({**params, "trunk_level": 5}, "axis 'trunk_level' is inactive"),
         ({name: choice for name, choice in params.items() if name != "fusion"}, "axis 'fusion' is missing"),
     ]
     for point, message in wrong:
@@ -182,9 +182,9 @@ def test_a_design_of_other_widths_is_refused_by_its_field():
     tiny = DESIGNS.get("tinydet-m").architecture
     assert design.neck is not None and tiny.neck is not None
     wide = dataclasses.replace(design, neck=dataclasses.replace(design.neck, channels=(8, 8, 8)))
-    assert str(SPACE.why_not(wide)).endswith("its neck.channels would have to be None, it is (8, 8, 8)")
+    assert str(SPACE.why_not(wide)).endswith("neck.channels must be None, got (8, 8, 8)")
     other = dataclasses.replace(tiny, neck=dataclasses.replace(tiny.neck, groups=(49, 7, 5, 1, 3)))
-    assert "its neck.groups would have to be (49, 7, 5, 1, 1), it is (49, 7, 5, 1, 3)" in str(SPACE.why_not(other))
+    assert "neck.groups must be (49, 7, 5, 1, 1), got (49, 7, 5, 1, 3)" in str(SPACE.why_not(other))
 
 
 def test_maps_too_small_for_a_block_are_refused():

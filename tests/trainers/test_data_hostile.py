@@ -124,7 +124,7 @@ def test_deep_xml_is_read_or_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (BOMB, "stands for more than"),
+        (BOMB, "expands to more than"),
         ("train: !!python/object/apply:os.system ['touch x']\nval: images", "constructor for the tag"),
         ("train: images\nval: images\ntrain: other", "'train' is given twice"),
         ("train: images\nval: images\nnames: ['\\ud800']".replace("'", '"'), "names must be a list of words"),

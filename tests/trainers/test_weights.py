@@ -76,6 +76,6 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pyte
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(WriteError, match=f"cannot write {tmp_path / 'w.pt'}: No space left on device; make room"):
+    with pytest.raises(WriteError, match=f"cannot write {tmp_path / 'w.pt'}: No space left on device; free disk space"):
         write_torch(tmp_path / "w.pt", {"a": torch.zeros(3)})
     assert list(tmp_path.iterdir()) == []
