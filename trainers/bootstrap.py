@@ -17,7 +17,7 @@ from scipy.sparse import csr_array
 
 from search_space.errors import ConfigError
 from trainers.matching import COCO_IOUS, Flags, Floats, Integers, Matches
-from trainers.precision import RECALLS, Precision, by_class, extra_bins
+from trainers.precision import RECALLS, Precision, accuracy, by_class, extra_bins
 from trainers.sizes import COCO_SIZES
 
 NUM_RESAMPLES = 1000
@@ -153,11 +153,9 @@ def intervals(
     wanted |= {f"class {name}": {"label": label} for label, name in enumerate(classes)}
     scores = {name: precision.mean(**which) for name, which in wanted.items()}
     drawn = {name: resampled.mean(**which) for name, which in wanted.items()}
-    if math.isnan(scores["ap_small"]):
-        scores["accuracy"], drawn["accuracy"] = scores["ap50"], drawn["ap50"]
-    else:
-        scores["accuracy"] = 0.5 * scores["ap_small"] + 0.5 * scores["ap50"]
-        drawn["accuracy"] = 0.5 * drawn["ap_small"] + 0.5 * drawn["ap50"]
+    has_small = not math.isnan(scores["ap_small"])
+    scores["accuracy"] = accuracy(scores["ap_small"], scores["ap50"], has_small=has_small)
+    drawn["accuracy"] = accuracy(drawn["ap_small"], drawn["ap50"], has_small=has_small)
     return {name: interval_of(scores[name], drawn[name], confidence) for name in scores}
 
 

@@ -16,7 +16,7 @@ from trainers.data.dataset import Dataset, Image, no_boxes, no_labels
 from trainers.detect import Detections, evaluating
 from trainers.heads import Limits
 from trainers.matching import MAX_DETECTIONS, Matches
-from trainers.precision import match_sizes, measure, score_fields
+from trainers.precision import accuracy, match_sizes, measure, score_fields
 from trainers.sizes import SizeBins
 from trainers.tiling import Tiling, detect_all
 
@@ -55,7 +55,7 @@ class Score:
     @property
     def accuracy(self) -> float:
         """What a search maximises: the mean of AP of small objects and AP50; AP50 alone without small objects."""
-        return self.ap50 if isnan(self.ap_small) else 0.5 * self.ap_small + 0.5 * self.ap50
+        return accuracy(self.ap_small, self.ap50, has_small=not isnan(self.ap_small))
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain data; nan stays nan."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,19 @@ from trainers.sizes import COCO_SIZES, EVERY_SIZE, SizeBins
 
 RECALLS = np.linspace(0.0, 1.0, 101)
 """Where precision is read off, evenly spaced."""
+Value = TypeVar("Value", float, Floats)
+
+
+def accuracy(ap_small: Value, ap50: Value, *, has_small: bool) -> Value:
+    """Returns what a search maximises: the mean of AP of small objects and AP50, or AP50 alone.
+
+    Args:
+        ap_small: AP of small objects, a number or one value per resample `(B,)`.
+        ap50: AP at IoU 0.5, of the same shape.
+        has_small: Whether the data set has small objects. Resamples do not decide it: one that has drawn no small
+            object has no accuracy.
+    """
+    return 0.5 * ap_small + 0.5 * ap50 if has_small else ap50
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

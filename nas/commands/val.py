@@ -202,8 +202,8 @@ def _intervals(matches: Matches, classes: tuple[str, ...], num_resamples: int, s
 
 
 def _write_curves(folder: Path, curves: list[Any], confusion: Any) -> list[str]:
+    from nas.api.curve_files import write_curves, write_plots
     from search_space.errors import ConfigError
-    from trainers.curves import write_curves, write_plots
 
     paths = write_curves(folder, curves, confusion)
     try:
