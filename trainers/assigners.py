@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainers.boxes import AnchorGrid, decode_boxes, likeness
+from trainers.boxes import AnchorGrid, box_similarity, decode_boxes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class TaskAlignedAssigner:
         row = objects.images[owner] * len(grid) + point
         scores = class_logits[row, objects.labels[owner]].float().sigmoid()
         boxes = decode_boxes(box_logits[row].float(), grid.points[point], grid.point_strides[point], reg_max)
-        overlap = likeness(boxes, objects.boxes[owner], nwd=self.nwd).clamp(min=0)
+        overlap = box_similarity(boxes, objects.boxes[owner], nwd=self.nwd).clamp(min=0)
         metric = scores**self.alpha * overlap**self.beta
         best = rank_within(owner, metric) < self.top_k
         owner, row, metric, overlap = owner[best], row[best], metric[best], overlap[best]

@@ -62,7 +62,7 @@ def resample(matches: Matches, *, num_resamples: int = NUM_RESAMPLES, seed: int 
             f"a bootstrap of {num_resamples} resamples over {matches.num_images} images was asked for; both must be 2 "
             "or more, or switch it off with 0"
         )
-    weights = draw(matches.num_images, num_resamples, seed)
+    weights = draw_counts(matches.num_images, num_resamples, seed)
     shape = (len(matches.bins), len(matches.ious), matches.num_classes, num_resamples)
     average = np.full(shape, math.nan)
     for label, rows in by_class(matches):
@@ -75,7 +75,7 @@ def resample(matches: Matches, *, num_resamples: int = NUM_RESAMPLES, seed: int 
     return Resampled(matches=matches, average=average)
 
 
-def draw(num_images: int, num_resamples: int, seed: int) -> Integers:
+def draw_counts(num_images: int, num_resamples: int, seed: int) -> Integers:
     """Returns how often each image is drawn in each resample, `(B, I)`."""
     rng = np.random.default_rng(seed)
     return rng.multinomial(num_images, np.full(num_images, 1 / num_images), size=num_resamples)

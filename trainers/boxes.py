@@ -83,7 +83,7 @@ def iou_matrix(first: Tensor, second: Tensor) -> Tensor:
     return common / (box_area(first)[:, None] + box_area(second)[None] - common + EPSILON)
 
 
-def cover_matrix(first: Tensor, second: Tensor) -> Tensor:
+def coverage_matrix(first: Tensor, second: Tensor) -> Tensor:
     """Returns which share of every box of `first` `(N, 4)` lies in every one of `second` `(M, 4)`: `(N, M)`."""
     return _common_areas(first, second) / (box_area(first)[:, None] + EPSILON)
 
@@ -117,7 +117,7 @@ def _angle(boxes: Tensor) -> Tensor:
     return torch.atan(width / (height + EPSILON))
 
 
-def wasserstein_likeness(first: Tensor, second: Tensor) -> Tensor:
+def wasserstein_similarity(first: Tensor, second: Tensor) -> Tensor:
     """Returns the normalised Wasserstein distance of paired boxes `(..., 4)` px, in (0, 1], 1 for equal boxes.
 
     Boxes count as normal distributions about their centres with half their sides as deviations. Unlike an IoU it still
@@ -130,13 +130,13 @@ def wasserstein_likeness(first: Tensor, second: Tensor) -> Tensor:
     return torch.exp(-(squared + EPSILON).sqrt() / WASSERSTEIN_SCALE)  # without epsilon the root has no gradient at 0
 
 
-def likeness(first: Tensor, second: Tensor, *, nwd: float = 0.0) -> Tensor:
+def box_similarity(first: Tensor, second: Tensor, *, nwd: float = 0.0) -> Tensor:
     """Returns how alike paired boxes `(..., 4)` px are, at most 1: the complete IoU and, for a share `nwd`, the
     normalised Wasserstein distance.
     """
     if nwd == 0:
         return ciou(first, second)
-    return (1 - nwd) * ciou(first, second) + nwd * wasserstein_likeness(first, second)
+    return (1 - nwd) * ciou(first, second) + nwd * wasserstein_similarity(first, second)
 
 
 def decode_sides(logits: Tensor, reg_max: int) -> Tensor:

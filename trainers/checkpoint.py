@@ -38,7 +38,7 @@ FREE_TO_CHANGE = frozenset(
     }
 )
 """Settings that may differ when a training is resumed."""
-ANEW = "put a copy in its place, or begin anew in another folder"
+RESTART_HINT = "put a copy in its place, or begin anew in another folder"
 
 
 @dataclass(kw_only=True)
@@ -190,7 +190,7 @@ class Checkpoint:
         try:
             state = self._restore(content)
         except (LookupError, TypeError, AttributeError) as error:
-            raise ConfigError(f"{self.path} lacks something or is damaged ({error!r}); {ANEW}") from None
+            raise ConfigError(f"{self.path} lacks something or is damaged ({error!r}); {RESTART_HINT}") from None
         self._seconds_before, self._began = state.seconds, time.monotonic()
         return state
 
@@ -221,9 +221,9 @@ class Checkpoint:
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Reads the file of an interrupted training; raises ConfigError, with what to do, if it is none or damaged."""
-    content = read_torch(path, "checkpoint", ANEW)
+    content = read_torch(path, "checkpoint", RESTART_HINT)
     if content.get("kind") != "checkpoint" or not {"config", "data", "state"} <= content.keys():
-        raise ConfigError(f"{path} is no checkpoint of nas train, or it is damaged; {ANEW}")
+        raise ConfigError(f"{path} is no checkpoint of nas train, or it is damaged; {RESTART_HINT}")
     return content
 
 

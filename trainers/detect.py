@@ -13,7 +13,7 @@ from torch import Tensor
 from search_space import Detector
 from trainers.data.augment import Letterbox
 from trainers.data.dataset import Boxes, Image, Labels
-from trainers.heads import Limits, head_training
+from trainers.heads import DetectionLimits, head_training
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,15 +47,15 @@ def predict(
         score_threshold: what scores less is left out.
         iou_threshold: two boxes of a class that overlap more are one object.
     """
-    limits = Limits(
+    limits = DetectionLimits(
         score_threshold=score_threshold, iou_threshold=iou_threshold, max_detections=max_detections, one_class=True
     )
-    with evaluating(detector):
+    with evaluation_mode(detector):
         return detect(detector, [image], input_hw=detector.input_hw, limits=limits)[0]
 
 
 @contextmanager
-def evaluating(detector: Detector) -> Iterator[None]:
+def evaluation_mode(detector: Detector) -> Iterator[None]:
     """Puts a detector into evaluation mode without gradients, and back into its mode afterwards."""
     training = detector.training
     detector.eval()
@@ -67,7 +67,7 @@ def evaluating(detector: Detector) -> Iterator[None]:
 
 
 def detect(
-    detector: Detector, images: Sequence[Image], *, input_hw: tuple[int, int], limits: Limits
+    detector: Detector, images: Sequence[Image], *, input_hw: tuple[int, int], limits: DetectionLimits
 ) -> list[Detections]:
     """Runs a detector that is in evaluation mode on images of any sizes."""
     fits = [Letterbox.fit((image.shape[0], image.shape[1]), input_hw) for image in images]

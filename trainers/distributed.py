@@ -75,7 +75,7 @@ class World:
 
 
 @contextmanager
-def joined(device: str = "auto") -> Iterator[int]:
+def join_processes(device: str = "auto") -> Iterator[int]:
     """Joins the other processes if this one was started by torchrun; gives its rank, 0 if it is alone.
 
     Gradients travel by NCCL between CUDA devices, one a process, and by gloo otherwise.

@@ -13,8 +13,8 @@ from search_space import Detector
 from search_space.errors import DataError
 from trainers.curves import curve
 from trainers.data.dataset import Dataset, Image, no_boxes, no_labels
-from trainers.detect import Detections, evaluating
-from trainers.heads import Limits
+from trainers.detect import Detections, evaluation_mode
+from trainers.heads import DetectionLimits
 from trainers.matching import MAX_DETECTIONS, Matches
 from trainers.precision import accuracy, match_sizes, measure, score_fields
 from trainers.sizes import SizeBins
@@ -63,7 +63,7 @@ class Score:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Findings:
+class DatasetDetections:
     """What a detector found in the images of a data set."""
 
     dataset: Dataset
@@ -110,11 +110,11 @@ def evaluate(
     Raises:
         DataError: none of the images can be read.
     """
-    findings = find(detector, dataset, input_hw=input_hw, batch_size=batch_size, tiling=tiling)
+    findings = detect_dataset(detector, dataset, input_hw=input_hw, batch_size=batch_size, tiling=tiling)
     return findings.score(findings.match(bins))
 
 
-def find(
+def detect_dataset(
     detector: Detector,
     dataset: Dataset,
     *,
@@ -123,7 +123,7 @@ def find(
     tiling: Tiling | None = None,
     max_detections: int = MAX_DETECTIONS,
     on_images: Callable[[int], None] = lambda number: None,
-) -> Findings:
+) -> DatasetDetections:
     """Runs a detector on every image of a data set; see `evaluate`.
 
     Args:
@@ -133,10 +133,10 @@ def find(
         DataError: no image can be read.
     """
     hw = input_hw or detector.input_hw
-    limits = Limits(score_threshold=EVALUATION_SCORE, max_detections=max_detections)
+    limits = DetectionLimits(score_threshold=EVALUATION_SCORE, max_detections=max_detections)
     found: list[Detections] = []
     unreadable: list[str] = []
-    with evaluating(detector):
+    with evaluation_mode(detector):
         for start in range(0, len(dataset), batch_size):
             images = [
                 _read(dataset, index, unreadable) for index in range(start, min(start + batch_size, len(dataset)))
@@ -151,7 +151,7 @@ def find(
         raise DataError(
             f"none of the {len(dataset)} images can be read; the first: {unreadable[0]}; nas data check lists them"
         )
-    return Findings(dataset=dataset, found=tuple(found), unreadable=tuple(unreadable))
+    return DatasetDetections(dataset=dataset, found=tuple(found), unreadable=tuple(unreadable))
 
 
 def _read(dataset: Dataset, index: int, unreadable: list[str]) -> Image | None:

@@ -15,7 +15,7 @@ from trainers.checkpoint import TrainingState
 from trainers.config import TrainConfig
 from trainers.data.dataset import Dataset
 from trainers.evaluation import Score
-from trainers.steps import Ending, OnBest, Run, assemble
+from trainers.steps import OnBest, TrainingEnd, TrainingRun, prepare_run
 from trainers.weights import cpu_copy
 
 
@@ -24,7 +24,7 @@ class StopTraining(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
+class TrainProgress:
     """Where a training stands after a step."""
 
     step: int
@@ -82,7 +82,7 @@ def train(
     val_set: Dataset | None = None,
     *,
     config: TrainConfig,
-    on_step: Callable[[Progress], None] | None = None,
+    on_step: Callable[[TrainProgress], None] | None = None,
     on_best: OnBest | None = None,
     checkpoint: str | Path | None = None,
     resume: bool = False,
@@ -105,7 +105,7 @@ def train(
         ConfigError: the loss stays non-finite, or the checkpoint is of another training.
         DataError: the training set is empty, its classes are not those of the detector, or too many images are broken.
     """
-    run = assemble(detector, train_set, val_set, config, Path(checkpoint) if checkpoint else None, on_best)
+    run = prepare_run(detector, train_set, val_set, config, Path(checkpoint) if checkpoint else None, on_best)
     state = run.load() if resume else TrainingState()
     first_step = state.step
     batches = run.stream.read(state.step, num_threads=config.num_readers)
@@ -120,29 +120,31 @@ def train(
                     seen = [run.add_gradients(part, state.step, number) for number, part in enumerate(parts)]
                     losses = run.update_weights(seen, state)
                 score = run.finish_step(state)
-                wish = _call(on_step, _progress(run, state, losses, score)) if run.world.is_first else Ending.NONE
+                wish = _call(on_step, _progress(run, state, losses, score)) if run.world.is_first else TrainingEnd.NONE
                 ending = run.ending(state, wish)
-            if ending is Ending.INTERRUPTED:
+            if ending is TrainingEnd.INTERRUPTED:
                 raise KeyboardInterrupt
         except KeyboardInterrupt:
             run.save(state)
             raise
-        if ending is Ending.STOPPED:
+        if ending is TrainingEnd.STOPPED:
             run.save(state)
     return _result(run, state, ending, new_steps=state.step - first_step)
 
 
-def _call(on_step: Callable[[Progress], None] | None, progress: Progress) -> Ending:
+def _call(on_step: Callable[[TrainProgress], None] | None, progress: TrainProgress) -> TrainingEnd:
     try:
         if on_step is not None:
             on_step(progress)
     except StopTraining:
-        return Ending.STOPPED
-    return Ending.NONE
+        return TrainingEnd.STOPPED
+    return TrainingEnd.NONE
 
 
-def _progress(run: Run, state: TrainingState, losses: Mapping[str, float], score: Score | None) -> Progress:
-    return Progress(
+def _progress(
+    run: TrainingRun, state: TrainingState, losses: Mapping[str, float], score: Score | None
+) -> TrainProgress:
+    return TrainProgress(
         step=state.step,
         num_steps=run.stream.num_steps,
         epoch=run.stream.epoch(state.step),
@@ -155,7 +157,7 @@ def _progress(run: Run, state: TrainingState, losses: Mapping[str, float], score
     )
 
 
-def _result(run: Run, state: TrainingState, ending: Ending, *, new_steps: int) -> TrainResult:
+def _result(run: TrainingRun, state: TrainingState, ending: TrainingEnd, *, new_steps: int) -> TrainResult:
     return TrainResult(
         score=state.score,
         history=tuple(state.history),
@@ -169,6 +171,6 @@ def _result(run: Run, state: TrainingState, ending: Ending, *, new_steps: int) -
         bad_steps=state.bad_steps,
         scaled_down=state.scaled_down,
         broken_images=len(run.stream.broken),
-        stopped=ending is Ending.STOPPED,
-        out_of_patience=ending is Ending.PATIENCE,
+        stopped=ending is TrainingEnd.STOPPED,
+        out_of_patience=ending is TrainingEnd.PATIENCE,
     )

@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from trainers.data.dataset import EVERY_CLASS, Record
 from trainers.sizes import SizeBin
 
-Found: TypeAlias = tuple[NDArray[np.generic], NDArray[np.generic], NDArray[np.generic]]
+DetectionArrays: TypeAlias = tuple[NDArray[np.generic], NDArray[np.generic], NDArray[np.generic]]
 """Boxes `(N, 4)` as x1, y1, x2, y2 in pixels, scores `(N,)` and labels `(N,)` of one image."""
 Floats: TypeAlias = NDArray[np.float64]
 Integers: TypeAlias = NDArray[np.int64]
@@ -29,7 +29,7 @@ CHUNK = 4096
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Boxes:
+class BoxTable:
     """Boxes of all images in one table."""
 
     corners: Floats
@@ -93,7 +93,7 @@ class Matches:
 
 def match(
     records: Sequence[Record],
-    found: Sequence[Found],
+    found: Sequence[DetectionArrays],
     *,
     num_classes: int,
     bins: Sequence[SizeBin],
@@ -145,13 +145,13 @@ def _as_coco(boxes: Floats) -> Floats:
     return np.concatenate((boxes[:, :2], boxes[:, :2] + (boxes[:, 2:] - boxes[:, :2])), axis=1)
 
 
-def _truth(records: Sequence[Record]) -> Boxes:
+def _truth(records: Sequence[Record]) -> BoxTable:
     """Puts the objects, then the ignored regions of each image into one table."""
     parts = [part for record in records for part in (record.boxes, record.ignored)]
     labels = [part for record in records for part in (record.labels, record.ignored_labels)]
     crowd = [np.full(len(part), index % 2 == 1) for index, part in enumerate(parts)]
     images = np.repeat(np.arange(len(parts)) // 2, [len(part) for part in parts])
-    return Boxes(
+    return BoxTable(
         corners=np.concatenate([np.zeros((0, 4)), *parts]).astype(np.float64),
         labels=np.concatenate([np.zeros(0), *labels]).astype(np.int64),
         images=images.astype(np.int64),
@@ -160,9 +160,9 @@ def _truth(records: Sequence[Record]) -> Boxes:
     )
 
 
-def _detections(found: Sequence[Found]) -> Boxes:
+def _detections(found: Sequence[DetectionArrays]) -> BoxTable:
     boxes, scores, labels = ([each[part] for each in found] for part in range(3))
-    return Boxes(
+    return BoxTable(
         corners=np.concatenate([np.zeros((0, 4)), *boxes]).astype(np.float64),
         labels=np.concatenate([np.zeros(0), *labels]).astype(np.int64),
         images=np.repeat(np.arange(len(found)), [len(each) for each in scores]).astype(np.int64),
@@ -171,12 +171,12 @@ def _detections(found: Sequence[Found]) -> Boxes:
     )
 
 
-def _best(detections: Boxes, num_classes: int, max_detections: int) -> Boxes:
+def _best(detections: BoxTable, num_classes: int, max_detections: int) -> BoxTable:
     """Returns the best detections of each class and image, best first."""
     order = np.argsort(-detections.scores, kind="stable")
     group = (detections.images * num_classes + detections.labels)[order]
     order = order[rank_in_group(group) < max_detections]
-    return Boxes(
+    return BoxTable(
         corners=detections.corners[order],
         labels=detections.labels[order],
         images=detections.images[order],
@@ -204,7 +204,7 @@ class _Pairs:
     ious: Floats
 
 
-def _pairs(truth: Boxes, detections: Boxes, least: float) -> _Pairs:
+def _pairs(truth: BoxTable, detections: BoxTable, least: float) -> _Pairs:
     rows, columns, values = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0)]
     for in_image, there in _by_image(detections.images, truth.images):
         iou = overlaps(detections.corners[in_image], truth.corners[there], truth.crowd[there])
@@ -245,7 +245,7 @@ def overlaps(boxes: Floats, others: Floats, crowd: Flags) -> Floats:
 
 
 def _assign(
-    pairs: _Pairs, truth: Boxes, sizes: Flags, thresholds: Floats, num_detections: int
+    pairs: _Pairs, truth: BoxTable, sizes: Flags, thresholds: Floats, num_detections: int
 ) -> tuple[Flags, Flags, Integers]:
     """Returns right `(A, T, D)`, ignored `(A, T, D)` and the truths found over all sizes `(T, D)`.
 

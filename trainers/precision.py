@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from trainers.data.dataset import Record
-from trainers.matching import COCO_IOUS, Flags, Floats, Found, Integers, Matches, match
+from trainers.matching import COCO_IOUS, DetectionArrays, Flags, Floats, Integers, Matches, match
 from trainers.sizes import COCO_SIZES, EVERY_SIZE, SizeBins
 
 RECALLS = np.linspace(0.0, 1.0, 101)
@@ -62,7 +62,7 @@ def mean_of(values: Floats) -> float:
 
 
 def match_sizes(
-    records: Sequence[Record], found: Sequence[Found], classes: Sequence[str], extra: SizeBins | None = None
+    records: Sequence[Record], found: Sequence[DetectionArrays], classes: Sequence[str], extra: SizeBins | None = None
 ) -> Matches:
     """Matches at COCO's thresholds and sizes, and at those of `extra`, which come after all, small, medium, large."""
     bins = (EVERY_SIZE, *COCO_SIZES, *(extra.bins if extra else ()))
@@ -124,7 +124,9 @@ def interpolated(right: Flags, counted: Flags, needed: Integers) -> tuple[Floats
     return np.where(needed <= len(at), best[np.minimum(needed, len(at)) - 1], 0.0), len(at)
 
 
-def average_precision(records: Sequence[Record], found: Sequence[Found], classes: Sequence[str]) -> dict[str, Any]:
+def average_precision(
+    records: Sequence[Record], found: Sequence[DetectionArrays], classes: Sequence[str]
+) -> dict[str, Any]:
     """Returns the fields of a `Score` for what was found in each of the records."""
     return score_fields(measure(match_sizes(records, found, classes)), classes)
 

@@ -24,14 +24,14 @@ from trainers.evaluation import Score, evaluate
 from trainers.heads import HeadOptions, HeadTraining, head_training
 from trainers.interrupts import Interrupts
 from trainers.optimizer import device_for, make_optimizer, precision_for, save_copies
+from trainers.padding_taps import PaddingTapGuard
 from trainers.tiling import Tiling
-from trainers.unseen_taps import UnseenTaps
 from trainers.weights import cpu_copy
 
 OnBest = Callable[[Mapping[str, Tensor], Score], None]
 
 
-class Ending(IntEnum):
+class TrainingEnd(IntEnum):
     """Why a training ends before its last step; of several reasons the largest counts."""
 
     NONE = 0
@@ -54,7 +54,7 @@ class DetectorLoss(nn.Module):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class TrainingRun:
     """The parts of one training that the loop uses."""
 
     detector: Detector
@@ -69,7 +69,7 @@ class Run:
     scaler: torch.amp.GradScaler
     average: WeightAverage
     norms: StatisticsWarmup
-    taps: UnseenTaps | None
+    taps: PaddingTapGuard | None
     saver: Checkpoint
     interrupts: Interrupts
     on_best: OnBest | None
@@ -196,23 +196,23 @@ class Run:
             row |= {"ap": score.ap, "ap50": score.ap50, "ap_small": score.ap_small, "accuracy": score.accuracy}
         return row
 
-    def ending(self, state: TrainingState, wish: Ending = Ending.NONE) -> Ending:
+    def ending(self, state: TrainingState, wish: TrainingEnd = TrainingEnd.NONE) -> TrainingEnd:
         """Returns why the training ends here, the same in all processes; `wish` is what this one asks for."""
         if 0 < self.config.patience <= state.num_worse:
-            wish = max(wish, Ending.PATIENCE)
+            wish = max(wish, TrainingEnd.PATIENCE)
         if self.interrupts.pending is not None:
-            wish = Ending.INTERRUPTED
-        return Ending(self.world.largest(wish))
+            wish = TrainingEnd.INTERRUPTED
+        return TrainingEnd(self.world.largest(wish))
 
 
-def assemble(
+def prepare_run(
     detector: Detector,
     train_set: Dataset,
     val_set: Dataset | None,
     config: TrainConfig,
     checkpoint: Path | None,
     on_best: OnBest | None,
-) -> Run:
+) -> TrainingRun:
     """Moves the detector to its device, puts it into training mode and makes what its training needs.
 
     Raises:
@@ -227,7 +227,7 @@ def assemble(
     save_copies(detector)
     optimizer, average = make_optimizer(detector, config), WeightAverage(detector, config.ema_decay)
     scaler = torch.amp.GradScaler(world.device.type, enabled=precision is torch.float16)
-    return Run(
+    return TrainingRun(
         detector=detector,
         val_set=val_set,
         config=config,
@@ -249,7 +249,7 @@ def assemble(
         scaler=scaler,
         average=average,
         norms=StatisticsWarmup(detector),
-        taps=UnseenTaps(detector) if world.device.type == "cpu" and precision is torch.bfloat16 else None,
+        taps=PaddingTapGuard(detector) if world.device.type == "cpu" and precision is torch.bfloat16 else None,
         saver=Checkpoint(
             path=checkpoint,
             writes=world.is_first,

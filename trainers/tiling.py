@@ -16,7 +16,7 @@ from search_space import Detector
 from search_space.errors import ConfigError
 from trainers.data.dataset import Image, Labels
 from trainers.detect import Detections, detect
-from trainers.heads import Limits
+from trainers.heads import DetectionLimits
 
 CUT_SHARE = 0.7
 """Of a box that a slice cuts off, the share that must lie in another box for both to be the same object."""
@@ -99,7 +99,7 @@ def detect_all(
     images: Sequence[Image],
     *,
     input_hw: tuple[int, int],
-    limits: Limits,
+    limits: DetectionLimits,
     tiling: Tiling | None = None,
     batch_size: int = 8,
 ) -> list[Detections]:
@@ -123,7 +123,7 @@ def detect_all(
 
 
 def _in_batches(
-    detector: Detector, images: Sequence[Image], input_hw: tuple[int, int], limits: Limits, batch_size: int
+    detector: Detector, images: Sequence[Image], input_hw: tuple[int, int], limits: DetectionLimits, batch_size: int
 ) -> list[Detections]:
     found = []
     for start in range(0, len(images), batch_size):
@@ -136,7 +136,7 @@ def merge(
     windows: Sequence[Window],
     found: Sequence[Detections],
     image_hw: tuple[int, int],
-    limits: Limits,
+    limits: DetectionLimits,
 ) -> Detections:
     """Joins what was found in the `windows` of an image of `(H, W)`; boxes are in pixels of their window.
 
@@ -190,7 +190,7 @@ class _Table:
             cut=window.cuts(boxes, image_hw),
         )
 
-    def place(self, row: int, limits: Limits, image_hw: tuple[int, int]) -> None:
+    def place(self, row: int, limits: DetectionLimits, image_hw: tuple[int, int]) -> None:
         """Keeps a detection, joins it with kept ones that are the same object, or lets one of them stand for it."""
         while len(same := self._same(row, limits.iou_threshold)):
             whole = same[~self.cut[same]]

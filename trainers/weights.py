@@ -109,7 +109,7 @@ def _is_name(value: object) -> bool:
     return isinstance(value, str) and is_text(value)
 
 
-def is_whole(path: Path) -> bool:
+def is_readable(path: Path) -> bool:
     """Whether there is a weights file that can be read."""
     try:
         return path.is_file() and bool(load_weights(path))
@@ -191,9 +191,9 @@ def _is_stored(file: IO[bytes]) -> bool:
         is_plain = all(each.compress_type == zipfile.ZIP_STORED for each in entries)
         pickled = sum(each.file_size for each in entries if each.filename.endswith(".pkl"))
         total = sum(each.file_size for each in entries)
-        is_whole = is_plain and total <= size and pickled <= MAX_PICKLE_BYTES and archive.testzip() is None
+        is_readable = is_plain and total <= size and pickled <= MAX_PICKLE_BYTES and archive.testzip() is None
     file.seek(0)
-    return is_whole
+    return is_readable
 
 
 def read_torch(path: str | Path, what: str, remedy: str = "give one written by nas") -> dict[str, Any]:

@@ -12,7 +12,7 @@ from nas.commands.display import say
 
 if TYPE_CHECKING:
     from search_space import Architecture
-    from trainers import Progress
+    from trainers import TrainProgress
     from trainers.data import DataSplits
 
 
@@ -69,7 +69,7 @@ def open_for_user(
 
 
 @contextmanager
-def training_bar(num_steps: int, batch_size: int) -> Iterator[Callable[[Progress], None]]:
+def training_bar(num_steps: int, batch_size: int) -> Iterator[Callable[[TrainProgress], None]]:
     """Shows a progress bar with rate, time left, loss and the last AP50 on standard error; gives its callback."""
     import time
 

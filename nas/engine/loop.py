@@ -17,7 +17,7 @@ from nas.executors import INTERRUPTED, Evaluation, Executor, Job, NothingUnderWa
 from nas.run_folder import RunFolder
 from results import records
 from search_space.errors import ConfigError, DataError, WriteError
-from trainers.weights import is_whole
+from trainers.weights import is_readable
 
 MAX_FAILURES = 5
 MAX_BARREN = 20
@@ -178,7 +178,7 @@ class Search:
         assert spec.candidate.feasible, "nothing over budget is ever trained"
         suffix = "" if spec.repeat_of is None else f"-seed{spec.training_seed}"
         weights = self.folder.weights_path(spec.candidate.key, suffix)
-        goes_on = spec.rung > 1 and is_whole(weights)
+        goes_on = spec.rung > 1 and is_readable(weights)
         return Job(
             number=asked.number,
             architecture=spec.candidate.architecture,

@@ -13,7 +13,7 @@ from search_space import Detector
 from search_space.errors import ConfigError
 from trainers.bootstrap import interval_of, resample
 from trainers.data.dataset import Dataset
-from trainers.evaluation import find
+from trainers.evaluation import detect_dataset
 from trainers.precision import accuracy
 from trainers.proxies import PROXIES, proxy_batch
 from trainers.sizes import SizeBin, SizeBins
@@ -51,7 +51,7 @@ def score(detector: Detector, dataset: Dataset, *, bins: SizeBins | None = None,
     Raises:
         DataError: none of the images can be read.
     """
-    findings = find(detector, dataset, batch_size=batch_size)
+    findings = detect_dataset(detector, dataset, batch_size=batch_size)
     matches = findings.match(bins)
     found = findings.score(matches)
     values = {name: float(getattr(found, name)) for name in SCORES}

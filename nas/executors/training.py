@@ -19,9 +19,9 @@ from nas.executors.scoring import BIN, proxy_score, score, size_bins
 from search_space import Detector
 from search_space.plugins import load_plugins
 from trainers import (
-    Progress,
     StopTraining,
     TrainConfig,
+    TrainProgress,
     TrainResult,
     fresh_detector,
     load_weights,
@@ -174,7 +174,7 @@ class _Watch:
         self.images_seen = 0
         self.reason = ""
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, progress: TrainProgress) -> None:
         self.epochs, self.images_seen = progress.epoch, progress.images_seen
         step = Step(number=self._number, step=progress.step, num_steps=progress.num_steps, loss=progress.loss)
         try:

@@ -18,7 +18,7 @@ from nas.exporters.card import card
 from nas.exporters.onnx_model import Exportable, OnnxOptions, SecondStage, difference, write_onnx
 from search_space import Architecture, Detector
 from trainers import fresh_detector, save_weights
-from trainers.detect import evaluating
+from trainers.detect import evaluation_mode
 from trainers.heads import head_training
 from trainers.weights import Weights
 
@@ -155,7 +155,7 @@ def description(detector: Detector, classes: Sequence[str], options: OnnxOptions
         "input_hw": list(detector.input_hw),
         "strides": list(detector.strides),
     }
-    with evaluating(detector):
+    with evaluation_mode(detector):
         outputs = detector(torch.zeros(1, 3, *detector.input_hw))
         exported = Exportable(detector, options)(torch.zeros(1, 3, *detector.input_hw))
     found["output_shapes"] = [list(each.shape) for each in exported]

@@ -39,7 +39,7 @@ from tests.fuzz.mutations import BOMB
 from tests.results.report_fakes import FRONT
 from tests.trainers.data_sets import coco_content, write_coco_set, write_image
 from trainers import Detections, load_weights
-from trainers.checkpoint import ANEW
+from trainers.checkpoint import RESTART_HINT
 from trainers.weights import read_torch
 
 NASTY = "\x1b[31mred\x1b]0;title\x07\u202e"
@@ -73,7 +73,7 @@ def test_a_pickle_that_runs_something_is_refused_and_does_not_run(form: str, tmp
         path.write_bytes(pickle.dumps(harm))
     else:
         torch.save(content | {"more": harm}, path, _use_new_zipfile_serialization=form != "old")
-    for read in (lambda: load_weights(path), lambda: read_torch(path, "checkpoint", ANEW)):
+    for read in (lambda: load_weights(path), lambda: read_torch(path, "checkpoint", RESTART_HINT)):
         with pytest.raises(ConfigError) as caught:
             read()
         assert "of this program, or it is damaged;" in str(caught.value) and not (tmp_path / "harm").exists()

@@ -21,7 +21,7 @@ from trainers.bootstrap import resample
 from trainers.data import open_data
 from trainers.data.dataset import Dataset
 from trainers.detect import Detections
-from trainers.evaluation import Findings
+from trainers.evaluation import DatasetDetections
 from trainers.sizes import size_bins
 
 DATA = Path(__file__).parents[1] / "data" / "hit_uav"
@@ -70,7 +70,7 @@ def job(tmp_path: Path, **more: Any) -> Job:
     return Job(number=0, architecture=ARCHITECTURE, seed=3, weights_path=tmp_path / "weights.pt", **more)
 
 
-def rough_findings(data: Dataset) -> Findings:
+def rough_findings(data: Dataset) -> DatasetDetections:
     """What a detector would find that misses every third object and is a pixel off with the others."""
     found = []
     for record in data.records:
@@ -78,7 +78,7 @@ def rough_findings(data: Dataset) -> Findings:
         boxes = (record.boxes[keep] + np.array([1, 0, 1, 0])).astype(np.float32)
         scores = np.linspace(0.9, 0.2, keep.sum()).astype(np.float32)
         found.append(Detections(boxes=boxes, scores=scores, labels=record.labels[keep]))
-    return Findings(dataset=data, found=tuple(found))
+    return DatasetDetections(dataset=data, found=tuple(found))
 
 
 def test_scores_and_draws_are_those_of_the_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from trainers.data.augmentation import Augmentation
 from trainers.data.color_jitter import jitter_color
 from trainers.data.compose import window
 from trainers.data.copy_paste import MAX_HIDDEN, paste_copies
-from trainers.data.geometry import MIN_VISIBLE, Sample, cut, mirror, turn
+from trainers.data.geometry import MIN_VISIBLE, Sample, crop, flip_sample, rotate
 
 SHADES = [(a, b) for a in (0, 100, 200) for b in (0, 100, 200)]
 PALETTE = np.array([colour for a, b in SHADES for colour in ((250, a, b), (a, 250, b), (a, b, 250))], np.uint8)
@@ -98,16 +98,16 @@ def test_each_part_alone_moves_boxes_and_pixels_alike(strength: Augmentation) ->
 @pytest.mark.parametrize("quarters", range(5))
 def test_turned_by_quarters(quarters: int) -> None:
     sample = painted((100, 160), side=6)
-    turned = turn(sample, quarters)
+    turned = rotate(sample, quarters)
     assert turned.hw == ((160, 100) if quarters % 2 else (100, 160))
     assert all(extent(coloured(turned.image, label)) == turned.boxes[label].tolist() for label in range(20))
-    back = turn(turned, 4 - quarters % 4)
+    back = rotate(turned, 4 - quarters % 4)
     assert np.array_equal(back.image, sample.image) and np.array_equal(back.boxes, sample.boxes)
 
 
 @pytest.mark.parametrize(("sideways", "upright"), [(True, False), (False, True), (True, True)])
 def test_mirrored(sideways: bool, upright: bool) -> None:
-    mirrored = mirror(painted((100, 160), side=6), sideways=sideways, upright=upright)
+    mirrored = flip_sample(painted((100, 160), side=6), sideways=sideways, upright=upright)
     assert all(extent(coloured(mirrored.image, label)) == mirrored.boxes[label].tolist() for label in range(20))
 
 
@@ -171,7 +171,7 @@ def test_an_image_within_the_input_is_never_tiled() -> None:
 def test_objects_cut_by_a_window_become_ignored() -> None:
     sample = painted((384, 384), side=20)
     x1, y1 = sample.boxes[6, :2].astype(int)
-    part = cut(sample, (x1 + 17, y1 - 50), (100, 100))  # leaves 3 of 20 px
+    part = crop(sample, (x1 + 17, y1 - 50), (100, 100))  # leaves 3 of 20 px
     (row,) = np.flatnonzero(part.labels == 6)
     assert part.ignored[row] and part.boxes[row].tolist() == [0, 50, 3, 70] and MIN_VISIBLE > 3 / 20
 
@@ -209,7 +209,7 @@ def test_only_whole_small_objects_apart_from_others_are_copied(change: str) -> N
     sample = painted((320, 384), side={"large": 34, "tiny": 2}.get(change, 16))
     boxes, ignored = sample.boxes[:1], np.zeros(1, bool)
     if change == "cut":
-        sample = cut(sample, (int(boxes[0, 0]) + 4, 0), (320, 300))
+        sample = crop(sample, (int(boxes[0, 0]) + 4, 0), (320, 300))
         boxes = sample.boxes[:1]
     if change in ("covered", "ignored"):
         boxes = np.concatenate((boxes, boxes + 10))

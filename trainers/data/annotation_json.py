@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from search_space.errors import DataError, is_text, nearest
-from trainers.data.defects import BrokenFile, Place
+from trainers.data.defects import BrokenFile, SourceLocation
 
 ANNOTATION_FOLDERS = ("", "annotations", "coco")
 LISTS = ("images", "annotations", "categories")
@@ -41,16 +41,16 @@ class AnnotationJson:
     lines: dict[str, list[int]] = field(default_factory=dict)
     """By list, the line on which each entry begins; empty where nobody asked."""
 
-    def place(self, name: str, index: int, *about: object) -> Place:
+    def location(self, name: str, index: int, *about: object) -> SourceLocation:
         """Returns where entry `index` of the list `name` stands; `about` are the words for what it is."""
-        return Place(str(self.path), self.lines[name][index] if self.lines else None, about)
+        return SourceLocation(str(self.path), self.lines[name][index] if self.lines else None, about)
 
 
 def find_pairs(folder: Path) -> tuple[Pair, ...]:
     """Returns the `*train*.json` files of a folder that have a `*val*.json` beside them, sorted by name."""
     pairs = []
-    for place in ANNOTATION_FOLDERS:
-        for train in sorted((folder / place).glob("*train*.json")):
+    for name in ANNOTATION_FOLDERS:
+        for train in sorted((folder / name).glob("*train*.json")):
             pair = pair_of(train)
             if pair is not None:
                 pairs.append(pair)

@@ -11,9 +11,9 @@ from trainers.data.augmentation import Augmentation
 from trainers.data.color_jitter import jitter_brightness, jitter_color
 from trainers.data.compose import View, fitted, make_mosaic, window
 from trainers.data.copy_paste import paste_copies
-from trainers.data.geometry import Letterbox, Sample, clip, place, read_sample, resize, turn
+from trainers.data.geometry import Letterbox, Sample, clip, read_sample, resize, rotate
 
-__all__ = ["Letterbox", "Sample", "augment", "clip", "place", "read_sample", "resize"]
+__all__ = ["Letterbox", "Sample", "augment", "clip", "read_sample", "resize"]
 
 
 def augment(
@@ -38,7 +38,7 @@ def _view(
 ) -> tuple[View, float]:
     """Returns an image or a window of it at the scale of the input, and by how much it may be moved sideways."""
     if strength.turn > 0 and rng.random() < strength.turn:
-        sample = turn(sample, int(rng.integers(1, 4)))
+        sample = rotate(sample, int(rng.integers(1, 4)))
     too_large = any(side > limit for side, limit in zip(sample.hw, input_hw, strict=True))
     tiled = strength.tile > 0 and rng.random() < strength.tile and too_large
     sample = window(sample, rng, input_hw=input_hw, jitter=strength.scale) if tiled else fitted(sample, input_hw)

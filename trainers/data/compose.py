@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from trainers.data.geometry import Letterbox, Sample, cut, place, resize_sample
+from trainers.data.geometry import Letterbox, Sample, crop, place_on_canvas, resize_sample
 
 TOWARDS_OBJECTS = 0.8
 """Share of the windows that are laid over an object."""
@@ -32,7 +32,7 @@ class View:
         """Puts the sample on a canvas of `hw` with its corner at `shift` (x, y), mirrored at random."""
         flip = rng.random() < self.flip
         flip_vertical = self.flip_vertical > 0 and rng.random() < self.flip_vertical
-        return place(self.sample, scale, shift, flip=flip, flip_vertical=flip_vertical, hw=hw)
+        return place_on_canvas(self.sample, scale, shift, flip=flip, flip_vertical=flip_vertical, hw=hw)
 
 
 def fitted(sample: Sample, input_hw: tuple[int, int]) -> Sample:
@@ -77,7 +77,7 @@ def window(sample: Sample, rng: np.random.Generator, *, input_hw: tuple[int, int
     """
     scale = 1 + rng.uniform(-jitter, jitter)
     height, width = (min(side, max(1, round(wanted / scale))) for side, wanted in zip(sample.hw, input_hw, strict=True))
-    part = cut(sample, _corner(sample, rng, (height, width)), (height, width))
+    part = crop(sample, _corner(sample, rng, (height, width)), (height, width))
     target = (min(input_hw[0], max(1, round(height * scale))), min(input_hw[1], max(1, round(width * scale))))
     return resize_sample(part, target)
 

@@ -15,10 +15,10 @@ from search_space.errors import ConfigError, DataError
 from trainers.data.check import distinct_records
 from trainers.data.dataset import EVERY_CLASS, Dataset, Record, read_record, stated_hw
 from trainers.data.format import FORMATS, Writer
-from trainers.data.formats import check_format, open_parts
+from trainers.data.formats import check_format, read_data
 from trainers.data.images import IMAGE_SUFFIXES, ImageError, image_header
-from trainers.data.source import Parts, Request
-from trainers.data.writing import Writing, whole
+from trainers.data.source import ReadRequest, ReadResult
+from trainers.data.writing import WriteRequest, snap_to_pixels
 
 _NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f/\\:]")
 
@@ -64,7 +64,7 @@ def convert_data(
     if os.path.lexists(out):
         raise ConfigError(f"{out} exists already; give a folder that does not")
     folder = None if images is None else Path(images)
-    parts = open_parts(Request(path=Path(path), split=split, images=folder, named=format))
+    parts = read_data(ReadRequest(path=Path(path), split=split, images=folder, format=format))
     datasets, notices = _undivided_if_same(parts)
     records = distinct_records(datasets.values())
     if not records:
@@ -93,7 +93,7 @@ def _writer(to: str) -> Writer:
     return writer
 
 
-def _undivided_if_same(parts: Parts) -> tuple[dict[str, Dataset], tuple[str, ...]]:
+def _undivided_if_same(parts: ReadResult) -> tuple[dict[str, Dataset], tuple[str, ...]]:
     """Returns the parts, or a single one where train and val are the same images."""
     keys = [{record.key for record in dataset.records} for dataset in parts.datasets.values()]
     if len(keys) == 1 or keys[0] != keys[1]:
@@ -106,7 +106,9 @@ def _write(out: Path, datasets: dict[str, Dataset], images: _Images, writer: Wri
     out.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
-        writer.write(Writing(folder=folder, datasets=datasets, name_of=images.name_of, put=images.put))
+        writer.write(
+            WriteRequest(folder=folder, datasets=datasets, image_name=images.name_of, write_image=images.write)
+        )
         folder.chmod(0o755)  # mkdtemp lets only its owner in
         if os.path.lexists(out):
             raise ConfigError(f"{out} has come into being meanwhile; give a folder that does not exist")
@@ -146,7 +148,7 @@ class _Images:
         """Returns the file name of an image."""
         return self._names[self._key(record)]
 
-    def put(self, record: Record, folder: Path) -> None:
+    def write(self, record: Record, folder: Path) -> None:
         """Writes an image into a folder, unless it is there."""
         target = folder / self.name_of(record)
         assert record.path is not None  # only the built-in set has images without files
@@ -199,7 +201,7 @@ def _losses(to: str, writer: Writer, records: list[Record], num_classes: int) ->
     if writer.ignores == "all" and num_single and num_classes > 1:
         losses.append(f"{to} ignores a region for every class: {num_single} that hold for one class now hold for all")
     boxes = [box for record in records for box in record.boxes.tolist()]
-    num_broken = sum(any(value % 1 for value in whole(box)) for box in boxes)
+    num_broken = sum(any(value % 1 for value in snap_to_pixels(box)) for box in boxes)
     if writer.whole_pixels and num_broken:
         losses.append(f"{num_broken} boxes have fractions of a pixel, which other tools that read {to} may cut off")
     num_stored = sum(_is_shown_as_stored(record) for record in records) if not writer.states_sizes else 0

@@ -30,9 +30,9 @@ IMAGES_LEFT_OUT = {
     "path_outside": "lie outside the data set",
 }
 """Images that are left out, each with the words behind "N images"."""
-CHANGED = {"partly_outside": "boxes clipped to the image"}
+REPAIRED = {"partly_outside": "boxes clipped to the image"}
 """What is put right."""
-TOLD = {
+HARMLESS = {
     "duplicate_annotation": "annotation ids given twice",
     "image_size": "image sizes that the annotations give wrongly",
     "label_without_image": "annotation files without an image",
@@ -47,7 +47,7 @@ UNUSABLE = {
     "empty_set": "no images, or no boxes",
 }
 """What makes the whole set unusable: opening it is an error."""
-DEFECTS = {**LABELS_LEFT_OUT, **IMAGES_LEFT_OUT, **CHANGED, **TOLD, **UNUSABLE}
+DEFECTS = {**LABELS_LEFT_OUT, **IMAGES_LEFT_OUT, **REPAIRED, **HARMLESS, **UNUSABLE}
 NOTES = {
     "greyscale": "greyscale images, shown to the detector as RGB with three equal channels",
     "deep_pixels": "16-bit images, divided by 257",
@@ -66,7 +66,7 @@ NOTES = {
 """What is no defect, but good to know."""
 
 
-class Place(NamedTuple):
+class SourceLocation(NamedTuple):
     """Where something was found."""
 
     file: str

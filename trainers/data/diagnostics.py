@@ -14,15 +14,15 @@ import numpy as np
 
 from trainers.data.dataset import EVERY_CLASS, Record
 from trainers.data.defects import (
-    CHANGED,
     DEFECTS,
+    HARMLESS,
     IMAGES_LEFT_OUT,
     LABELS_LEFT_OUT,
     NOTES,
-    TOLD,
+    REPAIRED,
     BrokenFile,
     Defect,
-    Place,
+    SourceLocation,
 )
 from trainers.data.images import ImageError, image_size
 
@@ -43,24 +43,24 @@ class Annotation(NamedTuple):
     label: int
     """Index of the class; `EVERY_CLASS` only for an ignored region."""
     ignored: bool
-    place: Place
+    location: SourceLocation
 
 
 @dataclass(kw_only=True)
-class Findings:
+class DefectLog:
     """Everything that was found in a data set, for the command that checks."""
 
     defects: list[Defect] = field(default_factory=list)
     notes: Counter[str] = field(default_factory=Counter)
     first: dict[str, str] = field(default_factory=dict)
 
-    def add(self, kind: str, place: Place, what: str) -> None:
+    def add(self, kind: str, location: SourceLocation, what: str) -> None:
         """Keeps one defect, or counts one thing of note."""
         if kind in NOTES:
             self.notes[kind] += 1
-            self.first.setdefault(kind, place.text)
+            self.first.setdefault(kind, location.text)
         else:
-            self.defects.append(Defect(kind=kind, file=place.file, line=place.line, what=what))
+            self.defects.append(Defect(kind=kind, file=location.file, line=location.line, what=what))
 
 
 @dataclass(kw_only=True)
@@ -68,31 +68,31 @@ class Diagnostics:
     """Counts what was wrong in one source, so that it is reported once and not box by box."""
 
     source: str
-    findings: Findings | None = None
+    defect_log: DefectLog | None = None
     """Where every single defect is kept; None when a data set is opened to be used."""
     num_images: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     first: dict[str, str] = field(default_factory=dict)
 
-    def add(self, kind: str, place: Place, what: str = "") -> None:
+    def add(self, kind: str, location: SourceLocation, what: str = "") -> None:
         """Counts one defect or one thing of note."""
         self.counts[kind] += 1
-        self.first.setdefault(kind, place.text)
-        if self.findings is not None:
+        self.first.setdefault(kind, location.text)
+        if self.defect_log is not None:
             about = what or (DEFECTS | NOTES)[kind]
-            self.findings.add(kind, place, f"{place.item}: {about}" if place.item else about)
+            self.defect_log.add(kind, location, f"{location.item}: {about}" if location.item else about)
 
-    def refuse(self, kind: str, place: Place, what: str) -> None:
+    def refuse(self, kind: str, location: SourceLocation, what: str) -> None:
         """Raises a one-line error when a data set is opened to be used, and counts when it is only checked.
 
         Raises:
             BrokenFile: nothing is being checked.
         """
-        if self.findings is None:
-            raise BrokenFile(f"{place.file}: {what}", kind, place.file, place.line)
-        self.add(kind, place, what)
+        if self.defect_log is None:
+            raise BrokenFile(f"{location.file}: {what}", kind, location.file, location.line)
+        self.add(kind, location, what)
 
-    def check(self, box: Corners, hw: tuple[int, int], place: Place) -> Corners | None:
+    def check(self, box: Corners, hw: tuple[int, int], location: SourceLocation) -> Corners | None:
         """Returns a box `(x1, y1, x2, y2)` clipped to an image of `(H, W)`, or None if nothing usable is left."""
         height, width = hw
         x1, y1, x2, y2 = box
@@ -102,22 +102,22 @@ class Diagnostics:
         problem = _problem(box, inside, hw)
         if problem is None:
             return inside
-        self.add(problem[0], place, problem[1])
-        return inside if problem[0] in CHANGED else None
+        self.add(problem[0], location, problem[1])
+        return inside if problem[0] in REPAIRED else None
 
     def size_of(self, path: Path) -> tuple[int, int] | None:
         """Returns (height, width) of an image file from its header, or counts it as unusable and returns None."""
         try:
             return image_size(path)
         except ImageError as error:
-            self.add(error.kind, Place(str(path), about=(path.name,)), str(error))
+            self.add(error.kind, SourceLocation(str(path), about=(path.name,)), str(error))
             return None
 
     def record(
         self,
         path: Path,
         hw: tuple[int, int],
-        marks: Iterable[Annotation],
+        annotations: Iterable[Annotation],
         *,
         num_classes: int | None = None,
         window: tuple[int, int, int, int] | None = None,
@@ -127,18 +127,18 @@ class Diagnostics:
         boxes: list[Corners] = []
         labels: list[int] = []
         regions: list[tuple[Corners, int]] = []
-        for mark in marks:
-            box = self.check(mark.box, hw, mark.place)
+        for annotation in annotations:
+            box = self.check(annotation.box, hw, annotation.location)
             if box is None:
                 continue
-            key = (mark.box, mark.label, mark.ignored)
+            key = (annotation.box, annotation.label, annotation.ignored)
             if key in seen:
-                self.add("duplicate_box", mark.place, f"the box {_shown(mark.box)} is given twice")
-            elif mark.ignored:
-                regions.append((box, mark.label))
+                self.add("duplicate_box", annotation.location, f"the box {_shown(annotation.box)} is given twice")
+            elif annotation.ignored:
+                regions.append((box, annotation.label))
             else:
                 boxes.append(box)
-                labels.append(mark.label)
+                labels.append(annotation.label)
             seen.add(key)
         merged = _merge_classes(regions, num_classes)
         return Record(
@@ -155,11 +155,11 @@ class Diagnostics:
     def notices(self) -> tuple[str, ...]:
         """Returns what the user should know, a line for each kind; logs it as well, unless a check tells it anyway."""
         lines = [*self._about_images(), *self._about_labels()]
-        for kind in (*TOLD, "windows_path"):
+        for kind in (*HARMLESS, "windows_path"):
             if self.counts[kind] and kind != "duplicate_annotation":  # the ids of annotations are not used
-                words = (TOLD | NOTES)[kind]
+                words = (HARMLESS | NOTES)[kind]
                 lines.append(f"{self.source}: {self.counts[kind]} {words}; first: {self.first[kind]}")
-        for line in lines if self.findings is None else ():
+        for line in lines if self.defect_log is None else ():
             logger.warning(line)
         return tuple(lines)
 
@@ -177,10 +177,10 @@ class Diagnostics:
         if dropped:
             reasons = ", ".join(f"{count} {LABELS_LEFT_OUT[kind]}" for kind, count in dropped.most_common())
             parts.append(f"{sum(dropped.values())} labels left out ({reasons})")
-        parts += [f"{self.counts[kind]} {words}" for kind, words in CHANGED.items() if self.counts[kind]]
+        parts += [f"{self.counts[kind]} {words}" for kind, words in REPAIRED.items() if self.counts[kind]]
         if not parts:
             return []
-        example = next(where for kind, where in self.first.items() if kind in LABELS_LEFT_OUT or kind in CHANGED)
+        example = next(where for kind, where in self.first.items() if kind in LABELS_LEFT_OUT or kind in REPAIRED)
         return [f"{self.source}: {', '.join(parts)}; first: {example}"]
 
 

@@ -10,15 +10,15 @@ from search_space.errors import DataError
 from search_space.registry import Registry
 
 if TYPE_CHECKING:
-    from trainers.data.source import Parts, Request
-    from trainers.data.writing import Writing
+    from trainers.data.source import ReadRequest, ReadResult
+    from trainers.data.writing import WriteRequest
 
-Reader = Callable[["Request"], "Parts | None"]
+Reader = Callable[["ReadRequest"], "ReadResult | None"]
 """Returns what lies at the path of a request, or None where nothing of its format does; raises DataError where it is
 of the format and cannot be used."""
 
 
-def check_lines(classes: tuple[str, ...]) -> None:
+def check_class_names(classes: tuple[str, ...]) -> None:
     """Raises DataError where the name of a class cannot be a line of a text file."""
     for name in classes:
         if not name or name != name.strip() or not name.isprintable():
@@ -29,8 +29,8 @@ def check_lines(classes: tuple[str, ...]) -> None:
 class Writer:
     """How data sets are written in a format. What it cannot hold is told to the user, and left out or cut out."""
 
-    write: Callable[[Writing], None]
-    """Writes the annotations, and by `Writing.put` the images, into a folder that is there and empty."""
+    write: Callable[[WriteRequest], None]
+    """Writes the annotations, and by `WriteRequest.put` the images, into a folder that is there and empty."""
     ignores: Literal["never", "all", "class"] = "never"
     """Whether it holds no ignored regions, only such that hold for all classes, or those of single classes as well."""
     states_sizes: bool = False

@@ -115,7 +115,7 @@ def resize_sample(sample: Sample, hw: tuple[int, int]) -> Sample:
     return replace(sample, image=resize(sample.image, hw), boxes=sample.boxes * scale)
 
 
-def turn(sample: Sample, quarters: int) -> Sample:
+def rotate(sample: Sample, quarters: int) -> Sample:
     """Turns an image anticlockwise by so many quarters of a circle."""
     boxes, width, height = sample.boxes, sample.hw[1], sample.hw[0]
     for _ in range(quarters % 4):
@@ -124,7 +124,7 @@ def turn(sample: Sample, quarters: int) -> Sample:
     return replace(sample, image=np.ascontiguousarray(np.rot90(sample.image, quarters)), boxes=boxes)
 
 
-def mirror(sample: Sample, *, sideways: bool = False, upright: bool = False) -> Sample:
+def flip_sample(sample: Sample, *, sideways: bool = False, upright: bool = False) -> Sample:
     """Exchanges left and right, above and below, or both."""
     if not sideways and not upright:
         return sample
@@ -137,14 +137,14 @@ def mirror(sample: Sample, *, sideways: bool = False, upright: bool = False) -> 
     return replace(sample, image=np.ascontiguousarray(image), boxes=boxes)
 
 
-def cut(sample: Sample, corner: tuple[int, int], hw: tuple[int, int]) -> Sample:
+def crop(sample: Sample, corner: tuple[int, int], hw: tuple[int, int]) -> Sample:
     """Returns the part of `(H, W)` pixels from `corner` (x, y) on; it must lie inside the image."""
     x, y = corner
     image = np.ascontiguousarray(sample.image[y : y + hw[0], x : x + hw[1]])
     return clip(replace(sample, image=image, boxes=sample.boxes - np.array([x, y, x, y], np.float32)))
 
 
-def place(
+def place_on_canvas(
     sample: Sample,
     scale: float,
     shift: tuple[float, float],
@@ -154,7 +154,7 @@ def place(
     flip_vertical: bool = False,
 ) -> Sample:
     """Mirrors a sample within itself, scales it and puts its corner at `shift` (x, y in pixels) of a canvas of `hw`."""
-    sample = mirror(sample, sideways=flip, upright=flip_vertical)
+    sample = flip_sample(sample, sideways=flip, upright=flip_vertical)
     if (scale, *shift) == (1.0, 0.0, 0.0) and sample.hw == hw:
         return clip(sample)
     # Pixel centres sit at half-integers in box coordinates but at integers in the warp.

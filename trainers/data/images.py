@@ -55,7 +55,7 @@ class ImageError(DataError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Header:
+class ImageHeader:
     """What an image file says about itself before its pixels are decoded."""
 
     height: int
@@ -71,7 +71,7 @@ class Header:
         return self.orientation >= _FIRST_TURNED and stated_hw == shown[::-1] != shown
 
 
-def image_header(path: str | Path) -> Header:
+def image_header(path: str | Path) -> ImageHeader:
     """Returns the header of an image file.
 
     Raises:
@@ -140,7 +140,7 @@ def _damaged(path: str | Path) -> str:
     return f"cannot decode image {path}: it is damaged or of an unknown format; replace or remove it"
 
 
-def _header(file: IO[bytes], path: str | Path) -> Header:
+def _header(file: IO[bytes], path: str | Path) -> ImageHeader:
     try:
         with PIL.Image.open(file, formats=_FORMATS) as image:
             width, height = image.size
@@ -156,7 +156,7 @@ def _header(file: IO[bytes], path: str | Path) -> Header:
         raise ImageError(_damaged(path))
     if orientation >= _FIRST_TURNED:
         height, width = width, height
-    return Header(height=height, width=width, channels=channels, orientation=orientation)
+    return ImageHeader(height=height, width=width, channels=channels, orientation=orientation)
 
 
 def _orientation(image: PIL.Image.Image) -> int:

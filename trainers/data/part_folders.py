@@ -11,7 +11,9 @@ from trainers.data.defects import BrokenFile
 from trainers.data.images import IMAGE_SUFFIXES
 
 IMAGE_FOLDERS = ("images", "JPEGImages")
-NO_PARTS = "{source} is not divided into train and val: the last {num_val} of {num_images} images by name are val"
+UNDIVIDED_NOTICE = (
+    "{source} is not divided into train and val: the last {num_val} of {num_images} images by name are val"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +45,7 @@ class PartFolder:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FolderStyle:
+class FolderLayout:
     """How one format lays out its folders."""
 
     suffix: str

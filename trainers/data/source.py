@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from search_space.errors import DataError
 from trainers.data.dataset import Dataset
-from trainers.data.defects import Place
-from trainers.data.diagnostics import Diagnostics, Findings
+from trainers.data.defects import SourceLocation
+from trainers.data.diagnostics import DefectLog, Diagnostics
 from trainers.data.images import IMAGE_SUFFIXES
 
 Item = TypeVar("Item")
@@ -25,7 +25,7 @@ _DRIVE = re.compile(r"^[A-Za-z]:")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class ReadRequest:
     """What a reader is asked for."""
 
     path: Path
@@ -33,13 +33,13 @@ class Request:
     """Which pair of annotation files, where a folder holds several."""
     images: Path | None = None
     """Folder of the images, where they do not lie beside the annotations."""
-    named: str | None = None
+    format: str | None = None
     """The format that the user named; None when a reader is only asked whether it knows what lies there."""
-    findings: Findings | None = None
+    defect_log: DefectLog | None = None
 
     def diagnostics(self, source: str) -> Diagnostics:
         """Returns the counter of what is wrong in one source."""
-        return Diagnostics(source=source, findings=self.findings)
+        return Diagnostics(source=source, defect_log=self.defect_log)
 
     def refuse_split(self) -> None:
         """Raises a DataError where a split was asked for in a data set that has only one."""
@@ -48,7 +48,7 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parts:
+class ReadResult:
     """What a reader gives back."""
 
     format: str
@@ -57,7 +57,7 @@ class Parts:
     source: str
     """What was opened."""
     notices: tuple[str, ...] = ()
-    alone: str = "{source} stands alone: the last {num_val} of {num_images} images are val"
+    undivided_notice: str = "{source} stands alone: the last {num_val} of {num_images} images are val"
     """The notice for a set that is not divided."""
 
 
@@ -72,19 +72,19 @@ def read_text(path: Path, diagnostics: Diagnostics) -> str | None:
 
     A byte order mark (UTF-8 or UTF-16) is understood and left out; bytes that are no UTF-8 become question marks.
     """
-    place = Place(str(path), about=(path.name,))
+    location = SourceLocation(str(path), about=(path.name,))
     try:
         if path.stat().st_size > MAX_TEXT_BYTES:
-            diagnostics.add("malformed_file", place, f"{path} is larger than {MAX_TEXT_BYTES:,} bytes")
+            diagnostics.add("malformed_file", location, f"{path} is larger than {MAX_TEXT_BYTES:,} bytes")
             return None
         raw = path.read_bytes()
     except OSError as error:
-        diagnostics.add("malformed_file", place, f"cannot read {path}: {error.strerror}")
+        diagnostics.add("malformed_file", location, f"cannot read {path}: {error.strerror}")
         return None
     if b"\r\n" in raw:
-        diagnostics.add("carriage_return", place)
+        diagnostics.add("carriage_return", location)
     if raw.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        diagnostics.add("byte_order_mark", place)
+        diagnostics.add("byte_order_mark", location)
         wide = not raw.startswith(codecs.BOM_UTF8)
         return raw.decode("utf-16" if wide else "utf-8-sig", errors="replace")
     return raw.decode(errors="replace")
@@ -103,23 +103,23 @@ def read_names(folders: Iterable[Path], diagnostics: Diagnostics) -> tuple[str, 
     return tuple(line for _, line in numbered_lines(text)) or None if text else None
 
 
-def posix_name(name: str, place: Place, diagnostics: Diagnostics) -> str:
+def posix_name(name: str, location: SourceLocation, diagnostics: Diagnostics) -> str:
     """Returns a file name with its backslashes turned, and notes it."""
     if "\\" not in name:
         return name
-    diagnostics.add("windows_path", place, f"{name!r} is read as a path")
+    diagnostics.add("windows_path", location, f"{name!r} is read as a path")
     return name.replace("\\", "/")
 
 
-def inner_name(name: str, place: Place, diagnostics: Diagnostics) -> str | None:
+def inner_name(name: str, location: SourceLocation, diagnostics: Diagnostics) -> str | None:
     """Returns a file name that stays in the folder of the images; refuses any other and returns None.
 
     Raises:
         BrokenFile: the name leaves the folder, and the data set is opened to be used.
     """
-    turned = posix_name(name, place, diagnostics)
+    turned = posix_name(name, location, diagnostics)
     if leaves_folder(turned):
-        diagnostics.refuse("path_outside", place, f"file_name {name!r} leaves the image folder; use a relative name")
+        diagnostics.refuse("path_outside", location, f"file_name {name!r} leaves the image folder; use a relative name")
         return None
     return turned
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from search_space.errors import DataError
 from trainers.data.dataset import Dataset
-from trainers.data.formats import open_parts
-from trainers.data.source import Parts, Request, last_fifth
+from trainers.data.formats import read_data
+from trainers.data.source import ReadRequest, ReadResult, last_fifth
 from trainers.data.synthetic import synthetic_splits
 
 
@@ -58,7 +58,7 @@ def open_data(
         splits = _open_synthetic(seed, split)
     else:
         folder = None if images is None else Path(images)
-        splits = _divide(open_parts(Request(path=Path(path), split=split, images=folder, named=format)))
+        splits = _divide(read_data(ReadRequest(path=Path(path), split=split, images=folder, format=format)))
     if not any(len(record.boxes) for record in splits.train.records):
         raise DataError(f"{splits.source}: the training set has no boxes; check the labels")
     return splits
@@ -75,13 +75,13 @@ def _open_synthetic(seed: int, split: str | None) -> DataSplits:
     return DataSplits(train=train, val=val, source=source)
 
 
-def _divide(parts: Parts) -> DataSplits:
+def _divide(parts: ReadResult) -> DataSplits:
     notices = parts.notices
     if "all" in parts.datasets:
         whole = parts.datasets["all"]
         train, val = (Dataset(records, whole.classes) for records in last_fifth(whole.records))
-        alone = parts.alone.format(source=parts.source, num_val=len(val), num_images=len(whole))
-        notices = (alone, *notices)
+        undivided = parts.undivided_notice.format(source=parts.source, num_val=len(val), num_images=len(whole))
+        notices = (undivided, *notices)
     else:
         train, val = parts.datasets["train"], parts.datasets["val"]
     if not len(train) or not len(val):

@@ -17,7 +17,7 @@ KEEPING = ("logo", "in_dense_image")
 """Marks that describe an annotation and change nothing: the person on a logo, and the one in a crowd, are persons."""
 CORNER = "corner"
 
-Window = tuple[int, int, int, int]
+WindowBounds = tuple[int, int, int, int]
 
 
 def is_tinyperson(file: AnnotationJson) -> bool:
@@ -33,7 +33,7 @@ def is_ignored(annotation: dict[str, Any]) -> bool:
     return any(bool(annotation.get(mark)) for mark in IGNORING)
 
 
-def window_of(entry: dict[str, Any]) -> Window | None:
+def window_of(entry: dict[str, Any]) -> WindowBounds | None:
     """Returns the part `(x1, y1, x2, y2)` of the file that an image entry stands for, or None for all of it.
 
     Raises:

@@ -14,15 +14,15 @@ WHOLE_PX = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Writing:
+class WriteRequest:
     """One data set on its way to a folder."""
 
     folder: Path
     datasets: dict[str, Dataset]
     """`train` and `val`, or `all`."""
-    name_of: Callable[[Record], str]
+    image_name: Callable[[Record], str]
     """Returns the file name under which the image of a record is written."""
-    put: Callable[[Record, Path], None]
+    write_image: Callable[[Record, Path], None]
     """Writes the image of a record into a folder."""
 
     @property
@@ -35,34 +35,34 @@ class Writing:
         """Whether there are a training and a validation part."""
         return "all" not in self.datasets
 
-    def place(self, *names: str) -> Path:
+    def make_folder(self, *names: str) -> Path:
         """Returns a folder in the folder, made where it does not exist."""
-        place = self.folder.joinpath(*names)
-        place.mkdir(parents=True, exist_ok=True)
-        return place
+        folder = self.folder.joinpath(*names)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def write_classes(self) -> None:
         """Writes `classes.txt`."""
-        self.place().joinpath("classes.txt").write_text("\n".join(self.classes) + "\n", encoding="utf-8")
+        self.make_folder().joinpath("classes.txt").write_text("\n".join(self.classes) + "\n", encoding="utf-8")
 
 
-def sides(box: list[float]) -> tuple[Number, Number, Number, Number]:
+def xywh(box: list[float]) -> tuple[Number, Number, Number, Number]:
     """Returns left, top, width and height of a box `(x1, y1, x2, y2)`, whole numbers where they are."""
     x1, y1, x2, y2 = box
-    return number(x1), number(y1), number(x2 - x1), number(y2 - y1)
+    return as_number(x1), as_number(y1), as_number(x2 - x1), as_number(y2 - y1)
 
 
-def marked(record: Record) -> list[tuple[list[float], int]]:
+def labelled_boxes(record: Record) -> list[tuple[list[float], int]]:
     """Returns the boxes `[x1, y1, x2, y2]` of an image with their labels."""
     return list(zip(record.boxes.tolist(), record.labels.tolist(), strict=True))
 
 
-def regions(record: Record) -> list[tuple[list[float], int]]:
+def ignored_regions(record: Record) -> list[tuple[list[float], int]]:
     """Returns the ignored regions of an image with their labels."""
     return list(zip(record.ignored.tolist(), record.ignored_labels.tolist(), strict=True))
 
 
-def whole(box: list[float]) -> list[float]:
+def snap_to_pixels(box: list[float]) -> list[float]:
     """Returns a box whose corners are all whole pixels but for the rounding of a normalised form as whole pixels.
 
     Other tools cut the fraction off, and 416.99999 would lose a pixel.
@@ -72,6 +72,6 @@ def whole(box: list[float]) -> list[float]:
     return nearest if off_px < WHOLE_PX else box
 
 
-def number(value: float) -> Number:
+def as_number(value: float) -> Number:
     """Returns a whole number as an int, so that it is written without a point."""
     return int(value) if value.is_integer() else value

@@ -12,8 +12,8 @@ from torch import Tensor
 from search_space import Detector
 from search_space.heads.nms import suppress
 from trainers.assigners import Assignment, Objects, TaskAlignedAssigner
-from trainers.boxes import AnchorGrid, decode_boxes, flatten_maps, grid_of, likeness
-from trainers.heads.head_training import HEAD_TRAINING, Found, HeadOptions, Limits
+from trainers.boxes import AnchorGrid, box_similarity, decode_boxes, flatten_maps, grid_of
+from trainers.heads.head_training import HEAD_TRAINING, DetectionLimits, DetectionTensors, HeadOptions
 from trainers.heads.reading import best_pairs
 from trainers.losses import Loss, distribution_focal_loss, ignore_weights
 
@@ -37,7 +37,9 @@ class AnchorFreeTraining:
         """Runs the detector on images `(B, 3, H, W)` and returns its loss."""
         return self.loss_of(detector(images), objects, ignored)
 
-    def read(self, outputs: Sequence[Tensor], limits: Limits, input_hw: tuple[int, int] | None = None) -> list[Found]:
+    def read(
+        self, outputs: Sequence[Tensor], limits: DetectionLimits, input_hw: tuple[int, int] | None = None
+    ) -> list[DetectionTensors]:
         """Returns what each image holds, best first, from maps `(B, 4 * reg_max + classes, H, W)`."""
         grid, table = grid_of(outputs, self.strides), flatten_maps(outputs).float()
         return [self._read_one(rows, grid, limits) for rows in table]
@@ -52,7 +54,7 @@ class AnchorFreeTraining:
         """Returns what it takes to read maps `(B, 4 * reg_max + classes, H, W)` elsewhere: the bins of a side."""
         return {"reg_max": self.reg_max}
 
-    def _read_one(self, rows: Tensor, grid: AnchorGrid, limits: Limits) -> Found:
+    def _read_one(self, rows: Tensor, grid: AnchorGrid, limits: DetectionLimits) -> DetectionTensors:
         boxes, scores, labels = _candidates(rows, grid, self.reg_max, limits.score_threshold, limits.one_class)
         keep = suppress(boxes, scores, labels, iou_threshold=limits.iou_threshold)[: limits.max_detections]
         return boxes[keep], scores[keep], labels[keep]
@@ -119,7 +121,7 @@ class AnchorFreeLoss:
         logits = box_logits.index_select(0, found.anchors).float()
         points, strides = grid.points[found.anchors % len(grid)], grid.point_strides[found.anchors % len(grid)]
         wanted = objects.boxes[found.objects]
-        overlap = likeness(decode_boxes(logits, points, strides, self.reg_max), wanted, nwd=self.nwd)
+        overlap = box_similarity(decode_boxes(logits, points, strides, self.reg_max), wanted, nwd=self.nwd)
         sides = torch.cat((points - wanted[:, :2], wanted[:, 2:] - points), dim=1) / strides[:, None]
         distribution = distribution_focal_loss(torch.unflatten(logits, 1, (4, self.reg_max)), sides)
         return ((1 - overlap) * found.scores).sum(), (distribution.mean(dim=1) * found.scores).sum()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from search_space.heads.box_coding import decode, encode
 from trainers.assigners import Objects
-from trainers.boxes import cover_matrix, iou_matrix
+from trainers.boxes import coverage_matrix, iou_matrix
 
 NOTHING = -1
 """The object of an anchor that learns none."""
@@ -23,7 +23,7 @@ of Faster R-CNN's second stage."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Match:
+class AnchorMatch:
     """What each of the anchors of one image learns."""
 
     objects: Tensor
@@ -38,7 +38,7 @@ class Match:
 
 
 @torch.no_grad()
-def match(anchors: Tensor, boxes: Tensor, *, positive: float, least: float = 0.0) -> Match:
+def match_anchors(anchors: Tensor, boxes: Tensor, *, positive: float, least: float = 0.0) -> AnchorMatch:
     """Matches anchors `(A, 4)` to the objects `(G, 4)` of an image; both are x1, y1, x2, y2 in px.
 
     An anchor learns the object that it overlaps most, if by an IoU of `positive` or more. Besides, the anchor that
@@ -47,20 +47,20 @@ def match(anchors: Tensor, boxes: Tensor, *, positive: float, least: float = 0.0
     """
     if len(anchors) == 0 or len(boxes) == 0:
         zeros = anchors.new_zeros(len(anchors))
-        return Match(objects=torch.full_like(zeros, NOTHING, dtype=torch.long), overlap=zeros)
+        return AnchorMatch(objects=torch.full_like(zeros, NOTHING, dtype=torch.long), overlap=zeros)
     table = iou_matrix(anchors, boxes)
     overlap, objects = table.max(dim=1)
     objects = objects.masked_fill(overlap < positive, NOTHING)
     best = table.amax(dim=0)
     owed = table.masked_fill((table != best) | (best < least), 0.0).max(dim=1)
-    return Match(objects=torch.where(owed.values > 0, owed.indices, objects), overlap=overlap)
+    return AnchorMatch(objects=torch.where(owed.values > 0, owed.indices, objects), overlap=overlap)
 
 
 @torch.no_grad()
 def ignored_classes(boxes: Tensor, ignored: Objects, image: int, num_classes: int) -> Tensor:
     """Returns which classes an image's ignored regions silence at `boxes` `(A, 4)` px: `(A, num_classes)`."""
     regions, labels = of_image(ignored, image)
-    inside = cover_matrix(boxes, regions) >= IGNORED_SHARE
+    inside = coverage_matrix(boxes, regions) >= IGNORED_SHARE
     silences = (labels[:, None] < 0) | (labels[:, None] == torch.arange(num_classes, device=labels.device))
     return inside.float() @ silences.float() > 0  # how many regions silence each class
 
@@ -71,7 +71,7 @@ def of_image(objects: Objects, image: int) -> tuple[Tensor, Tensor]:
     return objects.boxes[rows], objects.labels[rows]
 
 
-def class_entropy(logits: Tensor, found: Match, labels: Tensor, silent: Tensor) -> Tensor:
+def class_entropy(logits: Tensor, found: AnchorMatch, labels: Tensor, silent: Tensor) -> Tensor:
     """Returns the cross-entropy `(A,)` of the class of the object that each box learns, or of the background.
 
     Args:
@@ -91,7 +91,7 @@ def to_offsets(boxes: Tensor, references: Tensor, scales: tuple[float, ...] = OF
 
     Both count as at least MIN_SIDE_PX wide and high, so that offsets are finite.
     """
-    return encode(by_pixels(_with_area(boxes)), by_pixels(_with_area(references))) / boxes.new_tensor(scales)
+    return encode(to_inclusive(_with_area(boxes)), to_inclusive(_with_area(references))) / boxes.new_tensor(scales)
 
 
 def _with_area(boxes: Tensor) -> Tensor:
@@ -100,14 +100,14 @@ def _with_area(boxes: Tensor) -> Tensor:
 
 def from_offsets(offsets: Tensor, references: Tensor, scales: tuple[float, ...] = OFFSET_SCALES) -> Tensor:
     """Returns the boxes `(..., 4)` px at scaled offsets from references; the inverse of `to_offsets`."""
-    return by_sides(decode(offsets * offsets.new_tensor(scales), by_pixels(references)))
+    return to_exclusive(decode(offsets * offsets.new_tensor(scales), to_inclusive(references)))
 
 
-def by_pixels(boxes: Tensor) -> Tensor:
+def to_inclusive(boxes: Tensor) -> Tensor:
     """Returns boxes `(..., 4)` by the middles of their first and last pixel, as proposals are given."""
     return boxes - boxes.new_tensor([0, 0, 1, 1])
 
 
-def by_sides(boxes: Tensor) -> Tensor:
+def to_exclusive(boxes: Tensor) -> Tensor:
     """Returns boxes `(..., 4)` by their sides: a pixel wider and higher than the middles of their pixels are apart."""
     return boxes + boxes.new_tensor([0, 0, 1, 1])

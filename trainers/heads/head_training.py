@@ -15,12 +15,12 @@ from search_space.registry import Registry
 from trainers.assigners import Objects
 from trainers.losses import Loss
 
-Found: TypeAlias = tuple[Tensor, Tensor, Tensor]
+DetectionTensors: TypeAlias = tuple[Tensor, Tensor, Tensor]
 """Boxes `(N, 4)` in pixels of the input, scores `(N,)` in 0..1 and class indices `(N,)` of one image, best first."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class DetectionLimits:
     """What of a detector's output is reported."""
 
     score_threshold: float = 0.25
@@ -62,7 +62,9 @@ class HeadTraining(Protocol):
             ignored: regions in which finding or not finding something costs nothing.
         """
 
-    def read(self, outputs: Sequence[Tensor], limits: Limits, input_hw: tuple[int, int] | None = None) -> list[Found]:
+    def read(
+        self, outputs: Sequence[Tensor], limits: DetectionLimits, input_hw: tuple[int, int] | None = None
+    ) -> list[DetectionTensors]:
         """Returns what each image of a batch holds, from the outputs of a detector in evaluation mode.
 
         Args:

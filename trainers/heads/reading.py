@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from search_space.heads.nms import suppress
-from trainers.heads.head_training import Found, Limits
+from trainers.heads.head_training import DetectionLimits, DetectionTensors
 
 NUM_CANDIDATES = 1000
 """(Place, class) pairs of an image that are looked at, the best by score."""
@@ -25,7 +25,7 @@ def best_pairs(table: Tensor, *, one_class: bool) -> tuple[Tensor, Tensor, Tenso
     return values, index // table.shape[1], index % table.shape[1]
 
 
-def read_table(boxes: Tensor, scores: Tensor, limits: Limits) -> list[Found]:
+def read_table(boxes: Tensor, scores: Tensor, limits: DetectionLimits) -> list[DetectionTensors]:
     """Returns what each image holds, from what `HeadTraining.table` gives: the best boxes, suppressed class by class.
 
     Args:
@@ -36,7 +36,7 @@ def read_table(boxes: Tensor, scores: Tensor, limits: Limits) -> list[Found]:
     return [_read_one(*tables, limits) for tables in zip(boxes, scores, strict=True)]
 
 
-def _read_one(boxes: Tensor, table: Tensor, limits: Limits) -> Found:
+def _read_one(boxes: Tensor, table: Tensor, limits: DetectionLimits) -> DetectionTensors:
     scores, places, labels = best_pairs(table, one_class=limits.one_class)
     good = scores >= limits.score_threshold
     boxes, scores, labels = boxes[places[good]], scores[good], labels[good]

@@ -12,7 +12,7 @@ from torch import Tensor
 from search_space.heads.anchors import rpn_anchors
 from search_space.heads.proposals import split_level
 from trainers.assigners import Objects
-from trainers.heads.anchor_matching import NOTHING, by_sides, ignored_classes, match, of_image, to_offsets
+from trainers.heads.anchor_matching import NOTHING, ignored_classes, match_anchors, of_image, to_exclusive, to_offsets
 
 UNSCALED = (1.0, 1.0, 1.0, 1.0)
 """The offsets of proposals from anchors are not scaled."""
@@ -70,25 +70,25 @@ class RegionLoss:
             rpn_anchors((level.shape[2], level.shape[3]), stride, self.anchor_scale)
             for level, stride in zip(maps, self.strides, strict=True)
         ]
-        anchors = by_sides(torch.cat(levels)).to(maps[0].device)
+        anchors = to_exclusive(torch.cat(levels)).to(maps[0].device)
         inside = (anchors[:, :2] >= 0).all(dim=1) & (anchors[:, 2] <= width) & (anchors[:, 3] <= height)
         return anchors, inside.nonzero()[:, 0]
 
     def _sample(self, anchors: Tensor, boxes: Tensor, ignored: Objects, image: int) -> tuple[Tensor, Tensor]:
         """Returns rows of `anchors`, drawn at random, and the object that each is to learn, NOTHING for negatives."""
-        found = match(anchors, boxes, positive=self.positive_iou, least=self.negative_iou)
+        found = match_anchors(anchors, boxes, positive=self.positive_iou, least=self.negative_iou)
         negative = ~found.positive & (found.overlap < self.negative_iou)
         if len(ignored):
             negative &= ~ignored_classes(
                 anchors, ignored, image, num_classes=1 + max(0, int(ignored.labels.max()))
             ).any(1)
-        positives = draw(found.positive, int(self.num_samples * self.positive_share))
-        negatives = draw(negative, self.num_samples - len(positives))
+        positives = sample_rows(found.positive, int(self.num_samples * self.positive_share))
+        negatives = sample_rows(negative, self.num_samples - len(positives))
         rows = torch.cat((positives, negatives))
         return rows, found.objects[rows]
 
 
-def draw(mask: Tensor, count: int) -> Tensor:
+def sample_rows(mask: Tensor, count: int) -> Tensor:
     """Returns the rows at which `mask` `(A,)` is true, `count` of them at random if there are more.
 
     The choice follows from the default generator of torch, which a training seeds before each step.

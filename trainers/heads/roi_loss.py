@@ -12,13 +12,13 @@ from torch import Tensor
 from trainers.assigners import Objects
 from trainers.heads.anchor_matching import (
     NOTHING,
-    Match,
-    by_pixels,
-    by_sides,
+    AnchorMatch,
     class_entropy,
     ignored_classes,
-    match,
+    match_anchors,
     of_image,
+    to_exclusive,
+    to_inclusive,
     to_offsets,
 )
 
@@ -27,12 +27,12 @@ BOXES_AT_ONCE = 256
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pool:
+class RoICandidates:
     """The boxes of one image that the second stage could learn from."""
 
     boxes: Tensor
     """`(N, 4)` px by their sides: the objects themselves, then the proposals."""
-    found: Match
+    found: AnchorMatch
     """The object that each learns."""
     labels: Tensor
     """`(G,)` of the objects."""
@@ -41,11 +41,11 @@ class Pool:
     silent: Tensor
     """`(N, classes)`: which classes an ignored region silences at a box that learns no object."""
 
-    def take(self, rows: Tensor) -> Pool:
+    def take(self, rows: Tensor) -> RoICandidates:
         """Returns the pool of some of the boxes, by their `rows` `(n,)`."""
-        return Pool(
+        return RoICandidates(
             boxes=self.boxes[rows],
-            found=Match(objects=self.found.objects[rows], overlap=self.found.overlap[rows]),
+            found=AnchorMatch(objects=self.found.objects[rows], overlap=self.found.overlap[rows]),
             labels=self.labels,
             targets=self.targets[rows],
             silent=self.silent[rows],
@@ -61,23 +61,25 @@ class Pool:
         return F.smooth_l1_loss(outputs[rows, -4:].float(), self.targets[rows], reduction="sum")
 
 
-def pool(proposals: Tensor, objects: Objects, ignored: Objects, image: int, *, num_classes: int, iou: float) -> Pool:
+def roi_candidates(
+    proposals: Tensor, objects: Objects, ignored: Objects, image: int, *, num_classes: int, iou: float
+) -> RoICandidates:
     """Returns the objects of an image and its `proposals` `(n, 4)`, by pixels, with what each learns.
 
     A proposal learns the object that it overlaps most, from an IoU of `iou` on; an object's own box learns it always.
     """
     truth, labels = of_image(objects, image)
-    given = by_sides(proposals)
-    found = match(given, truth, positive=iou, least=iou)
+    given = to_exclusive(proposals)
+    found = match_anchors(given, truth, positive=iou, least=iou)
     own = torch.arange(len(truth), device=truth.device)
     learned = torch.cat((own, found.objects))
     boxes = torch.cat((truth, given))
     positive = (learned != NOTHING).nonzero()[:, 0]
     targets = torch.zeros_like(boxes)
     targets[positive] = to_offsets(truth[learned[positive]], boxes[positive])
-    return Pool(
+    return RoICandidates(
         boxes=boxes,
-        found=Match(objects=learned, overlap=torch.cat((truth.new_ones(len(truth)), found.overlap))),
+        found=AnchorMatch(objects=learned, overlap=torch.cat((truth.new_ones(len(truth)), found.overlap))),
         labels=labels,
         targets=targets,
         silent=ignored_classes(boxes, ignored, image, num_classes),
@@ -97,7 +99,7 @@ class RoILoss:
     positive_share: float = 0.25
     """Of the samples, at most."""
 
-    def __call__(self, stage: Callable[[Tensor], Tensor], pools: list[Pool]) -> tuple[Tensor, Tensor]:
+    def __call__(self, stage: Callable[[Tensor], Tensor], pools: list[RoICandidates]) -> tuple[Tensor, Tensor]:
         """Returns the class part and the box part.
 
         Args:
@@ -114,16 +116,16 @@ class RoILoss:
         return classes, box
 
     @torch.no_grad()
-    def _hardest(self, stage: Callable[[Tensor], Tensor], pools: list[Pool]) -> list[Tensor]:
+    def _hardest(self, stage: Callable[[Tensor], Tensor], pools: list[RoICandidates]) -> list[Tensor]:
         """Returns the rows of the boxes of each image to learn from."""
         outputs = torch.cat([stage(part) for part in torch.split(_padded(pools), BOXES_AT_ONCE, dim=1)], dim=1)
         torch.clear_autocast_cache()  # older releases of torch take these weights, without gradients, for the next pass
         return [self._hardest_of(each, row) for each, row in zip(pools, outputs, strict=True)]
 
-    def _hardest_of(self, pool: Pool, outputs: Tensor) -> Tensor:
-        entropy = pool.entropy(outputs)
-        positive = pool.found.positive
-        negative = ~positive & ~pool.silent.all(dim=1)
+    def _hardest_of(self, roi_candidates: RoICandidates, outputs: Tensor) -> Tensor:
+        entropy = roi_candidates.entropy(outputs)
+        positive = roi_candidates.found.positive
+        negative = ~positive & ~roi_candidates.silent.all(dim=1)
         positives = _worst(entropy, positive, int(self.num_samples * self.positive_share))
         negatives = _worst(entropy, negative, self.num_samples - len(positives))
         return torch.cat((positives, negatives))
@@ -135,7 +137,7 @@ def _worst(entropy: Tensor, mask: Tensor, count: int) -> Tensor:
     return rows[entropy[rows].argsort(descending=True, stable=True)[:count]]
 
 
-def _padded(pools: list[Pool]) -> Tensor:
+def _padded(pools: list[RoICandidates]) -> Tensor:
     """Returns the boxes of all images in one table `(B, N, 4)` by pixels, shorter rows filled up with empty boxes."""
     count = max(1, *(len(each.boxes) for each in pools))
-    return torch.stack([by_pixels(F.pad(each.boxes, (0, 0, 0, count - len(each.boxes)))) for each in pools])
+    return torch.stack([to_inclusive(F.pad(each.boxes, (0, 0, 0, count - len(each.boxes)))) for each in pools])

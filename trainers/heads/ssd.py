@@ -16,15 +16,15 @@ from search_space.heads.nms import suppress
 from trainers.assigners import Objects
 from trainers.heads.anchor_matching import (
     OFFSET_SCALES,
-    Match,
+    AnchorMatch,
     class_entropy,
     from_offsets,
     ignored_classes,
-    match,
+    match_anchors,
     of_image,
     to_offsets,
 )
-from trainers.heads.head_training import HEAD_TRAINING, Found, HeadOptions, Limits
+from trainers.heads.head_training import HEAD_TRAINING, DetectionLimits, DetectionTensors, HeadOptions
 from trainers.heads.reading import best_pairs
 from trainers.losses import Loss
 
@@ -49,7 +49,9 @@ class SSDTraining:
             anchors = self._anchors(maps, (images.shape[2], images.shape[3]))
             return self.loss_of(offsets, logits, anchors, objects, ignored)
 
-    def read(self, outputs: Sequence[Tensor], limits: Limits, input_hw: tuple[int, int] | None = None) -> list[Found]:
+    def read(
+        self, outputs: Sequence[Tensor], limits: DetectionLimits, input_hw: tuple[int, int] | None = None
+    ) -> list[DetectionTensors]:
         """Returns what each image holds, best first, from maps `(B, C, H, W)`, C = anchors * (classes + 5)."""
         offsets, logits = self._tables(outputs)
         anchors = self._anchors(outputs, input_hw or self.input_hw)
@@ -91,7 +93,7 @@ def _anchor_boxes(
     return torch.cat((centres - halves, centres + halves), dim=1).to(device)
 
 
-def _read_one(offsets: Tensor, chances: Tensor, anchors: Tensor, limits: Limits) -> Found:
+def _read_one(offsets: Tensor, chances: Tensor, anchors: Tensor, limits: DetectionLimits) -> DetectionTensors:
     """Reads one image's offsets `(A, 4)` and chances `(A, classes)` of each class of object."""
     scores, places, labels = best_pairs(chances, one_class=limits.one_class)
     good = scores >= limits.score_threshold
@@ -126,7 +128,7 @@ class MultiboxLoss:
         box, classes, num_positive = offsets.new_zeros(()), offsets.new_zeros(()), 0
         for image in range(len(offsets)):
             boxes, labels = of_image(objects, image)
-            found = match(anchors, boxes, positive=self.positive_iou)
+            found = match_anchors(anchors, boxes, positive=self.positive_iou)
             silent = ignored_classes(anchors, ignored, image, logits.shape[2] - 1)
             classes = classes + self._class_part(logits[image], found, labels, silent)
             rows = found.positive.nonzero()[:, 0]
@@ -136,7 +138,7 @@ class MultiboxLoss:
         num_positive = max(1, num_positive)
         return Loss(parts={"box": box / num_positive, "classes": classes / num_positive})
 
-    def _class_part(self, logits: Tensor, found: Match, labels: Tensor, silent: Tensor) -> Tensor:
+    def _class_part(self, logits: Tensor, found: AnchorMatch, labels: Tensor, silent: Tensor) -> Tensor:
         """Returns the summed cross-entropy of one image's positives and mined negatives."""
         positive = found.positive
         entropy = class_entropy(logits, found, labels, silent)

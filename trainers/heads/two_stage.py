@@ -14,11 +14,11 @@ from search_space.heads.nms import soft_suppress
 from search_space.heads.proposals import Proposals, rank_candidates
 from search_space.heads.roi import RoIHead
 from trainers.assigners import Objects
-from trainers.heads.anchor_matching import OFFSET_SCALES, by_pixels, by_sides, from_offsets
-from trainers.heads.head_training import HEAD_TRAINING, Found, HeadOptions, Limits
+from trainers.heads.anchor_matching import OFFSET_SCALES, from_offsets, to_exclusive, to_inclusive
+from trainers.heads.head_training import HEAD_TRAINING, DetectionLimits, DetectionTensors, HeadOptions
 from trainers.heads.reading import best_pairs
 from trainers.heads.region_loss import RegionLoss
-from trainers.heads.roi_loss import Pool, RoILoss, pool
+from trainers.heads.roi_loss import RoICandidates, RoILoss, roi_candidates
 from trainers.losses import Loss
 
 NUM_CANDIDATES = 2000
@@ -64,7 +64,7 @@ class TwoStageTraining:
     def table(self, outputs: Sequence[Tensor], input_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Returns the boxes `(B, N, 4)` px of all proposals and their scores `(B, N, num_classes)`, unsuppressed."""
         proposals, table = outputs[-2].float(), outputs[-1].float()
-        boxes = by_sides(clip(by_pixels(from_offsets(table[..., -4:], by_sides(proposals))), input_hw))
+        boxes = to_exclusive(clip(to_inclusive(from_offsets(table[..., -4:], to_exclusive(proposals))), input_hw))
         return boxes, table[..., :-4].softmax(dim=-1)[..., 1:]
 
     def described(self, outputs: Sequence[Tensor]) -> dict[str, object]:
@@ -76,10 +76,10 @@ class TwoStageTraining:
             "second_stage": self.reading,
         }
 
-    def _pools(self, regions: Sequence[Tensor], objects: Objects, ignored: Objects) -> list[Pool]:
+    def _pools(self, regions: Sequence[Tensor], objects: Objects, ignored: Objects) -> list[RoICandidates]:
         ranked = rank_candidates(regions, self.strides, anchor_scale=self.anchor_scale, num_candidates=NUM_CANDIDATES)
         return [
-            pool(
+            roi_candidates(
                 boxes[: min(num_staying, NUM_PROPOSALS)],
                 objects,
                 ignored,
@@ -90,7 +90,9 @@ class TwoStageTraining:
             for image, (boxes, num_staying) in enumerate(ranked)
         ]
 
-    def read(self, outputs: Sequence[Tensor], limits: Limits, input_hw: tuple[int, int] | None = None) -> list[Found]:
+    def read(
+        self, outputs: Sequence[Tensor], limits: DetectionLimits, input_hw: tuple[int, int] | None = None
+    ) -> list[DetectionTensors]:
         """Returns boxes, scores and labels of what each image of a batch holds, best first.
 
         The last two outputs are proposals `(B, N, 4)` and what the second stage says of them, `(B, N, classes + 5)`.
@@ -105,7 +107,7 @@ class TwoStageTraining:
         return [_read_one(*tables, least, limits) for tables in zip(boxes, scores, strict=True)]
 
 
-def _read_one(boxes: Tensor, scores: Tensor, least: float, limits: Limits) -> Found:
+def _read_one(boxes: Tensor, scores: Tensor, least: float, limits: DetectionLimits) -> DetectionTensors:
     """Reads one image's boxes `(N, 4)` and their scores `(N, classes)` after soft-NMS."""
     values, places, labels = best_pairs(scores, one_class=False)
     good = (values >= least).nonzero()[: limits.max_detections, 0]

@@ -20,7 +20,7 @@ RECTIFIERS = frozenset(
 """Activations that are switched by the sign of their input; ReLU6 is a `hardtanh`. Gates such as sigmoid are none."""
 
 
-class SwitchPatterns(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class ActivationPatterns(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """While active, counts for each pair of images the activations that both switch on or both switch off.
 
     It sees operators, not modules, so that activations in any block count, also those called as functions.
@@ -66,7 +66,7 @@ def nwot(detector: Detector, images: Tensor, objects: Objects) -> float:
     its kin count as switched by the sign of what they are given. Batch norm takes the statistics of the batch. One is
     added to the diagonal, as if each image had one activation for itself, so that equal images give a finite score.
     """
-    patterns = SwitchPatterns(len(images))
+    patterns = ActivationPatterns(len(images))
     with patterns:
         detector.train()(images)
     kernel = patterns.agreement + torch.eye(len(images), dtype=torch.float64)

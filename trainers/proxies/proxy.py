@@ -38,12 +38,12 @@ class Proxy(Protocol):
         """
 
 
-Score = TypeVar("Score", bound=Callable[[Detector, Tensor, Objects], float])
+ScoreFunction = TypeVar("ScoreFunction", bound=Callable[[Detector, Tensor, Objects], float])
 
 PROXIES: Registry[Proxy] = Registry("proxy")
 
 
-def proxy(name: str, *, min_images: int = 1) -> Callable[[Score], Score]:
+def proxy(name: str, *, min_images: int = 1) -> Callable[[ScoreFunction], ScoreFunction]:
     """Registers a function of (detector, images, objects) as the proxy `name`.
 
     The function is handed a copy of the detector, without gradients, that it may change as it likes, and it may draw
@@ -54,7 +54,7 @@ def proxy(name: str, *, min_images: int = 1) -> Callable[[Score], Score]:
         ConfigError: when it is called with fewer than `min_images`.
     """
 
-    def register(function: Score) -> Score:
+    def register(function: ScoreFunction) -> ScoreFunction:
         @wraps(function)
         def score(detector: Detector, images: Tensor, objects: Objects, *, seed: int) -> float:
             if len(images) < min_images:

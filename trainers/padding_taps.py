@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 
-class UnseenTaps:
+class PaddingTapGuard:
     """Sets the gradient of kernel taps that see padding only to zero, which it is.
 
     In bfloat16 on a CPU, torch 2.13 leaves these entries of a convolution's gradient as they were in memory, depthwise
@@ -29,7 +29,7 @@ class UnseenTaps:
         seen: dict[str, Tensor] = {}
 
         def look(_: nn.Module, inputs: tuple[Tensor]) -> None:
-            seen["taps"] = seen_taps(conv, (inputs[0].shape[2], inputs[0].shape[3]))
+            seen["taps"] = taps_on_map(conv, (inputs[0].shape[2], inputs[0].shape[3]))
 
         def clean(gradient: Tensor) -> Tensor | None:
             taps = seen["taps"]
@@ -44,7 +44,7 @@ class UnseenTaps:
             hook.remove()
 
 
-def seen_taps(conv: nn.Conv2d, map_hw: tuple[int, int]) -> Tensor:
+def taps_on_map(conv: nn.Conv2d, map_hw: tuple[int, int]) -> Tensor:
     """Returns `(kernel height, kernel width)`: True where a tap lies on a map of `(H, W)` cells at some place."""
     rows, columns = (_seen_along(conv, axis, size) for axis, size in enumerate(map_hw))
     return rows[:, None] & columns[None, :]
