@@ -39,7 +39,7 @@ def command(
       nas explain yolov8n-p2-nop5 --num-classes 4 --input 256 256
       nas explain yolov8n --diff yolov8n-p2
     """
-    from nas.commands.training import load_architecture
+    from nas.architectures import load_architecture
     from search_space import lower
 
     # With --diff the input size is an axis too: both are compared as they are and counted at the size that is given.
@@ -72,7 +72,7 @@ def _num_classes(architecture: str, num_classes: int | None) -> int:
 
 def _diff(architecture: str, other: str, num_classes: int, input_hw: tuple[int, int] | None, as_json: bool) -> None:
     from nas.api.differences import differences, print_differences
-    from nas.commands.training import load_architecture
+    from nas.architectures import load_architecture
 
     pair = (load_architecture(architecture), load_architecture(other))
     result = differences(*pair, num_classes=num_classes, input_hw=input_hw)
