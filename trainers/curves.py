@@ -1,4 +1,4 @@
-"""Precision against recall, both against the score threshold, and the threshold with the best F1."""
+"""Precision-recall curves, precision and recall by score threshold, and the threshold with the best F1."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ class BestF1:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Curve:
-    """How precision and recall follow the score threshold, of one class or of all detections together."""
+    """Precision and recall by score threshold, for one class or for all detections together."""
 
     name: str
     num_objects: int
     scores: Floats
-    """`(P,)`: the different scores, falling; what scores at least this much is reported."""
+    """`(P,)`: the distinct scores, falling, used as thresholds: detections with at least this score are reported."""
     precision: Floats
-    """`(P,)`: share of the reported detections that are right."""
+    """`(P,)`: share of the reported detections that are true positives."""
     recall: Floats
-    """`(P,)`: share of the objects that are found."""
+    """`(P,)`: share of the objects that are detected."""
     at_recalls: Floats
-    """`(101,)`: the best precision at recall 0, 0.01 .. 1 or above."""
+    """`(101,)`: interpolated precision, the best at recall 0, 0.01 .. 1 or above."""
 
     @property
     def f1(self) -> Floats:
@@ -47,17 +47,17 @@ class Curve:
         return np.divide(2 * self.precision * self.recall, total, out=np.zeros_like(total), where=total > 0)
 
     def best_f1(self) -> BestF1:
-        """Returns the best threshold; of equally good ones the highest."""
-        if not self.num_objects or not self.recall.any():  # no threshold is better than another
+        """Returns the threshold with the highest F1; of equal ones the highest threshold."""
+        if not self.num_objects or not self.recall.any():  # all thresholds are equal
             return BestF1(f1=0.0 if self.num_objects else math.nan)
         best = int(self.f1.argmax())
         values = (float(each[best]) for each in (self.f1, self.scores, self.precision, self.recall))
         return BestF1(**dict(zip(("f1", "score_threshold", "precision", "recall"), values, strict=True)))
 
     def at(self, thresholds: Floats) -> tuple[Floats, Floats, Floats]:
-        """Returns precision, recall and F1 of what scores at least each of the rising `thresholds`.
+        """Returns precision, recall and F1 at each of the rising score `thresholds`.
 
-        Precision is nan where nothing is reported.
+        Precision is nan if nothing is reported.
         """
         reported = np.searchsorted(-self.scores, -thresholds, side="right") - 1
         none = reported < 0
@@ -71,10 +71,10 @@ def curve(matches: Matches, label: int | None = None, *, name: str = EVERY_CLASS
     """Returns the curve of one class, or of all detections and objects together, over all sizes.
 
     Args:
-        matches: at COCO's thresholds, the first size being every size.
-        label: class; None is all of them.
+        matches: at the COCO thresholds, with every size as the first size.
+        label: the class; None is all classes.
         name: of the class.
-        iou: overlap from which a detection is right.
+        iou: IoU from which a detection is a true positive.
     """
     threshold = matches.at_iou(iou)
     chosen = matches.counted[0, threshold].copy()

@@ -1,4 +1,4 @@
-"""The parts of one training, and what is done with them at each step."""
+"""The components of a training, and the operations of each step."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OnBest = Callable[[Mapping[str, Tensor], Score], None]
 
 
 class TrainingEnd(IntEnum):
-    """Why a training ends before its last step; of several reasons the largest counts."""
+    """Why a training ends before its last step; the largest of several reasons counts."""
 
     NONE = 0
     PATIENCE = 1
@@ -41,7 +41,7 @@ class TrainingEnd(IntEnum):
 
 
 class DetectorLoss(nn.Module):
-    """A detector and the loss of its head as one module, so that a parallel wrapper sees the pass as a whole."""
+    """A detector and the loss of its head as one module, so that a DistributedDataParallel wraps both."""
 
     def __init__(self, detector: Detector, head: HeadTraining) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class DetectorLoss(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRun:
-    """The parts of one training that the loop uses."""
+    """The components of a training that the loop uses."""
 
     detector: Detector
     val_set: Dataset | None
@@ -64,7 +64,7 @@ class TrainingRun:
     world: World
     stream: BatchStream
     module: nn.Module
-    """Gives the loss; see `DetectorLoss`."""
+    """Returns the loss; see `DetectorLoss`."""
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     average: WeightAverage
@@ -75,13 +75,13 @@ class TrainingRun:
     on_best: OnBest | None
 
     def close(self) -> None:
-        """Leaves the detector's modules as they were."""
+        """Removes hooks and restores changed settings of the modules of the detector."""
         self.norms.close()
         if self.taps is not None:
             self.taps.close()
 
     def load(self) -> TrainingState:
-        """Takes up an interrupted training; errors as `Checkpoint.load`."""
+        """Loads the state of an interrupted training; raises like `Checkpoint.load`."""
         state = self.saver.load()
         self.stream.broken.errors.update(state.broken)
         return state
@@ -92,15 +92,16 @@ class TrainingRun:
         self.saver.save(state)
 
     def begin_step(self, step: int) -> None:
-        """Sets the learning rate of a step (0-based) and forgets the gradients of the one before."""
+        """Sets the learning rate of a step (0-based) and resets the gradients."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate_at(step, self.stream.num_steps)
         self.optimizer.zero_grad(set_to_none=True)
 
     def add_gradients(self, part: Batch, step: int, number: int) -> dict[str, Tensor]:
-        """Runs part `number` of a step forward and backward; returns the parts of its loss, without gradient."""
+        """Runs forward and backward for part `number` of a step; returns the detached parts of its loss."""
         total_parts, world = self.config.accumulate, self.world
-        # So that resuming needs no generator state, and processes draw what the parts of a single one would.
+        # The seed is a function of the step, so that resuming needs no generator state. Parts are numbered over all
+        # processes, so that they draw the same as the parts of a single process.
         drawn = (step * world.size + world.rank) * total_parts + number
         torch.manual_seed(self.config.seed * 1_000_003 + drawn)
         self.norms.set_pass(step * total_parts + number)
@@ -120,15 +121,15 @@ class TrainingRun:
             if len(part.images) > 1 or "more than 1 value per channel" not in str(error):
                 raise
             raise ConfigError(
-                "the detector has maps of one cell, whose batch statistics need more than 1 image at a time; give "
-                "larger batches in fewer parts, so that 2 or more images go together, or a larger input"
+                "the detector has maps of one cell, whose batch statistics need 2 or more images per part; use "
+                "larger batches, fewer parts or a larger input"
             ) from None
 
     def update_weights(self, parts: list[dict[str, Tensor]], state: TrainingState) -> dict[str, float]:
-        """Does one optimizer step, unless the loss or its gradient is not finite; counts it either way.
+        """Makes one optimizer step, unless the loss or its gradient is not finite, and counts the step.
 
         Returns:
-            The loss and its parts: means over the step's images.
+            The loss and its parts, means over the images of the step.
         """
         table = torch.stack([torch.stack([value.float() for value in losses.values()]) for losses in parts])
         means = self.world.mean(table.mean(dim=0))
@@ -145,17 +146,17 @@ class TrainingRun:
             state.count(losses)
         else:
             self.average.repair_statistics()
-            # float16 finds the scale of its gradients by trying; only at a scale that small is something wrong.
+            # GradScaler finds the scale of float16 gradients by trial; only at a scale of 1 or less is the step bad.
             tried = self.scaler.is_enabled() and math.isfinite(losses["loss"]) and self.scaler.get_scale() > 1
             state.count_skipped(bad=not tried)
         self.scaler.update()
         return losses
 
     def finish_step(self, state: TrainingState) -> Score | None:
-        """Evaluates, adds to the history and writes the checkpoint if the step asks for it; returns a new score.
+        """Evaluates, adds to the history and writes the checkpoint if they are due; returns the new score.
 
         Raises:
-            ConfigError: the loss was not finite too many times in a row.
+            ConfigError: the loss was not finite in too many steps in a row.
         """
         step, score = state.step, None
         if step == state.finished_step:
@@ -178,7 +179,9 @@ class TrainingRun:
 
     def _record(self, state: TrainingState, score: Score | None) -> None:
         if score is not None and state.rate(score) and self.on_best is not None:
-            self.on_best(cpu_copy(self.average.detector.state_dict()), score)  # first: the checkpoint relies on it
+            self.on_best(
+                cpu_copy(self.average.detector.state_dict()), score
+            )  # before the checkpoint, which relies on it
         if score is not None or self.stream.is_due(state.step, 1.0):
             state.history.append(self._history_row(state, score))
             self.save(state)
@@ -196,13 +199,13 @@ class TrainingRun:
             row |= {"ap": score.ap, "ap50": score.ap50, "ap_small": score.ap_small, "accuracy": score.accuracy}
         return row
 
-    def ending(self, state: TrainingState, wish: TrainingEnd = TrainingEnd.NONE) -> TrainingEnd:
-        """Returns why the training ends here, the same in all processes; `wish` is what this one asks for."""
+    def ending(self, state: TrainingState, requested: TrainingEnd = TrainingEnd.NONE) -> TrainingEnd:
+        """Returns why the training ends here, the same in all processes; `requested` is the reason of this process."""
         if 0 < self.config.patience <= state.num_worse:
-            wish = max(wish, TrainingEnd.PATIENCE)
+            requested = max(requested, TrainingEnd.PATIENCE)
         if self.interrupts.pending is not None:
-            wish = TrainingEnd.INTERRUPTED
-        return TrainingEnd(self.world.largest(wish))
+            requested = TrainingEnd.INTERRUPTED
+        return TrainingEnd(self.world.largest(requested))
 
 
 def prepare_run(
@@ -213,11 +216,11 @@ def prepare_run(
     checkpoint: Path | None,
     on_best: OnBest | None,
 ) -> TrainingRun:
-    """Moves the detector to its device, puts it into training mode and makes what its training needs.
+    """Moves the detector to its device, puts it into training mode and creates the components of the training.
 
     Raises:
-        ConfigError: the head, the device or the batch does not go with the settings.
-        DataError: the training set is empty, or its classes are not those of the detector.
+        ConfigError: the settings do not fit the head, the device or the number of processes.
+        DataError: the training set is empty, or its number of classes is not that of the detector.
     """
     head = head_training(detector, HeadOptions(nwd=config.nwd))
     _check_data(detector, train_set)
@@ -271,5 +274,6 @@ def _check_data(detector: Detector, train_set: Dataset) -> None:
         raise DataError("the training set has no images; check the data set")
     if len(train_set.classes) != detector.num_classes:
         raise DataError(
-            f"the data set has {len(train_set.classes)} classes, the detector {detector.num_classes}; they must agree"
+            f"the data set has {len(train_set.classes)} classes, the detector {detector.num_classes}; use a detector for "
+            "the classes of the data"
         )

@@ -85,7 +85,7 @@ def test_a_packed_file_of_weights_is_refused_before_it_is_unpacked(tmp_path: Pat
         for each in old.infolist():
             new.writestr(each.filename, old.read(each))
     assert (tmp_path / "bomb.pt").stat().st_size < 100_000
-    with pytest.raises(ConfigError, match="is no checkpoint of this program"):
+    with pytest.raises(ConfigError, match="is not a checkpoint of this program"):
         read_torch(tmp_path / "bomb.pt", "checkpoint")
     assert read_torch(tmp_path / "plain.pt", "checkpoint")["a"].numel() == 50_000_000
 

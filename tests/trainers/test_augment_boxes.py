@@ -105,9 +105,9 @@ def test_turned_by_quarters(quarters: int) -> None:
     assert np.array_equal(back.image, sample.image) and np.array_equal(back.boxes, sample.boxes)
 
 
-@pytest.mark.parametrize(("sideways", "upright"), [(True, False), (False, True), (True, True)])
-def test_mirrored(sideways: bool, upright: bool) -> None:
-    mirrored = flip_sample(painted((100, 160), side=6), sideways=sideways, upright=upright)
+@pytest.mark.parametrize(("horizontal", "vertical"), [(True, False), (False, True), (True, True)])
+def test_mirrored(horizontal: bool, vertical: bool) -> None:
+    mirrored = flip_sample(painted((100, 160), side=6), horizontal=horizontal, vertical=vertical)
     assert all(extent(coloured(mirrored.image, label)) == mirrored.boxes[label].tolist() for label in range(20))
 
 

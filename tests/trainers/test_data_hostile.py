@@ -144,7 +144,10 @@ def test_a_hostile_data_yaml_is_one_line(text: str, message: str, tmp_path: Path
         ('{"images": ' + "[" * 100_000, "nested too deeply"),
         ('{"images": [' + "9" * 5000 + "]}", "a number in it has thousands of digits"),
         (b"\xff\xfe\xff", "is no text|not JSON"),
-        ('{"images": [], "annotations": [], "categories": [], "images": []}', "has the list 'images' twice; join them"),
+        (
+            '{"images": [], "annotations": [], "categories": [], "images": []}',
+            "has the list 'images' twice; merge them",
+        ),
         ('{"images": [], "annotations": [], "categories": [{"id": 1, "name": "\\ud800"}]}', "needs an id and a name"),
     ],
 )

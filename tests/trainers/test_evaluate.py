@@ -199,7 +199,7 @@ def test_a_broken_image_is_one_in_which_nothing_was_found(number: int, batch_siz
 
 
 def test_no_image_that_can_be_read_is_an_error() -> None:
-    with pytest.raises(DataError, match="none of the 2 images can be read; the first: image 0 is damaged"):
+    with pytest.raises(DataError, match="none of the 2 images can be read; first error: image 0 is damaged"):
         evaluate(Oracle(), broken({0, 1}, two_images()))
     assert evaluate(Oracle(), Dataset([], ("a", "b"))).num_images == 0
 

@@ -84,7 +84,7 @@ def test_heads_without_use_for_it_refuse_it(kind: str) -> None:
 
 def test_a_kind_without_training_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(HEAD_TRAINING._things, "two_stage")
-    with pytest.raises(ConfigError, match="'two_stage' can be built and counted, but not trained.*anchor_free.*, ssd"):
+    with pytest.raises(ConfigError, match="'two_stage' has no training.*anchor_free.*, ssd"):
         head_training(small_detector("two_stage"))
 
 

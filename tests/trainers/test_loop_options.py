@@ -210,7 +210,9 @@ def test_broken_images_are_replaced_and_counted(shapes: Dataset, caplog: pytest.
     one, other = (losses_of(broken(shapes, {3, 17}), replace(config, num_readers=readers)) for readers in (1, 3))
     assert one[1].broken_images == other[1].broken_images == 2 and one[0] == other[0]
     assert one[0] != losses_of(shapes, config)[0]
-    assert sum("cannot decode image 17 (left out" in message for message in caplog.messages) == 2, "once a training"
+    assert sum("cannot decode image 17 (not used for training" in message for message in caplog.messages) == 2, (
+        "once a training"
+    )
 
 
 def test_too_many_broken_images_end_the_training(shapes: Dataset) -> None:

@@ -1,4 +1,4 @@
-"""Checking a data set: every defect of its annotations and its images, and what it holds."""
+"""Check a data set: all defects of its annotations and images, and its contents."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from trainers.data.source import ReadRequest
 
 @dataclass(frozen=True, kw_only=True)
 class DataNote:
-    """Something good to know that is no defect."""
+    """Something worth knowing that is not a defect."""
 
     kind: str
     """A key of `NOTES`."""
     count: int
     what: str
     first: str
-    """Where it was found first."""
+    """Location of the first occurrence."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataReport:
-    """What a data set holds, counted over all its parts and each image once, and what is wrong with it."""
+    """Contents and defects of a data set; an image that is in several splits counts once."""
 
     format: str | None
-    """None where a broken file kept the set from being opened."""
+    """None if a broken file prevented the data set from being opened."""
     num_images: int
     """Images that can be used."""
     num_boxes: int
     """Boxes of those images, without ignored regions."""
     num_ignored: int
-    """Ignored regions: a region that is given once for each class is one."""
+    """Ignored regions; a region that is listed once per class counts as one."""
     classes: tuple[str, ...]
     num_boxes_by_class: dict[str, int]
     defects: tuple[Defect, ...]
@@ -58,11 +58,11 @@ class DataReport:
 def check_data(
     path: str | Path, *, split: str | None = None, format: str | None = None, images: str | Path | None = None
 ) -> DataReport:
-    """Opens a data set as `open_data` does, decodes every image, and reports what is wrong instead of raising it.
+    """Opens a data set like `open_data`, decodes every image, and reports defects instead of raising them.
 
     Raises:
-        ConfigError: a format is named that is not known.
-        DataError: nothing known lies at `path`.
+        ConfigError: the format is unknown.
+        DataError: no known format is found at `path`.
     """
     defect_log = DefectLog()
     folder = None if images is None else Path(images)
@@ -82,12 +82,12 @@ def check_data(
 
 
 def distinct_records(datasets: Iterable[Dataset]) -> list[Record]:
-    """Returns every image of the data sets once."""
+    """Returns the distinct images of the data sets."""
     return list({record.key: record for dataset in datasets for record in dataset.records}.values())
 
 
 class _DecodedImage(NamedTuple):
-    """What decoding one file showed: its error, or its size and depth."""
+    """Result of decoding one file: an error, or its size and depth."""
 
     error: ImageError | None = None
     header: ImageHeader = ImageHeader(height=0, width=0, channels=3)
@@ -95,7 +95,7 @@ class _DecodedImage(NamedTuple):
     deep: bool = False
 
     def hw(self, record: Record) -> tuple[int, int]:
-        """Returns the size that the file has for a record."""
+        """Returns the (height, width) of the file in the orientation that the record uses."""
         shown = (self.header.height, self.header.width)
         return shown[::-1] if self.header.is_shown_as_stored(stated_hw(record)) else shown
 
@@ -110,7 +110,7 @@ def _decode(path: Path) -> _DecodedImage:
 
 
 def _decode_all(records: list[Record], defect_log: DefectLog) -> Iterator[tuple[Record, bool]]:
-    """Decodes every file once and gives each record with whether it can be used."""
+    """Decodes every file once; yields each record with whether it can be used."""
     paths = list(dict.fromkeys(record.path for record in records if record.path is not None))
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         looks = dict(zip(paths, pool.map(_decode, paths), strict=True))

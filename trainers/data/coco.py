@@ -1,4 +1,4 @@
-"""Reader of COCO annotation files and of TinyPerson's dialect of them."""
+"""Reader of COCO annotation files and of their TinyPerson variant."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def find_pair_of_jsons(request: ReadRequest) -> ReadResult | None:
 
 
 def find_json(request: ReadRequest) -> ReadResult | None:
-    """Opens one annotation file, with its partner if it has one; of a folder, the only one in it."""
+    """Opens one annotation file, with its partner if it has one; of a folder, its only annotation file."""
     path = _only_json(request) if request.path.is_dir() else request.path
     if path is None or path.suffix.lower() != ".json":
         return None
@@ -58,7 +58,7 @@ def _only_json(request: ReadRequest) -> Path | None:
 
 
 def jsons_in(folder: Path) -> list[Path]:
-    """Returns the JSON files where annotations are looked for."""
+    """Returns the JSON files in the folders that are searched for annotations."""
     return sorted(path for name in ANNOTATION_FOLDERS for path in (folder / name).glob("*.json") if is_file(path))
 
 
@@ -69,7 +69,7 @@ def _format(file: AnnotationJson) -> str:
 def _open_pair(request: ReadRequest, train_path: Path, val_path: Path, notices: tuple[str, ...]) -> ReadResult:
     train, val = (read_json(path, request) for path in (train_path, val_path))
     if train.dataset.classes != val.dataset.classes:
-        message = f"{train_path} and {val_path} list different categories; make them equal"
+        message = f"{train_path} and {val_path} list different categories; use the same categories in both"
         raise BrokenFile(message, "classes_differ", val_path)
     return ReadResult(
         format=train.format,
@@ -80,7 +80,7 @@ def _open_pair(request: ReadRequest, train_path: Path, val_path: Path, notices: 
 
 
 class CocoFile(NamedTuple):
-    """What one annotation file holds."""
+    """The content of one annotation file."""
 
     format: str
     dataset: Dataset
@@ -92,23 +92,23 @@ class ImageEntry:
     """One image of an annotation file."""
 
     name: str | None
-    """None where the file lies outside the data set."""
+    """None if the file is outside the data set."""
     size: tuple[int, int] | None
     window: WindowBounds | None
     location: SourceLocation
     annotations: list[int] = field(default_factory=list)
-    """The indices of its annotations in the file."""
+    """Indices of its annotations in the file."""
 
 
 def read_json(path: Path, request: ReadRequest) -> CocoFile:
     """Reads one annotation file.
 
-    COCO: `iscrowd` and `ignore` make a region ignored for the class of the annotation. TinyPerson: `iscrowd`, `ignore`
-    and `uncertain` make it ignored for every class, `logo` and `in_dense_image` change nothing, and an image with a
-    `corner` is a window of its file. Category ids become indices in the order of the file.
+    COCO: an annotation with `iscrowd` or `ignore` is an ignored region of its class. TinyPerson: an annotation with
+    `iscrowd`, `ignore` or `uncertain` is an ignored region of every class, `logo` and `in_dense_image` have no effect,
+    and an image with a `corner` is a window of its file. Category ids become indices in the order of the file.
 
     Raises:
-        DataError: no COCO file, a file name that leaves the image folder, or none of the images can be found.
+        DataError: the file is not a COCO file, a file name leaves the image folder, or no image is found.
     """
     file = load_annotations(path, with_lines=request.defect_log is not None)
     format = request.format or _format(file)
@@ -117,7 +117,7 @@ def read_json(path: Path, request: ReadRequest) -> CocoFile:
     entries = _entries(file, diagnostics, with_windows=format == TINYPERSON)
     names = [entry.name for entry in entries.values() if entry.name is not None]
     if not names:
-        raise BrokenFile(f"{path} lists no images that can be used; give a file that lists some", "empty_set", path)
+        raise BrokenFile(f"{path} lists no usable images; give a file that does", "empty_set", path)
     root = image_root(path, names, request.images, num_parents=4 if format == TINYPERSON else 2)
     index_of = {category["id"]: index for index, category in enumerate(file.categories)}
     _group(file, entries, diagnostics)
@@ -142,7 +142,7 @@ def _entries(file: AnnotationJson, diagnostics: Diagnostics, *, with_windows: bo
             diagnostics.add("malformed_image", location, "corner must be four whole numbers x1 < x2, y1 < y2")
             continue
         if image["id"] in entries:
-            diagnostics.add("duplicate_image", location, "the id is given to an earlier image, too")
+            diagnostics.add("duplicate_image", location, "an earlier image has the same id")
         else:
             size = _size(image, window, location, diagnostics)
             entries[image["id"]] = ImageEntry(name=name, size=size, window=window, location=location)
@@ -162,25 +162,25 @@ def _size(
         return None
     sides = [image["height"], image["width"]]
     if not all(isinstance(side, (int, float)) and 1 <= side <= MAX_PIXELS for side in sides):
-        diagnostics.add("image_size", location, "height and width are no sizes in pixels; those of the file are taken")
+        diagnostics.add("image_size", location, "height and width are not sizes in pixels; the image size is used")
         return None
     return int(sides[0]), int(sides[1])
 
 
 def _group(file: AnnotationJson, entries: dict[Any, ImageEntry], diagnostics: Diagnostics) -> None:
-    """Puts every annotation to its image."""
+    """Adds every annotation to the entry of its image."""
     seen: set[Any] = set()
     for index, annotation in enumerate(file.annotations):
         image_id = annotation.get("image_id") if isinstance(annotation, dict) else None
         entry = entries.get(image_id) if is_id(image_id) else None
         if entry is None:
             location = _annotation_location(file, index, "an unknown image")
-            diagnostics.add("unknown_image", location, f"image_id {str(image_id)[:40]} is none of the images")
+            diagnostics.add("unknown_image", location, f"no image has the id {str(image_id)[:40]}")
             continue
         number = annotation.get("id")
         if is_id(number) and number in seen:
             location = _annotation_location(file, index, entry.name)
-            diagnostics.add("duplicate_annotation", location, "the id is given to an earlier annotation, too")
+            diagnostics.add("duplicate_annotation", location, "an earlier annotation has the same id")
         elif is_id(number):
             seen.add(number)
         entry.annotations.append(index)
@@ -228,7 +228,7 @@ def _annotation(
     category = annotation.get("category_id")
     label = index_of.get(category) if is_id(category) else None
     if label is None:
-        diagnostics.add("unknown_category", location, f"category_id {str(category)[:40]} is none of the categories")
+        diagnostics.add("unknown_category", location, f"no category has the id {str(category)[:40]}")
         return None
     try:
         if any(isinstance(value, bool) for value in annotation["bbox"]):

@@ -1,4 +1,4 @@
-"""What every reader does with the boxes that it finds: check, clip or drop them, and count."""
+"""Check boxes from annotation files: clip or drop defective ones, and count the defects."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from trainers.data.defects import (
 from trainers.data.images import ImageError, image_size
 
 logger = logging.getLogger(__name__)
-logger.addHandler(logging.NullHandler())  # the commands print the same lines themselves
+logger.addHandler(logging.NullHandler())  # the commands print the notices
 
 MIN_SIDE_PX = 0.1
 CLIP_TOLERANCE_PX = 1.0
@@ -36,7 +36,7 @@ Corners = tuple[float, float, float, float]
 
 
 class Annotation(NamedTuple):
-    """One box as a reader found it, before any check."""
+    """One box as it is in the annotation file, before any check."""
 
     box: Corners
     """`(x1, y1, x2, y2)` in pixels."""
@@ -48,14 +48,14 @@ class Annotation(NamedTuple):
 
 @dataclass(kw_only=True)
 class DefectLog:
-    """Everything that was found in a data set, for the command that checks."""
+    """All defects and notes of a data set, for `check_data`."""
 
     defects: list[Defect] = field(default_factory=list)
     notes: Counter[str] = field(default_factory=Counter)
     first: dict[str, str] = field(default_factory=dict)
 
     def add(self, kind: str, location: SourceLocation, what: str) -> None:
-        """Keeps one defect, or counts one thing of note."""
+        """Stores a defect, or counts a note."""
         if kind in NOTES:
             self.notes[kind] += 1
             self.first.setdefault(kind, location.text)
@@ -65,17 +65,17 @@ class DefectLog:
 
 @dataclass(kw_only=True)
 class Diagnostics:
-    """Counts what was wrong in one source, so that it is reported once and not box by box."""
+    """Counts defects of one source, so that each kind is reported once and not per box."""
 
     source: str
     defect_log: DefectLog | None = None
-    """Where every single defect is kept; None when a data set is opened to be used."""
+    """Stores each single defect; None if the data set is opened for use."""
     num_images: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     first: dict[str, str] = field(default_factory=dict)
 
     def add(self, kind: str, location: SourceLocation, what: str = "") -> None:
-        """Counts one defect or one thing of note."""
+        """Counts a defect or a note."""
         self.counts[kind] += 1
         self.first.setdefault(kind, location.text)
         if self.defect_log is not None:
@@ -83,10 +83,10 @@ class Diagnostics:
             self.defect_log.add(kind, location, f"{location.item}: {about}" if location.item else about)
 
     def refuse(self, kind: str, location: SourceLocation, what: str) -> None:
-        """Raises a one-line error when a data set is opened to be used, and counts when it is only checked.
+        """Counts a defect if the data set is being checked, and raises it otherwise.
 
         Raises:
-            BrokenFile: nothing is being checked.
+            BrokenFile: the data set is opened for use.
         """
         if self.defect_log is None:
             raise BrokenFile(f"{location.file}: {what}", kind, location.file, location.line)
@@ -106,7 +106,7 @@ class Diagnostics:
         return inside if problem[0] in REPAIRED else None
 
     def size_of(self, path: Path) -> tuple[int, int] | None:
-        """Returns (height, width) of an image file from its header, or counts it as unusable and returns None."""
+        """Returns (height, width) from the header of an image file, or counts it as unusable and returns None."""
         try:
             return image_size(path)
         except ImageError as error:
@@ -122,7 +122,7 @@ class Diagnostics:
         num_classes: int | None = None,
         window: tuple[int, int, int, int] | None = None,
     ) -> Record:
-        """Returns the record of an image: usable boxes, each once, and ignored regions joined over the classes."""
+        """Returns the record of an image: usable boxes without duplicates, and ignored regions merged over classes."""
         seen: set[tuple[Corners, int, bool]] = set()
         boxes: list[Corners] = []
         labels: list[int] = []
@@ -133,7 +133,7 @@ class Diagnostics:
                 continue
             key = (annotation.box, annotation.label, annotation.ignored)
             if key in seen:
-                self.add("duplicate_box", annotation.location, f"the box {_shown(annotation.box)} is given twice")
+                self.add("duplicate_box", annotation.location, f"the box {_shown(annotation.box)} occurs twice")
             elif annotation.ignored:
                 regions.append((box, annotation.label))
             else:
@@ -153,10 +153,10 @@ class Diagnostics:
         )
 
     def notices(self) -> tuple[str, ...]:
-        """Returns what the user should know, a line for each kind; logs it as well, unless a check tells it anyway."""
+        """Returns the notices for the user, one line per kind; logs them unless the data set is being checked."""
         lines = [*self._about_images(), *self._about_labels()]
         for kind in (*HARMLESS, "windows_path"):
-            if self.counts[kind] and kind != "duplicate_annotation":  # the ids of annotations are not used
+            if self.counts[kind] and kind != "duplicate_annotation":  # annotation ids are not used
                 words = (HARMLESS | NOTES)[kind]
                 lines.append(f"{self.source}: {self.counts[kind]} {words}; first: {self.first[kind]}")
         for line in lines if self.defect_log is None else ():
@@ -185,16 +185,16 @@ class Diagnostics:
 
 
 def _problem(box: Corners, inside: Corners, hw: tuple[int, int]) -> tuple[str, str] | None:
-    """Returns the kind of defect and what it is; `inside` is the box clipped to the image."""
+    """Returns the kind and the description of a defect; `inside` is the box clipped to the image."""
     if not all(math.isfinite(value) for value in box):
-        return "not_a_number", f"the box {_shown(box)} has values that are no numbers"
+        return "not_a_number", f"the box {_shown(box)} has values that are not numbers"
     width, height = box[2] - box[0], box[3] - box[1]
     if width < MIN_SIDE_PX or height < MIN_SIDE_PX:
         return "negative_size" if min(width, height) < 0 else "zero_size", f"a box of {width:g}x{height:g} px"
     if min(inside[2] - inside[0], inside[3] - inside[1]) < MIN_SIDE_PX:
         return "outside_image", f"the box {_shown(box)} lies outside the image of {hw[1]}x{hw[0]}"
     if max(abs(old - new) for old, new in zip(box, inside, strict=True)) > CLIP_TOLERANCE_PX:
-        return "partly_outside", f"the box {_shown(box)} reaches out of the image of {hw[1]}x{hw[0]}"
+        return "partly_outside", f"the box {_shown(box)} extends beyond the image of {hw[1]}x{hw[0]}"
     return None
 
 
@@ -203,7 +203,7 @@ def _shown(box: Corners) -> str:
 
 
 def _merge_classes(regions: list[tuple[Corners, int]], num_classes: int | None) -> list[tuple[Corners, int]]:
-    """Joins a region that is repeated for each class into one that holds for every class."""
+    """Merges regions that are repeated for each class into one that applies to every class."""
     labels: dict[Corners, set[int]] = defaultdict(set)
     for box, label in regions:
         labels[box].add(label)

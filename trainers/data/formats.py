@@ -1,4 +1,4 @@
-"""The known formats of data sets, and which of them lies at a path."""
+"""Detection of the format of a data set, and the built-in formats."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from trainers.data import json_writer, yolo_writer, visdrone_writer, voc_writer 
 
 
 def readers_in_order() -> tuple[Reader, ...]:
-    """Returns the readers in the order in which they are asked where no format is named, each once."""
+    """Returns the distinct readers in the order in which they are tried if no format is given."""
     rounds = zip_longest(*(FORMATS.get(name).readers for name in FORMATS))
     return tuple(dict.fromkeys(reader for each in rounds for reader in each if reader is not None))
 
 
 def check_format(name: str) -> None:
-    """Raises ConfigError, naming the near ones and all that are known, where `name` is no format."""
+    """Raises ConfigError, with the nearest and all known names, if `name` is not a format."""
     if name not in FORMATS:
         raise ConfigError(f"unknown format {name!r}{nearest(name, FORMATS)}; known: {', '.join(FORMATS)}")
 
@@ -29,16 +29,16 @@ def read_data(request: ReadRequest) -> ReadResult:
     """Opens the data set at a path.
 
     Raises:
-        ConfigError: a format is named that is not known.
-        DataError: nothing known is found there, or it cannot be used.
+        ConfigError: the format is unknown.
+        DataError: no known format is found, or the data set cannot be used.
     """
     if request.format is not None:
         check_format(request.format)
     for what, path in (("data set", request.path), ("folder of images", request.images)):
         if path is not None and not path.exists():
-            raise DataError(f"no {what} at {path}: the path does not exist; give one that does")
+            raise DataError(f"no {what} at {path}: the path does not exist; correct it")
     if request.images is not None and not request.images.is_dir():
-        raise DataError(f"{request.images} is no folder; give --images the folder of the images")
+        raise DataError(f"{request.images} is not a folder; give the folder of the images with --images")
     for reader in FORMATS.get(request.format).readers if request.format else readers_in_order():
         parts = reader(request)
         if parts is not None:
@@ -52,7 +52,7 @@ def _nothing_found(request: ReadRequest) -> str:
         what = f"a data set in the format {named}" if named else "a COCO or TinyPerson json, a data YAML or a folder"
         return f"no data set at {path}: give {what}"
     num_jsons = len(jsons_in(path))
-    also = f"; {num_jsons} other json files are there, give one of them" if num_jsons else ""
+    also = f"; the folder has {num_jsons} other json files, give one of them" if num_jsons else ""
     if named:
         found = [name for name in FORMATS if name != named and _finds(replace(request, format=name))]
         return f"no {named} data set found in {path}{also}" + (f"; it looks like {found[0]}" if found else "")

@@ -1,4 +1,4 @@
-"""The formats with one JSON a part, COCO and TinyPerson: their writers, and their registration."""
+"""Writers and registration of the formats with one JSON file per split: COCO and TinyPerson."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TINY = "tiny"
 
 
 def write_coco(request: WriteRequest) -> None:
-    """Writes `annotations/instances_PART.json` and `images/PART`; a region for every class is a crowd of each."""
+    """Writes `annotations/instances_PART.json` and `images/PART`; a region of every class is a crowd of each."""
     num_classes = len(request.classes)
 
     def crowds(label: int) -> list[dict[str, Any]]:

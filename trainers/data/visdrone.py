@@ -26,14 +26,14 @@ CLASSES = (
     "bus",
     "motor",
 )
-"""Categories 1 to 10. Category 11, others, is left out of VisDrone's evaluation; where a `classes.txt` names eleven
-classes it is one of them."""
+"""Categories 1 to 10. Category 11, others, is not part of the VisDrone evaluation; it is a class only if `classes.txt`
+lists eleven classes."""
 IGNORED_CATEGORY = 0
 MIN_FIELDS = 6
 
 
 def find_visdrone(request: ReadRequest) -> ReadResult | None:
-    """Opens folders `annotations/` and `images/`, alone or in folders for train and val; None if there are none."""
+    """Opens folders `annotations/` and `images/`, directly or in folders for train and val; None if there are none."""
     parts = STYLE.find(request.path, request.images) if request.path.is_dir() else None
     if parts is None:
         return None
@@ -53,7 +53,7 @@ def find_visdrone(request: ReadRequest) -> ReadResult | None:
 
 
 def _is_annotation(path: Path) -> bool:
-    """Tells whether the first line of a file is at least six numbers with commas between them."""
+    """Returns whether the first line of a file is at least six comma-separated numbers."""
     try:
         with path.open("rb") as file:
             fields = file.readline(1000).removeprefix(b"\xef\xbb\xbf").decode().strip().rstrip(",").split(",")
@@ -95,7 +95,7 @@ def _record(
 def _read_line(
     line: str, num_classes: int, with_others: bool, location: SourceLocation, diagnostics: Diagnostics
 ) -> Annotation | None:
-    """Reads `left,top,width,height,score,category,truncation,occlusion`, of which the last two may be missing."""
+    """Reads `left,top,width,height,score,category,truncation,occlusion`, where the last two are optional."""
     fields = [field.strip() for field in line.rstrip(", ").split(",")]
     try:
         values = [float(field) for field in fields]
@@ -108,7 +108,7 @@ def _read_line(
     x, y, width, height, score, category = values[:MIN_FIELDS]
     highest = num_classes + with_others
     if not (category.is_integer() and IGNORED_CATEGORY <= category <= highest):
-        diagnostics.add("class_out_of_range", location, f"category {category:g} is none of 0 to {highest}")
+        diagnostics.add("class_out_of_range", location, f"category {category:g} is not in 0 to {highest}")
         return None
     ignored = score == 0 or category == IGNORED_CATEGORY or category > num_classes
     if ignored:

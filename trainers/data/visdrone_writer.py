@@ -1,4 +1,4 @@
-"""The format VisDrone: its writer, and its registration."""
+"""Writer and registration of the VisDrone format."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from trainers.data.writing import WriteRequest, ignored_regions, labelled_boxes,
 
 
 def write_visdrone(request: WriteRequest) -> None:
-    """Writes `PART/images` and `PART/annotations`, and `classes.txt` where the classes are not VisDrone's."""
+    """Writes `PART/images` and `PART/annotations`, and `classes.txt` unless the classes are those of VisDrone."""
     for part, dataset in request.datasets.items():
         names = [part] if request.is_divided else []
         images, annotations = request.make_folder(*names, "images"), request.make_folder(*names, "annotations")

@@ -30,11 +30,11 @@ from trainers.data.source import (
 
 NAME = "voc"
 EVERY_CLASS_NAMES = frozenset({"dontcare", "don't care", "ignored region", "ignored regions"})
-"""Names, in any case, of objects that are ignored regions of every class."""
+"""Object names, in any case, that mean an ignored region of every class."""
 ORIGINAL = "the voc"
-"""How the `database` of the original data sets begins; only their pixels are counted from 1, the last one included."""
+"""Start of `database` in the original data sets. Only there, pixels are counted from 1 and xmax, ymax are inclusive."""
 NO_DATABASE = frozenset({"", "unknown", "unspecified"})
-"""What stands as `database` where none is meant. A file that names any other has flags of that data set's making."""
+"""Placeholder values of `database`. With any other value, the flags have the meaning of that data set."""
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -55,7 +55,7 @@ class VocObject:
 
 @dataclass(frozen=True, kw_only=True)
 class VocFile:
-    """What one annotation file says."""
+    """The content of one annotation file."""
 
     path: Path
     filename: str
@@ -95,7 +95,7 @@ STYLE = FolderLayout(suffix=".xml", annotation_folders=("Annotations", "annotati
 
 
 def _by_lists(part: PartFolder, diagnostics: Diagnostics) -> tuple[dict[str, PartFolder], tuple[str, ...]]:
-    """Divides a folder by `ImageSets/Main/train.txt` and `val.txt`, or `test.txt` where there is no val."""
+    """Splits a folder by `ImageSets/Main/train.txt` and `val.txt`, or `test.txt` if there is no val."""
     lists = part.files[0].parent.parent / "ImageSets" / "Main"
     val = next((name for name in ("val", "test") if is_file(lists / f"{name}.txt")), None)
     if val is None or not is_file(lists / "train.txt"):
@@ -116,10 +116,10 @@ def _by_lists(part: PartFolder, diagnostics: Diagnostics) -> tuple[dict[str, Par
             else:
                 diagnostics.add("missing_image", location, f"there is no annotation file {stem}.xml")
         if not files:
-            raise BrokenFile(f"{path} lists no image of {part.files[0].parent}; list their names", "empty_set", path)
+            raise BrokenFile(f"{path} lists no image of {part.files[0].parent}; list image names", "empty_set", path)
         parts[name] = PartFolder(files=tuple(dict.fromkeys(files)), folders=part.folders)
-    told = () if val == "val" else (f"{lists} has no val.txt: test.txt takes its place",)
-    return {"train": parts["train"], "val": parts[val]}, told
+    notices = () if val == "val" else (f"{lists} has no val.txt: test.txt is used for validation",)
+    return {"train": parts["train"], "val": parts[val]}, notices
 
 
 def _describe_all(part: PartFolder, diagnostics: Diagnostics) -> list[VocFile]:
@@ -135,15 +135,15 @@ def _names_in(described: Iterable[VocFile]) -> tuple[str, ...]:
 def parse_xml(raw: bytes) -> tuple[ElementTree.Element, list[int]]:
     """Returns the root of an XML text and the lines on which its objects begin.
 
-    A text that declares a document type is refused before anything of it is expanded, and with it every entity.
+    A document type declaration is refused before anything is expanded, so that there are no entities.
 
     Raises:
-        ValueError: the text is no XML, or declares a document type.
+        ValueError: the text is not XML, or declares a document type.
     """
     lines: list[int] = []
 
     def refuse(*_: object) -> None:
-        raise ValueError("it declares a document type, which annotation files do not need and which is not read")
+        raise ValueError("it declares a document type, which is not allowed in annotation files")
 
     def note(name: str, _: object) -> None:
         if name == "object":
@@ -156,7 +156,7 @@ def parse_xml(raw: bytes) -> tuple[ElementTree.Element, list[int]]:
         guard.Parse(raw, True)
         return ElementTree.fromstring(raw), lines
     except (expat.ExpatError, ElementTree.ParseError, LookupError) as error:
-        raise ValueError(f"it is no XML: {error}") from None
+        raise ValueError(f"it is not XML: {error}") from None
 
 
 def read_voc_file(path: Path, diagnostics: Diagnostics) -> VocFile | None:
@@ -190,7 +190,7 @@ def read_voc_file(path: Path, diagnostics: Diagnostics) -> VocFile | None:
 
 
 def _size(root: ElementTree.Element, location: SourceLocation, diagnostics: Diagnostics) -> tuple[int, int] | None:
-    """Returns (height, width), or None where the file does not say it or says 0."""
+    """Returns (height, width), or None if the file does not state it or states 0."""
     words = [root.findtext(f"size/{side}") for side in ("height", "width")]
     try:
         height, width = (int(float(word or 0)) for word in words)
@@ -199,7 +199,7 @@ def _size(root: ElementTree.Element, location: SourceLocation, diagnostics: Diag
     if height == width == 0:
         return None
     if not (1 <= height <= MAX_PIXELS and 1 <= width <= MAX_PIXELS):
-        diagnostics.add("image_size", location, "height and width are no sizes in pixels; those of the image are taken")
+        diagnostics.add("image_size", location, "height and width are not sizes in pixels; the image size is used")
         return None
     return height, width
 
@@ -260,7 +260,7 @@ def _record(
 
 
 def _image(file: VocFile, name: str, images: dict[str, Path]) -> Path | None:
-    """Returns the image that the file names, or the one that is called as the file is."""
+    """Returns the image that the annotation file names, or the one with the same stem."""
     named = images.get(PurePosixPath(name).stem)
     if named is not None and named.name == PurePosixPath(name).name:
         return named
@@ -274,6 +274,6 @@ def _annotation(
         diagnostics.add("ignored", location)
         return Annotation(each.box, EVERY_CLASS, True, location)
     if each.name not in index_of:
-        diagnostics.add("unknown_category", location, f"{each.name[:40]!r} is none of the classes")
+        diagnostics.add("unknown_category", location, f"{each.name[:40]!r} is not a known class")
         return None
     return Annotation(each.box, index_of[each.name], each.ignored, location)

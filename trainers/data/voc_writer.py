@@ -1,4 +1,4 @@
-"""The format Pascal VOC: its writer, and its registration."""
+"""Writer and registration of the Pascal VOC format."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from trainers.data.writing import WriteRequest, as_number, ignored_regions, labe
 
 
 def write_voc(request: WriteRequest) -> None:
-    """Writes `Annotations`, `JPEGImages`, `classes.txt` and, for each part, `ImageSets/Main/PART.txt`.
+    """Writes `Annotations`, `JPEGImages`, `classes.txt` and, for each split, `ImageSets/Main/PART.txt`.
 
-    Pixels are counted from 0. A region ignored for every class is an object named DontCare; one that is ignored for a
-    single class is a difficult object of it.
+    Pixel coordinates start at 0. An ignored region of every class is an object named DontCare; one of a single class
+    is a difficult object of that class.
     """
     annotations, images = request.make_folder("Annotations"), request.make_folder("JPEGImages")
     for part, dataset in request.datasets.items():
@@ -55,7 +55,7 @@ def _add_object(root: ElementTree.Element, box: list[float], name: str, *, diffi
 
 
 def _add(parent: ElementTree.Element, **values: object) -> ElementTree.Element:
-    """Adds one element for each value and returns the last one."""
+    """Adds one element per value and returns the last one."""
     for tag, value in values.items():
         child = ElementTree.SubElement(parent, tag)
         child.text = None if value is None else str(value)
@@ -70,14 +70,14 @@ def _channels(record: Record) -> int:
 
 
 def check_classes(classes: tuple[str, ...]) -> None:
-    """Raises DataError for names that VOC's files cannot tell apart, or take for something else."""
+    """Raises DataError for names that are not unique, or that VOC files use for ignored regions."""
     check_class_names(classes)
     for name in classes:
         if name.casefold() in EVERY_CLASS_NAMES:
-            raise DataError(f"class {name!r} means an ignored region in the format {NAME}; rename it")
+            raise DataError(f"class {name!r} is the name of ignored regions in the format {NAME}; rename it")
     if len(set(classes)) < len(classes):
         raise DataError(
-            f"two classes have the same name, and {NAME} tells them by it: {', '.join(classes)}; rename one"
+            f"two classes have the same name, which {NAME} cannot represent: {', '.join(classes)}; rename one"
         )
 
 

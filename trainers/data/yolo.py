@@ -1,4 +1,4 @@
-"""Reader of YOLO label files, found by a data YAML or by a fixed layout."""
+"""Reader of YOLO label files, with a data YAML or a fixed folder layout."""
 
 from __future__ import annotations
 
@@ -31,19 +31,21 @@ from trainers.data.source import (
 NAME = "yolo"
 YAML_SUFFIXES = (".yaml", ".yml")
 MAX_CLASSES = 100_000
-NO_FOLDERS = "{source} has no train and val folders: the last {num_val} of {num_images} images by name are val"
+NO_FOLDERS = (
+    "{source} has no train and val folders: the last {num_val} of {num_images} images by name are the val split"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class YoloLayout:
-    """Which images belong to which part, and where their labels are."""
+    """The images of each split, and where their labels are."""
 
     parts: dict[str, tuple[Path, ...]]
     """`train` and `val`, or `all`."""
     classes: tuple[str, ...] | None
-    """None where nothing names them."""
+    """None if no file names them."""
     images: Path | None = None
-    """The folder of the images that the user named; their labels then lie in `labels`."""
+    """The image folder that the user gave; the labels are then in `labels`."""
     labels: Path | None = None
     notices: tuple[str, ...] = ()
 
@@ -60,7 +62,7 @@ class YoloLayout:
 
 
 def find_yolo(request: ReadRequest) -> ReadResult | None:
-    """Opens a data YAML, a folder with one, or a folder with `images/` and `labels/`; None if there is nothing so."""
+    """Opens a data YAML, a folder with one, or a folder with `images/` and `labels/`; None if there is none."""
     path, diagnostics = request.path, request.diagnostics(f"labels of {request.path}")
     yaml_path = find_yaml(path) if path.is_dir() else path
     if yaml_path is not None and yaml_path.suffix.lower() not in YAML_SUFFIXES:
@@ -109,7 +111,7 @@ def layout_from_yaml(path: Path, request: ReadRequest, diagnostics: Diagnostics)
     """Reads a data YAML: `path` (relative to the file), `train`, `val` (folders or list files), `names`.
 
     Raises:
-        BrokenFile: the file is no YAML, a key is missing, or a folder does not exist.
+        BrokenFile: the file is not YAML, a key is missing, or a folder does not exist.
     """
     content = _load(path)
     missing = {"train", "val"} - (content.keys() if isinstance(content, dict) else set())
@@ -121,7 +123,7 @@ def layout_from_yaml(path: Path, request: ReadRequest, diagnostics: Diagnostics)
     bases = [folder for folder in dict.fromkeys((base, path.parent)) if os.path.isdir(folder)]
     finder = _Finder(source=path, bases=bases, images=request.images, diagnostics=diagnostics)
     train, val = (finder.images_of(content[part]) for part in ("train", "val"))
-    same = (f"{path}: train and val are the same images; the score says little about others",)
+    same = (f"{path}: train and val have the same images; the score says little about other images",)
     return YoloLayout(
         parts=_checked({"train": train, "val": val}, str(path)),
         classes=_names(content, path),
@@ -132,7 +134,7 @@ def layout_from_yaml(path: Path, request: ReadRequest, diagnostics: Diagnostics)
 
 
 def layout_from_folder(request: ReadRequest, diagnostics: Diagnostics) -> YoloLayout | None:
-    """Reads `images/` and `labels/`, with `train` and `val` in them or without; None if the folder is not so."""
+    """Reads `images/` and `labels/`, with or without `train` and `val` in them; None if they do not exist."""
     folder = request.path
     images, labels = request.images or folder / "images", folder / "labels"
     if not images.is_dir() or not (labels.is_dir() or (request.format and request.images is None)):
@@ -151,7 +153,7 @@ def _checked(parts: dict[str, tuple[Path, ...]], source: str) -> dict[str, tuple
     for name, part in parts.items():
         if not part:
             known = ", ".join(sorted(IMAGE_SUFFIXES))
-            message = f"{source}: no images in its {name} part; known endings: {known}"
+            message = f"{source}: no images in its {name} split; known suffixes: {known}"
             raise BrokenFile(message, "empty_set", source)
     return parts
 
@@ -170,14 +172,14 @@ def _names(content: dict[Any, Any], path: Path) -> tuple[str, ...] | None:
         return None
     if not isinstance(count, int) or not 0 < count <= MAX_CLASSES:
         raise BrokenFile(
-            f"{path}: nc must be a number of classes, 1 to {MAX_CLASSES}; correct it", "wrong_layout", path
+            f"{path}: nc must be the number of classes, 1 to {MAX_CLASSES}; correct it", "wrong_layout", path
         )
     return tuple(f"class {index}" for index in range(count))
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Finder:
-    """Finds the images that the entries `train` and `val` of a data YAML name."""
+    """Finds the images of the entries `train` and `val` of a data YAML."""
 
     source: Path
     bases: list[Path]
@@ -215,7 +217,7 @@ class _Finder:
             location = SourceLocation(str(path), number)
             image = self._listed(path, line, location)
             if image in found:
-                self.diagnostics.add("duplicate_image", location, f"{line!r} is listed before, too")
+                self.diagnostics.add("duplicate_image", location, f"{line!r} is listed already")
             elif image is not None:
                 found[image] = None
         return list(found)
@@ -237,9 +239,10 @@ class _Finder:
 
 
 def read_yolo(layout: YoloLayout, diagnostics: Diagnostics) -> dict[str, Dataset]:
-    """Reads the labels of every part; an image without a label file has no objects.
+    """Reads the labels of every split; an image without a label file has no objects.
 
-    A line is `class x y width height` relative to the image, or a class and a polygon, whose bounding box is taken.
+    A line is `class x y width height` relative to the image, or a class and a polygon, which is replaced by its
+    bounding box.
     """
     images = tuple(dict.fromkeys(chain.from_iterable(layout.parts.values())))
     diagnostics.num_images = len(images)
@@ -288,10 +291,10 @@ def _read_line(
         return None
     if not (0 <= values[0] < num_classes and values[0].is_integer()):
         known = f"0 to {num_classes - 1}"
-        diagnostics.add("class_out_of_range", location, f"class {values[0]:g} is none of {known}")
+        diagnostics.add("class_out_of_range", location, f"class {values[0]:g} is not in {known}")
         return None
     if not all(math.isfinite(value) for value in values):
-        diagnostics.add("not_a_number", location, f"values that are no numbers: {line[:60]!r}")
+        diagnostics.add("not_a_number", location, f"values that are not numbers: {line[:60]!r}")
         return None
     if len(values) > 5:
         diagnostics.add("polygon", location)
@@ -308,7 +311,7 @@ def _relative(values: list[float]) -> Corners:
 
 
 def _check_folders(images: Iterable[Path], layout: YoloLayout, diagnostics: Diagnostics) -> None:
-    """Counts folders of labels that are missing, and label files whose image is."""
+    """Counts missing label folders, and label files without an image."""
     known: dict[Path, dict[Path, set[str]]] = defaultdict(lambda: defaultdict(set))
     for image in images:
         known[layout.label_path(image).parent][image.parent].add(image.stem)
@@ -321,7 +324,7 @@ def _check_folders(images: Iterable[Path], layout: YoloLayout, diagnostics: Diag
             stems = set().union(*image_folders.values())
             labels = {path.stem: path for path in folder.glob("*.txt") if path.name != "classes.txt"}
             orphans = labels.keys() - stems
-            if orphans:  # images that no list names have labels all the same
+            if orphans:  # an image that is in no list may still have labels
                 orphans -= {path.stem for each in image_folders for path in each.iterdir() if path.suffix != ".txt"}
             for stem in sorted(orphans):
                 diagnostics.add(

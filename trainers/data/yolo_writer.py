@@ -1,4 +1,4 @@
-"""The format YOLO: its writer, and its registration."""
+"""Writer and registration of the YOLO format."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ YOLO_DIGITS = 10
 
 
 def write_yolo(request: WriteRequest) -> None:
-    """Writes `images/PART`, `labels/PART` and `data.yaml`; a set that is not divided gets `classes.txt` instead."""
+    """Writes `images/PART`, `labels/PART` and `data.yaml`; a data set without a split gets `classes.txt` instead."""
     for part, dataset in request.datasets.items():
         names = [part] if request.is_divided else []
         images, labels = request.make_folder("images", *names), request.make_folder("labels", *names)

@@ -1,4 +1,4 @@
-"""The heads, as training and detection see them: one file a kind."""
+"""Training and decoding of the detection heads, one file per kind of head."""
 
 from __future__ import annotations
 
