@@ -274,6 +274,6 @@ def _check_data(detector: Detector, train_set: Dataset) -> None:
         raise DataError("the training set has no images; check the data set")
     if len(train_set.classes) != detector.num_classes:
         raise DataError(
-            f"the data set has {len(train_set.classes)} classes, the detector {detector.num_classes}; use a detector for "
-            "the classes of the data"
+            f"the data set has {len(train_set.classes)} classes, the detector {detector.num_classes}; use a detector "
+            "for the classes of the data"
         )
