@@ -51,9 +51,9 @@ def score(detector: Detector, dataset: Dataset, *, bins: SizeBins | None = None,
     Raises:
         DataError: None of the images can be read.
     """
-    findings = detect_dataset(detector, dataset, batch_size=batch_size)
-    matches = findings.match(bins)
-    found = findings.score(matches)
+    detections = detect_dataset(detector, dataset, batch_size=batch_size)
+    matches = detections.match(bins)
+    found = detections.score(matches)
     values = {name: float(getattr(found, name)) for name in SCORES}
     values |= {name: each["ap"] for name, each in found.bins.items()}
     if matches.num_images < 2:

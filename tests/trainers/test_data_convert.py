@@ -66,14 +66,14 @@ def boxes(least: float) -> st.SearchStrategy[list[float]]:
     return st.tuples(number(0, 50), number(0, 36), number(least, 14), number(least, 12)).map(list)
 
 
-MARKED = st.tuples(st.integers(0, 2), st.integers(1, 2), st.booleans(), boxes(0.25))
+ANNOTATIONS = st.tuples(st.integers(0, 2), st.integers(1, 2), st.booleans(), boxes(0.25))
 
 
-def write_random_set(folder: Path, marks: list[tuple[int, int, bool, list[float]]]) -> Path:
+def write_random_set(folder: Path, annotations: list[tuple[int, int, bool, list[float]]]) -> Path:
     content = coco_content()
     content["annotations"] = [
         {"id": index, "image_id": image + 1, "category_id": category, "iscrowd": int(crowd), "bbox": bbox}
-        for index, (image, category, crowd, bbox) in enumerate(marks)
+        for index, (image, category, crowd, bbox) in enumerate(annotations)
     ] + [{"id": -1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 5, 5]}]
     return write_coco_set(folder, content)
 
@@ -93,12 +93,12 @@ def close(one: Record, other: Record, tolerance_px: float) -> bool:
 
 @pytest.mark.parametrize("to", WRITERS)
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
-@given(marks=st.lists(MARKED, max_size=8))
+@given(annotations=st.lists(ANNOTATIONS, max_size=8))
 def test_reading_what_was_written_gives_the_same(
-    to: str, marks: list[Any], tmp_path_factory: pytest.TempPathFactory
+    to: str, annotations: list[Any], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("random")
-    path = write_random_set(folder / "source", marks)
+    path = write_random_set(folder / "source", annotations)
     convert_data(path, folder / "out", to=to)
     source, target = all_records(open_data(path)), all_records(open_data(folder / "out"))
     for name, record in source.items():

@@ -1,4 +1,4 @@
-"""The same boxes from five formats, and what each format means by its marks."""
+"""The same boxes from five formats, and the meaning of flags in each format."""
 
 from __future__ import annotations
 

@@ -193,9 +193,9 @@ def test_a_broken_image_is_one_in_which_nothing_was_found(number: int, batch_siz
     score = evaluate(Oracle(), broken({number}, two_images()), batch_size=batch_size)
     assert score.num_unreadable == 1 and score.num_images == 2
     assert score.ap == pytest.approx(51 / 101) and score.recall == pytest.approx(0.5)
-    findings = detect_dataset(Oracle(), broken({number}, two_images()), batch_size=batch_size)
-    assert findings.unreadable == (f"image {number} is damaged",)
-    assert [len(each) for each in findings.found] == [number, 1 - number]
+    detections = detect_dataset(Oracle(), broken({number}, two_images()), batch_size=batch_size)
+    assert detections.unreadable == (f"image {number} is damaged",)
+    assert [len(each) for each in detections.found] == [number, 1 - number]
 
 
 def test_no_image_that_can_be_read_is_an_error() -> None:
