@@ -1,9 +1,8 @@
-"""What `nas predict` writes: pictures and videos with boxes, and lists of detections."""
+"""Detections as files: pictures and videos with boxes, and COCO's result format."""
 
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -215,48 +214,3 @@ class CocoIds:
             return self.images[path.name]
         name = path.stem if shot.frame is None else f"{path.stem}-{shot.frame:06d}"
         return int(name) if name.isdecimal() else name
-
-
-@dataclass(kw_only=True)
-class Listing:
-    """What was found so far."""
-
-    classes: Sequence[str]
-    ids: CocoIds
-    detailed: bool
-    """Entries and results are kept, not only counts: they are large for a long video."""
-    entries: list[dict[str, Any]] = field(default_factory=list)
-    results: list[dict[str, Any]] = field(default_factory=list)
-    counts: Counter[int] = field(default_factory=Counter)
-    """How many of each class the last source holds."""
-    last: tuple[Shot, Path | None] | None = None
-
-    def add(self, shot: Shot, found: Detections, path: Path | None) -> None:
-        """Takes what was found in an image that is drawn in the file `path`."""
-        if self.last is None or self.last[0].source is not shot.source:
-            self.counts.clear()
-        self.counts.update(found.labels.tolist())
-        self.last = (shot, path)
-        if self.detailed:
-            self.results += self.ids.results(shot, found)
-            frame = {} if shot.frame is None else {"frame": shot.frame}
-            picture = {} if path is None else {"picture": str(path)}
-            detections = self._detections(found)
-            self.entries.append({"image": str(shot.source.path), **frame, **picture, "detections": detections})
-
-    def _detections(self, found: Detections) -> list[dict[str, Any]]:
-        """Boxes are x1, y1, x2, y2 in pixels of the image."""
-        return [
-            {"class": self.classes[label], "score": round(float(score), 4), "box": [round(float(x), 2) for x in box]}
-            for box, score, label in zip(found.boxes, found.scores, found.labels, strict=True)
-        ]
-
-    def line(self, source: Source) -> str:
-        """Returns in words what the last source holds."""
-        if self.last is None or self.last[0].source is not source:
-            return f"{source.path}: left out"
-        shot, path = self.last
-        counted = ", ".join(f"{self.counts[index]} {self.classes[index]}" for index in sorted(self.counts))
-        frames = "" if shot.frame is None else f"{shot.frame} frames, "
-        written = "" if path is None else f" -> {path}"
-        return f"{source.path}: {frames}{counted or 'nothing found'}{written}"

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from nas.commands.options import check_plot, echo_json, json_option
+from nas.api.plots import check_plot
+from nas.commands.options import echo_json, json_option
 
 ASTRAY = 1000.0
 """Percent of error from which on a peer's figures mean nothing."""
