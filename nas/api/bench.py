@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from nas.bench.summary import Summary
 
-DEFAULT_STRATEGIES = ("ehvi", "random", "optuna-tpe", "optuna-nsga2")
+DEFAULT_STRATEGIES = ("ehvi", "tpe", "nsga2", "random")
 DEFAULT_BOARDS = ("jetson-nano",)
 
 
@@ -61,7 +61,7 @@ def compare_strategies(
     Args:
         data_set: names of tables; none: the main one.
         board: whose latency is traded against the accuracy.
-        strategy: those of `nas run`, or a sampler of Optuna.
+        strategy: those of `nas run`.
         seeds: replays of each.
         evaluations: of a replay.
         plot: file to draw the curves to; needs matplotlib.

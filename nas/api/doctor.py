@@ -13,7 +13,7 @@ from nas.api.result import OnNotice, Result, notify, table_of
 if TYPE_CHECKING:
     import pandas as pd
 
-    from nas.doctor.check import Check
+    from nas.doctor.machine_check import Check
 
 
 @dataclass(frozen=True, kw_only=True)

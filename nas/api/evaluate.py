@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from trainers.confusion import Confusion
     from trainers.curves import BestF1, Curve
     from trainers.data import Dataset, DataSplits
-    from trainers.evaluate import Findings
+    from trainers.evaluation import Findings
     from trainers.matching import Matches
     from trainers.tiling import Tiling
 
@@ -265,7 +265,7 @@ def _find(
     tiling: Tiling | None,
     on_progress: OnProgress | None,
 ) -> Findings:
-    from trainers.evaluate import find
+    from trainers.evaluation import find
 
     def on_images(number: int) -> None:
         if on_progress is not None:

@@ -109,7 +109,7 @@ def export(
     Raises:
         UserError: there is nothing to export, or something must not be replaced.
     """
-    from nas.exporters.front import Wanted
+    from nas.exporters.front import ExportRequest
     from nas.exporters.front import export as write_folders
     from search_space.errors import ConfigError
 
@@ -118,7 +118,7 @@ def export(
     formats = _formats(formats)
     onnx = _onnx_options({"opset": opset, "precision": precision, "outputs": outputs}, "onnx" in formats)
     with _named(what, None if weights is None else Path(weights)) as (name, file):
-        wanted = Wanted(
+        wanted = ExportRequest(
             what=name,
             top=top,
             max_gflops=max_gflops,

@@ -11,7 +11,7 @@ from nas.api.result import OnNotice, OnProgress, ProgressUpdate, Result, table_o
 if TYPE_CHECKING:
     import pandas as pd
 
-    from nas.advice.inspection import Report
+    from nas.advice.inspection import InspectionReport
     from nas.advice.leaks import Leaks
     from nas.advice.recommendation import Recommendation
     from trainers.data import DataSplits, Record
@@ -25,7 +25,7 @@ class Inspection(Result):
     source: str
     """What was opened, in words."""
     format: str
-    report: Report
+    report: InspectionReport
     """Parts, sizes of boxes, leaks and advice."""
 
     @property

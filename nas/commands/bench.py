@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     "--strategy",
     multiple=True,
     metavar="NAME",
-    help="Of nas run (ehvi, tpe, nsga2, evolution, random, grid), or a sampler of Optuna (optuna-tpe, optuna-nsga2). "
-    "Default: ehvi, random, optuna-tpe, optuna-nsga2.",
+    help="ehvi, tpe, nsga2, evolution, random or grid. Default: ehvi, tpe, nsga2, random.",
 )
 @click.option("--seeds", type=click.IntRange(1), default=20, metavar="N", help="Replays of each. Default: 20.")
 @click.option("--evaluations", type=click.IntRange(1), default=120, metavar="N", help="Of a replay. Default: 120.")
