@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from trainers.augmentation import Augmentation
+from trainers.data.augmentation import Augmentation
 from trainers.settings import SettingError, check_settings, checked, setting
 
 OPTIMIZERS = {"adamw": 4e-3, "sgd": 1e-2}

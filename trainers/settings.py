@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
+from keyword import iskeyword
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -76,13 +77,13 @@ class DeclaredSetting:
     """The declared type, such as `float | None` or `tuple[str, ...]`."""
     default: Any
     about: Setting
-    group: tuple[str, ...] = ()
+    parents: tuple[str, ...] = ()
     """The names of the nested dataclasses that it stands in, from the outside in."""
 
     @property
     def path(self) -> str:
-        """The name with those of its groups, such as `augmentation.scale`."""
-        return ".".join((*self.group, self.name))
+        """The name with those of its parents, such as `augmentation.scale`."""
+        return ".".join((*self.parents, self.name))
 
     @property
     def initial(self) -> Any:
@@ -95,6 +96,12 @@ class DeclaredSetting:
         if self.about.option == "-":
             return ""
         return self.about.option or f"--{self.name.replace('_', '-')}"
+
+    @property
+    def keyword(self) -> str:
+        """The keyword of the Python API: the option without dashes, or the name where that is a keyword of Python."""
+        word = self.option.removeprefix("--").replace("-", "_")
+        return word if word.isidentifier() and not iskeyword(word) else self.name
 
     @property
     def is_list(self) -> bool:
@@ -123,14 +130,14 @@ class DeclaredSetting:
         return " and ".join(f"{words} {_digits(bound)}" for words, bound in bounds.items() if bound is not None)
 
     @property
-    def shown_default(self) -> str:
+    def default_text(self) -> str:
         """The default of the command in words, with its unit; empty where the default is that nothing is given."""
         if self.about.default_words:
             return self.about.default_words
         value = self.initial
         if value is None or value is False or value == ():
             return ""
-        text = " ".join(_digits(each) for each in (value if isinstance(value, tuple) else (value,)))
+        text = " ".join(format_value(each) for each in (value if isinstance(value, tuple) else (value,)))
         return f"{text} {self.about.unit}".rstrip()
 
     @property
@@ -192,19 +199,20 @@ def declared_settings(owner: type[Any]) -> dict[str, DeclaredSetting]:
     }
 
 
-def all_settings(owner: type[Any], group: tuple[str, ...] = ()) -> dict[str, DeclaredSetting]:
+def all_settings(owner: type[Any], parents: tuple[str, ...] = ()) -> dict[str, DeclaredSetting]:
     """Returns the settings of a dataclass and of the dataclasses nested in it, by name, in order.
 
     Args:
         owner: The dataclass.
-        group: See `DeclaredSetting.group`.
+        parents: See `DeclaredSetting.parents`.
     """
-    found, here = {}, declared_settings(owner)
+    found: dict[str, DeclaredSetting] = {}
+    here = declared_settings(owner)
     for name, kind in get_type_hints(owner).items():
         if name in here:
-            added = {name: replace(here[name], group=group)}
+            added = {name: replace(here[name], parents=parents)}
         else:
-            added = all_settings(kind, (*group, name)) if is_dataclass(kind) and isinstance(kind, type) else {}
+            added = all_settings(kind, (*parents, name)) if is_dataclass(kind) and isinstance(kind, type) else {}
         assert not found.keys() & added.keys(), f"{owner.__name__} declares a setting twice: {', '.join(added)}"
         found.update(added)
     return found
@@ -261,6 +269,11 @@ def _typed(name: str, value: Any, declared: Any) -> Any:
         return value
     if float in allowed and type(value) is int and abs(value) < 2**53:
         return float(value)
+    several = next((kind for kind in allowed if get_origin(kind) is tuple), None)
+    if several is not None and isinstance(value, (list, tuple)):
+        kinds = get_args(several)
+        if Ellipsis in kinds or len(kinds) == len(value):
+            return tuple(_typed(name, each, kinds[0]) for each in value)
     nested: Any = next((kind for kind in allowed if is_dataclass(kind)), None)
     if nested is not None and isinstance(value, Mapping):
         try:
@@ -274,7 +287,15 @@ def _typed(name: str, value: Any, declared: Any) -> Any:
 
 
 def _type_name(name: str, kind: Any) -> str:
+    if get_origin(kind) is tuple:
+        count = "" if Ellipsis in get_args(kind) else f"{len(get_args(kind))} values, each "
+        return f"{count or 'a list of values, each '}{TYPE_NAMES[get_args(kind)[0]]}"
     return f"a group of settings, such as {name}.{fields(kind)[0].name}" if is_dataclass(kind) else TYPE_NAMES[kind]
+
+
+def format_value(value: Any) -> str:
+    """Returns a value as it is typed on a command line; numbers read back as the same number."""
+    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def _scalar(kind: Any) -> type:

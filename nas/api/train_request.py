@@ -80,7 +80,7 @@ class TrainingRequest:
 def training_settings() -> dict[str, DeclaredSetting]:
     """Returns every setting of `nas train` by name: those of `TrainingRequest`, then those of `TrainConfig`.
 
-    The groups of a setting say where it stands in config.yaml.
+    The parents of a setting say where it stands in config.yaml.
     """
     from trainers import config
 

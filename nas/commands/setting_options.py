@@ -52,7 +52,7 @@ def setting_option(setting: DeclaredSetting) -> Callable[[Command], Command]:
 
 def help_text(setting: DeclaredSetting) -> str:
     """Returns the help of an option: what the setting does, its default and its bounds."""
-    default, about = setting.shown_default, setting.about
+    default, about = setting.default_text, setting.about
     notes = [f"default: {default}" if default else "", "" if about.choices else setting.allowed]
     shown = "; ".join(note for note in notes if note)
     return f"{about.help}  [{shown}]" if shown else about.help

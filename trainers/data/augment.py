@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from trainers.augmentation import Augmentation
+from trainers.data.augmentation import Augmentation
 from trainers.data.color_jitter import jitter_brightness, jitter_color
 from trainers.data.compose import View, fitted, make_mosaic, window
 from trainers.data.copy_paste import paste_copies
 from trainers.data.geometry import Letterbox, Sample, clip, place, read_sample, resize, turn
 
-__all__ = ["Augmentation", "Letterbox", "Sample", "augment", "clip", "place", "read_sample", "resize"]
+__all__ = ["Letterbox", "Sample", "augment", "clip", "place", "read_sample", "resize"]
 
 
 def augment(
