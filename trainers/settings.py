@@ -7,7 +7,7 @@ documentation are derived from these declarations.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from keyword import iskeyword
 from types import NoneType
@@ -230,11 +230,18 @@ def fixed_changes(
     """
     settings = all_settings(owner).values()
     for each in settings:
-        values = (_at(before, each.path), _at(now, each.path))
+        values = (value_at(before, each.path.split(".")), value_at(now, each.path.split(".")))
         if not each.about.resumable and values[0] != values[1]:
             yield each.path, *values
     known = {each.path.partition(".")[0] for each in settings}
     yield from ((name, value, None) for name, value in before.items() if name not in known)
+
+
+def value_at(values: Any, path: Iterable[str]) -> Any:
+    """Returns a value in nested mappings; None where there is none."""
+    for name in path:
+        values = values.get(name) if isinstance(values, Mapping) else None
+    return values
 
 
 def check_settings(values: Any) -> None:
@@ -317,9 +324,3 @@ def _digits(value: Any) -> str:
     if isinstance(value, float) and not value.is_integer():
         return f"{value:g}"
     return f"{int(value):,}" if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
-
-
-def _at(values: Mapping[str, Any], path: str) -> Any:
-    for name in path.split("."):
-        values = values.get(name) if isinstance(values, Mapping) else None  # type: ignore[assignment]
-    return values
