@@ -87,3 +87,8 @@ def training_settings() -> dict[str, DeclaredSetting]:
     of_command, of_training = all_settings(TrainingRequest), all_settings(config.TrainConfig, (TRAINING,))
     assert not of_command.keys() & of_training.keys()
     return {**of_command, **of_training}
+
+
+def name_in_config(setting: DeclaredSetting) -> str:
+    """Returns the name that `--set` and the API take, such as `seed` or `augmentation.scale`."""
+    return setting.path.removeprefix(f"{TRAINING}.")

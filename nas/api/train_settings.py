@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from nas.api.train_request import TRAINING, TrainingRequest, training_settings
+from nas.api.named_architecture import ArchitectureLike, find_architecture, shown_name
+from nas.api.train_request import TRAINING, TrainingRequest, name_in_config, training_settings
 from search_space.errors import ConfigError, nearest
 from trainers.settings import DeclaredSetting, SettingError, all_settings, checked, value_at
 
@@ -59,46 +60,40 @@ class Subject:
     """The data of the run that it was found in, where it is a result of the API."""
 
 
-def subject_of(architecture: Any, input_hw: tuple[int, int] | None) -> Subject:
+def subject_of(architecture: ArchitectureLike, input_hw: tuple[int, int] | None) -> Subject:
     """Returns what is to be trained.
 
     Args:
-        architecture: an `Architecture`, the name of a design, the path of a YAML file, or an object with an
-            attribute `architecture`, such as a member of a front; its `data_options` or `folder` tell the data.
+        architecture: see `nas.api.named_architecture`; the `data_options` or the `folder` of an object tell its data.
         input_hw: height and width of the input; None is that of the architecture.
 
     Raises:
-        ConfigError: it is none of these.
+        ConfigError: there is no such architecture.
+        SpaceError: the architecture is not valid, or does not take this size.
     """
     from nas.api.train_folder import no_folder
-    from nas.architectures import load_architecture
-    from search_space import Architecture
 
-    if isinstance(architecture, (str, PurePath)):
+    if isinstance(architecture, (str, Path)):
         no_folder(str(architecture))
         path = Path(architecture)
-        return Subject(architecture=load_architecture(str(architecture), input_hw), name=path.stem, place=path)
-    found = getattr(architecture, "architecture", architecture)
-    if not isinstance(found, Architecture):
-        raise ConfigError(
-            f"architecture is {type(architecture).__name__}; give an Architecture, the name of a design, the path of a "
-            "YAML file or a member of a front"
-        )
-    folder = getattr(architecture, "folder", None)
+        return Subject(architecture=find_architecture(architecture, input_hw), name=path.stem, place=path)
+    found, folder = find_architecture(architecture, input_hw), getattr(architecture, "folder", None)
     return Subject(
-        architecture=found if input_hw is None else found.resized(input_hw),
+        architecture=found,
         name=found.key(),
         place=None if folder is None else Path(folder),
         data_options=getattr(architecture, "data_options", None),
     )
 
 
-def fresh(architecture: Any, given: Mapping[str, Any], on_notice: Callable[[str | None], None]) -> TrainSettings:
+def fresh(
+    architecture: ArchitectureLike, given: Mapping[str, Any], on_notice: Callable[[str | None], None]
+) -> TrainSettings:
     """Returns the settings of a new training.
 
     Args:
         architecture: see `subject_of`.
-        given: settings by their keywords, their names or their paths in config.yaml.
+        given: settings by their keywords, or their names in config.yaml.
         on_notice: is told whose data is used, if none was given.
 
     Raises:
@@ -108,7 +103,7 @@ def fresh(architecture: Any, given: Mapping[str, Any], on_notice: Callable[[str 
     from trainers.config import TrainConfig
 
     values = placed(given)
-    subject = subject_of(architecture, _request({name: value for (name, *_), value in values.items()}).input_hw)
+    subject = subject_of(architecture, request_of({name: value for (name, *_), value in values.items()}).input_hw)
     known, notice = _data_of(subject, values)
     on_notice(notice)
     content: dict[str, Any] = {TRAINING: TrainConfig().to_dict()}
@@ -118,7 +113,7 @@ def fresh(architecture: Any, given: Mapping[str, Any], on_notice: Callable[[str 
     for path, value in {**values, **known}.items():
         put(content, path, value)
     config = TrainConfig.from_dict(content.pop(TRAINING))
-    request = _request(content)
+    request = request_of(content)
     if None not in (request.weights, request.pretrained):
         raise ConfigError("--weights and --pretrained both say what to begin with; give one of them")
     out = Path("runs") / f"train-{subject.name}" if request.out is None else Path(request.out)
@@ -126,13 +121,13 @@ def fresh(architecture: Any, given: Mapping[str, Any], on_notice: Callable[[str 
     return TrainSettings(out=out, architecture=subject.architecture, config=config, request=request, resume=False)
 
 
-def resumed(folder: Path, architecture: Any, given: Mapping[str, Any]) -> TrainSettings:
+def resumed(folder: Path, architecture: ArchitectureLike | None, given: Mapping[str, Any]) -> TrainSettings:
     """Returns the settings of the training in `folder`, changed by those given settings that may change.
 
     Args:
         folder: of the training.
         architecture: see `subject_of`; None is that of the training.
-        given: settings by their keywords, their names or their paths in config.yaml.
+        given: settings by their keywords, or their names in config.yaml.
 
     Raises:
         ConfigError: the folder holds no training that can be resumed, or a setting was given that must not change.
@@ -153,7 +148,7 @@ def resumed(folder: Path, architecture: Any, given: Mapping[str, Any]) -> TrainS
     for path, value in values.items():
         _change(folder, content, path, value)
     config = TrainConfig.from_dict(content.pop(TRAINING))
-    return TrainSettings(out=folder, architecture=found, config=config, request=_request(content), resume=True)
+    return TrainSettings(out=folder, architecture=found, config=config, request=request_of(content), resume=True)
 
 
 def placed(given: Mapping[str, Any]) -> Values:
@@ -163,8 +158,7 @@ def placed(given: Mapping[str, Any]) -> Values:
         ConfigError: a name is unknown, or a setting is given by two names.
     """
     settings = training_settings()
-    words = {word: each for each in settings.values() for word in (each.name, each.path, each.keyword)}
-    words |= {each.path.removeprefix(f"{TRAINING}."): each for each in settings.values()}
+    words = {word: each for each in settings.values() for word in (each.name, name_in_config(each), each.keyword)}
     values: Values = {}
     for word, value in given.items():
         path: tuple[str, ...] = (TRAINING, *word.split("."))
@@ -200,7 +194,7 @@ def settings_called(name: Callable[[DeclaredSetting], str]) -> Iterator[None]:
         found = next((each for each in known if error.setting in (each.keyword, each.name) or last == each.name), None)
         if found is None or not str(error).startswith(error.setting):
             raise
-        word = name(found) or found.path.removeprefix(f"{TRAINING}.")
+        word = name(found) or name_in_config(found)
         raise SettingError(f"{word}{str(error)[len(error.setting) :]}", word) from None
 
 
@@ -222,10 +216,11 @@ def _stored() -> dict[str, DeclaredSetting]:
     return {name: each for name, each in all_settings(TrainingRequest).items() if each.about.is_stored}
 
 
-def _request(values: Mapping[str, Any]) -> TrainingRequest:
+def request_of(values: Mapping[str, Any]) -> TrainingRequest:
     """Returns the settings of the command among these; others are left out."""
     names = all_settings(TrainingRequest)
-    return TrainingRequest(**checked({key: value for key, value in values.items() if key in names}, TrainingRequest))
+    given = {name: value for name, value in values.items() if name in names and value is not None}
+    return TrainingRequest(**checked(given, TrainingRequest))
 
 
 def _absolute(setting: DeclaredSetting, value: Any) -> Any:
@@ -241,20 +236,23 @@ def _data_of(subject: Subject, values: Values) -> tuple[Values, str | None]:
     if subject.data_options is not None and given["data"] is None:
         found = {**subject.data_options, **{name: value for name, value in given.items() if value is not None}}
         return {(name,): found[name] for name in DATA if found.get(name) is not None}, None
-    known = with_known_data(given, Path("nowhere") if subject.place is None else subject.place)
+    if subject.place is None:
+        return {}, None
+    known = with_known_data(given, subject.place)
     return {(name,): value for name, value in known.options.items() if value is not None}, known.notice
 
 
-def _check_same(folder: Path, found: Architecture, named: Any, values: Values) -> None:
-    request = _request({name: value for (name, *_), value in values.items()})
+def _check_same(folder: Path, found: Architecture, named: ArchitectureLike | None, values: Values) -> None:
+    request = request_of({name: value for (name, *_), value in values.items()})
     if request.out is not None and Path(request.out).resolve() != folder.resolve():
         raise ConfigError(f"--out is {request.out}, but {folder} is resumed; leave --out out")
     if request.input_hw is not None and request.input_hw != tuple(found.input_hw):
         height, width = found.input_hw
         raise ConfigError(f"{folder} was begun with --input {height} {width}; leave --input out or start anew")
     if named is not None and subject_of(named, found.input_hw).architecture.key() != found.key():
-        what = named if isinstance(named, (str, PurePath)) else "the one that is given"
-        raise ConfigError(f"{folder} holds a training of another architecture than {what}; leave it out or start anew")
+        raise ConfigError(
+            f"{folder} holds a training of another architecture than {shown_name(named)}; leave it out or start anew"
+        )
 
 
 def _change(folder: Path, content: dict[str, Any], path: tuple[str, ...], value: Any) -> None:

@@ -21,9 +21,7 @@ from nas.commands.options import echo_json, json_option, plugin_option
 )
 @plugin_option
 @json_option
-def command(
-    design: str | None, all_designs: bool, check_fvcore: bool | None, as_json: bool, **options: Any
-) -> None:
+def command(design: str | None, all_designs: bool, check_fvcore: bool | None, as_json: bool, **options: Any) -> None:
     """Rebuild a published design and compare its counts with the published figures.
 
     Each figure is compared in its own convention, counted on the rebuilt detector. Accuracy and latency do not follow
