@@ -171,7 +171,7 @@ def _resumable(folder: Path) -> Iterator[None]:
     except KeyboardInterrupt:
         raise TrainingInterrupted(folder) from None
     except WriteError as error:
-        raise ConfigError(f"{error}, then resume with: nas train --resume {folder}") from None
+        raise ConfigError(f"{error}, then go on with: nas train --resume {folder}") from None
 
 
 _OWN_SIGNATURE = inspect.signature(train)
