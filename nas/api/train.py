@@ -13,7 +13,7 @@ from nas.api.named_architecture import ArchitectureLike
 from nas.api.result import OnNotice
 from nas.api.train_folder import CHECKPOINT
 from nas.api.train_request import training_settings
-from nas.processes import launched_rank, told_once
+from nas.process_control import launched_rank, reported_once
 
 if TYPE_CHECKING:
     from nas.api.train_results import Training
@@ -86,7 +86,7 @@ def train(
                 on_notice(notice)
 
     with contextlib.ExitStack() as held, settings_called(lambda setting: setting.keyword):
-        with told_once():
+        with reported_once():
             chosen = _settings(architecture, resume, given, notify)
             ready = prepare(chosen, held, is_first=is_first, on_notice=notify)
         with _resumable(chosen.out):

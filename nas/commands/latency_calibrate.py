@@ -13,7 +13,7 @@ from nas.commands.options import echo_json, json_option
 
 if TYPE_CHECKING:
     from nas.cost.profile import Profile
-    from nas.cost.user_measurements import Calibration, Own
+    from nas.cost.user_measurements import Calibration, OwnMeasurements
 
 
 @click.command("calibrate")
@@ -89,7 +89,7 @@ def _target(out: Path | None, profile: Profile, force: bool) -> Path:
     return out
 
 
-def _tell_notes(own: Own, ignored: tuple[str, ...], profile: Profile) -> None:
+def _tell_notes(own: OwnMeasurements, ignored: tuple[str, ...], profile: Profile) -> None:
     from nas.cost.user_measurements import DEFAULT_CLASSES, rests_on_own
 
     if ignored:
@@ -117,7 +117,7 @@ def _write(calibration: Calibration, out: Path) -> None:
     write_profile(calibration.profile, out)
 
 
-def summary(calibration: Calibration, own: Own, out: Path) -> dict[str, Any]:
+def summary(calibration: Calibration, own: OwnMeasurements, out: Path) -> dict[str, Any]:
     """Returns what became of the profile and of every row, JSON-ready."""
     after = [None] * len(own.rows) if calibration.after_ms is None else calibration.after_ms.tolist()
     rows = []
@@ -148,7 +148,7 @@ def summary(calibration: Calibration, own: Own, out: Path) -> dict[str, Any]:
     }
 
 
-def _errors(predicted_ms: Any, own: Own) -> dict[str, float | None]:
+def _errors(predicted_ms: Any, own: OwnMeasurements) -> dict[str, float | None]:
     if predicted_ms is None:
         return {"mean_percent": None, "worst_percent": None}
     percent = 100 * abs(predicted_ms / own.measurements.latency_ms - 1)

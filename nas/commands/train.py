@@ -14,7 +14,7 @@ from nas.api.train_request import name_in_config, training_settings
 from nas.commands.display import notify
 from nas.commands.options import json_option, plugin_option
 from nas.commands.setting_options import setting_options
-from nas.processes import launched_rank
+from nas.process_control import launched_rank
 
 
 def _refuse_tile(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
@@ -124,7 +124,7 @@ def _number(value: Any) -> Any:
 def _interrupts_told() -> Iterator[None]:
     """Lets SIGTERM interrupt the training as Ctrl-C does, and tells how to resume."""
     from nas.api.train import TrainingInterrupted
-    from nas.processes import ended_by_sigterm
+    from nas.process_control import ended_by_sigterm
 
     with ended_by_sigterm() as exit_code:
         try:
