@@ -7,8 +7,9 @@ documentation are derived from these declarations.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
+from keyword import iskeyword
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -59,6 +60,12 @@ class Setting:
     """Whether it belongs to what was computed: two results that differ in it cannot be compared."""
     is_path: bool = False
     """Whether the value is a path, which is stored absolute."""
+    command_default: Any = None
+    """The default of the command and of the API, where it differs from that of the field; None: it does not."""
+    default_words: str = ""
+    """What the default means, where the value does not say it, such as `all`."""
+    is_stored: bool = True
+    """Whether the configuration file holds it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +77,18 @@ class DeclaredSetting:
     """The declared type, such as `float | None` or `tuple[str, ...]`."""
     default: Any
     about: Setting
+    parents: tuple[str, ...] = ()
+    """The names of the nested dataclasses that it stands in, from the outside in."""
+
+    @property
+    def path(self) -> str:
+        """The name with those of its parents, such as `augmentation.scale`."""
+        return ".".join((*self.parents, self.name))
+
+    @property
+    def initial(self) -> Any:
+        """The default of the command and of the API."""
+        return self.default if self.about.command_default is None else self.about.command_default
 
     @property
     def option(self) -> str:
@@ -77,6 +96,12 @@ class DeclaredSetting:
         if self.about.option == "-":
             return ""
         return self.about.option or f"--{self.name.replace('_', '-')}"
+
+    @property
+    def keyword(self) -> str:
+        """The keyword of the Python API: the option without dashes, or the name where that is a keyword of Python."""
+        word = self.option.removeprefix("--").replace("-", "_")
+        return word if word.isidentifier() and not iskeyword(word) else self.name
 
     @property
     def is_list(self) -> bool:
@@ -94,23 +119,48 @@ class DeclaredSetting:
         about = self.about
         if about.choices:
             return f"one of {', '.join(about.choices)}"
+        if about.minimum is not None and about.maximum is not None:
+            return f"from {_digits(about.minimum)} to {_digits(about.maximum)}"
         bounds = {
             "at least": about.minimum,
             "above": about.above,
             "at most": about.maximum,
             "below": about.below,
         }
-        return " and ".join(f"{words} {bound:,g}" for words, bound in bounds.items() if bound is not None)
+        return " and ".join(f"{words} {_digits(bound)}" for words, bound in bounds.items() if bound is not None)
+
+    @property
+    def default_text(self) -> str:
+        """The default of the command in words, with its unit; empty where the default is that nothing is given."""
+        if self.about.default_words:
+            return self.about.default_words
+        value = self.initial
+        if value is None or value is False or value == ():
+            return ""
+        text = " ".join(format_value(each) for each in (value if isinstance(value, tuple) else (value,)))
+        return f"{text} {self.about.unit}".rstrip()
+
+    @property
+    def count(self) -> int | None:
+        """How many values a tuple of fixed length has; None for a tuple of any length and for one value."""
+        for kind in (self.kind, *get_args(self.kind)):
+            if get_origin(kind) is tuple and Ellipsis not in get_args(kind):
+                return len(get_args(kind))
+        return None
 
     def check(self, value: Any) -> None:
         """Raises SettingError where a value, or an element of a tuple, is out of bounds; None is always allowed."""
         for each in value if isinstance(value, tuple) else (value,):
             if each is not None and not self._holds(each):
-                raise SettingError(f"{self.name} is {_shown(each)}; it must be {self.allowed or 'finite'}", self.name)
+                hint = nearest(str(each), self.about.choices)
+                allowed = f"it must be {self.allowed or TYPE_NAMES[self.scalar]}{hint}"
+                raise SettingError(f"{self.name} is {_shown(each)}; {allowed}", self.name)
 
     def _holds(self, value: Any) -> bool:
         about = self.about
         if about.choices and value not in about.choices:
+            return False
+        if isinstance(value, str) and self.scalar in (int, float):
             return False
         if not isinstance(value, (int, float)) or isinstance(value, bool):
             return True
@@ -149,6 +199,51 @@ def declared_settings(owner: type[Any]) -> dict[str, DeclaredSetting]:
     }
 
 
+def all_settings(owner: type[Any], parents: tuple[str, ...] = ()) -> dict[str, DeclaredSetting]:
+    """Returns the settings of a dataclass and of the dataclasses nested in it, by name, in order.
+
+    Args:
+        owner: The dataclass.
+        parents: See `DeclaredSetting.parents`.
+    """
+    found: dict[str, DeclaredSetting] = {}
+    here = declared_settings(owner)
+    for name, kind in get_type_hints(owner).items():
+        if name in here:
+            added = {name: replace(here[name], parents=parents)}
+        else:
+            added = all_settings(kind, (*parents, name)) if is_dataclass(kind) and isinstance(kind, type) else {}
+        assert not found.keys() & added.keys(), f"{owner.__name__} declares a setting twice: {', '.join(added)}"
+        found.update(added)
+    return found
+
+
+def fixed_changes(
+    before: Mapping[str, Any], now: Mapping[str, Any], owner: type[Any]
+) -> Iterator[tuple[str, Any, Any]]:
+    """Yields path, former and new value of each setting that differs and that a resume may not change.
+
+    Args:
+        before: The settings of `owner` as plain data, as they were.
+        now: The same as they are now.
+        owner: The dataclass that declares them.
+    """
+    settings = all_settings(owner).values()
+    for each in settings:
+        values = (value_at(before, each.path.split(".")), value_at(now, each.path.split(".")))
+        if not each.about.resumable and values[0] != values[1]:
+            yield each.path, *values
+    known = {each.path.partition(".")[0] for each in settings}
+    yield from ((name, value, None) for name, value in before.items() if name not in known)
+
+
+def value_at(values: Any, path: Iterable[str]) -> Any:
+    """Returns a value in nested mappings; None where there is none."""
+    for name in path:
+        values = values.get(name) if isinstance(values, Mapping) else None
+    return values
+
+
 def check_settings(values: Any) -> None:
     """Checks every declared setting of a dataclass instance; raises SettingError naming the first that is wrong."""
     for name, declared in declared_settings(type(values)).items():
@@ -181,15 +276,33 @@ def _typed(name: str, value: Any, declared: Any) -> Any:
         return value
     if float in allowed and type(value) is int and abs(value) < 2**53:
         return float(value)
+    several = next((kind for kind in allowed if get_origin(kind) is tuple), None)
+    if several is not None and isinstance(value, (list, tuple)):
+        kinds = get_args(several)
+        if Ellipsis in kinds or len(kinds) == len(value):
+            return tuple(_typed(name, each, kinds[0]) for each in value)
     nested: Any = next((kind for kind in allowed if is_dataclass(kind)), None)
     if nested is not None and isinstance(value, Mapping):
-        return nested(**checked(value, nested, f"{name}."))
+        try:
+            return nested(**checked(value, nested, f"{name}."))
+        except SettingError as error:
+            if error.setting.startswith(f"{name}."):
+                raise
+            raise SettingError(f"{name}.{error}", f"{name}.{error.setting}") from None
     words = " or ".join(_type_name(name, kind) for kind in allowed)
     raise SettingError(f"{name} is {_shown(value)}; it must be {words}", name)
 
 
 def _type_name(name: str, kind: Any) -> str:
+    if get_origin(kind) is tuple:
+        count = "" if Ellipsis in get_args(kind) else f"{len(get_args(kind))} values, each "
+        return f"{count or 'a list of values, each '}{TYPE_NAMES[get_args(kind)[0]]}"
     return f"a group of settings, such as {name}.{fields(kind)[0].name}" if is_dataclass(kind) else TYPE_NAMES[kind]
+
+
+def format_value(value: Any) -> str:
+    """Returns a value as it is typed on a command line; numbers read back as the same number."""
+    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def _scalar(kind: Any) -> type:
@@ -204,3 +317,10 @@ def _scalar(kind: Any) -> type:
 def _shown(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}..."
+
+
+def _digits(value: Any) -> str:
+    """Returns a number without a needless fraction, as whole numbers with separators; another value as it is."""
+    if isinstance(value, float) and not value.is_integer():
+        return f"{value:g}"
+    return f"{int(value):,}" if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
