@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from nas.api.data import check_data, convert_data
     from nas.api.designs import list_designs
     from nas.api.devices import list_devices
-    from nas.api.doctor import diagnose
     from nas.api.evaluate import evaluate
     from nas.api.explain import explain
     from nas.api.export import export
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from nas.api.search import search
     from nas.api.train import train
     from nas.cost import Budget
+    from nas.doctor.diagnosis import diagnose
     from nas.plugins import use_plugins
     from search_space import DESIGNS, Architecture, SearchSpace
     from search_space.errors import UserError
@@ -77,7 +77,7 @@ _MODULES = {
     "check_data": "nas.api.data",
     "compare_strategies": "nas.api.bench",
     "convert_data": "nas.api.data",
-    "diagnose": "nas.api.doctor",
+    "diagnose": "nas.doctor.diagnosis",
     "list_designs": "nas.api.designs",
     "list_devices": "nas.api.devices",
     "predict_ops": "nas.api.latency",

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.api.bounds import check_at_least
-from nas.api.load import LoadedDetector, WeightsLike, load_detector
 from nas.api.plain_score import plain_score
 from nas.api.result import OnNotice, OnProgress, ProgressUpdate, Result, notify, plain
+from nas.api.trained_detector import TrainedDetector, WeightsLike, load_detector
+from search_space.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,7 +96,6 @@ class EvaluationOptions:
     device: str
 
     def __post_init__(self) -> None:
-        from search_space.errors import ConfigError
         from trainers.sizes import size_bins
 
         if self.part not in PARTS:
@@ -211,7 +211,7 @@ def _open(places: dict[str, Any], weights: Path, on_notice: OnNotice | None) -> 
 
 
 def _evaluate(
-    loaded: LoadedDetector,
+    loaded: TrainedDetector,
     splits: DataSplits,
     options: EvaluationOptions,
     tiling: Tiling | None,
@@ -221,7 +221,6 @@ def _evaluate(
     from nas.api.folders import make_folder
     from nas.api.opening import set_threads
     from nas.api.tiling import small_images_note
-    from search_space.errors import DataError
     from trainers.confusion import confuse
     from trainers.curves import all_curves
     from trainers.sizes import size_bins
@@ -259,7 +258,7 @@ def _evaluate(
 
 
 def _find(
-    loaded: LoadedDetector,
+    loaded: TrainedDetector,
     dataset: Dataset,
     options: EvaluationOptions,
     tiling: Tiling | None,
@@ -300,7 +299,6 @@ def _intervals(matches: Matches, classes: tuple[str, ...], options: EvaluationOp
 def _write_curves(
     folder: Path, curves: list[Curve], confusion: Confusion, on_notice: OnNotice | None
 ) -> tuple[Path, ...]:
-    from search_space.errors import ConfigError
     from trainers.curves import write_curves, write_plots
 
     paths = write_curves(folder, curves, confusion)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from nas.api.bounds import check_at_least
 from nas.api.named_architecture import ArchitectureLike, find_architecture
 from nas.api.result import Result, table_of
+from search_space.errors import ConfigError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,7 +112,6 @@ def export(
     """
     from nas.exporters.front import ExportRequest
     from nas.exporters.front import export as write_folders
-    from search_space.errors import ConfigError
 
     check_at_least("--top", top, 1)
     check_at_least("--num-classes", num_classes, 1)
@@ -154,7 +154,6 @@ def _named(what: ArchitectureLike | SearchRun, weights: Path | None) -> Iterator
 
 
 def _formats(formats: str | Sequence[str]) -> tuple[str, ...]:
-    from search_space.errors import ConfigError
 
     given = formats.split(",") if isinstance(formats, str) else formats
     names = tuple(each.strip() for each in given if each.strip())
@@ -166,7 +165,6 @@ def _formats(formats: str | Sequence[str]) -> tuple[str, ...]:
 def _onnx_options(given: Mapping[str, Any], with_onnx: bool) -> OnnxOptions:
     """Returns the settings of ONNX; raises ConfigError for those that are given where none is written."""
     from nas.exporters.onnx_model import OnnxOptions
-    from search_space.errors import ConfigError
 
     chosen = {name: value for name, value in given.items() if value is not None}
     if chosen and not with_onnx:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search_space.errors import DataError, is_text
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -62,7 +64,6 @@ def list_sources(inputs: Sequence[Path | np.ndarray]) -> list[Source]:
 
 
 def _of_array(array: np.ndarray, number: int) -> Source:
-    from search_space.errors import DataError
 
     shape, kind = tuple(getattr(array, "shape", ())), getattr(array, "dtype", type(array).__name__)
     if len(shape) != 3 or shape[2] != 3 or 0 in shape or str(kind) != "uint8":
@@ -71,7 +72,6 @@ def _of_array(array: np.ndarray, number: int) -> Source:
 
 
 def _in_folder(folder: Path) -> list[Source]:
-    from search_space.errors import DataError
 
     files = sorted(each for each in folder.iterdir() if each.suffix.lower() in PICTURES | VIDEOS and each.is_file())
     if not files:
@@ -99,8 +99,6 @@ def _video(path: Path, *, named: bool = True) -> Source:
 
     import cv2
 
-    from search_space.errors import DataError, is_text
-
     if not is_text(str(path)):  # OpenCV ends the whole process
         raise DataError(f"the name of the video {path} cannot be read as text; rename it")
     capture = cv2.VideoCapture(str(path))
@@ -123,7 +121,6 @@ def shots(source: Source, on_broken: Callable[[str], Any]) -> Iterator[Shot]:
     Raises:
         DataError: a picture that the user gave by name cannot be read any more.
     """
-    from search_space.errors import DataError
     from trainers.data import read_rgb
 
     if source.array is not None:

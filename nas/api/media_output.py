@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.api.media_input import VIDEOS, Shot, Source
+from results.visible import visible
+from search_space.errors import ConfigError, DataError
+from search_space.files import write_bytes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,7 +75,6 @@ class Pictures:
 
 def check_not_inputs(option: str, written: Iterable[Path], inputs: Iterable[Path]) -> None:
     """Raises ConfigError if something that is to be written is an input, by whatever name, or the folder of one."""
-    from search_space.errors import ConfigError
 
     known = {_file_id(place): path for path in inputs for place in (path.parent, path)}
     for target in written:
@@ -135,8 +137,6 @@ def write_png(path: Path, image: np.ndarray) -> None:
     """Writes an image `(H, W, 3)` RGB whole or not at all."""
     import cv2
 
-    from search_space.files import write_bytes
-
     _, encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     write_bytes(path, encoded.tobytes())
 
@@ -144,8 +144,6 @@ def write_png(path: Path, image: np.ndarray) -> None:
 def draw(image: np.ndarray, found: Detections, classes: Sequence[str]) -> np.ndarray:
     """Returns the image with boxes, classes and scores."""
     import cv2
-
-    from results.visible import visible
 
     canvas: np.ndarray = image.copy()
     width = max(1, round(max(image.shape[:2]) / 1000))
@@ -175,8 +173,6 @@ class CocoIds:
             DataError: the file is none, or it does not know a class or a picture.
         """
         import json
-
-        from search_space.errors import DataError
 
         if path is None:
             return cls(categories=tuple(range(1, len(classes) + 1)))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from search_space.errors import ConfigError
+
 PICTURES = (".png", ".svg", ".pdf")
 
 
@@ -14,8 +16,6 @@ def check_plot(path: Path | None) -> None:
         ConfigError: Its name is none of a picture, its folder is not there, or matplotlib is missing.
     """
     import importlib.util
-
-    from search_space.errors import ConfigError
 
     if path is None:
         return

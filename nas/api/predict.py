@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from nas.api.bounds import check_at_least, check_fraction
 from nas.api.evaluate import tiling_from
-from nas.api.load import LoadedDetector, WeightsLike, load_detector
 from nas.api.result import OnNotice, OnProgress, ProgressUpdate, Result, notify, table_of
+from nas.api.trained_detector import TrainedDetector, WeightsLike, load_detector
+from search_space.errors import ConfigError, DataError
+from search_space.files import write_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,7 +66,6 @@ class Prediction(Result):
             DataError: the file cannot be read any more.
         """
         from nas.api.media_input import shots
-        from search_space.errors import DataError
 
         for shot in shots(self.source, on_broken=lambda note: None):
             if shot.frame == self.frame:
@@ -155,7 +156,6 @@ class PredictionOptions:
     ids: str | Path | None = None
 
     def __post_init__(self) -> None:
-        from search_space.errors import ConfigError
 
         check_fraction("--score", self.score)
         check_fraction("--iou", self.iou)
@@ -249,7 +249,7 @@ def _as_list(inputs: Input | Sequence[Input]) -> list[Input]:
 class PredictionStream:
     """Predictions one by one; a context that keeps on exit, however it ends, what was written so far."""
 
-    loaded: LoadedDetector
+    loaded: TrainedDetector
     detector: Detector
     sources: Sequence[Source]
     options: PredictionOptions
@@ -316,7 +316,6 @@ class PredictionStream:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        from search_space.files import write_text
 
         if self.pictures:
             self.pictures.close()
@@ -386,7 +385,6 @@ def _make_ready(pictures: Pictures | None, options: PredictionOptions, inputs: l
     """Makes the folders that are written to; raises ConfigError if an input would be replaced."""
     from nas.api.folders import make_folder
     from nas.api.media_output import check_not_inputs
-    from search_space.errors import ConfigError
 
     inputs = inputs if options.ids is None else [*inputs, Path(options.ids)]
     if pictures:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.api.result import Result
+from search_space.errors import ConfigError
+from search_space.files import write_text
 
 if TYPE_CHECKING:
     from nas.api.search_run import SearchRun
@@ -59,8 +61,6 @@ def report(run: str | Path | SearchRun, *, out: str | Path | None = None, force:
     from nas.reports.gather import gather
     from results import records
     from results.report import render
-    from search_space.errors import ConfigError
-    from search_space.files import write_text
 
     folder = Path(run) if isinstance(run, (str, Path)) else run.folder
     if not folder.is_dir():
@@ -88,7 +88,6 @@ def check_target(path: Path, force: bool) -> None:
         ConfigError: If its place is taken by something else, or its folder is not there.
     """
     from results.report import is_report
-    from search_space.errors import ConfigError
 
     if path.is_dir():
         raise ConfigError(f"--out {path} is a folder; next: --out {path / REPORT_HTML}")

@@ -11,7 +11,7 @@ from nas.commands.display import counted, notify, say
 from nas.commands.options import echo_json, json_option
 
 if TYPE_CHECKING:
-    from nas.api.doctor import Diagnosis
+    from nas.doctor.diagnosis import Diagnosis
 
 MARKS = {"ok": "ok", "note": "note", "fault": "FAULT"}
 
@@ -39,7 +39,7 @@ def command(out: Path, quick: bool, as_json: bool) -> None:
       nas doctor
       nas doctor --quick --json
     """
-    from nas.api.doctor import diagnose
+    from nas.doctor.diagnosis import diagnose
 
     diagnosis = diagnose(out=out, quick=quick, on_notice=notify)
     if as_json:
