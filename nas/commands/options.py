@@ -20,22 +20,22 @@ data_option: Callable[[Command], Command] = click.option(
     type=click.Path(),
     metavar="PATH",
     default=None,
-    help="A data set in COCO, YOLO, VisDrone, TinyPerson or VOC form. Default: that of the training or the run that is "
-    "given, else the built-in set.",
+    help="A data set in COCO, YOLO, VisDrone, TinyPerson or VOC form. Default: that of the training or the run that "
+    "is given, else the built-in set.",
 )
 format_option: Callable[[Command], Command] = click.option(
     "--format",
     "data_format",
     metavar="NAME",
     default=None,
-    help="Of the data set: coco, tinyperson, yolo, visdrone, voc or a plug-in's; default: found by looking.",
+    help="Of the data set: coco, tinyperson, yolo, visdrone, voc or a plug-in's; default: detected.",
 )
 images_option: Callable[[Command], Command] = click.option(
     "--images",
     type=click.Path(),
     metavar="DIR",
     default=None,
-    help="Folder of the images where they do not lie beside the annotations.",
+    help="Folder of the images, if they are not beside the annotations.",
 )
 split_option: Callable[[Command], Command] = click.option(
     "--split", metavar="NAME", default=None, help="Which pair of annotation files to use where a folder holds several."

@@ -47,6 +47,7 @@ COMMANDS = {
 }
 ONLY_COMMAND = {
     "as_json": "results have to_dict()",
+    "wide": "it lays out tables",
     "all_designs": "reproduce_all is a function of its own",
     "no_pictures": "predict draws only where `out` is given",
 }
