@@ -62,10 +62,22 @@ class Setting:
     """Whether the value is a path, which is stored absolute."""
     command_default: Any = None
     """The default of the command and of the API, where it differs from that of the field; None: it does not."""
-    default_words: str = ""
-    """What the default means, where the value does not say it, such as `all`."""
     is_stored: bool = True
     """Whether the configuration file holds it."""
+    group: str = ""
+    """The heading under which help and documentation list it."""
+    default_words: str = ""
+    """The default in words, where it depends on other settings."""
+    separator: str = ""
+    """What joins several values in one option; empty: the option is repeated."""
+    stands_for: str = ""
+    """The setting that this is another way to give; it is merged into that one and not stored."""
+    needs: str = ""
+    """The setting without which this one has no meaning."""
+    per_session: bool = False
+    """Whether each session says it anew: a resume neither keeps nor compares it."""
+    joinable: bool = False
+    """Whether a worker that joins a run may have its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,14 +143,11 @@ class DeclaredSetting:
 
     @property
     def default_text(self) -> str:
-        """The default of the command in words, with its unit; empty where the default is that nothing is given."""
-        if self.about.default_words:
-            return self.about.default_words
+        """The default as help and documentation show it; empty where there is none."""
         value = self.initial
-        if value is None or value is False or value == ():
-            return ""
-        text = " ".join(format_value(each) for each in (value if isinstance(value, tuple) else (value,)))
-        return f"{text} {self.about.unit}".rstrip()
+        if self.about.default_words or value is None or value is False or value in ((), ""):
+            return self.about.default_words
+        return format_value(value)
 
     @property
     def count(self) -> int | None:
