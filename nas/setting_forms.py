@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from search_space.errors import ConfigError, nearest, shown
-from trainers.settings import TYPE_NAMES, DeclaredSetting, SettingError, declared_settings, format_value
+from search_space.plain import TYPE_NAMES
+from trainers.settings import DeclaredSetting, SettingError, declared_settings, format_value
 
 Declared: TypeAlias = "type[Any] | Iterable[DeclaredSetting]"
 """A dataclass that declares settings, or some declared settings."""

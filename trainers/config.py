@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from trainers.data.augmentation import Augmentation
-from trainers.settings import SettingError, check_settings, checked, setting
+from trainers.settings import SettingError, check_settings, read_settings, setting
 
 OPTIMIZERS = {"adamw": 4e-3, "sgd": 1e-2}
 """Optimizers and their default peak learning rates."""
@@ -184,6 +184,6 @@ class TrainConfig:
         """Inverse of `to_dict`.
 
         Raises:
-            ConfigError: a key is unknown (the nearest one is named), or a value is of another type than its field.
+            SettingError: A setting is unknown, or its value is of the wrong type or out of bounds.
         """
-        return cls(**checked(data, cls))
+        return read_settings(cls, data)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nas.api.named_architecture import ArchitectureLike, find_architecture, shown_name
 from nas.api.train_request import TRAINING, TrainingRequest, place_in_config, training_settings
 from search_space.errors import ConfigError, nearest
-from trainers.settings import DeclaredSetting, SettingError, all_settings, checked, value_at
+from trainers.settings import DeclaredSetting, SettingError, all_settings, read_settings, value_at
 
 if TYPE_CHECKING:
     from search_space import Architecture
@@ -220,7 +220,7 @@ def request_of(values: Mapping[str, Any]) -> TrainingRequest:
     """Returns the settings of the command among these; others are left out."""
     names = all_settings(TrainingRequest)
     given = {name: value for name, value in values.items() if name in names and value is not None}
-    return TrainingRequest(**checked(given, TrainingRequest))
+    return read_settings(TrainingRequest, given)
 
 
 def _absolute(setting: DeclaredSetting, value: Any) -> Any:
