@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 from trainers.data.augmentation import Augmentation
-from trainers.settings import SettingError, check_settings, checked, setting
+from trainers.settings import SettingError, check_settings, read_settings, setting
 
 OPTIMIZERS = {"adamw": 4e-3, "sgd": 1e-2}
 """Optimizers and their default peak learning rates."""
@@ -17,6 +18,10 @@ MAX_EPOCHS = 1_000_000
 MAX_SEED = 2**32 - 1
 """The seeds of single steps are computed by multiplying the seed, and must fit into 64 bits."""
 MAX_READERS = 256
+
+_OPTIMIZATION, _EVALUATION, _COMPUTATION, _OUTPUT = (
+    partial(setting, group=each) for each in ("Optimization", "Evaluation", "Computation", "Output")
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,90 +34,90 @@ class TrainConfig:
         SettingError: a value is not allowed.
     """
 
-    epochs: float = setting(
+    epochs: float = _OPTIMIZATION(
         1.0,
         "Passes over the training images; may be a fraction.",
         above=0,
         maximum=MAX_EPOCHS,
         command_default=100.0,
     )
-    batch_size: int = setting(
+    batch_size: int = _OPTIMIZATION(
         4,
         "Images per step, over all processes; no more than there are training images.",
         minimum=1,
         option="--batch",
     )
-    accumulate: int = setting(
+    accumulate: int = _OPTIMIZATION(
         1, "Parts that a step is split into to save memory; their gradients are averaged.", minimum=1
     )
-    learning_rate: float | None = setting(
+    learning_rate: float | None = _OPTIMIZATION(
         None,
         "Peak learning rate.",
         above=0,
         option="--lr",
         default_words=", ".join(f"{name} {rate:g}" for name, rate in OPTIMIZERS.items()),
     )
-    optimizer: str = setting("adamw", "Optimizer.", choices=tuple(OPTIMIZERS))
+    optimizer: str = _OPTIMIZATION("adamw", "Optimizer.", choices=tuple(OPTIMIZERS))
     augmentation: Augmentation = field(default_factory=Augmentation)
-    nwd: float = setting(
+    nwd: float = _OPTIMIZATION(
         0.0,
         "Share of the normalized Wasserstein distance in the comparison of boxes (anchor-free head); for tiny objects.",
         minimum=0,
         maximum=1,
     )
-    patience: int = setting(
+    patience: int = _EVALUATION(
         0,
         "Evaluations in a row without a better accuracy after which the training ends; 0: never.",
         minimum=0,
         resumable=True,
     )
-    seed: int = setting(0, "Seed of weights, order and augmentation.", minimum=0, maximum=MAX_SEED)
-    weight_decay: float = setting(
+    seed: int = _OPTIMIZATION(0, "Seed of weights, order and augmentation.", minimum=0, maximum=MAX_SEED)
+    weight_decay: float = _OPTIMIZATION(
         0.01, "Weight decay; not applied to normalization weights and biases.", minimum=0, option="-"
     )
-    momentum: float = setting(0.9, "First moment of AdamW, momentum of SGD.", minimum=0, below=1, option="-")
-    warmup: float = setting(
+    momentum: float = _OPTIMIZATION(0.9, "First moment of AdamW, momentum of SGD.", minimum=0, below=1, option="-")
+    warmup: float = _OPTIMIZATION(
         0.1,
         "Share of the schedule in which the learning rate rises linearly, 200 steps at most.",
         minimum=0,
         below=1,
         option="-",
     )
-    final_share: float = setting(
+    final_share: float = _OPTIMIZATION(
         0.01, "Learning rate at the end, as a share of its peak.", minimum=0, below=1, option="-"
     )
-    ema_decay: float = setting(
+    ema_decay: float = _OPTIMIZATION(
         0.9998,
         "Decay of the exponential moving average of the weights; early steps use less.",
         minimum=0,
         below=1,
         option="-",
     )
-    clip_norm: float = setting(10.0, "Largest norm of the gradient.", above=0, option="-")
-    eval_every: float = setting(
+    clip_norm: float = _OPTIMIZATION(10.0, "Largest norm of the gradient.", above=0, option="-")
+    eval_every: float = _EVALUATION(
         0.0,
         "Epochs between evaluations; 0: evaluate only at the end.",
         minimum=0,
         command_default=1.0,
         resumable=True,
     )
-    eval_tile: bool = setting(
+    eval_tile: bool = _EVALUATION(
         False, "Evaluate in overlapping tiles of the input size and the whole image, not the whole image alone."
     )
-    precision: str = setting(
+    precision: str = _COMPUTATION(
         "auto",
         "Precision of the computation. auto: bfloat16 where the device computes it natively, else float32 (CPU) or "
         "float16 (CUDA).",
         choices=PRECISIONS,
         resumable=True,
     )
-    device: str = setting(
+    device: str = _COMPUTATION(
         "auto",
         "Where to compute. auto: CUDA if available.",
         metavar="auto|cpu|cuda|cuda:N",
         resumable=True,
     )
-    num_readers: int = setting(
+    num_readers: int = _COMPUTATION(
         1,
         "Threads that prepare batches.",
         minimum=1,
@@ -120,14 +125,14 @@ class TrainConfig:
         option="--workers",
         resumable=True,
     )
-    max_bad_steps: int = setting(
+    max_bad_steps: int = _COMPUTATION(
         20,
         "Steps in a row without a finite loss after which the training gives up.",
         minimum=1,
         option="-",
         resumable=True,
     )
-    checkpoint_seconds: float = setting(
+    checkpoint_seconds: float = _OUTPUT(
         300.0,
         "Largest age of the checkpoint. 0: it is written only after epochs and evaluations.",
         unit="s",
@@ -135,7 +140,7 @@ class TrainConfig:
         option="-",
         resumable=True,
     )
-    checkpoint_steps: int = setting(
+    checkpoint_steps: int = _OUTPUT(
         0,
         "Steps after which the checkpoint is written too; 0: none.",
         minimum=0,
@@ -179,6 +184,6 @@ class TrainConfig:
         """Inverse of `to_dict`.
 
         Raises:
-            ConfigError: a key is unknown (the nearest one is named), or a value is of another type than its field.
+            SettingError: A setting is unknown, or its value is of the wrong type or out of bounds.
         """
-        return cls(**checked(data, cls))
+        return read_settings(cls, data)

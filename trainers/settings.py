@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from keyword import iskeyword
 from types import NoneType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from search_space.errors import ConfigError, nearest
+from search_space.errors import ConfigError, nearest, shown
+from search_space.plain import TYPE_NAMES, FieldError, read_plain
 
-TYPE_NAMES = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a word", NoneType: "empty"}
-SHOWN_CHARS = 60
+T = TypeVar("T")
 
 
 class SettingError(ConfigError):
@@ -62,10 +62,22 @@ class Setting:
     """Whether the value is a path, which is stored absolute."""
     command_default: Any = None
     """The default of the command and of the API, where it differs from that of the field; None: it does not."""
-    default_words: str = ""
-    """What the default means, where the value does not say it, such as `all`."""
     is_stored: bool = True
     """Whether the configuration file holds it."""
+    group: str = ""
+    """The heading under which help and documentation list it."""
+    default_words: str = ""
+    """The default in words, where it depends on other settings."""
+    separator: str = ""
+    """What joins several values in one option; empty: the option is repeated."""
+    stands_for: str = ""
+    """The setting that this is another way to give; it is merged into that one and not stored."""
+    needs: str = ""
+    """The setting without which this one has no meaning."""
+    per_session: bool = False
+    """Whether each session says it anew: a resume neither keeps nor compares it."""
+    joinable: bool = False
+    """Whether a worker that joins a run may have its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,14 +143,11 @@ class DeclaredSetting:
 
     @property
     def default_text(self) -> str:
-        """The default of the command in words, with its unit; empty where the default is that nothing is given."""
-        if self.about.default_words:
-            return self.about.default_words
+        """The default as help and documentation show it; empty where there is none."""
         value = self.initial
-        if value is None or value is False or value == ():
-            return ""
-        text = " ".join(format_value(each) for each in (value if isinstance(value, tuple) else (value,)))
-        return f"{text} {self.about.unit}".rstrip()
+        if self.about.default_words or value is None or value is False or value in ((), ""):
+            return self.about.default_words
+        return format_value(value)
 
     @property
     def count(self) -> int | None:
@@ -150,11 +159,13 @@ class DeclaredSetting:
 
     def check(self, value: Any) -> None:
         """Raises SettingError where a value, or an element of a tuple, is out of bounds; None is always allowed."""
+        if isinstance(value, tuple) and len(value) != (self.count or len(value)):
+            raise SettingError(f"{self.name} is {shown(value)}; it must be {self.count} values", self.name)
         for each in value if isinstance(value, tuple) else (value,):
             if each is not None and not self._holds(each):
                 hint = nearest(str(each), self.about.choices)
                 allowed = f"it must be {self.allowed or TYPE_NAMES[self.scalar]}{hint}"
-                raise SettingError(f"{self.name} is {_shown(each)}; {allowed}", self.name)
+                raise SettingError(f"{self.name} is {shown(each)}; {allowed}", self.name)
 
     def _holds(self, value: Any) -> bool:
         about = self.about
@@ -250,54 +261,20 @@ def check_settings(values: Any) -> None:
         declared.check(getattr(values, name))
 
 
-def checked(values: Mapping[str, Any], owner: type[Any], within: str = "") -> dict[str, Any]:
-    """Returns the values as the fields of the dataclass `owner` are declared: nested dataclasses built, floats floats.
+def read_settings(owner: type[T], values: Mapping[str, Any]) -> T:
+    """Returns an instance of a dataclass of settings, made from plain data; names and types are checked.
 
     Args:
-        within: name of the setting that they belong to, with a dot behind it.
+        owner: The dataclass.
+        values: By the name of the setting; nested mappings for nested dataclasses.
 
     Raises:
-        SettingError: a value is of another type, or a number is not finite.
-        ConfigError: a name is unknown; the nearest one is named.
+        SettingError: A setting is unknown, or its value is of the wrong type or out of bounds.
     """
-    known = [entry.name for entry in fields(owner)]
-    for name in values:
-        if name not in known:
-            hint = nearest(str(name), known)
-            raise ConfigError(f"unknown training setting {name!r}{hint}; known: {', '.join(known)}")
-    types = get_type_hints(owner)
-    return {name: _typed(within + name, value, types[name]) for name, value in values.items()}
-
-
-def _typed(name: str, value: Any, declared: Any) -> Any:
-    """Returns a value as one of the declared types; a whole number may stand for a float, true and false for none."""
-    allowed = get_args(declared) or (declared,)
-    if type(value) in allowed and not (isinstance(value, float) and not math.isfinite(value)):
-        return value
-    if float in allowed and type(value) is int and abs(value) < 2**53:
-        return float(value)
-    several = next((kind for kind in allowed if get_origin(kind) is tuple), None)
-    if several is not None and isinstance(value, (list, tuple)):
-        kinds = get_args(several)
-        if Ellipsis in kinds or len(kinds) == len(value):
-            return tuple(_typed(name, each, kinds[0]) for each in value)
-    nested: Any = next((kind for kind in allowed if is_dataclass(kind)), None)
-    if nested is not None and isinstance(value, Mapping):
-        try:
-            return nested(**checked(value, nested, f"{name}."))
-        except SettingError as error:
-            if error.setting.startswith(f"{name}."):
-                raise
-            raise SettingError(f"{name}.{error}", f"{name}.{error.setting}") from None
-    words = " or ".join(_type_name(name, kind) for kind in allowed)
-    raise SettingError(f"{name} is {_shown(value)}; it must be {words}", name)
-
-
-def _type_name(name: str, kind: Any) -> str:
-    if get_origin(kind) is tuple:
-        count = "" if Ellipsis in get_args(kind) else f"{len(get_args(kind))} values, each "
-        return f"{count or 'a list of values, each '}{TYPE_NAMES[get_args(kind)[0]]}"
-    return f"a group of settings, such as {name}.{fields(kind)[0].name}" if is_dataclass(kind) else TYPE_NAMES[kind]
+    try:
+        return read_plain(owner, values)
+    except FieldError as error:
+        raise SettingError(str(error), error.field) from None
 
 
 def format_value(value: Any) -> str:
@@ -312,11 +289,6 @@ def _scalar(kind: Any) -> type:
         return _scalar(next(each for each in get_args(kind) if each is not NoneType))
     assert isinstance(kind, type), kind
     return kind
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}..."
 
 
 def _digits(value: Any) -> str:

@@ -14,6 +14,7 @@ from nas.api.result import OnNotice
 from nas.api.train_folder import CHECKPOINT
 from nas.api.train_request import training_settings
 from nas.process_control import launched_rank, reported_once
+from nas.setting_forms import signature_of
 
 if TYPE_CHECKING:
     from nas.api.train_results import Training
@@ -174,19 +175,9 @@ def _resumable(folder: Path) -> Iterator[None]:
         raise ConfigError(f"{error}, then go on with: nas train --resume {folder}") from None
 
 
-_OWN_SIGNATURE = inspect.signature(train)
-
-
 def train_signature() -> inspect.Signature:
     """Returns the signature of `train` with each setting as a keyword."""
-    own = [each for each in _OWN_SIGNATURE.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
-    taken = {each.name for each in own}
-    keywords = [
-        inspect.Parameter(each.keyword, inspect.Parameter.KEYWORD_ONLY, default=each.initial, annotation=each.kind)
-        for each in training_settings().values()
-        if each.keyword not in taken
-    ]
-    return _OWN_SIGNATURE.replace(parameters=[*own, *keywords])
+    return signature_of(train, training_settings().values())
 
 
 train.__signature__ = train_signature()  # type: ignore[attr-defined]

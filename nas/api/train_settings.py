@@ -9,9 +9,9 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from nas.api.named_architecture import ArchitectureLike, find_architecture, shown_name
-from nas.api.train_request import TRAINING, TrainingRequest, name_in_config, training_settings
+from nas.api.train_request import TRAINING, TrainingRequest, place_in_config, training_settings
 from search_space.errors import ConfigError, nearest
-from trainers.settings import DeclaredSetting, SettingError, all_settings, checked, value_at
+from trainers.settings import DeclaredSetting, SettingError, all_settings, read_settings, value_at
 
 if TYPE_CHECKING:
     from search_space import Architecture
@@ -109,7 +109,7 @@ def fresh(
     content: dict[str, Any] = {TRAINING: TrainConfig().to_dict()}
     for each in training_settings().values():
         if each.about.command_default is not None:
-            put(content, (*each.parents, each.name), each.initial)
+            put(content, place_in_config(each), each.initial)
     for path, value in {**values, **known}.items():
         put(content, path, value)
     config = TrainConfig.from_dict(content.pop(TRAINING))
@@ -158,13 +158,13 @@ def placed(given: Mapping[str, Any]) -> Values:
         ConfigError: a name is unknown, or a setting is given by two names.
     """
     settings = training_settings()
-    words = {word: each for each in settings.values() for word in (each.name, name_in_config(each), each.keyword)}
+    words = {word: each for each in settings.values() for word in (each.name, each.path, each.keyword)}
     values: Values = {}
     for word, value in given.items():
         path: tuple[str, ...] = (TRAINING, *word.split("."))
         if word in words:
-            path = (*words[word].parents, words[word].name)
-        elif "." not in word and path not in {(*each.parents,) for each in settings.values()}:
+            path = place_in_config(words[word])
+        elif "." not in word and word not in {parent for each in settings.values() for parent in each.parents}:
             keywords = [each.keyword for each in settings.values()]
             raise ConfigError(
                 f"unknown training setting {word!r}{nearest(word, (*keywords, *settings))}; known: "
@@ -194,7 +194,7 @@ def settings_called(name: Callable[[DeclaredSetting], str]) -> Iterator[None]:
         found = next((each for each in known if error.setting in (each.keyword, each.name) or last == each.name), None)
         if found is None or not str(error).startswith(error.setting):
             raise
-        word = name(found) or name_in_config(found)
+        word = name(found) or found.path
         raise SettingError(f"{word}{str(error)[len(error.setting) :]}", word) from None
 
 
@@ -220,7 +220,7 @@ def request_of(values: Mapping[str, Any]) -> TrainingRequest:
     """Returns the settings of the command among these; others are left out."""
     names = all_settings(TrainingRequest)
     given = {name: value for name, value in values.items() if name in names and value is not None}
-    return TrainingRequest(**checked(given, TrainingRequest))
+    return read_settings(TrainingRequest, given)
 
 
 def _absolute(setting: DeclaredSetting, value: Any) -> Any:
@@ -257,7 +257,7 @@ def _check_same(folder: Path, found: Architecture, named: ArchitectureLike | Non
 
 def _change(folder: Path, content: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
     """Sets a value that is given at a resume."""
-    setting = next((each for each in training_settings().values() if (*each.parents, each.name) == path), None)
+    setting = next((each for each in training_settings().values() if place_in_config(each) == path), None)
     if setting is not None:
         if not setting.about.is_stored:
             return

@@ -1,58 +1,71 @@
-"""Command-line options made of declared settings."""
+"""The command-line options of declared settings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import click
 
+from nas.setting_forms import Declared, described, grouped, settings_in
 from trainers.settings import DeclaredSetting
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Completions = Mapping[str, Callable[..., Any]]
 
 
-def setting_options(settings: Iterable[DeclaredSetting]) -> Callable[[Command], Command]:
-    """Returns a decorator that adds an option for each setting that has one, in order.
+def setting_options(owner: Declared, completions: Completions | None = None) -> Callable[[Command], Command]:
+    """Returns a decorator that adds an option for each setting that has one; the command gets it by the setting's name.
 
-    Types are checked here, bounds where the settings are checked, so that the API refuses the same values. An option's
-    parameter is named like the setting.
+    Args:
+        owner: The dataclass that declares the settings, or the settings.
+        completions: What completes the value of a setting in a shell, by the name of the setting.
     """
-    options = [setting_option(each) for each in settings if each.option]
 
-    def add(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
+    def add(function: Command) -> Command:
+        for declared in reversed(settings_in(owner)):
+            if declared.option:
+                function = _option(declared, completions or {})(function)
+        return function
 
     return add
 
 
-def setting_option(setting: DeclaredSetting) -> Callable[[Command], Command]:
-    """Returns the decorator that adds the option of a setting."""
-    about = setting.about
-    if setting.scalar is bool:
-        return click.option(
-            setting.option, setting.name, is_flag=True, default=setting.initial, help=help_text(setting)
-        )
-    more: dict[str, Any] = {}
-    if setting.is_list:
-        more = {"multiple": True} if setting.count is None else {"nargs": setting.count}
+def _option(declared: DeclaredSetting, completions: Completions) -> Callable[[Command], Command]:
+    names, about = (declared.option, declared.name), declared.about
+    if declared.scalar is bool:
+        return click.option(*names, is_flag=True, default=False, help=described(declared))
+    repeated = declared.is_list and declared.count is None and not about.separator
+    kind: Any = str if declared.is_list and declared.count is None else declared.scalar
     return click.option(
-        setting.option,
-        setting.name,
-        type=click.Path(path_type=Path) if about.is_path else setting.scalar,
-        default=setting.initial,
+        *names,
+        type=click.Path() if about.is_path else kind,
+        multiple=repeated,
+        nargs=declared.count or 1,
+        default=None,
         metavar=about.metavar or "|".join(about.choices) or None,
-        help=help_text(setting),
-        **more,
+        shell_complete=completions.get(declared.name),
+        help=described(declared),
     )
 
 
-def help_text(setting: DeclaredSetting) -> str:
-    """Returns the help of an option: what the setting does, its default and its bounds."""
-    default, about = setting.default_text, setting.about
-    notes = [f"default: {default}" if default else "", "" if about.choices else setting.allowed]
-    shown = "; ".join(note for note in notes if note)
-    return f"{about.help}  [{shown}]" if shown else about.help
+class GroupedCommand(click.Command):
+    """A command whose help lists its options under the groups of their settings.
+
+    Args:
+        owner: The dataclass that declares the settings, or the settings.
+    """
+
+    def __init__(self, *args: Any, owner: Declared, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._settings = settings_in(owner)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the options, those that are no settings last."""
+        options = [each for each in self.get_params(ctx) if isinstance(each, click.Option)]
+        shown = {str(each.name): each.get_help_record(ctx) for each in options}
+        for group, settings in grouped(self._settings).items():
+            with formatter.section(group):
+                formatter.write_dl([record for each in settings if (record := shown.pop(each.name, None)) is not None])
+        with formatter.section("Other"):
+            formatter.write_dl([record for record in shown.values() if record is not None])

@@ -10,10 +10,10 @@ from typing import Any
 
 import click
 
-from nas.api.train_request import name_in_config, training_settings
+from nas.api.train_request import training_settings
 from nas.commands.display import notify
 from nas.commands.options import json_option, plugin_option
-from nas.commands.setting_options import setting_options
+from nas.commands.setting_options import GroupedCommand, setting_options
 from nas.process_control import launched_rank
 
 
@@ -22,7 +22,7 @@ def _refuse_tile(context: click.Context, parameter: click.Parameter, value: str 
         raise click.UsageError("--tile of this command is --tile-chance now; give --tile-chance P", ctx=context)
 
 
-@click.command("train")
+@click.command("train", cls=GroupedCommand, owner=training_settings().values())
 @click.argument("architecture", type=click.Path(), metavar="ARCH.yaml|DESIGN", required=False)
 @setting_options(training_settings().values())
 @click.option("--tile", "old_tile", default=None, hidden=True, expose_value=False, callback=_refuse_tile)
@@ -84,11 +84,11 @@ def _given(context: click.Context, options: dict[str, Any], assignments: tuple[s
     on_command_line = [
         known[name] for name in options if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
     ]
-    given = {name_in_config(setting): options[setting.name] for setting in on_command_line}
-    flags = {name_in_config(setting): setting.option for setting in on_command_line}
+    given = {setting.path: options[setting.name] for setting in on_command_line}
+    flags = {setting.path: setting.option for setting in on_command_line}
     for text in assignments:
         name, value = read_assignment(text)
-        full_name = name_in_config(known[name]) if name in known else name
+        full_name = known[name].path if name in known else name
         if full_name in given:
             raise ConfigError(f"{flags[full_name]} and --set {name} are the same setting; give one of them")
         given[full_name], flags[full_name] = value, f"--set {name}"

@@ -9,7 +9,7 @@ from trainers.settings import check_settings, setting
 
 
 def _share(default: float, help: str, **about: Any) -> Any:
-    return setting(default, help, minimum=0, maximum=1, **about)
+    return setting(default, help, minimum=0, maximum=1, group="Augmentation", **about)
 
 
 @dataclass(frozen=True, kw_only=True)
