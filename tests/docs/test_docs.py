@@ -41,6 +41,14 @@ def test_the_table_of_axes_is_up_to_date():
     assert all(SearchSpace().axis(name) for name in once)
 
 
+def test_the_tables_of_settings_are_up_to_date():
+    written = (DOCS / "running.md").read_text(encoding="utf-8")
+    script = _script("generate_settings")
+    assert script.BEGIN in written and script.END in written
+    assert written == script.page(written), "the settings are stale; write them anew: python docs/generate_settings.py"
+    assert "| `--trial-minutes M` |" in written
+
+
 def test_the_latency_page_names_every_operator_type_and_counts_the_constants():
     page = (DOCS / "latency.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`([a-z0-9_]+)`", page.split("## Networks of other frameworks")[1]))

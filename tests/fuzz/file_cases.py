@@ -116,7 +116,7 @@ def option_cases(folder: Path) -> Cases:
         acts: tuple[Act, ...] = (
             lambda: parse_narrowing(_space(), [fix], []),
             lambda: parse_narrowing(_space(), [], [choices]),
-            lambda: rungs_of(RunRequest(rungs=rungs)),
+            lambda: rungs_of(RunRequest.of(rungs=rungs)),
             lambda: _is_inside(folder, checked_name(name)),
         )
         return rng.choice(acts)
@@ -138,8 +138,8 @@ def run_cases(folder: Path) -> Cases:
         budget_gflops=1.0,
         minutes=5.0,
         rungs=(0.5, 1.5),
-        narrowing={"fusion": ("concat", "sni")},
-        starts=("sodet-s",),
+        choices=("fusion=concat,sni",),
+        start=("sodet-s",),
         versions={"python": "3"},
     )
 
