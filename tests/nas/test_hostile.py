@@ -132,18 +132,22 @@ def test_a_bad_file_of_a_space_is_named(
             "classes is 7; it must be a list; it is written by nas run and not meant to be edited",
         ),
         ({"rungs": "0.5"}, "rungs is '0.5'; it must be a list; it is written by nas run"),
-        ({"narrowing": [1]}, "narrowing is a list; it must be a mapping"),
-        ({"narrowing": {"fusion": "concat"}}, "narrowing.fusion is 'concat'; it must be a list"),
+        ({"fix": [1]}, "fix.0 is 1; it must be text"),
+        ({"choices": "fusion=concat"}, "choices is 'fusion=concat'; it must be a list"),
+        ({"rungs": []}, "--rungs names no epochs"),
+        ({"format": 2}, "written in format 2, this version reads format 3"),
         ({"seed": "1"}, "seed is '1'; it must be a whole number"),
         ({"minutes": [BOMB]}, "minutes is a list; it must be a finite number or empty"),
         ({"budget_gflops": float("nan")}, "budget_gflops is nan; it must be a finite number or empty"),
-        ({"confidence": 2.0}, "--confidence must be between 0 and 1, got 2.0"),
+        ({"confidence": 2.0}, "--confidence must be above 0 and below 1, got 2.0"),
         ({"nmae": "x"}, "unknown field 'nmae'; did you mean 'name'"),
         ({"name": None}, "name is nothing; it must be text"),
     ],
 )
 def test_a_damaged_configuration_of_a_run_names_what_and_where(changes: dict[str, Any], message: str) -> None:
-    good = RunConfig(name="x", space_fingerprint="a", data_fingerprint="b", classes=("c",), budget_gflops=1.0)
+    good = RunConfig(
+        name="x", space_fingerprint="a", data_fingerprint="b", classes=("c",), budget_gflops=1.0, rungs=(1.0,)
+    )
     plain = yaml.safe_load(good.to_text())
     assert parse_config(good.to_text(), source="runs/x/config.yaml") == good
     with pytest.raises(ConfigError) as caught:

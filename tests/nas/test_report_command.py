@@ -27,6 +27,7 @@ from nas.reports.detectors import detectors_of, points_of
 from nas.reports.gather import gather
 from nas.reports.object_sizes import EDGES_PX, input_sides
 from nas.run_folder import RunFolder
+from nas.settings import RunSettings
 from results import records
 from results.report import ObjectSizes
 from search_space import SearchSpace
@@ -184,8 +185,8 @@ def test_the_command_to_search_again_comes_to_the_same_run(
     words = shlex.split(again.line)
     assert words[:2] == ["nas", "run"]
     given = run_command.make_context("run", words[2:]).params
-    known = {name: value for name, value in given.items() if name in RunRequest.__dataclass_fields__}
-    session = begin(RunRequest(**known))
+    known = {name: value for name, value in given.items() if name in RunSettings.__dataclass_fields__}
+    session = begin(RunRequest.of(**known))
     first = read_config(Path("runs/the run/config.yaml"))
     assert session.config.name == "the run-again" and replace(session.config, name=first.name) == first
     assert ("ends by the clock" in again.note) == ("--minutes" in settings)
@@ -196,7 +197,8 @@ def test_an_imported_run(home: Path, capsys: pytest.CaptureFixture[str]) -> None
     search(capsys, "next", "--trials", "2", "--epochs", "1", "--from", "runs/first")
     told = report(capsys, "runs/next")
     page = Path("runs/next/report.html").read_text()
-    assert told["cached"] >= 4 and "taken over: trial 0 of runs/first" in page and "--from runs/first" in page
+    first = Path("runs/first").resolve()
+    assert told["cached"] >= 4 and f"taken over: trial 0 of {first}" in page and f"--from {first}" in page
 
 
 def test_hostile_names_of_classes_and_folders(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -217,7 +219,7 @@ def test_hostile_names_of_classes_and_folders(home: Path, capsys: pytest.Capture
 @pytest.mark.skipif(postgres_server.find("initdb") is None, reason="PostgreSQL's server is not here")
 def test_a_run_in_a_database_is_read_there(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with postgres_server.running() as url:
-        asked = RunRequest(budget_gflops=0.4, trials=3, epochs=1.0, name="shared", storage=url, data=DATA)
+        asked = RunRequest.of(budget_gflops=0.4, trials=3, epochs=1.0, name="shared", storage=url, data=DATA)
         session = begin(asked)
         with session.folder.locked():
             open_search(session, LocalExecutor(FakeEvaluator(scored)), Silent()).run()
