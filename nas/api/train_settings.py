@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.api.named_architecture import ArchitectureLike, find_architecture, shown_name
 from nas.api.train_request import TRAINING, TrainingRequest, place_in_config, training_settings
-from search_space.errors import ConfigError, nearest
+from search_space.errors import ConfigError, unknown_name
 from trainers.settings import DeclaredSetting, SettingError, all_settings, read_settings, value_at
 
 if TYPE_CHECKING:
@@ -165,11 +165,7 @@ def placed(given: Mapping[str, Any]) -> Values:
         if word in words:
             path = place_in_config(words[word])
         elif "." not in word and word not in {parent for each in settings.values() for parent in each.parents}:
-            keywords = [each.keyword for each in settings.values()]
-            raise ConfigError(
-                f"unknown training setting {word!r}{nearest(word, (*keywords, *settings))}; known: "
-                f"{', '.join(keywords)}"
-            )
+            raise ConfigError(unknown_name("training setting", word, [each.keyword for each in settings.values()]))
         if path in values:
             raise ConfigError(f"{word} is given twice; give it once")
         values[path] = str(value) if isinstance(value, PurePath) else value
