@@ -1,12 +1,9 @@
-"""The data set that goes with weights or an architecture: that of the training or the run they lie in."""
+"""The data set that belongs to weights or an architecture: that of the training or the run they lie in."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, NamedTuple
-
-from nas.commands.display import say
-from nas.processes import launched_rank
 
 CONFIG = "config.yaml"
 PLACES = ("split", "data_format", "images")
@@ -21,10 +18,10 @@ class KnownData(NamedTuple):
     """Of the built-in set."""
     folder: Path | None
 
-    def tell(self) -> None:
-        """Says on standard error whose data is taken, where the user named none."""
-        if self.folder is not None and launched_rank() == 0:
-            say(f"note: no --data given: that of {self.folder}", err=True)
+    @property
+    def notice(self) -> str | None:
+        """Says whose data is used, where the user named none; None if nothing need be said."""
+        return None if self.folder is None else f"note: no --data given: that of {self.folder}"
 
 
 def with_known_data(options: dict[str, Any], path: Path) -> KnownData:

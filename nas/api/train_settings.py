@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,18 +153,21 @@ def _check_once(given: Iterable[Entry]) -> None:
         flags[entry.path] = entry.flag
 
 
-def fresh(architecture: str, options: dict[str, Any], given: set[str]) -> Settings:
+def fresh(
+    architecture: str, options: dict[str, Any], given: set[str], on_notice: Callable[[str | None], None]
+) -> Settings:
     """Returns the settings of a training that begins.
 
     Args:
         given: names of the options on the command line; the others are at their defaults.
+        on_notice: is told whose data is used, where none was named.
 
     Raises:
         ConfigError: a setting is unknown or out of range, or the folder holds a training already.
     """
     from nas.api.data_of_run import with_known_data
     from nas.api.train_folder import check_free, no_folder
-    from nas.commands.training import load_architecture
+    from nas.architectures import load_architecture
     from search_space.errors import ConfigError
     from trainers import TrainConfig
 
@@ -172,7 +175,7 @@ def fresh(architecture: str, options: dict[str, Any], given: set[str]) -> Settin
     arch = load_architecture(architecture, options["input_hw"])
     content: dict[str, Any] = {**dict.fromkeys(COMMAND), "training": TrainConfig().to_dict()}
     known = with_known_data(options, Path(architecture))
-    known.tell()
+    on_notice(known.notice)
     options, given = (
         {**options, **known.options},
         given | {name for name, it in known.options.items() if it is not None},
@@ -219,7 +222,7 @@ def resumed(folder: Path, architecture: str | None, options: dict[str, Any], giv
 
 
 def _check_same(folder: Path, arch: Architecture, named: str | None, options: dict[str, Any]) -> None:
-    from nas.commands.training import load_architecture
+    from nas.architectures import load_architecture
     from search_space.errors import ConfigError
 
     if options["out"] is not None and options["out"].resolve() != folder.resolve():

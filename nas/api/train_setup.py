@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-
-from nas.commands.display import say
 
 if TYPE_CHECKING:
     from nas.api.train_settings import Settings
@@ -23,15 +22,19 @@ class Ready(NamedTuple):
     """Of events for TensorBoard, or None."""
 
 
-def prepare(settings: Settings, held: contextlib.ExitStack, *, is_first: bool) -> Ready:
+def prepare(
+    settings: Settings, held: contextlib.ExitStack, *, is_first: bool, on_notice: Callable[[str | None], None]
+) -> Ready:
     """Opens and checks everything, the first process alone holds and writes the folder: last, or not at all.
 
     Args:
         held: keeps the folder for this process.
+        is_first: whether this is the first of several processes.
+        on_notice: is called with each line that the user should read.
     """
+    from nas.api.folders import make_folder
+    from nas.api.opening import open_for_user, set_threads
     from nas.api.train_folder import check_free
-    from nas.commands.out_folder import make_folder
-    from nas.commands.training import open_for_user, set_threads
     from nas.locking import locked
     from trainers.heads import check_trainable
     from trainers.optimizer import device_for
@@ -46,9 +49,9 @@ def prepare(settings: Settings, held: contextlib.ExitStack, *, is_first: bool) -
     log = _event_log(settings) if is_first else None
     where = {"data_format": command["data_format"], "images": command["images"]}
     seed = settings.config.seed
-    splits = open_for_user(command["data"], command["split"], seed=seed, quiet=not is_first, **where)
-    detector = _detector(settings, splits, is_first=is_first)
-    _check_data(settings, splits, is_first=is_first)
+    splits = open_for_user(command["data"], command["split"], seed=seed, on_notice=on_notice, **where)
+    detector = _detector(settings, splits, on_notice)
+    _check_data(settings, splits, on_notice)
     if is_first:
         if not settings.resume:
             make_folder(settings.out, "--out")
@@ -58,8 +61,9 @@ def prepare(settings: Settings, held: contextlib.ExitStack, *, is_first: bool) -
     return Ready(detector, splits, log)
 
 
-def _check_data(settings: Settings, splits: DataSplits, *, is_first: bool) -> None:
+def _check_data(settings: Settings, splits: DataSplits, on_notice: Callable[[str | None], None]) -> None:
     """Raises ConfigError where data and settings do not go together, and notes what can do nothing."""
+    from nas.api.tiling import small_images_note
     from nas.api.train_folder import CHECKPOINT
     from search_space.errors import ConfigError
     from trainers.checkpoint import check_same_data, fingerprints, read_checkpoint
@@ -73,14 +77,11 @@ def _check_data(settings: Settings, splits: DataSplits, *, is_first: bool) -> No
     path = settings.out / CHECKPOINT
     if settings.resume and path.exists():
         check_same_data(path, read_checkpoint(path), fingerprints(splits.train, splits.val))
-    if is_first:
-        from nas.commands.tiling_options import note_small_images
-
-        input_hw = settings.architecture.input_hw
-        if config.augmentation.tile > 0:
-            note_small_images("--tile-chance", "training", splits.train, input_hw)
-        if config.eval_tile:
-            note_small_images("--eval-tile", "validation", splits.val, input_hw)
+    input_hw = settings.architecture.input_hw
+    if config.augmentation.tile > 0:
+        on_notice(small_images_note("--tile-chance", "training", splits.train, input_hw))
+    if config.eval_tile:
+        on_notice(small_images_note("--eval-tile", "validation", splits.val, input_hw))
 
 
 def _event_log(settings: Settings) -> Any:
@@ -89,7 +90,7 @@ def _event_log(settings: Settings) -> Any:
     return EventLog(settings.out) if settings.command["tensorboard"] else None
 
 
-def _detector(settings: Settings, splits: DataSplits, *, is_first: bool) -> Detector:
+def _detector(settings: Settings, splits: DataSplits, on_notice: Callable[[str | None], None]) -> Detector:
     """Returns the detector to begin with, its weights taken from a file where one is named and nothing is resumed."""
     from nas.api.train_folder import can_go_on
     from nas.api.weights_path import weights_file
@@ -103,12 +104,10 @@ def _detector(settings: Settings, splits: DataSplits, *, is_first: bool) -> Dete
     if settings.resume:
         if can_go_on(settings.out):
             return detector
-        if is_first:
-            say(f"note: the training in {settings.out} had not written anything yet; it begins now", err=True)
+        on_notice(f"note: the training in {settings.out} had not written anything yet; it begins now")
     if pretrained is not None:
         taken, total = load_matching(detector, load_weights(weights_file(Path(pretrained))).state)
-        if is_first:
-            say(f"pretrained: {taken} of {total} tensors fit and were taken from {pretrained}", err=True)
+        on_notice(f"pretrained: {taken} of {total} tensors fit and were taken from {pretrained}")
     if weights is not None:
         loaded = load_weights(weights_file(Path(weights)))
         if loaded.classes != classes:

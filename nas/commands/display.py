@@ -31,6 +31,12 @@ def console(*, stderr: bool = False) -> Console:
     return terminal if terminal.is_terminal else Screen(stderr=stderr, width=PLAIN_WIDTH)
 
 
+def notify(notice: str | None) -> None:
+    """Prints a notice on standard error; None is no notice."""
+    if notice is not None:
+        say(notice, err=True)
+
+
 def say(text: object, *, err: bool = False) -> None:
     """Prints lines in which others may have named things, with their control characters spelt out."""
     click.echo(visible_lines(text), err=err)

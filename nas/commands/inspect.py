@@ -38,11 +38,12 @@ def command(data: str, images: str | None, data_format: str | None, split: str |
 
     from nas.advice.inspection import make_report
     from nas.advice.testing_part import find_test_part
+    from nas.api.opening import open_for_user
+    from nas.commands.display import notify
     from nas.commands.inspect_display import print_report
-    from nas.commands.training import open_for_user
     from trainers.data.source import Request
 
-    splits = open_for_user(data, split, data_format=data_format, images=images)
+    splits = open_for_user(data, split, data_format=data_format, images=images, on_notice=notify)
     request = Request(path=Path(data), split=split, images=None if images is None else Path(images))
     report = make_report(splits, _leaks(splits, find_test_part(splits, request)))
     if as_json:

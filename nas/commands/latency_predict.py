@@ -70,8 +70,8 @@ def _refuse_for_run(input_hw: tuple[int, int] | None, num_classes: int | None) -
 
 def _load(architecture: str, input_hw: tuple[int, int] | None) -> Architecture:
     """Returns an architecture; what is nearly a subcommand is told to be none."""
+    from nas.architectures import load_architecture
     from nas.commands.latency import PREDICT, SUBCOMMANDS
-    from nas.commands.training import load_architecture
     from search_space import DESIGNS
     from search_space.errors import ConfigError, nearest
 

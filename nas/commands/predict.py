@@ -86,9 +86,9 @@ def command(weights: Path, inputs: tuple[Path, ...], as_json: bool, **options: A
     """
     from nas.api.media_input import list_sources
     from nas.api.media_output import CocoIds, Listing, Pictures
+    from nas.api.opening import set_threads
+    from nas.api.tiling import tiling_of
     from nas.api.weights_path import weights_file
-    from nas.commands.tiling_options import tiling_of
-    from nas.commands.training import set_threads
     from search_space.errors import ConfigError
     from search_space.files import write_text
     from trainers import load_weights
@@ -130,8 +130,8 @@ def _ready_to_write(pictures: Pictures | None, options: dict[str, Any], *, input
     Raises:
         ConfigError: an input would be written over, or a folder cannot be written to.
     """
+    from nas.api.folders import make_folder
     from nas.api.media_output import check_not_inputs
-    from nas.commands.out_folder import make_folder
     from search_space.errors import ConfigError
 
     results, ids = options["save_json"], options["ids"]

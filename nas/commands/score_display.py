@@ -2,34 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nas.commands.display import say
 
-if TYPE_CHECKING:
-    from trainers import Score
-
 FEW_NAMES = 12
 """Rows up to which a confusion matrix is printed; a larger one is better read from its file."""
-
-
-def score_fields(score: Score | None) -> dict[str, Any] | None:
-    """Returns a score as JSON-ready fields, with None where there is no value."""
-    if score is None:
-        return None
-    fields: dict[str, Any] = finite({**score.to_dict(), "accuracy": score.accuracy})
-    return fields
-
-
-def finite(value: Any) -> Any:
-    """Returns plain data with None in the place of numbers that JSON does not know."""
-    if isinstance(value, Mapping):
-        return {key: finite(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def percent(value: float | None) -> str:
@@ -41,7 +20,7 @@ def print_score(score: Mapping[str, Any], intervals: Mapping[str, Any] | None = 
     """Prints the fields of a score in percent: over all classes, by class, and by size where bins were asked for.
 
     Args:
-        score: of `score_fields`.
+        score: of `plain_score`.
         intervals: by name `low` and `high`, of the bootstrap.
     """
     _print_averages(score, intervals or {})

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nas.commands.display import notify
 from nas.commands.options import data_option, format_option, images_option, json_option, plugin_option, split_option
 from nas.processes import launched_rank, told_once
 
@@ -104,7 +105,7 @@ def command(
     with contextlib.ExitStack() as held, options_named():
         with told_once():
             settings = _settings(context, architecture, resume, options)
-            ready = prepare(settings, held, is_first=is_first)
+            ready = prepare(settings, held, is_first=is_first, on_notice=notify if is_first else _ignore)
         with joined(settings.config.device):
             summary = _run(settings, ready, is_first=is_first)
     if is_first:
@@ -122,7 +123,11 @@ def _settings(
         return resumed(folder, architecture, options, given)
     if architecture is None:
         raise click.UsageError("give an architecture: a YAML file or a design; or --resume DIR", ctx=context)
-    return fresh(architecture, options, given)
+    return fresh(architecture, options, given, notify if launched_rank() == 0 else _ignore)
+
+
+def _ignore(notice: str | None) -> None:
+    """Takes the notices of the processes that print nothing."""
 
 
 def _run(settings: Settings, ready: Ready, *, is_first: bool) -> dict[str, Any]:
@@ -167,7 +172,7 @@ def _watch(
     settings: Settings, splits: DataSplits, log: Any, is_first: bool
 ) -> Iterator[Callable[[Progress], None] | None]:
     """Shows the progress, and writes history.csv and events as the training goes on."""
-    from nas.commands.training import training_bar
+    from nas.commands.training_bar import training_bar
     from trainers.logs import write_history
 
     if not is_first:

@@ -27,8 +27,7 @@ def save_weights(settings: Settings, state: Mapping[str, Tensor], splits: DataSp
 
 def write_results(settings: Settings, result: TrainResult, splits: DataSplits) -> dict[str, Any]:
     """Writes what a training leaves at its end, and returns results.json; of one that had ended, as it was."""
-    from nas.commands.score_display import score_fields
-    from nas.commands.training import plain_json
+    from nas.api.plain_score import plain_score
     from search_space.errors import ConfigError
     from search_space.files import write_text
     from trainers.logs import draw_history, write_history
@@ -57,11 +56,11 @@ def write_results(settings: Settings, result: TrainResult, splits: DataSplits) -
         "seconds": round(result.seconds, 1),
         "ended_by": "patience" if result.out_of_patience else "schedule",
         "best_epoch": result.best_epoch,
-        "score": score_fields(result.best_score),
-        "last_score": score_fields(result.score),
+        "score": plain_score(result.best_score),
+        "last_score": plain_score(result.score),
         "weights": str(out / "weights.pt"),
     }
-    write_text(out / "results.json", plain_json(summary))
+    write_text(out / "results.json", json.dumps(summary, indent=2) + "\n")
     return summary
 
 

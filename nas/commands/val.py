@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.commands.display import say
+from nas.commands.display import notify, say
 from nas.commands.options import (
     data_option,
     echo_json,
@@ -75,8 +75,8 @@ def command(weights: Path, as_json: bool, **options: Any) -> None:
       nas val runs/best --data hit-uav --split block
       nas val runs/best --data hit-uav --bins 0,8,16,32,inf --curves curves
     """
-    from nas.commands.tiling_options import tiling_of
-    from nas.commands.training import set_threads
+    from nas.api.opening import set_threads
+    from nas.api.tiling import tiling_of
     from trainers.sizes import size_bins
 
     set_threads(options["threads"])
@@ -95,10 +95,10 @@ def command(weights: Path, as_json: bool, **options: Any) -> None:
 def _find(weights: Path, tiling: Tiling | None, options: dict[str, Any]) -> tuple[Findings, dict[str, Any]]:
     """Runs the detector and returns what it found, with what was opened for it."""
     from nas.api.data_of_run import with_known_data
+    from nas.api.folders import make_folder
+    from nas.api.opening import open_for_user
+    from nas.api.tiling import small_images_note
     from nas.api.weights_path import weights_file
-    from nas.commands.out_folder import make_folder
-    from nas.commands.tiling_options import note_small_images
-    from nas.commands.training import open_for_user
     from search_space.errors import DataError
     from trainers import load_weights
     from trainers.evaluate import find
@@ -109,11 +109,11 @@ def _find(weights: Path, tiling: Tiling | None, options: dict[str, Any]) -> tupl
     if input_hw is not None:
         loaded.check_input(input_hw)
     known = with_known_data(options, weights)
-    known.tell()
-    splits = open_for_user(**known.options, seed=known.seed)
+    notify(known.notice)
+    splits = open_for_user(**known.options, seed=known.seed, on_notice=notify)
     dataset = splits.val if options["part"] == "val" else splits.train
     if tiling is not None:
-        note_small_images("--tile", options["part"], dataset, tiling.tile_hw)
+        notify(small_images_note("--tile", options["part"], dataset, tiling.tile_hw))
     if dataset.classes != loaded.classes:
         raise DataError(
             f"{path} finds {', '.join(loaded.classes)}, the data has {', '.join(dataset.classes)}; "
@@ -162,12 +162,12 @@ def _report(findings: Findings, matches: Matches, options: dict[str, Any]) -> di
     """Returns everything that is measured as plain data, and writes the curves if they were asked for."""
     from dataclasses import asdict
 
-    from nas.commands.score_display import finite, score_fields
+    from nas.api.plain_score import finite, plain_score
     from trainers.confusion import confuse
     from trainers.curves import all_curves
 
     classes = findings.dataset.classes
-    score = score_fields(findings.score(matches))
+    score = plain_score(findings.score(matches))
     assert score is not None
     curves = all_curves(matches, classes)
     confusion = confuse(matches, classes, score_threshold=score["f1_score_threshold"] or 0.0)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nas.commands.training import load_architecture
+from nas.architectures import load_architecture
 from nas.config import RunConfig, read_config
 from nas.cost.latency import LatencyModel, load_model
 from nas.exporters.member import ARCHITECTURE, WEIGHTS, Member, kit_file, write_member

@@ -24,29 +24,24 @@ def folder(path: Path, **content: Any) -> Path:
 
 
 @pytest.mark.parametrize("inside", ["", "front", "front/01-abc.yaml", "weights/abc.pt", "weights.pt"])
-def test_what_lies_in_a_run_has_its_data(inside: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_lies_in_a_run_has_its_data(inside: str, tmp_path: Path) -> None:
     run = folder(tmp_path / "run", space_fingerprint="x", data="/drone", split="block", data_format="coco", images=None)
     known = with_known_data(NONE, run / inside)
     assert known.options == {"data": "/drone", "split": "block", "data_format": "coco", "images": None}
-    known.tell()
-    assert capsys.readouterr().err == f"note: no --data given: that of {run}\n"
+    assert known.notice == f"note: no --data given: that of {run}"
 
 
-def test_what_the_user_gives_comes_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_the_user_gives_comes_first(tmp_path: Path) -> None:
     run = folder(tmp_path / "run", space_fingerprint="x", data="/drone", split="block")
     assert with_known_data({**NONE, "split": "random"}, run).options["split"] == "random"
     given = {**NONE, "data": "/other"}
     known = with_known_data(given, run)
-    known.tell()
-    assert known.options == given and capsys.readouterr().err == ""
+    assert known.options == given and known.notice is None
 
 
-def test_the_built_in_set_of_a_training_has_its_seed_and_needs_no_note(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_built_in_set_of_a_training_has_its_seed_and_needs_no_note(tmp_path: Path) -> None:
     known = with_known_data(NONE, folder(tmp_path / "trained", data=None, training={"seed": 3}))
-    known.tell()
-    assert known.options == NONE and known.seed == 3 and capsys.readouterr().err == ""
+    assert known.options == NONE and known.seed == 3 and known.notice is None
 
 
 @pytest.mark.parametrize(

@@ -212,8 +212,8 @@ def test_windows_that_can_do_nothing_are_noted(
     monkeypatch.setitem(globals(), "FAST", ("--input", 1024, 1024, "--batch", 3))
     begin(tmp_path / "large", monkeypatch, "--tile-chance", 0.5, "--eval-tile")
     told = capsys.readouterr().err
-    assert "note: --tile-chance does nothing here: no training image is larger than 1024x1024 px" in told
-    assert "note: --eval-tile does nothing here: no validation image" in told
+    assert "note: --tile-chance has no effect: no training image is larger than 1024x1024 px" in told
+    assert "note: --eval-tile has no effect: no validation image" in told
 
 
 @pytest.mark.parametrize(

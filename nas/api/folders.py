@@ -1,4 +1,4 @@
-"""The folders that commands write to: made and tried before the work, so that no result is lost at its end."""
+"""Output folders, which are made and tested before the work, so that no result is lost at its end."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def make_folder(path: Path, option: str) -> None:
-    """Makes a folder, if it is not there, and tries whether files can be written to it.
+    """Makes a folder, if it does not exist, and checks that files can be written to it.
 
     Args:
         option: how the user gave it, such as `--out`.

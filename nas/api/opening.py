@@ -1,0 +1,53 @@
+"""Open what a user names: an architecture, a data set, a number of threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from nas.architectures import load_architecture
+
+if TYPE_CHECKING:
+    from trainers.data import DataSplits
+
+__all__ = ["load_architecture", "open_for_user", "set_threads"]
+
+
+def set_threads(num_threads: int | None) -> None:
+    """Limits the CPU threads of this process; None leaves all."""
+    if num_threads is not None:
+        import torch
+
+        torch.set_num_threads(num_threads)
+
+
+def open_for_user(
+    data: str | None,
+    split: str | None,
+    *,
+    seed: int = 0,
+    data_format: str | None = None,
+    images: str | None = None,
+    on_notice: Callable[[str], None] | None = None,
+) -> DataSplits:
+    """Opens a data set.
+
+    Args:
+        data: path of the data set; None is the built-in set.
+        split: which pair of annotation files is read, where a folder holds several.
+        seed: of the built-in set.
+        data_format: name of the format; None detects it.
+        images: folder of the images, where they do not lie beside the annotations.
+        on_notice: is called with a line that says what was opened, and with one for each remarkable thing about it.
+
+    Raises:
+        DataError: the data set cannot be read.
+    """
+    from trainers.data import open_data
+
+    splits = open_data(data, split=split, seed=seed, format=data_format, images=images)
+    if on_notice is not None:
+        on_notice(f"data: {splits.source}")
+        for notice in splits.notices:
+            on_notice(f"note: {notice}")
+    return splits

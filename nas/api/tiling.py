@@ -1,0 +1,44 @@
+"""Tiling of images, as the user gives it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trainers.data import Dataset
+    from trainers.tiling import Tiling
+
+DEFAULT_OVERLAP = 0.2
+
+
+def tiling_of(tile: str | None, overlap: float | None, tile_whole: bool) -> Tiling | None:
+    """Returns the tiling that was asked for.
+
+    Raises:
+        ConfigError: the size is no size, or another option was given without it.
+    """
+    from search_space.errors import ConfigError
+    from trainers.tiling import Tiling
+
+    if tile is None:
+        for option, given in (("--tile-whole", tile_whole), ("--overlap", overlap is not None)):
+            if given:
+                raise ConfigError(f"{option} needs --tile SIZE; give the size of a slice in pixels, such as --tile 640")
+        return None
+    sides = tile.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() for side in sides):
+        raise ConfigError(f"--tile {tile} is no size; give pixels as one number or as HxW, such as 640 or 512x640")
+    shared = DEFAULT_OVERLAP if overlap is None else overlap
+    return Tiling(tile_hw=(int(sides[0]), int(sides[-1])), overlap=shared, whole=tile_whole)
+
+
+def small_images_note(option: str, which: str, dataset: Dataset, tile_hw: tuple[int, int]) -> str | None:
+    """Returns a note that an option has no effect, if no image is larger than a tile of `tile_hw` `(H, W)`; else None.
+
+    Args:
+        option: its name, such as `--tile`.
+        which: what the images are, such as `training`.
+    """
+    if any(record.height > tile_hw[0] or record.width > tile_hw[1] for record in dataset.records):
+        return None
+    return f"note: {option} has no effect: no {which} image is larger than {tile_hw[1]}x{tile_hw[0]} px"

@@ -1,0 +1,33 @@
+"""Read the architecture that a user names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from search_space import Architecture
+
+
+def load_architecture(name: str, input_hw: tuple[int, int] | None = None) -> Architecture:
+    """Returns the architecture of a YAML file or of a design, at another input size if one is given.
+
+    Raises:
+        ConfigError: there is neither a file nor a design of that name.
+    """
+    from search_space import DESIGNS, Architecture
+    from search_space.errors import ConfigError, nearest
+
+    if name in DESIGNS:
+        arch = DESIGNS.get(name).architecture
+    elif Path(name).is_file():
+        arch = Architecture.from_yaml(Path(name))
+    elif Path(name).suffix.lower() in (".yaml", ".yml"):
+        raise ConfigError(f"no architecture file {name}; check the path or give a design: {', '.join(DESIGNS)}")
+    elif Path(name).exists() or "/" in name:
+        what = "is a folder" if Path(name).is_dir() else "does not exist"
+        raise ConfigError(f"{name} {what}; next: a YAML file, such as runs/NAME/front/01-KEY.yaml, or a design")
+    else:
+        known = ", ".join(DESIGNS)
+        raise ConfigError(f"unknown design {name!r}{nearest(name, DESIGNS)}; known: {known}; or give a YAML file")
+    return arch if input_hw is None else arch.resized(input_hw)
