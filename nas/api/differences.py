@@ -154,9 +154,7 @@ def _change(before: Cost, after: Cost) -> CountChange:
     return CountChange(macs=after.macs - before.macs, params=after.params - before.params)
 
 
-def _counted_differences(
-    sides: Sides, before: Cost, cost: Callable[[Architecture], Cost]
-) -> Iterator[Difference]:
+def _counted_differences(sides: Sides, before: Cost, cost: Callable[[Architecture], Cost]) -> Iterator[Difference]:
     """Yields each difference with the change that it makes alone, or with those that must change with it.
 
     Where it is part of another difference's change, that one is named and has the numbers.

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nas.commands.display import console, say
-from nas.commands.options import echo_json, json_option
+from nas.commands.display import say
+from nas.commands.options import echo_json, json_option, wide_option
 
 if TYPE_CHECKING:
     from nas.api.devices import DeviceTable, ListedDevice
 
 
 @click.command("devices")
+@wide_option
 @json_option
 def command(as_json: bool) -> None:
     """List the boards, with runtime and precision, that latency is predicted for, and the error of the predictions.
@@ -39,18 +40,24 @@ def error_text(device: ListedDevice) -> str:
 
 def print_devices(devices: DeviceTable) -> None:
     """Prints the devices as a table, grouped by board."""
-    from rich.table import Table
+    from nas.commands.table import Column, numbers, print_table
 
-    table = Table("device", "board", "runtime", "precision")
-    table.add_column("fitted on", justify="right")
-    table.add_column("mean error, held out")
-    table.add_column("90 % interval", justify="right")
+    columns = (
+        Column("device", is_name=True),
+        Column("board", is_name=True),
+        Column("runtime", priority=1),
+        Column("precision", priority=3),
+        numbers("fitted on", priority=4),
+        Column("mean error, held out", priority=2),
+        numbers("90 % interval", priority=2),
+    )
+    rows: list[tuple[str, ...]] = []
     board = None
     for device in devices.devices:
         if board not in (None, device.board):
-            table.add_section()
+            rows.append(())
         board, count, interval = device.board, device.num_measured, device.interval_90_percent
-        table.add_row(
+        cells = (
             device.name + "*" * device.usual,
             device.board,
             device.runtime,
@@ -59,7 +66,8 @@ def print_devices(devices: DeviceTable) -> None:
             error_text(device),
             "by network" if interval is None else f"{interval[0]:+.0f} to {interval[1]:+.0f} %",
         )
-    console().print(table)
+        rows.append(cells)
+    print_table(columns, rows)
     say("* the one that the bare name of its board means, such as --device jetson-nano")
     say(
         "Errors are of networks left out of the fit; of few networks they are a rough guide. "

@@ -1,4 +1,4 @@
-"""Tables of the commands: no cell is cut; columns that do not fit the terminal are hidden, the least important first."""
+"""Tables of the commands: no cell is cut; columns that do not fit are hidden, the least important first."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def lay_out(
 def _widths(
     columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int | None, *, has_titles: bool
 ) -> list[int]:
-    """Returns the width of each column: the least one, and of what is left first titles, then sentences take a share."""
+    """Returns the width of each column: the least one, and room that is left for titles first, then for sentences."""
     from rich.cells import cell_len
 
     by_column = _by_column(columns, rows)
