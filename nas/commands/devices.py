@@ -10,7 +10,7 @@ from nas.commands.display import say
 from nas.commands.options import echo_json, json_option, wide_option
 
 if TYPE_CHECKING:
-    from nas.api.devices import DeviceTable, ListedDevice
+    from nas.api.devices import DeviceTable
 
 
 @click.command("devices")
@@ -31,13 +31,6 @@ def command(as_json: bool) -> None:
     return echo_json(table.to_dict()) if as_json else print_devices(table)
 
 
-def error_text(device: ListedDevice) -> str:
-    """Returns in words how far off a profile's predictions were on networks left out of the fit."""
-    if device.mean_error_percent is None:
-        return "not measured"
-    return f"{device.mean_error_percent:.1f} % ({device.held_out})"
-
-
 def print_devices(devices: DeviceTable) -> None:
     """Prints the devices as a table, grouped by board."""
     from nas.commands.table import Column, numbers, print_table
@@ -45,11 +38,12 @@ def print_devices(devices: DeviceTable) -> None:
     columns = (
         Column("device", is_name=True),
         Column("board", is_name=True),
-        Column("runtime", priority=1),
-        Column("precision", priority=3),
-        numbers("fitted on", priority=4),
-        Column("mean error, held out", priority=2),
-        numbers("90 % interval", priority=2),
+        Column("runtime", priority=3),
+        Column("precision", priority=4),
+        numbers("fitted on", priority=2),
+        numbers("mean error", priority=1),
+        Column("held out", priority=5),
+        numbers("90 % interval", priority=1),
     )
     rows: list[tuple[str, ...]] = []
     board = None
@@ -63,7 +57,8 @@ def print_devices(devices: DeviceTable) -> None:
             device.runtime,
             device.precision,
             f"{count} networks" if count else "data sheet only",
-            error_text(device),
+            "-" if device.mean_error_percent is None else f"{device.mean_error_percent:.1f} %",
+            device.held_out or "-",
             "by network" if interval is None else f"{interval[0]:+.0f} to {interval[1]:+.0f} %",
         )
         rows.append(cells)

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nas.commands.options import echo_json, format_option, images_option, json_option, plugin_option, split_option
+from nas.commands.options import (
+    echo_json,
+    format_option,
+    images_option,
+    json_option,
+    plugin_option,
+    split_option,
+    wide_option,
+)
 
 if TYPE_CHECKING:
     from nas.advice.leaks import Leaks
@@ -22,6 +30,7 @@ if TYPE_CHECKING:
 @format_option
 @split_option
 @plugin_option
+@wide_option
 @json_option
 def command(data: str, images: str | None, data_format: str | None, split: str | None, as_json: bool) -> None:
     """Say what the data set at DATA asks of a detector, before anything is searched.

@@ -110,10 +110,10 @@ def print_all(reproduced: ReproductionTable) -> None:
     )
     cells = []
     for row in rows:
-        published = "" if row.published is None else f"{row.published:.12g}"
+        published = "none" if row.published is None else f"{row.published:.12g}"
         counts = (published, ours_cell(row), row.convention or "", deviation_cell(row))
         fvcore = ["equal" if row.fvcore_equal else "DIFFERENT"] * checked
         cells.append((row.design, str(row.num_classes), row.figure or "", *counts, row.reason, *fvcore))
     print_table(columns, cells)
-    counts = [row.as_printed for row in rows if row.as_printed is not None]
-    say(f"{sum(counts)} of {len(counts)} published counts equal ours to the printed digits")
+    equal = [row.as_printed for row in rows if row.as_printed is not None]
+    say(f"{sum(equal)} of {len(equal)} published counts equal ours to the printed digits")

@@ -19,6 +19,7 @@ from nas.commands.options import (
     json_option,
     plugin_option,
     split_option,
+    wide_option,
 )
 
 if TYPE_CHECKING:
@@ -174,6 +175,7 @@ def _options(*groups: Sequence[Callable[[Command], Command]]) -> Callable[[Comma
 @click.command(name="run")
 @_options(BUDGET, (data_option, split_option, format_option, images_option), SEARCH, SPACE, WHERE)
 @plugin_option
+@wide_option
 @json_option
 def command(
     resume: Path | None,

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
 from nas import plugins
-from nas.commands.display import counted
+from nas.commands.display import counted, say
 from nas.commands.run_display import SCORES, percent
 from nas.commands.screen import Screen
+from nas.commands.table import Column, numbers, print_table
 from nas.config import BUDGETS
 from nas.engine.acquisition import MIN_POINTS
 from nas.engine.ladder import MIN_PAIRS
@@ -28,9 +27,23 @@ if TYPE_CHECKING:
     from nas.engine.ladder import RungCorrelation
     from nas.engine.session import Session
 
-WIDTH = 10_000
-"""Columns that the table of the front may take, whatever the terminal says: a cut number is none."""
 MB = 1e6
+PRIORITIES = {
+    "GMACs": 1,
+    "predicted ms": 1,
+    "memory MB": 1,
+    "accuracy %": 1,
+    "params M": 2,
+    "95 %": 3,
+    "over seeds %": 3,
+    "interval ms": 4,
+    "tied": 4,
+    "input px": 5,
+    "levels": 7,
+    "GFLOPs 2x": 7,
+}
+"""Which columns of the front stay where the terminal is narrow; the other scores come after these of 5."""
+OTHER_PRIORITY = 6
 
 
 def print_summary(
@@ -42,10 +55,10 @@ def print_summary(
 ) -> None:
     """Prints the front, how the rungs agreed, the accounting, and what to type next."""
     path, members = session.folder.path, records.front(table)
-    console = Screen(soft_wrap=True, width=WIDTH)
+    console = Screen(soft_wrap=True)
     console.print(f"ended: {ending}")
     if not members.empty:
-        console.print(front_table(members, table, [each.name for each in session.objectives]))
+        print_front(members, table, [each.name for each in session.objectives])
         for line in _remarks(members):
             console.print(line)
     for line in (*map(agreement_line, agreements), *surrogate_line(surrogate), *accounting(table)):
@@ -107,22 +120,17 @@ def surrogate_line(surrogate: SurrogateCorrelation | None) -> list[str]:
     ]
 
 
-def front_table(members: pd.DataFrame, table: pd.DataFrame, objectives: Sequence[str]) -> Table:
-    """Lays the front out, the best in the first accuracy first."""
-    shown = Table(
-        title="front: no other trial is as good in every objective and better in one",
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
-    shown.add_column("architecture", no_wrap=True)
+def print_front(members: pd.DataFrame, table: pd.DataFrame, objectives: Sequence[str]) -> None:
+    """Prints the front, the best in the first accuracy first."""
     columns = _columns(members, table, objectives)
-    for name in columns:
-        shown.add_column(name, justify="right", no_wrap=True)
-    shown.add_column("came from", no_wrap=True)
+    rows = []
     for rank, row in enumerate(members.to_dict("records"), start=1):
         name = Path(member_file(rank, row["key"])).stem
-        shown.add_row(name, *(columns[each][rank - 1] for each in columns), str(row["origin"]))
-    return shown
+        rows.append((name, *(columns[each][rank - 1] for each in columns), str(row["origin"])))
+    say("front: no other trial is as good in every objective and better in one")
+    titles = (numbers(title, priority=PRIORITIES.get(title, OTHER_PRIORITY)) for title in columns)
+    came_from = Column("came from", priority=OTHER_PRIORITY)
+    print_table((Column("architecture", is_name=True), *titles, came_from), rows)
 
 
 def _columns(members: pd.DataFrame, table: pd.DataFrame, objectives: Sequence[str]) -> dict[str, list[str]]:

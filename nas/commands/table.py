@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from nas.commands.display import counted
 from nas.commands.options import shows_all_columns
 from nas.commands.screen import Screen
 from results.visible import visible
@@ -65,7 +66,7 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, has
     for line in lay_out(columns, cells, shown=shown, width=width, has_titles=has_titles):
         click.echo(line)
     if len(shown) < len(columns):
-        click.echo(f"{len(columns) - len(shown)} of {len(columns)} columns are hidden; --wide shows all")
+        click.echo(f"{counted(len(columns) - len(shown), 'column')} hidden; --wide shows all")
 
 
 def fitting(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int | None) -> list[int]:
@@ -98,16 +99,16 @@ def lay_out(
         has_titles: Whether the titles are the first line.
     """
     chosen = [columns[index] for index in shown]
-    cells = [[row[index] for index in shown] if len(row) > 1 else list(row) for row in rows]
+    cells = [[row[index] for index in shown] if len(row) == len(columns) else list(row) for row in rows]
     widths = _widths(chosen, cells, width, has_titles=has_titles)
     lines, table = [], _empty(chosen, widths, has_titles=has_titles)
-    for row in cells:
-        if len(row) > 1 or len(columns) == 1 and row:
+    for index, row in enumerate(cells):
+        if len(row) == len(chosen):
             table.add_row(*row)
             continue
-        lines += [*_lines(table, sum(widths) + GAP * len(widths)), "", *row]
+        lines += [*_lines(table, widths), *[""] * (index > 0), *row]
         table = _empty(chosen, widths, has_titles=False)
-    return [*lines, *_lines(table, sum(widths) + GAP * len(widths))]
+    return [*lines, *_lines(table, widths)]
 
 
 def _widths(
@@ -160,11 +161,11 @@ def _empty(columns: Sequence[Column], widths: Sequence[int], *, has_titles: bool
     return table
 
 
-def _lines(table: Table, width: int) -> list[str]:
-    """Returns what rich makes of a table whose columns have their widths, a line a string, styled for a terminal."""
+def _lines(table: Table, widths: Sequence[int]) -> list[str]:
+    """Returns the lines of a table whose columns have `widths`, styled where the output is a terminal."""
     if not table.row_count and not table.show_header:
         return []
-    screen = Screen(width=width)
+    screen = Screen(width=sum(widths) + GAP * len(widths))
     with screen.capture() as captured:
         screen.print(table, crop=False)
     return [TRAILING_BLANKS.sub(r"\1", line) for line in captured.get().splitlines()]

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nas.commands.display import notify
-from nas.commands.options import data_option, format_option, images_option, json_option, plugin_option, split_option
+from nas.commands.options import (
+    data_option,
+    format_option,
+    images_option,
+    json_option,
+    plugin_option,
+    split_option,
+    wide_option,
+)
 from nas.processes import launched_rank, told_once
 
 if TYPE_CHECKING:
@@ -79,6 +87,7 @@ def _refuse_tile(context: click.Context, parameter: click.Parameter, value: str 
     "--resume", type=click.Path(path_type=Path), metavar="DIR", help="Go on with the training in this folder."
 )
 @plugin_option
+@wide_option
 @json_option
 @click.pass_context
 def command(
