@@ -20,3 +20,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(trials, name)
     raise AttributeError(f"module 'results' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

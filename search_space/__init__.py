@@ -1,16 +1,42 @@
-"""What a detector can be: architectures, the space they span, and the modules they become."""
+"""What a detector can be: architectures, the space they span, and the modules they become.
+
+The names below are imported when they are first used, so that light modules such as `search_space.errors` can be
+imported without torch.
+"""
 
 from __future__ import annotations
 
-from search_space import heads  # noqa: F401  isort: skip  a `Head` is one of the kinds that are known
-from search_space.architecture import Architecture
-from search_space.axis import Axis
-from search_space.designs import DESIGNS, Design
-from search_space.detector import Detector
-from search_space.graph import Graph, Node
-from search_space.lowering import lower
-from search_space.parts import Backbone, Extra, Head, Neck, Stage, Unit
-from search_space.space import SearchSpace
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from search_space.architecture import Architecture
+    from search_space.axis import Axis
+    from search_space.designs import DESIGNS, Design
+    from search_space.detector import Detector
+    from search_space.graph import Graph, Node
+    from search_space.lowering import lower
+    from search_space.parts import Backbone, Extra, Head, Neck, Stage, Unit
+    from search_space.space import SearchSpace
+
+_MODULES = {
+    "DESIGNS": "designs",
+    "Architecture": "architecture",
+    "Axis": "axis",
+    "Backbone": "parts",
+    "Design": "designs",
+    "Detector": "detector",
+    "Extra": "parts",
+    "Graph": "graph",
+    "Head": "parts",
+    "Neck": "parts",
+    "Node": "graph",
+    "SearchSpace": "space",
+    "Stage": "parts",
+    "Unit": "parts",
+    "lower": "lowering",
+}
+"""The module of each public name."""
 
 __all__ = [
     "DESIGNS",
@@ -29,3 +55,16 @@ __all__ = [
     "Unit",
     "lower",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is first used (PEP 562)."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

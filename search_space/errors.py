@@ -1,17 +1,19 @@
-"""Errors a user can cause. The command line prints them as one line and exits with code 2."""
+"""Errors that a user can cause. The command line prints them as one line and exits with code 2."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
 
+SHOWN_CHARS = 60
+
 
 class UserError(ValueError):
-    """Something the user can put right: the message says what, what was got, what is allowed and what to do next."""
+    """An error that the user can correct: the message says what is wrong, the value, what is allowed, the next step."""
 
 
 class SpaceError(UserError):
-    """An architecture, axis, design or block that cannot exist."""
+    """An invalid architecture, axis, design or block."""
 
 
 class DataError(UserError):
@@ -19,38 +21,53 @@ class DataError(UserError):
 
 
 class BudgetError(UserError):
-    """A budget that is not a budget, or that nothing can meet."""
+    """An invalid budget, or one that no architecture meets."""
 
 
 class ConfigError(UserError):
-    """A setting of a run that is wrong or contradicts the run it is used on."""
+    """A setting that is invalid, or that differs from the run it is used with."""
 
 
 class PluginError(UserError):
-    """A user's file of blocks that cannot be used."""
+    """A plug-in file that cannot be loaded."""
 
 
 class WriteError(UserError):
-    """A file that cannot be written, because the disk is full or for another reason of the system."""
+    """A file that cannot be written, because the disk is full or the system refuses it."""
 
 
-def check_known(what: str, name: str, known: Iterable[str]) -> None:
-    """Raises SpaceError, naming the near ones and all that are known, where `name` is none of them."""
+def check_known(what: str, name: object, known: Iterable[str], error: type[UserError] = SpaceError) -> None:
+    """Raises `error` where `name` is not in `known`, with the message of `unknown_name`."""
     known = tuple(known)
     if name not in known:
-        raise SpaceError(f"unknown {what} {name!r}{nearest(name, known)}; known: {', '.join(known)}")
+        raise error(unknown_name(what, name, known))
+
+
+def unknown_name(what: str, name: object, known: Iterable[str]) -> str:
+    """Returns the message ``unknown WHAT 'NAME'; did you mean 'NEAR'; known: ...``."""
+    known = tuple(known)
+    return f"unknown {what} {shown(name)}{nearest(str(name), known)}; known: {', '.join(known)}"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Returns a hint such as ``; did you mean 'concat'``, or an empty string where no known name is similar."""
+    matches = difflib.get_close_matches(name[:SHOWN_CHARS], list(known), n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(repr(match) for match in matches)}" if matches else ""
+
+
+def shown(value: object) -> str:
+    """Returns a value for an error message: a container by its type, anything else shortened to 60 characters."""
+    containers: dict[type, str] = {dict: "a mapping", list: "a list", type(None): "nothing"}
+    if type(value) in containers:
+        return containers[type(value)]
+    text = repr(value)
+    return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}..."
 
 
 def is_text(text: str) -> bool:
-    """Tells whether a text can be written: JSON and YAML can spell halves of characters, which end other libraries."""
+    """Tells whether a text can be encoded as UTF-8; JSON and YAML can contain lone surrogates, which cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:
         return False
     return True
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Returns a hint such as ``; did you mean 'concat'``, or an empty string when nothing known is near."""
-    matches = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
-    return f"; did you mean {' or '.join(repr(match) for match in matches)}" if matches else ""

@@ -70,4 +70,4 @@ class HeadKind:
         return kept
 
 
-HEAD_KINDS: Registry[HeadKind] = Registry("kind of head")
+HEAD_KINDS: Registry[HeadKind] = Registry("kind of head", modules=("search_space.heads",))

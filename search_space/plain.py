@@ -8,11 +8,9 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
-from search_space.errors import SpaceError, nearest
+from search_space.errors import SHOWN_CHARS, SpaceError, nearest, shown
 
 T = TypeVar("T")
-KINDS = {dict: "a mapping", list: "a list", type(None): "nothing"}
-SHOWN_CHARS = 60
 
 
 class Options(Mapping[str, int | float | str]):
@@ -101,11 +99,3 @@ def _read_options(value: Any, where: str) -> Options:
         if type(each) not in (int, float, str):
             raise SpaceError(f"{where}.{name} must be a number or a word, got {shown(each)}; correct it")
     return Options(value)
-
-
-def shown(value: Any) -> str:
-    """Returns a value as an error may show it: its kind where it holds others, and never more than a few words."""
-    if type(value) in KINDS:
-        return KINDS[type(value)]
-    text = repr(value)
-    return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}..."

@@ -1,18 +1,19 @@
-"""One small typed registry: a name, written out, for each thing that an architecture can ask for."""
+"""A typed registry: things of one kind by name."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from search_space.errors import SpaceError, nearest
+from search_space.errors import SpaceError, UserError, unknown_name
 
 T = TypeVar("T")
 
 
 class Addition(NamedTuple):
-    """One thing that was registered."""
+    """One registered thing."""
 
     registry: Registry[Any]
     name: str
@@ -24,12 +25,12 @@ _ADDITIONS: list[Addition] = []
 
 
 def additions() -> list[Addition]:
-    """Returns what was ever added to any registry of this process and not removed, in order."""
+    """Returns what any registry of this process holds, in the order of registration."""
     return list(_ADDITIONS)
 
 
 def _importing() -> str:
-    """Returns the name of the module that is being run at its top level, the innermost one."""
+    """Returns the name of the module that is being imported, the innermost one."""
     frame = sys._getframe(1)
     while frame.f_code.co_name != "<module>" and frame.f_back is not None:
         frame = frame.f_back
@@ -37,17 +38,26 @@ def _importing() -> str:
 
 
 class Registry(Generic[T]):
-    """Maps written-out names to things of one kind; a double or unknown name is an error that lists what is known."""
+    """Maps names to things of one kind.
 
-    def __init__(self, kind: str) -> None:
+    Args:
+        kind: What one thing is called in a message, such as `stage block`.
+        error: The class of the errors for a name that is taken or unknown.
+        modules: Modules whose import registers the built-in things, where that is not the registry's own. They are
+            imported when the registry is first used.
+    """
+
+    def __init__(self, kind: str, error: type[UserError] = SpaceError, modules: tuple[str, ...] = ()) -> None:
         self.kind = kind
+        self._error = error
+        self._modules = modules
         self._things: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Returns a decorator that stores what it decorates under `name`.
+        """Returns a decorator that registers what it decorates as `name`.
 
         Raises:
-            SpaceError: if the name is taken.
+            SpaceError: The name is taken. A registry with another `error` raises that one.
         """
 
         def store(thing: T) -> T:
@@ -57,31 +67,37 @@ class Registry(Generic[T]):
         return store
 
     def add(self, name: str, thing: T) -> None:
-        """Stores `thing` under `name`; raises SpaceError if the name is taken."""
-        if name in self._things:
-            raise SpaceError(f"{self.kind} {name!r} is registered already; choose another name")
+        """Registers `thing` as `name`; raises the registry's `error` where the name is taken."""
+        if name in self._loaded():
+            raise self._error(f"{self.kind} {name!r} is already registered; choose another name")
         self._things[name] = thing
         _ADDITIONS.append(Addition(self, name, _importing()))
 
     def remove(self, name: str) -> None:
-        """Forgets the thing called `name`, which must be known."""
+        """Removes the thing called `name`, which must be known."""
         del self._things[name]
         _ADDITIONS[:] = [each for each in _ADDITIONS if (each.registry, each.name) != (self, name)]
 
     def get(self, name: str) -> T:
-        """Returns the thing called `name`; raises SpaceError naming the near and the known ones otherwise."""
+        """Returns the thing called `name`; raises the registry's `error`, naming similar and known names, otherwise."""
+        things = self._loaded()
         try:
-            return self._things[name]
+            return things[name]
         except (KeyError, TypeError):
-            hint = nearest(str(name), self._things)
-            raise SpaceError(f"unknown {self.kind} {name!r}{hint}; known: {', '.join(self._things)}") from None
+            raise self._error(unknown_name(self.kind, name, things)) from None
 
     def names(self) -> tuple[str, ...]:
         """Returns the known names, in the order of their registration."""
-        return tuple(self._things)
+        return tuple(self._loaded())
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._things)
+        return iter(self._loaded())
 
     def __contains__(self, name: object) -> bool:
-        return name in self._things
+        return name in self._loaded()
+
+    def _loaded(self) -> dict[str, T]:
+        """Returns the things by name, the built-in ones included."""
+        for module in self._modules:
+            import_module(module)  # does nothing while the module itself is registering
+        return self._things

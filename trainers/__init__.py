@@ -1,14 +1,22 @@
-"""How a detector gets weights and a score."""
+"""Train detectors, load and save their weights, find objects with them and score what they find.
+
+The public names are imported when they are first used, so that `trainers.settings` and `trainers.config` do not load
+torch.
+"""
 
 from __future__ import annotations
 
-from trainers.config import TrainConfig
-from trainers.data.augment import Augmentation
-from trainers.detect import Detections, predict
-from trainers.evaluate import Score, evaluate
-from trainers.heads import HEAD_TRAINING
-from trainers.loop import Progress, StopTraining, TrainResult, train
-from trainers.weights import Weights, fresh_detector, load_weights, save_weights
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trainers.config import TrainConfig
+    from trainers.data.augmentation import Augmentation
+    from trainers.detect import Detections, predict
+    from trainers.evaluation import Score, evaluate
+    from trainers.heads import HEAD_TRAINING
+    from trainers.loop import Progress, StopTraining, TrainResult, train
+    from trainers.weights import Weights, fresh_detector, load_weights, save_weights
 
 __all__ = [
     "HEAD_TRAINING",
@@ -27,3 +35,24 @@ __all__ = [
     "save_weights",
     "train",
 ]
+
+_MODULES = {
+    "config": ("TrainConfig",),
+    "data.augmentation": ("Augmentation",),
+    "detect": ("Detections", "predict"),
+    "evaluation": ("Score", "evaluate"),
+    "heads": ("HEAD_TRAINING",),
+    "loop": ("Progress", "StopTraining", "TrainResult", "train"),
+    "weights": ("Weights", "fresh_detector", "load_weights", "save_weights"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(f"trainers.{module}"), name)
+    raise AttributeError(f"module 'trainers' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -20,7 +20,7 @@ from search_space.errors import ConfigError
 from trainers.averaging import WeightAverage
 from trainers.config import TrainConfig
 from trainers.data.dataset import Dataset
-from trainers.evaluate import Score
+from trainers.evaluation import Score
 from trainers.weights import load_state, read_torch, write_torch
 
 logger = logging.getLogger(__name__)

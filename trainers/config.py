@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from search_space.errors import ConfigError, nearest
-from trainers.data.augment import Augmentation
+from trainers.data.augmentation import Augmentation
 from trainers.settings import SettingError, checked
 
 OPTIMIZERS = {"adamw": 4e-3, "sgd": 1e-2}

@@ -14,7 +14,7 @@ from search_space import Detector
 from trainers.checkpoint import TrainingState
 from trainers.config import TrainConfig
 from trainers.data.dataset import Dataset
-from trainers.evaluate import Score
+from trainers.evaluation import Score
 from trainers.steps import Ending, OnBest, Run, assemble
 from trainers.weights import cpu_copy
 

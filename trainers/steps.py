@@ -20,7 +20,7 @@ from trainers.config import TrainConfig
 from trainers.data.batches import Batch, BatchStream
 from trainers.data.dataset import Dataset
 from trainers.distributed import World
-from trainers.evaluate import Score, evaluate
+from trainers.evaluation import Score, evaluate
 from trainers.heads import HeadOptions, HeadTraining, head_training
 from trainers.interrupts import Interrupts
 from trainers.optimizer import device_for, make_optimizer, precision_for, save_copies

@@ -23,7 +23,7 @@ from nas.commands.options import (
 from nas.commands.tiling_options import tiling_options
 
 if TYPE_CHECKING:
-    from trainers.evaluate import Findings
+    from trainers.evaluation import Findings
     from trainers.matching import Matches
     from trainers.tiling import Tiling
 
@@ -103,7 +103,7 @@ def _find(weights: Path, tiling: Tiling | None, options: dict[str, Any]) -> tupl
     from nas.api.weights_path import weights_file
     from search_space.errors import DataError
     from trainers import load_weights
-    from trainers.evaluate import find
+    from trainers.evaluation import find
     from trainers.optimizer import device_for
 
     path, input_hw = weights_file(weights), options["input_hw"]

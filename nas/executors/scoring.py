@@ -13,7 +13,7 @@ from search_space import Detector
 from search_space.errors import ConfigError
 from trainers.bootstrap import Resampled, interval_of, resample
 from trainers.data.dataset import Dataset
-from trainers.evaluate import find
+from trainers.evaluation import find
 from trainers.proxies import PROXIES, proxy_batch
 from trainers.sizes import SizeBin, SizeBins
 

@@ -139,7 +139,7 @@ WRONG = {
     "import": ("import not_there_at_all\n", "No module named 'not_there_at_all'"),
     "exits": ("raise SystemExit(3)\n", "in line 1: SystemExit: 3"),
     "nothing": ("x = 1\n", "registers nothing"),
-    "taken": (HEAD + "STAGES.register('c2f')(nn.Identity)\n", "'c2f' is registered already"),
+    "taken": (HEAD + "STAGES.register('c2f')(nn.Identity)\n", "'c2f' is already registered"),
     "half": (HEAD + "ATTENTIONS.add('mine', nn.Identity)\n1 / 0\n", "in line 5: ZeroDivisionError"),
     "arguments": (
         HEAD + "@STAGES.register('mine')\nclass M(nn.Module):\n    def __init__(self):\n        super().__init__()\n",

@@ -21,7 +21,7 @@ from trainers.bootstrap import resample
 from trainers.data import open_data
 from trainers.data.dataset import Dataset
 from trainers.detect import Detections
-from trainers.evaluate import Findings
+from trainers.evaluation import Findings
 from trainers.sizes import size_bins
 
 DATA = Path(__file__).parents[1] / "data" / "hit_uav"

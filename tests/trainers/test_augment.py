@@ -7,7 +7,8 @@ import pytest
 
 from search_space.errors import ConfigError
 from trainers.data import DataSplits
-from trainers.data.augment import Augmentation, Letterbox, Sample, augment, clip, place, read_sample
+from trainers.data.augment import Letterbox, Sample, augment, clip, place, read_sample
+from trainers.data.augmentation import Augmentation
 from trainers.data.batches import BatchStream
 
 

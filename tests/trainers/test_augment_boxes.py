@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from trainers.data.augment import Augmentation, augment
+from trainers.data.augment import augment
+from trainers.data.augmentation import Augmentation
 from trainers.data.color_jitter import jitter_color
 from trainers.data.compose import window
 from trainers.data.copy_paste import MAX_HIDDEN, paste_copies

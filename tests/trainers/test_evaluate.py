@@ -19,7 +19,7 @@ from search_space.errors import DataError
 from tests.trainers.conftest import HIT_UAV, tiny_detector
 from trainers import Score, evaluate, predict
 from trainers.data import Dataset, Record, open_data
-from trainers.evaluate import find
+from trainers.evaluation import find
 from trainers.precision import average_precision
 from trainers.sizes import size_bins
 

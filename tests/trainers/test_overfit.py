@@ -14,7 +14,7 @@ from search_space.parts import Backbone, Neck
 from search_space.tables import UNIT_TABLES, scaled, scaled_units, unit_backbone, unit_stage
 from trainers import TrainConfig, evaluate, train
 from trainers.data import Dataset, open_data
-from trainers.data.augment import Augmentation
+from trainers.data.augmentation import Augmentation
 from trainers.data.dataset import Image, Record
 
 IMAGES = Path(__file__).parent.parent / "data" / "formats" / "coco.json"

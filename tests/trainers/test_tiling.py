@@ -14,7 +14,7 @@ from search_space.errors import ConfigError
 from tests.trainers.conftest import tiny_detector
 from trainers.data import Dataset, Record
 from trainers.detect import Detections, detect, evaluating
-from trainers.evaluate import evaluate
+from trainers.evaluation import evaluate
 from trainers.heads import Limits
 from trainers.tiling import Tiling, Window, detect_all, merge, starts
 

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from search_space.errors import DataError
 from trainers.assigners import Objects
-from trainers.data.augment import Augmentation, Sample, augment, read_sample
+from trainers.data.augment import Sample, augment, read_sample
+from trainers.data.augmentation import Augmentation
 from trainers.data.dataset import Dataset
 from trainers.settings import SettingError
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from search_space.errors import DataError
 from search_space.registry import Registry
-from trainers.data.source import Parts, Request
-from trainers.data.writing import Writing
 
-Reader = Callable[[Request], Parts | None]
+if TYPE_CHECKING:
+    from trainers.data.source import Parts, Request
+    from trainers.data.writing import Writing
+
+Reader = Callable[["Request"], "Parts | None"]
 """Returns what lies at the path of a request, or None where nothing of its format does; raises DataError where it is
 of the format and cannot be used."""
 
@@ -53,4 +55,4 @@ class Format:
     """None where nothing is converted into it."""
 
 
-FORMATS: Registry[Format] = Registry("format")
+FORMATS: Registry[Format] = Registry("format", modules=("trainers.data.formats",))

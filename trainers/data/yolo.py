@@ -11,8 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from search_space.errors import DataError, is_text
-from search_space.plain import shown
+from search_space.errors import DataError, is_text, shown
 from search_space.yaml_text import YamlError, read_yaml
 from trainers.data.dataset import Dataset, Record
 from trainers.data.defects import BrokenFile, Place
