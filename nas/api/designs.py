@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nas.api.reproduce import PublishedFigure, reproduce
-from nas.api.result import Result
+from nas.api.result import Result, table_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,18 +80,16 @@ class DesignTable(Result):
     @property
     def frame(self) -> pd.DataFrame:
         """The designs as a table, a row each."""
-        import pandas as pd
-
         rows = [
             {
-                **vars(each),
-                "accuracy": None if each.accuracy is None else each.accuracy.percent,
+                **{name: value for name, value in vars(each).items() if name not in ("accuracy", "deviation")},
+                "accuracy_percent": None if each.accuracy is None else each.accuracy.percent,
                 "accuracy_of": None if each.accuracy is None else each.accuracy.label,
-                "deviation": None if each.deviation is None else each.deviation.deviation_percent,
+                "deviation_percent": None if each.deviation is None else each.deviation.deviation_percent,
             }
             for each in self.designs
         ]
-        return pd.DataFrame(rows).rename(columns={"accuracy": "accuracy_percent", "deviation": "deviation_percent"})
+        return table_of(rows)
 
 
 def list_designs() -> DesignTable:

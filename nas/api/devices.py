@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nas.api.result import Result
+from nas.api.result import Result, table_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,9 +53,7 @@ class DeviceTable(Result):
     @property
     def frame(self) -> pd.DataFrame:
         """The devices as a table, a row each."""
-        import pandas as pd
-
-        return pd.DataFrame([vars(each) for each in self.devices])
+        return table_of(self.devices)
 
 
 def list_devices() -> DeviceTable:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nas.api.result import Result
+from nas.api.result import Result, table_of
 from search_space.errors import SpaceError
 
 if TYPE_CHECKING:
@@ -102,9 +102,7 @@ class ArchitectureDiff(Result):
     @property
     def frame(self) -> pd.DataFrame:
         """The differences as a table, a row each."""
-        import pandas as pd
-
-        return pd.DataFrame([vars(each) for each in self.differences])
+        return table_of(self.differences)
 
 
 def differences(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
 from nas.api.named_architecture import ArchitectureLike, classes_to_count, find_architecture, shown_name
-from nas.api.result import OnNotice, Result
+from nas.api.result import OnNotice, Result, table_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,9 +62,7 @@ class Explanation(Result):
     @property
     def frame(self) -> pd.DataFrame:
         """The nodes as a table, a row each."""
-        import pandas as pd
-
-        return pd.DataFrame([vars(node) for node in self.nodes])
+        return table_of(self.nodes)
 
 
 @overload

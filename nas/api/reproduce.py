@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from nas.api.result import OnProgress, ProgressUpdate, Result
+from nas.api.result import OnProgress, ProgressUpdate, Result, table_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,9 +80,7 @@ class Reproduction(Result):
     @property
     def frame(self) -> pd.DataFrame:
         """The published figures as a table, a row each."""
-        import pandas as pd
-
-        return pd.DataFrame([vars(row) for row in self.published])
+        return table_of(self.published)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,9 +113,7 @@ class ReproductionTable(Result):
     @property
     def frame(self) -> pd.DataFrame:
         """The counts as a table, a row each."""
-        import pandas as pd
-
-        return pd.DataFrame([vars(row) for row in self.rows])
+        return table_of(self.rows)
 
 
 def reproduce(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -33,18 +33,25 @@ class Result:
     """What a function of the API returns; its subclasses are frozen dataclasses."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the fields as JSON-ready data, with integers unrounded; a number that is not finite is None."""
+        """Returns JSON-ready data with integers unrounded; a number that is not finite is None.
+
+        Fields that are left out of `repr` are left out here too.
+        """
         assert is_dataclass(self)
         return {each.name: plain(getattr(self, each.name)) for each in fields(self) if each.repr}
 
     def _repr_html_(self) -> str | None:
         """Returns what a notebook shows: the table of the result, where it has one."""
-        frame = self._frame()
-        return None if frame is None else frame._repr_html_()
+        frame = getattr(self, "frame", None)
+        return None if frame is None else str(frame.to_html(max_rows=60))
 
-    def _frame(self) -> pd.DataFrame | None:
-        frame: pd.DataFrame | None = getattr(self, "frame", None)
-        return frame
+
+def table_of(rows: Iterable[object]) -> pd.DataFrame:
+    """Returns dataclasses or mappings as a table, a row each."""
+    import pandas as pd
+
+    frame: pd.DataFrame = pd.DataFrame([dict(row) if isinstance(row, Mapping) else vars(row) for row in rows])
+    return frame
 
 
 def plain(value: Any) -> Any:
