@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from nas.api.designs import label, largest_deviation, main_accuracy
 from nas.api.designs import (
     DesignTable,
     LargestDeviation,

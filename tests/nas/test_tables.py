@@ -68,8 +68,8 @@ def node_names(design: str) -> list[str]:
     return [node.name for node in lower(DESIGNS.get(design).architecture, num_classes=10).nodes]
 
 
-def members() -> list[str]:
-    return [path.stem for path in Path("runs", "r", "front").glob("0*.yaml")]
+def members(end: str = "") -> list[str]:
+    return [path.stem + end for path in Path("runs", "r", "front").glob("0*.yaml")]
 
 
 CALLS = {
@@ -83,7 +83,9 @@ CALLS = {
     "reproduce": Call(words=("reproduce", "tinydet-s"), names=lambda: ("roi_head", "mflops_with_conv_bias")),
     "reproduce --all": Call(words=("reproduce", "--all"), names=DESIGNS.names),
     "latency": Call(words=("latency", "yolov8n", *BOARD), names=lambda: ("conv3x3s2", "down3_block", "p2_block")),
-    "latency RUN": Call(words=("latency", "runs/r", *BOARD), names=members, prepare=lambda: call(*RUN)),
+    "latency RUN": Call(
+        words=("latency", "runs/r", *BOARD), names=lambda: members(".yaml"), prepare=lambda: call(*RUN)
+    ),
     "latency calibrate": Call(
         words=("latency", "calibrate", "mine.csv", *BOARD),
         names=lambda: MINE,
