@@ -53,6 +53,7 @@ def _print_parts(report: Report) -> None:
 
 
 def _print_classes(report: Report) -> None:
+    say("")
     train, val = report.parts[0], report.parts[1]
     columns = (
         Column("class", is_name=True),

@@ -131,6 +131,7 @@ def _print_classes(result: LatencyPrediction) -> None:
 def _print_nodes(result: LatencyPrediction) -> None:
     from nas.commands.table import Column, numbers, print_table
 
+    say("")
     nodes = sorted(result.nodes, key=lambda row: -row["share"])[:NODES_SHOWN]
     columns = (
         Column("part", priority=3),

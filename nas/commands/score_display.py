@@ -62,6 +62,7 @@ def _print_averages(score: Mapping[str, Any], intervals: Mapping[str, Any]) -> N
 def _print_bins(bins: Mapping[str, Any], intervals: Mapping[str, Any]) -> None:
     from nas.commands.table import Column, numbers, print_table
 
+    say("")
     names = [name for name in next(iter(bins.values())) if name.startswith("ap")]
     columns = (
         Column("size", is_name=True),
