@@ -7,7 +7,7 @@ import sys
 import click
 
 from nas.commands.lazy import LazyGroup
-from nas.processes import leave_to_the_first
+from nas.process_control import wait_for_first_process
 
 COMMANDS = {
     "run": "search detectors under a budget",
@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> None:
     except click.ClickException as error:
         if debug:
             raise
-        leave_to_the_first()
+        wait_for_first_process()
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "nas"
         message = _one_line(error.format_message()).rstrip(".")

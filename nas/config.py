@@ -11,7 +11,7 @@ from typing import Any
 
 from search_space.errors import ConfigError, SpaceError
 
-VERSION = 2
+VERSION = 3
 OPTIONS = {"data_format": "--format", "space_fingerprint": "the space"}
 """Settings that are no options of their name."""
 REMEDY = "it is written by nas run and not meant to be edited; next: put a copy of it back, or begin another run"
@@ -102,7 +102,9 @@ class RunConfig:
             )
         if self.format != VERSION:
             written = f"the run was written in format {self.format}, this version reads format {VERSION}"
-            raise ConfigError(f"{written}; use the version that wrote it")
+            raise ConfigError(
+                f"{written}; next: use the version that wrote it, or nas run --start with the files in front/"
+            )
 
     def data_words(self) -> list[str]:
         """Returns the options of a command that name the data set; none for the built-in one."""

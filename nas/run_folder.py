@@ -1,14 +1,14 @@
-"""The folder of a run: what lies where, who may write, and everything that is derived from the study."""
+"""The folder of a run: its files, its lock, and what is derived from the study."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nas.config import RunConfig
 from nas.locking import locked
@@ -17,6 +17,7 @@ from search_space.errors import ConfigError, WriteError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from results.trial import Trial
     from search_space import Architecture
 
 CONFIG_YAML = "config.yaml"
@@ -26,14 +27,14 @@ FOLDERS = ("front", "weights")
 class RunFolder:
     """`runs/NAME`: config.yaml, study.journal, trials.csv, front/, weights/; of a warm start imported.csv and starts/.
 
-    Only `config.yaml`, the journal and what a warm start brought are sources; `derive` makes the rest from the study
-    whenever it changed.
+    The sources are `config.yaml`, the journal and the files of a warm start; `derive` makes the rest from the study
+    whenever it changes.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._is_checked = False
-        """Whether the front's files are those that this process wrote."""
+        """Whether this process has written the files of the front."""
 
     @property
     def config_yaml(self) -> Path:
@@ -47,63 +48,62 @@ class RunFolder:
 
     @property
     def trials_csv(self) -> Path:
-        """One record a trial."""
+        """The table of trials, one row each."""
         return self.path / "trials.csv"
 
     @property
     def imported_csv(self) -> Path:
-        """The trials of an earlier run that this one begins with."""
+        """The trials of an earlier run that this one starts with."""
         return self.path / "imported.csv"
 
     def weights_path(self, key: str, suffix: str = "") -> Path:
-        """Returns where the weights of an architecture lie while it is on the front or may be trained further."""
+        """Returns the path of the weights of an architecture on the front, or of one that may be trained further."""
         return self.path / "weights" / f"{key}{suffix}.pt"
 
     def locked(self) -> AbstractContextManager[None]:
         """Holds the folder for one process; see `nas.locking.locked`."""
         return locked(self.path, f"another process is searching in {self.path}; wait for it or end it first")
 
-    def derive(self, rows: list[dict[str, Any]], architecture_of: Callable[[dict[str, Any]], Architecture]) -> None:
-        """Writes the table of trials and the front's architectures, and drops weights that left the front.
+    def derive(self, trials: Sequence[Trial], architecture_of: Callable[[Trial], Architecture]) -> None:
+        """Writes the table of trials and the architectures of the front, and removes weights of former members.
 
-        Weights of trials that may still be trained further stay.
+        Weights of trials that may be trained further stay.
 
         Args:
-            rows: One record a trial.
+            trials: All that have ended.
             architecture_of: Returns the architecture of a trial.
 
         Raises:
-            WriteError: The system refuses; what follows from the study can be written anew.
+            WriteError: A file cannot be written; it can be derived again later.
         """
         try:
-            self._derive(rows, architecture_of)
+            self._derive(trials, architecture_of)
         except OSError as error:
             raise WriteError(
-                f"cannot write to {self.path}: {error.strerror or error}; make room, or see to its rights"
+                f"cannot write to {self.path}: {error.strerror or error}; free some space, or correct its permissions"
             ) from None
 
-    def _derive(self, rows: list[dict[str, Any]], architecture_of: Callable[[dict[str, Any]], Architecture]) -> None:
+    def _derive(self, trials: Sequence[Trial], architecture_of: Callable[[Trial], Architecture]) -> None:
         from results import records
+        from results.trial import Outcome
 
-        table = records.frame(rows)
+        table = records.frame(trials)
         records.write(table, self.trials_csv)
-        members = records.front(table)
-        by_number = {row["number"]: row for row in rows}
-        self._write_front(members["key"].tolist(), [by_number[int(n)] for n in members["number"]], architecture_of)
-        ended = {str(row["key"]) for row in rows if row["outcome"] == "complete" and row.get("repeat_of") is None}
-        for key in ended - set(members["key"]):
+        by_number = {trial.number: trial for trial in trials}
+        members = [by_number[int(number)] for number in records.front(table)["number"]]
+        self._write_front(members, architecture_of)
+        ended = {trial.key for trial in trials if trial.outcome is Outcome.COMPLETE and trial.repeat_of is None}
+        for key in ended - {member.key for member in members}:
             self.weights_path(key).unlink(missing_ok=True)
 
-    def _write_front(
-        self, keys: list[str], members: list[dict[str, Any]], architecture_of: Callable[[dict[str, Any]], Architecture]
-    ) -> None:
+    def _write_front(self, members: Sequence[Trial], architecture_of: Callable[[Trial], Architecture]) -> None:
         from results.export import member_file
 
         folder = self.path / "front"
-        names = [member_file(rank, key) for rank, key in enumerate(keys, start=1)]
-        for name, row in zip(names, members, strict=True):
+        names = [member_file(rank, member.key) for rank, member in enumerate(members, start=1)]
+        for name, member in zip(names, members, strict=True):
             if not self._is_checked or not (folder / name).is_file():
-                architecture_of(row).to_yaml(folder / name)
+                architecture_of(member).to_yaml(folder / name)
         for path in folder.iterdir():
             if path.name not in names:
                 path.unlink()
@@ -111,15 +111,15 @@ class RunFolder:
 
 
 def create(path: Path, config: RunConfig, fill: Callable[[RunFolder], None] = lambda folder: None) -> RunFolder:
-    """Makes the folder of a new run, configuration included, or nothing.
+    """Makes the folder of a new run atomically, with its configuration.
 
     Args:
         path: Of the folder.
         config: Of the run.
-        fill: Adds what else belongs into the folder before it stands.
+        fill: Adds further files before the folder gets its name.
 
     Raises:
-        ConfigError: If the folder exists already.
+        ConfigError: The folder exists already.
         WriteError: It cannot be made.
     """
     if path.exists():
@@ -146,7 +146,7 @@ def read_trials(path: Path, *, whole: bool = True) -> pd.DataFrame:
     """Reads the table of trials of a run.
 
     Raises:
-        ConfigError: There is none, it is damaged, or, where it must be whole, the study knows of more trials.
+        ConfigError: There is none, it is damaged, or, with `whole`, the study has more trials.
     """
     from results import records
 
@@ -161,7 +161,7 @@ def read_trials(path: Path, *, whole: bool = True) -> pd.DataFrame:
 
 
 def reopen(path: Path) -> RunFolder:
-    """Opens the folder of a run to go on with it; raises ConfigError if it is none."""
+    """Opens the folder of a run to resume it; raises ConfigError if it is not one."""
     folder = RunFolder(path)
     if not folder.config_yaml.is_file():
         if not path.exists():

@@ -1,26 +1,31 @@
-"""One record a trial: the table `trials.csv` of a run folder.
+"""The table of trials, `trials.csv` of a run folder: one row a trial, read and written.
 
-The study of a run is its only source of truth; this table is derived from it and can be made again at any time.
+The study of a run is the source of truth; the table is derived from it and can be rewritten at any time.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from results.pareto import nondominated
+from results.ties import format_draws, parse_draws
+from results.trial import Cause, Origin, Outcome, Trial
 from results.visible import as_cell, from_cell
 
 TRIALS_CSV = "trials.csv"
-OUTCOMES = ("complete", "stopped", "rejected", "cached", "failed")
+OUTCOMES = tuple(each.value for each in Outcome if each is not Outcome.RUNNING)
+"""Of the trials in a table, which have ended."""
 
 COLUMNS: Mapping[str, str] = {
     "number": "Int64",
     "outcome": "string",
+    "cause": "string",
     "reason": "string",
     "origin": "string",
     "retry_of": "Int64",
@@ -61,47 +66,110 @@ COLUMNS: Mapping[str, str] = {
     "peak_memory_bytes": "Int64",
     "accuracy_draws": "string",
 }
-"""The columns of every table, in order, with their types; after them come APs of size bins as `ap_LOW_HIGH`, and the
-parameters as `axis_NAME`.
+"""The columns of every table, in order, with their types. After them come APs of size bins as `ap_LOW_HIGH`, and the
+choices on the axes as `axis_NAME`.
 
-`macs` counts multiply-adds in fvcore's convention; `memory_bytes` is the peak of one image's activations as 32-bit
-floats, counted; `peak_memory_bytes` what the training was measured to take. `rung` of `rungs` with `epochs` and
-`images_seen` say how much training the trial got (its fidelity), `seconds` how long it took; all accuracies lie in
-0..1. `objectives` names the columns that the run searched by. `accuracy_low` and `accuracy_high` are the 95 % interval
-of the bootstrap over the validation images, `accuracy_draws` its draws in units of 1e-4: the same images in the same
-order for all trials, so that two of them can be compared draw by draw. Latencies are predicted for the run's device,
-with their interval, and the share of the time that lies in operators never measured there; they are missing where the
-run has no device.
+`macs` counts multiply-adds in fvcore's convention. `memory_bytes` is the peak of one image's activations as 32-bit
+floats, counted; `peak_memory_bytes` is what the training was measured to take. `rung` of `rungs`, `epochs` and
+`images_seen` say how much training the trial got, `seconds` how long it took. All accuracies lie in 0..1. `objectives`
+names the columns that the run searched by. `accuracy_low` and `accuracy_high` are the 95 % interval of the bootstrap
+over the validation images, `accuracy_draws` its draws in units of 1e-4: the same images in the same order for all
+trials, so that two of them can be compared draw by draw. Latencies are predicted for the run's device, with their
+interval and the share of the time in operators never measured there; they are missing where the run has no device.
 """
+SCORES = (
+    *("proxy", "accuracy", "accuracy_low", "accuracy_high"),
+    *("ap", "ap50", "ap_small", "ap_medium", "ap_large"),
+)
+"""The columns that are scores of a trial, beside the APs of size bins."""
+AXIS = "axis_"
 
+TYPES: Mapping[str, Callable[[Any], Any]] = {"Int64": int, "Float64": float, "string": str}
+TEXTS = ("outcome", "cause", "origin", "levels", "objectives", "accuracy_draws")
+"""The columns whose texts are more than that in a `Trial`."""
+REQUIRED = (
+    *("number", "outcome", "key", "origin", "rung", "rungs", "input_height", "input_width", "levels"),
+    *("macs", "params", "weight_bytes", "activation_bytes", "memory_bytes"),
+)
+"""What every trial has."""
 KEY, LEVELS = r"[0-9A-Za-z_-]{1,64}", r"P\d( P\d)*"
 BIN_COLUMN = re.compile(r"ap_\d+_\d+")
-ANEW = "next: nas run --resume {run} writes it anew from the study"
+ANEW = "next: nas run --resume {run} rewrites it from the study"
 _BEGUN = re.compile(rb'\{"op_code":4,.*?"state":(\d)')
 _TOLD = re.compile(rb'\{"op_code":6,.*?"trial_id":(\d+),"state":[123],')
 DEFAULT_OBJECTIVES = ("accuracy", "macs")
 
 
-def frame(rows: Iterable[Mapping[str, object]]) -> pd.DataFrame:
-    """Makes the table of trials from rows of plain values; missing columns become missing values.
+def frame(trials: Iterable[Trial]) -> pd.DataFrame:
+    """Makes the table of trials; what a trial does not have is a missing value.
 
     Raises:
-        ValueError: If a row holds a column that is neither known nor named `axis_...`, or an unknown outcome.
+        ValueError: If a trial has a score that is no column, or has not ended.
     """
-    listed = [dict(row) for row in rows]
-    names = list(dict.fromkeys(name for row in listed for name in row))
-    axes = [name for name in names if name.startswith("axis_")]
+    rows = [as_row(trial) for trial in trials]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    axes = [name for name in names if name.startswith(AXIS)]
     bins = [name for name in names if BIN_COLUMN.fullmatch(name)]
     unknown = set(names) - set(COLUMNS) - set(axes) - set(bins)
     if unknown:
         raise ValueError(f"unknown columns {sorted(unknown)}; known: {', '.join(COLUMNS)}, ap_LOW_HIGH, axis_...")
-    wrong = {row.get("outcome") for row in listed} - set(OUTCOMES)
-    if wrong:
-        raise ValueError(f"unknown outcomes {sorted(map(str, wrong))}; known: {', '.join(OUTCOMES)}")
-    texts = [{name: _text(value) if name in axes else value for name, value in row.items()} for row in listed]
-    table = pd.DataFrame(texts, columns=[*COLUMNS, *bins, *axes], dtype="object")
+    if any(row["outcome"] not in OUTCOMES for row in rows):
+        raise ValueError(f"a trial that is under way has no place in a table; allowed: {', '.join(OUTCOMES)}")
+    table = pd.DataFrame(rows, columns=[*COLUMNS, *bins, *axes], dtype="object")
     typed: pd.DataFrame = table.astype({**COLUMNS, **dict.fromkeys(bins, "Float64"), **dict.fromkeys(axes, "string")})
     return typed
+
+
+def trials_of(table: pd.DataFrame) -> list[Trial]:
+    """Returns the trials of a table, in its order; inverse of `frame`.
+
+    Raises:
+        ValueError: If a row is no trial.
+    """
+    plain = table.astype(object).where(table.notna(), None)
+    return [trial_of({str(name): value for name, value in row.items()}) for row in plain.to_dict("records")]
+
+
+def as_row(trial: Trial) -> dict[str, Any]:
+    """Returns a trial as plain values by column, without those that it does not have."""
+    fields = {name: value for name, value in vars(trial).items() if name in COLUMNS}
+    texts = {
+        "outcome": trial.outcome.value,
+        "cause": None if trial.cause is None else trial.cause.value,
+        "reason": trial.reason or None,
+        "origin": str(trial.origin),
+        "worker": trial.worker or None,
+        "levels": " ".join(trial.levels),
+        "objectives": " ".join(trial.objectives) or None,
+        "accuracy_draws": format_draws(trial.accuracy_draws) or None,
+    }
+    axes = {f"{AXIS}{name}": choice for name, choice in trial.axes.items()}
+    row = {**fields, **texts, **trial.scores, **axes}
+    return {name: value for name, value in row.items() if value is not None}
+
+
+def trial_of(row: Mapping[str, Any]) -> Trial:
+    """Returns the trial of plain values by column; inverse of `as_row`. Other columns are left out.
+
+    Raises:
+        ValueError: If a value that every trial has is missing, or an outcome or a cause is unknown.
+    """
+    known = {name: value for name, value in row.items() if value is not None and value == value}  # no NaN
+    missing = [name for name in REQUIRED if name not in known]
+    if missing:
+        raise ValueError(f"a record lacks its {', '.join(missing)}")
+    typed = {name: TYPES[kind](known[name]) for name, kind in COLUMNS.items() if name in known}
+    return Trial(
+        **{name: value for name, value in typed.items() if name not in (*SCORES, *TEXTS)},
+        outcome=Outcome(typed["outcome"]),
+        cause=Cause(typed["cause"]) if "cause" in typed else None,
+        origin=Origin.parse(typed["origin"]),
+        levels=tuple(typed["levels"].split()),
+        objectives=tuple(typed.get("objectives", "").split()),
+        accuracy_draws=tuple(parse_draws(typed.get("accuracy_draws"))),
+        scores={name: float(value) for name, value in known.items() if name in SCORES or BIN_COLUMN.fullmatch(name)},
+        axes={name[len(AXIS) :]: str(choice) for name, choice in known.items() if name.startswith(AXIS)},
+    )
 
 
 def write(table: pd.DataFrame, path: Path) -> None:
@@ -147,7 +215,7 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def _check(table: pd.DataFrame) -> None:
-    """Raises ValueError where a table holds what no trial has; a key is a part of file names, and a level of sums."""
+    """Raises ValueError where a table holds what no trial has: keys become file names, levels are computed with."""
     for name, pattern in (("key", KEY), ("levels", LEVELS), ("outcome", "|".join(OUTCOMES))):
         given = table[name].dropna()
         if not (good := given.str.fullmatch(pattern)).all():
@@ -162,6 +230,7 @@ def _check(table: pd.DataFrame) -> None:
             raise ValueError(f"objective {name!r} is no number of a trial")
     if not any(map(is_accuracy, objectives_of(table))):
         raise ValueError("none of its objectives is an accuracy")
+    trials_of(table)
 
 
 def shortfall(run_dir: Path | str, table: pd.DataFrame) -> str:
@@ -187,7 +256,7 @@ def _num_ended(journal: bytes) -> int:
         begun = _BEGUN.match(line)
         told = _TOLD.match(line)
         if begun:
-            ended |= {count} if b'"asked":' in line and begun[1] != b"0" else set()
+            ended |= {count} if b'"spec":' in line and begun[1] != b"0" else set()
             count += 1
         elif told:
             ended.add(int(told[1]))
@@ -234,8 +303,3 @@ def tally(table: pd.DataFrame) -> dict[str, int]:
     """Counts the trials asked for and what became of them; the outcomes always add up to `asked`."""
     counts = {outcome: int((table["outcome"] == outcome).sum()) for outcome in OUTCOMES}
     return {"asked": len(table), **counts}
-
-
-def _text(value: object) -> str | None:
-    """Returns a parameter as it is written in the table; a missing one stays missing."""
-    return None if value is None else str(value)

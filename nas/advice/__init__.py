@@ -1,1 +1,1 @@
-"""What a data set says before anything is trained: sizes of boxes, the levels they need, leaks between its parts."""
+"""Analyse a data set before training: sizes of its boxes, pyramid levels they need, leaks between its splits."""

@@ -1,34 +1,34 @@
-"""What a search should look at, by the sizes of the boxes alone: an opinion with its numbers, and no measurement."""
+"""Advice on the search space from the sizes of the boxes alone. Nothing is trained or measured."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nas.advice.box_sizes import box_sizes
 from nas.advice.input_advice import advise_input, advise_tiling
 from nas.advice.level_advice import LevelReason, advise_levels, level_reasons
 from nas.advice.recommendation import SIZE_AXIS, Narrowing, Recommendation
-from nas.advice.sizes import box_sizes
 from trainers.data import Record
 
 
 @dataclass(frozen=True, kw_only=True)
 class Advice:
-    """All that is advised for a data set and a space."""
+    """The advice for a data set and a search space."""
 
     considered: tuple[int, ...]
-    """Sizes of the input in px that the levels are judged at: the advised ones, or those that the user allows."""
+    """Input sizes in px for which levels are judged: the advised ones, or those that the user allows."""
     levels: tuple[LevelReason, ...]
     items: tuple[Recommendation, ...]
 
 
 def advise(records: Sequence[Record], narrowing: Narrowing | None = None) -> Advice:
-    """Returns the advice for training images, and for what the user allows of the space.
+    """Returns the advice for training images within the part of the space that the user allows.
 
-    Axes in `narrowing` are left as they are, and the advice on the others takes them as given.
+    Axes in `narrowing` are not advised on; the advice on other axes takes their choices as given.
 
     Raises:
-        DataError: there is no box.
+        DataError: There are no boxes.
     """
     given, sizes = narrowing or {}, box_sizes(records)
     inputs = advise_input(sizes, given)

@@ -1,4 +1,4 @@
-"""What the parts of a data set hold: images, objects in each, and how often each class occurs."""
+"""Count the images, objects and classes in each split of a data set."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from trainers.data import Dataset, Record
 
 QUANTILES = {"median": 0.5, "p90": 0.9, "p99": 0.99}
 MAX_SHOWN = 100
-"""Detections of an image that COCO's rule counts, and `nas val` with it."""
+"""Detections per image that COCO counts; `nas val` has the same default."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """One part of a data set."""
+    """Counts of one split of a data set."""
 
     name: str
     num_images: int
     num_boxes: int
     """Without ignored regions."""
     num_empty: int
-    """Images without a box; ignored regions are no boxes."""
+    """Images without a box; ignored regions do not count as boxes."""
     num_crowded: int
     """Images with more than `MAX_SHOWN` boxes."""
     objects: dict[str, int]
-    """Boxes in an image: `max`, and the least number that the share of `QUANTILES` of the images does not exceed."""
+    """Boxes per image: `max` and the quantiles of `QUANTILES`."""
     by_class: dict[str, int]
-    """Boxes of each class."""
+    """Number of boxes of each class."""
 
 
 def contents(name: str, dataset: Dataset) -> Contents:
-    """Counts one part of a data set, which has an image at least."""
+    """Counts one split of a data set with at least one image."""
     counts = np.array([len(record.boxes) for record in dataset.records])
     quantiles = {key: int(np.quantile(counts, share, method="inverted_cdf")) for key, share in QUANTILES.items()}
     return Contents(

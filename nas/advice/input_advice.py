@@ -1,27 +1,28 @@
-"""Which sizes of the input suit the boxes, and whether to look at the images in windows."""
+"""Advise input sizes that fit the boxes, and tiling."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from nas.advice.box_sizes import BoxSizes
 from nas.advice.levels import LEVELS, least_seen_px
 from nas.advice.recommendation import LEVEL_AXIS, SIZE_AXIS, Narrowing, Recommendation, narrowed, percent
-from nas.advice.sizes import BoxSizes
 from search_space import SearchSpace
 from search_space.point.layout import span
 
 FEW_SEEN, MOST_SEEN = 0.5, 0.9
-"""Share of the boxes that the finest level should see at the smallest input, and at the largest."""
+"""Share of boxes that the finest level should see at the smallest and at the largest input size."""
 MAX_GAIN = 2.0
-"""By how much an input may blow the images up: more cells on an object may help, but there is nothing more to see."""
+"""Largest upscaling of images: more cells per object may help, but upscaling adds no detail."""
 TILING_GAIN = 0.1
-"""By how much the share of boxes too small to be seen must fall in windows for these to be advised."""
+"""Tiling is advised if it lowers the share of boxes too small to be seen by at least this much."""
 
 
 def advise_input(sizes: BoxSizes, given: Narrowing) -> Recommendation:
-    """Advises inputs up to where nine tenths of the boxes are seen, or the images are whole if that is more.
+    """Advises a range of input sizes.
 
-    The smallest is where half of the boxes are seen, and half of the largest at most, so that a tight budget has room.
+    The largest is where 90 % of the boxes are seen, or the size of the images if that is larger. The smallest is where
+    50 % of the boxes are seen, but at most half of the largest, so that a tight budget has room.
     """
     finest = min((span({LEVEL_AXIS: each})[0] for each in given.get(LEVEL_AXIS, ())), default=LEVELS[0])
     choices = [int(choice) for choice in SearchSpace().axis(SIZE_AXIS).choices]
@@ -34,7 +35,7 @@ def advise_input(sizes: BoxSizes, given: Narrowing) -> Recommendation:
     kept = tuple(size for size in choices if lower <= size <= upper)
     reason = (
         f"boxes of {least_seen_px(finest):g} px or more, two cells of P{finest}: {percent(seen[lower])} at {lower} px, "
-        f"{percent(seen[upper])} at {upper} px; the images are {native} px long, and a larger input adds no detail"
+        f"{percent(seen[upper])} at {upper} px; the images are {native} px long, a larger input adds no detail"
     )
     numbers = {
         "finest_level": finest,
@@ -47,14 +48,14 @@ def advise_input(sizes: BoxSizes, given: Narrowing) -> Recommendation:
 
 
 def _first(choices: Sequence[int], good: Callable[[int], bool]) -> int:
-    """Returns the first of the rising choices that is good, or the last where none is."""
+    """Returns the first choice that is good, or the last choice if none is."""
     return next((choice for choice in choices if good(choice)), choices[-1])
 
 
 def advise_tiling(sizes: BoxSizes, considered: tuple[int, ...]) -> list[Recommendation]:
-    """Advises windows where the images are larger than any input, and these show more of the boxes.
+    """Advises tiling if the images are larger than any considered input and tiles make enough more boxes visible.
 
-    How many more is counted at the middle one of the sizes.
+    The gain is computed for the middle one of the considered sizes.
     """
     side = considered[len(considered) // 2]
     least = least_seen_px(LEVELS[0])
@@ -62,8 +63,8 @@ def advise_tiling(sizes: BoxSizes, considered: tuple[int, ...]) -> list[Recommen
     if sizes.long_side_px <= considered[-1] or whole - windows < TILING_GAIN:
         return []
     reason = (
-        f"at {side} px {percent(whole)} of the boxes are under {least:g} px where the image is seen as a whole, "
-        f"{percent(windows)} where it is seen in windows at its own scale"
+        f"at {side} px {percent(whole)} of the boxes are under {least:g} px if the whole image is scaled down, "
+        f"{percent(windows)} if it is cut into tiles at its own scale"
     )
     return [
         Recommendation(

@@ -1,4 +1,4 @@
-"""All that is known of a data set before a search, as plain data with keys that stay."""
+"""The inspection report of a data set, as plain data with stable keys."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nas.advice.advice import Advice, advise
+from nas.advice.box_sizes import BoxSizes, Sides, box_sizes, histogram, num_under
 from nas.advice.contents import Contents, contents
 from nas.advice.leaks import ALIKE, CHANCE, Leaks
 from nas.advice.levels import num_seen, num_served
 from nas.advice.notes import notes
 from nas.advice.recommendation import Recommendation
-from nas.advice.sizes import BoxSizes, Sides, box_sizes, histogram, num_under
 from search_space import SearchSpace
 from search_space.space import INPUT_AXES
 from trainers.data import DataSplits
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
-    """What is known of a data set, and what is advised."""
+class InspectionReport:
+    """What is known about a data set, and the advice for it."""
 
     parts: tuple[Contents, ...]
     sizes: BoxSizes
-    """Of the training boxes."""
+    """Sizes of the training boxes."""
     leaks: Leaks
     advice: Advice
     notes: tuple[Recommendation, ...]
 
     @property
     def items(self) -> tuple[Recommendation, ...]:
-        """All advice: on the axes of the space first."""
+        """All advice; that on axes of the search space comes first."""
         return (*self.advice.items, *self.notes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the report as JSON-ready fields, counts as whole numbers and shares unrounded."""
+        """Returns the report as JSON-ready fields: integer counts, unrounded shares."""
         return {
             "parts": [asdict(part) for part in self.parts],
             "image_sizes": [
@@ -57,10 +57,10 @@ class Report:
         }
 
 
-def make_report(splits: DataSplits, leaks: Leaks) -> Report:
-    """Puts together what is known of a data set; the advice on the space is by the training images alone."""
+def make_report(splits: DataSplits, leaks: Leaks) -> InspectionReport:
+    """Builds the report of a data set; the advice on the search space uses the training images alone."""
     parts = [contents("train", splits.train), contents("val", splits.val)]
-    return Report(
+    return InspectionReport(
         parts=tuple(parts),
         sizes=box_sizes(splits.train.records),
         leaks=leaks,
@@ -70,13 +70,13 @@ def make_report(splits: DataSplits, leaks: Leaks) -> Report:
 
 
 def input_sizes() -> list[int]:
-    """Returns every size in px that the input of a detector of the space can have."""
+    """Returns all input sizes in px of the search space."""
     space = SearchSpace()
     return sorted({int(choice) for name in INPUT_AXES for choice in space.axis(name).choices})
 
 
 def run_flags(items: Iterable[Recommendation]) -> list[str]:
-    """Returns the words that narrow a `nas run` as advised."""
+    """Returns the arguments that restrict `nas run` to the advice."""
     return [word for item in items if item.choices for word in item.flags]
 
 

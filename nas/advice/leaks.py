@@ -1,8 +1,8 @@
-"""Images of one part of a data set that show what another part shows: frames of one flight on both sides of a split.
+"""Find near-duplicates between the splits of a data set, such as frames of one flight on both sides.
 
-How high chance goes is measured on the data itself: every image is compared in the mirror. No camera sees a mirrored
-scene, so that what is alike there is alike by chance, and all else (how many images, how smooth, day or night) is the
-same. The threshold is what 99 % of the images do not reach in the mirror.
+The threshold is calibrated on the data itself: images are mirrored and compared. No camera sees a mirrored scene, so
+similarity to mirrored images is due to chance, while everything else (number of images, smoothness, time of day) stays
+the same. The threshold is the similarity that 99 % of the mirrored images do not reach.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from nas.advice.similarity import Index
 from nas.advice.thumbnails import Gallery
 
 CHANCE = 0.01
-"""Share of images that may reach the threshold by chance."""
+"""Share of images that reach the threshold by chance."""
 LEAST_THRESHOLD = 0.5
-"""The threshold is never lower: a small set is no measure of how far chance goes."""
+"""Lower limit of the threshold: a small data set is too small to calibrate it."""
 ALIKE = 0.9
-"""From here on two images are nearly the same."""
+"""Similarity from which two images are nearly identical."""
 NUM_MIRRORED = 1000
-"""Images that are compared in the mirror: those of the validation part, then of the training part."""
+"""Limit of mirrored images: first those of the validation split, then of the training split."""
 NUM_WORST = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Twins:
-    """An image and the one of another part that is most like it."""
+    """An image and the most similar image of another split."""
 
     image: str
     other: str
@@ -37,43 +37,43 @@ class Twins:
 
 @dataclass(frozen=True, kw_only=True)
 class Leak:
-    """How many images of one part have a near-duplicate in another."""
+    """How many images of one split have a near-duplicate in another."""
 
     part: str
     other: str
     num_images: int
-    """Images of the part that could be compared."""
+    """Compared images of the split."""
     num_leaked: int
-    """Of these, with a similarity of the threshold or more to an image of the other part."""
+    """Images whose similarity to some image of the other split reaches the threshold."""
     num_alike: int
-    """Of these, with a similarity of `ALIKE` or more."""
+    """Images whose similarity reaches `ALIKE` and the threshold."""
     worst: tuple[Twins, ...]
 
     @property
     def share(self) -> float:
-        """Of the part's images, those with a near-duplicate."""
+        """Share of the split's images with a near-duplicate."""
         return self.num_leaked / self.num_images if self.num_images else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Leaks:
-    """What is shared by the parts of a data set, and from which similarity on."""
+    """Near-duplicates between the splits of a data set, and the threshold of similarity."""
 
     threshold: float
     chance_level: float
-    """The similarity that 99 % of the images do not reach in the mirror; the threshold, where that is not too low."""
+    """Similarity that 99 % of the mirrored images do not reach: the threshold, unless it is below the lower limit."""
     num_mirrored: int
     pairs: tuple[Leak, ...]
-    """Of validation and training part first."""
+    """Validation against training first."""
     num_unreadable: int
 
 
 def find_leaks(galleries: list[Gallery], on_image: Callable[[], None] = lambda: None) -> Leaks:
-    """Compares each part with all before it.
+    """Compares each split with all splits before it.
 
     Args:
-        galleries: training part first.
-        on_image: called after each image that was compared, `num_comparisons` times.
+        galleries: The splits, training first.
+        on_image: Called after each compared image, `num_comparisons` times.
     """
     indices = [Index.of(each.pixels) for each in galleries]
     chance_level, num_mirrored = _chance(galleries, indices[0], on_image)
@@ -117,7 +117,7 @@ def _leak(
 
 
 def _chance(galleries: list[Gallery], train: Index, on_image: Callable[[], None]) -> tuple[float, int]:
-    """Returns the similarity to mirrored training images that 1 % of the images reach, and how many were looked at."""
+    """Returns the similarity to training images that 1 % of mirrored images reach, and how many were compared."""
     rows = _mirror_rows(galleries)
     if not rows or not len(train):
         return 1.0, 0
@@ -128,7 +128,7 @@ def _chance(galleries: list[Gallery], train: Index, on_image: Callable[[], None]
 
 
 def _mirror_rows(galleries: list[Gallery]) -> list[tuple[int, int]]:
-    """Returns the images to be compared in the mirror as (part, row), evenly spaced over each part."""
+    """Returns the images to mirror as (split, row), evenly spaced over each split."""
     rows: list[tuple[int, int]] = []
     for part in (1, 0):
         size = len(galleries[part].names) if part < len(galleries) else 0

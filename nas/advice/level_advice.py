@@ -1,37 +1,37 @@
-"""Which levels of the pyramid have a reason, and which spans of them a head needs."""
+"""Advise the pyramid levels of the head from the share of boxes that each level serves."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nas.advice.box_sizes import BoxSizes
 from nas.advice.levels import LEVELS, num_served
 from nas.advice.recommendation import LEVEL_AXIS, P6_AXIS, Narrowing, Recommendation, narrowed, percent, pixels
-from nas.advice.sizes import BoxSizes
 from search_space import SearchSpace
 from search_space.axis import Choice
 from search_space.point.layout import COARSEST as COARSEST_SPAN
 from search_space.point.layout import span
 
 LEAST_REASON = 0.02
-"""Share of the boxes that a level must serve to have a reason."""
+"""Share of the boxes that a level must serve to be advised."""
 LEAST_SERVED = 0.9
-"""Share of the boxes that the levels of a head must serve together at one of the input sizes."""
+"""Share of the boxes that the levels of a head must serve together at some input size."""
 SSD = "ssd"
 
 
 @dataclass(frozen=True, kw_only=True)
 class LevelReason:
-    """How large a share of the boxes a level serves over the input sizes that are considered."""
+    """The share of the boxes that a level serves over the considered input sizes."""
 
     level: int
     least: float
     most: float
     reason: bool
-    """Whether it serves enough at one of the sizes, or lies between levels that do."""
+    """Whether it serves enough boxes at some size, or lies between levels that do."""
 
 
 def level_reasons(sizes: BoxSizes, considered: tuple[int, ...]) -> tuple[LevelReason, ...]:
-    """Returns for each level what it serves at the sizes of the input in px."""
+    """Returns the shares that each level serves at input sizes in px."""
     by_size = _shares(sizes, considered)
     shares = {level: [share[level] for share in by_size] for level in LEVELS}
     enough = [level for level in LEVELS if max(shares[level]) >= LEAST_REASON]
@@ -42,7 +42,7 @@ def level_reasons(sizes: BoxSizes, considered: tuple[int, ...]) -> tuple[LevelRe
 
 
 def _shares(sizes: BoxSizes, considered: tuple[int, ...]) -> list[dict[int, float]]:
-    """Returns the share of the boxes that each level serves, at one size of the input after the other."""
+    """Returns, for each input size, the share of the boxes that each level serves."""
     served = [num_served(sizes.at(size)) for size in considered]
     return [{level: count / len(sizes.original) for level, count in counts.items()} for counts in served]
 
@@ -50,9 +50,9 @@ def _shares(sizes: BoxSizes, considered: tuple[int, ...]) -> list[dict[int, floa
 def advise_levels(
     sizes: BoxSizes, given: Narrowing, considered: tuple[int, ...], levels: tuple[LevelReason, ...]
 ) -> list[Recommendation]:
-    """Advises the spans of head levels that leave out what has no reason and still serve most of the boxes.
+    """Advises the ranges of head levels that skip needless levels and still serve most of the boxes.
 
-    Nothing is said of a search for SSD heads: theirs go on in stages after the backbone, which are no levels of it.
+    SSD heads get no advice: their levels continue in stages after the backbone, which this axis does not describe.
     """
     if SSD in given.get("head", ()):
         return []
@@ -78,12 +78,12 @@ def advise_levels(
 
 def _why_levels(considered: tuple[int, ...], levels: tuple[LevelReason, ...]) -> str:
     without = [_no_reason(each) for each in levels if not each.reason]
-    serves = f"at one of {pixels(considered)} each serves {percent(LEAST_SERVED)} of the boxes or more"
+    serves = f"each serves {percent(LEAST_SERVED)} of the boxes or more at some size of {pixels(considered)}"
     return "; ".join((serves, *without))
 
 
 def _no_reason(level: LevelReason) -> str:
-    return f"P{level.level}: {percent(level.most)} of the boxes at most, no reason for it"
+    return f"P{level.level} serves {percent(level.most)} of the boxes at most and is not needed"
 
 
 def _span(choice: Choice) -> tuple[int, int]:
@@ -91,7 +91,7 @@ def _span(choice: Choice) -> tuple[int, int]:
 
 
 def _served_by(choice: Choice, by_size: list[dict[int, float]]) -> float:
-    """Returns the largest share that a span serves at any size; its P5 has what P6 would, where a detector has none."""
+    """Returns the largest share that a range of levels serves at any size; P5 also serves the boxes of P6."""
     finest, coarsest = _span(choice)
     return max(
         sum(share for level, share in shares.items() if finest <= min(level, COARSEST_SPAN) <= coarsest)

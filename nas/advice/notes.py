@@ -1,4 +1,4 @@
-"""What is advised besides the axes of the space: about the split, the classes and crowded images."""
+"""Advice beyond the search space: on the split, rare classes and crowded images."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from nas.advice.leaks import CHANCE, Leaks
 from nas.advice.recommendation import Recommendation, percent
 
 NOTABLE = 2 * CHANCE
-"""Share of images with a near-duplicate in another part from which on it is spoken of."""
+"""Smallest share of near-duplicates that is reported."""
 RARE = 0.01
-"""Share of the training boxes under which a class is called rare."""
+"""A class with a smaller share of the training boxes is rare."""
 FEW_MEASURED = 20
-"""Validation boxes under which the accuracy of a class says little."""
+"""With fewer validation boxes the accuracy of a class is unreliable."""
 
 
 def notes(parts: list[Contents], leaks: Leaks) -> tuple[Recommendation, ...]:
-    """Returns the advice on a training and a validation part, in this order, and on what leaks between all."""
+    """Returns the advice on a training and a validation split, in this order, and on leaks between all splits."""
     train, val = parts[0], parts[1]
     return (*_about_split(leaks), *_about_classes(train, val), *_about_crowds(val))
 
@@ -27,8 +27,8 @@ def _about_split(leaks: Leaks) -> list[Recommendation]:
             topic="split",
             flags=(),
             reason=f"{percent(pair.share)} of the {pair.part} images show what an image of {pair.other} shows, "
-            f"{percent(CHANCE)} would by chance: divide by flight, video or place, or {pair.part} scores say little "
-            "about new places",
+            f"{percent(CHANCE)} would by chance: split by flight, video or place; otherwise {pair.part} scores do not "
+            "tell how well a detector works in new places",
             numbers={"part": pair.part, "other": pair.other, "share": pair.share, "chance": CHANCE},
         )
         for pair in leaking
@@ -46,7 +46,7 @@ def _about_classes(train: Contents, val: Contents) -> list[Recommendation]:
                     topic="classes",
                     flags=(),
                     reason=f"{name} is {percent(share)} of the training boxes ({count}) and has {measured} in "
-                    "validation: its accuracy will scatter",
+                    "validation: its accuracy will be noisy",
                     numbers={"name": name, "num_train": count, "num_val": measured, "share": share},
                 )
             )
@@ -61,8 +61,8 @@ def _about_crowds(val: Contents) -> list[Recommendation]:
         Recommendation(
             topic="max_detections",
             flags=("--max-detections", str(most)),
-            reason=f"{val.num_crowded} of {val.num_images} validation images hold more than {MAX_SHOWN} objects, up to "
-            f"{most}, and nas val counts {MAX_SHOWN} detections of an image unless told otherwise",
+            reason=f"{val.num_crowded} of {val.num_images} validation images contain more than {MAX_SHOWN} objects, up "
+            f"to {most}; by default nas val counts {MAX_SHOWN} detections per image",
             numbers={"num_images": val.num_crowded, "max_objects": most},
         )
     ]

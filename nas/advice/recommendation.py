@@ -1,4 +1,4 @@
-"""One piece of advice, with what it rests on."""
+"""One piece of advice with its reason."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 from search_space.axis import Choice
 
 SIZE_AXIS, LEVEL_AXIS, P6_AXIS = "input_size", "head_levels", "p6"
-"""The axes of the space that are advised on."""
+"""Axes of the search space with advice."""
 
 Narrowing = Mapping[str, tuple[Choice, ...]]
-"""The choices that remain, by axis."""
+"""Allowed choices by axis."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,16 +22,16 @@ class Recommendation:
     topic: str
     """`input_size`, `head_levels`, `p6` or `tiling`."""
     flags: tuple[str, ...]
-    """What to paste after a command, in words of the shell."""
+    """Arguments to append to a command."""
     reason: str
     numbers: Mapping[str, Any]
-    """What the reason rests on, unrounded."""
+    """The figures behind the reason, unrounded."""
     choices: tuple[Choice, ...] = ()
-    """What remains of the axis that the topic names; empty where it names none."""
+    """Allowed choices of the axis named by the topic; empty if it names none."""
 
 
 def narrowed(axis: str, kept: tuple[Choice, ...], reason: str, numbers: Mapping[str, Any]) -> Recommendation:
-    """Returns the advice to leave these choices of an axis."""
+    """Returns the advice to keep only these choices of an axis."""
     option = "--fix" if len(kept) == 1 else "--choices"
     flags = (option, f"{axis}={','.join(map(str, kept))}")
     return Recommendation(topic=axis, flags=flags, choices=kept, reason=reason, numbers=numbers)
@@ -44,5 +44,5 @@ def pixels(considered: tuple[int, ...]) -> str:
 
 
 def percent(share: float) -> str:
-    """Returns a share in percent with one digit."""
+    """Returns a share in percent with one decimal."""
     return f"{100 * share:.1f} %"

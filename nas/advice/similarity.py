@@ -1,9 +1,8 @@
-"""How like two images are, at the shift at which they are most alike.
+"""Similarity of two images at their best shift.
 
-Two thumbnails are compared at every shift: the similarity is the highest value of their normalised circular
-cross-correlation, 1 for equal ones. The amplitudes of their spectra are replaced by their square roots first, half way
-to phase correlation (Kuglin and Hines, 1975): without that the large dark and bright areas of any two images agree too
-well.
+Two thumbnails are compared at every shift: the similarity is the maximum of their normalised circular
+cross-correlation, 1 for equal images. Before that, spectral amplitudes are replaced by their square roots, half way to
+phase correlation (Kuglin and Hines, 1975). Otherwise large dark and bright areas make any two images similar.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from nas.advice.thumbnails import SIDE, Thumbnails
 
 NUM_CANDIDATES = 128
-"""Images that one is compared with: those with the most similar amplitudes, which no shift changes."""
+"""Compared images per image: those with the most similar amplitudes, which do not depend on the shift."""
 
 Spectra = NDArray[np.complex64]
 """`(N, SIDE, SIDE // 2 + 1)`."""
@@ -25,11 +24,11 @@ Spectra = NDArray[np.complex64]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Index:
-    """Images in the form in which they are compared."""
+    """Images prepared for comparison."""
 
     spectra: Spectra
     amplitudes: NDArray[np.float32]
-    """`(N, SIDE * (SIDE // 2 + 1))`, of length 1."""
+    """`(N, SIDE * (SIDE // 2 + 1))`, rows of length 1."""
 
     def __len__(self) -> int:
         return len(self.spectra)
@@ -50,9 +49,9 @@ class Index:
         """Returns for each image the similarity `(N,)` and the row `(N,)` of the most similar one of `other`.
 
         Args:
-            other: what is looked through; where it is empty all similarities are 0.
-            leave_out: `(N,)`: for each image, a row of `other` that does not count, or -1.
-            on_image: called after each image.
+            other: Images to search; without any, all similarities are 0.
+            leave_out: `(N,)`: for each image, a row of `other` to skip, or -1.
+            on_image: Called after each image.
         """
         similarity, best = np.zeros(len(self), np.float32), np.zeros(len(self), np.int64)
         mean = other.amplitudes.mean(axis=0) if len(other) else 0
@@ -70,10 +69,10 @@ class Index:
 
 
 def softened_spectra(pixels: Thumbnails) -> Spectra:
-    """Returns the spectra of thumbnails `(N, SIDE, SIDE)`, softened: an image correlates with itself by 1.
+    """Returns spectra of thumbnails `(N, SIDE, SIDE)` with damped amplitudes, scaled to an autocorrelation of 1.
 
-    The border is faded out (Hann), so that what enters and leaves at the sides counts less. The spectrum of an image of
-    one grey value is 0, and similar to nothing.
+    A Hann window reduces the weight of the border, where content enters and leaves. The spectrum of a uniform image is
+    0; it is similar to nothing.
     """
     fade = np.hanning(SIDE + 2)[1:-1].astype(np.float32)
     faded = (pixels - pixels.mean(axis=(1, 2), keepdims=True)) * np.outer(fade, fade)
@@ -85,13 +84,13 @@ def softened_spectra(pixels: Thumbnails) -> Spectra:
 
 
 def similarities(spectrum: Spectra, spectra: Spectra) -> NDArray[np.float32]:
-    """Returns the similarity `(N,)` of one image to N others, each at its best shift; 1 at most."""
+    """Returns the similarity `(N,)` of one image to N others, each at its best shift; at most 1."""
     correlations = np.fft.irfft2(np.conj(spectrum) * spectra, s=(SIDE, SIDE))
     return np.asarray(correlations.max(axis=(1, 2)), np.float32)
 
 
 def _highest(values: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-    """Returns the rows of the highest finite values `(N,)`, `count` of them at most, in no order."""
+    """Returns the rows of the highest finite values `(N,)`, at most `count`, unordered."""
     if count < len(values):
         rows = np.argpartition(-values, count)[:count]
     else:

@@ -1,4 +1,4 @@
-"""The test part of a data set, which training and search never open: only its images are looked at, for leaks."""
+"""Find the test split of a data set. Training and search never use it; only its images are read, to find leaks."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ WORD = "test"
 
 
 def find_test_part(splits: DataSplits, request: Request) -> tuple[Record, ...]:
-    """Returns the images of the test part; none where it is not found, or is what the data is validated on.
+    """Returns the images of the test split; none if it is not found or is the validation split.
 
-    A JSON with `test` in its name in the place of `train`, or a folder with `test` in its name beside the folder of the
-    training images with `train` in its.
+    The test split is a JSON file named like the training file with `test` in place of `train`, or a folder with `test`
+    in its name beside a training folder with `train` in its name.
     """
     as_json = _json_beside(request)
     records = _of_json(as_json, request) if as_json is not None else _of_folder(splits.train, splits.format)
@@ -40,12 +40,12 @@ def _json_beside(request: Request) -> Path | None:
 def _of_json(path: Path, request: Request) -> tuple[Record, ...]:
     try:
         return read_json(path, request).dataset.records
-    except DataError:  # published test files often come without annotations or images
+    except DataError:  # published test files often lack annotations or images
         return ()
 
 
 def _of_folder(train: Dataset, format: str) -> tuple[Record, ...]:
-    """Returns the images in the folders beside that of the training images."""
+    """Returns the images in test folders beside the folder of the training images."""
     folders = {record.path.parent for record in train.records if record.path is not None}
     if format in ("", "coco", "tinyperson") or len(folders) != 1:
         return ()

@@ -1,4 +1,4 @@
-"""Images as a few grey pixels, read as fast as their format allows."""
+"""Read images as small grey thumbnails, as fast as their format allows."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from trainers.data.dataset import read_record
 from trainers.data.images import image_header
 
 SIDE = 32
-"""Of a thumbnail, in pixels; the aspect of the image is not kept."""
+"""Side of a thumbnail in pixels; the aspect ratio of the image is not kept."""
 REDUCED = {8: cv2.IMREAD_REDUCED_GRAYSCALE_8, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4, 2: cv2.IMREAD_REDUCED_GRAYSCALE_2}
-"""By how much a JPEG is shrunk while it is decoded, which is several times as fast as decoding all of it."""
+"""Reduction of a JPEG during decoding, which is several times faster than decoding in full."""
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 JPEG_END, TAIL_BYTES = b"\xff\xd9", 256
-"""How a whole JPEG ends, within so many bytes."""
+"""Marker at the end of a complete JPEG, and the number of last bytes to search for it."""
 
 Thumbnails = NDArray[np.float32]
 """`(N, SIDE, SIDE)` grey, 0 to 255."""
@@ -30,14 +30,14 @@ Thumbnails = NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Gallery:
-    """The thumbnails of one part of a data set."""
+    """The thumbnails of one split of a data set."""
 
     part: str
     pixels: Thumbnails
     names: tuple[str, ...]
-    """The image of each thumbnail."""
+    """Name of the image of each thumbnail."""
     num_unreadable: int = 0
-    """Images that could not be read, and are not here."""
+    """Number of images that could not be read; they have no thumbnail."""
 
 
 def gallery(part: str, records: Sequence[Record], on_image: Callable[[], None] = lambda: None) -> Gallery:
@@ -64,7 +64,7 @@ def thumbnail(record: Record) -> Thumbnails:
     """Returns the thumbnail `(SIDE, SIDE)` of one image.
 
     Raises:
-        DataError: it cannot be read, or has another size than its annotation says.
+        DataError: The image cannot be read, or its size differs from its annotation.
     """
     image = _reduced(record)
     if image is None:
@@ -74,14 +74,14 @@ def thumbnail(record: Record) -> Thumbnails:
 
 
 def _reduced(record: Record) -> NDArray[np.uint8] | None:
-    """Returns a large JPEG in grey at a part of its size; None where the image has to be read in full."""
+    """Returns a large JPEG in grey at a reduced size; None if the image must be read in full."""
     path, short = record.path, min(record.height, record.width)
     factor = next((factor for factor in REDUCED if short >= 2 * SIDE * factor), None)
     if path is None or record.window is not None or factor is None or path.suffix.lower() not in JPEG_SUFFIXES:
         return None
-    image_header(path)  # refuses what asks for too much memory
+    image_header(path)  # raises for images that would need too much memory
     raw = np.fromfile(path, np.uint8)
-    if JPEG_END not in raw[-TAIL_BYTES:].tobytes():  # cut off, perhaps; OpenCV would fill it up
+    if JPEG_END not in raw[-TAIL_BYTES:].tobytes():  # maybe truncated; OpenCV would fill the rest
         return None
     image = cv2.imdecode(raw, REDUCED[factor])
     return None if image is None else np.asarray(image, np.uint8)

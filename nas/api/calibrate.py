@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from nas.cost.profile import Profile
-    from nas.cost.user_measurements import Calibration, Own
+    from nas.cost.user_measurements import Calibration, OwnMeasurements
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +130,7 @@ def _target(out: Path | None, profile: Profile, force: bool) -> Path:
     return out
 
 
-def _tell_notes(own: Own, ignored: tuple[str, ...], profile: Profile, on_notice: OnNotice | None) -> None:
+def _tell_notes(own: OwnMeasurements, ignored: tuple[str, ...], profile: Profile, on_notice: OnNotice | None) -> None:
     from nas.cost.user_measurements import DEFAULT_CLASSES, rests_on_own
 
     if ignored:
@@ -159,7 +159,9 @@ def _write(calibration: Calibration, out: Path) -> None:
     write_profile(calibration.profile, out)
 
 
-def _result(calibration: Calibration, own: Own, out: Path, errors: dict[str, float | None]) -> CalibrationResult:
+def _result(
+    calibration: Calibration, own: OwnMeasurements, out: Path, errors: dict[str, float | None]
+) -> CalibrationResult:
     after = [None] * len(own.rows) if calibration.after_ms is None else calibration.after_ms.tolist()
     rows = [
         CalibrationRow(
@@ -191,7 +193,7 @@ def _result(calibration: Calibration, own: Own, out: Path, errors: dict[str, flo
     )
 
 
-def _error(predicted_ms: Any, own: Own) -> PredictionError:
+def _error(predicted_ms: Any, own: OwnMeasurements) -> PredictionError:
     if predicted_ms is None:
         return PredictionError(mean_percent=None, worst_percent=None)
     percent = 100 * abs(predicted_ms / own.measurements.latency_ms - 1)

@@ -1,1 +1,1 @@
-"""Replays tables of trained detectors, so that a strategy is judged in seconds."""
+"""Compares search strategies on tables of trained detectors, in seconds."""

@@ -1,4 +1,4 @@
-"""The curves of a bench: how much of the front a strategy has after so many evaluations."""
+"""Plots the share of the front that a strategy has found against its evaluations."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from search_space.files import write_bytes
 
 
 def draw(summaries: Sequence[Summary], path: Path) -> None:
-    """Draws the median curves, one panel a data set and board, into a file of the kind that its name says.
+    """Draws the median curves, one panel per data set and board; the suffix of the file decides its format.
 
     Raises:
-        ImportError: where matplotlib is missing; it names the extra.
+        ImportError: matplotlib is missing.
     """
     try:
         from matplotlib.figure import Figure

@@ -1,16 +1,16 @@
-"""Runs a strategy on a table, and measures how soon it has the front."""
+"""Runs a strategy on a table of trained detectors and measures how fast it finds the front."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from nas.bench.table import Table
 from nas.engine.domain import CostedPoint
 from nas.engine.history import History, Observation
-from nas.engine.peers import PEERS, peer_order
 from nas.engine.search_study import derive_seed
 from nas.engine.strategies import STRATEGIES
 from results.pareto import hypervolume
@@ -22,7 +22,7 @@ SHARES = (0.90, 0.95, 0.99)
 
 @dataclass(frozen=True, kw_only=True)
 class Replay:
-    """One run of one strategy: how much of the true front's hypervolume it has after each evaluation."""
+    """One run of one strategy: its share of the true front's hypervolume after each evaluation."""
 
     shares: tuple[float, ...]
     """In accuracy and log latency."""
@@ -30,39 +30,50 @@ class Replay:
     """In accuracy and latency."""
 
     def evaluations_to(self, share: float, *, linear: bool = False) -> int | None:
-        """Returns how many evaluations it took to reach a share; None where it did not."""
+        """Returns how many evaluations it took to reach a share; None if it did not."""
         reached = self.linear_shares if linear else self.shares
         return next((index for index, got in enumerate(reached, start=1) if got >= share), None)
 
 
+class Order(Protocol):
+    """Returns the points that a named strategy evaluates on a table, in order."""
+
+    def __call__(self, table: Table, strategy: str, *, seed: int, evaluations: int) -> list[CostedPoint]: ...
+
+
 def check_strategy(name: str) -> None:
-    """Raises ConfigError where `name` is neither a strategy nor a plain sampler."""
-    known = (*STRATEGIES.names(), *PEERS)
+    """Raises ConfigError where no strategy of that name is registered."""
+    known = STRATEGIES.names()
     if name not in known:
         raise ConfigError(f"unknown strategy {name!r}{nearest(name, known)}; known: {', '.join(known)}")
 
 
-def replay(table: Table, strategy: str, *, seed: int, evaluations: int) -> Replay:
-    """Runs a strategy, or a plain sampler, until it evaluated so many points or has no more."""
-    check_strategy(strategy)
-    evaluations = min(evaluations, len(table.points))
-    if strategy in PEERS:
-        order = peer_order(
-            strategy,
-            table.domain.space,
-            table.domain.nearest,
-            table.objectives,
-            table.values,
-            seed=seed,
-            evaluations=evaluations,
-        )
-    else:
-        order = strategy_order(table, strategy, seed=seed, evaluations=evaluations)
-    return measured(table, order)
+def replay(table: Table, strategy: str, *, seed: int, evaluations: int, order: Order | None = None) -> Replay:
+    """Runs a strategy until it used up its evaluations or has no more points to propose.
+
+    Args:
+        table: The trained detectors.
+        strategy: Name of a registered strategy, or one that `order` knows.
+        seed: Of the strategy.
+        evaluations: How many points it may evaluate.
+        order: Chooses the points in place of the registered strategies.
+
+    Raises:
+        ConfigError: The strategy is unknown.
+    """
+    choose = strategy_order if order is None else order
+    return measured(table, choose(table, strategy, seed=seed, evaluations=min(evaluations, len(table.points))))
 
 
 def strategy_order(table: Table, strategy: str, *, seed: int, evaluations: int) -> list[CostedPoint]:
-    """Returns the points that a strategy evaluates, in their order; costs it knows before, accuracies after."""
+    """Returns the points that a registered strategy evaluates, in order.
+
+    The strategy knows the costs of all points, and the accuracies of those that it evaluated.
+
+    Raises:
+        ConfigError: The strategy is unknown.
+    """
+    check_strategy(strategy)
     propose = STRATEGIES.get(strategy)
     trials: list[Observation] = []
     order: list[CostedPoint] = []

@@ -1,4 +1,4 @@
-"""What many replays of one strategy on one table say together."""
+"""Statistics over the replays of one strategy on one table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nas.bench.replay import SHARES, Replay, replay
+from nas.bench.replay import SHARES, Order, Replay, replay
 from nas.bench.table import Table
 
 QUARTILES = (0.25, 0.5, 0.75)
@@ -16,7 +16,7 @@ QUARTILES = (0.25, 0.5, 0.75)
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """The replays of one strategy on one table, a seed each."""
+    """The replays of one strategy on one table, one per seed."""
 
     data_set: str
     board: str
@@ -24,7 +24,7 @@ class Summary:
     num_points: int
     """Of the table."""
     evaluations: int
-    """How many each replay was allowed."""
+    """Limit of each replay."""
     replays: tuple[Replay, ...]
 
     def quartiles(self, share: float, *, linear: bool = False) -> tuple[float | None, ...]:
@@ -60,12 +60,18 @@ class Summary:
 
 
 def summarise(
-    table: Table, strategy: str, *, seeds: Sequence[int], evaluations: int, done: Callable[[], None] = lambda: None
+    table: Table,
+    strategy: str,
+    *,
+    seeds: Sequence[int],
+    evaluations: int,
+    order: Order | None = None,
+    done: Callable[[], None] = lambda: None,
 ) -> Summary:
-    """Replays a strategy once a seed; `done` is called after each."""
+    """Replays a strategy once per seed, as `replay` does; `done` is called after each."""
     replays = []
     for seed in seeds:
-        replays.append(replay(table, strategy, seed=seed, evaluations=evaluations))
+        replays.append(replay(table, strategy, seed=seed, evaluations=evaluations, order=order))
         done()
     return Summary(
         data_set=table.data_set,
@@ -78,7 +84,7 @@ def summarise(
 
 
 def _quantile(ordered: Sequence[float], fraction: float) -> float:
-    """Returns a quantile between two neighbours; infinity where one of them is."""
+    """Returns a quantile, interpolated between its two neighbours; infinity if one of them is infinite."""
     place = fraction * (len(ordered) - 1)
     low, high = ordered[int(place)], ordered[min(int(place) + 1, len(ordered) - 1)]
     return low if place == int(place) or low == high else low + (place - int(place)) * (high - low)

@@ -1,4 +1,4 @@
-"""Measured detectors as a space: YOLOBench, whose accuracies and latencies are known for every point.
+"""Trained detectors as a search space: YOLOBench, with the accuracy and the latency of every point.
 
 Accuracies are those of I. Lazarevich et al., "YOLOBench: Benchmarking Efficient Object Detectors on Embedded Systems"
 (2023), latencies those that the latency predictor is fitted on; see NOTICE.
@@ -33,7 +33,7 @@ DATA_SETS = {
     "coco": "coco_minival_640train_map50_95",
     "voc-scratch": "voc_scratch100_map50_95",
 }
-"""Columns of accuracies: 429 points each, of which 100 epochs from COCO weights, on COCO 300; 825 from scratch."""
+"""Columns of accuracies. 429 points each, trained 100 epochs from COCO weights (on COCO 300); 825 from scratch."""
 MAIN_DATA_SETS = ("voc", "sku110k", "widerface", "coco")
 BOARDS = {
     "jetson-nano": "jetson_nano_gpu_ort_fp32_latency_s",
@@ -51,8 +51,8 @@ FLOAT_BYTES = 4
 VARIANT = re.compile(r"yolo6([sml])-|yolo6([nsml])$")
 
 
-class TableGate:
-    """Stands in for the domain: its points are the rows of a table, and nothing is over budget."""
+class TableDomain:
+    """A domain whose points are the rows of a table; none of them is over budget."""
 
     def __init__(self, points: Sequence[CostedPoint]) -> None:
         self.space = _space(points)
@@ -67,24 +67,6 @@ class TableGate:
         """Returns the row of the same network at another input size, or None where the table has none."""
         return self.consider({**params, "input_size": size})
 
-    def nearest(self, params: Params) -> CostedPoint:
-        """Returns the row of a point, or the one that differs least from it: words count more than steps of numbers."""
-        own = self.consider(params)
-        if own is not None:
-            return own
-        return min(self._points.values(), key=lambda point: self._distance(params, point.params))
-
-    def _distance(self, left: Params, right: Params) -> float:
-        total = 0.0
-        for axis in self.space.axes:
-            pair = left.get(axis.name), right.get(axis.name)
-            if None in pair or not axis.ordered:
-                total += len(self.space.axes) * (pair[0] != pair[1])
-            else:
-                places = [axis.choices.index(choice) for choice in pair]
-                total += abs(places[0] - places[1]) / len(axis.choices)
-        return total
-
     def listed(self) -> tuple[CostedPoint, ...]:
         """Returns all rows."""
         return tuple(self._points.values())
@@ -98,12 +80,12 @@ class Table:
     board: str
     points: tuple[CostedPoint, ...]
     accuracies: Mapping[str, float]
-    """mAP50-95, 0 to 1, by the keys of the points: known to a strategy only where it evaluated them."""
+    """mAP50-95, 0 to 1, by point key; a strategy sees only those of the points that it evaluated."""
 
     @cached_property
-    def domain(self) -> TableGate:
-        """What a strategy may know before it evaluates anything."""
-        return TableGate(self.points)
+    def domain(self) -> TableDomain:
+        """What a strategy knows before it evaluates anything."""
+        return TableDomain(self.points)
 
     @cached_property
     def objectives(self) -> tuple[Objective, ...]:
@@ -172,7 +154,7 @@ def _point(row: Mapping[str, str], latency_column: str) -> CostedPoint:
 
 
 def _space(points: Sequence[CostedPoint]) -> SearchSpace:
-    """Returns the axes that the points span; a combination that no point has is no point."""
+    """Returns the axes that the points span. Not every combination of choices is a point."""
 
     def axis(name: str, doc: str, *, ordered: bool = False) -> Axis:
         choices = sorted({point.params[name] for point in points if name in point.params})

@@ -12,7 +12,7 @@ from nas.commands.options import check_plot, echo_json, json_option, plugin_opti
 if TYPE_CHECKING:
     from nas.bench.summary import Summary
 
-DEFAULT_STRATEGIES = ("ehvi", "random", "optuna-tpe", "optuna-nsga2")
+DEFAULT_STRATEGIES = ("ehvi", "tpe", "nsga2", "random")
 
 
 @click.command(name="bench")
@@ -36,8 +36,7 @@ DEFAULT_STRATEGIES = ("ehvi", "random", "optuna-tpe", "optuna-nsga2")
     "strategies",
     multiple=True,
     metavar="NAME",
-    help="Of nas run (ehvi, tpe, nsga2, evolution, random, grid), or a sampler of Optuna (optuna-tpe, optuna-nsga2). "
-    f"Default: {', '.join(DEFAULT_STRATEGIES)}.",
+    help=f"ehvi, tpe, nsga2, evolution, random or grid. Default: {', '.join(DEFAULT_STRATEGIES)}.",
 )
 @click.option("--seeds", type=click.IntRange(1), default=20, metavar="N", help="Replays of each. Default: 20.")
 @click.option("--evaluations", type=click.IntRange(1), default=120, metavar="N", help="Of a replay. Default: 120.")

@@ -12,7 +12,7 @@ from nas.commands.display import counted, say
 from nas.commands.options import echo_json, json_option
 
 if TYPE_CHECKING:
-    from nas.doctor.check import Check
+    from nas.doctor.machine_check import Check
 
 MARKS = {"ok": "ok", "note": "note", "fault": "FAULT"}
 

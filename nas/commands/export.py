@@ -69,7 +69,7 @@ def command(what: str, out: Path, force: bool, as_json: bool, **options: Any) ->
       nas export tinydet-s --out tinydet --format yaml
     """
     from nas import plugins
-    from nas.exporters.front import Wanted, export
+    from nas.exporters.front import ExportRequest, export
     from nas.exporters.onnx_model import OnnxOptions
     from search_space.errors import ConfigError
 
@@ -80,7 +80,7 @@ def command(what: str, out: Path, force: bool, as_json: bool, **options: Any) ->
     _check_asked("onnx" in formats)
     onnx = OnnxOptions(opset=options.pop("opset"), precision=options.pop("precision"), form=options.pop("outputs"))
     try:
-        reports = export(Wanted(what=what, **options), out, formats=formats, options=onnx, force=force)
+        reports = export(ExportRequest(what=what, **options), out, formats=formats, options=onnx, force=force)
     except FileExistsError as error:
         raise ConfigError(str(error)) from error
     if as_json:

@@ -6,11 +6,11 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.advice.inspection import Report, input_sizes, run_flags
+from nas.advice.box_sizes import LIMITS_PX, Bin, histogram, num_under
+from nas.advice.inspection import InspectionReport, input_sizes, run_flags
 from nas.advice.leaks import ALIKE, CHANCE
 from nas.advice.levels import LEVELS, num_served
 from nas.advice.recommendation import percent, pixels
-from nas.advice.sizes import LIMITS_PX, Bin, histogram, num_under
 from nas.commands.display import say
 from nas.commands.table import Column, numbers, print_table
 
@@ -25,7 +25,7 @@ COMMANDS = {"tiling": "nas train", "max_detections": "nas val"}
 """By topic: the command that takes its flags; nas run takes those of all others."""
 
 
-def print_report(report: Report, data_options: list[str]) -> None:
+def print_report(report: InspectionReport, data_options: list[str]) -> None:
     """Prints a report; `data_options` are the options by which other commands open the same data."""
     _print_parts(report)
     _print_classes(report)
@@ -36,7 +36,7 @@ def print_report(report: Report, data_options: list[str]) -> None:
     _print_advice(report, data_options)
 
 
-def _print_parts(report: Report) -> None:
+def _print_parts(report: InspectionReport) -> None:
     names = ("median", "p90", "p99", "max")
     columns = (
         Column("part", is_name=True),
@@ -52,7 +52,7 @@ def _print_parts(report: Report) -> None:
     print_table(columns, rows)
 
 
-def _print_classes(report: Report) -> None:
+def _print_classes(report: InspectionReport) -> None:
     say("")
     train, val = report.parts[0], report.parts[1]
     columns = (
@@ -70,7 +70,7 @@ def _print_classes(report: Report) -> None:
     print_table(columns, rows)
 
 
-def _print_histogram(report: Report) -> None:
+def _print_histogram(report: InspectionReport) -> None:
     sizes = report.sizes
     say("training boxes by side (square root of the area) in pixels of the image:")
     bins = histogram(sizes.original)
@@ -86,7 +86,7 @@ def _range(each: Bin) -> str:
     return f"{each.low_px}-{each.high_px}" if each.high_px is not None else f"{each.low_px}+"
 
 
-def _print_inputs(report: Report) -> None:
+def _print_inputs(report: InspectionReport) -> None:
     considered = report.advice.considered
     say("boxes as the detector sees them:")
     columns = (
@@ -108,7 +108,7 @@ def _print_inputs(report: Report) -> None:
     )
 
 
-def _print_levels(report: Report) -> None:
+def _print_levels(report: InspectionReport) -> None:
     where = pixels(report.advice.considered)
     for each in report.advice.levels:
         low, high = percent(each.least), percent(each.most)
@@ -117,7 +117,7 @@ def _print_levels(report: Report) -> None:
         say(f"  P{each.level}: {shares} of the boxes at {where}{verdict}")
 
 
-def _print_leaks(report: Report) -> None:
+def _print_leaks(report: InspectionReport) -> None:
     leaks = report.leaks
     say(
         f"images that show the same, at a similarity of {leaks.threshold:.2f} or more ({percent(CHANCE)} of "
@@ -139,7 +139,7 @@ def _print_worst(pair: Leak) -> None:
         say(f"    {twins.similarity:.3f}  {image} ({pair.part})  {other} ({pair.other})")
 
 
-def _print_advice(report: Report, data_options: list[str]) -> None:
+def _print_advice(report: InspectionReport, data_options: list[str]) -> None:
     say("advice, by rules and not measured:" if report.items else "no advice")
     for item in report.items:
         say(f"  {_title(item)}: {item.reason}")

@@ -1,4 +1,4 @@
-"""`nas latency`: a detector's latency on a board, predicted; and the board's profile, calibrated and validated."""
+"""`nas latency`: a detector's latency on a board, and the calibration of a board."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ PREDICT = "predict"
 """The subcommand that is meant where the first argument names no other."""
 SUBCOMMANDS = {
     "calibrate": ("latency_calibrate", "fit a device to latencies that you measured"),
-    "validate": ("latency_validate", "repeat the study of how far off the predictions are"),
     "predict-ops": ("latency_ops", "predict networks of other frameworks from a table of their operators"),
     PREDICT: ("latency_predict", ""),
 }

@@ -23,6 +23,7 @@ from nas.commands.options import (
 )
 
 if TYPE_CHECKING:
+    from nas.engine.ending import Ending
     from nas.engine.loop import Search
     from nas.engine.session import Session
 
@@ -207,8 +208,7 @@ def command(
     from nas.engine import join_run
     from nas.engine.run_request import RunRequest
     from nas.engine.session import begin, go_on, open_search
-    from nas.executors import INTERRUPTED
-    from nas.processes import ended_by_sigterm
+    from nas.process_control import ended_by_sigterm
 
     executor_options = ExecutorOptions(
         executor=executor,
@@ -231,7 +231,7 @@ def command(
             with display.following(search):
                 ending = search.run()
         _show(session, search, ending, as_json)
-        if ending == INTERRUPTED:
+        if ending.is_interrupted:
             raise KeyboardInterrupt
 
 
@@ -247,13 +247,13 @@ def _going_on_told(run: Path, exit_code: Callable[[], int]) -> Iterator[None]:
         raise SystemExit(exit_code()) from None  # click would swallow its own Exit here
 
 
-def _show(session: Session, search: Search, ending: str, as_json: bool) -> None:
+def _show(session: Session, search: Search, ending: Ending, as_json: bool) -> None:
     """Prints what the run has so far."""
     from nas.commands.run_summary import print_summary, result
     from nas.run_folder import read_trials
 
     table = read_trials(session.folder.path, whole=False)
     if as_json:
-        echo_json(result(session, table, search.agreements(), search.surrogate()))
+        echo_json(result(session, table, search.rung_correlations(), search.surrogate_correlation()))
     else:
-        print_summary(session, table, search.agreements(), search.surrogate(), ending)
+        print_summary(session, table, search.rung_correlations(), search.surrogate_correlation(), ending)

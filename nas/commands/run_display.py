@@ -16,11 +16,13 @@ from nas.engine.loop import Search, num_ended
 from nas.engine.scheduler import TrialIndex
 from nas.executors import Step
 from results import records
+from results.trial import Outcome
 
 if TYPE_CHECKING:
     from nas.api.executor_options import ExecutorOptions
     from nas.engine.search_study import RunningTrial
     from nas.engine.session import Session
+    from results.trial import Trial
 
 SCORES = (("ap", "AP"), ("ap50", "AP50"), ("ap_small", "AP_small"))
 """The columns of a record that are shown with every trial, and what they are called."""
@@ -46,20 +48,20 @@ class Display:
         """Shows a search while it runs."""
         for line in search.notices:
             self.console.print(line, markup=False)
-        again = [str(row["number"]) for row in TrialIndex(search.study.rows(), search.study.running()).interrupted()]
+        again = [str(each.number) for each in TrialIndex(search.study.trials(), search.study.running()).interrupted()]
         if again:
-            self.console.print(f"asking again for the interrupted trials: {', '.join(again)}")
+            self.console.print(f"trying the interrupted trials again: {', '.join(again)}")
         yield
 
-    def started(self, asked: RunningTrial) -> None:
-        """Is told that the training of a trial begins."""
+    def started(self, running: RunningTrial) -> None:
+        """Called when the training of a trial begins."""
 
     def stepped(self, step: Step) -> None:
-        """Is told after each step of training."""
+        """Called after steps of training."""
 
-    def finished(self, row: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-        """Prints the trial that ended."""
-        self.console.print(f"{trial_line(row)} | {standing(rows)}")
+    def finished(self, trial: Trial, trials: list[Trial]) -> None:
+        """Prints the trial that has ended."""
+        self.console.print(f"{trial_line(trial)} | {standing(trials)}")
 
 
 class Bars(Display):
@@ -73,22 +75,23 @@ class Bars(Display):
         )
         self._run = self._bars.add_task("run", total=config.trials or (config.minutes or 0) * 60, note="")
         self._trial = self._bars.add_task("trial", total=1, note="")
-        self._rows: list[dict[str, Any]] = []
+        self._trials: list[Trial] = []
         self._elapsed: Callable[[], float] = lambda: 0.0
 
     @contextmanager
     def following(self, search: Search) -> Iterator[None]:
         """Shows the bars while the search runs."""
         self._elapsed = lambda: search.elapsed_seconds
-        self._rows = search.study.rows()
+        self._trials = search.study.trials()
         with super().following(search), self._bars:
             yield
 
-    def started(self, asked: RunningTrial) -> None:
-        """Empties the bar of the trial."""
-        rung = _rung(asked.spec.rung, self.session.ladder.last)
-        note = f"{asked.origin}{rung}, {asked.candidate.cost.gmacs:.3f} GMACs"
-        self._bars.reset(self._trial, description=f"trial {asked.number}", note=note)
+    def started(self, running: RunningTrial) -> None:
+        """Resets the bar of the trial."""
+        spec = running.spec
+        rung = _rung(spec.rung, self.session.ladder.last)
+        note = f"{spec.origin}{rung}, {spec.candidate.cost.gmacs:.3f} GMACs"
+        self._bars.reset(self._trial, description=f"trial {running.number}", note=note)
 
     def stepped(self, step: Step) -> None:
         """Moves both bars."""
@@ -96,22 +99,22 @@ class Bars(Display):
         self._bars.update(self._trial, total=step.num_steps, completed=step.step, note=note)
         self._move_run()
 
-    def finished(self, row: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    def finished(self, trial: Trial, trials: list[Trial]) -> None:
         """Prints the trial above the bars."""
-        self._rows = rows
-        if row["outcome"] != "rejected":
-            self.console.print(trial_line(row))
+        self._trials = trials
+        if trial.outcome is not Outcome.REJECTED:
+            self.console.print(trial_line(trial))
         self._move_run()
 
     def _move_run(self) -> None:
-        config, spent, done = self.session.config, self._elapsed(), num_ended(self._rows)
+        config, spent, done = self.session.config, self._elapsed(), num_ended(self._trials)
         if config.trials is not None:
             left = spent / done * (config.trials - done) if done else None
             completed = float(done)
         else:
             left, completed = (config.minutes or 0) * 60 - spent, spent
         time_left = "" if left is None else f", {_clock(left)} left"
-        self._bars.update(self._run, completed=completed, note=standing(self._rows) + time_left)
+        self._bars.update(self._run, completed=completed, note=standing(self._trials) + time_left)
 
 
 def _introduction(session: Session, executor_options: ExecutorOptions) -> list[str]:
@@ -155,22 +158,19 @@ def _device(session: Session) -> list[str]:
     ]
 
 
-def trial_line(row: dict[str, Any]) -> str:
+def trial_line(trial: Trial) -> str:
     """Says in one line what became of a trial."""
-    size = (
-        f"{row['input_width']}x{row['input_height']} px, {row['macs'] / 1e9:.3f} GMACs"
-        if "macs" in row
-        else "no network"
-    )
-    if row.get("latency_ms") is not None:
-        size += f", {row['latency_ms']:.1f} ms (to {row['latency_high_ms']:.1f})"
-    head = f"trial {row['number']:>3} {row['outcome']:<8} {row['origin']}{_rung(row['rung'], row['rungs'])}: {size}"
-    if row.get("accuracy") is not None:
-        scores = ", ".join(f"{title} {percent(row.get(name))} %" for name, title in SCORES)
-        return f"{head}, {scores}, {row['seconds']:.1f} s"
-    if row.get("proxy") is not None:
-        return f"{head}, proxy {row['proxy']:.6g}, {row['seconds']:.1f} s"
-    return f"{head}, {row.get('reason', '')}"
+    size = f"{trial.input_width}x{trial.input_height} px, {trial.macs / 1e9:.3f} GMACs"
+    if trial.latency_ms is not None and trial.latency_high_ms is not None:
+        size += f", {trial.latency_ms:.1f} ms (to {trial.latency_high_ms:.1f})"
+    rung = _rung(trial.rung, trial.rungs)
+    head = f"trial {trial.number:>3} {trial.outcome.value:<8} {trial.origin}{rung}: {size}"
+    if trial.accuracy is not None:
+        scores = ", ".join(f"{title} {percent(trial.value(name))} %" for name, title in SCORES)
+        return f"{head}, {scores}, {trial.seconds or 0.0:.1f} s"
+    if trial.value("proxy") is not None:
+        return f"{head}, proxy {trial.value('proxy'):.6g}, {trial.seconds or 0.0:.1f} s"
+    return f"{head}, {trial.reason}"
 
 
 def _rung(rung: int, rungs: int) -> str:
@@ -178,11 +178,11 @@ def _rung(rung: int, rungs: int) -> str:
     return f" rung {rung}/{rungs}" if rungs > 1 or not rung else ""
 
 
-def standing(rows: list[dict[str, Any]]) -> str:
-    """Says in a few words how the search stands."""
-    table = records.frame(rows)
+def standing(trials: list[Trial]) -> str:
+    """Says in a few words how far the search is."""
+    table = records.frame(trials)
     members = records.front(table)
-    begun = f"{num_ended(rows)} done, {records.tally(table)['rejected']} rejected"
+    begun = f"{num_ended(trials)} done, {records.tally(table)['rejected']} rejected"
     if members.empty:
         return f"{begun}, no front yet"
     return f"{begun}, {len(members)} on the front, best accuracy {percent(members['accuracy'].iloc[0])} %"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +20,13 @@ from nas.engine.acquisition import MIN_POINTS
 from nas.engine.ladder import MIN_PAIRS
 from results import records
 from results.export import member_file
+from results.seeds import over_seeds
 from results.ties import tied_with_better
+from results.trial import Trial
 
 if TYPE_CHECKING:
     from nas.engine.acquisition import SurrogateCorrelation
+    from nas.engine.ending import Ending
     from nas.engine.ladder import RungCorrelation
     from nas.engine.session import Session
 
@@ -49,9 +52,9 @@ OTHER_PRIORITY = 6
 def print_summary(
     session: Session,
     table: pd.DataFrame,
-    agreements: Sequence[RungCorrelation],
+    rungs: Sequence[RungCorrelation],
     surrogate: SurrogateCorrelation | None,
-    ending: str,
+    ending: Ending,
 ) -> None:
     """Prints the front, how the rungs agreed, the accounting, and what to type next."""
     path, members = session.folder.path, records.front(table)
@@ -61,7 +64,7 @@ def print_summary(
         print_front(members, table, [each.name for each in session.objectives])
         for line in _remarks(members):
             console.print(line)
-    for line in (*map(agreement_line, agreements), *surrogate_line(surrogate), *accounting(table)):
+    for line in (*map(rung_correlation_line, rungs), *surrogate_line(surrogate), *accounting(table)):
         console.print(line)
     if members.empty:
         console.print(_without_front(session, table))
@@ -92,22 +95,22 @@ def accounting(table: pd.DataFrame) -> list[str]:
     return [f"{counts['asked']} asked = {parts}; {100 * share:.1f} % of the asks were rejected for their cost"]
 
 
-def agreement_line(agreement: RungCorrelation) -> str:
-    """Says how a rung ranked those that went on to the next one."""
-    low = f"rung {agreement.rung}" if agreement.rung else "the proxy"
-    head = f"{low} against rung {agreement.rung + 1}: "
-    if agreement.num_trials < 2:
-        return f"{head}{counted(agreement.num_trials, 'trial')} on both, too few for a rank correlation"
-    if agreement.tau != agreement.tau:
-        return f"{head}all of {agreement.num_trials} trials are equal on one of them, so there is no rank correlation"
-    counts = "" if agreement.tau_counts is None else f", of activation bytes {agreement.tau_counts:+.2f}"
-    trust = "trusted" if agreement.trusted else "not trusted, all trials went on since"
-    trust = trust if agreement.num_trials >= MIN_PAIRS else f"not judged below {MIN_PAIRS}"
-    return f"{head}Kendall's tau {agreement.tau:+.2f}{counts} on {agreement.num_trials} trials; {trust}"
+def rung_correlation_line(rung: RungCorrelation) -> str:
+    """Says how well a rung ranks the trials that were promoted from it."""
+    low = f"rung {rung.rung}" if rung.rung else "the proxy"
+    head = f"{low} against rung {rung.rung + 1}: "
+    if rung.num_trials < 2:
+        return f"{head}{counted(rung.num_trials, 'trial')} on both, too few for a rank correlation"
+    if rung.tau != rung.tau:
+        return f"{head}all of {rung.num_trials} trials are equal on one of them, so there is no rank correlation"
+    counts = "" if rung.tau_counts is None else f", of activation bytes {rung.tau_counts:+.2f}"
+    trust = "trusted" if rung.trusted else "not trusted, all trials went on since"
+    trust = trust if rung.num_trials >= MIN_PAIRS else f"not judged below {MIN_PAIRS}"
+    return f"{head}Kendall's tau {rung.tau:+.2f}{counts} on {rung.num_trials} trials; {trust}"
 
 
 def surrogate_line(surrogate: SurrogateCorrelation | None) -> list[str]:
-    """Says how well the strategy guessed accuracies."""
+    """Says how well the surrogate ranks the evaluated trials."""
     if surrogate is None:
         return []
     if surrogate.tau != surrogate.tau:
@@ -115,57 +118,53 @@ def surrogate_line(surrogate: SurrogateCorrelation | None) -> list[str]:
     trust = "trusted" if surrogate.trusted else "not trusted: TPE and neighbours of the front take turns"
     trust = trust if surrogate.num_points >= MIN_POINTS else f"not judged below {MIN_POINTS}"
     return [
-        f"guess of accuracies: Kendall's tau {surrogate.tau:+.2f} on {surrogate.num_points} trials, each guessed from "
-        f"the others; {trust}"
+        f"surrogate rank correlation: Kendall's tau {surrogate.tau:+.2f} on {surrogate.num_points} trials, each "
+        f"predicted from the others; {trust}"
     ]
 
 
 def print_front(members: pd.DataFrame, table: pd.DataFrame, objectives: Sequence[str]) -> None:
     """Prints the front, the best in the first accuracy first."""
-    columns = _columns(members, table, objectives)
+    found = records.trials_of(members)
+    columns = _columns(found, members, records.trials_of(table), objectives)
     rows = []
-    for rank, row in enumerate(members.to_dict("records"), start=1):
-        name = Path(member_file(rank, row["key"])).stem
-        rows.append((name, *(columns[each][rank - 1] for each in columns), str(row["origin"])))
+    for rank, member in enumerate(found, start=1):
+        name = Path(member_file(rank, member.key)).stem
+        rows.append((name, *(columns[each][rank - 1] for each in columns), str(member.origin)))
     say("front: no other trial is as good in every objective and better in one")
     titles = (numbers(title, priority=PRIORITIES.get(title, OTHER_PRIORITY)) for title in columns)
     came_from = Column("came from", priority=OTHER_PRIORITY)
     print_table((Column("architecture", is_name=True), *titles, came_from), rows)
 
 
-def _columns(members: pd.DataFrame, table: pd.DataFrame, objectives: Sequence[str]) -> dict[str, list[str]]:
+def _columns(
+    found: Sequence[Trial], members: pd.DataFrame, trials: Sequence[Trial], objectives: Sequence[str]
+) -> dict[str, list[str]]:
     """Returns the cells of the front by the title of their column."""
-    rows = members.to_dict("records")
     columns = {
-        "input px": [f"{row['input_width']}x{row['input_height']}" for row in rows],
-        "levels": [str(row["levels"]) for row in rows],
-        "GMACs": [f"{row['macs'] / 1e9:.4f}" for row in rows],
-        "GFLOPs 2x": [f"{2 * row['macs'] / 1e9:.4f}" for row in rows],
-        "params M": [f"{row['params'] / 1e6:.3f}" for row in rows],
+        "input px": [f"{each.input_width}x{each.input_height}" for each in found],
+        "levels": [" ".join(each.levels) for each in found],
+        "GMACs": [f"{each.macs / 1e9:.4f}" for each in found],
+        "GFLOPs 2x": [f"{2 * each.macs / 1e9:.4f}" for each in found],
+        "params M": [f"{each.params / 1e6:.3f}" for each in found],
     }
     if "memory_bytes" in objectives:
-        columns["memory MB"] = [f"{row['memory_bytes'] / MB:.2f}" for row in rows]
-    if members["latency_ms"].notna().any():
-        columns["predicted ms"] = [f"{row['latency_ms']:.1f}" for row in rows]
-        columns["interval ms"] = [f"{row['latency_low_ms']:.1f}-{row['latency_high_ms']:.1f}" for row in rows]
-    columns["accuracy %"] = [percent(row["accuracy"]) for row in rows]
-    if members["accuracy_low"].notna().any():
-        columns["95 %"] = [f"{percent(row['accuracy_low'])}-{percent(row['accuracy_high'])}" for row in rows]
+        columns["memory MB"] = [f"{each.memory_bytes / MB:.2f}" for each in found]
+    if any(each.latency_ms is not None for each in found):
+        columns["predicted ms"] = [f"{each.latency_ms:.1f}" for each in found]
+        columns["interval ms"] = [f"{each.latency_low_ms:.1f}-{each.latency_high_ms:.1f}" for each in found]
+    columns["accuracy %"] = [percent(each.accuracy) for each in found]
+    if any("accuracy_low" in each.scores for each in found):
+        ends = [(each.value("accuracy_low"), each.value("accuracy_high")) for each in found]
+        columns["95 %"] = [f"{percent(low)}-{percent(high)}" for low, high in ends]
     for name, title in (*SCORES, *((name, name) for name in objectives if records.BIN_COLUMN.fullmatch(name))):
-        columns[f"{title} %"] = [percent(row[name]) for row in rows]
-    seeds = [over_seeds(row, table) for row in rows]
+        columns[f"{title} %"] = [percent(each.value(name)) for each in found]
+    seeds = [over_seeds(each, trials) for each in found]
     if any(len(each) > 1 for each in seeds):
         columns["over seeds %"] = [_mean_and_deviation(each) for each in seeds]
     if any(tied_with_better(members)):
         columns["tied"] = ["~" if better else "" for better in tied_with_better(members)]
     return columns
-
-
-def over_seeds(member: Mapping[Any, Any], table: pd.DataFrame) -> list[float]:
-    """Returns the accuracies of a member of the front with all seeds that it was trained with."""
-    again = table[(table["repeat_of"] == member["number"]).fillna(False).astype(bool)]
-    whole = again[(again["rung"] == again["rungs"]) & (again["outcome"] == "complete")]
-    return [float(member["accuracy"]), *map(float, whole["accuracy"])]
 
 
 def _mean_and_deviation(values: Sequence[float]) -> str:
@@ -184,14 +183,15 @@ def _remarks(members: pd.DataFrame) -> list[str]:
 
 
 def result(
-    session: Session, table: pd.DataFrame, agreements: Sequence[RungCorrelation], surrogate: SurrogateCorrelation | None
+    session: Session, table: pd.DataFrame, rungs: Sequence[RungCorrelation], surrogate: SurrogateCorrelation | None
 ) -> dict[str, Any]:
     """Returns what `--json` prints: the accounting, the front and the rungs, counts unrounded."""
-    found = records.front(table)
+    found, trials = records.front(table), records.trials_of(table)
     members = []
-    for rank, (row, tied) in enumerate(zip(found.to_dict("records"), tied_with_better(found), strict=True), start=1):
-        members.append(_member(session, row, table, rank) | {"tied_with": tied.split()})
-    rungs = [
+    pairs = zip(records.trials_of(found), tied_with_better(found), strict=True)
+    for rank, (trial, tied) in enumerate(pairs, start=1):
+        members.append(_member(session, trial, trials, rank) | {"tied_with": tied.split()})
+    correlations = [
         {
             "rung": each.rung,
             "num_trials": each.num_trials,
@@ -199,14 +199,14 @@ def result(
             "tau_counts": _plain(each.tau_counts),
             "trusted": each.trusted,
         }
-        for each in agreements
+        for each in rungs
     ]
     return {
         "run": str(session.folder.path),
         **records.tally(table),
         **_settings(session),
         "front": members,
-        "rungs": rungs,
+        "rungs": correlations,
         "surrogate": None
         if surrogate is None
         else {"tau": _plain(surrogate.tau), "num_trials": surrogate.num_points, "trusted": surrogate.trusted},
@@ -224,20 +224,20 @@ def _settings(session: Session) -> dict[str, Any]:
     }
 
 
-def _member(session: Session, row: Mapping[Any, Any], table: pd.DataFrame, rank: int) -> dict[str, Any]:
+def _member(session: Session, trial: Trial, trials: Sequence[Trial], rank: int) -> dict[str, Any]:
     """Returns a member of the front as `--json` shows it."""
     plain = "ap ap50 ap_small accuracy accuracy_low accuracy_high latency_ms latency_low_ms latency_high_ms".split()
-    bins = [name for name in row if records.BIN_COLUMN.fullmatch(str(name))]
+    bins = [name for name in trial.scores if records.BIN_COLUMN.fullmatch(name)]
     return {
-        "key": row["key"],
-        "path": str(session.folder.path / "front" / member_file(rank, row["key"])),
-        "macs": int(row["macs"]),
-        "flops_2x": 2 * int(row["macs"]),
-        "params": int(row["params"]),
-        "memory_bytes": int(row["memory_bytes"]),
-        **{name: _plain(row[name]) for name in (*plain, *bins)},
-        "accuracy_over_seeds": over_seeds(row, table),
-        "input_hw": [int(row["input_height"]), int(row["input_width"])],
+        "key": trial.key,
+        "path": str(session.folder.path / "front" / member_file(rank, trial.key)),
+        "macs": trial.macs,
+        "flops_2x": 2 * trial.macs,
+        "params": trial.params,
+        "memory_bytes": trial.memory_bytes,
+        **{name: _plain(trial.value(name)) for name in (*plain, *bins)},
+        "accuracy_over_seeds": over_seeds(trial, trials),
+        "input_hw": [trial.input_height, trial.input_width],
     }
 
 

@@ -19,7 +19,7 @@ from nas.commands.options import (
     split_option,
     wide_option,
 )
-from nas.processes import launched_rank, told_once
+from nas.process_control import launched_rank, reported_once
 
 if TYPE_CHECKING:
     from nas.api.train_settings import Settings
@@ -112,7 +112,7 @@ def command(
 
     is_first = launched_rank() == 0
     with contextlib.ExitStack() as held, options_named():
-        with told_once():
+        with reported_once():
             settings = _settings(context, architecture, resume, options)
             ready = prepare(settings, held, is_first=is_first, on_notice=notify if is_first else _ignore)
         with joined(settings.config.device):
@@ -162,7 +162,7 @@ def _run(settings: Settings, ready: Ready, *, is_first: bool) -> dict[str, Any]:
 @contextlib.contextmanager
 def _going_on_told(out: Path, is_first: bool) -> Iterator[None]:
     """Lets SIGTERM end the training as Ctrl-C does, and tells then, or when the disk is full, how it goes on."""
-    from nas.processes import ended_by_sigterm
+    from nas.process_control import ended_by_sigterm
     from search_space.errors import ConfigError, WriteError
 
     with ended_by_sigterm() as exit_code:

@@ -1,4 +1,4 @@
-"""What an architecture costs, and the limits a user sets on it."""
+"""The cost of an architecture, and budgets that limit it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the predicted time of a detector goes, and what would make it faster."""
+"""Break a predicted latency down by operator class and node, and find changes that lower it."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ if TYPE_CHECKING:
     from search_space import Architecture, Graph
 
 START = "start"
-"""What the time once a network is called among the operator classes."""
+"""Name of the fixed time per network in the table of operator classes."""
 SIZE_STEPS, SIZES_SHOWN = 4, 2
-"""How many smaller input sizes are tried, and how many are told: time falls in steps, so some pay more than others."""
+"""How many smaller input sizes are tried and shown. Time falls in steps, so some sizes save more per pixel."""
 FREE_STEP = 32
-"""Pixels between the sizes that are tried where a detector takes any."""
+"""Pixels between the sizes that are tried for a detector without a size multiple."""
 DEAR, CHEAP = "act_exp", "act_cheap"
 WORTH_TELLING = 0.01
-"""Share of the time under which an operator class is not worth exchanging."""
+"""Smallest share of the time at which replacing an operator class is suggested."""
 
 
 def class_rows(model: LatencyModel, terms: Vector, latency_ms: float) -> list[dict[str, Any]]:
-    """Returns the time and share of each operator class, the start among them, dearest first; they sum to the whole."""
+    """Returns milliseconds and share of each operator class and of the start, largest first; they sum to the total."""
     from nas.cost.operators import CLASSES
     from nas.cost.profile import SHARE_CLASS
 
@@ -42,7 +42,7 @@ def class_rows(model: LatencyModel, terms: Vector, latency_ms: float) -> list[di
 
 
 def node_rows(model: LatencyModel, graph: Graph, latency_ms: float) -> list[dict[str, Any]]:
-    """Returns the time and share of each node in the order they run; with the start they sum to the whole."""
+    """Returns the milliseconds and share of each node in execution order; with the start they sum to the total."""
     from nas.cost.operators import CLASSES
     from nas.cost.profile import SHARE_CLASS
     from nas.cost.terms import add_terms
@@ -70,13 +70,14 @@ def node_rows(model: LatencyModel, graph: Graph, latency_ms: float) -> list[dict
 def faster(
     model: LatencyModel, arch: Architecture, num_classes: int, terms: Vector, latency_ms: float
 ) -> list[dict[str, Any]]:
-    """Returns changes that are predicted to save time: smaller inputs, most gain a pixel first, cheap activations."""
+    """Returns changes that are predicted to save milliseconds: smaller inputs, best gain per pixel first, then cheap
+    activations."""
     found = [*_smaller_inputs(model, arch, num_classes, latency_ms), *_cheap_activations(model, terms, latency_ms)]
     return [change for change in found if change["saved_ms"] > 0]
 
 
 def smaller_sizes(arch: Architecture) -> list[tuple[int, int]]:
-    """Returns the next smaller input sizes that the detector takes, of nearly the same shape."""
+    """Returns the next smaller input sizes (H, W) that the detector accepts, with about the same aspect ratio."""
     from search_space.errors import SpaceError
 
     step = arch.size_multiple if arch.size_multiple > 1 else FREE_STEP
@@ -123,7 +124,7 @@ def _smaller_inputs(
 
 
 def _cheap_activations(model: LatencyModel, terms: Vector, latency_ms: float) -> list[dict[str, Any]]:
-    """Returns what ReLU saves where SiLU and its like run as operators of their own."""
+    """Returns what ReLU saves where activations such as SiLU run as separate operators."""
     from nas.cost.terms import TERMS
 
     seconds = terms * model.profile.constants
@@ -134,7 +135,7 @@ def _cheap_activations(model: LatencyModel, terms: Vector, latency_ms: float) ->
     for index in dear:
         exchanged[TERMS.index((TERMS[index][0], CHEAP))] += terms[index]
         exchanged[index] = 0.0
-    # By the constants alone: what is learned near measured networks is of the network as it is.
+    # From the constants alone: the residual was learned for networks with the original activations.
     predicted_ms = latency_ms * float(exchanged @ model.profile.constants) / float(seconds.sum())
     saved_ms = latency_ms - predicted_ms
     return [

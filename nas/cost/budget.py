@@ -13,12 +13,12 @@ WORDS = {
     "latency_high_ms": "milliseconds",
     "memory_mb": "MB of activations",
 }
-"""What the limited figures of a cost are called."""
+"""Units of the limits in messages."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Violation:
-    """One limit that a cost is over."""
+    """One limit that a cost exceeds."""
 
     name: str
     value: float
@@ -26,7 +26,7 @@ class Violation:
 
     @property
     def excess(self) -> float:
-        """How far over the limit, relative to it: 0.1 is 10 % too much."""
+        """Relative excess over the limit: 0.1 is 10 % too much."""
         return self.value / self.limit - 1
 
     def __str__(self) -> str:
@@ -35,10 +35,10 @@ class Violation:
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """Upper limits; None leaves a cost unlimited.
+    """Upper limits; None means unlimited.
 
     Raises:
-        BudgetError: where a limit is not a positive number.
+        BudgetError: A limit is not a positive number.
     """
 
     gmacs: float | None = None
@@ -46,7 +46,7 @@ class Budget:
     params_m: float | None = None
     """Million trainable parameters."""
     latency_ms: float | None = None
-    """Milliseconds on a device; binds the upper end of the prediction's interval, not the prediction."""
+    """Milliseconds on a device; limits the upper end of the predicted interval."""
     memory_mb: float | None = None
     """MB (1e6 bytes) of peak activation memory of one image in 32-bit floats."""
 
@@ -54,16 +54,16 @@ class Budget:
         for name, limit in self.limits().items():
             if not 0 < limit < float("inf"):
                 what = WORDS[name]
-                raise BudgetError(f"a budget of {limit:g} {what} is none; give a positive number, or leave it out")
+                raise BudgetError(f"budget must be positive, got {limit:g} {what}; next: a positive number, or none")
 
     def limits(self) -> dict[str, float]:
-        """Returns the limits that are set, by the name of the cost they bind."""
+        """Returns the limits that are set, by the name of the cost that they limit."""
         limits = {"gmacs": self.gmacs, "params_m": self.params_m}
         limits |= {"latency_high_ms": self.latency_ms, "memory_mb": self.memory_mb}
         return {name: limit for name, limit in limits.items() if limit is not None}
 
     def violations(self, cost: Cost) -> tuple[Violation, ...]:
-        """Returns the limits that `cost` is over; none means that it is feasible."""
+        """Returns the limits that `cost` exceeds; an empty tuple means that it is feasible."""
         values = {name: float(getattr(cost, name)) for name in self.limits()}
         return tuple(
             Violation(name=name, value=values[name], limit=limit)

@@ -1,7 +1,7 @@
-"""Fitting a profile to measurements: maximum a posteriori about the data sheet, a residual, and the error of both.
+"""Fit a profile to measurements: maximum a posteriori constants around the data sheet, a residual, and their error.
 
-The constants are fitted as logarithms. Each is its prior, times a factor that all constants of its kind share, times a
-factor of its own that is drawn towards one: what is not measured follows what is.
+The constants are fitted as logarithms. Each constant is its prior times a factor shared by all constants of its kind
+times its own factor, which is regularised towards 1. Constants that are not measured thus follow those that are.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ from nas.cost.residual import MIN_MEASURED, Residual, fit_residual
 from nas.cost.terms import KIND_OF, KINDS, Vector
 
 KIND_DEVIATION = 0.7
-"""Standard deviation of the logarithm of the factor that all constants of a kind share."""
+"""Prior standard deviation of the log factor shared by all constants of a kind."""
 TERM_DEVIATION = 0.3
-"""Standard deviation of the logarithm of the factor of one constant."""
+"""Prior standard deviation of the log factor of one constant."""
 MIN_SHARE = 0.01
-"""Share of its time that a network spends in a class before it counts as having measured that class."""
+"""Smallest share of its time that a network must spend in a class to count as a measurement of that class."""
 FEW = 20
-"""Measured networks under which the error is a Student's t about an assumed spread, not a quantile."""
+"""Below this number of networks the error is a Student's t with an assumed spread, not an empirical quantile."""
 ASSUMED_SPREAD, ASSUMED_COUNT = 0.10, 2.0
-"""Spread of the logarithm of the error assumed before anything is held out, and how many networks that weighs."""
+"""Assumed spread of the log error, and the number of networks that this assumption counts as."""
 MAX_FOLDS = 20
 NEAR_FOLDS = 10
-"""Random parts that are held out in turn, to check the interval beside measured networks as well as far from them."""
+"""Random folds held out in turn. They check the interval near measured networks; the family folds check it far away."""
 
 Folds = NDArray[np.intp]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class HeldOut:
-    """What was predicted of networks that were not fitted on, an array each `(n,)`."""
+    """Predictions for networks that were held out of the fit; arrays `(n,)`."""
 
     latency_ms: Vector
     distance: Vector
-    """How far measured networks were, from 0 to 1, as `Residual` tells it; 1 without a residual."""
+    """Distance to the measured networks, 0 to 1, as `Residual` returns it; 1 without a residual."""
 
 
 def fit_constants(start: Vector, measurements: Measurements) -> Vector:
-    """Returns the constants, seconds for one of each term, that explain the measurements best about `start`."""
+    """Returns the constants, seconds per unit of each term, that fit the measurements best; `start` is their prior."""
     from scipy.optimize import least_squares
 
     if not len(measurements):
@@ -77,13 +77,13 @@ def fit_constants(start: Vector, measurements: Measurements) -> Vector:
 
 
 def square_root_shares(terms: Vector, constants: Vector) -> Vector:
-    """Returns the square roots of the shares of each term in the time, `(n, len(TERMS))`."""
+    """Returns the square root of each term's share of the time, `(n, len(TERMS))`."""
     seconds = terms * constants
     return np.asarray(np.sqrt(seconds / seconds.sum(axis=1, keepdims=True)))
 
 
 def learn_residual(constants: Vector, measurements: Measurements) -> Residual | None:
-    """Returns the residual of measured networks; None where too few were measured."""
+    """Returns the residual of measured networks, or None if too few were measured."""
     if len(measurements) < MIN_MEASURED:
         return None
     ratio = np.log(measurements.latency_ms / 1e3 / (measurements.terms @ constants))
@@ -91,7 +91,7 @@ def learn_residual(constants: Vector, measurements: Measurements) -> Residual | 
 
 
 def hold_out(start: Vector, measurements: Measurements, folds: Folds, *, skip: int | None = None) -> HeldOut:
-    """Predicts every network by a fit on those of the other folds; those of the fold `skip` are always fitted on."""
+    """Predicts each network from a fit on the other folds. Networks of the fold `skip` are always in the fit."""
     latency_ms = np.full(len(measurements), np.nan)
     distance = np.ones(len(measurements))
     for fold in np.unique(folds):
@@ -110,7 +110,7 @@ def hold_out(start: Vector, measurements: Measurements, folds: Folds, *, skip: i
 
 
 def family_folds(measurements: Measurements) -> tuple[Folds, str]:
-    """Returns the fold of each network, and how they were made: by family, or one by one where they are few."""
+    """Returns the fold of each network and how the folds were made: by family, or one network each if there are few."""
     names, folds = np.unique(np.asarray(measurements.families, dtype=str), return_inverse=True)
     if 3 <= len(names) < len(measurements):
         return folds.astype(np.intp), "leave one family out"
@@ -146,12 +146,12 @@ def calibrated(
 
 
 def class_shares(terms: Vector, constants: Vector) -> Vector:
-    """Returns the share of the time that each network spends in each class, `(n, len(CLASSES))`."""
+    """Returns the share of its time that each network spends in each class, `(n, len(CLASSES))`."""
     return np.asarray(square_root_shares(terms, constants) ** 2 @ SHARE_CLASS)
 
 
 def measure_error(start: Vector, measurements: Measurements, by_class: Vector) -> ErrorModel:
-    """Returns how wrong a fit on some of the measurements is about the others."""
+    """Returns the cross-validated error of a fit to the measurements."""
     if len(measurements) < 2:
         return _few_error(np.zeros(0), len(measurements), {})
     folds, how = family_folds(measurements)
@@ -173,7 +173,7 @@ def measure_error(start: Vector, measurements: Measurements, by_class: Vector) -
 
 
 def _score_quantiles(off: Vector, expected: Vector) -> dict[float, float]:
-    """Returns, by confidence, the conformal quantile of |off| in units of what was expected."""
+    """Returns, by confidence, the conformal quantile of |off| in units of the expected error."""
     scores = np.sort(np.abs(off) / expected)
     ranks = [min(len(scores), int(np.ceil((len(scores) + 1) * level))) for level in GRID]
     return {level: float(scores[rank - 1]) for level, rank in zip(GRID, ranks, strict=True)}
@@ -190,7 +190,7 @@ def error_figures(measured_ms: Vector, held_out: HeldOut) -> dict[str, float]:
 
 
 def _few_error(off: Vector, count: int, figures: dict[str, object]) -> ErrorModel:
-    """Returns a Student's t error about an assumed spread, since so few networks have no quantiles of their own."""
+    """Returns a Student's t error with an assumed spread, for too few networks to take quantiles of."""
     from scipy.stats import t
 
     freedom = ASSUMED_COUNT + len(off)
@@ -201,7 +201,7 @@ def _few_error(off: Vector, count: int, figures: dict[str, object]) -> ErrorMode
 
 
 def _weighted_quantile(values: Vector, weights: Vector, level: float = 0.9) -> float:
-    """Returns the smallest value that at least `level` of the weight is at or below; of all alike where none weighs."""
+    """Returns the smallest value with at least `level` of the weight up to it; weights of all 0 count as equal."""
     weights = weights + 1e-12
     order = np.argsort(values)
     reached = np.cumsum(weights[order]) / weights.sum()

@@ -1,8 +1,8 @@
-"""The conventions in which papers publish their counts, each with ours derived from the built detector.
+"""Counting conventions of papers, each computed from the built detector.
 
-A paper's parameters may have batch norm folded, its operations may count a multiply-add as two, or count batch norm and
-biases as well. A published figure is compared with our count in the convention of that figure, never in another one.
-Detectors are built on the `meta` device: no weights are made and no arithmetic is done.
+Papers differ: parameters with or without folded batch norm, a multiply-add as one operation or two, batch norm and
+biases counted or not. A published figure is only compared with our count in the same convention. Detectors are built on
+the `meta` device: no weights are allocated and nothing is computed.
 """
 
 from __future__ import annotations
@@ -24,43 +24,43 @@ from search_space.blocks.conv import Conv
 from search_space.heads.anchor_free import REG_MAX
 
 PROBE_SIDE = 32
-"""Pixels a side of the image that Ultralytics counts on before it scales the count by the area."""
+"""Side in pixels of the image that Ultralytics counts on before it scales the count by the area."""
 
 Handler = Callable[[tuple[Any, ...], Tensor], int]
-"""From a function's positional arguments and its result to a count."""
+"""Count from the positional arguments and the result of a function."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Convention:
-    """One way of counting a detector that papers use."""
+    """One counting convention."""
 
     name: str
     sentence: str
     """What is counted and how."""
     unit: float
-    """What the published figure is a multiple of: 1e6 where it is printed in millions."""
+    """Unit of the published figure: 1e6 if it is printed in millions."""
     count: Callable[[Architecture, int], int]
-    """From an architecture, at its own input size, and a number of classes to the exact count."""
+    """Exact count from an architecture, at its own input size, and a number of classes."""
 
 
 def dfl_constants(architecture: Architecture) -> int:
-    """Returns the constants that published counts of anchor-free heads contain: the bins of the side distances.
+    """Returns the number of constants that published counts of anchor-free heads include: bins of the side distances.
 
-    Ultralytics takes the expectation of the distances by a convolution whose frozen weights are 0 to 15.
+    Ultralytics computes the expected distance with a convolution whose frozen weights are 0 to 15.
     """
     return REG_MAX if architecture.head.kind == "anchor_free" else 0
 
 
 def params_published(architecture: Architecture, num_classes: int) -> int:
-    """Returns the parameters as they are trained, with the constants of the distance expectation."""
+    """Returns the trained parameters plus the constants of the distance expectation."""
     return cost_of(architecture, num_classes=num_classes).params + dfl_constants(architecture)
 
 
 def params_folded(architecture: Architecture, num_classes: int) -> int:
-    """Returns the parameters with each `Conv`'s batch norm folded: scale and shift become one bias a channel.
+    """Returns the parameters with each `Conv`'s batch norm folded: scale and shift become one bias per channel.
 
-    As in the folding pass of Ultralytics, which knows the norm of its own `Conv` only: a norm that stands by itself,
-    such as EAFusion's, stays. The constants of the distance expectation are not in it.
+    The folding pass of Ultralytics folds only the norm of its own `Conv`. A separate norm, such as that of EAFusion,
+    stays. The constants of the distance expectation are not counted.
     """
     convs = (module for module in _on_meta(architecture, num_classes).modules() if isinstance(module, Conv))
     saved = sum(conv.norm.num_features for conv in convs)
@@ -68,15 +68,15 @@ def params_folded(architecture: Architecture, num_classes: int) -> int:
 
 
 def params_folded_published(architecture: Architecture, num_classes: int) -> int:
-    """Returns the folded parameters with the constants of the distance expectation."""
+    """Returns the folded parameters plus the constants of the distance expectation."""
     return params_folded(architecture, num_classes) + dfl_constants(architecture)
 
 
 def ultralytics_flops(architecture: Architecture, num_classes: int, *, folded: bool = False) -> int:
-    """Returns the operations that Ultralytics prints: twice what its hooks count on a 32x32 image, times the area.
+    """Returns the operations that Ultralytics prints: twice the count of its hooks on a 32x32 image, scaled by area.
 
-    Maps that were pooled to one position have that position on the small image already, so that the convolutions on
-    them are counted once for every 32x32 pixels of the input: part of the convention.
+    Maps pooled to one position have one position on the 32x32 image too. Convolutions on them are therefore counted
+    once per 32x32 pixels of the input; this is part of the convention.
     """
     detector = _on_meta(architecture, num_classes, (PROBE_SIDE, PROBE_SIDE))
     if folded:
@@ -89,17 +89,17 @@ def ultralytics_flops(architecture: Architecture, num_classes: int, *, folded: b
 
 
 def ultralytics_flops_folded(architecture: Architecture, num_classes: int) -> int:
-    """Returns the operations that Ultralytics prints of a detector whose batch norm it has folded."""
+    """Returns the operations that Ultralytics prints for a detector with folded batch norm."""
     return ultralytics_flops(architecture, num_classes, folded=True)
 
 
 def flops_2x(architecture: Architecture, num_classes: int) -> int:
-    """Returns the operations with a multiply-add as two."""
+    """Returns the operations with a multiply-add counted as two."""
     return 2 * cost_of(architecture, num_classes=num_classes).macs
 
 
 def macs_with_conv_bias(architecture: Architecture, num_classes: int) -> int:
-    """Returns the MACs plus one addition for each output element of a convolution with bias."""
+    """Returns the MACs plus one addition per output element of each convolution with bias."""
     detector = _on_meta(architecture, num_classes)
     counter = _FunctionCounter({torch.conv1d: _bias_adds, torch.conv2d: _bias_adds})
     _run(detector, counter)
@@ -119,7 +119,7 @@ def _fold(detector: Detector) -> None:
 
 
 class _FunctionCounter(TorchFunctionMode):
-    """Adds up what the handlers of the functions give that are called inside it."""
+    """Sums the counts of the handlers over all functions called inside it."""
 
     def __init__(self, handlers: Mapping[Any, Handler]) -> None:
         super().__init__()
@@ -134,7 +134,7 @@ class _FunctionCounter(TorchFunctionMode):
 
 
 def _run(detector: Detector, counter: _FunctionCounter) -> list[Tensor]:
-    """Runs the detector once inside the counter; ECA squeezes by a mean what the papers' code pools by a module."""
+    """Runs the detector once inside the counter. Our ECA takes a mean where the papers' code has a pooling module."""
 
     def squeeze(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         pool = counter.handlers.get(F.adaptive_avg_pool2d)
@@ -178,10 +178,10 @@ HOOKED: dict[Any, Handler] = {
     F.avg_pool2d: _elements,
     F.interpolate: _elements,
 }
-"""What the hooks of Ultralytics count, by function; attention products, activations, sums and maxima are not."""
+"""Counts of the Ultralytics hooks by function; attention products, activations, sums and maxima are not counted."""
 
 _HOOKS_SENTENCE = (
-    "2 x what counting hooks see on a 32x32 image, x the area: convolutions, 4 operations per element of batch norm, "
+    "2 x the count of hooks on a 32x32 image x the area: convolutions, 4 operations per element of batch norm, "
     "average pools, upsampling and the distance expectation; no attention products, no activations"
 )
 
@@ -209,7 +209,7 @@ CONVENTIONS: dict[str, Convention] = {
     ),
     "gflops_2x": Convention(
         name="2 x MACs",
-        sentence="operations with a multiply-add as two, nothing else counted",
+        sentence="operations with a multiply-add counted as two, nothing else counted",
         unit=1e9,
         count=flops_2x,
     ),
@@ -224,10 +224,10 @@ CONVENTIONS: dict[str, Convention] = {
 
 
 def convention_of(name: str, published: Collection[str]) -> Convention | None:
-    """Returns the convention of one of a design's published figures, or None where no count tells it.
+    """Returns the convention of a published figure of a design, or None if it is no count.
 
-    Ultralytics prints parameters and operations in one line: where a paper has its folded parameters, its operations
-    are those of the folded detector too.
+    Ultralytics prints parameters and operations in one line: if a paper gives folded parameters, its operations are
+    those of the folded detector too.
     """
     if name == "ultralytics_gflops" and "params_m_folded" in published:
         name = "ultralytics_gflops_folded"

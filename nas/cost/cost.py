@@ -1,4 +1,4 @@
-"""The cost of an architecture: the sum over its graph's nodes, each block counted once and remembered."""
+"""The cost of an architecture: the sum over the nodes of its graph. Each block is counted once and cached."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ from search_space import Architecture, Graph, Node, lower
 from search_space.graph import IMAGE, Arguments, build, cannot_be
 
 NodeKey = tuple[str, Arguments, tuple[Shape, ...]]
-"""A block, what it is built with, and the shapes of its inputs: all that its cost depends on."""
+"""A block, its arguments and its input shapes: everything that its cost depends on."""
 
 _COUNTS: dict[NodeKey, BlockCount] = {}
-"""What is known already."""
+"""Cached counts."""
 
 MAX_BLOCKS = 256
 _BLOCKS: dict[tuple[str, Arguments], nn.Module] = {}
-"""The blocks that were built last, without numbers: a few kB a layer."""
+"""The most recently built blocks, without weights: a few kB per layer."""
 
 
 EXTRAPOLATES_FROM = 0.05
-"""Share of the time in operators never measured from which on a latency counts as extrapolated."""
+"""Share of the time in unmeasured operators at which a latency counts as extrapolated."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Latency:
-    """The predicted time of one image; never a measurement."""
+    """The predicted time for one image; never a measurement."""
 
     latency_ms: float
     low_ms: float
     high_ms: float
-    """`low_ms` to `high_ms` holds the measured time with the confidence that was asked for."""
+    """The interval from `low_ms` to `high_ms` contains the measured time with the requested confidence."""
     unsupported_share: float
-    """Share of the time in operators that the profile has never seen measured."""
+    """Share of the time in operators that the profile has no measurement of."""
 
     @property
     def extrapolated(self) -> bool:
-        """Whether so much is unmeasured that the interval rests on an assumption instead of on measured errors."""
+        """Whether so much is unmeasured that the interval is based on an assumption instead of measured errors."""
         return self.unsupported_share >= EXTRAPOLATES_FROM
 
 
 class PredictsLatency(Protocol):
-    """What predicts the latency of a graph on one device."""
+    """Predicts the latency of a graph on one device."""
 
     def latency(self, graph: Graph) -> Latency:
         """Returns the predicted latency of a graph."""
@@ -55,7 +55,7 @@ class PredictsLatency(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a detector costs for one image; all counts are exact, the latency is a prediction."""
+    """The cost of a detector for one image. Counts are exact, the latency is a prediction."""
 
     macs: int
     """Multiply-adds; fvcore calls them FLOPs."""
@@ -64,19 +64,19 @@ class Cost:
     weight_bytes: int
     """Parameters and buffers as 32-bit floats."""
     activation_bytes: int
-    """All that the operators write, as 32-bit floats: memory traffic, not the peak."""
+    """Everything that the operators write, as 32-bit floats: memory traffic, not the peak."""
     memory_bytes: int
-    """The most that is alive at a time of the image and what the operators write, as 32-bit floats: peak memory of
-    running the detector as it is, weights not counted; a runtime that fuses operators needs less."""
+    """Peak of the image and activations alive at one time, as 32-bit floats, without weights. A runtime that fuses
+    operators needs less."""
     latency: Latency | None = None
-    """On the device that was asked for, if one was."""
+    """On the requested device; None without one."""
 
     @property
     def latency_high_ms(self) -> float:
-        """The upper end of the latency's interval in milliseconds: what a budget binds.
+        """Upper end of the latency interval in milliseconds, which a budget limits.
 
         Raises:
-            ValueError: where no device was asked for.
+            ValueError: No device was given.
         """
         if self.latency is None:
             raise ValueError("this cost has no latency: it was counted without a device")
@@ -94,7 +94,7 @@ class Cost:
 
     @property
     def gflops_2x(self) -> float:
-        """Billion operations with a multiply-add as two, the Ultralytics count of convolutions."""
+        """Billion operations with a multiply-add counted as two, the Ultralytics count of convolutions."""
         return 2 * self.macs / 1e9
 
     @property
@@ -110,13 +110,13 @@ def cost_of(
     input_hw: tuple[int, int] | None = None,
     device: PredictsLatency | None = None,
 ) -> Cost:
-    """Returns the cost of an architecture; well under a millisecond where all its blocks are remembered.
+    """Returns the cost of an architecture; takes well under a millisecond if all its blocks are cached.
 
     Args:
-        device: Predicts the latency; without one the cost has none.
+        device: Predicts the latency; None leaves it out.
 
     Raises:
-        SpaceError: where it cannot be lowered, or runs an operator that nobody has said how to count.
+        SpaceError: The architecture cannot be lowered, or runs an operator without a counting rule.
     """
     graph = lower(architecture, num_classes=num_classes, input_hw=input_hw)
     counts = list(node_costs(graph))
@@ -137,19 +137,19 @@ def cost_of(
 
 
 def forget_blocks() -> None:
-    """Forgets what blocks were counted to cost, after one of them was replaced by another of its name."""
+    """Clears the cached counts, after a block was replaced by another one of the same name."""
     _COUNTS.clear()
     _BLOCKS.clear()
 
 
 def node_costs(graph: Graph) -> Iterator[tuple[Node, BlockCount]]:
-    """Yields each node of a graph with what it costs at the graph's input size; shared weights count once."""
+    """Yields each node of a graph with its cost at the graph's input size; shared weights count once."""
     for node, _, count in counted_nodes(graph):
         yield node, count if node.shares is None else replace(count, params=0, weight_bytes=0)
 
 
 def peak_memory(graph: Graph, counts: Sequence[BlockCount]) -> int:
-    """Returns the most bytes alive at a time: maps that a later node reads, and what the node that runs holds."""
+    """Returns the peak bytes alive at one time: maps that a later node reads plus the memory of the running node."""
     last_use = {name: index for index, node in enumerate(graph.nodes) for name in node.inputs}
     last_use.update(dict.fromkeys(graph.outputs, len(graph.nodes)))
     live_bytes = peak_bytes = prod((FLOAT_BYTES, 3, *graph.input_hw))
@@ -165,7 +165,7 @@ def peak_memory(graph: Graph, counts: Sequence[BlockCount]) -> int:
 
 
 def counted_nodes(graph: Graph) -> Iterator[tuple[Node, NodeKey, BlockCount]]:
-    """Yields each node of a graph with what its block is remembered under, and what that costs by itself."""
+    """Yields each node of a graph with the cache key and the cost of its block."""
     shapes: dict[str, Shape] = {IMAGE: (3, *graph.input_hw)}
     for node in graph.nodes:
         key = (node.block, node.arguments, tuple([shapes[name] for name in node.inputs]))
@@ -185,7 +185,7 @@ def _count_node(node: Node, shapes: tuple[Shape, ...]) -> BlockCount:
 
 
 def _block(node: Node) -> nn.Module:
-    """Returns a node's block on the `meta` device; of a network that is costed at several sizes it is built once."""
+    """Returns a node's block on the `meta` device; it is built once for several input sizes."""
     key = (node.block, node.arguments)
     block = _BLOCKS.get(key)
     if block is None:

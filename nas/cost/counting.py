@@ -1,8 +1,8 @@
-"""Counts read off a block by running it once on the `meta` device, where no arithmetic is done.
+"""Count a block by running it once on the `meta` device, where nothing is computed.
 
-One multiply-add is one MAC, fvcore's FLOP. Convolutions, linear layers and matrix products (attention included) count;
-batch norm folds into its convolution, pooling, resizing and element-wise work count no MACs, but the bytes they write
-do. An operator that is neither counted nor on the list of the free ones is an error, not a silent zero.
+One multiply-add is one MAC, fvcore's FLOP. Convolutions, linear layers and matrix products (attention included) count
+MACs. Batch norm is folded into its convolution. Pooling, resizing and element-wise operators count no MACs, but the
+bytes that they write count. An operator that is neither in `COUNTED` nor in `FREE` is an error.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FLOAT_BYTES = 4
 
 @dataclass(frozen=True, kw_only=True)
 class BlockCount:
-    """What one block costs on inputs of certain shapes, for one image in 32-bit floats."""
+    """The cost of one block for inputs of given shapes: one image in 32-bit floats."""
 
     output_shape: Shape
     macs: int
@@ -38,9 +38,9 @@ class BlockCount:
     weight_bytes: int
     """Parameters and buffers, such as the statistics of batch norm."""
     activation_bytes: int
-    """All that the block's operators write, views excluded."""
+    """Everything that the block's operators write, without views."""
     peak_bytes: int
-    """The most that is alive at a time of what the block's operators write, its output included, its inputs not."""
+    """Peak of what the block's operators write that is alive at one time, with its output, without its inputs."""
 
 
 def _convolution(args: Sequence[Any], output: Tensor) -> int:
@@ -74,7 +74,7 @@ COUNTED: dict[str, Callable[[Sequence[Any], Tensor], int]] = {
     "aten._scaled_dot_product_flash_attention_for_cpu.default": _attention,
     "aten._scaled_dot_product_fused_attention_overrideable.default": _attention,
 }
-"""Operators that multiply: name to MACs, from the arguments and the first output."""
+"""MACs of operators that multiply, from their arguments and first output."""
 
 FREE = frozenset(
     "_softmax _safe_softmax _to_copy _unsafe_view abs adaptive_avg_pool2d _adaptive_avg_pool2d add add_ alias amax "
@@ -88,11 +88,11 @@ FREE = frozenset(
     "transpose unbind unsqueeze upsample_bilinear2d upsample_nearest2d var_mean view where zeros zeros_like "
     "pixel_unshuffle pixel_shuffle".split()
 )
-"""Operators that cost no MACs: normalisation, activation, pooling, resizing, element-wise work, and moving data."""
+"""Operators without MACs: normalisation, activation, pooling, resizing, element-wise work, and data movement."""
 
 
 class MemoryPeak:
-    """Follows how many bytes of new tensors are alive, as 32-bit floats, and the most there ever were."""
+    """Tracks the bytes of new tensors that are alive, as 32-bit floats, and their peak."""
 
     def __init__(self) -> None:
         self.live_bytes = 0
@@ -102,14 +102,14 @@ class MemoryPeak:
         self._watches: dict[int, weakref.ref[Tensor]] = {}
 
     def follow(self, tensor: Tensor, *, is_view: bool) -> None:
-        """Takes in what an operator returned, of any shape; memory is alive as long as any tensor lies in it."""
+        """Adds a tensor of any shape that an operator returned; its storage is alive as long as any tensor uses it."""
         num_bytes = tensor.numel() * FLOAT_BYTES
         if not num_bytes:
             return
         place = tensor.untyped_storage()._cdata
         if place not in self._sizes:
             if is_view:
-                return  # of a tensor that was there before: an input, a weight
+                return  # a view of an input or a weight, which is not new
             self._sizes[place] = num_bytes
             self.live_bytes += num_bytes
             self.peak_bytes = max(self.peak_bytes, self.live_bytes)
@@ -154,13 +154,13 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Says that torch need not guard against compiling this: importing its compiler for that takes seconds."""
+        """Skips torch's guard against compiling this mode: importing its compiler takes seconds."""
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         operator = _operator(func)
         if not operator.is_known:
-            raise SpaceError(f"operator {func} is neither counted nor known as free; add it to nas/cost/counting.py")
+            raise SpaceError(f"operator {func} has no counting rule; add it to COUNTED or FREE in nas/cost/counting.py")
         if operator.is_unchanged:
             result = without_running(operator.name, args)
         else:
@@ -181,10 +181,10 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def count_module(module: nn.Module, *shapes: Shape) -> BlockCount:
-    """Runs `module`, which lies on the `meta` device, once on maps `(1, C, H, W)` and returns what that costs.
+    """Runs a module on the `meta` device once on maps `(1, C, H, W)` and returns its cost.
 
     Raises:
-        SpaceError: where it runs an operator that nobody has said how to count.
+        SpaceError: It runs an operator without a counting rule.
     """
     counter = _Counter()
     inputs = [torch.empty((1, *shape), device="meta") for shape in shapes]

@@ -1,4 +1,4 @@
-"""Latency on a board without the board: the sum over a network's operators, with an interval and what it rests on."""
+"""Predict latency on a board: the sum over the operators of a network, with an interval."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ __all__ = ["CONFIDENCE", "EXTRAPOLATES_FROM", "Latency", "LatencyModel", "Predic
 
 CONFIDENCE = 0.9
 UNMEASURED_DEVIATION = 0.8
-"""Standard deviation of the logarithm of a class's cost where none of its operators was ever measured."""
+"""Standard deviation of the log cost of a class without any measured operator."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Predictions:
-    """The same of many networks, an array each `(n,)`."""
+    """Latencies of several networks; arrays `(n,)`."""
 
     latency_ms: Vector
     low_ms: Vector
@@ -43,17 +43,17 @@ class Predictions:
 
 
 class LatencyModel:
-    """Predicts the time of networks on one board with one runtime and precision.
+    """Predicts the latency of networks on one board with one runtime and precision.
 
     Attributes:
         profile: Rules, constants and error of the board.
-        residual: What was learned beyond the constants near measured networks, or None.
-        confidence: With which the interval holds the measured time.
+        residual: Learned correction near measured networks, or None.
+        confidence: Probability that the interval contains the measured time.
     """
 
     def __init__(self, profile: Profile, residual: Residual | None = None, *, confidence: float = CONFIDENCE) -> None:
         if not GRID[0] <= confidence <= GRID[-1]:
-            raise BudgetError(f"a confidence of {confidence:g} cannot be told; give one from {GRID[0]} to {GRID[-1]}")
+            raise BudgetError(f"confidence must be from {GRID[0]} to {GRID[-1]}, got {confidence:g}")
         self.profile = profile
         self.residual = residual
         self.confidence = confidence
@@ -62,13 +62,13 @@ class LatencyModel:
         self._by_class = bool(error.class_scale)
         self._class_scale = np.array([error.class_scale.get(name, 1.0) for name in CLASSES])
         self._unmeasured = np.array([float(profile.measured.get(name, 0) == 0) for name in CLASSES])
-        # Where nothing at all was measured, the error of the data sheet is that of every class already.
+        # Without any measurement the error of the data sheet already covers every class.
         self._widening = UNMEASURED_DEVIATION * NormalDist().inv_cdf(0.5 + confidence / 2) * (profile.num_measured > 0)
         self._rows: dict[NodeKey, int] = {}
         self._remembered = np.zeros((256, len(TERMS)))
 
     def fingerprint(self) -> str:
-        """Returns what identifies the constants, the residual and the error that predictions rest on."""
+        """Returns a digest of the constants, the residual and the error that predictions are based on."""
         parts = [self.profile.constants] + ([] if self.residual is None else [self.residual.weights])
         text = repr([float(f"{value:.4g}") for part in parts for value in part]) + repr(self.profile.error)
         return sha256(text.encode()).hexdigest()[:12]
@@ -77,14 +77,14 @@ class LatencyModel:
         """Returns the predictions for networks with `terms` `(n, len(TERMS))`.
 
         Raises:
-            ConfigError: where a predicted time is no number.
+            ConfigError: A predicted time is not finite.
         """
-        with np.errstate(all="ignore"):  # what overflows is refused
+        with np.errstate(all="ignore"):  # an overflow is reported below
             made = self._predict(terms)
         if not np.isfinite(made.high_ms).all():
             raise ConfigError(
-                f"{self.profile.name} predicts a time that is no number: a constant, a residual or a count is far out "
-                "of range; compare the profile with one in nas/cost/devices, and the operators with a device"
+                f"{self.profile.name} predicts a time that is not finite: a constant, a residual or a count is out of "
+                "range; compare the profile with one in nas/cost/devices, and check the operators"
             )
         return made
 
@@ -112,7 +112,7 @@ class LatencyModel:
         return np.hypot(self._quantile * scale * distance, self._widening * unsupported), unsupported
 
     def terms(self, graph: Graph) -> Vector:
-        """Returns the terms of a graph, `(len(TERMS),)`, the sum over its remembered nodes and the start."""
+        """Returns the terms of a graph, `(len(TERMS),)`: the sum over its nodes, which are cached, and the start."""
         rows = []
         for node, key, _ in counted_nodes(graph):
             row = self._rows.get(key)
@@ -124,7 +124,7 @@ class LatencyModel:
         return total
 
     def _remember(self, key: NodeKey, terms: Vector) -> int:
-        """Puts the terms of a node into the table of remembered ones, which doubles when full; returns its row."""
+        """Adds the terms of a node to the cache table, which doubles when full; returns its row."""
         row = len(self._rows)
         if row == len(self._remembered):
             self._remembered = np.concatenate([self._remembered, np.zeros_like(self._remembered)])
@@ -133,27 +133,27 @@ class LatencyModel:
         return row
 
     def latency(self, graph: Graph) -> Latency:
-        """Returns the predicted latency of a graph; well under a millisecond where its nodes are remembered."""
+        """Returns the predicted latency of a graph; takes well under a millisecond if its nodes are cached."""
         return self.predict(self.terms(graph)[None])[0]
 
 
 def data_sheet_error() -> ErrorModel:
-    """Returns the error of a profile that nothing was measured on: an order of magnitude, +-50 % at 0.9."""
+    """Returns the error of a profile without measurements: +-50 % at confidence 0.9."""
     normal = NormalDist()
     spread = 0.5 / normal.inv_cdf(0.95)
     return ErrorModel(quantiles={each: spread * normal.inv_cdf(0.5 + each / 2) for each in GRID})
 
 
 def load_model(device: str, precision: str | None = None, *, confidence: float = CONFIDENCE) -> LatencyModel:
-    """Returns the model of a device: the name of a profile, of a board (its usual profile), or a profile's YAML file.
+    """Returns the model of a device: the name of a profile or of a board (its default profile), or a YAML file.
 
     Raises:
-        ConfigError: where there is no such profile.
-        BudgetError: where the confidence is out of range.
+        ConfigError: There is no such profile.
+        BudgetError: The confidence is out of range.
     """
     profile = find_profile(device, precision)
     path = profile.residual_path
     residual = None if path is None else read_residual(path)
     if residual is not None and residual.fingerprint() != profile.residual:
-        raise ConfigError(f"{path} is the residual of another profile; calibrate the profile again, or copy both files")
+        raise ConfigError(f"{path} belongs to another profile; calibrate the profile again, or copy both files")
     return LatencyModel(profile, residual, confidence=confidence)

@@ -1,4 +1,4 @@
-"""Measured latencies, from the tables that come with the package or from a user's own."""
+"""Measured latencies from the tables in the package."""
 
 from __future__ import annotations
 
@@ -22,33 +22,35 @@ UNITS_MS = {"s": 1e3, "ms": 1.0}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
-    """Where measurements of a profile lie: a table of latencies beside a table of operators."""
+class MeasurementSource:
+    """Measurements of a profile: a table of latencies and a table of operators."""
 
     latency: str
-    """CSV in `nas/cost/data`, one row a network."""
+    """CSV in `nas/cost/data` with one row per network."""
     operators: str
-    """CSV in `nas/cost/data`, as `read_operators` takes it."""
+    """CSV in `nas/cost/data`, in the format of `read_operators`."""
     column: str
-    """The column that holds the latency."""
+    """Column of the latency."""
     unit: str = "ms"
     name: str = "model_name"
-    """The column that holds the name that the network has in the table of operators."""
+    """Column of the network's name in the table of operators."""
     family: str = "family"
-    """The column that tells what is held out together."""
+    """Column of the family; families are held out together."""
     where: Mapping[str, str] = field(default_factory=dict)
-    """Columns that must hold these values."""
+    """Values of columns that select rows."""
     noise: float = 0.05
     """Standard deviation of the logarithm of measured over predicted time."""
     what: str = ""
-    """One sentence for people: whose measurements, of what, under which licence."""
+    """One sentence: who measured what, under which licence."""
 
     def __post_init__(self) -> None:
         if self.unit not in UNITS_MS or not 0 < self.noise < 10:
-            raise ValueError(f"measurements in {self.unit!r} with noise {self.noise}; use s or ms, and a noise above 0")
+            raise ValueError(
+                f"measurements: unit is {self.unit!r}, noise {self.noise}; use s or ms, and a noise above 0"
+            )
         for name in (self.latency, self.operators):
             if Path(name).name != name:
-                raise ValueError(f"measurements in {name!r}; they are named as they lie in nas/cost/data")
+                raise ValueError(f"measurements: {name!r} must be the name of a file in nas/cost/data")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,18 +59,18 @@ class Measurements:
 
     names: tuple[str, ...]
     terms: Vector
-    """`(n, len(TERMS))`, by the rules of the profile."""
+    """`(n, len(TERMS))`, computed with the rules of the profile."""
     latency_ms: Vector
     noise: Vector
     """Standard deviation of the logarithm of measured over predicted time, `(n,)`."""
     families: tuple[str, ...]
-    """What is held out together, `(n,)`."""
+    """Networks of one family are held out together, `(n,)`."""
 
     def __len__(self) -> int:
         return len(self.latency_ms)
 
     def kept(self, mask: np.ndarray[Any, np.dtype[Any]]) -> Measurements:
-        """Returns those that the mask, or the list of indices, chooses."""
+        """Returns the rows that a mask or a list of indices selects."""
         chosen = np.flatnonzero(mask) if mask.dtype == bool else mask
         return Measurements(
             names=tuple(self.names[index] for index in chosen),
@@ -90,8 +92,8 @@ def joined(parts: list[Measurements]) -> Measurements:
     )
 
 
-def load(source: Source, rules: Rules) -> Measurements:
-    """Returns the measurements of a source; networks without a latency or without operators are left out."""
+def load(source: MeasurementSource, rules: Rules) -> Measurements:
+    """Returns the measurements of a source, without networks that have no latency or no operators."""
     table = read_latencies(source)
     names, operators = shipped_operators(source.operators)
     terms = network_terms(operators, rules, len(names))
@@ -107,11 +109,11 @@ def load(source: Source, rules: Rules) -> Measurements:
     )
 
 
-def read_latencies(source: Source) -> pd.DataFrame:
-    """Returns the rows of a source's table that are meant.
+def read_latencies(source: MeasurementSource) -> pd.DataFrame:
+    """Returns the rows of a source's table that its `where` selects.
 
     Raises:
-        DataError: where the table lacks a column that the source names.
+        DataError: The table lacks a column that the source names.
     """
     import pandas as pd
 
@@ -126,5 +128,5 @@ def read_latencies(source: Source) -> pd.DataFrame:
 
 @cache
 def shipped_operators(name: str) -> tuple[list[str], Operators]:
-    """Returns the networks and operators of a table that comes with the package."""
+    """Returns the networks and operators of a table in the package."""
     return read_operators(DATA / name)

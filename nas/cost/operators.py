@@ -1,6 +1,6 @@
-"""The operators of networks as columns of numbers: what latency is predicted from.
+"""The operators of networks as columns of numbers; latency is predicted from them.
 
-They come from two places: from a trace of our own graphs, and from tables of operators that any other framework wrote.
+They come from traces of our own graphs, or from tables of operators that another framework wrote.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from search_space.files import read_bytes, unpacked
 Column = NDArray[np.float64]
 
 MAC_CLASSES = ("conv1x1", "conv3x3", "conv3x3s2", "convkxk", "conv_transpose", "dwconv", "gconv", "fc", "matmul")
-"""Classes that multiply: convolutions by kernel and stride, depthwise, grouped, of a single position, matrices."""
+"""Classes with multiplications: convolutions by kernel and stride, depthwise, grouped, fully connected, matrices."""
 
 CLASSES = (
     *MAC_CLASSES,
@@ -38,7 +38,7 @@ CLASSES = (
     "space_to_depth",
     "other",
 )
-"""Classes of operators that cost alike; every operator is in one."""
+"""Classes of operators with similar cost; each operator belongs to one."""
 
 CLASS_OF: dict[str, str] = {
     "conv_transpose": "conv_transpose",
@@ -57,10 +57,10 @@ CLASS_OF: dict[str, str] = {
     "softmax": "softmax",
     "space_to_depth": "space_to_depth",
 }
-"""The class of each type of operator that is no convolution; a type that is not here is `other`."""
+"""The class of each operator type except convolutions; unlisted types are `other`."""
 
 CONVOLUTIONS = ("conv", "dwconv", "gconv")
-"""The types whose class follows from kernel, stride and groups."""
+"""Types whose class depends on kernel, stride and groups."""
 
 TABLE_COLUMNS = (
     "model_name op_id op_type input_op_ids in_c in_h in_w out_c out_h out_w kernel_h kernel_w stride_h stride_w groups "
@@ -69,16 +69,16 @@ TABLE_COLUMNS = (
 """Columns of a table of operators."""
 
 MAX_BYTES = 256_000_000
-"""Of a table of operators, unpacked: some ten thousand networks."""
+"""Limit of an unpacked table of operators: about ten thousand networks."""
 _CLASS_INDEX = {name: index for index, name in enumerate(CLASSES)}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Operators:
-    """Operators of one or more networks, an array of equal length for each property."""
+    """Operators of one or more networks: one array per property, all of equal length."""
 
     model: NDArray[np.intp]
-    """Which network each belongs to, from 0."""
+    """Index of the network that each belongs to."""
     kind: NDArray[np.intp]
     """Index into `CLASSES`."""
     groups: Column
@@ -87,23 +87,23 @@ class Operators:
     out_width: Column
     macs: Column
     weights: Column
-    """Elements of weight and bias."""
+    """Number of elements of weight and bias."""
     in_elements: Column
-    """Of all activation inputs together."""
+    """Number of elements of all activation inputs together."""
     out_elements: Column
     follows_conv: NDArray[np.bool_]
-    """Whether it is an activation whose input is a convolution's output that nothing else reads."""
+    """Whether it is an activation, and the only reader of a convolution's output."""
 
     def __len__(self) -> int:
         return len(self.kind)
 
     def kept(self, mask: NDArray[np.bool_]) -> Operators:
-        """Returns those that the mask is true for."""
+        """Returns the operators that a mask selects."""
         return Operators(**{field.name: getattr(self, field.name)[mask] for field in fields(self)})
 
 
 def operators_of(columns: Mapping[str, Sequence[object] | NDArray[np.generic]]) -> Operators:
-    """Builds operators from the columns of a table, with the inputs already looked up.
+    """Builds operators from the columns of a table whose inputs are already resolved.
 
     Args:
         columns: `TABLE_COLUMNS` without the names and ids, with `model` (index of the network) and `follows_conv`.
@@ -149,10 +149,10 @@ def _kinds(types: NDArray[np.object_], number: Mapping[str, Column]) -> NDArray[
 
 
 def read_operators(path: Path) -> tuple[list[str], Operators]:
-    """Reads a table of operators (CSV, may be gzipped) and returns the names of its networks and their operators.
+    """Reads a table of operators (CSV or gzipped CSV) and returns the names of its networks and their operators.
 
     Raises:
-        DataError: where the file cannot be read, lacks a column, is empty, or holds what is no count.
+        DataError: The file cannot be read, lacks a column, is empty, or contains an invalid count.
     """
     import pandas as pd
 
@@ -163,14 +163,14 @@ def read_operators(path: Path) -> tuple[list[str], Operators]:
         raise DataError(f"no table of operators {path}; give a CSV with columns {', '.join(TABLE_COLUMNS)}") from None
     except (OSError, OverflowError, ValueError) as error:  # pandas' own errors are ValueErrors
         reason = " ".join(str(error).split())
-        raise DataError(f"{path} is no table of operators: {reason}; write it as CSV or CSV.gz") from None
+        raise DataError(f"{path} is not a table of operators: {reason}; write it as CSV or CSV.gz") from None
     if not isinstance(table.index, pd.RangeIndex):
-        raise DataError(f"{path} has rows with more values than columns; join input_op_ids by ';', quote commas")
+        raise DataError(f"{path} has rows with more values than columns; join input_op_ids with ';', quote commas")
     missing = [name for name in TABLE_COLUMNS if name not in table.columns]
     if missing:
         raise DataError(f"{path} lacks the columns {', '.join(missing)}; needed: {', '.join(TABLE_COLUMNS)}")
     if table.empty:
-        raise DataError(f"{path} holds no operators; give one row an operator")
+        raise DataError(f"{path} contains no operators; give one row per operator")
     for name in TABLE_COLUMNS[4:]:
         numbers = _numbers(table[name])
         bad = ~(np.isfinite(numbers) & (numbers >= 0))
@@ -184,14 +184,14 @@ def read_operators(path: Path) -> tuple[list[str], Operators]:
     model, names = pd.factorize(table["model_name"])
     table["op_id"] = _numbers(table["op_id"])
     if table["op_id"].isna().any() or table.duplicated(["model_name", "op_id"]).any():
-        raise DataError(f"{path} has an op_id that is no number or comes twice in a network; number its rows")
+        raise DataError(f"{path} has an op_id that is not a number or not unique in its network; number the rows")
     columns = {name: table[name].to_numpy() for name in TABLE_COLUMNS[2:] if name != "input_op_ids"}
     follows = _follows_conv(model, table["op_id"], table["input_op_ids"], columns["op_type"], path)
     return [str(name) for name in names], operators_of({**columns, "model": model, "follows_conv": follows})
 
 
 def _numbers(column: Any) -> Column:
-    """Returns a column as numbers, nan where it holds none; a whole number of any length is read like any other."""
+    """Returns a column as floats, nan where a value is not a number; integers may have any length."""
     import pandas as pd
 
     told = column.astype(str) if column.dtype == object else column
@@ -199,7 +199,7 @@ def _numbers(column: Any) -> Column:
 
 
 def unknown_types(path: Path) -> dict[str, int]:
-    """Returns the types in a table of operators that are of no class, each with its rows; they count as `other`."""
+    """Returns the unknown operator types of a table with their row counts; they belong to the class `other`."""
     import pandas as pd
 
     types = pd.read_csv(io.BytesIO(_unpacked(path)), usecols=["op_type"], dtype=str)["op_type"].value_counts()
@@ -208,7 +208,7 @@ def unknown_types(path: Path) -> dict[str, int]:
 
 
 def _unpacked(path: Path) -> bytes:
-    """Returns the text of a table; nothing but gzip is unpacked, whatever the name. Errors as `read_bytes`."""
+    """Returns the text of a table; only gzip is unpacked. Raises what `read_bytes` raises."""
     content = read_bytes(path, MAX_BYTES)
     return unpacked(content, MAX_BYTES) if path.suffix == ".gz" else content
 
@@ -216,7 +216,7 @@ def _unpacked(path: Path) -> bytes:
 def _follows_conv(
     model: NDArray[np.intp], ids: object, inputs: object, types: NDArray[np.generic], path: Path
 ) -> NDArray[np.bool_]:
-    """Returns where an activation reads a convolution that nothing else reads."""
+    """Returns where an activation is the only reader of a convolution."""
     rows = {key: row for row, key in enumerate(zip(model.tolist(), ids, strict=True))}  # type: ignore[call-overload]
     readers = np.zeros(len(model), dtype=int)
     first = np.full(len(model), -1)
@@ -229,7 +229,7 @@ def _follows_conv(
                 if producer >= 0:
                     readers[producer] += 1
     except ValueError:
-        raise DataError(f"{path}, row {row + 2}: input_op_ids is {text!r}; give op_ids joined by ';'") from None
+        raise DataError(f"{path}, row {row + 2}: input_op_ids is {text!r}; give op_ids joined with ';'") from None
     convolution = np.array(["conv" in str(name) for name in types])
     activation = np.array([str(name).startswith("act_") for name in types])
     return np.asarray(activation & (first >= 0) & convolution[first] & (readers[first] == 1), dtype=np.bool_)

@@ -1,4 +1,4 @@
-"""An independent count by fvcore, which traces the real module: what our counts are checked against."""
+"""MACs counted by fvcore, which traces the real module; an independent check of our counts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UNCOUNTED = (
     "layer_norm",
     "group_norm",
 )
-"""Operators that fvcore counts by elements; they are no multiply-adds of the deployed network."""
+"""Operators that fvcore counts by elements, but that are no multiply-adds of the deployed network."""
 
 
 def _attention_macs(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
@@ -30,12 +30,12 @@ def _attention_macs(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
 
 
 def fvcore_macs(module: nn.Module, *shapes: Shape) -> int:
-    """Returns fvcore's count for one image of maps `(C, H, W)`, with attention counted and normalisation not."""
+    """Returns fvcore's MACs for one image of maps `(C, H, W)`; attention counts, normalisation does not."""
     inputs = tuple(torch.zeros(1, *shape) for shape in shapes)
     logging.getLogger("fvcore").setLevel(logging.ERROR)
     analysis = FlopCountAnalysis(module.eval(), inputs)
     analysis.set_op_handle("aten::scaled_dot_product_attention", _attention_macs)
-    # fvcore takes None for "ignore", but goes on counting an operator that it has a handler for.
+    # None would mean "ignore", but fvcore still counts an operator that it has a handler for.
     analysis.set_op_handle(**{f"aten::{name}": lambda inputs, outputs: 0 for name in UNCOUNTED})
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
     return int(analysis.total())

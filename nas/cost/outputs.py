@@ -1,7 +1,7 @@
-"""What operators give on the `meta` device, worked out here: most of torch's own kernels for it are slow Python.
+"""Output shapes of operators on the `meta` device, computed here because many of torch's meta kernels are slow Python.
 
-Only what is plain is worked out: contiguous 32-bit floats and sizes that fit. Everything else is left to torch, which
-also says what is wrong with sizes that do not.
+Only simple cases are handled: contiguous 32-bit floats with matching sizes. Torch handles everything else and reports
+sizes that do not match.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ UNCHANGED_SHAPE = frozenset(
 """Free operators whose output has the shape of their input."""
 
 NOTHING = torch.empty(0, device="meta")
-"""The statistics that batch norm gives when it is not trained."""
+"""The empty statistics that batch norm returns outside training."""
 
 
 def without_running(name: str, args: Sequence[Any]) -> Any:
-    """Returns what an operator of `UNCHANGED_SHAPE` gives."""
+    """Returns the output of an operator of `UNCHANGED_SHAPE` without running it."""
     source: Tensor = args[0]
     if name.endswith("_"):
         return source
@@ -34,7 +34,7 @@ def without_running(name: str, args: Sequence[Any]) -> Any:
 
 
 def output_of(name: str, args: Sequence[Any]) -> Tensor | None:
-    """Returns what an operator gives, of any shape, without running it; None where torch is to say."""
+    """Returns the output of an operator, of any shape, without running it; None if torch has to run it."""
     rule = RULES.get(name)
     return None if rule is None else rule(args)
 
@@ -61,7 +61,7 @@ def _convolution(args: Sequence[Any]) -> Tensor | None:
 
 
 def _elementwise(args: Sequence[Any]) -> Tensor | None:
-    """Works out `left op right` where one of them has the shape of the result, or is a number."""
+    """Handles `left op right` if one operand has the shape of the result or is a number."""
     left, right = args[:2]
     if not _is_plain(left):
         return None
@@ -97,7 +97,7 @@ def _stack(args: Sequence[Any]) -> Tensor | None:
 
 
 def _reduction(args: Sequence[Any]) -> Tensor | None:
-    """Works out reductions over some dimensions, `(source, dims, keepdim)`."""
+    """Handles reductions over given dimensions, `(source, dims, keepdim)`."""
     if len(args) < 2 or not _is_plain(args[0]) or not isinstance(args[1], (list, tuple)) or not args[1]:
         return None
     source, keeps = args[0], len(args) > 2 and bool(args[2])
@@ -115,16 +115,16 @@ RULES: dict[str, Callable[[Sequence[Any]], Tensor | None]] = {
     "cat": _concatenation,
     "stack": _stack,
 }
-"""By name, from the arguments of an operator to what it gives, or None."""
+"""Computes the output of an operator from its arguments, or None; by name."""
 
 FILLS = frozenset("uniform_ normal_ trunc_normal_ zero_ fill_ random_ erfinv_ copy_".split())
-"""What gives a new tensor its numbers: on `meta` there are none."""
+"""Operators that only write values; tensors on `meta` have none."""
 
 
 class OnMeta(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Puts all tensors that are made inside it on the `meta` device and leaves out their numbers.
+    """Creates all tensors inside it on the `meta` device and skips writing their values.
 
-    The same as `with torch.device("meta")`, at a third of the time for a block.
+    Does the same as `with torch.device("meta")` in a third of the time per block.
     """
 
     def __init__(self) -> None:
@@ -132,14 +132,14 @@ class OnMeta(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Says that torch need not guard against compiling this: importing its compiler for that takes seconds."""
+        """Skips torch's guard against compiling this mode: importing its compiler takes seconds."""
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.__name__.partition(".")[0]
         if name in FILLS and args[0].is_meta:
             return args[0]
-        if name == "lift_fresh":  # numbers that were given, such as those of torch.tensor
+        if name == "lift_fresh":  # given values, such as those of torch.tensor
             return torch.empty_like(args[0], device="meta")
         kwargs = kwargs or {}
         if "device" in kwargs:

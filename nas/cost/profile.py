@@ -1,6 +1,6 @@
-"""Profiles of boards: what one launch, byte, multiplication and step of depth costs on a board with a runtime.
+"""Profiles of boards: the cost of one launch, byte, multiplication and step of depth on a board with a runtime.
 
-Each profile is one readable YAML file in `nas/cost/devices/`, named by board, runtime and precision.
+Each profile is a YAML file in `nas/cost/devices/`, named by board, runtime and precision.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from nas.cost.measurements import Source
+from nas.cost.measurements import MeasurementSource
 from nas.cost.operators import CLASSES
 from nas.cost.terms import CLASS_OF_TERM, START, TERMS, Rules, Vector
 from search_space.errors import ConfigError, nearest
@@ -20,35 +20,35 @@ from search_space.errors import ConfigError, nearest
 DEVICES = Path(__file__).parent / "devices"
 
 BANDWIDTH_FRACTION = {"act_exp": 0.25, "act_cheap": 0.4, "eltwise": 0.4, "split": 0.25, "dwconv": 0.13}
-"""Share of the data sheet's bandwidth that a class reaches before anything is measured; 0.5 where not named."""
+"""Assumed share of the data sheet's bandwidth that a class reaches; 0.5 if not listed."""
 PEAK_FRACTION = {"conv3x3": 1.0, "dwconv": 0.05}
-"""The same of its peak, with a multiply-add as two. Winograd lets a 3x3 convolution do with fewer products."""
+"""Assumed share of the peak, a multiply-add counted as two. Winograd saves products in 3x3 convolutions."""
 USUAL_FRACTION = 0.5
 DEPTH_S = 1e-8
 """Seconds for one step of the serial sum inside a product."""
 STARTS = 3.0
-"""Launches that starting a network takes."""
+"""Fixed time per network, in launches."""
 
 UNITS = {"launch": "launch_us", "bytes": "gbytes_per_s", "flops": "gflops_2x_per_s", "depth": "depth_ns"}
-"""What constants are called in a profile, by kind; rates are reciprocal."""
+"""Names and units of constants in a profile, by kind; rates are reciprocal."""
 GRID = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
-"""Confidences that the quantiles of the error are kept for."""
+"""Confidences with stored error quantiles."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataSheet:
-    """What is known of a board before anything is measured."""
+    """Figures of a board before anything is measured."""
 
     peak_flops: float
-    """Operations a second at the profile's precision, a multiply-add as two."""
+    """Operations per second at the profile's precision, a multiply-add counted as two."""
     bandwidth: float
-    """Bytes a second between memory and processor."""
+    """Bytes per second between memory and processor."""
     launch_us: float
-    """Guess of the time to launch one operator, which depends on the runtime more than on the board."""
+    """Estimated time to launch one operator, which depends more on the runtime than on the board."""
     source: str = ""
 
     def constants(self) -> Vector:
-        """Returns the seconds that one of each term takes, `(len(TERMS),)`, by the data sheet alone."""
+        """Returns the seconds per unit of each term, `(len(TERMS),)`, from the data sheet alone."""
         seconds = []
         for kind, name in TERMS:
             if kind == "launch":
@@ -64,27 +64,27 @@ class DataSheet:
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorModel:
-    """How wrong a profile's predictions are, measured on networks that it was not fitted on."""
+    """The error of a profile's predictions, measured on networks held out of the fit."""
 
     quantiles: Mapping[float, float]
-    """By confidence: how many of its scales the logarithm of a prediction is off at most."""
+    """By confidence: the largest log error, in units of its scale."""
     class_scale: Mapping[str, float] = field(default_factory=dict)
     """By operator class: 90 % quantile of |log(measured / predicted)|, weighted by the time spent in that class."""
     figures: Mapping[str, Any] = field(default_factory=dict)
-    """The measured error in words and numbers: what was held out, how many, how far off."""
+    """The measured error: what was held out, how many networks, how far off."""
 
     def __post_init__(self) -> None:
         if sorted(self.quantiles) != sorted(GRID) or not set(self.class_scale) <= set(CLASSES):
-            raise ValueError("its error has other confidences or operator classes than this version")
+            raise ValueError("its error has confidences or operator classes that this version does not know")
         values = [self.quantiles[level] for level in GRID]
         numbers = (*values, *self.class_scale.values())
         if values != sorted(values) or not all(0 <= each < float("inf") for each in numbers):
-            raise ValueError("its error has a quantile or class_scale that is no number from 0, or quantiles that fall")
+            raise ValueError("its error has a negative or non-finite quantile or class_scale, or decreasing quantiles")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Profile:
-    """A board with a runtime at a precision: rules, constants, what they rest on, and their error."""
+    """A board with a runtime and a precision: rules, constants, their measurements and their error."""
 
     name: str
     board: str
@@ -93,34 +93,34 @@ class Profile:
     data_sheet: DataSheet
     rules: Rules
     usual: bool = False
-    """Whether the bare name of the board means this profile."""
+    """Whether this is the default profile of its board."""
     like: str | None = None
-    """A profile whose constants, relative to its data sheet, are the starting point instead of general fractions."""
+    """A profile whose constants, relative to its data sheet, replace the general fractions as the prior."""
     includes: str = "the network alone, batch 1: no image decoding, no copy to the board, no non-maximum suppression"
     notes: str = ""
     constants: Vector = field(default_factory=lambda: np.zeros(0))
-    """Seconds for one of each term; empty until fitted, and then the data sheet's prior stands in."""
+    """Seconds per unit of each term. An empty array is replaced by the prior when the profile is read."""
     measured: Mapping[str, int] = field(default_factory=dict)
-    """By operator class: how many measured networks spend 1 % of their time or more in it."""
-    measurements: tuple[Source, ...] = ()
-    """Tables that come with the package, which the constants are fitted on."""
+    """By operator class: how many measured networks spend at least 1 % of their time in it."""
+    measurements: tuple[MeasurementSource, ...] = ()
+    """Tables in the package that the constants are fitted to."""
     fitted_on: tuple[str, ...] = ()
-    """The measurements that the constants rest on, one sentence each; none: the data sheet alone."""
+    """The measurements behind the constants, one sentence each; empty if they come from the data sheet."""
     num_measured: int = 0
     error: ErrorModel | None = None
     residual: str | None = None
-    """Fingerprint of the learned residual that lies beside the file; None: there is none."""
+    """Fingerprint of the learned residual in the file beside the profile, if any."""
     path: Path | None = None
 
     @property
     def residual_path(self) -> Path | None:
-        """Where the learned residual lies, if the profile has one and was read from a file."""
+        """File of the learned residual, or None if the profile has none or was not read from a file."""
         has_one = self.residual is not None and self.path is not None
         return self.path.with_suffix(".residual.csv.gz") if has_one and self.path is not None else None
 
 
 def prior(profile: Profile) -> Vector:
-    """Returns the constants that a fit starts from: the data sheet's, or the pattern of the profile it is like."""
+    """Returns the prior constants: from the data sheet, or scaled from the profile that this one is like."""
     sheet = profile.data_sheet.constants()
     if profile.like is None:
         return sheet
@@ -129,7 +129,7 @@ def prior(profile: Profile) -> Vector:
 
 
 def to_plain(profile: Profile) -> dict[str, Any]:
-    """Returns a profile as YAML takes it, constants in readable units."""
+    """Returns a profile as plain data for YAML, with constants in readable units."""
     plain: dict[str, Any] = {
         name: getattr(profile, name)
         for name in ("name", "board", "runtime", "precision", "usual", "includes", "notes", "like")
@@ -152,9 +152,11 @@ def to_plain(profile: Profile) -> dict[str, Any]:
     return {name: value for name, value in plain.items() if value not in ("", None, [], {}, False)}
 
 
-def _without_defaults(source: Source) -> dict[str, Any]:
-    plain = {each.name: getattr(source, each.name) for each in fields(Source)}
-    return {each.name: plain[each.name] for each in fields(Source) if plain[each.name] not in (each.default, {})}
+def _without_defaults(source: MeasurementSource) -> dict[str, Any]:
+    plain = {each.name: getattr(source, each.name) for each in fields(MeasurementSource)}
+    return {
+        each.name: plain[each.name] for each in fields(MeasurementSource) if plain[each.name] not in (each.default, {})
+    }
 
 
 def _readable(constants: Vector) -> dict[str, Any]:
@@ -182,7 +184,7 @@ def _seconds(plain: Mapping[str, Any]) -> Vector:
 
 
 def write_profile(profile: Profile, path: Path) -> Profile:
-    """Writes a profile and returns it with its path; its residual, if any, is written by the caller beside it."""
+    """Writes a profile and returns it with its path. The caller writes its residual beside it."""
     import yaml
 
     from search_space.files import write_text
@@ -195,18 +197,18 @@ def read_profile(path: Path) -> Profile:
     """Reads a profile.
 
     Raises:
-        ConfigError: where the file is none, or holds an unknown or impossible entry.
+        ConfigError: The file is not a profile, or has an unknown or invalid entry.
     """
     from search_space.yaml_text import YamlError, read_yaml
 
     try:
         plain = read_yaml(path)
     except FileNotFoundError:
-        raise ConfigError(f"no profile {path}; nas devices lists those that come with PyramidNAS") from None
+        raise ConfigError(f"no profile {path}; nas devices lists the profiles of PyramidNAS") from None
     except (OSError, YamlError) as error:
-        raise ConfigError(f"{path} is no profile: {error}; compare with one in nas/cost/devices") from None
+        raise ConfigError(f"{path} is not a profile: {error}; compare it with one in nas/cost/devices") from None
     if not isinstance(plain, dict):
-        raise ConfigError(f"{path} is no profile: it holds no entries; begin with a copy of one in nas/cost/devices")
+        raise ConfigError(f"{path} is not a profile: it has no entries; start from a copy of one in nas/cost/devices")
     known = [each.name for each in fields(Profile) if each.name != "path"]
     for name in plain:
         if name not in known:
@@ -215,14 +217,14 @@ def read_profile(path: Path) -> Profile:
         return _from_plain(plain, path)
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise ConfigError(f"{path} is no profile: {reason}; compare with one in nas/cost/devices") from None
+        raise ConfigError(f"{path} is not a profile: {reason}; compare it with one in nas/cost/devices") from None
 
 
 def _check_entries(plain: Mapping[str, Any]) -> None:
-    """Raises ValueError where a text, a switch, a count or the list of constants is something else."""
+    """Raises ValueError where an entry has the wrong type or an unknown name."""
     for name in ("data_sheet", "rules", "measured", "error", "constants"):
         if not isinstance(plain.get(name, {}), dict):
-            raise ValueError(f"{name} is {str(plain[name])[:40]!r}; it must hold entries")
+            raise ValueError(f"{name} is {str(plain[name])[:40]!r}; it must be a mapping")
     for name in ("name", "board", "runtime", "precision", "like", "includes", "notes", "residual"):
         if name in plain and not isinstance(plain[name], str):
             raise ValueError(f"{name} is {plain[name]!r}; it must be text")
@@ -233,12 +235,12 @@ def _check_entries(plain: Mapping[str, Any]) -> None:
         raise ValueError(f"measured has {', '.join(strange)}; known: {', '.join(CLASSES)}")
     for count in (plain.get("num_measured", 0), *measured.values()):
         if type(count) is not int or count < 0:
-            raise ValueError(f"num_measured or measured is {count!r}; it must be a whole number from 0")
+            raise ValueError(f"num_measured or measured is {count!r}; it must be an integer of 0 or more")
     if not isinstance(plain.get("fitted_on") or [], list):
-        raise ValueError("fitted_on must be a list, one sentence each")
+        raise ValueError("fitted_on must be a list of sentences")
     constants = plain.get("constants") or {}
     if plain.get("num_measured") and not (constants and plain.get("error")):
-        raise ValueError("it has num_measured but no constants or no error; fit it, or leave num_measured out")
+        raise ValueError("it has num_measured without constants or error; fit it, or remove num_measured")
     known = {(UNITS[kind], name) for kind, name in TERMS if kind in UNITS}
     given = {(unit, name) for unit, values in constants.items() if unit != "start_us" for name in values}
     if unknown := sorted(given - known):
@@ -269,7 +271,7 @@ def _from_plain(plain: dict[str, Any], path: Path) -> Profile:
         "data_sheet": sheet,
         "rules": Rules(**plain["rules"]),
         "error": error,
-        "measurements": tuple(Source(**source) for source in plain.get("measurements") or ()),
+        "measurements": tuple(MeasurementSource(**source) for source in plain.get("measurements") or ()),
         "fitted_on": tuple(plain.get("fitted_on") or ()),
         "constants": _seconds(plain["constants"]) if plain.get("constants") else np.zeros(0),
         "path": path,
@@ -288,7 +290,7 @@ def _check_keys(name: str, plain: Mapping[str, Any], owner: type[Any]) -> None:
 
 
 def _checked_figures(figures: Any) -> dict[str, Any]:
-    """Returns what an error says of itself: text under `held_out`, numbers from 0 under all other names."""
+    """Returns the figures of an error if `held_out` is text and all others are numbers of 0 or more."""
     for name, value in figures.items():
         good = (
             isinstance(value, str) if name == "held_out" else type(value) in (int, float) and 0 <= value < float("inf")
@@ -299,15 +301,15 @@ def _checked_figures(figures: Any) -> dict[str, Any]:
 
 
 def device_names() -> tuple[str, ...]:
-    """Returns the names of the profiles that come with the package, sorted."""
+    """Returns the names of the profiles in the package, sorted."""
     return tuple(sorted(path.stem for path in DEVICES.glob("*.yaml")))
 
 
 def find_profile(name: str, precision: str | None = None) -> Profile:
-    """Returns the profile of a name, of a bare board name (its usual one, or that of `precision`), or of a YAML file.
+    """Returns a profile by its name, by a board (its default, or the one of `precision`), or from a YAML file.
 
     Raises:
-        ConfigError: where there is none, naming the near ones; or where the precision is another one.
+        ConfigError: There is no such profile, or it has another precision.
     """
     if name.endswith((".yaml", ".yml")):
         profile = read_profile(Path(name))
@@ -315,7 +317,7 @@ def find_profile(name: str, precision: str | None = None) -> Profile:
         profile = _shipped(name, precision)
     if precision is not None and profile.precision != precision:
         raise ConfigError(
-            f"profile {profile.name} is of {profile.precision}, not {precision}; known: {', '.join(device_names())}"
+            f"{profile.name} has precision {profile.precision}, not {precision}; known: {', '.join(device_names())}"
         )
     return profile
 
@@ -333,10 +335,12 @@ def _shipped(name: str, precision: str | None) -> Profile:
             f"unknown device {name!r}{nearest(name, {*names, *boards})}; known: {', '.join(names)}; or give a YAML file"
         )
     if not matching:
-        raise ConfigError(f"{name} has no profile of {precision}; known: {', '.join(p.name for p in of_board)}")
+        raise ConfigError(
+            f"{name} has no profile with precision {precision}; known: {', '.join(p.name for p in of_board)}"
+        )
     return max(matching, key=lambda each: each.usual)
 
 
 SHARE_CLASS = np.zeros((len(TERMS), len(CLASSES)))
-"""Adds the terms of each class up: `(len(TERMS), len(CLASSES))`; the start is of no class."""
+"""Sums the terms of each class, `(len(TERMS), len(CLASSES))`; the start belongs to no class."""
 SHARE_CLASS[np.arange(START), CLASS_OF_TERM[:START]] = 1.0

@@ -1,10 +1,11 @@
-"""The learned residual: what a Gaussian process adds to the physical prediction near networks that were measured.
+"""The learned residual: a Gaussian process that corrects the physical prediction near measured networks.
 
-It sees a network as the shares of its predicted time in each term. Far from all measured networks it adds nothing.
+Its input is each term's share of the predicted time. Far from all measured networks it changes nothing.
 """
 
 from __future__ import annotations
 
+import gzip
 import io
 from dataclasses import dataclass
 from hashlib import sha256
@@ -14,21 +15,22 @@ import numpy as np
 
 from nas.cost.terms import TERMS, Vector
 from search_space.errors import ConfigError
+from search_space.files import read_bytes, unpacked, write_bytes
 
 LENGTH = 0.15
-"""Distance of square-root shares (Hellinger, times the root of 2) over which residuals are alike."""
+"""Length scale of the kernel over square-root shares (Hellinger distance times the root of 2)."""
 DEVIATION = 0.07
-"""Standard deviation of the logarithm of measured over predicted time before the residual."""
+"""Prior standard deviation of the log ratio of measured to predicted time."""
 NOISE = 0.02
-"""Standard deviation of a measurement's logarithm about its neighbours."""
+"""Standard deviation of the noise of a log measurement."""
 MIN_MEASURED = 50
 MAX_BYTES = 64_000_000
-"""Of the file, unpacked; ours take less than one million."""
+"""Limit of the unpacked file; those of the package take less than one million."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Residual:
-    """Measured networks as square-root shares `(n, len(TERMS))`, each with the weight of its neighbourhood `(n,)`."""
+    """Measured networks as square-root shares `(n, len(TERMS))`, with their kernel weights `(n,)`."""
 
     roots: Vector
     weights: Vector
@@ -37,14 +39,18 @@ class Residual:
         object.__setattr__(self, "_narrow", _unit(self.roots).astype(np.float32))
 
     def fingerprint(self) -> str:
-        """Returns what a profile names its residual by."""
+        """Returns a digest; the profile stores it to recognise its residual."""
         whole = (1e5 * self.roots).round().astype("<i4")
         return sha256(whole.tobytes() + self.weights.astype("<f8").tobytes()).hexdigest()[:12]
 
     def __call__(self, roots: Vector) -> tuple[Vector, Vector]:
-        """Returns, for networks `(m, len(TERMS))`, what to add to log time and how far measured ones are, both `(m,)`.
+        """Returns the correction of log time and the distance to measured networks, both `(m,)`.
 
-        The distance is 0 beside a measured network and 1 far from all, as a share of the deviation.
+        Args:
+            roots: Square-root shares of networks, `(m, len(TERMS))`.
+
+        Returns:
+            The correction, and the posterior over the prior deviation: near 0 beside a measured network, 1 far away.
         """
         alike = np.exp((roots.astype(np.float32) @ self._narrow.T - 1.0) / np.float32(LENGTH**2))  # type: ignore[attr-defined]
         nearest = alike.max(axis=1).astype(float)
@@ -53,9 +59,9 @@ class Residual:
 
 
 def fit_residual(roots: Vector, log_ratio: Vector) -> Residual:
-    """Fits the residual on measured networks: their square-root shares and log(measured / physical prediction).
+    """Fits the residual to square-root shares `(n, len(TERMS))` and log(measured / physical prediction) `(n,)`.
 
-    Shares and weights are rounded to what a file keeps, so that a residual is the same after writing and reading.
+    Shares and weights are rounded to the digits of the file, so that a residual is the same after writing and reading.
     """
     from scipy.linalg import cho_factor, cho_solve
 
@@ -68,17 +74,13 @@ def fit_residual(roots: Vector, log_ratio: Vector) -> Residual:
 
 
 def _unit(roots: Vector) -> Vector:
-    """Returns rows of length 1, which rounding has changed a little."""
+    """Returns rows rescaled to length 1, which rounding has changed slightly."""
     return np.asarray(roots / np.maximum(np.linalg.norm(roots, axis=1, keepdims=True), 1e-12))
 
 
 def write_residual(residual: Residual, names: list[str], path: Path) -> None:
-    """Writes a residual as a table with one row a measured network, gzipped."""
-    import gzip
-
+    """Writes a residual as a gzipped table with one row per measured network."""
     import pandas as pd
-
-    from search_space.files import write_bytes
 
     table = pd.DataFrame(residual.roots, columns=[f"{kind} {name}" for kind, name in TERMS])
     table = table.loc[:, (table != 0).any()]
@@ -88,16 +90,14 @@ def write_residual(residual: Residual, names: list[str], path: Path) -> None:
 
 
 def read_residual(path: Path) -> Residual:
-    """Reads a residual; raises ConfigError where the file is damaged or of other terms."""
+    """Reads a residual; raises ConfigError if the file is damaged or has unknown terms."""
     import pandas as pd
-
-    from search_space.files import read_bytes, unpacked
 
     columns = {f"{kind} {name}": index for index, (kind, name) in enumerate(TERMS)}
     try:
         text = unpacked(read_bytes(path, MAX_BYTES), MAX_BYTES)
         table = pd.read_csv(io.BytesIO(text), dtype={"weight": str})
-        # Read as text, because the reader of tables may be off in the last bit.
+        # Read as text, because the CSV reader may be off in the last bit.
         weights = np.array([float(weight) for weight in table["weight"]])
         roots = np.zeros((len(table), len(TERMS)))
         for name in table.columns[2:]:
@@ -106,9 +106,9 @@ def read_residual(path: Path) -> Residual:
             roots[:, columns[name]] = table[name].to_numpy(float)
     except (OSError, OverflowError, ValueError, KeyError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
-        raise ConfigError(f"{path} is no residual of a profile: {reason}; calibrate the profile again") from None
+        raise ConfigError(f"{path} is not the residual of a profile: {reason}; calibrate the profile again") from None
     if not len(table):
-        raise ConfigError(f"{path} holds no networks; calibrate the profile again")
+        raise ConfigError(f"{path} contains no networks; calibrate the profile again")
     if not (np.isfinite(roots).all() and np.isfinite(weights).all()):
-        raise ConfigError(f"{path} holds what is no number; calibrate the profile again")
+        raise ConfigError(f"{path} contains a value that is not a number; calibrate the profile again")
     return Residual(roots=roots, weights=weights)

@@ -1,7 +1,7 @@
-"""What the time of a network is a sum of: launches, bytes, tiled multiplications and serial depth, by operator class.
+"""The terms of a network's time: launches, bytes, tiled multiplications and serial depth, by operator class.
 
-The time of a network is the dot product of two vectors: how much it has of each term, made here from its operators,
-and what a board takes for one of each, which is fitted on measurements.
+The time is the dot product of two vectors: the amount of each term, computed here from the operators, and the time that
+a board takes per unit of each term, which is fitted to measurements.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TERMS: tuple[tuple[str, str], ...] = (
     ("launch", "group"),
     ("start", "start"),
 )
-"""(kind, class) of each term. A grouped convolution also launches once a group; `start` is once a network."""
+"""(kind, class) of each term. A grouped convolution has an extra launch per group; `start` occurs once per network."""
 
 KINDS = tuple(dict.fromkeys(kind for kind, _ in TERMS))
 KIND_OF = np.array([KINDS.index(kind) for kind, _ in TERMS])
@@ -32,7 +32,7 @@ KIND_OF = np.array([KINDS.index(kind) for kind, _ in TERMS])
 CLASS_OF_TERM = np.array(
     [CLASSES.index({"group": "gconv", "start": "other"}.get(name, name)) for _, name in TERMS], dtype=np.intp
 )
-"""The operator class of each term, as an index into `CLASSES`; the start has none, and stands under `other`."""
+"""The operator class of each term, as an index into `CLASSES`; the start has none and is listed as `other`."""
 START = len(TERMS) - 1
 GROUP = len(TERMS) - 2
 
@@ -41,13 +41,13 @@ NUM_CLASSES, NUM_MAC = len(CLASSES), len(MAC_CLASSES)
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """How a runtime executes a graph at one precision."""
+    """How a runtime executes a graph at a precision."""
 
     bytes_per_element: float
     tiles: bool
-    """Whether kernels work on tiles of the output, as on GPUs: a row too many costs a whole tile."""
+    """Whether kernels process tiles of the output, as on GPUs: a partial tile costs as much as a full one."""
     fuses_activations: bool
-    """Whether an activation runs inside the convolution that it follows."""
+    """Whether an activation runs inside the convolution before it."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.bytes_per_element, (int, float)) or not 0 < self.bytes_per_element < float("inf"):
@@ -58,14 +58,14 @@ class Rules:
 
 
 def add_terms(operators: Operators, rules: Rules, num_models: int = 1) -> Vector:
-    """Returns how much of each term every network has: `(num_models, len(TERMS))`, times counted in units of one."""
+    """Returns the amount of each term of every network, `(num_models, len(TERMS))`, without the start."""
     if rules.fuses_activations:
         operators = operators.kept(~operators.follows_conv)
     kind, model = operators.kind, operators.model
     moved = operators.in_elements + operators.out_elements + operators.weights
     multiplies = kind < NUM_MAC
     depth = np.where(multiplies, operators.macs / np.maximum(operators.out_elements, 1.0), 0.0)
-    with np.errstate(over="ignore"):  # a time that is no number is refused when it is predicted
+    with np.errstate(over="ignore"):  # a time that is not finite is reported when it is predicted
         flops = 2.0 * operators.macs * (tile_padding(operators) if rules.tiles else 1.0)
     terms = np.zeros((num_models, len(TERMS)))
     cell = model * NUM_CLASSES + kind
@@ -87,17 +87,17 @@ def add_terms(operators: Operators, rules: Rules, num_models: int = 1) -> Vector
 
 
 def network_terms(operators: Operators, rules: Rules, num_models: int) -> Vector:
-    """Returns the terms of whole networks, `(num_models, len(TERMS))`: those of their operators, and one start each."""
+    """Returns the terms of whole networks, `(num_models, len(TERMS))`: operators and one start each."""
     terms = add_terms(operators, rules, num_models)
     terms[:, START] = 1.0
     return terms
 
 
 def tile_padding(operators: Operators) -> Vector:
-    """Returns by what factor tiles blow up the multiply-adds of each operator.
+    """Returns the factor by which tiling increases the multiply-adds of each operator.
 
-    A 1x1 convolution is a matrix product in tiles of 64 positions by 64 channels, and so is a grouped one within each
-    group; a 3x3 convolution works on 4 rows by 16 columns by 32 channels, with stride 2 on 32 positions by 16 channels.
+    A 1x1 convolution is a matrix product in tiles of 64 positions by 64 channels; so is each group of a grouped one.
+    A 3x3 convolution uses tiles of 4 rows by 16 columns by 32 channels, with stride 2 of 32 positions by 16 channels.
     Other operators are not padded.
     """
     height, width, channels = operators.out_height, operators.out_width, operators.out_channels

@@ -1,7 +1,7 @@
-"""The operators that a graph's blocks run once deployed, read off by running each block once on the `meta` device.
+"""The operators of a deployed graph, traced by running each block once on the `meta` device.
 
-What an exporter folds is folded: batch norm behind a convolution, and all that depends on weights alone. Views cost
-nothing; splits, slices and transposes do, since a deployed graph copies them.
+Everything that an exporter folds is folded: batch norm after a convolution, and whatever depends only on weights. Views
+are free; splits, slices and transposes are not, because a deployed graph copies them.
 """
 
 from __future__ import annotations
@@ -49,23 +49,23 @@ OP_TYPES: dict[str, str] = {
     **dict.fromkeys(("pixel_unshuffle", "pixel_shuffle"), "space_to_depth"),
     **dict.fromkeys(("mm", "bmm", "addmm", "baddbmm"), "matmul"),
 }
-"""The type of operator that a deployed graph runs for each of torch's."""
+"""Operator type in a deployed graph for each operator of torch."""
 
 NOTHING = frozenset(
     "view _unsafe_view reshape expand squeeze unsqueeze alias detach clone copy_ _to_copy as_strided lift_fresh".split()
 )
-"""Operators that a deployed graph does not run, or that the operator before them already paid for."""
+"""Operators that a deployed graph does not run, or whose cost is part of the operator before them."""
 
 
 class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Writes down the operators that run inside it and that depend on its inputs."""
+    """Records the operators that run inside it and depend on its inputs."""
 
     def __init__(self, inputs: Sequence[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.rows: list[dict[str, Any]] = []
         self.sources: list[tuple[int, ...]] = []
         self._producer = {id(tensor): -1 for tensor in inputs}
-        self._alive: list[Any] = list(inputs)  # an id is only unique as long as its tensor lives
+        self._alive: list[Any] = list(inputs)  # ids are unique only while their tensors are alive
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.__name__.partition(".")[0]
@@ -92,7 +92,7 @@ class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _rows(
         self, name: str, func: Any, args: Any, inputs: list[Tensor], outputs: list[Tensor]
     ) -> Iterator[tuple[dict[str, Any], int | None]]:
-        """Yields the rows of one operator of torch; attention is two products around a softmax."""
+        """Yields the rows of one torch operator; attention is two products and a softmax."""
         output = outputs[0]
         if "scaled_dot_product" in name:
             query, key, value = args[:3]
@@ -119,13 +119,13 @@ class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         yield row, None
 
     def operators(self) -> Operators:
-        """Returns what was written down, without the batch norms that fold into the convolution before them."""
+        """Returns the recorded operators, without batch norms that are folded into the convolution before them."""
         readers = [0] * len(self.rows)
         for sources in self.sources:
             for source in sources:
                 if source >= 0:
                     readers[source] += 1
-        stands_for = list(range(len(self.rows)))  # what a row's output is the output of, once batch norms are folded
+        stands_for = list(range(len(self.rows)))  # the row that produces each output, once batch norms are folded
         kept, follows = [], []
         for index, (row, sources) in enumerate(zip(self.rows, self.sources, strict=True)):
             source = sources[0]
@@ -149,7 +149,7 @@ def _tensors(args: Sequence[Any]) -> Iterator[Tensor]:
 
 
 def _same_order(name: str, source: Tensor, output: Tensor) -> bool:
-    """Returns whether a slice takes all, or a transposition moves nothing but sides of one."""
+    """Returns whether a slice is the whole tensor, or a transposition only moves sides of length 1."""
     if name == "slice":
         return source.shape == output.shape
     return [side for side in source.shape if side > 1] == [side for side in output.shape if side > 1] and (
@@ -162,7 +162,7 @@ def _shape(tensor: Tensor) -> torch.Size:
 
 
 def _chw(shape: Sequence[int]) -> tuple[int, int, int]:
-    """Returns channels, height and width of `(B, C, H, W)`; fewer dimensions get ones, more are flattened."""
+    """Returns channels, height and width of `(B, C, H, W)`; missing dimensions are 1, extra ones are flattened."""
     sides = list(shape[1:])
     if len(sides) > 3:
         sides = [prod(sides[:-2]), *sides[-2:]]
@@ -192,7 +192,7 @@ def _convolution(args: Sequence[Any]) -> dict[str, Any]:
 
 
 def trace_operators(module: nn.Module, *shapes: Shape) -> Operators:
-    """Runs `module`, which lies on the `meta` device, once on maps `(1, C, H, W)` and returns its operators."""
+    """Runs a module on the `meta` device once on maps `(1, C, H, W)` and returns its operators."""
     inputs = [torch.empty((1, *shape), device="meta") for shape in shapes]
     tracer = _Tracer(inputs)
     module.eval()
@@ -202,16 +202,16 @@ def trace_operators(module: nn.Module, *shapes: Shape) -> Operators:
 
 
 def graph_operators(graph: Graph) -> Iterator[tuple[NodeKey, Callable[[], Operators]]]:
-    """Yields, for each node of a graph, what it is remembered under and a function that returns its operators."""
+    """Yields the cache key of each node of a graph and a function that returns its operators."""
     for node, key, _ in counted_nodes(graph):
         yield key, partial(node_operators, node, key)
 
 
 def node_operators(node: Node, key: NodeKey) -> Operators:
-    """Returns the operators of a node; runs its block on the first sight of its key.
+    """Returns the operators of a node; runs its block if the key is not cached.
 
     Raises:
-        SpaceError: where the block cannot be built or run on maps of these shapes.
+        SpaceError: The block cannot be built, or cannot run on maps of these shapes.
     """
     found = _OPERATORS.get(key)
     if found is None:

@@ -1,4 +1,4 @@
-"""A user's own measured latencies: read, checked against mistakes of units and rows, and fitted on."""
+"""A user's measured latencies: read them, check them for wrong units and rows, and fit a profile to them."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ from search_space.files import read_bytes
 
 MAX_BYTES = 16_000_000
 MOST = 100_000
-"""Of classes, or of the pixels of a side."""
+"""Largest number of classes, and of pixels per side."""
 NEEDED = ("model", "latency_ms")
 OPTIONAL = ("input_h", "input_w", "num_classes", "family")
 DEFAULT_CLASSES = 80
-"""Classes of an architecture's file where the row gives none; those of a design are its own."""
+"""Classes of an architecture file if the row gives none; a design has its own."""
 NOISE = 0.03
-"""Standard deviation of the logarithm of a user's measurement about the model: below that of tables of others."""
+"""Standard deviation of the log ratio of a user's measurement to the model; lower than for published tables."""
 WRONG_UNIT = 50.0
-"""Median ratio of measured to predicted time from which on, either way, the unit is taken to be a mistake."""
+"""Median ratio of measured to predicted time, or its inverse, from which the unit is assumed to be wrong."""
 OUTLIER = 20.0
-"""How many times off the median ratio of the others a row may be."""
+"""Largest factor between a row's ratio and the median ratio of the others."""
 REPEAT = 2.0
-"""How far apart measurements of one network may lie."""
+"""Largest factor between measurements of one network."""
 OWN = "own measurement"
-"""What the sentence about a user's rows says in a profile."""
+"""Marks a user's rows in the `fitted_on` of a profile."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """One measured latency as the user wrote it."""
+class MeasuredRow:
+    """One measured latency from the user's table."""
 
     line: int
-    """Of the file, from 1."""
+    """Line of the file, from 1."""
     model: str
     latency_ms: float
     input_hw: tuple[int, int] | None = None
@@ -57,44 +57,44 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Own:
+class OwnMeasurements:
     """A user's measurements, in the order of the rows."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[MeasuredRow, ...]
     measurements: Measurements
     labels: tuple[str, ...]
-    """What was measured, in words."""
+    """Names of the measured networks for messages."""
     network: NDArray[np.intp]
-    """Which network each row is of, from 0; repeats share one."""
+    """Index of the network of each row; repeated measurements share one."""
     guessed_classes: bool
-    """Whether classes were counted that no row and no design gave."""
+    """Whether the default number of classes was used for some row."""
 
     @property
     def num_networks(self) -> int:
-        """How many networks were measured; repeats count once."""
+        """Number of different networks."""
         return int(self.network.max()) + 1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Calibration:
-    """A calibrated profile and how wrong it and the one before are about the user's rows."""
+    """A calibrated profile, and the predictions for the user's rows before and after."""
 
     profile: Profile
     residual: Residual | None
     names: list[str]
-    """Of all networks it was fitted on; those of the residual's rows."""
+    """Names of all networks of the fit, in the order of the residual's rows."""
     before_ms: Vector
     after_ms: Vector | None
-    """Each by a fit without its network; None where there is nothing to leave out."""
+    """Predictions from fits without the predicted network; None if nothing can be held out."""
     held_out: str
     num_shipped: int
 
 
-def read_rows(path: Path) -> tuple[tuple[Row, ...], tuple[str, ...]]:
-    """Reads a CSV of measured latencies and returns its rows and the columns that mean nothing here.
+def read_rows(path: Path) -> tuple[tuple[MeasuredRow, ...], tuple[str, ...]]:
+    """Reads a CSV of measured latencies and returns its rows and its unused columns.
 
     Raises:
-        DataError: naming the row and the value, where something is not as it must be.
+        DataError: The file cannot be read, or a value is invalid; the error names row and value.
     """
     try:
         text = read_bytes(path, MAX_BYTES).decode("utf-8-sig")
@@ -103,17 +103,17 @@ def read_rows(path: Path) -> tuple[tuple[Row, ...], tuple[str, ...]]:
         raise DataError(f"no measurements {path}; give a CSV with columns {', '.join(NEEDED)}") from None
     except (OSError, OverflowError, UnicodeDecodeError, csv.Error) as error:
         reason = " ".join(str(error).split())
-        raise DataError(f"{path} is no CSV: {reason}; give one with columns {', '.join(NEEDED)}") from None
+        raise DataError(f"{path} is not a CSV: {reason}; give one with columns {', '.join(NEEDED)}") from None
     header = lines[0] if lines else []
     known = (*NEEDED, *OPTIONAL)
     missing = [name for name in NEEDED if name not in header]
     if missing:
         has = f"it has: {' '.join(', '.join(header).split())[:300]}" if any(header) else "it is empty"
-        has += "; separate cells by commas" if any(mark in "".join(header) for mark in ";\t") else ""
+        has += "; separate cells with commas" if any(mark in "".join(header) for mark in ";\t") else ""
         near = "".join(nearest(name, [missing[0]]) and f"; is {name} {missing[0]}?" for name in header)
         raise DataError(
             f"{path} lacks the columns {', '.join(missing)}; {has}{near}; needed: {', '.join(NEEDED)}, "
-            f"as wanted: {', '.join(OPTIONAL)}"
+            f"optional: {', '.join(OPTIONAL)}"
         )
     ignored = tuple(name for name in header if name not in known)
     for name in ignored:
@@ -125,11 +125,11 @@ def read_rows(path: Path) -> tuple[tuple[Row, ...], tuple[str, ...]]:
         raise DataError(f"{path} has a column twice: {' '.join(', '.join(header).split())[:300]}; name each once")
     rows = [_row(path, line, header, cells) for line, cells in enumerate(lines[1:], start=2) if any(cells)]
     if not rows:
-        raise DataError(f"{path} holds no measurement; give one row a measured network")
+        raise DataError(f"{path} contains no measurements; give one row per measured network")
     return tuple(rows), ignored
 
 
-def _row(path: Path, line: int, header: list[str], cells: list[str]) -> Row:
+def _row(path: Path, line: int, header: list[str], cells: list[str]) -> MeasuredRow:
     where = f"{path}, row {line}"
     if len(cells) != len(header):
         raise DataError(f"{where} has {len(cells)} cells, the header has {len(header)}; write decimals with a point")
@@ -141,12 +141,12 @@ def _row(path: Path, line: int, header: list[str], cells: list[str]) -> Row:
     except ValueError:
         latency_ms = math.nan
     if not 0 < latency_ms < math.inf:
-        raise DataError(f"{where}: latency_ms is {cell['latency_ms']!r}; it must be a number of milliseconds above 0")
+        raise DataError(f"{where}: latency_ms is {cell['latency_ms']!r}; it must be a positive number of milliseconds")
     whole = {name: _whole(where, name, cell.get(name, "")) for name in OPTIONAL[:3]}
     height, width = whole["input_h"], whole["input_w"]
     if (height is None) != (width is None):
         raise DataError(f"{where} has only one of input_h and input_w; give both or none")
-    return Row(
+    return MeasuredRow(
         line=line,
         model=cell["model"],
         latency_ms=latency_ms,
@@ -164,21 +164,23 @@ def _whole(where: str, name: str, text: str) -> int | None:
     except ValueError:
         value = math.nan
     if not (1 <= value <= MOST and value.is_integer()):
-        raise DataError(f"{where}: {name} is {text!r}; it must be a whole number above 0, at most {MOST:,}, or empty")
+        raise DataError(f"{where}: {name} is {text!r}; it must be an integer from 1 to {MOST:,}, or empty")
     return int(value)
 
 
-def measured(path: Path, rows: tuple[Row, ...], model: LatencyModel, ops: Path | None = None) -> Own:
+def measured(
+    path: Path, rows: tuple[MeasuredRow, ...], model: LatencyModel, ops: Path | None = None
+) -> OwnMeasurements:
     """Returns the rows with the terms of their networks.
 
     Args:
-        path: Where the rows were read; files of architectures are looked up beside it, then from here.
-        rows: As `read_rows` gives them.
-        model: Predicts for the profile that is calibrated.
-        ops: A table of operators with networks that rows may name.
+        path: File of the rows; architecture files are looked up beside it, then in the working directory.
+        rows: Rows from `read_rows`.
+        model: Model of the profile to calibrate.
+        ops: Table of operators whose networks the rows may name.
 
     Raises:
-        UserError: naming the row whose network is not known or cannot be, or that contradicts another one.
+        UserError: The network of a row is unknown or invalid, or two rows contradict each other.
     """
     tables: dict[str, Vector] = {}
     if ops is not None:
@@ -195,14 +197,14 @@ def measured(path: Path, rows: tuple[Row, ...], model: LatencyModel, ops: Path |
         try:
             terms.append(model.terms(lower(arch, num_classes=num_classes)))
         except SpaceError as error:
-            raise DataError(f"{path}, row {row.line}: {row.model} cannot be: {error}") from None
+            raise DataError(f"{path}, row {row.line}: {row.model} is invalid: {error}") from None
         labels.append(f"{row.model} {arch.input_hw[1]}x{arch.input_hw[0]}, {num_classes} classes")
         keys.append(f"{arch.key()} {num_classes}")
         guessed |= guess
     network = np.unique(np.asarray(keys), return_inverse=True)[1].astype(np.intp)
     latency_ms = np.array([row.latency_ms for row in rows])
     _check_repeats(path, rows, network)
-    return Own(
+    return OwnMeasurements(
         rows=rows,
         measurements=Measurements(
             names=tuple(labels),
@@ -217,8 +219,8 @@ def measured(path: Path, rows: tuple[Row, ...], model: LatencyModel, ops: Path |
     )
 
 
-def _architecture(path: Path, row: Row, tables: Mapping[str, Vector]) -> tuple[Architecture, int, bool]:
-    """Returns a row's architecture, its classes, and whether the classes are a guess."""
+def _architecture(path: Path, row: MeasuredRow, tables: Mapping[str, Vector]) -> tuple[Architecture, int, bool]:
+    """Returns a row's architecture, its number of classes, and whether that number is the default."""
     where = f"{path}, row {row.line}"
     if row.model in DESIGNS:
         design = DESIGNS.get(row.model)
@@ -238,19 +240,19 @@ def _architecture(path: Path, row: Row, tables: Mapping[str, Vector]) -> tuple[A
     try:
         arch = arch if row.input_hw is None else arch.resized(row.input_hw)
     except SpaceError as error:
-        raise DataError(f"{where}: {row.model} cannot be: {error}") from None
+        raise DataError(f"{where}: {row.model} is invalid: {error}") from None
     guess = row.model not in DESIGNS and row.num_classes is None
     return arch, num_classes if row.num_classes is None else row.num_classes, guess
 
 
-def _families(rows: Sequence[Row], labels: Sequence[str], network: NDArray[np.intp]) -> tuple[str, ...]:
-    """Returns what is held out together: what the user says, else each network, or groups of them where many."""
+def _families(rows: Sequence[MeasuredRow], labels: Sequence[str], network: NDArray[np.intp]) -> tuple[str, ...]:
+    """Returns the families to hold out: the user's, otherwise each network, or groups of networks if there are many."""
     many = int(network.max()) >= MAX_FOLDS
     own = [f"own {each % MAX_FOLDS}" if many else label for each, label in zip(network, labels, strict=True)]
     return tuple(row.family or label for row, label in zip(rows, own, strict=True))
 
 
-def _check_repeats(path: Path, rows: Sequence[Row], network: NDArray[np.intp]) -> None:
+def _check_repeats(path: Path, rows: Sequence[MeasuredRow], network: NDArray[np.intp]) -> None:
     for each in np.unique(network):
         same = sorted(
             (rows[index] for index in np.flatnonzero(network == each).tolist()), key=lambda row: row.latency_ms
@@ -263,11 +265,11 @@ def _check_repeats(path: Path, rows: Sequence[Row], network: NDArray[np.intp]) -
             )
 
 
-def check_plausible(path: Path, own: Own, predicted_ms: Vector) -> None:
-    """Compares measurements with the predictions of the profile before.
+def check_plausible(path: Path, own: OwnMeasurements, predicted_ms: Vector) -> None:
+    """Compares measurements with the predictions before calibration, in milliseconds.
 
     Raises:
-        DataError: where one row is far off the others, or all look like another unit.
+        DataError: One row is far off the others, or all rows seem to have another unit.
     """
     logs = np.log(own.measurements.latency_ms / predicted_ms)
     _check_outliers(path, own, predicted_ms, logs)
@@ -275,17 +277,17 @@ def check_plausible(path: Path, own: Own, predicted_ms: Vector) -> None:
     if abs(median) > np.log(WRONG_UNIT):
         unit, factor = ("seconds", 1e3) if median < 0 else ("microseconds", 1e-3)
         raise DataError(
-            f"{path}: latency_ms looks like {unit}: row {own.rows[0].line} has {own.rows[0].latency_ms:g} where about "
-            f"{predicted_ms[0]:.3g} ms are predicted; give milliseconds (times {factor:g})"
+            f"{path}: latency_ms seems to be in {unit}: row {own.rows[0].line} has {own.rows[0].latency_ms:g}, the "
+            f"prediction is {predicted_ms[0]:.3g} ms; give milliseconds (times {factor:g})"
         )
 
 
-def _check_outliers(path: Path, own: Own, predicted_ms: Vector, logs: Vector) -> None:
+def _check_outliers(path: Path, own: OwnMeasurements, predicted_ms: Vector, logs: Vector) -> None:
     if len(logs) < 2:
         return
     others = np.array([float(np.median(np.delete(logs, index))) for index in range(len(logs))])
     off = np.abs(logs - others)
-    # Of two that contradict each other, the one farther from its prediction is named.
+    # Of two rows that contradict each other, name the one farther from its prediction.
     worst = int(np.lexsort((np.abs(logs), off.round(9)))[-1])
     if off[worst] > np.log(OUTLIER):
         row = own.rows[worst]
@@ -296,15 +298,15 @@ def _check_outliers(path: Path, own: Own, predicted_ms: Vector, logs: Vector) ->
         )
 
 
-def calibrate(model: LatencyModel, own: Own, source: str, *, keep_shipped: bool) -> Calibration:
-    """Fits a profile on a user's measurements and tells how wrong it was and is about them.
+def calibrate(model: LatencyModel, own: OwnMeasurements, source: str, *, keep_shipped: bool) -> Calibration:
+    """Fits a profile to a user's measurements and measures its error before and after.
 
     Args:
-        model: That of the profile before.
+        model: Model of the profile before calibration.
         own: The user's measurements.
-        source: Where they come from, for the profile's notes.
-        keep_shipped: Whether the measurements that come with the profile stay in; else the fit starts from their
-            constants and moves to the user's rows alone.
+        source: Their origin, for the profile's notes.
+        keep_shipped: Whether to fit the profile's own measurements too; otherwise its constants are the prior of a fit
+            to the user's rows alone.
     """
     profile = model.profile
     shipped = [load(each, profile.rules) for each in profile.measurements] if keep_shipped else []
@@ -317,13 +319,13 @@ def calibrate(model: LatencyModel, own: Own, source: str, *, keep_shipped: bool)
     told = f"{rows} of {own.num_networks} network{'s' * (own.num_networks > 1)}, {source}"
     fitted_on = [*(each.what for each in profile.measurements if shipped), told]
     fitted, residual = calibrated(start, everything, fitted_on)
-    with_whom = "together with those that come with the profile" if shipped else "on nothing else"
+    with_whom = "together with the measurements of the package" if shipped else "on nothing else"
     after_ms, held_out = None, "nothing held out"
     if own.num_networks > 1 or shipped:
         folds = np.concatenate([np.full(num_shipped, -1), own.network % MAX_FOLDS])
         after_ms = hold_out(prior(start), everything, folds.astype(np.intp), skip=-1).latency_ms[num_shipped:]
         held_out = "leave one network out" if own.num_networks <= MAX_FOLDS else f"{MAX_FOLDS} folds of networks"
-    # Relative to each other, the constants of this very board and runtime stay measured, whoever measured them.
+    # The ratios of the constants still rest on the measurements of the profile that the fit started from.
     known = {**(profile.measured if start.like == profile.name else {}), **fitted.measured}
     return Calibration(
         profile=replace(fitted, like=profile.like, measured=known, notes=f"calibrated on {told}, {with_whom}"),
@@ -337,5 +339,5 @@ def calibrate(model: LatencyModel, own: Own, source: str, *, keep_shipped: bool)
 
 
 def rests_on_own(profile: Profile) -> bool:
-    """Returns whether a profile was calibrated on a user's measurements before."""
+    """Returns whether a profile was calibrated on a user's measurements."""
     return any(OWN in each for each in profile.fitted_on)

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from nas.doctor.check import Check, gib
+from nas.doctor.machine_check import Check, gib
 from nas.locking import locked
 from search_space.errors import UserError
 

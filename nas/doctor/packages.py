@@ -10,7 +10,7 @@ from importlib import metadata
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from nas.doctor.check import Check
+from nas.doctor.machine_check import Check
 
 DISTRIBUTION = "pyramidnas"
 FOR_DEVELOPERS = ("dev", "docs")

@@ -6,15 +6,15 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from nas.api.executor_options import ExecutorOptions
-from nas.doctor.check import Check
+from nas.doctor.machine_check import Check
 from nas.engine.run_request import RunRequest
 from nas.engine.search_study import RunningTrial
 from nas.engine.session import Session, begin, go_on, open_search
 from nas.executors import Step
 from results import records
+from results.trial import Trial
 
 NUM_TRIALS = 2
 NUM_CLASSES = 3
@@ -34,13 +34,13 @@ SMALL = RunRequest(
 class Silent:
     """Watches a search and says nothing."""
 
-    def started(self, asked: RunningTrial) -> None:
+    def started(self, running: RunningTrial) -> None:
         """Is told that the training of a trial begins."""
 
     def stepped(self, step: Step) -> None:
         """Is told after each step of training."""
 
-    def finished(self, row: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    def finished(self, trial: Trial, trials: list[Trial]) -> None:
         """Is told that a trial ended."""
 
 

@@ -1,4 +1,4 @@
-"""What the surrogate says of points that were not evaluated, and how far it is to be trusted."""
+"""The acquisition function of the default strategy, and how far its surrogate can be trusted."""
 
 from __future__ import annotations
 
@@ -18,26 +18,28 @@ from nas.engine.utility import known_utilities, utilities
 from results.ranking import kendall_tau
 
 MIN_POINTS = 10
-"""Below so many evaluated points a ranking says little, and the surrogate is taken as it is."""
+"""With fewer evaluated points the rank correlation is not judged."""
 MIN_TAU = 0.3
+
+Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SurrogateCorrelation:
-    """How well the surrogate ranks the points that were evaluated, each predicted from all others."""
+    """The rank correlation of the surrogate over the evaluated points, each predicted from all others."""
 
     tau: float
-    """Kendall's tau, of the accuracy that it ranks worst."""
+    """Kendall's tau; of several accuracies, that of the one that is ranked worst."""
     num_points: int
 
     @property
     def trusted(self) -> bool:
-        """Whether the surrogate decides; of few points it does, as nothing is known against it."""
+        """Whether the surrogate decides; with few points it does, because nothing speaks against it."""
         return self.num_points < MIN_POINTS or self.tau >= MIN_TAU
 
 
 def surrogate_correlation(history: History) -> SurrogateCorrelation:
-    """Returns how well the surrogate ranks what was evaluated; tau is nan where there are fewer than two points."""
+    """Returns the rank correlation of the surrogate; tau is nan for fewer than two points."""
     evaluated = history.evaluated
     if len(evaluated) < 2:
         return SurrogateCorrelation(tau=math.nan, num_points=len(evaluated))
@@ -46,37 +48,42 @@ def surrogate_correlation(history: History) -> SurrogateCorrelation:
     return SurrogateCorrelation(tau=min(taus), num_points=len(evaluated))
 
 
-def acquisition_values(history: History, pool: Sequence[CostedPoint]) -> NDArray[np.float64]:
-    """Returns the expected gain in hypervolume of each point of a pool, `(n,)`.
+def acquisition_values(history: History, points: Sequence[CostedPoint]) -> Values:
+    """Returns the expected hypervolume improvement of each candidate point, `(n,)`.
 
-    The accuracies of trials under way are taken for what is predicted of them. The reference is the worst accuracy
-    evaluated and the largest cost among the pool and the history.
+    Pending trials count with the accuracies that are predicted for them (kriging believer), so that the next proposal
+    does not repeat them. The reference point has the worst accuracy evaluated, and the largest cost among the
+    candidates and the history.
 
     Args:
         history: With one evaluated trial or more.
-        pool: One point or more.
+        points: One point or more.
     """
     known = [*history.evaluated, *history.pending]
-    features = describe([*map(_described, known), *((point.params, point.costs) for point in pool)])
+    features = describe([*map(_described, known), *((point.params, point.costs) for point in points)])
     num_evaluated, num_known = len(history.evaluated), len(known)
     fitted = _fitted(history, features[:num_evaluated])
-    told = np.array([utilities(history.objectives, trial.values) for trial in known])
-    mean = np.array([known_utilities(history.objectives, point.costs) for point in pool])
+    observed = np.array([utilities(history.objectives, trial.values) for trial in known])
+    # Costs are known exactly, so their deviation stays 0; the columns of the accuracies are predicted.
+    mean = np.array([known_utilities(history.objectives, point.costs) for point in points])
     deviation = np.zeros_like(mean)
     for column, process in fitted.items():
         if num_known > num_evaluated:
-            guessed, _ = process.predict(features[num_evaluated:num_known])
-            told[num_evaluated:, column] = guessed
-            process = process.also(features[num_evaluated:num_known], guessed)
+            pending = features[num_evaluated:num_known]
+            predicted, _ = process.predict(pending)
+            observed[num_evaluated:, column] = predicted
+            process = process.also(pending, predicted)
         mean[:, column], deviation[:, column] = process.predict(features[num_known:])
+    # The improvement is computed with the costs first and the uncertain accuracies last.
     order = [*(i for i in range(mean.shape[1]) if i not in fitted), *fitted]
-    dearest = np.minimum(told.min(axis=0), mean.min(axis=0))
-    reference = np.where([i in fitted for i in range(mean.shape[1])], told[:num_evaluated].min(axis=0), dearest)
-    return expected_hypervolume_improvement(mean[:, order], deviation[:, order], told[:, order], reference[order])
+    lowest = np.minimum(observed.min(axis=0), mean.min(axis=0))
+    is_predicted = [i in fitted for i in range(mean.shape[1])]
+    reference = np.where(is_predicted, observed[:num_evaluated].min(axis=0), lowest)
+    return expected_hypervolume_improvement(mean[:, order], deviation[:, order], observed[:, order], reference[order])
 
 
 def _fitted(history: History, features: Features) -> dict[int, Process]:
-    """Returns a process for each objective that is an accuracy, by its column."""
+    """Returns a fitted process for each objective that is an accuracy, by its column."""
     values = history.values
     columns = [column for column, objective in enumerate(history.objectives) if not objective.is_cost]
     return {column: fit(features, values[:, column]) for column in columns}

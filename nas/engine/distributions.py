@@ -1,4 +1,4 @@
-"""How an axis of the space is put to Optuna, and how a value of it is stored there."""
+"""The axes of the space as distributions of Optuna."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ TOLERANCE = 1e-9
 
 
 def suggest(trial: optuna.Trial, axis: Axis) -> Any:
-    """Returns one of the axis's choices as the trial suggests it; an axis with one choice is not put to it at all.
+    """Returns the choice that a trial suggests for an axis; an axis with one choice is not suggested.
 
-    Ordered numbers with even steps are suggested as numbers, so that the sampler knows which are neighbours;
-    everything else is suggested as a category.
+    Ordered numbers with even steps are suggested as numbers, so that the sampler knows their order; all other axes are
+    categorical.
     """
     if len(axis.choices) == 1:
         return axis.choices[0]
@@ -31,7 +31,7 @@ def suggest(trial: optuna.Trial, axis: Axis) -> Any:
 
 
 def distribution(axis: Axis) -> optuna.distributions.BaseDistribution:
-    """Returns what `suggest` asks of: the distribution of an axis with more than one choice."""
+    """Returns the distribution of an axis with more than one choice."""
     step = even_step(axis)
     if step is None:
         return optuna.distributions.CategoricalDistribution([stored(axis, choice) for choice in axis.choices])
@@ -42,12 +42,12 @@ def distribution(axis: Axis) -> optuna.distributions.BaseDistribution:
 
 
 def numbers(axis: Axis) -> list[int | float]:
-    """Returns the choices of an axis that are numbers, the smallest first."""
+    """Returns the numeric choices of an axis, the smallest first."""
     return sorted(c for c in axis.choices if isinstance(c, (int, float)) and not isinstance(c, bool))
 
 
 def even_step(axis: Axis) -> int | float | None:
-    """Returns the step between the choices of an ordered numeric axis, None when it is not that or is uneven."""
+    """Returns the step between the choices of an ordered numeric axis; None for other axes and uneven steps."""
     ordered = numbers(axis)
     if not axis.ordered or len(ordered) < 2 or len(ordered) < len(axis.choices):
         return None
@@ -57,15 +57,15 @@ def even_step(axis: Axis) -> int | float | None:
 
 
 def stored(axis: Axis, choice: Any) -> Any:
-    """Returns a choice as the study stores it: plain values as they are, anything else by its text."""
+    """Returns a choice as it is stored in a study: plain values as they are, others as text."""
     return choice if isinstance(choice, (str, int, float, bool)) or choice is None else str(choice)
 
 
 def restored(axis: Axis, value: Any) -> Any:
-    """Returns the choice that the study stores as `value`; floating-point dust from stepping is wiped off.
+    """Returns the choice that is stored as `value`, up to rounding errors of steps.
 
     Raises:
-        ValueError: If the axis has no such choice.
+        ValueError: The axis has no such choice.
     """
     for choice in axis.choices:
         if type(stored(axis, choice)) is type(value) and stored(axis, choice) == value:

@@ -1,4 +1,4 @@
-"""What a point of the space costs before training, and whether it fits the budget."""
+"""The costs of points before training, and the limits of the budget."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ UNITS = {
     "memory_mb": "MB of activations",
 }
 MAX_LISTED = 500
-"""How many combinations of choices a space may have to be listed whole: 10 ms each, where their blocks are new."""
+"""Up to this many points a space is listed; costing one with new blocks takes 10 ms."""
 MAX_WALKED = 10_000
-"""How many combinations a space may have for its points to be looked at one after the other, until one will do."""
+"""Up to this many points are tried one after the other."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CostedPoint:
-    """One point of a space with what is known of it before training, measured against the budget."""
+    """A point of a space with its costs, and their margins to the budget."""
 
     params: Params
     key: str
     costs: Mapping[str, float]
     """By name: macs, params, activation_bytes, input_px (the root of the input's area), latency_ms with a device."""
     margins: Mapping[str, float]
-    """For every limit of the budget, value / limit - 1: at most 0 where the limit holds."""
+    """For every limit of the budget, value / limit - 1; the limit holds where this is 0 or less."""
 
     @property
     def excess(self) -> float:
-        """By how much the limits are exceeded, as the sum of their relative excesses; 0 when all hold."""
+        """The sum of the relative excesses over the limits; 0 if all hold."""
         return sum(max(0.0, margin) for margin in self.margins.values())
 
     @property
@@ -50,30 +50,30 @@ class CostedPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate(CostedPoint):
-    """A point that is an architecture, with its whole cost."""
+    """A costed point with its architecture."""
 
     architecture: Architecture
     cost: Cost
 
 
 class Domain(Protocol):
-    """The points a strategy may propose: `CostedDomain` of architectures, or a table of measured detectors."""
+    """The points that a strategy may propose: a `CostedDomain`, or a table of measured detectors."""
 
     space: SearchSpace
     limits: Mapping[str, float]
 
     def consider(self, params: Params) -> CostedPoint | None:
-        """Returns the point with its costs, or None where the parameters are no point."""
+        """Returns the point with its costs, or None if the space does not have it."""
 
     def resized(self, params: Params, size: int) -> CostedPoint | None:
-        """Returns the same network at another input size, or None where the space has none."""
+        """Returns the same network at another input size, or None if the space does not have it."""
 
     def listed(self) -> tuple[CostedPoint, ...] | None:
-        """Returns all points of a small space, feasible or not; None where there are too many to list."""
+        """Returns all points of a small space, feasible or not; None if there are too many."""
 
 
 class CostedDomain:
-    """Costs points of a space and compares them with a budget; remembers every point it has costed."""
+    """Costs the points of a space and compares them with a budget; remembers all costs."""
 
     def __init__(
         self, space: SearchSpace, budget: Budget, *, num_classes: int, device: LatencyModel | None = None
@@ -83,7 +83,7 @@ class CostedDomain:
         self.num_classes = num_classes
         self.device = device
         self.limits: Mapping[str, float] = budget.limits()
-        """The limits that are set, by the name that the limited figure has on a `Cost`."""
+        """The limits by the attribute of a `Cost` that they apply to."""
         self._costs: dict[str, Cost] = {}
         self._listed: tuple[Candidate, ...] | None = None
 
@@ -91,7 +91,7 @@ class CostedDomain:
         """Returns the point with its cost.
 
         Raises:
-            SpaceError: If the parameters are no architecture.
+            SpaceError: The parameters are not a point of the space.
         """
         architecture = self.space.decode(dict(params))
         key = architecture.key()
@@ -109,14 +109,14 @@ class CostedDomain:
         )
 
     def consider(self, params: Params) -> Candidate | None:
-        """Returns the point with its cost, or None where the parameters are no architecture."""
+        """Returns the point with its cost, or None if the space does not have it."""
         try:
             return self.assess(params)
         except SpaceError:
             return None
 
     def resized(self, params: Params, size: int) -> Candidate | None:
-        """Returns the same network at another input size, or None where the space has none."""
+        """Returns the same network at another input size, or None if the space does not have it."""
         try:
             architecture = self.space.decode(dict(params))
             return self.assess(self.space.encode(architecture.resized((size, size))))
@@ -124,14 +124,14 @@ class CostedDomain:
             return None
 
     def listed(self) -> tuple[Candidate, ...] | None:
-        """Returns all points of a space of at most `MAX_LISTED` combinations; None for a larger one."""
+        """Returns all points of a space of at most `MAX_LISTED`; None for a larger one."""
         if self._listed is None and count_points(self.space, MAX_LISTED) <= MAX_LISTED:
             found = (self.consider(params) for params in all_points(self.space))
             self._listed = tuple({candidate.key: candidate for candidate in found if candidate is not None}.values())
         return self._listed
 
     def overruns(self, candidate: Candidate) -> str:
-        """Says which limits a point is over, and by how much."""
+        """Says which limits a point exceeds, and by how much."""
         return " and ".join(
             f"{getattr(candidate.cost, name):.4g} {UNITS.get(name, name)} against {self.limits[name]:g} "
             f"(+{100 * margin:.1f} %)"
@@ -141,7 +141,7 @@ class CostedDomain:
 
 
 def known_costs(cost: Cost, input_hw: tuple[int, int]) -> dict[str, float]:
-    """Returns what is known of an architecture before training, by the names that records have for it."""
+    """Returns the costs of an architecture by the names of their columns."""
     known = {
         "macs": float(cost.macs),
         "params": float(cost.params),
@@ -157,7 +157,7 @@ def known_costs(cost: Cost, input_hw: tuple[int, int]) -> dict[str, float]:
 
 
 def all_points(space: SearchSpace) -> Iterator[dict[str, Any]]:
-    """Yields every combination of choices on active axes, the last axis changing first."""
+    """Yields every combination of choices on active axes; the last axis changes fastest."""
 
     def extended(params: dict[str, Any], index: int) -> Iterator[dict[str, Any]]:
         while index < len(space.axes) and not space.axes[index].active(params):
@@ -173,7 +173,7 @@ def all_points(space: SearchSpace) -> Iterator[dict[str, Any]]:
 
 
 def count_points(space: SearchSpace, limit: int) -> int:
-    """Counts the combinations of choices on active axes, and stops above `limit`: then there are more."""
+    """Counts the points of a space up to `limit` + 1."""
     count = 0
     for _ in all_points(space):
         count += 1
@@ -183,5 +183,5 @@ def count_points(space: SearchSpace, limit: int) -> int:
 
 
 def side_of(params: Params) -> int:
-    """Returns the side of a point's input in pixels; 0 where it has none."""
+    """Returns the side of the input of a point in pixels; 0 if it has no input axis."""
     return next((int(params[name]) for name in INPUT_AXES if name in params), 0)

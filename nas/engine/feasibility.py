@@ -1,4 +1,4 @@
-"""Whether anything fits a budget; if not, what came nearest and what would have to go."""
+"""Whether any point fits the budget; if none does, the nearest miss and what would make it fit."""
 
 from __future__ import annotations
 
@@ -17,17 +17,16 @@ MAX_STEPS = 40
 
 
 def ensure_feasible(domain: CostedDomain, whole_space: SearchSpace, *, seed: int = 0) -> Candidate:
-    """Returns some point that fits the budget, looked for from random points at the cheap end of every number.
+    """Returns a point that fits the budget, found by greedy descent from cheap random points.
 
     Args:
-        domain: The space as narrowed by the user, and the budget.
-        whole_space: The same space before narrowing, to say what the narrowing costs.
+        domain: The narrowed space, and the budget.
+        whole_space: The space before narrowing, to suggest an axis outside of it.
         seed: Seed of the random points.
 
     Raises:
-        BudgetError: If no greedy descent from these points ends within the budget. It names the nearest miss, by
-            how much it misses, and what would have to go.
-        SpaceError: If not even a random point of the space is an architecture.
+        BudgetError: No descent ends within the budget. It names the nearest miss, its excess, and what would help.
+        SpaceError: No random point of the space is an architecture.
     """
     nearest: Candidate | None = None
     for corner in _corners(domain, seed):
@@ -41,7 +40,7 @@ def ensure_feasible(domain: CostedDomain, whole_space: SearchSpace, *, seed: int
 
 
 def descend(domain: CostedDomain, start: Candidate) -> Candidate:
-    """Walks from a point to where no single axis lowers the excess, taking the best change of each step."""
+    """Changes the axis that lowers the excess most, until the point fits or no single axis lowers it."""
     for _ in range(MAX_STEPS):
         if start.feasible:
             break
@@ -53,7 +52,7 @@ def descend(domain: CostedDomain, start: Candidate) -> Candidate:
 
 
 def _corners(domain: CostedDomain, seed: int) -> Iterator[Candidate]:
-    """Yields random points whose ordered axes take their smallest choice."""
+    """Yields random points with the smallest choice on every ordered axis."""
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0xC0]))
     smallest = {axis.name: min(axis.choices) for axis in domain.space.axes if axis.ordered}
     for _ in range(NUM_CORNERS):
@@ -63,7 +62,7 @@ def _corners(domain: CostedDomain, seed: int) -> Iterator[Candidate]:
 
 
 def _neighbours(domain: CostedDomain, start: Candidate) -> Iterator[Candidate]:
-    """Yields points that differ from `start` in one active axis; of an ordered one only its smallest choice."""
+    """Yields points that differ from `start` in one active axis; of ordered axes only by the smallest choice."""
     rng = np.random.default_rng(0)
     for axis in domain.space.axes:
         if axis.name not in start.params:
@@ -77,7 +76,7 @@ def _neighbours(domain: CostedDomain, start: Candidate) -> Iterator[Candidate]:
 
 
 def _explain(domain: CostedDomain, whole_space: SearchSpace, nearest: Candidate) -> str:
-    """Says in one line what the nearest miss is and what would have to go."""
+    """Returns the message on the nearest miss and what would make it fit."""
     height, width = nearest.architecture.input_hw
     return (
         f"nothing in this space fits the budget: the nearest miss, at {width}x{height} px input, "
@@ -86,7 +85,7 @@ def _explain(domain: CostedDomain, whole_space: SearchSpace, nearest: Candidate)
 
 
 def _way_out(domain: CostedDomain, whole_space: SearchSpace, nearest: Candidate) -> str:
-    """Names the limits that would do, and the one axis outside what the user allowed that lowers the cost most."""
+    """Names limits that would suffice, and the axis outside the narrowed space that lowers the cost most."""
     options = {
         "gmacs": "--budget-gflops",
         "params_m": "--budget-params-m",

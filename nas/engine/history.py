@@ -1,4 +1,4 @@
-"""What a strategy sees of a run: its trials so far, as plain data."""
+"""The trials so far as a strategy sees them, one for each architecture."""
 
 from __future__ import annotations
 
@@ -18,37 +18,37 @@ STATES = ("evaluated", "pending", "rejected", "failed", "stopped")
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
-    """One trial as a strategy sees it."""
+    """An architecture as a strategy sees it."""
 
     number: int
     key: str
     """Equal for equal architectures."""
     params: Mapping[str, Any]
-    """The point in the words of the space."""
+    """The point: its choices by axis."""
     state: str
-    """One of `STATES`; pending is one that was asked for and has not ended."""
+    """One of `STATES`; pending trials have not ended."""
     values: tuple[float | None, ...]
-    """One value an objective, in their order; None where it is unknown."""
+    """One value for each objective; None if it is unknown."""
     costs: Mapping[str, float]
-    """What is known before training, by name: macs, params, activation_bytes, input_px and the like."""
+    """The costs, which are known before training: macs, params, activation_bytes, input_px and others."""
     origin: str = ""
-    """The strategy's own word for how it came by the point."""
+    """Where the point comes from, in the words of the strategy."""
 
     def __post_init__(self) -> None:
         if self.state not in STATES:
-            raise ValueError(f"a trial cannot be {self.state!r}; allowed: {', '.join(STATES)}")
+            raise ValueError(f"the state of a trial cannot be {self.state!r}; allowed: {', '.join(STATES)}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class History:
-    """The trials of a run in the order of their numbers, and what the run is after."""
+    """The trials of a run in the order of their numbers, and its objectives."""
 
     objectives: tuple[Objective, ...]
     trials: tuple[Observation, ...] = ()
 
     @cached_property
     def evaluated(self) -> tuple[Observation, ...]:
-        """The trials whose values are all known, in the order of their numbers."""
+        """The trials whose values are all known."""
         ended = (trial for trial in self.trials if trial.state == "evaluated")
         return tuple(trial for trial in ended if all(_is_number(value) for value in trial.values))
 
@@ -59,12 +59,12 @@ class History:
 
     @cached_property
     def seen(self) -> frozenset[str]:
-        """The keys of all trials, whatever became of them: what is among them is not asked for again."""
+        """The keys of all trials, whatever their state: these architectures are not proposed again."""
         return frozenset(trial.key for trial in self.trials)
 
     @property
     def maximise(self) -> tuple[bool, ...]:
-        """One flag an objective, True where more is better."""
+        """One flag for each objective, True if it is maximised."""
         return tuple(objective.maximise for objective in self.objectives)
 
     @property
@@ -75,12 +75,12 @@ class History:
     @cached_property
     def values(self) -> NDArray[np.float64]:
         """`(evaluated, objectives)` values of the evaluated trials."""
-        rows = [trial.values for trial in self.evaluated]
-        return np.array(rows, dtype=np.float64).reshape(len(rows), len(self.objectives))
+        values = [trial.values for trial in self.evaluated]
+        return np.array(values, dtype=np.float64).reshape(len(values), len(self.objectives))
 
     @cached_property
     def front(self) -> tuple[Observation, ...]:
-        """The evaluated trials that no other one dominates."""
+        """The non-dominated evaluated trials."""
         mask = nondominated(self.values, self.maximise)
         return tuple(trial for trial, chosen in zip(self.evaluated, mask, strict=True) if chosen)
 

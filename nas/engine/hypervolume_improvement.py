@@ -1,8 +1,8 @@
-"""The expected gain in hypervolume of points whose costs are known and whose accuracies are guessed.
+"""The expected hypervolume improvement of points with known costs and predicted accuracies.
 
-With independent normal guesses the expectation is exact: the region that the front does not dominate is cut into boxes,
-and the volume that a point takes of a box is a product of one factor an objective (Emmerich, Deutz and Klinkenberg,
-2011; Yang et al., 2019). A known cost is the case of no spread.
+With independent normal predictions the expectation is exact: the region that the front does not dominate is divided
+into boxes, and the volume that a point gains of a box is a product of one factor for each objective (Emmerich, Deutz
+and Klinkenberg, 2011; Yang et al., 2019). A known cost has the deviation 0.
 """
 
 from __future__ import annotations
@@ -13,19 +13,18 @@ from scipy.special import ndtr
 
 Vector = NDArray[np.float64]
 
-
 CHUNK = 128
-"""Points at a time: three objectives take one number a point and pair of front members."""
+"""Points at a time: with three objectives the memory is one number for each point and pair of front members."""
 
 
 def expected_hypervolume_improvement(mean: Vector, deviation: Vector, front: Vector, reference: Vector) -> Vector:
-    """Returns the expected gain in hypervolume of each point, all objectives maximised.
+    """Returns the expected hypervolume improvement of each point; all objectives are maximised.
 
     Args:
         mean: `(n, M)`, M of 2 or 3.
         deviation: `(n, M)`, 0 where a value is known.
-        front: `(k, M)` points so far; dominated ones and ones below the reference change nothing.
-        reference: `(M,)`
+        front: `(k, M)` points so far; dominated ones and those below the reference change nothing.
+        reference: `(M,)` the worst value of interest of each objective.
 
     Returns:
         `(n,)`, 0 or more.
@@ -39,6 +38,8 @@ def expected_hypervolume_improvement(mean: Vector, deviation: Vector, front: Vec
             ]
         )
     front = np.maximum(front.reshape(-1, mean.shape[1]), reference)
+    # The members of the front cut all objectives but the last one into a grid of cells. Over each cell the region that
+    # is not dominated begins at one height, so the gain is a sum over the cells of expected widths times height.
     last = mean.shape[1] - 1
     edges = [np.unique(np.append(front[:, axis], reference[axis])) for axis in range(last)]
     levels = _levels(front, edges, float(reference[last]))
@@ -50,9 +51,9 @@ def expected_hypervolume_improvement(mean: Vector, deviation: Vector, front: Vec
 
 
 def _levels(front: Vector, edges: list[Vector], bottom: float) -> Vector:
-    """Returns how far up the front reaches in the last objective, in each cell that begins at the given edges."""
+    """Returns the height of the front in the last objective over each cell, by the lower edges of the cells."""
     levels = np.full([len(edge) for edge in edges], bottom)
-    # The cell that begins at an edge is dominated by the points that lie beyond it: those above the edge.
+    # A point dominates the cells whose lower edges are below it.
     for point in front:
         beyond = np.ix_(*(edge < value for edge, value in zip(edges, point, strict=False)))
         levels[beyond] = np.maximum(levels[beyond], point[-1])
@@ -60,7 +61,7 @@ def _levels(front: Vector, edges: list[Vector], bottom: float) -> Vector:
 
 
 def _within(mean: Vector, deviation: Vector, edges: Vector) -> Vector:
-    """Returns the expected length that each point covers between each edge and the next, `(n, edges)`."""
+    """Returns the expected length that each point covers between successive edges, `(n, edges)`."""
     above = _above(mean, deviation, edges)
     return above - np.column_stack([above[:, 1:], np.zeros(len(mean))])
 

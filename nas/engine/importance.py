@@ -1,8 +1,8 @@
-"""How much each axis of the space decides, by PED-ANOVA over the trials of one rung.
+"""The importance of each axis of the space, by PED-ANOVA over the trials of one rung.
 
-The measure is Optuna's (Watanabe, Bansal and Hutter, "PED-ANOVA", IJCAI 2023), which judges an axis that is not always
-active within the trials that have it. It is asked twice: what tells those trials from the rest that are best in all
-objectives at once, and what those that are most accurate.
+The evaluator is Optuna's (Watanabe, Bansal and Hutter, "PED-ANOVA", IJCAI 2023), which measures an axis that is not
+always active over the trials that have it. It is run twice: for what distinguishes the trials that are best in all
+objectives together, and for what distinguishes the most accurate ones.
 """
 
 from __future__ import annotations
@@ -19,57 +19,61 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from nas.engine.distributions import distribution, stored
 from nas.engine.objectives import Objective
 from results.report import AxisImportance, Importance
+from results.trial import EVALUATED, Trial
 from search_space import SearchSpace
 
 TOP_SHARE = 0.25
-"""The part of the trials that counts as the best."""
+"""The share of the trials that count as the best."""
 MIN_TRIALS = 20
-"""Five of the best, which PED-ANOVA wants at least."""
-DEALS = 20
-"""How often the values are dealt anew to learn what chance gives."""
+"""With fewer than five best trials PED-ANOVA is unreliable."""
+PERMUTATIONS = 20
+"""Permutations of the values, from which the importance that chance gives is estimated."""
 
-Row = Mapping[str, Any]
 Raw = dict[str, float]
 
 
 def axis_importance(
-    rows: Sequence[Row], points: Mapping[str, Mapping[str, Any]], space: SearchSpace, objectives: Sequence[Objective]
+    trials: Sequence[Trial],
+    points: Mapping[str, Mapping[str, Any]],
+    space: SearchSpace,
+    objectives: Sequence[Objective],
 ) -> Importance | str:
-    """Judges the axes on the highest rung that has enough trials.
+    """Measures the importance of the axes on the highest rung that has enough trials.
 
     Args:
-        rows: One record a trial, as `results.records` has them.
-        points: Of the architectures by key, in the words of the space.
+        trials: Those that have ended.
+        points: The points of the architectures by key.
         space: Of the run.
         objectives: What was searched for.
 
     Returns:
-        The importance of all axes with more than one choice, or in a sentence why there is none.
+        The importance of all axes with more than one choice, or a sentence that says why there is none.
     """
-    rungs = sorted({int(row["rung"]) for row in rows if row["rung"]}, reverse=True)
-    judged = {rung: _judged(rows, points, rung, objectives) for rung in rungs}
-    rung = next((rung for rung in rungs if len(judged[rung]) >= MIN_TRIALS), None)
+    rungs = sorted({trial.rung for trial in trials if trial.rung}, reverse=True)
+    measured = {rung: _evaluated(trials, points, rung, objectives) for rung in rungs}
+    rung = next((rung for rung in rungs if len(measured[rung]) >= MIN_TRIALS), None)
     if rung is None:
-        most = max(map(len, judged.values()), default=0)
+        most = max(map(len, measured.values()), default=0)
         return (
             f"Too few trials to say which axes matter: {most} architectures have an accuracy on one rung, at least "
             f"{MIN_TRIALS} are needed."
         )
-    found = judged[rung]
-    values = [_values(row, objectives) for row in found]
-    trials = [_frozen(points[row["key"]], space, each) for row, each in zip(found, values, strict=True)]
-    if len({tuple(each) for each in values}) < 2 or not any(trial.params for trial in trials):
+    found = measured[rung]
+    values = [_values(trial, objectives) for trial in found]
+    frozen = [_frozen(points[trial.key], space, each) for trial, each in zip(found, values, strict=True)]
+    if len({tuple(each) for each in values}) < 2 or not any(each.params for each in frozen):
         return "All trials are equal, so that no axis can matter more than another."
-    return _measured(trials, values, rung, objectives)
+    return _importance(frozen, values, rung, objectives)
 
 
-def _measured(
+def _importance(
     trials: list[FrozenTrial], values: list[list[float]], rung: int, objectives: Sequence[Objective]
 ) -> Importance:
     front, accuracy = _importances(trials, values, objectives)
     rng = np.random.default_rng(0)
-    deals = [_importances(trials, [values[i] for i in rng.permutation(len(values))], objectives) for _ in range(DEALS)]
-    chance = np.quantile([[max(each.values()) for each in pair] for pair in deals], 0.95, axis=0)
+    orders = [rng.permutation(len(values)) for _ in range(PERMUTATIONS)]
+    permuted = [_importances(trials, [values[i] for i in order], objectives) for order in orders]
+    chance = np.quantile([[max(each.values()) for each in pair] for pair in permuted], 0.95, axis=0)
     totals = [sum(each.values()) or 1.0 for each in (front, accuracy)]
     axes = (
         AxisImportance(
@@ -90,22 +94,23 @@ def _measured(
     )
 
 
-def _judged(
-    rows: Sequence[Row], points: Mapping[str, Mapping[str, Any]], rung: int, objectives: Sequence[Objective]
-) -> list[Row]:
+def _evaluated(
+    trials: Sequence[Trial], points: Mapping[str, Mapping[str, Any]], rung: int, objectives: Sequence[Objective]
+) -> list[Trial]:
     """Returns the first trial of each architecture that has all values on a rung."""
-    found: dict[str, Row] = {}
-    for row in rows:
-        known = row["key"] in points and row["outcome"] in ("complete", "stopped", "cached")
-        if known and row["rung"] == rung and row["repeat_of"] is None and _values(row, objectives):
-            found.setdefault(row["key"], row)
+    found: dict[str, Trial] = {}
+    for trial in trials:
+        known = trial.key in points and trial.outcome in EVALUATED
+        if known and trial.rung == rung and trial.repeat_of is None and _values(trial, objectives):
+            found.setdefault(trial.key, trial)
     return list(found.values())
 
 
-def _values(row: Row, objectives: Sequence[Objective]) -> list[float]:
-    """Returns the values of a trial; nothing where one is missing."""
-    values = [row[each.name] for each in objectives]
-    return [] if any(value is None for value in values) else [float(value) for value in values]
+def _values(trial: Trial, objectives: Sequence[Objective]) -> list[float]:
+    """Returns the values of a trial; empty if one is missing."""
+    values = [trial.value(each.name) for each in objectives]
+    known = [value for value in values if value is not None]
+    return known if len(known) == len(values) else []
 
 
 def _frozen(point: Mapping[str, Any], space: SearchSpace, values: Sequence[float]) -> FrozenTrial:
@@ -121,7 +126,7 @@ def _frozen(point: Mapping[str, Any], space: SearchSpace, values: Sequence[float
 def _importances(
     trials: Sequence[FrozenTrial], values: Sequence[Sequence[float]], objectives: Sequence[Objective]
 ) -> tuple[Raw, Raw]:
-    """Returns what each axis decides for the front and for the first accuracy, when the trials have these values."""
+    """Returns the importance of each axis for the front and for the first accuracy, given the values of the trials."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
@@ -129,13 +134,13 @@ def _importances(
             warnings.simplefilter("ignore")
             study = optuna.create_study(directions=["maximize" if each.maximise else "minimize" for each in objectives])
             for trial, own in zip(trials, values, strict=True):
-                dealt = create_trial(values=list(own), params=trial.params, distributions=trial.distributions)
-                study.add_trial(dealt)
+                permuted = create_trial(values=list(own), params=trial.params, distributions=trial.distributions)
+                study.add_trial(permuted)
             index = next(i for i, each in enumerate(objectives) if not each.is_cost)
             both = (None, lambda trial: -trial.values[index])
-            judge = PedAnovaImportanceEvaluator(target_quantile=TOP_SHARE)
+            evaluator = PedAnovaImportanceEvaluator(target_quantile=TOP_SHARE)
             front, accuracy = (
-                get_param_importances(study, evaluator=judge, target=each, normalize=False) for each in both
+                get_param_importances(study, evaluator=evaluator, target=each, normalize=False) for each in both
             )
     finally:
         optuna.logging.set_verbosity(verbosity)

@@ -1,4 +1,4 @@
-"""The journal file of a study: written lightly, every line sealed, healed after a kill."""
+"""The journal file of a study: few forced writes, a checksum on every line, repair after a kill."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ DAMAGED = ".damaged"
 
 @dataclass(frozen=True, kw_only=True)
 class Damage:
-    """Where a journal is not what was written."""
+    """Where a journal was changed."""
 
     line: int
     """The first line that is wrong, from 1."""
     kept: Path
-    """The whole file as it was found."""
+    """A copy of the file as it was found."""
 
 
 class LightJournal(JournalFileBackend):
-    """Optuna's journal file, forced to disk where a trial changes its state and not at each of its parameters.
+    """Optuna's journal file, forced to disk when a trial changes its state, not at each of its parameters.
 
-    A write that was not forced survives the end of the process, however it ends; only a power cut can lose it, and
-    then only with the whole trial in flight. Each line ends with a seal over itself and all lines before it, so that
-    one that is changed, lost or in another place is found out. The system lets go of the lock of a process that ends.
+    A write that is not forced survives the end of the process, however it ends; a power cut can lose it, but then the
+    trial is not finished. Each line ends with a checksum over itself and all lines before it, the seal, so that a line
+    that was changed, removed or moved is detected. The system releases the lock of a process that ends.
     """
 
     def __init__(self, path: str) -> None:
@@ -52,10 +52,10 @@ class LightJournal(JournalFileBackend):
             raise self._refused(error) from None
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Appends lines; see the class for when they are forced to disk.
+        """Appends lines; the class says when they are forced to disk.
 
         Raises:
-            WriteError: The system refuses; the file is as it was.
+            WriteError: The file cannot be written; it is unchanged.
         """
         bodies = [json.dumps(log, separators=(",", ":")).encode() for log in logs]
         try:
@@ -67,7 +67,7 @@ class LightJournal(JournalFileBackend):
 
     def _append(self, file: FileIO, bodies: list[bytes], *, forced: bool) -> None:
         size = file.seek(0, os.SEEK_END)
-        if size != self._size:  # another has written meanwhile, or nothing was read yet
+        if size != self._size:  # another process has written, or nothing was read yet
             self._seal, _ = _verify(Path(self._path).read_bytes())
         lines, seal = b"", self._seal
         for body in bodies:
@@ -75,7 +75,7 @@ class LightJournal(JournalFileBackend):
             lines += body[:-1] + f',"seal":{seal}}}\n'.encode()
         try:
             if file.write(lines) != len(lines):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # a disk that fills up takes a part
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # on a full disk a part may be written
             if forced:
                 os.fsync(file.fileno())
         except BaseException:
@@ -84,22 +84,23 @@ class LightJournal(JournalFileBackend):
         self._size, self._seal = size + len(lines), seal
 
     def _refused(self, error: OSError) -> WriteError:
-        return WriteError(f"cannot write {self._path}: {error.strerror or error}; make room, or see to its folder")
+        return WriteError(
+            f"cannot write {self._path}: {error.strerror or error}; free disk space, or fix the folder's permissions"
+        )
 
 
 def heal(path: Path, *, may_cut: bool = False) -> Damage | None:
-    """Removes what a kill in the middle of a write leaves: a lock nobody holds and half a line at the end.
+    """Removes what a kill during a write leaves behind: a stale lock and an incomplete last line.
 
     Args:
         path: Of the journal.
-        may_cut: Whether a damaged file is cut before its first line that was changed or has lost the one before it,
-            with the whole kept beside it.
+        may_cut: Whether a damaged file is truncated before the first line whose seal is wrong; a copy is kept.
 
     Returns:
-        Where the file was damaged; None where it is whole as far as it goes.
+        Where the file was damaged; None if it was not.
 
     Raises:
-        ConfigError: If the file is damaged and may not be cut, or is no journal.
+        ConfigError: The file is damaged and may not be truncated, or is not a journal.
     """
     lock = path.with_name(path.name + ".lock")
     if lock.is_symlink():
@@ -129,9 +130,9 @@ def heal(path: Path, *, may_cut: bool = False) -> Damage | None:
 
 
 def _verify(content: bytes) -> tuple[int, int]:
-    """Returns the seal of the last good line and how many lines from the first on are good.
+    """Returns the seal of the last good line, and how many lines from the first on are good.
 
-    Lines without a seal, of before there were any, are good where they are JSON and none with one precedes.
+    Lines without a seal, as of older versions, are good if they are JSON and no sealed line precedes them.
     """
     seal, sealed = 0, False
     lines = content.split(b"\n")[:-1]
@@ -148,11 +149,11 @@ def _verify(content: bytes) -> tuple[int, int]:
 def _is_object(line: bytes) -> bool:
     try:
         return isinstance(json.loads(line), dict)
-    except ValueError:  # of the encoding too
+    except ValueError:  # also of the encoding
         return False
 
 
 def _spare(path: Path) -> Path:
-    """Returns a name for a damaged file that is not taken."""
+    """Returns a free name for the copy of a damaged file."""
     names = (path.with_name(f"{path.name}{DAMAGED}{number or ''}") for number in range(1000))
     return next(name for name in names if not name.exists())

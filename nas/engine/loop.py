@@ -1,4 +1,4 @@
-"""The search itself: choose, domain, evaluate, tell, until the trials or the time are used up."""
+"""The search: choose a trial, check its budget, evaluate it, store the result; until a limit is met."""
 
 from __future__ import annotations
 
@@ -6,22 +6,26 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 from nas.engine.acquisition import SurrogateCorrelation, surrogate_correlation
 from nas.engine.domain import CostedDomain
+from nas.engine.ending import INTERRUPTED, TIME_UP, EndCause, Ending
 from nas.engine.ladder import RungCorrelation, rung_correlation
-from nas.engine.scheduler import TIME_UP, Scheduler, TrialIndex, is_evaluated, is_lost
-from nas.engine.search_study import RunningTrial, SearchStudy, TrialSpec, params_of
-from nas.executors import INTERRUPTED, Evaluation, Executor, Job, NothingUnderWay, Report, Step, StopTrial
+from nas.engine.scheduler import Scheduler, TrialIndex
+from nas.engine.search_study import RunningTrial, SearchStudy, TrialSpec
+from nas.engine.trial_point import point_of
+from nas.executors import Evaluation, Executor, Job, NothingUnderWay, Report, Step, StopTrial
 from nas.run_folder import RunFolder
 from results import records
+from results.trial import Cause, Outcome, Trial
 from search_space.errors import ConfigError, DataError, WriteError
 from trainers.weights import is_whole
 
 MAX_FAILURES = 5
 MAX_BARREN = 20
-"""How many points in a row may be over budget or known already before the run ends for want of new ones."""
+"""The run ends when this many trials in a row were over budget or known already."""
+UNTRAINED = {Outcome.CACHED, Outcome.REJECTED}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,26 +33,26 @@ class Limits:
     """When a run ends; whichever limit is met first."""
 
     trials: int | None = None
-    """Trials that came to an end of their own on any rung. Rejected and cached ones cost nothing and do not count."""
+    """Trials that were trained or failed, on any rung; rejected, cached and interrupted ones do not count."""
     minutes: float | None = None
-    """Time of the whole run, earlier sessions of it included."""
+    """Time of the whole run, earlier sessions included."""
 
 
 class Observer(Protocol):
-    """Is shown how the search goes on."""
+    """Follows the progress of a search."""
 
-    def started(self, asked: RunningTrial) -> None:
-        """Is told of each trial that is handed to the executor."""
+    def started(self, running: RunningTrial) -> None:
+        """Called when a trial is submitted to the executor."""
 
     def stepped(self, step: Step) -> None:
-        """Is told of each step of training."""
+        """Called after steps of training."""
 
-    def finished(self, row: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-        """Is told of each trial that has ended, and of all trials so far."""
+    def finished(self, trial: Trial, trials: list[Trial]) -> None:
+        """Called when a trial has ended, with all trials that have ended so far."""
 
 
 class Search:
-    """One session of a run. All it knows is in the study; it may be killed at any time."""
+    """One session of a run. Its state is in the study, so it may be killed at any time."""
 
     def __init__(
         self,
@@ -69,148 +73,145 @@ class Search:
         self.study, self.domain, self.executor, self.folder = study, domain, executor, folder
         self.scheduler, self.limits, self.observer, self._clock = scheduler, limits, observer, clock
         self.notices = tuple(notices)
-        """What the user is to know of how the run was found."""
+        """Lines for the user on what was repaired when the run was opened."""
         self._settle = settle
-        """Ends the trials of workers that were lost meanwhile; only where several share a study."""
+        """Ends the trials of lost workers; only where several workers share a study."""
         self._check_data = check_data
-        """Raises DataError where the data set is not any longer what it was; called before each trial."""
+        """Raises DataError if the data set has changed; called before each trial."""
         self._alive = alive or nullcontext()
-        """Says meanwhile that this worker is alive; only where several share a study."""
+        """Shows the other workers that this one is alive; only where several share a study."""
         self._pending: dict[int, RunningTrial] = {}
         self._ended: set[int] = set()
         """The numbers of the trials that ended in this session."""
         self._began = clock()
-        self._seconds_before = sum(row.get("seconds") or 0.0 for row in study.rows())
+        self._seconds_before = sum(trial.seconds or 0.0 for trial in study.trials())
 
     @property
     def elapsed_seconds(self) -> float:
-        """Time spent on the run: in the trials of earlier sessions, and since this one began."""
+        """Time spent on the run: in the trials of earlier sessions, and in this session."""
         return self._seconds_before / self.executor.capacity + max(0.0, self._clock() - self._began)
 
-    def run(self) -> str:
-        """Searches until a limit is met.
-
-        Returns:
-            Why it ended, in a few words; `INTERRUPTED` after Ctrl-C.
+    def run(self) -> Ending:
+        """Searches until a limit is met, and returns why it ended.
 
         Raises:
-            ConfigError: When `MAX_FAILURES` trials in a row failed.
-            DataError: The data set is at fault.
-            WriteError: Something cannot be written; all trials that had ended are in the study.
+            ConfigError: `MAX_FAILURES` trials in a row failed.
+            DataError: The data set cannot be used.
+            WriteError: A file cannot be written; all trials that have ended are in the study.
         """
         try:
             with self._alive:
                 return self._search()
         except (DataError, WriteError) as error:
-            again = f"nas run --resume {self.folder.path}, which asks again for the trials in flight"
-            raise type(error)(f"{error}; next: put that right, then {again}") from None
+            again = f"nas run --resume {self.folder.path}, which tries the trials under way again"
+            raise type(error)(f"{error}; next: correct that, then {again}") from None
 
-    def _search(self) -> str:
+    def _search(self) -> Ending:
         self._derive()
         try:
             while True:
                 ending = self._fill()
-                if not self._pending:
+                if ending is not None and not self._pending:
                     return ending
-                if self._await(self._report).reason == INTERRUPTED:
+                if self._await(self._report).cause is Cause.INTERRUPTED:
                     return self._interrupted()
         except KeyboardInterrupt:
             return self._interrupted()
 
-    def agreements(self) -> list[RungCorrelation]:
-        """Returns how neighbouring rungs ranked the trials that were on both."""
-        rows, ladder = self.study.rows(), self.scheduler.ladder
-        return [rung_correlation(rows, rung) for rung in range(ladder.first, ladder.last)]
+    def rung_correlations(self) -> list[RungCorrelation]:
+        """Returns the rank correlations of neighbouring rungs."""
+        trials, ladder = self.study.trials(), self.scheduler.ladder
+        return [rung_correlation(trials, rung) for rung in range(ladder.first, ladder.last)]
 
-    def surrogate(self) -> SurrogateCorrelation | None:
-        """Returns how well the strategy's guess of accuracies ranks what was trained; None where it does not guess."""
-        history = self.scheduler.history(self.study.rows(), [])
+    def surrogate_correlation(self) -> SurrogateCorrelation | None:
+        """Returns the rank correlation of the surrogate; None without a surrogate or for fewer than 2 trials."""
+        history = self.scheduler.history(self.study.trials(), [])
         return surrogate_correlation(history) if self.scheduler.has_surrogate and len(history.evaluated) > 1 else None
 
-    def _fill(self) -> str:
-        """Submits trials until the executor is full or the run ends; returns why it ended, or an empty string."""
+    def _fill(self) -> Ending | None:
+        """Submits trials until the executor is full, or until no trial is left to begin: then it returns why."""
         while len(self._pending) < self.executor.capacity:
             self._settle()
-            rows = self.study.rows()
-            ending = self._ending(rows)
-            spec = ending or self.scheduler.next(rows, self.study.running(), seconds_left=self._seconds_left())
-            if isinstance(spec, str):
-                repeat = None if self._pending_first() else self._repeat(rows)
+            trials = self.study.trials()
+            ending = self._ending(trials)
+            spec = ending or self.scheduler.next(trials, self.study.running(), seconds_left=self._seconds_left())
+            if isinstance(spec, Ending):
+                repeat = None if self._may_change_front() else self._repeat(trials)
                 if repeat is None:
                     return spec
                 spec = repeat
-            self._begin(spec, rows)
-        return ""
+            self._begin(spec, trials)
+        return None
 
-    def _pending_first(self) -> bool:
-        """Whether trials are under way that the front may yet depend on."""
-        return any(asked.spec.repeat_of is None for asked in self._pending.values())
+    def _may_change_front(self) -> bool:
+        """Whether trials are under way that may change the front."""
+        return any(running.spec.repeat_of is None for running in self._pending.values())
 
-    def _repeat(self, rows: list[dict[str, Any]]) -> TrialSpec | None:
-        """Returns what is left to train of the front with other seeds."""
+    def _repeat(self, trials: list[Trial]) -> TrialSpec | None:
+        """Returns the next training of a member of the front with another seed."""
         if self.scheduler.repeats < 2:
             return None
-        members = set(records.front(records.frame(rows))["number"])
-        return self.scheduler.repeat(rows, self.study.running(), [row for row in rows if row["number"] in members])
+        members = set(records.front(records.frame(trials))["number"])
+        return self.scheduler.repeat(trials, self.study.running(), [each for each in trials if each.number in members])
 
-    def _begin(self, spec: TrialSpec, rows: list[dict[str, Any]]) -> None:
+    def _begin(self, spec: TrialSpec, trials: list[Trial]) -> None:
         """Begins a trial, or records at once that it may not or need not be trained."""
         candidate = spec.candidate
-        known = TrialIndex(rows).known(spec)
+        known = TrialIndex(trials).known(spec)
         if not candidate.feasible:
             self._derive(self.study.reject(spec, self.domain.overruns(candidate)))
         elif known is not None:
-            self._derive(self.study.repeat(spec, known, f"same as trial {known['number']}"))
+            self._derive(self.study.repeat(spec, known, Cause.SAME_AS, f"same as trial {known.number}"))
         else:
             self._check_data()
-            asked = self.study.begin(spec)
-            twin = TrialIndex(self.study.rows(), self.study.running()).twin(spec, asked.number)
+            running = self.study.begin(spec)
+            twin = TrialIndex(self.study.trials(), self.study.running()).twin(spec, running.number)
             if twin is not None:
-                self.study.withdraw(asked, f"another worker asked for it at the same time, in trial {twin}")
-                self._derive(asked.number)
+                self.study.withdraw(running, f"another worker began the same at the same time, in trial {twin}")
+                self._derive(running.number)
                 return
-            self.executor.submit(self._job(asked))
-            self._pending[asked.number] = asked
-            self.observer.started(asked)
+            self.executor.submit(self._job(running))
+            self._pending[running.number] = running
+            self.observer.started(running)
 
-    def _job(self, asked: RunningTrial) -> Job:
-        spec = asked.spec
+    def _job(self, running: RunningTrial) -> Job:
+        spec = running.spec
         assert spec.candidate.feasible, "nothing over budget is ever trained"
         suffix = "" if spec.repeat_of is None else f"-seed{spec.training_seed}"
         weights = self.folder.weights_path(spec.candidate.key, suffix)
-        goes_on = spec.rung > 1 and is_whole(weights)
+        has_weights = spec.rung > 1 and is_whole(weights)
         return Job(
-            number=asked.number,
+            number=running.number,
             architecture=spec.candidate.architecture,
             seed=spec.training_seed,
             rung=spec.rung,
-            epochs=self.scheduler.schedule(spec, has_weights=goes_on),
-            start_weights=weights if goes_on else None,
+            epochs=self.scheduler.schedule(spec, has_weights=has_weights),
+            start_weights=weights if has_weights else None,
             weights_path=weights if spec.rung else None,
             proxy=self.scheduler.ladder.proxy if not spec.rung else None,
             memory_bytes=spec.candidate.cost.memory_bytes,
         )
 
     def _await(self, report: Report) -> Evaluation:
-        """Waits for the next trial to end, and records it."""
+        """Waits for the next trial to end, and stores its result."""
         job, evaluation = self.executor.wait(report)
-        asked = self._pending.pop(job.number, None)
-        if asked is not None:  # else Ctrl-C came between the two books; what is open in the study ends at the resume
-            self.study.tell(asked, self._in_all(job, evaluation))
+        running = self._pending.pop(job.number, None)
+        if running is not None:  # None: Ctrl-C came right after `submit`; the trial is settled by the next session
+            self.study.tell(running, self._in_all(job, evaluation))
             self._ended.add(job.number)
             self._derive(job.number)
         return evaluation
 
     def _in_all(self, job: Job, evaluation: Evaluation) -> Evaluation:
-        """Returns what became of a job with the training of the rungs below counted in."""
+        """Returns an evaluation that counts the training on the rungs below."""
         if job.start_weights is None or not evaluation.epochs:
             return evaluation
         epochs = evaluation.epochs + sum(self.scheduler.ladder.epochs[: job.rung - 1])
         images_seen = round(evaluation.images_seen * epochs / evaluation.epochs)
         return replace(evaluation, epochs=epochs, images_seen=images_seen)
 
-    def _interrupted(self) -> str:
-        """Ends and records the trials that were under way, those too that had not yet begun."""
+    def _interrupted(self) -> Ending:
+        """Ends the trials under way and stores their results."""
 
         def interrupt(step: Step) -> None:
             raise KeyboardInterrupt
@@ -226,44 +227,43 @@ class Search:
     def _report(self, step: Step) -> None:
         self.observer.stepped(step)
         if self._seconds_left() <= 0 and self._pending[step.number].spec.repeat_of is None:
-            raise StopTrial(TIME_UP)
+            raise StopTrial(Cause.TIME_UP)
 
     def _seconds_left(self) -> float:
         return float("inf") if self.limits.minutes is None else self.limits.minutes * 60 - self.elapsed_seconds
 
     def _derive(self, number: int | None = None) -> None:
-        """Writes what follows from the study, and shows the trial that just ended."""
-        rows = self.study.rows()
-        self.folder.derive(rows, lambda row: self.domain.space.decode(params_of(self.domain.space, row)))
+        """Writes what is derived from the study, and shows the trial that has just ended."""
+        trials, space = self.study.trials(), self.domain.space
+        self.folder.derive(trials, lambda trial: space.decode(point_of(space, trial)))
         if number is not None:
-            self.observer.finished(next(row for row in rows if row["number"] == number), rows)
+            self.observer.finished(next(trial for trial in trials if trial.number == number), trials)
 
-    def _ending(self, rows: list[dict[str, Any]]) -> str:
-        """Returns why no further trial is to start, or an empty string."""
-        self._check_failures(rows)
-        recent = [row["outcome"] for row in rows[-MAX_BARREN:]]
-        if len(recent) == MAX_BARREN and set(recent) <= {"cached", "rejected"} and not rows[-1].get("imported_from"):
-            return f"the last {MAX_BARREN} points were over budget or known already: nothing new is in reach"
-        if self.limits.trials is not None and num_ended(rows) + len(self.study.running()) >= self.limits.trials:
-            return "1 trial is done" if self.limits.trials == 1 else f"{self.limits.trials} trials are done"
-        return TIME_UP if self._seconds_left() <= 0 else ""
+    def _ending(self, trials: list[Trial]) -> Ending | None:
+        """Returns why no further trial begins, or None."""
+        self._check_failures(trials)
+        recent = [trial.outcome for trial in trials[-MAX_BARREN:]]
+        if len(recent) == MAX_BARREN and set(recent) <= UNTRAINED and trials[-1].imported_from is None:
+            text = f"the last {MAX_BARREN} points were over budget or known already: no new point is within reach"
+            return Ending(cause=EndCause.NOTHING_NEW, text=text)
+        limit = self.limits.trials
+        if limit is not None and num_ended(trials) + len(self.study.running()) >= limit:
+            text = "1 trial is done" if limit == 1 else f"{limit} trials are done"
+            return Ending(cause=EndCause.TRIALS_DONE, text=text)
+        return TIME_UP if self._seconds_left() <= 0 else None
 
-    def _check_failures(self, rows: list[dict[str, Any]]) -> None:
-        told = (row for row in rows if row["number"] in self._ended)
-        own = [row for row in told if row["outcome"] != "rejected" and not is_lost(row)][-MAX_FAILURES:]
-        if len(own) == MAX_FAILURES and all(row["outcome"] == "failed" for row in own):
+    def _check_failures(self, trials: list[Trial]) -> None:
+        """Raises ConfigError if the last trials of this session failed by themselves."""
+        ended = (trial for trial in trials if trial.number in self._ended)
+        own = [trial for trial in ended if trial.outcome is not Outcome.REJECTED and not trial.is_lost][-MAX_FAILURES:]
+        if len(own) == MAX_FAILURES and all(trial.outcome is Outcome.FAILED for trial in own):
             raise ConfigError(
-                f"{MAX_FAILURES} trials in a row failed, the last with: {own[-1]['reason']}; "
-                f"all reasons are in {self.folder.trials_csv}; next: put the cause right and nas run --resume "
-                f"{self.folder.path}, or start a new run"
+                f"{MAX_FAILURES} trials in a row failed, the last with: {own[-1].reason}; all reasons are in "
+                f"{self.folder.trials_csv}; next: remove the cause and nas run --resume {self.folder.path}, or start "
+                "a new run"
             )
 
 
-def num_ended(rows: list[dict[str, Any]]) -> int:
-    """Counts the trials that came to an end of their own on their rung, well or badly, without being interrupted."""
-    return sum(is_ended(row) for row in rows)
-
-
-def is_ended(row: dict[str, Any]) -> bool:
-    """Whether a trial was trained, or failed by itself."""
-    return row["outcome"] != "cached" and is_evaluated(row) or row["outcome"] == "failed" and not is_lost(row)
+def num_ended(trials: Sequence[Trial]) -> int:
+    """Counts the trials that were trained or failed by themselves, on any rung."""
+    return sum(trial.is_ended for trial in trials)

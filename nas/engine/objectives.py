@@ -1,4 +1,4 @@
-"""What a search may maximise or minimise, by name: each is a column of a record."""
+"""The objectives of a search by name; each is a column of the table of trials."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ SIZE_BIN = re.compile(r"ap_(\d+)_(\d+)")
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """One thing that a search makes large or small."""
+    """A quantity that a search maximises or minimises."""
 
     name: str
-    """The column of a record, and of a candidate's costs where it is one."""
+    """The column of the table of trials, and the name of the cost if it is one."""
     option: str
-    """How it is spelt on the command line."""
+    """Its name on the command line."""
     title: str
     unit: str = ""
-    """Of the values as they are stored; empty for a share between 0 and 1."""
+    """Of the stored values; empty for a share between 0 and 1."""
     is_cost: bool = False
-    """Whether it is known before training; costs are minimised, all else is maximised."""
+    """Whether it is known before training; costs are minimised, accuracies maximised."""
 
     @property
     def maximise(self) -> bool:
-        """Whether more is better."""
+        """Whether it is maximised."""
         return not self.is_cost
 
 
@@ -49,22 +49,22 @@ _KNOWN = (
     Objective(name="memory_bytes", option="memory", title="peak activation memory", unit="bytes", is_cost=True),
 )
 OBJECTIVES = {objective.name: objective for objective in _KNOWN}
-"""By the name of the column; an accuracy on objects of a size of one's own, `ap_LOW_HIGH`, is understood as well."""
+"""By the name of the column; accuracies on further size bins, `ap_LOW_HIGH`, exist as well."""
 
 
 def objective(name: str) -> Objective:
-    """Returns the objective of a column's name or of a command line's spelling.
+    """Returns the objective with a name of a column or of the command line.
 
     Raises:
-        ConfigError: For an unknown one; it names the near and the known ones.
+        ConfigError: There is no such objective; the error names the nearest and the known ones.
     """
-    spelt = name.strip().lower().replace("-", "_")
+    column = name.strip().lower().replace("-", "_")
     known = {each.option.replace("-", "_"): each for each in _KNOWN} | OBJECTIVES
-    if spelt in known:
-        return known[spelt]
-    bounds = SIZE_BIN.fullmatch(spelt)
+    if column in known:
+        return known[column]
+    bounds = SIZE_BIN.fullmatch(column)
     if bounds is not None and int(bounds[1]) < int(bounds[2]):
-        return _accuracy(spelt, f"AP {bounds[1]}-{bounds[2]} px")
+        return _accuracy(column, f"AP {bounds[1]}-{bounds[2]} px")
     options = [each.option for each in _KNOWN]
     hint = nearest(name, options)
     raise ConfigError(
@@ -73,15 +73,15 @@ def objective(name: str) -> Objective:
 
 
 def objectives(names: Iterable[str]) -> tuple[Objective, ...]:
-    """Returns two or three different objectives by their names, in the order given.
+    """Returns two or three different objectives by their names, in the given order.
 
     Raises:
-        ConfigError: For fewer or more, for one named twice, and where none of them is an accuracy.
+        ConfigError: There are fewer or more, one is named twice, or none of them is an accuracy.
     """
     found = tuple(objective(name) for name in names)
-    spelt = ", ".join(each.option for each in found) or "none"
+    given = ", ".join(each.option for each in found) or "none"
     if not 2 <= len(found) <= MAX_OBJECTIVES or len({each.name for each in found}) < len(found):
-        raise ConfigError(f"a search has two or three different objectives, got {spelt}; such as: accuracy, macs")
+        raise ConfigError(f"a search has two or three different objectives, got {given}; such as: accuracy, macs")
     if all(each.is_cost for each in found):
-        raise ConfigError(f"none of the objectives {spelt} is an accuracy; next: add accuracy or ap-small")
+        raise ConfigError(f"none of the objectives {given} is an accuracy; next: add accuracy or ap-small")
     return found

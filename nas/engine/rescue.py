@@ -1,62 +1,52 @@
-"""What a journal has lost of the trials that had ended, put back from the table that was derived from it."""
+"""Restores trials that a damaged journal has lost from the table that was derived from it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
-
-import pandas as pd
 
 from nas.engine.domain import CostedDomain
 from nas.engine.journal import Damage, heal
 from nas.engine.search_study import SearchStudy, TrialSpec
-from nas.engine.warm_start import recorded_point
+from nas.engine.trial_point import point_of
 from nas.run_folder import RunFolder
 from results import records
+from results.trial import Trial
 from search_space.errors import ConfigError, SpaceError
-
-Row = Mapping[str, Any]
-RECORD = (
-    "outcome reason epochs images_seen seconds peak_memory_bytes accuracy_draws proxy accuracy accuracy_low "
-    "accuracy_high ap ap50 ap_small ap_medium ap_large"
-).split()
 
 
 class Rescue:
     """The table of a run, read before its journal is opened and compared with it afterwards.
 
-    The table is written after every trial that ends, so that it never knows more than the journal of a sound run.
+    The table is written after the journal whenever a trial ends, so it never has more trials than a sound journal.
     """
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
-        self._table, self._unread = _read(folder)
+        self._trials, self._unread = _read(folder)
         self._damage: Damage | None = None
 
     def heal(self) -> None:
-        """Mends the journal as far as it goes; see `nas.engine.journal.heal`.
+        """Repairs the journal as far as possible; see `nas.engine.journal.heal`.
 
         Raises:
-            ConfigError: If it is damaged, and the table cannot tell what is lost.
+            ConfigError: It is damaged, and the table cannot be read.
         """
-        self._damage = heal(self._folder.journal, may_cut=self._table is not None)
+        self._damage = heal(self._folder.journal, may_cut=self._trials is not None)
 
     def restore(self, study: SearchStudy, domain: CostedDomain) -> list[str]:
-        """Puts the trials that ended and are missing into the study; returns what the user is to know.
+        """Adds the trials that ended and are missing to the study; returns notices for the user.
 
         Raises:
-            ConfigError: If the table is gone or damaged where it is needed.
+            ConfigError: The table is needed, and it is missing or damaged.
         """
-        known = {int(row["number"]) for row in study.rows()}
-        if self._table is None:
+        known = {trial.number for trial in study.trials()}
+        if self._trials is None:
             self._check_begun(study)
-            return [f"{self._unread}; it is written anew from the study"] if known else []
-        rows = {int(row["number"]): row for row in _plain(self._table)}
-        missing = sorted(set(rows) - known)
+            return [f"{self._unread}; it is rewritten from the study"] if known else []
+        lost = {trial.number: trial for trial in self._trials if trial.number not in known}
+        missing = sorted(lost)
         for number in missing:
-            row = rows[number]
-            study.restore(number, self._spec(domain, row), _record(row), worker=str(row["worker"] or ""))
+            study.restore(self._spec(domain, lost[number]), lost[number])
         if self._damage is None and not missing:
             return []
         where, kept = "had lost its end", ""
@@ -66,58 +56,40 @@ class Rescue:
         return [f"{self._folder.journal} {where}: {back} from {self._folder.trials_csv.name}{kept}"]
 
     def _check_begun(self, study: SearchStudy) -> None:
-        """Raises ConfigError where a run that has trained holds no trial and no table."""
+        """Raises ConfigError if a run has trained, but neither its journal nor its table has a trial."""
         path = self._folder.path
         trained = any((path / "front").iterdir()) or (
             any((path / "weights").iterdir()) and not self._folder.imported_csv.is_file()
         )
-        if trained and not study.rows() and not study.running():
+        if trained and not study.trials() and not study.running():
             raise ConfigError(
                 f"the run has trained, but {self._folder.journal} holds no trial and {self._unread}; next: put a copy "
                 "of one of them in its place, or start another run with --name and --start of the files in front/"
             )
 
-    def _spec(self, domain: CostedDomain, row: Row) -> TrialSpec:
-        """Returns what a record of the table was asked for."""
+    def _spec(self, domain: CostedDomain, trial: Trial) -> TrialSpec:
+        """Returns the specification of a trial of the table."""
         try:
-            candidate = domain.assess(recorded_point(domain.space, row))
+            candidate = domain.assess(point_of(domain.space, trial))
         except (SpaceError, LookupError) as error:
-            raise self._damaged(row, str(error)) from None
-        if candidate.key != row["key"]:
-            raise self._damaged(row, "its axes are not those of its key")
+            raise self._damaged(trial, str(error)) from None
+        if candidate.key != trial.key:
+            raise self._damaged(trial, "its axes are not those of its key")
         names = {each.name for each in fields(TrialSpec)} - {"candidate"}
-        return TrialSpec(candidate=candidate, **{name: _python(row[name]) for name in names})
+        return TrialSpec(candidate=candidate, **{name: getattr(trial, name) for name in names})
 
-    def _damaged(self, row: Row, why: str) -> ConfigError:
+    def _damaged(self, trial: Trial, why: str) -> ConfigError:
         return ConfigError(
-            f"the study has lost trial {row['number']}, and its record in {self._folder.trials_csv} is damaged "
+            f"the study has lost trial {trial.number}, and its record in {self._folder.trials_csv} is damaged "
             f"({why}); next: put a copy of study.journal in its place, or start another run with --name"
         )
 
 
-def _read(folder: RunFolder) -> tuple[pd.DataFrame | None, str]:
-    """Returns the table, or None and why there is none."""
+def _read(folder: RunFolder) -> tuple[list[Trial] | None, str]:
+    """Returns the trials of the table, or None and why there are none."""
     try:
-        return records.load(folder.path), ""
+        return records.trials_of(records.load(folder.path)), ""
     except FileNotFoundError:
         return None, f"{folder.trials_csv.name} is gone"
     except (OSError, ValueError):
         return None, f"{folder.trials_csv.name} is damaged"
-
-
-def _plain(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Returns the records as plain values, None for what is missing."""
-    plain = table.astype(object).where(table.notna(), None)
-    return [{str(name): value for name, value in row.items()} for row in plain.to_dict("records")]
-
-
-def _record(row: Row) -> dict[str, Any]:
-    """Returns what became of a trial, as its study keeps it."""
-    bins = [name for name in row if records.BIN_COLUMN.fullmatch(name)]
-    found = {name: _python(row[name]) for name in (*RECORD, *bins) if row.get(name) is not None}
-    return {"reason": "", **found}
-
-
-def _python(value: Any) -> Any:
-    """Returns a number of numpy as one of Python."""
-    return value.item() if hasattr(value, "item") else value

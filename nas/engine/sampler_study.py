@@ -1,4 +1,4 @@
-"""Optuna's samplers asked on the side: a study in memory, rebuilt from the history, that nobody keeps."""
+"""A temporary study in memory, rebuilt from the history for each decision, in which Optuna's samplers suggest."""
 
 from __future__ import annotations
 
@@ -21,9 +21,16 @@ LIMIT = "budget"
 
 
 class SamplerStudy:
-    """A study in memory that knows what a history knows. Gains are maximised: a cost counts by its negative logarithm.
+    """A study in memory with the trials of a history; utilities are maximised.
 
-    Trials under way are in it as running ones, points over the budget as pruned ones that broke the limit.
+    Pending trials are running ones, points over budget are pruned ones that violate the constraint.
+
+    Args:
+        history: The trials so far.
+        space: Of the points.
+        make_sampler: Returns the sampler.
+        attribute: The system attribute in which the sampler keeps the generation of a trial; empty: none.
+        per_group: Evaluated trials in each generation.
     """
 
     def __init__(
@@ -51,23 +58,23 @@ class SamplerStudy:
 
     @property
     def trials(self) -> list[FrozenTrial]:
-        """The trials as Optuna has them, those that were asked for on the side included."""
+        """The trials as Optuna has them, the suggested ones included."""
         return self._study.trials
 
     def ask(self) -> tuple[dict[str, Any], optuna.Trial]:
-        """Returns the point that the sampler suggests next, and its trial."""
+        """Returns the next suggestion of the sampler, and its trial."""
         with _quiet():
             trial = self._study.ask()
             return dict(self._space.sample(lambda axis: suggest(trial, axis))), trial
 
     def refuse(self, trial: optuna.Trial) -> None:
-        """Tells the sampler that a point is over the budget."""
+        """Tells the sampler that a suggestion is over budget."""
         with _quiet():
             trial.set_constraint(LIMIT, 1.0)
             self._study.tell(trial, state=TrialState.PRUNED)
 
     def _frozen(self, history: History, known: Observation, attributes: Mapping[str, Any]) -> FrozenTrial | None:
-        """Returns a trial as Optuna keeps it, None for one that it can learn nothing from."""
+        """Returns a trial in the form of Optuna; None for one that a sampler cannot use."""
         params = {name: value for name, value in known.params.items() if name in self._distributions}
         if any(not _is_choice(self._axes[name], value) for name, value in params.items()):
             return None
@@ -94,7 +101,7 @@ def _is_choice(axis: Axis, value: Any) -> bool:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps Optuna's notes on experimental arguments from the user."""
+    """Hides Optuna's warnings on experimental arguments."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -1,7 +1,7 @@
-"""The study of a run: the one place where its trials are kept, in an Optuna storage.
+"""The study of a run in an Optuna storage, the one place where its trials are kept.
 
-A trial is one architecture trained on one rung of the ladder. It is put into the study as running when its training
-begins, with its point, its cost and its constraints at once, and told what became of it when it ends.
+A trial is one architecture trained on one rung of the ladder. It enters the study as running when its training begins,
+with its point, its cost and its constraints at once, and gets its result when it ends.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -20,15 +20,28 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.cost import Latency
-from nas.engine.distributions import distribution, restored, stored
+from nas.engine.distributions import distribution, stored
 from nas.engine.domain import Candidate
 from nas.engine.objectives import Objective
-from nas.executors import INTERRUPTED, Evaluation
+from nas.executors import Evaluation
+from results.records import as_row, trial_of
+from results.trial import Cause, Origin, Outcome, Trial
 from search_space import SearchSpace, lower
 
 STUDY_NAME = "nas"
-COPIED = frozenset("accuracy accuracy_low accuracy_high accuracy_draws ap ap50 proxy epochs images_seen".split())
-"""What a cached trial has from the one that it repeats, beside the APs of sizes."""
+SPEC, RESULT, TOKEN = "spec", "result", "token"
+"""The attributes of a stored trial: what was to be trained, and, once it has ended, its result; each is a part of the
+row of the trial in the table. The token finds a trial again whose number Optuna does not return."""
+NUMBER = "number"
+RESULT_COLUMNS = frozenset("outcome cause reason epochs images_seen seconds peak_memory_bytes accuracy_draws".split())
+"""The columns of a result, beside the scores."""
+NO_SCORES: Mapping[str, Any] = {"scores": {}, "accuracy_draws": ()}
+KILLED: Mapping[str, Any] = {
+    "outcome": Outcome.FAILED,
+    "cause": Cause.INTERRUPTED,
+    "reason": Cause.INTERRUPTED.text,
+}
+"""The result of a trial whose worker was killed before it stored one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +49,7 @@ class TrialSpec:
     """What is to be trained, and why."""
 
     candidate: Candidate
-    origin: str
+    origin: Origin
     rung: int = 1
     promoted_from: int | None = None
     """The trial of the same architecture one rung below."""
@@ -52,30 +65,20 @@ class TrialSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class RunningTrial:
-    """A trial that was put into the study and is not yet told."""
+    """A trial that has entered the study and has not ended."""
 
     number: int
     spec: TrialSpec
 
-    @property
-    def candidate(self) -> Candidate:
-        """The point that is trained."""
-        return self.spec.candidate
-
-    @property
-    def origin(self) -> str:
-        """Where the point came from."""
-        return self.spec.origin
-
 
 class SearchStudy:
-    """Takes trials in, takes what became of them, and says what is known so far.
+    """Stores trials and their results, and returns what is known so far.
 
     Args:
-        storage: Where the trials lie; see `nas.engine.storage`.
+        storage: Of the trials; see `nas.engine.storage`.
         space: The space of the run.
         objectives: What is searched for, in the order of a trial's values.
-        worker: Who asks; written down with every trial that it begins.
+        worker: The name of this process; it is stored with every trial that it begins.
         num_rungs: Of the ladder.
     """
 
@@ -93,8 +96,8 @@ class SearchStudy:
         self.objectives = tuple(objectives)
         self.worker = worker
         self.num_rungs = num_rungs
-        self._space = space
         self._axes = {axis.name: axis for axis in space.axes}
+        self._ended: dict[int, Trial] = {}
         with _quiet():
             self._study = optuna.create_study(
                 storage=storage,
@@ -106,169 +109,170 @@ class SearchStudy:
                 self._study.set_metric_names([each.name for each in self.objectives])
 
     def begin(self, spec: TrialSpec) -> RunningTrial:
-        """Puts a trial into the study as running."""
-        return RunningTrial(number=self._add(spec, TrialState.RUNNING), spec=spec)
+        """Adds a trial as running."""
+        return RunningTrial(number=self._add(self._trial_of(spec), spec.candidate), spec=spec)
 
     def reject(self, spec: TrialSpec, reason: str) -> int:
-        """Records a point that may not be trained, and returns the number of its trial."""
-        return self._add(spec, TrialState.PRUNED, {"outcome": "rejected", "reason": reason})
+        """Adds a trial over budget, which is not trained; returns its number."""
+        rejected = self._trial_of(spec, outcome=Outcome.REJECTED, cause=Cause.OVER_BUDGET, reason=reason)
+        return self._add(rejected, spec.candidate)
 
-    def withdraw(self, asked: RunningTrial, reason: str) -> None:
-        """Ends a trial before its training began."""
-        record = {"outcome": "rejected", "reason": reason}
-        self._set_record(asked.number, record)
-        self._close(asked.number, record)
+    def withdraw(self, running: RunningTrial, reason: str) -> None:
+        """Ends a trial whose training has not begun, because another worker trains the same."""
+        trial = self._trial_of(running.spec, outcome=Outcome.REJECTED, cause=Cause.WITHDRAWN, reason=reason)
+        self._end(replace(trial, number=running.number))
 
-    def repeat(self, spec: TrialSpec, known: Mapping[str, Any], reason: str) -> int:
-        """Records a point that was evaluated before, with the figures of then; returns the number of its trial."""
-        scores = {name: known[name] for name in known if name in COPIED or name.startswith("ap_")}
-        state = TrialState.COMPLETE if spec.rung == self.num_rungs else TrialState.PRUNED
-        return self._add(spec, state, {"outcome": "cached", "reason": reason, "seconds": 0.0, **scores})
+    def repeat(self, spec: TrialSpec, known: Trial, cause: Cause, reason: str) -> int:
+        """Adds a trial that was evaluated before, with the scores of then; returns its number."""
+        cached = self._trial_of(
+            spec,
+            outcome=Outcome.CACHED,
+            cause=cause,
+            reason=reason,
+            scores=known.scores,
+            accuracy_draws=known.accuracy_draws,
+            epochs=known.epochs,
+            images_seen=known.images_seen,
+            seconds=0.0,
+        )
+        return self._add(cached, spec.candidate)
 
-    def tell(self, asked: RunningTrial, evaluation: Evaluation) -> None:
-        """Records what became of a trial. A score of the objectives that is no number makes it a failed one."""
-        record: dict[str, Any] = {
-            "outcome": evaluation.outcome,
-            "reason": evaluation.reason,
-            "epochs": evaluation.epochs,
-            "images_seen": evaluation.images_seen,
-            "seconds": evaluation.seconds,
-            "peak_memory_bytes": evaluation.peak_memory_bytes,
-        }
-        if evaluation.outcome == "complete":
-            record |= self._judged(asked, evaluation)
-        # The record goes first: a trial that is killed between the two is told from it when the run resumes.
-        self._set_record(asked.number, record)
-        self._close(asked.number, record)
+    def tell(self, running: RunningTrial, evaluation: Evaluation) -> None:
+        """Stores the result of a trial; an accuracy among the objectives that is not finite makes it a failed one."""
+        ended = {each.name: getattr(evaluation, each.name) for each in fields(evaluation)}
+        if evaluation.outcome is Outcome.COMPLETE:
+            ended |= self._judged(running.spec, evaluation.scores)
+        else:
+            ended |= NO_SCORES
+        trial = replace(self._trial_of(running.spec, **ended), number=running.number)
+        self._end(trial if trial.reason or trial.cause is None else replace(trial, reason=trial.cause.text))
 
-    def _judged(self, asked: RunningTrial, evaluation: Evaluation) -> dict[str, Any]:
-        """Returns what a trained architecture's scores make of its trial."""
-        for objective in self.objectives if asked.spec.rung else ():  # rung 0 has a score without training
-            value = evaluation.scores.get(objective.name, math.nan)
+    def _judged(self, spec: TrialSpec, scores: Mapping[str, float]) -> dict[str, Any]:
+        """Returns what the scores of a trained architecture make of its trial."""
+        for objective in self.objectives if spec.rung else ():  # rung 0 has only the proxy
+            value = scores.get(objective.name, math.nan)
             if not objective.is_cost and not math.isfinite(value):
                 why = "training diverged, or the validation images have no object that it is measured on"
-                return {"outcome": "failed", "reason": f"{objective.name} is {value}: {why}"}
-        scores: dict[str, Any] = {
-            name: value if math.isfinite(value) else None for name, value in evaluation.scores.items()
-        }
-        draws = " ".join(f"{1e4 * value:.0f}" for value in evaluation.accuracy_draws)
-        scores |= {"accuracy_draws": draws} if draws else {}
-        if asked.spec.rung < self.num_rungs and asked.spec.repeat_of is None:
-            return {"outcome": "stopped", "reason": rung_done(asked.spec.rung, self.num_rungs), **scores}
-        return scores
+                reason = f"{objective.name} is {value}: {why}"
+                return {"outcome": Outcome.FAILED, "cause": Cause.NOT_FINITE, "reason": reason, **NO_SCORES}
+        finite = {name: value for name, value in scores.items() if math.isfinite(value)}
+        if spec.rung < self.num_rungs and spec.repeat_of is None:
+            reason = f"rung {spec.rung} of {self.num_rungs} done"
+            return {"outcome": Outcome.STOPPED, "cause": Cause.RUNG_DONE, "reason": reason, "scores": finite}
+        return {"scores": finite}
 
     def settle(self, is_lost: Callable[[str], bool] = lambda worker: True) -> None:
-        """Ends the running trials of workers that are no more: with their record where they left one, else as lost.
+        """Ends the running trials of lost workers: with their result where they stored one, else as interrupted.
 
         Args:
-            is_lost: Says of the name of a worker whether it is no more.
+            is_lost: Whether the worker of this name is gone.
         """
-        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if is_lost(str(trial.user_attrs.get("asked", {}).get("worker", ""))):
-                self._close(trial.number, trial.user_attrs.get("record"))
+        for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if is_lost(str(frozen.user_attrs.get(SPEC, {}).get("worker", ""))):
+                self._close(self._read(frozen, ended=True))
 
-    def restore(self, number: int, spec: TrialSpec, record: Mapping[str, Any], *, worker: str) -> None:
-        """Puts a trial back that ended as the record says; numbers that are missing before it are left out."""
-        if any(row["number"] == number for row in self.running()):
-            self._set_record(number, record)
-            self._close(number, record)
+    def restore(self, spec: TrialSpec, trial: Trial) -> None:
+        """Adds a trial that ended and is missing; numbers that are missing before it stay empty."""
+        if any(each.number == trial.number for each in self.running()):
+            self._end(trial)
             return
-        while len(self._study.get_trials(deepcopy=False)) < number:
+        while len(self._study.get_trials(deepcopy=False)) < trial.number:
             self._study.add_trial(create_trial(state=TrialState.FAIL))
-        state = {"failed": TrialState.FAIL, "complete": TrialState.COMPLETE}.get(record["outcome"], TrialState.PRUNED)
-        if record["outcome"] == "cached" and spec.rung == self.num_rungs:
-            state = TrialState.COMPLETE
-        self._add(spec, state, record, worker=worker)
+        self._add(trial, spec.candidate)
 
-    def _add(
-        self, spec: TrialSpec, state: TrialState, record: Mapping[str, Any] | None = None, *, worker: str | None = None
-    ) -> int:
+    def _trial_of(self, spec: TrialSpec, **result: Any) -> Trial:
+        """Returns a trial that does not have its number yet."""
+        names = (each.name for each in fields(spec) if each.name != "candidate")
+        return Trial(
+            number=-1,
+            rungs=self.num_rungs,
+            worker=self.worker,
+            objectives=tuple(each.name for each in self.objectives),
+            **_describe(spec.candidate),
+            **{name: getattr(spec, name) for name in names},
+            **result,
+        )
+
+    def _add(self, trial: Trial, candidate: Candidate) -> int:
         """Writes a trial with all that is known of it at once, so that a kill leaves a whole trial or none."""
-        candidate, token = spec.candidate, uuid.uuid4().hex
-        asked = {
-            **_describe(candidate),
-            **_spec_fields(spec),
-            "objectives": " ".join(o.name for o in self.objectives),
-        }
-        asked |= {"rungs": self.num_rungs, "worker": self.worker if worker is None else worker, "token": token}
+        token = uuid.uuid4().hex
+        attributes: dict[str, Any] = {SPEC: {**_spec_of(trial), TOKEN: token}}
+        attributes |= {} if trial.is_running else {RESULT: _result_of(trial)}
+        state = self._state_of(trial)
         free = {name: value for name, value in candidate.params.items() if len(self._axes[name].choices) > 1}
-        attrs = {"asked": asked, **({} if record is None else {"record": dict(record)})}
-        values = None if state is not TrialState.COMPLETE else self._values(asked, record or {})
         with _quiet():
-            trial = create_trial(
+            frozen = create_trial(
                 state=state,
-                values=values,
+                values=self._values(trial) if state is TrialState.COMPLETE else None,
                 params={name: stored(self._axes[name], value) for name, value in free.items()},
                 distributions={name: distribution(self._axes[name]) for name in free},
-                user_attrs=attrs,
+                user_attrs=attributes,
             )
             for name, margin in candidate.margins.items():
-                trial.set_constraint(name, margin)
-            self._study.add_trial(trial)
-        found = (t for t in reversed(self._trials()) if t.user_attrs.get("asked", {}).get("token") == token)
+                frozen.set_constraint(name, margin)
+            self._study.add_trial(frozen)
+        found = (each for each in reversed(self._frozen()) if each.user_attrs[SPEC][TOKEN] == token)
         return next(found).number
 
-    def _close(self, number: int, record: Mapping[str, Any] | None) -> None:
-        outcome = "failed" if record is None else record["outcome"]
-        trial = self._trial(number)
+    def _end(self, trial: Trial) -> None:
+        """Stores the result of a running trial, then ends it: after a kill in between, `settle` ends it."""
+        frozen = next(each for each in self._frozen() if each.number == trial.number)
+        self._study._storage.set_trial_user_attr(frozen._trial_id, RESULT, _result_of(trial))
+        self._close(trial)
+
+    def _close(self, trial: Trial) -> None:
+        state = self._state_of(trial)
+        values = self._values(trial) if state is TrialState.COMPLETE else None
         with _quiet():
-            if outcome == "complete":
-                self._study.tell(number, self._values(trial.user_attrs["asked"], record or {}))
-            else:
-                state = TrialState.FAIL if outcome == "failed" else TrialState.PRUNED
-                self._study.tell(number, state=state, skip_if_finished=True)
+            self._study.tell(trial.number, values, state=state, skip_if_finished=True)
 
-    def _values(self, asked: Mapping[str, Any], record: Mapping[str, Any]) -> list[float]:
-        return [float((asked if each.is_cost else record)[each.name]) for each in self.objectives]
+    def _state_of(self, trial: Trial) -> TrialState:
+        """Returns the state that a trial has for Optuna, where only complete trials have values."""
+        if trial.outcome is Outcome.CACHED and trial.rung == self.num_rungs:
+            return TrialState.COMPLETE
+        states = {
+            Outcome.RUNNING: TrialState.RUNNING,
+            Outcome.COMPLETE: TrialState.COMPLETE,
+            Outcome.FAILED: TrialState.FAIL,
+        }
+        return states.get(trial.outcome, TrialState.PRUNED)
 
-    def _set_record(self, number: int, record: Mapping[str, Any]) -> None:
-        storage = self._study._storage
-        storage.set_trial_user_attr(self._trial(number)._trial_id, "record", dict(record))
+    def _values(self, trial: Trial) -> list[float]:
+        values = [trial.value(each.name) for each in self.objectives]
+        return [value for value in values if value is not None]
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Returns one record a finished trial, as `results.records.frame` takes them."""
-        return [self._row(trial) for trial in self._trials() if trial.state is not TrialState.RUNNING]
+    def trials(self) -> list[Trial]:
+        """Returns the trials that have ended, in the order of their numbers."""
+        return [self._known(each) for each in self._frozen() if each.state is not TrialState.RUNNING]
 
-    def running(self) -> list[dict[str, Any]]:
-        """Returns what is known of the trials that are under way, of all workers."""
-        return [self._row(trial) for trial in self._trials() if trial.state is TrialState.RUNNING]
+    def running(self) -> list[Trial]:
+        """Returns the trials under way, of all workers."""
+        return [self._read(each, ended=False) for each in self._frozen() if each.state is TrialState.RUNNING]
 
-    def _row(self, trial: FrozenTrial) -> dict[str, Any]:
-        record = trial.user_attrs.get("record") or {"outcome": "failed", "reason": INTERRUPTED}
-        asked = {name: value for name, value in trial.user_attrs["asked"].items() if name != "token"}
-        params = {f"axis_{name}": value for name, value in trial.params.items()}
-        return {"number": trial.number, **asked, **record, **params}
+    def _known(self, frozen: FrozenTrial) -> Trial:
+        """Returns a trial that has ended; Optuna never changes it, so it is read once."""
+        if frozen.number not in self._ended:
+            self._ended[frozen.number] = self._read(frozen, ended=True)
+        return self._ended[frozen.number]
+
+    def _read(self, frozen: FrozenTrial, *, ended: bool) -> Trial:
+        result = frozen.user_attrs.get(RESULT, KILLED) if ended else {"outcome": Outcome.RUNNING}
+        axes = {f"axis_{name}": choice for name, choice in frozen.params.items()}
+        return trial_of({NUMBER: frozen.number, **frozen.user_attrs[SPEC], **result, **axes})
 
     def note(self, name: str, value: Any) -> None:
-        """Writes something down with the study."""
+        """Stores a value with the study."""
         with _quiet():
             self._study.set_user_attr(name, value)
 
     @property
     def notes(self) -> dict[str, Any]:
-        """What was written down with the study."""
+        """The values that were stored with the study."""
         return dict(self._study.user_attrs)
 
-    def _trial(self, number: int) -> FrozenTrial:
-        return next(trial for trial in self._trials() if trial.number == number)
-
-    def _trials(self) -> list[FrozenTrial]:
-        """Returns the trials; one that `restore` left out has nothing that was asked."""
-        return [trial for trial in self._study.get_trials(deepcopy=False) if "asked" in trial.user_attrs]
-
-
-def params_of(space: SearchSpace, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the point of a trial's row in the words of its space."""
-    return dict(
-        space.sample(
-            lambda axis: restored(axis, row[f"axis_{axis.name}"]) if f"axis_{axis.name}" in row else axis.choices[0]
-        )
-    )
-
-
-def rung_done(rung: int, num_rungs: int) -> str:
-    """Returns the reason on record of a trial that was trained on a rung below the last."""
-    return f"rung {rung} of {num_rungs} done"
+    def _frozen(self) -> list[FrozenTrial]:
+        """Returns the trials as Optuna has them; the empty ones of `restore` are left out."""
+        return [trial for trial in self._study.get_trials(deepcopy=False) if SPEC in trial.user_attrs]
 
 
 def derive_seed(seed: int, num_trials: int, worker: int) -> int:
@@ -276,11 +280,23 @@ def derive_seed(seed: int, num_trials: int, worker: int) -> int:
     return int(np.random.SeedSequence([seed, num_trials, worker]).generate_state(1)[0])
 
 
-def _spec_fields(spec: TrialSpec) -> dict[str, Any]:
-    return {each.name: getattr(spec, each.name) for each in fields(spec) if each.name != "candidate"}
+def _spec_of(trial: Trial) -> dict[str, Any]:
+    """Returns the part of a trial's row that is known before training, without the axes, which Optuna stores."""
+    row = as_row(replace(trial, axes={}))
+    return {name: value for name, value in row.items() if not _is_result(name, trial) and name != NUMBER}
+
+
+def _result_of(trial: Trial) -> dict[str, Any]:
+    """Returns the part of a trial's row that is known when it has ended."""
+    return {name: value for name, value in as_row(trial).items() if _is_result(name, trial)}
+
+
+def _is_result(name: str, trial: Trial) -> bool:
+    return name in RESULT_COLUMNS or name in trial.scores
 
 
 def _describe(candidate: Candidate) -> dict[str, Any]:
+    """Returns what a trial holds of its architecture."""
     height, width = candidate.architecture.input_hw
     strides = lower(candidate.architecture, num_classes=1).strides
     return {
@@ -292,7 +308,7 @@ def _describe(candidate: Candidate) -> dict[str, Any]:
         "memory_bytes": candidate.cost.memory_bytes,
         "input_height": height,
         "input_width": width,
-        "levels": " ".join(dict.fromkeys(f"P{stride.bit_length() - 1}" for stride in strides)),
+        "levels": tuple(dict.fromkeys(f"P{stride.bit_length() - 1}" for stride in strides)),
         **_latency(candidate.cost.latency),
     }
 
@@ -310,7 +326,7 @@ def _latency(latency: Latency | None) -> dict[str, float]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps Optuna's notes on experimental arguments from the user."""
+    """Hides Optuna's warnings on experimental arguments."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -35,7 +35,7 @@ from nas.engine.run_request import (
 from nas.engine.scheduler import Scheduler
 from nas.engine.search_study import STUDY_NAME, SearchStudy
 from nas.engine.starts import Start, starting_points
-from nas.engine.storage import Pulses, database_storage, hide_password, journal_storage, pulsing, worker_name
+from nas.engine.storage import Heartbeats, database_storage, heartbeat, hide_password, journal_storage, worker_name
 from nas.engine.strategies import STRATEGIES
 from nas.engine.warm_start import Earlier, Starts, import_trials, open_earlier, read_starts
 from nas.executors import Executor
@@ -134,7 +134,7 @@ def _with_earlier(config: RunConfig, named: Starts, earlier: Earlier | None) -> 
     apart = earlier.differences(config)
     if not apart:
         config = replace(config, imported_from=str(earlier.path))
-        return config, named, [f"from {earlier.path}: {len(earlier.table)} trials, trained alike, are taken over"]
+        return config, named, [f"from {earlier.path}: {len(earlier.trials)} trials, trained alike, are taken over"]
     members = dict(earlier.members())
     named = Starts(architectures={**members, **named.architectures})
     notice = (
@@ -262,7 +262,7 @@ def open_search(session: Session, executor: Executor, observer: Observer) -> Sea
         notices=notices,
         settle=settle if session.storage is not None else lambda: None,
         check_data=DataWatch(config),
-        alive=None if session.storage is None else pulsing(study),
+        alive=None if session.storage is None else heartbeat(study),
     )
 
 
@@ -270,11 +270,11 @@ def settling(study: SearchStudy, *, shared: bool) -> Callable[[], None]:
     """Returns what ends the trials of workers that are no more: in a run's own folder all that are still running."""
     if not shared:
         return study.settle
-    pulses = Pulses(study)
+    heartbeats = Heartbeats(study)
 
     def settle() -> None:
-        pulses.look()
-        study.settle(pulses.is_lost)
+        heartbeats.look()
+        study.settle(heartbeats.is_lost)
 
     return settle
 

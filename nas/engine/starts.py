@@ -1,4 +1,4 @@
-"""Where a search starts: the named designs, scaled to the budget where they are too dear."""
+"""The points that a search starts with: named designs, scaled down where they are over budget."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ ANCHOR_FREE = "anchor_free"
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """A named design as the search begins with it."""
+    """A named design as the search starts with it."""
 
     name: str
     candidate: Candidate
     note: str
-    """How it was scaled, or an empty string."""
+    """How it was changed; empty if it was not."""
 
 
 def starting_points(domain: CostedDomain, designs: Mapping[str, Architecture]) -> tuple[list[Start], list[str]]:
     """Fits the named designs into the space and the budget.
 
-    A design whose head the space does not have is taken with an anchor-free one. One that is over budget is taken at
-    the largest input size at which the same network fits; where none fits, with its widths narrowed as well.
+    A design whose head is not in the space gets an anchor-free one. A design over budget gets the largest input size at
+    which it fits; if none fits, smaller widths as well.
 
     Returns:
-        The starts, each architecture once, and a line for every design that was changed or left out.
+        The starts, each architecture once, and a notice for every design that was changed or left out.
     """
     starts: dict[str, Start] = {}
     notices: list[str] = []
@@ -53,7 +53,7 @@ def starting_points(domain: CostedDomain, designs: Mapping[str, Architecture]) -
 
 
 def with_anchor_free_head(architecture: Architecture) -> Architecture:
-    """Returns an architecture with the light anchor-free head in place of its own, and all its extra stages padded."""
+    """Returns an architecture with the light anchor-free head, and with padding in all its extra stages."""
     head = architecture.head
     return replace(
         architecture,
@@ -63,7 +63,7 @@ def with_anchor_free_head(architecture: Architecture) -> Architecture:
 
 
 def fit(domain: CostedDomain, name: str, architecture: Architecture) -> Start | None:
-    """Returns the design as it is, smaller, or smaller and narrower: the first that fits; None when nothing does."""
+    """Returns the design as it is, with a smaller input, or also narrower: the first that fits; None if none does."""
     for scaled, width in _widths(domain, architecture):
         candidate = _at_best_size(domain, scaled)
         if candidate is not None and candidate.feasible:
@@ -84,7 +84,7 @@ def _at_best_size(domain: CostedDomain, architecture: Architecture) -> Candidate
 
 
 def _some_size(domain: CostedDomain, architecture: Architecture) -> Params | None:
-    """Returns a point of the space that is the network at its own input size or the largest smaller one there is."""
+    """Returns the point of the network at its own input size or the largest smaller one in the space."""
     sides = {int(choice) for name in INPUT_AXES for choice in domain.space.axis(name).choices}
     fitting = sorted((side for side in sides if side <= max(architecture.input_hw)), reverse=True)
     found = (_at_size(domain, architecture, side) for side in fitting)
@@ -92,7 +92,7 @@ def _some_size(domain: CostedDomain, architecture: Architecture) -> Params | Non
 
 
 def _at_size(domain: CostedDomain, architecture: Architecture, size: int) -> Params | None:
-    """Returns the point that is the same network at another input size; None where the space has none."""
+    """Returns the point of the network at another input size; None if the space does not have it."""
     try:
         return domain.space.encode(architecture.resized((size, size)))
     except SpaceError:
@@ -100,7 +100,7 @@ def _at_size(domain: CostedDomain, architecture: Architecture, size: int) -> Par
 
 
 def _widths(domain: CostedDomain, architecture: Architecture) -> Iterator[tuple[Architecture, float | None]]:
-    """Yields the architecture itself, then the same at each smaller width of the space, the widest first."""
+    """Yields the architecture, then the same at each smaller width in the space, the widest first."""
     yield architecture, None
     params = _some_size(domain, architecture)
     if params is None:
@@ -113,7 +113,7 @@ def _widths(domain: CostedDomain, architecture: Architecture) -> Iterator[tuple[
 
 
 def _narrower_fpn(domain: CostedDomain, params: Params, width: float) -> dict[str, int]:
-    """Returns the choice for an fpn that is narrowed as the backbone is; nothing where there is none."""
+    """Returns the choice for an FPN that is narrowed like the backbone; empty without an FPN."""
     if FPN_AXIS not in params:
         return {}
     widths = [int(choice) for choice in domain.space.axis(FPN_AXIS).choices]

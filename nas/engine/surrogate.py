@@ -1,8 +1,8 @@
-"""A guess of the accuracy of detectors that were not trained, from those that were.
+"""The surrogate: it predicts the accuracy of detectors that were not trained.
 
-A Gaussian process (Rasmussen and Williams, 2006) over what is known before training: the logarithms of the costs, and
-which choices two points share. It is fitted by marginal likelihood over a small grid, and sees what was evaluated and
-nothing else.
+A Gaussian process (Rasmussen and Williams, 2006) on what is known before training: the logarithms of the costs, and the
+choices that two points share. Its hyperparameters are fitted by marginal likelihood over a small grid: with tens of
+points a grid is as good as gradients, and deterministic. It is fitted on the evaluated trials alone.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from search_space.space import INPUT_AXES
 Vector = NDArray[np.float64]
 
 LENGTHS = (1.0, 2.0, 4.0)
-"""Length scales of the smooth part, in standard deviations of the log costs."""
+"""Length scales of the squared-exponential part, in standard deviations of the log costs."""
 MIXES = ((1.0, 1.0, 1.0), (1.0, 0.3, 0.3), (0.3, 1.0, 1.0))
-"""Shares of the linear part, the smooth part and that of the shared choices."""
+"""Weights of the linear part, of the squared-exponential part and of the shared choices."""
 NOISES = (1e-3, 1e-2, 5e-2, 0.2, 0.6)
-"""Variance of the noise, relative to the shares."""
+"""Variances of the noise, in the unit of the weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Features:
-    """What the process compares points by."""
+    """The inputs of the process."""
 
     costs: Vector
-    """`(n, c)` logarithms of the costs, each column with mean 0 and deviation 1."""
+    """`(n, c)` logarithms of the costs, each column standardised."""
     choices: Vector
-    """`(n, v)` 1 where a point has this choice on this axis, else 0."""
+    """`(n, v)` one-hot choices: 1 where a point has this choice on this axis."""
 
     def __getitem__(self, index: Any) -> Features:
         return Features(costs=self.costs[index], choices=self.choices[index])
 
 
 def describe(points: Sequence[tuple[Mapping[str, Any], Mapping[str, float]]]) -> Features:
-    """Returns the features of points, given as (params, costs), scaled over all of them.
+    """Returns the features of points, given as (params, costs), standardised over all of them.
 
-    Costs that not all points have are left out. The input's size counts as a cost, not as a choice.
+    Costs that not all points have are left out. The input size counts as a cost, not as a choice.
     """
     common = sorted(set.intersection(*(set(costs) for _, costs in points)))
     logs = np.log(np.maximum([[float(costs[name]) for name in common] for _, costs in points], 1e-12))
@@ -58,23 +58,23 @@ def describe(points: Sequence[tuple[Mapping[str, Any], Mapping[str, float]]]) ->
 
 
 @dataclass(frozen=True, kw_only=True)
-class Likeness:
-    """What two sets of points have in common, before it is weighed; each `(n, m)`."""
+class Similarity:
+    """The parts of the kernel between two sets of points, before they are weighted; each `(n, m)`."""
 
     products: Vector
     squares: Vector
     """Squared distances of the costs."""
     shared: Vector
-    """The choices in common as a share of those that either has."""
+    """Jaccard similarity of the choices."""
 
 
-def likeness(left: Features, right: Features) -> Likeness:
-    """Compares every point on the left with every one on the right."""
+def similarity(left: Features, right: Features) -> Similarity:
+    """Compares each of `n` points with each of `m` points."""
     products = left.costs @ right.costs.T
     sums = (left.costs**2).sum(axis=1)[:, None] + (right.costs**2).sum(axis=1)[None]
     common = left.choices @ right.choices.T
     either = left.choices.sum(axis=1)[:, None] + right.choices.sum(axis=1)[None] - common
-    return Likeness(
+    return Similarity(
         products=products / max(1, left.costs.shape[1]),
         squares=np.maximum(sums - 2 * products, 0.0),
         shared=np.asarray(np.where(either > 0, common / np.maximum(either, 1.0), 1.0)),
@@ -83,12 +83,12 @@ def likeness(left: Features, right: Features) -> Likeness:
 
 @dataclass(frozen=True, kw_only=True)
 class Kernel:
-    """How alike two points are: a linear part and a smooth part on the costs, and the share of choices in common."""
+    """The covariance: linear and squared-exponential parts on the costs, and the similarity of the choices."""
 
     length: float
     mix: tuple[float, float, float]
 
-    def __call__(self, pairs: Likeness) -> Vector:
+    def __call__(self, pairs: Similarity) -> Vector:
         """Returns the `(n, m)` covariances."""
         smooth = np.exp(-pairs.squares / (2 * self.length**2))
         return np.asarray(self.mix[0] * (pairs.products + 1.0) + self.mix[1] * smooth + self.mix[2] * pairs.shared)
@@ -101,27 +101,27 @@ class Kernel:
 
 @dataclass(frozen=True, kw_only=True)
 class Process:
-    """A Gaussian process that has seen some points."""
+    """A Gaussian process conditioned on some points."""
 
     kernel: Kernel
     noise: float
     amplitude: float
-    """Variance that the kernel is multiplied by."""
+    """The kernel is multiplied by this variance."""
     centre: float
     seen: Features
     values: Vector
-    """`(n,)`"""
+    """`(n,)` of the points seen."""
 
     def predict(self, points: Features) -> tuple[Vector, Vector]:
-        """Returns the `(m,)` means and standard deviations of points, noise left out."""
+        """Returns the `(m,)` means and standard deviations of points, without noise."""
         factor = np.linalg.cholesky(self._covariance())
-        across = np.linalg.solve(factor, self.kernel(likeness(self.seen, points)))
+        across = np.linalg.solve(factor, self.kernel(similarity(self.seen, points)))
         mean = self.centre + across.T @ np.linalg.solve(factor, self.values - self.centre)
         variance = self.amplitude * (self.kernel.diagonal(points) - (across**2).sum(axis=0))
         return mean, np.sqrt(np.maximum(variance, 1e-12 * self.amplitude))
 
     def also(self, points: Features, values: Vector) -> Process:
-        """Returns the process that has seen these points as well, with the same kernel."""
+        """Returns the process conditioned on further points, with the same hyperparameters."""
         seen = Features(
             costs=np.vstack([self.seen.costs, points.costs]), choices=np.vstack([self.seen.choices, points.choices])
         )
@@ -135,32 +135,35 @@ class Process:
         )
 
     def left_out(self) -> Vector:
-        """Returns what is predicted of each point from all others, `(n,)` (Rasmussen and Williams, 5.12)."""
+        """Returns the leave-one-out predictions `(n,)` (Rasmussen and Williams, equation 5.12)."""
         inverse = np.linalg.inv(self._covariance())
         return np.asarray(self.values - inverse @ (self.values - self.centre) / np.diag(inverse))
 
     def _covariance(self) -> Vector:
-        return self.kernel(likeness(self.seen, self.seen)) + self.noise * np.eye(len(self.values))
+        return self.kernel(similarity(self.seen, self.seen)) + self.noise * np.eye(len(self.values))
 
 
 def fit(seen: Features, values: Vector) -> Process:
-    """Returns the process that explains the values best, by marginal likelihood over the grid.
+    """Returns the process with the largest marginal likelihood over the grid.
 
     Args:
         seen: Of n points, one or more.
         values: `(n,)`
     """
+    # One eigendecomposition serves all noises of a kernel: K + noise I has the same eigenvectors. For each pair the
+    # amplitude that maximises the likelihood has a closed form. An improvement must exceed rounding errors, so that
+    # the choice does not depend on the platform.
     centre = float(values.mean())
     rest = values - centre
     spread = float(rest @ rest) / len(rest)
     best, settings = -math.inf, (next(_grid()), NOISES[0], 1.0)
-    pairs = likeness(seen, seen)
+    pairs = similarity(seen, seen)
     for kernel in _grid():
         eigenvalues, vectors = np.linalg.eigh(kernel(pairs))
-        turned = (vectors.T @ rest) ** 2
+        squared = (vectors.T @ rest) ** 2
         for noise in NOISES:
             scales = np.maximum(eigenvalues, 0.0) + noise
-            amplitude = max(float((turned / scales).mean()), 1e-12 * max(spread, 1.0))
+            amplitude = max(float((squared / scales).mean()), 1e-12 * max(spread, 1.0))
             likelihood = -0.5 * len(rest) * math.log(amplitude) - 0.5 * float(np.log(scales).sum())
             if likelihood > best + 1e-9:
                 best, settings = likelihood, (kernel, noise, amplitude)

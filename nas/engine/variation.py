@@ -1,4 +1,4 @@
-"""Ways to get from nothing, or from one point of the space, to another point, in memory and without training."""
+"""Sample, mutate, cross and repair points of the space."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from search_space.space import INPUT_AXES
 
 MAX_CHANGED_AXES = 3
 TRADE_SHARE = 0.5
-"""How often a neighbour is to take a larger input than its parent, the largest at which it fits the budget."""
+"""How often a neighbour takes a larger input than its parent, the largest at which it fits the budget."""
 DRAWS = 12
-"""How many points are drawn before a search in memory gives up or turns to repair: one new to it takes 0.1 s."""
+"""How many points are drawn before a function gives up or repairs one; costing a new point takes 0.1 s."""
 NUM_REPAIRS = 2
 MAX_REPAIR_STEPS = 60
 NEAR_TARGET = 0.25
-"""How near, in logs, a point's cost must come to a target to be taken without looking further."""
+"""A point whose log cost is this near to the target is taken without drawing others."""
 CHEAPEST_SHARE = 0.08
-"""What part of the budget on MACs counts as the cheap end of the range below it."""
+"""The cheap end of the range of MACs, as a share of their budget."""
 WITHOUT_SIZE = ("params", "params_m")
-"""Costs and limits that do not grow with the input."""
+"""Costs and limits that do not depend on the input size."""
 
 
 def complete(space: SearchSpace, params: Params, rng: np.random.Generator) -> dict[str, Any]:
-    """Returns `params` as a whole point: axes that are missing or out of the space are drawn, idle ones dropped."""
+    """Returns a complete point: missing and invalid choices are drawn, inactive axes are dropped."""
 
     def choose(axis: Axis) -> Any:
         value = params.get(axis.name)
@@ -39,7 +39,7 @@ def complete(space: SearchSpace, params: Params, rng: np.random.Generator) -> di
 
 
 def mutate(space: SearchSpace, params: Params, rng: np.random.Generator) -> dict[str, Any]:
-    """Returns a neighbour: one to three of the active axes that leave a choice take another value."""
+    """Returns a neighbour: one to `MAX_CHANGED_AXES` active axes take another choice."""
     free = _free_axes(space, params)
     if not free:
         return dict(params)
@@ -52,9 +52,9 @@ def mutate(space: SearchSpace, params: Params, rng: np.random.Generator) -> dict
 
 
 def cross(space: SearchSpace, first: Params, second: Params, rng: np.random.Generator) -> dict[str, Any]:
-    """Returns a child of two points: each axis takes the choice of either; what neither says is drawn."""
-    says = {name: (second if rng.random() < 0.5 else first) for name in sorted({*first, *second})}
-    child = {name: parent.get(name, first.get(name, second.get(name))) for name, parent in says.items()}
+    """Returns a child of two points: each axis takes the choice of one of them; axes that neither has are drawn."""
+    parents = {name: (second if rng.random() < 0.5 else first) for name in sorted({*first, *second})}
+    child = {name: parent.get(name, first.get(name, second.get(name))) for name, parent in parents.items()}
     return complete(space, child, rng)
 
 
@@ -66,11 +66,11 @@ def mutated_feasible(
     seen: Collection[str],
     accuracies: Sequence[float] | None = None,
 ) -> CostedPoint | None:
-    """Draws neighbours of random parents until one fits the budget and is new; None when `DRAWS` do not.
+    """Draws neighbours of random parents until one fits the budget and is new; None after `DRAWS` that do not.
 
-    Parents are drawn in proportion to their accuracies where these are given: the cheap end of a young front is often
-    there for its cost alone. Every other neighbour is a trade: changes that leave room for a larger input than
-    the parent's, which is what small objects want first.
+    Parents are drawn in proportion to their accuracies if these are given, because cheap members of an early front are
+    often there for their cost alone. With the probability `TRADE_SHARE` the neighbour must have a larger input than
+    its parent, which small objects profit from most.
     """
     trades = rng.random() < TRADE_SHARE
     weights = np.maximum([1.0] * len(parents) if accuracies is None else accuracies, 0.0) + 1e-6
@@ -86,9 +86,9 @@ def mutated_feasible(
 
 
 def repaired(domain: Domain, params: Params, rng: np.random.Generator, *, seen: Collection[str]) -> CostedPoint | None:
-    """Returns the point, brought within the budget by the cheapest means where it is over it; None if it is not new.
+    """Returns the point, repaired if it is over budget; None if that fails or the result is not new.
 
-    First comes a smaller input, as it leaves the network as it is; then single changes of other axes.
+    A smaller input is tried first, because it leaves the network as it is; then single changes of other axes.
     """
     candidate = domain.consider(params)
     if candidate is not None and not candidate.feasible and side_of(params):
@@ -99,12 +99,10 @@ def repaired(domain: Domain, params: Params, rng: np.random.Generator, *, seen: 
 
 
 def repair(domain: Domain, start: CostedPoint, rng: np.random.Generator) -> CostedPoint:
-    """Walks from a point towards the budget by random changes of one axis that lower the excess.
-
-    Numbers are only made smaller.
+    """Changes random single axes that lower the excess over the budget; numbers are only decreased.
 
     Returns:
-        The first feasible point on the way, or the nearest miss when the walk runs out of steps.
+        The first feasible point, or the one with the least excess after `MAX_REPAIR_STEPS`.
     """
     best = start
     for _ in range(MAX_REPAIR_STEPS):
@@ -121,10 +119,10 @@ def repair(domain: Domain, start: CostedPoint, rng: np.random.Generator) -> Cost
 
 
 def random_feasible(domain: Domain, rng: np.random.Generator, *, seen: Collection[str] = ()) -> CostedPoint | None:
-    """Draws random points until one fits the budget and is new; repairs some of them where none does.
+    """Draws random points until one fits the budget and is new; repairs some of them if none does.
 
-    Every axis is drawn evenly but the input size, which is drawn among the sizes at which the network fits: few
-    points drawn blindly fit a tight budget, and those that do are all small networks.
+    Every axis is drawn uniformly except the input size, which is drawn among those at which the network fits: of
+    uniformly drawn points few fit a tight budget, and those are all small networks.
     """
     misses = []
     for _ in range(DRAWS):
@@ -141,10 +139,10 @@ def random_feasible(domain: Domain, rng: np.random.Generator, *, seen: Collectio
 
 
 def any_new(domain: Domain, rng: np.random.Generator, *, seen: Collection[str]) -> CostedPoint | None:
-    """Returns a random feasible point that is new; None in a small space only where there is none left.
+    """Returns a random feasible new point; in a space of up to `MAX_WALKED` points None only if there is none.
 
-    In a space that can be listed all points are as likely. In a larger one that has at most `MAX_WALKED`, random draws
-    come first, and then one point after the other.
+    In a space that can be listed all points are equally likely. In a larger one random draws come first; if they fail
+    and the space has at most `MAX_WALKED` points, these are tried one after the other.
     """
     points = domain.listed()
     if points is None:
@@ -156,26 +154,26 @@ def any_new(domain: Domain, rng: np.random.Generator, *, seen: Collection[str]) 
 def walked(
     domain: Domain, rng: np.random.Generator, *, seen: Collection[str], skip: Collection[str] = ()
 ) -> Iterator[CostedPoint]:
-    """Yields the feasible points that are new in a random order, each costed when it is its turn.
+    """Yields the feasible new points in random order, each costed on demand.
 
-    None in a space of more than `MAX_WALKED` combinations.
+    Yields nothing in a space of more than `MAX_WALKED` points.
 
     Args:
         domain: The space and the budget.
         rng: Decides the order.
         seen: Keys that are not new.
-        skip: Points that are left out without costing them, as `spelt` has them.
+        skip: Points that are left out without costing them, as returned by `params_text`.
     """
     if count_points(domain.space, MAX_WALKED) > MAX_WALKED:
         return
-    left = [params for params in all_points(domain.space) if not skip or spelt(params) not in skip]
+    left = [params for params in all_points(domain.space) if not skip or params_text(params) not in skip]
     for index in rng.permutation(len(left)):
         found = domain.consider(left[index])
         if found is not None and found.feasible and found.key not in seen:
             yield found
 
 
-def spelt(params: Params) -> str:
+def params_text(params: Params) -> str:
     """Returns a point as text, equal for equal points."""
     return str(sorted(params.items()))
 
@@ -183,15 +181,15 @@ def spelt(params: Params) -> str:
 def spread_feasible(
     domain: Domain, rng: np.random.Generator, *, share: float, seen: Collection[str] = ()
 ) -> CostedPoint | None:
-    """Draws random feasible points and returns one whose cost lies at a given share of the range below the budget.
+    """Draws random feasible points and returns one at a given position on the range of costs below the budget.
 
-    Points at different shares give a front cheap and dear members from the start. Where MACs are not limited, the
-    range is that of the sizes at which the drawn network fits.
+    Different positions give the front cheap and expensive members from the start. Without a limit on MACs, the range is
+    that of the input sizes at which the drawn network fits.
 
     Args:
         domain: The space and the budget.
         rng: Decides everything.
-        share: Where on the range of MACs, in logs: 0 the cheap end, 1 the dear one.
+        share: Position on the range of log MACs: 0 is the cheap end, 1 the expensive end.
         seen: Keys that are not new.
     """
     limit = domain.limits.get("gmacs")
@@ -219,9 +217,9 @@ def spread_feasible(
 def farthest(
     points: Sequence[CostedPoint], known: Sequence[Mapping[str, float]], rng: np.random.Generator
 ) -> CostedPoint | None:
-    """Returns the point whose costs are the farthest from all that are known; a random one where nothing is.
+    """Returns the point whose costs are farthest from all known costs; a random one if none are known.
 
-    Distances are in logs of the costs, each in deviations over all the points.
+    Distances are Euclidean in the standardised logs of the costs.
 
     Args:
         points: To choose from, none of them known.
@@ -241,9 +239,9 @@ def farthest(
 
 
 def resizes(space: SearchSpace, point: CostedPoint) -> list[CostedPoint]:
-    """Returns the network of a point at every size of its input, with costs scaled from its own: a guess to rank by.
+    """Returns the network of a point at every input size, with costs estimated from its own, for ranking.
 
-    What grows with the input is taken to grow with its area. The keys are not those of the architectures.
+    Costs that depend on the input size are taken as proportional to its area. The keys are not those of architectures.
     """
     if not any(name in point.params for name in INPUT_AXES):
         return [point]
@@ -268,17 +266,17 @@ def _scaled(point: CostedPoint, axis: Axis, size: int, side: int) -> CostedPoint
 def fit_input(
     domain: Domain, params: Params, choose: Callable[[list[float]], int], *, largest: int | None = None
 ) -> CostedPoint | None:
-    """Returns the network of a point at an input size at which it fits; at the smallest one where it fits nowhere.
+    """Returns the network of a point at an input size at which it fits; at the smallest size if it fits at none.
 
-    MACs grow with the area of the input (attention apart), so the sizes that fit follow from the smallest one's
-    cost; only the chosen size is costed exactly, and the next smaller ones where the guess was too bold. Under a limit
-    on latency a few more are costed on the way.
+    MACs are proportional to the area of the input (except for attention), so the sizes that fit follow from the cost at
+    the smallest one. Only the chosen size is costed exactly, and the next smaller ones if it does not fit. Under a
+    limit on latency a few more sizes are costed.
 
     Args:
         domain: The space and the budget.
-        params: The point; its own input size does not matter.
-        choose: Picks a size by its index, given the expected GMACs at each size that fits, the smallest first.
-        largest: Larger sizes are not tried.
+        params: The point; its own input size is ignored.
+        choose: Returns the index of a size, given the expected GMACs at each size that fits, the smallest first.
+        largest: The largest size to try; None: all.
 
     Returns:
         The point, feasible or not; None where the parameters are no point.
@@ -300,9 +298,9 @@ def fit_input(
 
 
 def _num_fitting(domain: Domain, params: Params, sizes: list[int]) -> int:
-    """Returns how many of the sizes, of which the smallest fits, do; by bisection, as costs grow with the size.
+    """Returns how many of the sizes fit, by bisection, as costs grow with the size; the smallest one fits.
 
-    Latency does not grow with the MACs: launches take their time at every size.
+    Latency has to be computed: it is not proportional to the MACs, because launches take time at every size.
     """
     if not set(domain.limits) - {"gmacs", *WITHOUT_SIZE}:
         return len(sizes)
@@ -328,5 +326,5 @@ def _free_axes(space: SearchSpace, params: Params) -> list[Axis]:
 
 
 def _cheaper(axis: Axis, value: Any) -> list[Any]:
-    """Returns the choices that may be cheaper: the smaller ones of numbers, all others of words."""
+    """Returns the choices that may be cheaper: smaller numbers, and all other words."""
     return [choice for choice in axis.choices if choice != value and (not axis.ordered or float(choice) < float(value))]

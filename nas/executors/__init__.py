@@ -1,6 +1,6 @@
-"""Where trials are evaluated: a small seam between the search and whatever trains.
+"""The interface between the search and the training of its trials.
 
-An `Evaluator` knows how to evaluate one job; an `Executor` decides where and how many at a time.
+An `Evaluator` evaluates one job; an `Executor` decides where jobs are evaluated, and how many at a time.
 """
 
 from __future__ import annotations
@@ -8,21 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
+
+from results.trial import Cause, Outcome, check_cause
 
 if TYPE_CHECKING:
     from search_space import Architecture
-
-INTERRUPTED = "interrupted"
-"""The reason of a trial that ended because the run was interrupted."""
-WORKER_LOST = "worker lost"
-"""How the reason of a trial begins whose worker process died, for instance by `kill -9`."""
-OUT_OF_MEMORY = "out of memory, also alone"
-"""How the reason of a trial begins that ran out of memory twice, the second time with nothing beside it."""
-
-
-TIME_LIMIT = "time limit of {minutes:g} minutes (--trial-minutes)"
-"""The reason of a trial that was ended because it took longer than one may."""
 
 
 class NothingUnderWay(RuntimeError):
@@ -30,7 +21,11 @@ class NothingUnderWay(RuntimeError):
 
 
 class StopTrial(Exception):
-    """Raised by a `Report` to end a trial early; the message is the reason on record."""
+    """Raised by a `Report` to end a trial early."""
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__(cause.text)
+        self.cause = cause
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,27 +37,27 @@ class Job:
     architecture: Architecture
     seed: int
     weights_path: Path | None = None
-    """Where the trained weights go; None when nobody wants them."""
+    """Where the trained weights are written; None: nowhere."""
     rung: int = 0
-    """Level of effort, counted from the cheapest."""
+    """Of the ladder, counted from the cheapest."""
     epochs: float | None = None
     """Passes over the training images on this rung; None: the evaluator's own."""
     start_weights: Path | None = None
-    """Weights file to go on from, that of the rung before; None: fresh weights."""
+    """Weights of the rung below to start from; None: random weights."""
     memory_bytes: int | None = None
     """Predicted peak activation memory of one image."""
     proxy: str | None = None
-    """The score without training to take instead of training; the score is `proxy` among the scores."""
+    """The zero-cost score to compute instead of training; it is returned as the score `proxy`."""
 
     def absolute(self) -> Job:
-        """Returns the job with absolute paths, for workers that run in another folder."""
+        """Returns the job with absolute paths, for workers with another working folder."""
         paths = {name: getattr(self, name) for name in ("weights_path", "start_weights")}
         return replace(self, **{name: path.absolute() for name, path in paths.items() if path is not None})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """How far a job has come."""
+    """Progress of a job."""
 
     number: int
     """The number of the trial."""
@@ -73,57 +68,68 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What became of a job."""
+    """The result of a job.
 
-    outcome: Literal["complete", "stopped", "failed"]
+    Raises:
+        ValueError: If the cause does not go with the outcome; see `results.trial.CAUSES`.
+    """
+
+    outcome: Outcome
+    """Complete, stopped or failed."""
+    cause: Cause | None = None
+    """Why it was stopped or failed; None if it is complete."""
     reason: str = ""
+    """Details for the user; empty: the cause says it all."""
     scores: Mapping[str, float] = field(default_factory=dict)
-    """`accuracy`, which is maximised, and the APs beside it, all in 0..1; empty unless complete."""
+    """`accuracy` and the APs, all in 0..1, or `proxy`; empty unless complete."""
     epochs: float = 0.0
     images_seen: int = 0
     seconds: float = 0.0
-    """Time in the evaluator; without waiting for a worker."""
+    """Time in the evaluator, without waiting for a worker."""
     accuracy_draws: tuple[float, ...] = ()
-    """The accuracy on draws of the validation images with replacement, the same draws for all jobs."""
+    """The accuracy on bootstrap draws of the validation images, the same draws for all jobs."""
     peak_memory_bytes: int | None = None
-    """The most memory that the job held at a time; None where it cannot be known."""
+    """Peak memory of the job; None where it cannot be measured."""
+
+    def __post_init__(self) -> None:
+        check_cause(self.outcome, self.cause)
 
 
 Report = Callable[[Step], None]
-"""Called as training goes on; may raise `StopTrial` or `KeyboardInterrupt`."""
+"""Called after steps of training; may raise `StopTrial` or `KeyboardInterrupt`."""
 
 
 class Evaluator(Protocol):
-    """Evaluates one job in this process. It may raise: that is a failed trial.
+    """Evaluates one job in this process. An exception makes a failed trial.
 
-    `report` is called after each step. It may raise `StopTrial`, which the evaluator turns into a stopped evaluation.
+    `report` is called after each step. It may raise `StopTrial`, which the evaluator turns into a stopped evaluation
+    with the same cause.
     """
 
     def evaluate(self, job: Job, report: Report) -> Evaluation:
-        """Returns what became of the job."""
+        """Returns the result of the job."""
 
 
 class EvaluatorFactory(Protocol):
-    """Makes an evaluator inside a worker process: plain data that pickles, of a class that a worker can import."""
+    """Makes the evaluator of a worker process; picklable, of a class that the worker can import."""
 
     def make(self, worker: int) -> Evaluator:
-        """Returns the evaluator of the worker of this index, from 0; called once a worker."""
+        """Returns the evaluator of the worker with this index, from 0; called once a worker."""
 
 
 class Executor(Protocol):
-    """Runs up to `capacity` jobs at a time; a context manager that ends by `close`.
+    """Runs up to `capacity` jobs at a time; a context manager that calls `close` at its end.
 
     How jobs end, with every executor:
 
-    * An exception of the evaluator makes a failed evaluation with the exception as its reason.
-    * `StopTrial` out of the report ends the job whose step was reported, and no other one.
-    * A worker process that dies makes a failed evaluation whose reason begins with `WORKER_LOST`; another worker takes
-      its place.
-    * A job that runs out of memory is run again with nothing beside it. Only a second failure is returned, with a
-      reason that begins with `OUT_OF_MEMORY`.
-    * A job that takes longer than the executor was told that one may is ended with its worker, hung or not, and makes
-      a failed evaluation with the reason `TIME_LIMIT`. The start of a worker counts in.
-    * After Ctrl-C every job under way comes back as stopped for the reason `INTERRUPTED`, and nothing is left running.
+    * An exception of the evaluator makes a failed evaluation with `Cause.EXCEPTION` and the exception as its reason.
+    * `StopTrial` raised by the report ends the job whose step was reported, and no other.
+    * A worker process that dies makes a failed evaluation with `Cause.WORKER_LOST`; it is replaced by another worker.
+    * A job that runs out of memory is run again with nothing beside it. Only a second failure is returned, with
+      `Cause.OUT_OF_MEMORY`.
+    * A job that exceeds the time limit of a trial is killed with its worker, even if it hangs, and makes a failed
+      evaluation with `Cause.TIME_LIMIT`. The start of the worker counts.
+    * After Ctrl-C every job under way is returned as stopped with `Cause.INTERRUPTED`, and nothing is left running.
     """
 
     capacity: int
@@ -132,19 +138,19 @@ class Executor(Protocol):
         """Takes a job; never called while `capacity` jobs are under way."""
 
     def wait(self, report: Report) -> tuple[Job, Evaluation]:
-        """Returns the next job to end, with what became of it; calls `report` for steps of any job meanwhile.
+        """Returns the next job to end with its evaluation; calls `report` for steps of any job meanwhile.
 
         Raises:
-            DataError: the data set is at fault, which no other architecture would put right.
-            WriteError: the weights cannot be written, those of no architecture.
-            NothingUnderWay: no job was submitted that was not returned.
+            DataError: The data set cannot be used; all architectures would fail.
+            WriteError: The weights cannot be written; all architectures would fail.
+            NothingUnderWay: All jobs that were submitted have been returned.
         """
 
     def interrupt(self) -> None:
-        """Ends what is under way after a Ctrl-C that came outside `wait`; a worker that hangs tells no step."""
+        """Ends the jobs under way after a Ctrl-C outside `wait`; a worker that hangs reports no step."""
 
     def close(self) -> None:
-        """Ends whatever still runs; may be called twice."""
+        """Ends all jobs and workers; may be called twice."""
 
     def __enter__(self) -> Executor: ...
 

@@ -1,4 +1,4 @@
-"""What is known of an executor: what it is opened with, and which settings of a run it takes."""
+"""The registry of executors: how each is opened, and which settings it takes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from search_space.registry import Registry
 
 @dataclass(frozen=True, kw_only=True)
 class Workers:
-    """Who is to train, as the user said it; None where nothing was said."""
+    """The settings of an executor; None where the user gave none."""
 
     factory: EvaluatorFactory
-    """Makes an evaluator in a worker process; it pickles."""
+    """Makes an evaluator in a worker process; picklable."""
     here: Callable[[], Evaluator]
-    """Makes the evaluator of this process, over data that is open already."""
+    """Makes the evaluator of this process, with the data that is open already."""
     workers: int | None = None
     """Jobs at a time."""
     address: str | None = None
@@ -24,7 +24,7 @@ class Workers:
     cpus_per_trial: float | None = None
     gpus_per_trial: float | None = None
     trial_minutes: float | None = None
-    """How long a job may take before it is ended, whatever it does; None: as long as it does."""
+    """Time limit of a job; None: no limit."""
 
     @property
     def trial_seconds(self) -> float | None:
@@ -37,10 +37,10 @@ class ExecutorKind:
     """One way to evaluate jobs."""
 
     open: Callable[[Workers], Executor]
-    """Returns the executor; raises ConfigError where it cannot be had."""
+    """Returns the executor; raises ConfigError where it cannot be opened."""
     takes: tuple[str, ...] = ()
-    """The settings that mean something to it, of `workers`, `address`, `cpus_per_trial`, `gpus_per_trial` and
-    `trial_minutes`: any other one is refused."""
+    """The settings that it accepts, of `workers`, `address`, `cpus_per_trial`, `gpus_per_trial` and `trial_minutes`;
+    others are refused."""
 
 
 EXECUTORS: Registry[ExecutorKind] = Registry("executor")

@@ -9,22 +9,22 @@ __all__ = ["EXECUTORS"]
 
 
 def open_local(workers: Workers) -> Executor:
-    """Opens this process, or processes of this machine where there are to be several jobs at a time."""
+    """Opens an executor in this process, or worker processes for several jobs at a time or a time limit."""
     from nas.executors.local import LocalExecutor
 
-    alone = (workers.workers or 1) == 1 and workers.trial_minutes is None  # a job that hangs ends with its process
+    alone = (workers.workers or 1) == 1 and workers.trial_minutes is None  # only a process can be killed
     return LocalExecutor(workers.here()) if alone else open_processes(workers)
 
 
 def open_processes(workers: Workers) -> Executor:
-    """Opens processes of this machine, one unless said."""
+    """Opens worker processes on this machine, by default one."""
     from nas.executors.processes import ProcessExecutor
 
     return ProcessExecutor(workers.factory, num_workers=workers.workers or 1, trial_seconds=workers.trial_seconds)
 
 
 def open_ray(workers: Workers) -> Executor:
-    """Opens a Ray cluster; only this imports Ray."""
+    """Opens a Ray cluster; Ray is imported only here."""
     from nas.executors.ray import RayExecutor
 
     return RayExecutor(

@@ -11,9 +11,9 @@ from nas.executors.attempt import attempt
 
 
 class LocalExecutor:
-    """Evaluates the submitted job when its result is waited for.
+    """Evaluates the submitted job within `wait`.
 
-    The job is alone at all times; when memory runs out it is tried again after garbage has been collected.
+    When memory runs out, the job is tried again after a garbage collection.
     """
 
     capacity = 1
@@ -29,14 +29,14 @@ class LocalExecutor:
         self._job = job
 
     def wait(self, report: Report) -> tuple[Job, Evaluation]:
-        """Evaluates the job; an exception makes it a failed one, Ctrl-C a stopped one.
+        """Evaluates the job; an exception makes a failed evaluation, Ctrl-C a stopped one.
 
         Raises:
             DataError, WriteError, NothingUnderWay: see `nas.executors.Executor`.
         """
         if self._job is None:
             raise NothingUnderWay
-        job = self._job  # forgotten in the end: after Ctrl-C in between it is waited for once more
+        job = self._job  # kept until its result is returned: after a Ctrl-C in between, `wait` is called again
         try:
             evaluation = self._evaluate(job, report)
         except Exception:
@@ -56,10 +56,10 @@ class LocalExecutor:
         return tried.evaluation
 
     def interrupt(self) -> None:
-        """Does nothing: the job is evaluated within `wait`, whose report ends it."""
+        """Does nothing: the job is evaluated within `wait`, and ended by its report."""
 
     def close(self) -> None:
-        """Forgets the job that was not waited for."""
+        """Drops a job that was not waited for."""
         self._job = None
 
     def __enter__(self) -> LocalExecutor:

@@ -1,4 +1,4 @@
-"""The most memory that one evaluation holds, on a GPU or in this process."""
+"""Peak memory of one evaluation, on a GPU or in this process."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ CLEAR = Path("/proc/self/clear_refs")
 
 
 class PeakMemory:
-    """Measures the peak of one evaluation after the other on one device.
+    """Measures the peaks of successive evaluations on one device.
 
-    On a GPU it is what the allocator of torch handed out, weights included. On a CPU it is by how much the resident
-    memory of the process exceeded what the process held when this object was made; what earlier evaluations left
-    behind is included, so that it errs upward. Linux alone tells the latter.
+    On a GPU it is the peak of torch's allocator, weights included. On a CPU it is the growth of the resident memory
+    since this object was made; what earlier evaluations left behind counts too, so it is an upper bound. The latter
+    is available on Linux only.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -23,27 +23,27 @@ class PeakMemory:
         self._base = _status_bytes("VmRSS")
 
     def restart(self) -> None:
-        """Begins to measure anew."""
+        """Resets the peak."""
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
         elif self._base is not None:
             _forget_peak()
 
     def read(self) -> int | None:
-        """Returns the peak since the last `restart` in bytes, or None where it cannot be known."""
+        """Returns the peak since the last `restart` in bytes, or None where it cannot be measured."""
         if self._device.type == "cuda":
             return int(torch.cuda.max_memory_allocated(self._device))
         peak = _status_bytes("VmHWM")
         return None if peak is None or self._base is None else max(0, peak - self._base)
 
     def free(self) -> None:
-        """Gives memory that is held in reserve back to the GPU, for other processes."""
+        """Returns cached memory to the GPU, for other processes."""
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
 
 def gpu_bytes() -> int | None:
-    """Returns the memory of the first GPU that this process sees, or None without one."""
+    """Returns the memory of the first visible GPU, or None without one."""
     return int(torch.cuda.get_device_properties(0).total_memory) if torch.cuda.is_available() else None
 
 
@@ -56,7 +56,7 @@ def _status_bytes(name: str) -> int | None:
 
 
 def _forget_peak() -> None:
-    """Sets the peak of the resident memory down to what is resident now; without the right to, it stays."""
+    """Resets the peak of the resident memory; without permission it stays."""
     try:
         CLEAR.write_text("5")
     except OSError:

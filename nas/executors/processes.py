@@ -9,14 +9,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from multiprocessing import connection
 from typing import Any
 
 from nas.executors import (
-    INTERRUPTED,
-    TIME_LIMIT,
-    WORKER_LOST,
     Evaluation,
     EvaluatorFactory,
     Job,
@@ -25,24 +21,25 @@ from nas.executors import (
     Step,
     StopTrial,
 )
-from nas.executors.attempt import Attempt
+from nas.executors.attempt import Attempt, interrupted, limit_exceeded
 from nas.executors.worker import StopRequest, serve
+from results.trial import Cause, Outcome
 
 STOP_SECONDS = 1.0
-"""How long jobs may take to end of their own accord after Ctrl-C, before their processes are killed."""
+"""How long jobs may take to end by themselves after Ctrl-C, before their processes are killed."""
 EXIT_SECONDS = 1.0
-"""How long a worker that closed its channel may take to end."""
+"""How long a worker may take to exit once its channel is closed."""
 
 
 class ProcessExecutor:
-    """Runs `num_workers` processes, each of which opens its data once and evaluates many jobs.
+    """Runs `num_workers` processes, each of which opens the data once and evaluates many jobs.
 
-    Processes are started when there is work for them. They end with this one, however it ends.
+    Processes are started when there are jobs for them. They end with this process, however it ends.
 
     Args:
         factory: Makes the evaluator of each worker, in the worker.
         num_workers: How many jobs run at a time.
-        trial_seconds: How long a job may take; None: as long as it does.
+        trial_seconds: Time limit of a job; None: no limit.
     """
 
     def __init__(
@@ -60,14 +57,14 @@ class ProcessExecutor:
         self._clock = clock
         self._workers: dict[int, _Worker] = {}
         self._waiting: deque[Job] = deque()
-        self._short: deque[Job] = deque()
-        """Jobs that ran out of memory and wait to be run alone."""
+        self._out_of_memory: deque[Job] = deque()
+        """Jobs that ran out of memory and wait to run alone."""
         self._alone: Job | None = None
         """The job that runs alone."""
         self._jobs: dict[int, Job] = {}
-        """All jobs that were submitted and not yet returned, by number."""
+        """All jobs that were submitted and not yet returned, by the number of the trial."""
         self._ended: dict[int, Evaluation] = {}
-        """What became of those of them that have ended."""
+        """The evaluations of those that have ended."""
 
     def submit(self, job: Job) -> None:
         """Takes a job and starts it."""
@@ -77,7 +74,7 @@ class ProcessExecutor:
         self._start_jobs()
 
     def wait(self, report: Report) -> tuple[Job, Evaluation]:
-        """Returns the next job to end, with what became of it; see `nas.executors.Executor`."""
+        """Returns the next job to end with its evaluation; see `nas.executors.Executor`."""
         if not self._jobs:
             raise NothingUnderWay
         try:
@@ -90,14 +87,14 @@ class ProcessExecutor:
         return self._jobs.pop(number), self._ended.pop(number)
 
     def interrupt(self) -> None:
-        """Ends what is under way, hung or not; `wait` then returns each job as stopped."""
+        """Ends the jobs under way, even if they hang; `wait` then returns each of them as stopped."""
         if any(number not in self._ended for number in self._jobs):
             self._interrupt()
 
     def close(self) -> None:
-        """Ends all workers; a job that is under way is lost."""
+        """Ends all workers; jobs under way are dropped."""
         self._waiting.clear()
-        self._short.clear()
+        self._out_of_memory.clear()
         self._alone = None
         self._jobs.clear()
         self._ended.clear()
@@ -110,13 +107,13 @@ class ProcessExecutor:
         self.close()
 
     def _start_jobs(self) -> None:
-        """Gives waiting jobs to idle workers, starting workers where some are missing."""
+        """Gives waiting jobs to idle workers, and starts missing workers."""
         if self._alone is not None:
             return
-        if self._short:
+        if self._out_of_memory:
             if not any(worker.job for worker in self._workers.values()):
                 self._end_workers()
-                self._alone = self._short.popleft()
+                self._alone = self._out_of_memory.popleft()
                 self._give(self._alone)
             return
         while self._waiting and any(self._is_idle(index) for index in range(self.capacity)):
@@ -126,7 +123,7 @@ class ProcessExecutor:
         return index not in self._workers or self._workers[index].job is None
 
     def _give(self, job: Job) -> None:
-        """Gives a job to an idle worker, if possible one that runs already."""
+        """Gives a job to an idle worker, preferably one that is already running."""
         idle = [index for index in range(self.capacity) if self._is_idle(index)]
         index = min(idle, key=lambda index: index not in self._workers)
         if index in self._workers and not self._workers[index].process.is_alive():
@@ -136,7 +133,7 @@ class ProcessExecutor:
         self._workers[index].start_job(job, self._clock())
 
     def _turn(self, report: Report) -> None:
-        """Waits until a worker says something, dies or is over its time, and deals with it."""
+        """Waits until a worker sends a message, dies or exceeds its time, and handles that."""
         busy = [(index, worker) for index, worker in self._workers.items() if worker.job is not None]
         watched = [each for _, worker in busy for each in (worker.channel, worker.process.sentinel)]
         left = [self._seconds_left(worker) for _, worker in busy]
@@ -152,17 +149,17 @@ class ProcessExecutor:
         return worker.began + limit - self._clock()
 
     def _end_overdue(self, index: int, worker: _Worker) -> None:
-        """Kills a worker, which may hang, and records its job as over its time."""
+        """Kills a worker, which may hang, and records that its job exceeded the time limit."""
         worker.kill()
-        self._lose(index, worker, because=TIME_LIMIT.format(minutes=(self._trial_seconds or 0) / 60))
+        self._lose(index, worker, Cause.TIME_LIMIT)
 
     def _listen(self, index: int, worker: _Worker, report: Report) -> None:
-        """Takes what a worker has sent; what was sent before it died counts."""
+        """Handles a message of a worker; what was sent before it died counts."""
         assert worker.job is not None
         try:
             message = worker.channel.recv()
         except (EOFError, OSError):
-            self._lose(index, worker)
+            self._lose(index, worker, Cause.WORKER_LOST)
             return
         if isinstance(message, Step):
             self._report(worker, message, report)
@@ -170,12 +167,12 @@ class ProcessExecutor:
             self._end_job(worker, message)
 
     def _report(self, worker: _Worker, step: Step, report: Report) -> None:
-        if worker.stop_reason:
+        if worker.is_stopping:
             return
         try:
             report(step)
         except StopTrial as stop:
-            worker.stop(str(stop))
+            worker.stop(stop.cause)
 
     def _end_job(self, worker: _Worker, tried: Attempt) -> None:
         job, worker.job = worker.job, None
@@ -185,43 +182,42 @@ class ProcessExecutor:
             del self._jobs[job.number]
             tried.check_fault()
         if tried.out_of_memory and not was_alone:
-            self._short.append(job)
+            self._out_of_memory.append(job)
         else:
             self._ended[job.number] = tried.given_up() if tried.out_of_memory else tried.evaluation
 
-    def _lose(self, index: int, worker: _Worker, because: str = "") -> None:
-        """Records the job of a worker that died, and makes room for another worker."""
+    def _lose(self, index: int, worker: _Worker, cause: Cause) -> None:
+        """Records the job of a worker that died or was killed, and makes room for another worker."""
         del self._workers[index]
         ended = worker.end()
-        reason = because or f"{WORKER_LOST}: {ended}"
-        evaluation = Evaluation(outcome="failed", reason=reason, seconds=max(0.0, self._clock() - worker.began))
+        evaluation = Evaluation(
+            outcome=Outcome.FAILED,
+            cause=cause,
+            reason=limit_exceeded(self._trial_seconds) if cause is Cause.TIME_LIMIT else f"worker lost: {ended}",
+            seconds=max(0.0, self._clock() - worker.began),
+        )
         self._end_job(worker, Attempt(evaluation=evaluation))
 
     def _interrupt(self) -> None:
-        """Ends everything; what has not ended yet is interrupted.
+        """Ends all workers; jobs that have not ended are recorded as interrupted.
 
-        Jobs are first asked to end, so that they tell how far they came, and then killed.
+        Jobs are first asked to end, so that they report their progress, and killed after `STOP_SECONDS`.
         """
         under_way = [number for number in self._jobs if number not in self._ended]
         if not under_way:
             raise KeyboardInterrupt
         for worker in self._workers.values():
-            worker.stop(INTERRUPTED)
-        told = self._last_words()
+            worker.stop(Cause.INTERRUPTED)
+        last = self._last_evaluations()
         self._end_workers()
         self._waiting.clear()
-        self._short.clear()
+        self._out_of_memory.clear()
         self._alone = None
-        stopped = Evaluation(outcome="stopped", reason=INTERRUPTED)
-        kept = {
-            number: replace(told.get(number, stopped), outcome="stopped", reason=INTERRUPTED, scores={})
-            for number in under_way
-        }
-        self._ended = kept | self._ended
+        self._ended = {number: interrupted(last.get(number)) for number in under_way} | self._ended
 
-    def _last_words(self) -> dict[int, Evaluation]:
-        """Returns what became of the jobs that end within `STOP_SECONDS`, by number."""
-        told: dict[int, Evaluation] = {}
+    def _last_evaluations(self) -> dict[int, Evaluation]:
+        """Returns the evaluations of the jobs that end within `STOP_SECONDS`, by the number of the trial."""
+        last: dict[int, Evaluation] = {}
         deadline = time.monotonic() + STOP_SECONDS
         while busy := {worker.channel: worker for worker in self._workers.values() if worker.job is not None}:
             ready = connection.wait(list(busy), max(0.0, deadline - time.monotonic()))
@@ -231,10 +227,10 @@ class ProcessExecutor:
                 worker = busy[channel]  # type: ignore[index]
                 message = worker.receive()
                 if isinstance(message, Attempt) and worker.job is not None:
-                    told[worker.job.number] = message.evaluation
+                    last[worker.job.number] = message.evaluation
                 if not isinstance(message, Step):
                     worker.job = None
-        return told
+        return last
 
     def _end_workers(self) -> None:
         workers = list(self._workers.values())
@@ -246,7 +242,7 @@ class ProcessExecutor:
 
 
 class _Worker:
-    """One worker process, as the process sees it that searches."""
+    """One worker process, seen from the searching process."""
 
     def __init__(self, factory: EvaluatorFactory, index: int) -> None:
         context = multiprocessing.get_context("spawn")
@@ -257,33 +253,33 @@ class _Worker:
         theirs.close()
         self.job: Job | None = None
         self.began = 0.0
-        self.stop_reason = ""
-        """Why the job was asked to end; empty if it was not."""
+        self.is_stopping = False
+        """Whether the job was asked to end."""
 
     def start_job(self, job: Job, now: float) -> None:
-        """Sends a job; a worker that is dead already is noticed when its answer is waited for."""
-        self.job, self.began, self.stop_reason = job, now, ""
+        """Sends a job; that a worker is dead is noticed by the next wait."""
+        self.job, self.began, self.is_stopping = job, now, False
         self._send(job)
 
-    def stop(self, reason: str) -> None:
+    def stop(self, cause: Cause) -> None:
         """Asks the worker to end its job."""
         if self.job is not None:
-            self.stop_reason = reason
-            self._send(StopRequest(number=self.job.number, reason=reason))
+            self.is_stopping = True
+            self._send(StopRequest(number=self.job.number, cause=cause))
 
     def receive(self) -> Any:
-        """Returns the next message, or None from a worker that is dead."""
+        """Returns the next message, or None if the worker is dead."""
         try:
             return self.channel.recv()
         except (EOFError, OSError):
             return None
 
     def kill(self) -> None:
-        """Ends the process, whatever it does; it holds nothing that must be put away."""
+        """Kills the process; it holds nothing that must be saved."""
         self.process.kill()
 
     def end(self) -> str:
-        """Waits for the end of a process that is killed or dead already, and tells how it ended."""
+        """Waits for the end of a process that was killed or has died, and says how it ended."""
         self.channel.close()
         self.process.join(EXIT_SECONDS)
         if self.process.exitcode is None:
@@ -296,12 +292,12 @@ class _Worker:
         try:
             self.channel.send(message)
         except OSError:
-            pass  # it is dead, which the next wait finds out
+            pass  # it is dead, which the next wait notices
 
 
 @contextmanager
 def _sigint_held() -> Iterator[None]:
-    """Holds Ctrl-C back while a process is started, which inherits that: a traceback of its own helps nobody."""
+    """Blocks SIGINT while a process is started, which inherits that: it must not print a traceback on Ctrl-C."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

@@ -1,7 +1,7 @@
 """Evaluation by Ray Tune, on this machine or on a cluster.
 
-The search decides and Tune carries out: each job is a Tune trial, whose resources follow from the memory it is
-predicted to need. Tune's controller runs in a thread. Steps, and requests to stop, go over a small actor, the board.
+The search decides, Tune executes: each job is a Tune trial, whose resources follow from its predicted memory. Tune's
+controller runs in a thread. Steps and requests to stop go through a small actor, the `ProgressBoard`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,9 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from nas.executors import (
-    INTERRUPTED,
-    TIME_LIMIT,
-    WORKER_LOST,
     Evaluation,
     Evaluator,
     EvaluatorFactory,
@@ -30,13 +26,14 @@ from nas.executors import (
     Step,
     StopTrial,
 )
-from nas.executors.attempt import Attempt, attempt
+from nas.executors.attempt import Attempt, attempt, interrupted, limit_exceeded
 from nas.executors.memory import gpu_bytes
 from nas.executors.ray_env import handlers_kept, path_handed_on, short_folder, silence_ray
 from nas.executors.ray_progress import ProgressBoard
 from nas.executors.ray_queue import JobQueue
 from nas.executors.ray_resources import place_in
 from nas.executors.worker import throttled, unmade
+from results.trial import Cause, Outcome
 from search_space.errors import ConfigError
 
 try:
@@ -50,7 +47,7 @@ except ImportError as error:
 POLL_SECONDS = 0.25
 JOIN_SECONDS = 30.0
 STORE_BYTES = 100 * 2**20
-"""Of Ray's object store: only short messages go through it."""
+"""Of Ray's object store: only short messages are passed."""
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_worker_niceness": "0",
@@ -59,9 +56,9 @@ SETTINGS = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
 }
-"""Nothing is sent anywhere, nothing is printed, and no file is written for each result: the study is the record.
+"""No usage statistics, no output, no file for each result: the study is the record.
 
-Workers have the priority of this process; with the low one that Ray gives them, a busy machine hardly starts them.
+Workers have the priority of this process; with Ray's lower one they hardly start on a busy machine.
 """
 
 logger = logging.getLogger(__name__)
@@ -72,12 +69,12 @@ class RayExecutor:
 
     Args:
         factory: Makes the evaluator of each worker, in the worker.
-        address: Of a running cluster; None takes the Ray that this process is connected to, or starts one here.
+        address: Of a running cluster; None: the Ray that this process is connected to, or else a new local one.
         num_workers: Jobs at a time; None: as many as the cluster has room for.
         cpus_per_trial: CPUs of each job.
-        gpus_per_trial: Least share of a GPU of each job; None: a whole one where there are any, else none. A job that
-            is predicted to need more gets more.
-        trial_seconds: How long a job may take once its worker has it; None: as long as it does.
+        gpus_per_trial: Least share of a GPU of each job; None: a whole GPU where there are any, else none. A job that
+            is predicted to need more memory gets a larger share.
+        trial_seconds: Time limit of a job, from when its worker has it; None: no limit.
 
     Raises:
         ConfigError: There is no cluster at `address`, or it has no room for a job.
@@ -97,7 +94,7 @@ class RayExecutor:
         self._clock = clock
         self._trial_seconds = trial_seconds
         self._overdue: set[int] = set()
-        """The numbers of the jobs whose workers were killed for the time they took."""
+        """The numbers of the jobs whose workers were killed at the time limit."""
         self._jobs: dict[int, Job] = {}
         self._began: dict[int, float] = {}
         self._stopping: set[int] = set()
@@ -109,24 +106,24 @@ class RayExecutor:
             self._started = _connect(address, self._folder, num_cpus)
             place = place_in(_machines(), num_workers, cpus_per_trial, gpus_per_trial)
             self.capacity = place.num_workers
-            self._feed = JobQueue(place)
+            self._queue = JobQueue(place)
             self._board: Any = ray.remote(num_cpus=0)(ProgressBoard).remote()
-            self._thread = threading.Thread(target=_carry_out, daemon=True, args=self._tune_arguments(factory))
+            self._thread = threading.Thread(target=_run_tune, daemon=True, args=self._tune_arguments(factory))
             self._thread.start()
         except BaseException:
             self._disconnect()
             raise
 
     def submit(self, job: Job) -> None:
-        """Takes a job and hands it to Tune."""
+        """Takes a job and queues it for Tune."""
         assert len(self._jobs) < self.capacity, f"{self.capacity} jobs are under way"
         assert not self._closed, "the executor is closed"
         self._jobs[job.number], self._began[job.number] = job, self._clock()
         self._board.begin.remote(job.number)
-        self._feed.put(job.absolute())
+        self._queue.put(job.absolute())
 
     def wait(self, report: Report) -> tuple[Job, Evaluation]:
-        """Returns the next job to end, with what became of it; see `nas.executors.Executor`."""
+        """Returns the next job to end with its evaluation; see `nas.executors.Executor`."""
         if not self._jobs:
             raise NothingUnderWay
         try:
@@ -140,12 +137,12 @@ class RayExecutor:
         return self._jobs.pop(number), self._ended.pop(number)
 
     def interrupt(self) -> None:
-        """Ends what is under way, hung or not; `wait` then returns each job as stopped."""
+        """Ends the jobs under way, even if they hang; `wait` then returns each of them as stopped."""
         if any(number not in self._ended for number in self._jobs):
             self._interrupt()
 
     def close(self) -> None:
-        """Ends all workers, and Ray if it was started here; a job that is under way is lost."""
+        """Ends all workers, and Ray if it was started here; jobs under way are dropped."""
         if not self._closed:
             self._closed = True
             self._end_workers()
@@ -158,15 +155,15 @@ class RayExecutor:
         self.close()
 
     def _tune_arguments(self, factory: EvaluatorFactory) -> tuple[Any, ...]:
-        """Returns what Tune is started with; see `_carry_out`."""
+        """Returns the arguments of `_run_tune`."""
         trainable = tune.with_parameters(Worker, factory=factory, board=self._board)
         placed = tune.with_resources(trainable, lambda config: tune.PlacementGroupFactory([config["bundle"]]))
-        return placed, self._feed, self._folder, self.capacity
+        return placed, self._queue, self._folder, self.capacity
 
     def _turn(self, report: Report) -> None:
-        """Waits a moment for a job to end, and passes on what was told meanwhile."""
+        """Waits a moment for a job to end, and reports the steps that arrived meanwhile."""
         try:
-            ended = self._feed.ended.get(timeout=POLL_SECONDS)
+            ended = self._queue.ended.get(timeout=POLL_SECONDS)
         except queue.Empty:
             ended = None
         try:
@@ -184,7 +181,7 @@ class RayExecutor:
             raise ConfigError("Ray Tune has ended, and no job can be run; next: nas --debug run, to see why")
 
     def _end_overdue(self) -> None:
-        """Kills the workers of jobs that are over their time, which may hang; Tune then says that they are dead."""
+        """Kills the workers of jobs over the time limit, which may hang; Tune then reports that they are dead."""
         if self._trial_seconds is not None:
             for number, worker in ray.get(self._board.overdue.remote(self._trial_seconds)):
                 self._overdue.add(number)
@@ -196,55 +193,54 @@ class RayExecutor:
                 report(step)
             except StopTrial as stop:
                 self._stopping.add(step.number)
-                self._board.stop.remote(step.number, str(stop))
+                self._board.stop.remote(step.number, stop.cause)
 
     def _end_job(self, number: int, tried: Attempt | str) -> None:
-        """Records what became of a job: an attempt, or the words in which Ray says that its worker is dead."""
+        """Records how a job ended: by an attempt, or with its worker, of whose death Ray says why."""
         if isinstance(tried, str):
-            seconds = max(0.0, self._clock() - self._began[number])
-            limit = TIME_LIMIT.format(minutes=(self._trial_seconds or 0) / 60)
-            reason = limit if number in self._overdue else f"{WORKER_LOST}: {tried}"
-            self._ended[number] = Evaluation(outcome="failed", reason=reason, seconds=seconds)
+            is_overdue = number in self._overdue
+            self._ended[number] = Evaluation(
+                outcome=Outcome.FAILED,
+                cause=Cause.TIME_LIMIT if is_overdue else Cause.WORKER_LOST,
+                reason=limit_exceeded(self._trial_seconds) if is_overdue else f"worker lost: {tried}",
+                seconds=max(0.0, self._clock() - self._began[number]),
+            )
             return
         if tried.fault is not None:
             del self._jobs[number], self._began[number]
             tried.check_fault()
         if tried.out_of_memory:
-            if self._feed.put_alone(self._jobs[number].absolute()):
+            if self._queue.put_alone(self._jobs[number].absolute()):
                 return
             self._ended[number] = tried.given_up()
         else:
             self._ended[number] = tried.evaluation
-            self._feed.learn(self._jobs[number], tried.evaluation)
+            self._queue.learn(self._jobs[number], tried.evaluation)
 
     def _interrupt(self) -> None:
-        """Ends everything; what has not ended yet is interrupted.
+        """Ends all workers; jobs that have not ended are recorded as interrupted.
 
-        Jobs are first asked to end, so that they tell how far they came, and then killed.
+        Jobs are first asked to end, so that they report their progress, and then killed.
         """
         under_way = [number for number in self._jobs if number not in self._ended]
         if not under_way:
             raise KeyboardInterrupt
         for number in under_way:
-            self._board.stop.remote(number, INTERRUPTED)
-        told = self._feed.last_words(under_way)
+            self._board.stop.remote(number, Cause.INTERRUPTED)
+        last = self._queue.last_evaluations(under_way)
         self._end_workers()
-        stopped = Evaluation(outcome="stopped", reason=INTERRUPTED)
-        kept = {number: told.get(number, stopped) for number in under_way}
-        self._ended = {
-            number: replace(last, outcome="stopped", reason=INTERRUPTED, scores={}) for number, last in kept.items()
-        } | self._ended
+        self._ended = {number: interrupted(last.get(number)) for number in under_way} | self._ended
 
     def _end_workers(self) -> None:
-        """Ends Tune, and kills its workers, so that it need not wait for them."""
-        self._feed.close()
+        """Ends Tune, and kills its workers so that it does not wait for them."""
+        self._queue.close()
         deadline = time.monotonic() + JOIN_SECONDS
         while self._thread.is_alive() and time.monotonic() < deadline:
             try:
                 for worker in ray.get(self._board.workers.remote()):
                     ray.kill(worker)
             except ray.exceptions.RayError:
-                logger.info("the board is gone", exc_info=True)
+                logger.info("the progress board is gone", exc_info=True)
             self._thread.join(POLL_SECONDS)
 
     def _disconnect(self) -> None:
@@ -256,10 +252,10 @@ class RayExecutor:
 
 
 class Worker(tune.Trainable):
-    """A worker of Tune: it makes its evaluator once, and evaluates one job a trial."""
+    """A worker of Tune: it makes its evaluator once, and evaluates one job in each trial of Tune."""
 
     def setup(self, config: dict[str, Any], factory: EvaluatorFactory, board: Any) -> None:  # type: ignore[override]
-        """Called by Tune once a worker."""
+        """Called by Tune once for each worker."""
         self._job: Job = config["job"]
         self._board = board
         self._evaluator: Evaluator | None = None
@@ -268,12 +264,12 @@ class Worker(tune.Trainable):
         board.enrol.remote(context.get_actor_id(), context.current_actor)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Called by Tune when the worker is used again."""
+        """Called by Tune when the worker is reused."""
         self._job = new_config["job"]
         return True
 
     def step(self) -> dict[str, Any]:
-        """Evaluates the job; called by Tune once a trial."""
+        """Evaluates the job; called by Tune once for each trial."""
         return {"done": True, "attempt": self._attempt(), "gpu_bytes": gpu_bytes()}
 
     def _attempt(self) -> Attempt:
@@ -289,22 +285,22 @@ class Worker(tune.Trainable):
                 self._evaluator = self._factory.make(0)
         except Exception as error:
             return unmade(error)
-        reason: str | None = None
+        stop_cause: Cause | None = None
 
         def send(step: Step) -> None:
-            nonlocal reason
-            reason = ray.get(self._board.post.remote(step))
+            nonlocal stop_cause
+            stop_cause = ray.get(self._board.post.remote(step))
 
-        return attempt(self._evaluator, self._job, throttled(send, lambda: reason))
+        return attempt(self._evaluator, self._job, throttled(send, lambda: stop_cause))
 
 
-def _carry_out(trainable: Any, feed: JobQueue, folder: str, num_workers: int) -> None:
-    """Runs Tune until the feed is closed."""
+def _run_tune(trainable: Any, jobs: JobQueue, folder: str, num_workers: int) -> None:
+    """Runs Tune until the queue is closed."""
     try:
         tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
-                search_alg=Suggestions(feed),
+                search_alg=Suggestions(jobs),
                 num_samples=-1,
                 max_concurrent_trials=num_workers,
                 reuse_actors=True,
@@ -315,8 +311,8 @@ def _carry_out(trainable: Any, feed: JobQueue, folder: str, num_workers: int) ->
                 name="nas",
                 storage_path=folder,
                 verbose=0,
-                callbacks=[Endings(feed)],
-                stop=WhenClosed(feed),
+                callbacks=[Endings(jobs)],
+                stop=WhenClosed(jobs),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         ).fit()
@@ -325,7 +321,7 @@ def _carry_out(trainable: Any, feed: JobQueue, folder: str, num_workers: int) ->
 
 
 def _connect(address: str | None, folder: str, num_cpus: float | None) -> bool:
-    """Connects to Ray; returns whether it was started here, and so is to be ended here.
+    """Connects to Ray; returns whether it was started here and has to be ended here.
 
     Raises:
         ConfigError: There is no cluster at the address.
@@ -353,5 +349,5 @@ def _connect(address: str | None, folder: str, num_cpus: float | None) -> bool:
 
 
 def _machines() -> list[dict[str, float]]:
-    """Returns the resources of each machine of the cluster that is connected."""
+    """Returns the resources of each machine of the connected cluster."""
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""What surrounds Ray in a process: signal handlers, import path, temporary folder, its messages and error files."""
+"""The environment of Ray in this process: signal handlers, import path, temporary folder, messages, error files."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from nas.processes import is_running
+from nas.process_control import is_running
 
 FOLDER = "nas-ray-"
 
 
 @contextmanager
 def handlers_kept() -> Iterator[None]:
-    """Keeps what this process does on Ctrl-C and SIGTERM, whatever a library sets."""
+    """Restores the handlers of Ctrl-C and SIGTERM that a library may replace."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -29,13 +29,13 @@ def handlers_kept() -> Iterator[None]:
         yield
     finally:
         for number, handler in handlers.items():
-            if handler is not None:  # else it was not set by Python
+            if handler is not None:  # None: not set from Python
                 signal.signal(number, handler)
 
 
 @contextmanager
 def path_handed_on() -> Iterator[None]:
-    """Lets workers that are started here import what this process can."""
+    """Passes the import path of this process to workers that are started meanwhile."""
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(each for each in sys.path if each)
     try:
@@ -46,9 +46,9 @@ def path_handed_on() -> Iterator[None]:
 
 
 def short_folder() -> str:
-    """Makes a temporary folder whose name is short: those of sockets in it may not be long.
+    """Makes a temporary folder with a short path, because the paths of the sockets in it have a length limit.
 
-    Folders of processes that are no more, which `kill -9` left behind, are removed.
+    Folders that killed processes left behind are removed.
     """
     usual, short = Path(tempfile.gettempdir()), Path("/", "tmp")
     parent = short if len(str(usual)) > 25 and short.is_dir() else usual
@@ -60,16 +60,16 @@ def short_folder() -> str:
 
 
 def silence_ray() -> None:
-    """Keeps Ray's messages out of the output of this process; that a worker died is told by the reason of its trial."""
+    """Keeps Ray's messages out of the output of this process; the reason of a trial says that its worker died."""
     for name in ("ray.tune", "ray.air"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     module = sys.modules.get("ray._private.worker")
-    if hasattr(module, "print_to_stdstream"):  # prints to stdout whenever a worker dies, and has no switch
+    if hasattr(module, "print_to_stdstream"):  # prints to stdout when a worker dies, and has no option
         setattr(module, "print_to_stdstream", lambda *_, **__: None)  # noqa: B010
 
 
 def cause_of_death(error_file: str | None) -> str:
-    """Returns one line of what Ray wrote about a worker that died: where it could not be made, the innermost error."""
+    """Returns one line of Ray's error file on a dead worker; if it could not be created, the innermost error."""
     try:
         lines = Path(error_file or "").read_text(encoding="utf-8").strip().splitlines()[1:]
     except OSError:

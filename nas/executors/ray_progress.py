@@ -1,4 +1,4 @@
-"""Where workers on other machines tell their steps, and are told to stop."""
+"""The actor through which Ray workers report steps and are asked to stop."""
 
 from __future__ import annotations
 
@@ -6,45 +6,46 @@ import time
 from typing import Any
 
 from nas.executors import Step
+from results.trial import Cause
 
 
 class ProgressBoard:
-    """Where workers pin up their steps, and where they find that they are to stop. Runs as an actor."""
+    """Collects the steps of all workers and the requests to stop; runs as an actor of Ray."""
 
     def __init__(self) -> None:
         self._steps: list[Step] = []
-        self._reasons: dict[int, str] = {}
+        self._stop_causes: dict[int, Cause] = {}
         self._workers: dict[str, Any] = {}
         self._claims: dict[int, tuple[Any, float]] = {}
 
-    def post(self, step: Step) -> str | None:
-        """Takes a step; returns why its job is to end, or None."""
+    def post(self, step: Step) -> Cause | None:
+        """Takes a step; returns why its job has to end, or None."""
         self._steps.append(step)
-        return self._reasons.get(step.number)
+        return self._stop_causes.get(step.number)
 
     def take(self) -> list[Step]:
         """Returns the steps since the last call."""
         steps, self._steps = self._steps, []
         return steps
 
-    def stop(self, number: int, reason: str) -> None:
+    def stop(self, number: int, cause: Cause) -> None:
         """Asks a job to end."""
-        self._reasons[number] = reason
+        self._stop_causes[number] = cause
 
     def begin(self, number: int) -> None:
-        """Forgets what was asked of an earlier attempt at a job."""
-        self._reasons.pop(number, None)
+        """Drops the requests to an earlier attempt at a job."""
+        self._stop_causes.pop(number, None)
 
     def claim(self, number: int, worker: Any) -> None:
-        """Takes note that a worker begins with a job."""
+        """Records that a worker begins with a job."""
         self._claims[number] = (worker, time.monotonic())
 
     def release(self, number: int) -> None:
-        """Takes note that a job has ended."""
+        """Records that a job has ended."""
         self._claims.pop(number, None)
 
     def overdue(self, seconds: float) -> list[tuple[int, Any]]:
-        """Returns the jobs that are under way for longer, each once, with their workers."""
+        """Returns the jobs that have been under way for longer, each once, with their workers."""
         now = time.monotonic()
         late = [(number, worker) for number, (worker, began) in self._claims.items() if now - began > seconds]
         for number, _ in late:
@@ -52,9 +53,9 @@ class ProgressBoard:
         return late
 
     def enrol(self, name: str, worker: Any) -> None:
-        """Takes note of a worker."""
+        """Records a worker."""
         self._workers[name] = worker
 
     def workers(self) -> list[Any]:
-        """Returns all workers there ever were; some are dead."""
+        """Returns all workers so far, dead ones included."""
         return list(self._workers.values())

@@ -1,4 +1,4 @@
-"""What a job asks of a cluster: CPUs, a share of a GPU, memory; from what earlier jobs were measured to need."""
+"""The resources that a job requests of a cluster: CPUs, a share of a GPU, memory, by what earlier jobs needed."""
 
 from __future__ import annotations
 
@@ -11,44 +11,44 @@ import numpy as np
 from search_space.errors import ConfigError
 
 MIN_SEEN = 3
-"""So many measured jobs are needed before a prediction is made."""
+"""Measured jobs that a prediction needs."""
 MARGIN = 1.1
-"""A prediction is raised by this factor."""
+"""Predictions are multiplied by this."""
 SMALLEST_REQUEST = 2**28
-"""Requests of main memory are this many bytes times a power of two: workers are reused among equal requests only."""
+"""Requests of main memory are this times a power of two, because workers are reused for equal requests only."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """One job whose memory is known."""
+    """The memory of one job."""
 
     predicted_bytes: int
-    """Peak activation memory of one image, as it was predicted."""
+    """Predicted peak activation memory of one image."""
     peak_bytes: int
-    """The peak that was measured."""
+    """The measured peak."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """What jobs may have of a cluster."""
+    """The resources of a cluster that jobs may use."""
 
     cpus: float
     """CPUs of each job."""
     gpus: float
-    """Least share of a GPU of each job; 0: no GPU."""
+    """Least share of a GPU for each job; 0: no GPU."""
     node_cpus: float
-    """CPUs of the machine that has most of them: what a job gets that runs alone."""
+    """CPUs of the largest machine, which a job gets that runs alone."""
     node_memory_bytes: int
-    """Main memory that may be requested on that machine."""
+    """Main memory that can be requested on that machine."""
     num_workers: int
     """Jobs at a time."""
 
     def bundle(self, needed_bytes: int | None, gpu_bytes: int | None) -> dict[str, float]:
-        """Returns the resources of a job, in the words of Ray.
+        """Returns the resources of a job by Ray's names.
 
         Args:
-            needed_bytes: What the job is predicted to need; None where that is not known.
-            gpu_bytes: Memory of a GPU; None where that is not known.
+            needed_bytes: Predicted memory of the job; None: unknown.
+            gpu_bytes: Memory of a GPU; None: unknown.
         """
         bundle: dict[str, float] = {"CPU": self.cpus}
         if self.gpus > 0:
@@ -59,16 +59,16 @@ class Place:
         return bundle
 
     def whole(self) -> dict[str, float]:
-        """Returns the resources of a job that runs alone: all CPUs of a machine, a whole GPU or several."""
+        """Returns the resources of a job that runs alone: all CPUs of a machine and whole GPUs."""
         bundle = {"CPU": self.node_cpus}
         return bundle | {"GPU": math.ceil(self.gpus)} if self.gpus > 0 else bundle
 
 
 def predict_bytes(memory_bytes: int | None, seen: Sequence[Measured]) -> int | None:
-    """Predicts the peak of a job from its predicted activations of one image; None while too little is known.
+    """Predicts the peak memory of a job from its predicted activations of one image; None before `MIN_SEEN` jobs.
 
-    What a training needs is a part that all have in common and a part that grows with the activations and the batch:
-    a line through the measured jobs, raised so that none of them lies above it, and by `MARGIN`.
+    A training needs a constant part and one proportional to its activations. So a line is fitted through the measured
+    jobs, raised until none of them lies above it, and multiplied by `MARGIN`.
     """
     if memory_bytes is None or len(seen) < MIN_SEEN:
         return None
@@ -81,9 +81,9 @@ def predict_bytes(memory_bytes: int | None, seen: Sequence[Measured]) -> int | N
 
 
 def gpu_share(needed_bytes: int, gpu_bytes: int, *, least: float) -> float:
-    """Returns the share of a GPU for a job, at least `least`; 1/n, so that few different shares occur.
+    """Returns the share of a GPU for a job: `least` or more, as 1/n, so that few different shares occur.
 
-    A job that is given several GPUs keeps them.
+    A job with several GPUs keeps them.
     """
     if least > 1:
         return least
@@ -92,7 +92,7 @@ def gpu_share(needed_bytes: int, gpu_bytes: int, *, least: float) -> float:
 
 
 def memory_request(needed_bytes: int, node_bytes: int) -> int:
-    """Returns the main memory that a job asks for: a step of `SMALLEST_REQUEST` upward, at most what a machine has."""
+    """Returns the main memory to request: `SMALLEST_REQUEST` times a power of two, at most what a machine has."""
     doublings = max(0, math.ceil(math.log2(max(1, needed_bytes) / SMALLEST_REQUEST)))
     return min(SMALLEST_REQUEST << doublings, node_bytes)
 
@@ -107,7 +107,7 @@ def jobs_on(node: Mapping[str, float], cpus: float, gpus: float) -> int:
 
 
 def place_in(nodes: Sequence[Mapping[str, float]], num_workers: int | None, cpus: float, gpus: float | None) -> Place:
-    """Returns what jobs may have of a cluster with these machines, by the resources of each.
+    """Returns what jobs may use of a cluster, given the resources of each machine.
 
     Raises:
         ConfigError: There is no room for so many jobs, or for any.

@@ -1,4 +1,4 @@
-"""What a search learns of a detector: its accuracies with their scatter, or a score without training."""
+"""The scores of a detector in a search: accuracies with a bootstrap interval, or a zero-cost proxy."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ PROXY_IMAGES = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """What was found on the validation images."""
+    """Scores on the validation images."""
 
     values: dict[str, float]
-    """By the columns of a record; nan where the images have no such objects."""
+    """By the columns of `results.records`; nan where the images have no such objects."""
     draws: tuple[float, ...]
-    """The accuracy on draws of as many images with replacement, the same draws for every detector."""
+    """The accuracy on bootstrap draws of the images, the same draws for every detector."""
 
 
 def size_bins(names: Sequence[str]) -> SizeBins | None:
@@ -45,10 +45,10 @@ def size_bins(names: Sequence[str]) -> SizeBins | None:
 
 
 def score(detector: Detector, dataset: Dataset, *, bins: SizeBins | None = None, batch_size: int = 8) -> Scores:
-    """Measures a detector on the validation images, with a bootstrap of its accuracy over them.
+    """Scores a detector on the validation images, with a bootstrap of its accuracy.
 
     Raises:
-        DataError: none of the images can be read.
+        DataError: None of the images can be read.
     """
     findings = find(detector, dataset, batch_size=batch_size)
     matches = findings.match(bins)

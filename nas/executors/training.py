@@ -1,4 +1,4 @@
-"""The evaluator that trains: one architecture, one short but complete schedule, its score."""
+"""The evaluator that trains one architecture on a short but complete schedule and scores it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import torch
 
 from nas import plugins
 from nas.config import RunConfig
 from nas.data_state import check_unchanged
-from nas.executors import INTERRUPTED, Evaluation, Job, Report, Step, StopTrial
+from nas.executors import Evaluation, Job, Report, Step, StopTrial
 from nas.executors.memory import PeakMemory
 from nas.executors.scoring import BIN, proxy_score, score, size_bins
+from results.trial import Cause, Outcome
 from search_space import Detector
 from search_space.plugins import load_plugins
 from trainers import (
@@ -35,24 +35,24 @@ from trainers.weights import load_state
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSpec:
-    """Makes a `TrainingEvaluator` in a worker process: all it takes to open the data and to train there."""
+    """Makes a `TrainingEvaluator` in a worker process: how to open the data and how to train."""
 
     config: TrainConfig
     data: str | None = None
-    """As `trainers.data.open_data` takes it; None is the built-in set."""
+    """As `trainers.data.open_data` takes it; None: the built-in set."""
     split: str | None = None
     data_format: str | None = None
     images: str | None = None
     seed: int = 0
     """Of the built-in set."""
     threads: int | None = None
-    """CPU threads of each worker; None leaves it to torch."""
+    """CPU threads of each worker; None: torch decides."""
     bins: tuple[str, ...] = ()
-    """Sizes of objects that AP is measured on as well, as `ap_LOW_HIGH` in pixels."""
+    """Further size bins that AP is measured on, as `ap_LOW_HIGH` in pixels."""
     fingerprint: str | None = None
-    """Of the data of the run; None takes whatever is there."""
+    """Of the data of the run; None: not checked."""
     plugins: tuple[str, ...] = ()
-    """Files of blocks of the user's own, which lie at the same path on every host."""
+    """Plug-in files, which must have the same path on every host."""
 
     def __post_init__(self) -> None:
         for name in ("data", "images"):  # a worker may run in another folder
@@ -62,7 +62,7 @@ class TrainingSpec:
 
     @classmethod
     def of(cls, config: RunConfig) -> TrainingSpec:
-        """Returns what the trainings of a run need."""
+        """Returns the specification for the trials of a run."""
         return cls(
             config=TrainConfig(epochs=config.rungs[-1], batch_size=config.batch, seed=config.seed),
             data=config.data,
@@ -88,7 +88,7 @@ class TrainingSpec:
         return self.over(splits, replace(self.config, device=device))
 
     def over(self, splits: DataSplits, config: TrainConfig | None = None) -> TrainingEvaluator:
-        """Returns the evaluator of data that is open already."""
+        """Returns the evaluator for data that is open already."""
         return TrainingEvaluator(splits, config or self.config, num_threads=self.threads, bins=self.bins)
 
 
@@ -100,12 +100,10 @@ def device_of(worker: int, device: str, num_gpus: int) -> str:
 class TrainingEvaluator:
     """Trains a detector on a data set and scores its averaged weights on the validation images.
 
-    The learning rate runs down to its end within every job: short complete schedules rank detectors much as long
-    ones do, the beginnings of long schedules do not. A job with `start_weights` goes on from weights that were trained
-    before, with a schedule of its own.
+    The learning rate decays to its end within every job: short complete schedules rank detectors much as long ones
+    do, truncated long schedules do not. A job with `start_weights` starts from these, with a schedule of its own.
 
-    `peak_memory_bytes` of an evaluation is what `nas.executors.memory.PeakMemory` reads: on CUDA the peak of torch's
-    allocator; on a CPU the growth of the resident memory since this evaluator was made (Linux), else None.
+    `peak_memory_bytes` of an evaluation is measured by `nas.executors.memory.PeakMemory`.
     """
 
     def __init__(
@@ -119,10 +117,10 @@ class TrainingEvaluator:
             torch.set_num_threads(num_threads)
 
     def evaluate(self, job: Job, report: Report) -> Evaluation:
-        """Trains and scores one architecture; the weights are written before the result is returned.
+        """Trains and scores one architecture, and writes its weights.
 
         Raises:
-            ConfigError: The weights to start from are missing or belong to another architecture.
+            ConfigError: The weights to start from are missing or are those of another architecture.
         """
         self._memory.restart()
         try:
@@ -144,35 +142,41 @@ class TrainingEvaluator:
         try:
             result = train(detector, self._splits.train, config=config, on_step=watch)
             if result.stopped:
-                return _evaluation("stopped", result, reason=watch.reason, epochs=watch.epochs)
+                return _evaluation(Outcome.STOPPED, result, cause=watch.stop_cause, epochs=watch.epochs)
             if result.new_steps and result.bad_steps == result.new_steps:
                 why = f"the loss was not finite in any of {result.new_steps} steps, so that nothing was learned"
-                return replace(_evaluation("failed", result, reason=why), scores={})
+                return _evaluation(Outcome.FAILED, result, cause=Cause.NOT_FINITE, reason=why)
             detector.load_state_dict(result.state_dict)
             found = score(detector, self._splits.val, bins=self._bins, batch_size=config.batch_size)
         except KeyboardInterrupt:
-            return Evaluation(outcome="stopped", reason=INTERRUPTED, epochs=watch.epochs, images_seen=watch.images_seen)
+            return Evaluation(
+                outcome=Outcome.STOPPED,
+                cause=Cause.INTERRUPTED,
+                epochs=watch.epochs,
+                images_seen=watch.images_seen,
+            )
         if job.weights_path is not None:
             save_weights(job.weights_path, result.state_dict, job.architecture.to_dict(), self._splits.train.classes)
-        return replace(_evaluation("complete", result, scores=found.values), accuracy_draws=found.draws)
+        return replace(_evaluation(Outcome.COMPLETE, result, scores=found.values), accuracy_draws=found.draws)
 
     def _proxy(self, detector: Detector, job: Job) -> Evaluation:
-        """Scores the detector as it is; the executor says how long that took."""
+        """Scores the untrained detector; the executor measures the time."""
         value = proxy_score(str(job.proxy), detector, self._splits.train, seed=job.seed)
         if not math.isfinite(value):
-            return Evaluation(outcome="failed", reason=f"the score {job.proxy} is {value}")
-        return Evaluation(outcome="complete", scores={"proxy": value})
+            reason = f"the score {job.proxy} is {value}"
+            return Evaluation(outcome=Outcome.FAILED, cause=Cause.NOT_FINITE, reason=reason)
+        return Evaluation(outcome=Outcome.COMPLETE, scores={"proxy": value})
 
 
 class _Watch:
-    """Passes the progress of a training on, remembers how far it came, and ends it when it is told to."""
+    """Reports the progress of a training, remembers it, and stops the training on `StopTrial`."""
 
     def __init__(self, number: int, report: Report) -> None:
         self._number = number
         self._report = report
         self.epochs = 0.0
         self.images_seen = 0
-        self.reason = ""
+        self.stop_cause: Cause | None = None
 
     def __call__(self, progress: Progress) -> None:
         self.epochs, self.images_seen = progress.epoch, progress.images_seen
@@ -181,20 +185,22 @@ class _Watch:
             self._report(step)
         except StopTrial as stop:
             if progress.step < progress.num_steps:
-                self.reason = str(stop)
+                self.stop_cause = stop.cause
                 raise StopTraining from stop
 
 
 def _evaluation(
-    outcome: Literal["complete", "stopped", "failed"],
+    outcome: Outcome,
     result: TrainResult,
     *,
+    cause: Cause | None = None,
     reason: str = "",
     scores: Mapping[str, float] | None = None,
     epochs: float | None = None,
 ) -> Evaluation:
     return Evaluation(
         outcome=outcome,
+        cause=cause,
         reason=reason,
         scores=scores or {},
         epochs=result.epochs if epochs is None else epochs,

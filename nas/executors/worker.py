@@ -1,4 +1,4 @@
-"""What runs in a worker process: it makes its evaluator once and then evaluates job after job."""
+"""The code of a worker process: it makes its evaluator once, then evaluates one job after the other."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from multiprocessing.connection import Connection
 
 from nas.executors import Evaluator, EvaluatorFactory, Job, Report, Step, StopTrial
 from nas.executors.attempt import Attempt, attempt, failure
+from results.trial import Cause
 from search_space.errors import DataError
 
 STEP_SECONDS = 0.25
-"""Steps of a job are passed on at most this often; the last one always is."""
+"""The least time between two reported steps of a job; the last step is always reported."""
 
 logger = logging.getLogger(__name__)
 
@@ -28,14 +29,14 @@ class StopRequest:
 
     number: int
     """The number of the trial."""
-    reason: str
+    cause: Cause
 
 
 def serve(factory: EvaluatorFactory, index: int, channel: Connection) -> None:
-    """Evaluates the jobs that come in over `channel`, until it is closed; sends steps and an attempt a job.
+    """Evaluates the jobs received from `channel` until it is closed; sends steps, and one attempt for each job.
 
-    Ctrl-C reaches all processes of a terminal: only the one that searches decides what it means. When that one is
-    gone, this one ends at once, whatever it is doing.
+    Ctrl-C reaches all processes of a terminal; it is left to the searching process. When that process is gone, this
+    one ends at once.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -50,13 +51,13 @@ def serve(factory: EvaluatorFactory, index: int, channel: Connection) -> None:
 
 
 def unmade(error: Exception) -> Attempt:
-    """Returns the attempt of a worker that could not make its evaluator."""
+    """Returns the attempt of a worker whose evaluator could not be made."""
     logger.info("the evaluator cannot be made", exc_info=True)
     return Attempt(evaluation=failure(error), fault=error if isinstance(error, DataError) else None)
 
 
 def _next_job(channel: Connection) -> Job | None:
-    """Returns the next job, or None when the channel is closed; late requests to stop an earlier job are dropped."""
+    """Returns the next job, or None when the channel is closed; drops late requests to stop an earlier job."""
     try:
         while True:
             message = channel.recv()
@@ -67,21 +68,21 @@ def _next_job(channel: Connection) -> Job | None:
 
 
 def _reporter(job: Job, channel: Connection) -> Report:
-    """Returns a report that sends steps and raises `StopTrial` when a request for this job came in."""
+    """Returns a report that sends steps, and raises `StopTrial` when a request to stop this job has arrived."""
 
-    def asked() -> str | None:
+    def stop_cause() -> Cause | None:
         while channel.poll():
             message = channel.recv()
             if isinstance(message, StopRequest) and message.number == job.number:
-                return message.reason
+                return message.cause
         return None
 
-    return throttled(channel.send, asked)
+    return throttled(channel.send, stop_cause)
 
 
 def throttled(
     send: Callable[[Step], object],
-    asked: Callable[[], str | None],
+    stop_cause: Callable[[], Cause | None],
     *,
     seconds: float = STEP_SECONDS,
     clock: Callable[[], float] = time.monotonic,
@@ -89,8 +90,8 @@ def throttled(
     """Returns a report that sends a step at most every `seconds`, and always the last one.
 
     Args:
-        send: Passes a step on.
-        asked: Tells for which reason the job is to end, or None; asked after each step.
+        send: Sends a step to the searching process.
+        stop_cause: Returns why the job has to end, or None; called after each step.
     """
     sent = float("-inf")
 
@@ -100,15 +101,15 @@ def throttled(
         if now - sent >= seconds or step.step >= step.num_steps:
             sent = now
             send(step)
-        reason = asked()
-        if reason is not None:
-            raise StopTrial(reason)
+        cause = stop_cause()
+        if cause is not None:
+            raise StopTrial(cause)
 
     return report
 
 
 def _end_with_parent() -> None:
-    """Ends this process as soon as the one that started it is gone, even by `kill -9`."""
+    """Ends this process as soon as its parent is gone, even by `kill -9`."""
     parent = parent_process()
     assert parent is not None, "a worker is started by another process"
     connection.wait([parent.sentinel])

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nas.config import versions
+from nas.exporters.entry import ExportEntry
 from search_space.head_kind import HEAD_KINDS
-
-if TYPE_CHECKING:
-    from nas.exporters.member import Member
 
 SPECIAL = str.maketrans({each: f"\\{each}" for each in "\\`*_[]<>|#"})
 
 
-def card(member: Member, report: Mapping[str, Any]) -> str:
-    """Returns the card of a member whose folder is described by `report`."""
+def card(entry: ExportEntry, report: Mapping[str, Any]) -> str:
+    """Returns the card of a entry whose folder is described by `report`."""
     parts = [
-        f"# {_plain(member.name)}",
-        f"{_head_words(report)}. {_plain(member.origin)}.",
+        f"# {_plain(entry.name)}",
+        f"{_head_words(report)}. {_plain(entry.origin)}.",
         "## Cost\n\n" + _table(_cost_rows(report)),
-        "## Accuracy\n\n" + _accuracy(member),
-        "## Classes\n\n" + "\n".join(f"{index}. {_plain(name)}" for index, name in enumerate(member.classes)),
-        "## Use\n\n" + _use(member, report),
+        "## Accuracy\n\n" + _accuracy(entry),
+        "## Classes\n\n" + "\n".join(f"{index}. {_plain(name)}" for index, name in enumerate(entry.classes)),
+        "## Use\n\n" + _use(entry, report),
         "## Made with\n\n" + ", ".join(f"{name} {version}" for name, version in versions().items()),
     ]
     return "\n\n".join(parts) + "\n"
@@ -52,12 +50,12 @@ def _cost_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def _accuracy(member: Member) -> str:
-    if member.weights is None:
-        return f"None: the weights are not trained (seed {member.seed})."
-    if member.record is None:
+def _accuracy(entry: ExportEntry) -> str:
+    if entry.weights is None:
+        return f"None: the weights are not trained (seed {entry.seed})."
+    if entry.record is None:
         return "Not known here; `nas val` measures it."
-    record = member.record
+    record = entry.record
     names = {"ap": "AP", "ap50": "AP50", "ap_small": "AP of objects below 32x32 px"}
     rows = [(names[name], f"{100 * record[name]:.2f} %") for name in names if _is_number(record.get(name))]
     if all(_is_number(record.get(name)) for name in ("accuracy", "accuracy_low", "accuracy_high")):
@@ -69,13 +67,13 @@ def _accuracy(member: Member) -> str:
     return f"{_table(rows)}\n\n{told}".strip()
 
 
-def _use(member: Member, report: Mapping[str, Any]) -> str:
-    data = member.data or " --data DATA"
+def _use(entry: ExportEntry, report: Mapping[str, Any]) -> str:
+    data = entry.data or " --data DATA"
     lines = [
         f"nas train architecture.yaml{data} --out trained",
-        f"nas explain architecture.yaml --num-classes {len(member.classes)}",
+        f"nas explain architecture.yaml --num-classes {len(entry.classes)}",
     ]
-    if member.weights is not None:
+    if entry.weights is not None:
         lines += [f"nas val weights.safetensors{data}", "nas predict weights.safetensors IMAGE... --out drawn"]
     text = "In this folder:\n\n```sh\n" + "\n".join(lines) + "\n```"
     onnx = report.get("onnx")

@@ -14,7 +14,8 @@ import pandas as pd
 from nas.architectures import load_architecture
 from nas.config import RunConfig, read_config
 from nas.cost.latency import LatencyModel, load_model
-from nas.exporters.member import ARCHITECTURE, WEIGHTS, Member, kit_file, write_member
+from nas.exporters.entry import ExportEntry
+from nas.exporters.entry_files import ARCHITECTURE, WEIGHTS, kit_file, write_entry
 from nas.exporters.onnx_model import OnnxOptions
 from nas.plugins import check_plugins
 from nas.run_folder import CONFIG_YAML, read_trials
@@ -34,7 +35,7 @@ NUM_IMAGES = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class ExportRequest:
     """What a user asks to be exported."""
 
     what: str
@@ -66,7 +67,7 @@ class Wanted:
 
 
 def export(
-    wanted: Wanted, out: Path, *, formats: Sequence[str], options: OnnxOptions, force: bool = False
+    request: ExportRequest, out: Path, *, formats: Sequence[str], options: OnnxOptions, force: bool = False
 ) -> list[dict[str, Any]]:
     """Writes what is wanted to a folder, a folder each, and a table; all or nothing. Returns the members' reports.
 
@@ -74,8 +75,8 @@ def export(
         ConfigError: There is nothing of that name, nothing is left to export, or ONNX cannot be written.
         FileExistsError: `out` holds something that may not be replaced.
     """
-    wanted.check()
-    members, table, device, images = _of_run(wanted) if wanted.is_run else _of_architecture(wanted)
+    request.check()
+    members, table, device, images = _of_run(request) if request.is_run else _of_architecture(request)
     reports = []
     with whole_folder(out, force=force) as staging:
         for member in members:
@@ -83,7 +84,7 @@ def export(
             folder.mkdir()
             hw = member.architecture.input_hw
             stack = None if images is None else np.stack([_input(image, hw) for image in images])
-            report = write_member(folder, member, formats=formats, options=options, device=device, images=stack)
+            report = write_entry(folder, member, formats=formats, options=options, device=device, images=stack)
             reports.append({**report, "trained": member.weights is not None, "data": member.data})
         if "onnx" in formats:
             (staging / BOARD).mkdir()
@@ -98,11 +99,11 @@ def export(
     return reports
 
 
-Found = tuple[list[Member], pd.DataFrame, LatencyModel | None, list[np.ndarray] | None]
+Found = tuple[list[ExportEntry], pd.DataFrame, LatencyModel | None, list[np.ndarray] | None]
 
 
-def _of_run(wanted: Wanted) -> Found:
-    run = Path(wanted.what)
+def _of_run(request: ExportRequest) -> Found:
+    run = Path(request.what)
     if not (run / CONFIG_YAML).is_file():
         raise ConfigError(f"{run} is not the folder of a run: it has no {CONFIG_YAML}; give one that nas run wrote")
     config = read_config(run / CONFIG_YAML)
@@ -110,27 +111,27 @@ def _of_run(wanted: Wanted) -> Found:
     members = records.front(read_trials(run))
     if members.empty:
         raise ConfigError(f"{run} has no complete trial yet, so there is no front; next: nas run --resume {run}")
-    kept = _within(members.assign(rank=range(1, len(members) + 1)), wanted)
+    kept = _within(members.assign(rank=range(1, len(members) + 1)), request)
     if kept.empty:
         raise ConfigError(
             f"none of the {len(members)} members of the front is within the limits; {_least(members)}; raise the limit"
         )
-    board = wanted.device or config.device
+    board = request.device or config.device
     device = None if board is None else load_model(board, confidence=config.confidence)
     found = [_member(run, config, {str(name): value for name, value in row.items()}) for row in kept.to_dict("records")]
     return found, kept.drop(columns="rank"), device, _images(config)
 
 
-def _within(members: pd.DataFrame, wanted: Wanted) -> pd.DataFrame:
-    if wanted.max_gflops is not None:
-        members = members[members["macs"] <= wanted.max_gflops * 1e9]
-    if wanted.max_latency_ms is not None:
+def _within(members: pd.DataFrame, request: ExportRequest) -> pd.DataFrame:
+    if request.max_gflops is not None:
+        members = members[members["macs"] <= request.max_gflops * 1e9]
+    if request.max_latency_ms is not None:
         if members["latency_high_ms"].isna().all():
             raise ConfigError(
                 "--max-latency-ms needs a run with --device; this one predicted no latency; use --max-gflops"
             )
-        members = members[members["latency_high_ms"] <= wanted.max_latency_ms]
-    return members.head(wanted.top) if wanted.top is not None else members
+        members = members[members["latency_high_ms"] <= request.max_latency_ms]
+    return members.head(request.top) if request.top is not None else members
 
 
 def _least(members: pd.DataFrame) -> str:
@@ -139,7 +140,7 @@ def _least(members: pd.DataFrame) -> str:
     return least if pd.isna(latency) else f"{least}, the fastest ends at {latency:.2f} ms"
 
 
-def _member(run: Path, config: RunConfig, row: Mapping[str, Any]) -> Member:
+def _member(run: Path, config: RunConfig, row: Mapping[str, Any]) -> ExportEntry:
     key, rank = str(row["key"]), int(row["rank"])
     path = run / "front" / member_file(rank, key)
     try:
@@ -149,7 +150,7 @@ def _member(run: Path, config: RunConfig, row: Mapping[str, Any]) -> Member:
     except (OSError, UserError) as error:
         raise ConfigError(f"{error}; {records.ANEW.format(run=run)}") from None
     weights = run / "weights" / f"{key}.pt"
-    return Member(
+    return ExportEntry(
         name=member_name(rank, key),
         architecture=architecture,
         classes=config.classes,
@@ -161,35 +162,35 @@ def _member(run: Path, config: RunConfig, row: Mapping[str, Any]) -> Member:
     )
 
 
-def _of_architecture(wanted: Wanted) -> Found:
-    architecture = load_architecture(wanted.what, wanted.input_hw)
-    weights = None if wanted.weights is None else load_weights(wanted.weights)
+def _of_architecture(request: ExportRequest) -> Found:
+    architecture = load_architecture(request.what, request.input_hw)
+    weights = None if request.weights is None else load_weights(request.weights)
     if weights is not None:
         trained = Architecture.from_dict(weights.architecture)
         if trained.resized(architecture.input_hw).key() != architecture.key():
             raise ConfigError(
-                f"the weights {wanted.weights} are of another architecture than {wanted.what}; give its own"
+                f"the weights {request.weights} are of another architecture than {request.what}; give its own"
             )
         classes = weights.classes
     else:
-        design = DESIGNS.get(wanted.what) if wanted.what in DESIGNS else None
-        num_classes = wanted.num_classes or (design.num_classes if design else DEFAULT_CLASSES)
+        design = DESIGNS.get(request.what) if request.what in DESIGNS else None
+        num_classes = request.num_classes or (design.num_classes if design else DEFAULT_CLASSES)
         classes = tuple(f"class {index}" for index in range(num_classes))
-    name = wanted.what if wanted.what in DESIGNS else architecture.key()
+    name = request.what if request.what in DESIGNS else architecture.key()
     origin = (
-        f"The design {wanted.what}, {DESIGNS.get(wanted.what).citation}"
-        if wanted.what in DESIGNS
+        f"The design {request.what}, {DESIGNS.get(request.what).citation}"
+        if request.what in DESIGNS
         else "An architecture of a file"
     )
-    member = Member(
+    member = ExportEntry(
         name=name,
         architecture=architecture,
         classes=classes,
         weights=weights,
         origin=origin.rstrip("."),
-        seed=wanted.seed,
+        seed=request.seed,
     )
-    device = None if wanted.device is None else load_model(wanted.device)
+    device = None if request.device is None else load_model(request.device)
     table = pd.DataFrame({"key": [architecture.key()]})
     return [member], table, device, None
 

@@ -1,4 +1,4 @@
-"""An architecture in words, from its point in the space."""
+"""A description of an architecture, from its point in the space."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from results.trial import Trial
 from search_space.head_kind import HEAD_KINDS
 
 PLAIN = {"conv", "native", "none", "no", "backbone"}
-"""Choices that are not worth a word."""
+"""Choices that are not mentioned."""
 TOPOLOGIES = {
     "pan": "neck down and up",
     "fpn": "neck of one width, down",
@@ -19,14 +20,14 @@ TOPOLOGIES = {
 SIDED = re.compile(r"(unit_downsample|downsample|attention)_p(\d)")
 
 
-def describe(point: Mapping[str, Any], row: Mapping[str, Any]) -> str:
-    """Returns an architecture in words, part by part.
+def describe(point: Mapping[str, Any], trial: Trial) -> str:
+    """Describes an architecture part by part.
 
     Args:
-        point: Its choices by axis; may be empty where they are not known.
-        row: Its record, for the size of the input and the levels.
+        point: Its choices by axis; empty if they are not known.
+        trial: One of the architecture, for the input size and the levels.
     """
-    parts = [f"{row['input_width']}x{row['input_height']} px", _backbone(point), _neck(point), _head(point, row)]
+    parts = [f"{trial.input_width}x{trial.input_height} px", _backbone(point), _neck(point), _head(point, trial)]
     return "; ".join(each for each in parts if each)
 
 
@@ -69,7 +70,7 @@ def _neck(point: Mapping[str, Any]) -> str:
     return ", ".join(words)
 
 
-def _head(point: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+def _head(point: Mapping[str, Any], trial: Trial) -> str:
     kind = point.get("head")
     words = HEAD_KINDS.get(str(kind)).words.partition(" ")[2] if kind in HEAD_KINDS else "head"
-    return f"{words} on {row['levels']}"
+    return f"{words} on {' '.join(trial.levels)}"

@@ -1,77 +1,70 @@
-"""Gathers what a report shows of a run, without changing the run; it may be under way."""
+"""Gathers the content of a report, without changing the run; it may be under way."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from nas.commands.run_summary import agreement_line, over_seeds
+from nas.commands.run_summary import rung_correlation_line
 from nas.config import RunConfig, read_config
 from nas.engine.importance import axis_importance
 from nas.engine.ladder import Ladder, rung_correlation
 from nas.engine.narrowing import narrowing_of
 from nas.engine.objectives import objective, objectives
-from nas.engine.snapshot import rows_in_database
+from nas.engine.snapshot import trials_in_database
 from nas.plugins import check_plugins
-from nas.reports.boxes import box_sizes
 from nas.reports.detectors import detectors_of, front_files, points_of
 from nas.reports.next_commands import commands
+from nas.reports.object_sizes import box_sizes
 from nas.run_folder import CONFIG_YAML, read_trials
 from results import records
 from results.export import member_file
 from results.report import Content
 from results.report.payload import part
+from results.seeds import over_seeds
+from results.trial import Trial
 from search_space import SearchSpace
 from search_space.errors import ConfigError, UserError
 
-Row = dict[str, Any]
-
 
 def gather(run: Path) -> Content:
-    """Gathers what a report shows.
+    """Gathers the content of the report of a run.
 
     Args:
         run: Folder of the run.
 
     Raises:
-        ConfigError: If it is not the folder of a run that this version can read.
+        ConfigError: It is not the folder of a run that this version can read.
     """
     config = _config(run)
     check_plugins(config)
     space = SearchSpace().narrowed(narrowing_of(config))
     table, notices = _trials(run, config, space)
-    rows = rows_of(table)
-    points = points_of(rows, space)
+    trials = records.trials_of(table)
+    points = points_of(trials, space)
     members = part(table)
     files = front_files(run)
-    plotted = [*rows_of(members.front), *_designs_first(rows_of(members.others)), *rows_of(members.lower)]
-    front = rows_of(members.front)
-    first = member_file(1, front[0]["key"]) if front else None
+    front, others, lower = map(records.trials_of, (members.front, members.others, members.lower))
+    plotted = [*front, *_designs_first(others), *lower]
+    first = member_file(1, front[0].key) if front else None
     return Content(
         name=config.name,
         folder=str(run),
         written=time.strftime("%Y-%m-%d %H:%M %Z"),
         table=table,
         detectors=detectors_of(plotted, points, space, files, num_classes=len(config.classes)),
-        importance=axis_importance(rows, points, space, objectives(config.objectives)),
-        boxes=box_sizes(config, front) if front else "There is no member of the front yet to compare the objects with.",
+        importance=axis_importance(trials, points, space, objectives(config.objectives)),
+        boxes=box_sizes(config, front) if front else "The front has no member yet to compare the objects with.",
         facts=_facts(config),
         limits=_limits(config),
         device=config.device or "",
-        seeds={int(row["number"]): tuple(over_seeds(row, table)) for row in front},
-        rungs=_rungs(config, rows),
+        seeds={member.number: tuple(over_seeds(member, trials)) for member in front},
+        rungs=_rungs(config, trials),
         commands=commands(config, run, first),
         notices=tuple(notices),
     )
-
-
-def rows_of(table: pd.DataFrame) -> list[Row]:
-    """Returns records as plain dicts in which what is missing is None."""
-    plain: list[Row] = table.astype(object).where(table.notna(), None).to_dict("records")
-    return plain
 
 
 def _config(run: Path) -> RunConfig:
@@ -82,26 +75,26 @@ def _config(run: Path) -> RunConfig:
 
 
 def _trials(run: Path, config: RunConfig, space: SearchSpace) -> tuple[pd.DataFrame, list[str]]:
-    """Returns the trials, from the database where there is one that answers, and what to know of them."""
+    """Returns the table of trials, from the database if there is one that answers, and notices on it."""
     notices = []
     if config.storage is not None:
         try:
-            return records.frame(rows_in_database(config, space)), []
+            return records.frame(trials_in_database(config, space)), []
         except UserError as error:
             notices.append(
-                "The trials are those that this folder knows of; other workers may have made more. The study was not "
-                f"read: {error}"
+                "The trials are those of this folder; other workers may have finished more. The study was not read: "
+                f"{error}"
             )
     if not (run / records.TRIALS_CSV).is_file():
         missing = records.shortfall(run, records.frame([]))
-        return records.frame([]), [*notices, missing or "The run has not written any trial yet."]
+        return records.frame([]), [*notices, missing or "The run has no trial yet."]
     table = read_trials(run, whole=False)
     missing = records.shortfall(run, table)
     return table, [*notices, f"Some trials are missing: {missing}."] if missing else notices
 
 
-def _designs_first(rows: list[Row]) -> list[Row]:
-    return sorted(rows, key=lambda row: not str(row["origin"]).startswith("design "))
+def _designs_first(trials: list[Trial]) -> list[Trial]:
+    return sorted(trials, key=lambda trial: not trial.origin.is_design)
 
 
 def _facts(config: RunConfig) -> tuple[tuple[str, str], ...]:
@@ -122,7 +115,7 @@ def _facts(config: RunConfig) -> tuple[tuple[str, str], ...]:
 
 
 def _limits(config: RunConfig) -> dict[str, float]:
-    """Returns the budget by column, in the unit of the column."""
+    """Returns the limits of the budget by column, in the unit of the column."""
     given = {
         "macs": (config.budget_gflops, 1e9),
         "params": (config.budget_params_m, 1e6),
@@ -132,6 +125,6 @@ def _limits(config: RunConfig) -> dict[str, float]:
     return {name: limit * unit for name, (limit, unit) in given.items() if limit is not None}
 
 
-def _rungs(config: RunConfig, rows: list[Row]) -> tuple[str, ...]:
+def _rungs(config: RunConfig, trials: list[Trial]) -> tuple[str, ...]:
     ladder = Ladder(epochs=config.rungs, proxy=config.proxy)
-    return tuple(agreement_line(rung_correlation(rows, rung)) for rung in range(ladder.first, ladder.last))
+    return tuple(rung_correlation_line(rung_correlation(trials, rung)) for rung in range(ladder.first, ladder.last))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from results.report.content import AxisImportance, BoxSizes, Command, Content, Detector, Importance, NodeLine
+from results.report.content import AxisImportance, Command, Content, DetectorDetails, Importance, NodeLine, ObjectSizes
 from results.report.page import GENERATOR, is_report, render
 
 __all__ = [
     "GENERATOR",
     "AxisImportance",
-    "BoxSizes",
+    "ObjectSizes",
     "Command",
     "Content",
-    "Detector",
+    "DetectorDetails",
     "Importance",
     "NodeLine",
     "is_report",

@@ -23,7 +23,7 @@ class NodeLine(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Detector:
+class DetectorDetails:
     """An architecture in words, and what it is made of."""
 
     words: str
@@ -62,7 +62,7 @@ class Importance:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BoxSizes:
+class ObjectSizes:
     """Sides of the objects of a data set, in pixels of a detector's input, against its levels."""
 
     source: str
@@ -95,11 +95,11 @@ class Content:
     """When, in words."""
     table: pd.DataFrame
     """As `results.records.load` gives it."""
-    detectors: Mapping[str, Detector]
+    detectors: Mapping[str, DetectorDetails]
     """By key: all that are plotted."""
     importance: Importance | str
     """Or why there is none."""
-    boxes: BoxSizes | str
+    boxes: ObjectSizes | str
     """Or why there are none."""
     facts: tuple[tuple[str, str], ...] = ()
     """What was searched, as (title, text)."""

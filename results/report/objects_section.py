@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from results.report.content import BoxSizes, Content
+from results.report.content import Content, ObjectSizes
 from results.report.payload import Members, strides
 from results.report.text import escape, paragraph, section, table
 
@@ -13,7 +13,7 @@ from results.report.text import escape, paragraph, section, table
 def objects_section(content: Content, members: Members) -> str:
     """Returns the section on the objects of the data."""
     title = "Sizes of the objects against the levels"
-    if not isinstance(content.boxes, BoxSizes):
+    if not isinstance(content.boxes, ObjectSizes):
         return section(title, paragraph(content.boxes))
     boxes = content.boxes
     rows = [row for row in members.front.to_dict("records") if row["key"] in boxes.counts]
@@ -46,7 +46,7 @@ def objects_section(content: Content, members: Members) -> str:
     )
 
 
-def _cells(boxes: BoxSizes, row: Mapping[Any, Any], name: str) -> tuple[str, ...]:
+def _cells(boxes: ObjectSizes, row: Mapping[Any, Any], name: str) -> tuple[str, ...]:
     key = row["key"]
     shares = (f"{100 * share:.1f} %" for share in boxes.shares_by_cells[key])
     levels = " ".join(level for level, _ in strides(row))

@@ -9,14 +9,13 @@ from typing import Any
 import pandas as pd
 
 from results import records
-from results.report.content import BoxSizes, Content, Detector
-from results.report.progress import Progress
+from results.report.content import Content, DetectorDetails, ObjectSizes
+from results.report.progress import SearchProgress
 from results.ties import tied_with_better
+from results.trial import Origin
 
 MAX_OTHERS = 2000
 """Trials off the front that are plotted, so that the file stays small."""
-DESIGN = "design "
-"""What the origin of a named design begins with."""
 SCORES = ("accuracy", "ap", "ap50", "ap_small")
 TITLES = {
     "accuracy": "accuracy",
@@ -55,7 +54,7 @@ def part(table: pd.DataFrame) -> Members:
     return Members(front=front, others=shown, lower=shown_lower, num_left_out=left_out)
 
 
-def payload(content: Content, members: Members, course: Progress) -> dict[str, Any]:
+def payload(content: Content, members: Members, course: SearchProgress) -> dict[str, Any]:
     """Returns what the script draws."""
     table = content.table
     xs, ys = x_axes(table, content.device), y_axes(table)
@@ -72,7 +71,7 @@ def payload(content: Content, members: Members, course: Progress) -> dict[str, A
         "detectors": {key: _detector(content.detectors[key], blocks) for key in keys if key in content.detectors},
         "blocks": list(blocks),
         "curves": _curves(course, ys[0]["name"]),
-        "boxes": _boxes(content.boxes, members.front) if isinstance(content.boxes, BoxSizes) else None,
+        "boxes": _boxes(content.boxes, members.front) if isinstance(content.boxes, ObjectSizes) else None,
     }
 
 
@@ -149,7 +148,7 @@ def _trials(content: Content, members: Members, columns: Sequence[str]) -> list[
             "rung": int(row["rung"]),
             "rank": ranks[row["key"]] if kind == "front" else 0,
             "tied": [ranks[key] for key in ties[row["key"]].split()] if kind == "front" else [],
-            "design": str(row["origin"]).startswith(DESIGN),
+            "design": Origin.parse(str(row["origin"])).is_design,
             "origin": str(row["origin"]),
             "v": {column: _number(row[column]) for column in columns},
             "remarks": _remarks(content, row, [ranks[key] for key in ties.get(row["key"], "").split()]),
@@ -176,7 +175,7 @@ def _remarks(content: Content, row: Mapping[Any, Any], tied: Sequence[int]) -> l
     return lines
 
 
-def _detector(detector: Detector, blocks: dict[str, int]) -> dict[str, Any]:
+def _detector(detector: DetectorDetails, blocks: dict[str, int]) -> dict[str, Any]:
     """Returns a detector with its blocks as numbers in the list of all blocks."""
     rows = [
         [each.name, blocks.setdefault(each.block, len(blocks)), each.shape, each.params, each.macs, each.shares]
@@ -185,7 +184,7 @@ def _detector(detector: Detector, blocks: dict[str, int]) -> dict[str, Any]:
     return {"w": detector.words, "c": list(map(list, detector.choices.items())) if rows else [], "t": rows}
 
 
-def _curves(course: Progress, accuracy: str) -> list[dict[str, Any]]:
+def _curves(course: SearchProgress, accuracy: str) -> list[dict[str, Any]]:
     if not course.best:
         return []
     both = (
@@ -198,7 +197,7 @@ def _curves(course: Progress, accuracy: str) -> list[dict[str, Any]]:
     ]
 
 
-def _boxes(boxes: BoxSizes, front: pd.DataFrame) -> dict[str, Any]:
+def _boxes(boxes: ObjectSizes, front: pd.DataFrame) -> dict[str, Any]:
     rows = [row for row in front.to_dict("records") if row["key"] in boxes.counts]
     return {
         "edges": list(boxes.edges_px),
@@ -213,7 +212,7 @@ def strides(row: Mapping[Any, Any]) -> list[tuple[str, int]]:
     return [(name, 2 ** int(name.removeprefix("P"))) for name in str(row["levels"]).split()]
 
 
-def said_of_boxes(boxes: BoxSizes, row: Mapping[Any, Any]) -> str:
+def said_of_boxes(boxes: ObjectSizes, row: Mapping[Any, Any]) -> str:
     """Says what the finest level of a trial's head can see of the objects."""
     under, single, more = boxes.shares_by_cells[row["key"]]
     name, stride = strides(row)[0]

@@ -15,7 +15,7 @@ Points = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
+class SearchProgress:
     """Steps of two curves, each as (trials asked by then, value)."""
 
     hypervolume: tuple[tuple[int, float], ...]
@@ -27,7 +27,7 @@ class Progress:
     """The worst value of each objective."""
 
 
-def progress(table: pd.DataFrame, limits: Mapping[str, float]) -> Progress:
+def progress(table: pd.DataFrame, limits: Mapping[str, float]) -> SearchProgress:
     """Follows the complete trials in the order of their numbers.
 
     Args:
@@ -37,14 +37,14 @@ def progress(table: pd.DataFrame, limits: Mapping[str, float]) -> Progress:
     names = records.objectives_of(table)
     done = records.complete(table, names).sort_values("number")
     if done.empty:
-        return Progress(hypervolume=(), best=(), num_asked=len(table), reference={})
+        return SearchProgress(hypervolume=(), best=(), num_asked=len(table), reference={})
     worst = reference_of(table, names) | {name: limits[name] for name in names if name in limits}
     points, numbers = done[names].to_numpy(dtype="float64"), [int(each) + 1 for each in done["number"]]
     whole = float(np.prod([1.0 if records.is_accuracy(name) else max(worst[name], 1e-12) for name in names]))
     first = next(index for index, name in enumerate(names) if records.is_accuracy(name))
     best = np.maximum.accumulate(points[:, first])
     areas = _areas(points, [worst[name] for name in names], names)
-    return Progress(
+    return SearchProgress(
         hypervolume=_steps(numbers, [area / whole for area in areas]),
         best=_steps(numbers, best.tolist()),
         num_asked=int(table["number"].max()) + 1,

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from results import records
 from results.report.content import Content
 from results.report.payload import accuracy_title
-from results.report.progress import Progress
+from results.report.progress import SearchProgress
 from results.report.text import escape, paragraph, section
 
 
-def search_section(content: Content, course: Progress) -> str:
+def search_section(content: Content, course: SearchProgress) -> str:
     """Returns the section on the search."""
     counts = records.tally(content.table)
     parts = [f"<h3>What became of the trials</h3>{_stack(counts)}"]

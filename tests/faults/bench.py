@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.faults.books import Rows, num_doubled, num_lost, printed, told
+from benchmarks.run_audit import Rows, num_doubled, num_lost, printed, told
 from tests.faults.child import Child, nas
 from tests.faults.evaluators import quick
 

@@ -7,8 +7,8 @@ import shutil
 import signal
 from functools import partial
 
+from benchmarks.run_audit import told
 from tests.faults.bench import Outcome, Scene, fault, heard
-from tests.faults.books import told
 from tests.faults.disks import fill, may_mount, refuse, set_disk, small_disk
 from tests.faults.evaluators import quick
 from tests.faults.kinds_files import doubled_epochs, train, trained_run

@@ -10,9 +10,9 @@ import time
 from functools import partial
 from pathlib import Path
 
+from benchmarks.run_audit import told
 from search_space import DESIGNS
 from tests.faults.bench import DATA, SPACE, TRAINING, Outcome, Scene, fault, heard
-from tests.faults.books import told
 from tests.faults.child import Child, nas
 from tests.faults.evaluators import quick
 

@@ -9,8 +9,8 @@ import time
 from functools import partial
 from pathlib import Path
 
+from benchmarks.run_audit import printed, told
 from tests.faults.bench import Outcome, Scene, fault, heard
-from tests.faults.books import printed, told
 from tests.faults.child import Child
 from tests.faults.evaluators import quick
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from benchmarks.run_audit import told
 from tests.faults.bench import DATA, Outcome, Scene, fault, heard
-from tests.faults.books import told
 from tests.faults.evaluators import quick, spoil_loss, spoil_reading
 
 

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas.advice.advice import advise
+from nas.advice.box_sizes import EDGES_PX, box_sizes, histogram, num_under
 from nas.advice.contents import contents
 from nas.advice.levels import LEVELS, least_seen_px, num_seen, num_served, serving_level
-from nas.advice.sizes import EDGES_PX, box_sizes, histogram, num_under
 from nas.engine.narrowing import parse_narrowing, with_heads
 from search_space import SearchSpace
 from search_space.errors import DataError

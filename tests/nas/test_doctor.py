@@ -13,7 +13,7 @@ import torch
 
 from nas.cli import main
 from nas.doctor import machine, packages, self_test
-from nas.doctor.check import Check
+from nas.doctor.machine_check import Check
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ import pytest
 
 from nas.cli import main
 
-SCRIPT = Path(__file__).parents[2] / "nas" / "export" / "kit" / "board" / "measure.py"
+SCRIPT = Path(__file__).parents[2] / "nas" / "exporters" / "kit" / "board" / "measure.py"
 BANNER = "&&&& {what} TensorRT.trtexec [TensorRT v{version}] # trtexec --onnx=model.onnx"
 SUMMARY = """[11/01/2024-10:32:46] [I] This is a stand-in for trtexec: these figures are made up
 [11/01/2024-10:32:46] [I] Average on 10 runs - GPU latency: 7.1 ms - Host latency: 8.1 ms (enqueue 0.5 ms)

@@ -15,8 +15,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from nas.exporters.entry_files import description
 from nas.exporters.folding import fold_scales
-from nas.exporters.member import description
 from nas.exporters.onnx_model import Exportable, OnnxOptions, SecondStage, difference, run_onnx, write_onnx
 from search_space import DESIGNS, Detector, SearchSpace, lower
 from search_space.errors import ConfigError
@@ -25,7 +25,7 @@ from trainers.data.geometry import Letterbox
 from trainers.detect import evaluating
 from trainers.heads import Limits, head_training
 
-KIT = Path(__file__).parents[2] / "nas" / "export" / "kit" / "postprocess.py"
+KIT = Path(__file__).parents[2] / "nas" / "exporters" / "kit" / "postprocess.py"
 DATA = Path(__file__).parents[1] / "data" / "hit_uav"
 HEADS = {
     "anchor_free": "yolov8n-p2-nop5",

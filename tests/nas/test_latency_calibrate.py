@@ -123,10 +123,10 @@ def test_one_network_alone_is_not_held_out(
 BAD_TABLES = [
     ("model,latency\nyolov8n,50", "lacks the columns latency_ms; it has: model, latency; is latency latency_ms?"),
     ("", "it is empty"),
-    ("model,latency_ms\n", "holds no measurement"),
+    ("model,latency_ms\n", "contains no measurements"),
     ("model,latency_ms\nyolov8n,fast", "row 2: latency_ms is 'fast'"),
     ("model,latency_ms\nyolov8n,50\nyolov8n-p2,0", "row 3: latency_ms is '0'"),
-    ("model;latency_ms\nyolov8n;50", "separate cells by commas"),
+    ("model;latency_ms\nyolov8n;50", "separate cells with commas"),
     ("model,latency_ms\nyolov8n,1_0", "row 2: latency_ms is '1_0'"),
     ("model,latency_ms\nyolov8n,-3", "row 2: latency_ms is '-3'"),
     ("model,latency_ms\nyolov8n,nan", "row 2: latency_ms is 'nan'"),
@@ -139,11 +139,11 @@ BAD_TABLES = [
     ("model,latency_ms,latency_ms\nyolov8n,50,50", "has a column twice"),
     ("model,latency_ms,inputh\nyolov8n,50,64", "unknown column 'inputh'; did you mean 'input_h'"),
     ("model,latency_ms,input_h,input_w\nyolov8n,50,64,", "row 2 has only one of input_h and input_w"),
-    ("model,latency_ms,input_h,input_w\nyolov8n,50,60,64", "row 2: yolov8n cannot be: input side 60"),
-    ("model,latency_ms\nthin.yaml,50", "row 2: thin.yaml cannot be: node '"),
+    ("model,latency_ms,input_h,input_w\nyolov8n,50,60,64", "row 2: yolov8n is invalid: input side 60"),
+    ("model,latency_ms\nthin.yaml,50", "row 2: thin.yaml is invalid: node '"),
     ("model,latency_ms,num_classes\nyolov8n,50,2.5", "row 2: num_classes is '2.5'"),
     ("model,latency_ms,num_classes\nyolov8n,50,many", "row 2: num_classes is 'many'"),
-    ("model,latency_ms\nyolov8\xff,50", "is no CSV: "),
+    ("model,latency_ms\nyolov8\xff,50", "is not a CSV: "),
     ("model,latency_ms\nyolov8n,50\nyolov8n,101", "rows 2 and 3 are the same network, yolov8n, with 50 and 101 ms"),
 ]
 
@@ -162,7 +162,7 @@ def test_bad_tables_are_refused_by_row_and_value(
     assert not out.exists()
 
 
-@pytest.mark.parametrize(("factor", "word"), [(1e-3, "looks like seconds"), (1e3, "looks like microseconds")])
+@pytest.mark.parametrize(("factor", "word"), [(1e-3, "seems to be in seconds"), (1e3, "seems to be in microseconds")])
 @pytest.mark.parametrize("device", [NANO, "xavier-nx-trt-fp16"])
 def test_other_units_are_noticed(
     factor: float,

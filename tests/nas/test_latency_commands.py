@@ -209,7 +209,7 @@ def test_types_of_operators_that_are_not_known_are_named(tmp_path: Path, capsys:
 def test_a_time_that_is_no_number_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     path = tmp_path / "ops.csv"
     path.write_text(OPS.replace(",5529600,", ",1e308,"))
-    assert "predicts a time that is no number" in refused(capsys, "latency", "predict-ops", path, "--device", NANO)
+    assert "predicts a time that is not finite" in refused(capsys, "latency", "predict-ops", path, "--device", NANO)
     path = tmp_path / "ops.zip"
     path.write_text("no zip")
     assert "lacks the columns" in refused(capsys, "latency", "predict-ops", path, "--device", NANO)
@@ -221,13 +221,16 @@ def test_a_time_that_is_no_number_is_refused(tmp_path: Path, capsys: pytest.Capt
         (("latency", "yolov8n"), "Missing option '--device'"),
         (("latency", "yolov8n", "--device", "jetson-nan"), "did you mean 'jetson-nano'"),
         (("latency", "yolov8n", "--device", "none.yaml"), "no profile none.yaml; nas devices lists"),
-        (("latency", "yolov8n", "--device", NANO, "--precision", "int8"), "is of fp16, not int8"),
+        (("latency", "yolov8n", "--device", NANO, "--precision", "int8"), "has precision fp16, not int8"),
         (
             ("latency", "yolov8n", "--device", "jetson-nano", "--precision", "int8"),
-            "jetson-nano has no profile of int8",
+            "jetson-nano has no profile with precision int8",
         ),
-        (("latency", "yolov8n", "--device", NANO, "--confidence", "1"), "a confidence of 1 cannot be told"),
-        (("latency", "yolov8n", "--device", NANO, "--confidence", "nan"), "a confidence of nan cannot be told"),
+        (("latency", "yolov8n", "--device", NANO, "--confidence", "1"), "confidence must be from 0.5 to 0.99, got 1"),
+        (
+            ("latency", "yolov8n", "--device", NANO, "--confidence", "nan"),
+            "confidence must be from 0.5 to 0.99, got nan",
+        ),
         (("latency", "yolov8n", "--device", NANO, "--input", "630", "640"), "nearest: 608 or 640"),
         (("latency", "yolov8n", "--device", NANO, "--num-classes", "0"), "num_classes must be at least 1"),
         (("latency", "yolov8m", "--device", NANO), "did you mean 'yolov8n'"),
@@ -250,7 +253,7 @@ def test_a_table_of_operators_that_lacks_a_column_is_refused(tmp_path: Path, cap
 def test_help_shows_both_uses_and_every_subcommand(capsys: pytest.CaptureFixture[str]):
     text, _ = run(capsys, "latency", "--help")
     assert "ARCH.yaml|DESIGN|RUN --device NAME" in text and "COMMAND [ARGS]" in text
-    assert all(option in text for option in ("--confidence", "--num-classes", "calibrate", "validate", "predict-ops"))
+    assert all(option in text for option in ("--confidence", "--num-classes", "calibrate", "predict-ops"))
 
 
 def test_a_subcommand_is_imported_only_to_run_it():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nas.cost.latency import CONFIDENCE, EXTRAPOLATES_FROM, LatencyModel, data_sheet_error, load_model
-from nas.cost.measurements import Source, load
+from nas.cost.measurements import MeasurementSource, load
 from nas.cost.profile import GRID, device_names, find_profile, write_profile
 from nas.cost.residual import read_residual
 from nas.cost.terms import START, TERMS, add_terms
@@ -70,8 +70,8 @@ def test_intervals_widen_with_confidence(device: str):
 
 
 @pytest.mark.parametrize("confidence", [0.0, 0.49, 0.995, 1.0, -1.0, float("nan")])
-def test_a_confidence_that_cannot_be_told_is_refused(confidence: float):
-    with pytest.raises(BudgetError, match="cannot be told; give one from 0.5 to 0.99"):
+def test_a_confidence_out_of_range_is_refused(confidence: float):
+    with pytest.raises(BudgetError, match="confidence must be from 0.5 to 0.99, got"):
         load_model("orin-nano", confidence=confidence)
 
 
@@ -181,7 +181,7 @@ def test_a_figure_of_others_is_met_that_was_not_fitted_on():
 )
 def test_measured_networks_are_predicted_near_and_lie_in_their_intervals(device: str):
     model = load_model(device)
-    source: Source = model.profile.measurements[0]
+    source: MeasurementSource = model.profile.measurements[0]
     measured = load(source, model.profile.rules)
     made = model.predict(measured.terms)
     assert np.median(np.abs(made.latency_ms / measured.latency_ms - 1)) < 0.05
@@ -204,7 +204,7 @@ def test_a_profile_of_ones_own_is_used_with_the_residual_beside_it(nano: Latency
     other = find_profile("a40-trt").residual_path
     assert other is not None
     beside.write_bytes(other.read_bytes())
-    with pytest.raises(ConfigError, match="residual of another profile"):
+    with pytest.raises(ConfigError, match="belongs to another profile"):
         load_model(str(path))
     beside.write_bytes(b"broken")
     with pytest.raises(ConfigError, match="calibrate the profile again"):

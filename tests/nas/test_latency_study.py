@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nas.cost import study
-from nas.cost.baselines import PEERS
+from benchmarks.latency_study import study
+from benchmarks.latency_study.baselines import PEERS
 from nas.cost.measurements import Measurements
 from nas.cost.profile import Profile
 

@@ -194,7 +194,7 @@ GOOD = _table({}, {})
     ("name", "content", "message"),
     [
         ("ops.csv", b"", "no table of operators"),
-        ("ops.csv", GOOD.splitlines()[0].encode(), "holds no operators"),
+        ("ops.csv", GOOD.splitlines()[0].encode(), "contains no operators"),
         ("ops.csv", b"\xff\xfe\x00\x80", "no table of operators"),
         ("ops.csv", b'a,b\n"1,2\n', "no table of operators"),
         ("ops.csv.gz", GOOD.encode(), "cannot be unpacked"),

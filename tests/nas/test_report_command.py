@@ -22,13 +22,13 @@ from nas.engine.run_request import RunRequest
 from nas.engine.session import begin, open_search
 from nas.executors import Evaluation, Job
 from nas.executors.local import LocalExecutor
-from nas.reports.boxes import EDGES_PX, input_sides
 from nas.reports.describe import describe
 from nas.reports.detectors import detectors_of, points_of
 from nas.reports.gather import gather, rows_of
+from nas.reports.object_sizes import EDGES_PX, input_sides
 from nas.run_folder import RunFolder
 from results import records
-from results.report import BoxSizes
+from results.report import ObjectSizes
 from search_space import SearchSpace
 
 DATA = str(Path(__file__).parents[1] / "data" / "hit_uav")
@@ -143,7 +143,7 @@ def test_data_that_is_gone_or_changed_is_said(home: Path, capsys: pytest.Capture
     shutil.copytree(DATA, "data")
     main(["run", "--data", "data", *NARROW[2:], "--trials", "2", "--epochs", "1", "--name", "r", "--json"])
     boxes = gather(Path("runs/r")).boxes
-    assert isinstance(boxes, BoxSizes)
+    assert isinstance(boxes, ObjectSizes)
     assert all(sum(counts) == boxes.num_boxes for counts in boxes.counts.values()) and boxes.counts
     labels = Path("data/annotations/instances_val.json")
     plain = json.loads(labels.read_text())

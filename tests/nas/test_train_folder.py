@@ -15,7 +15,7 @@ import yaml
 from nas.cli import main
 from nas.commands.train_results import failures
 from nas.locking import locked
-from nas.processes import launched_rank, told_once
+from nas.process_control import launched_rank, reported_once
 from search_space import DESIGNS
 from trainers import fresh_detector, load_weights, save_weights
 from trainers.data import open_data
@@ -262,6 +262,6 @@ def test_an_error_of_all_processes_is_told_by_the_first(monkeypatch: pytest.Monk
     for rank in ("0", "1"):
         for name, value in (("RANK", rank), ("LOCAL_RANK", rank), ("WORLD_SIZE", "2")):
             monkeypatch.setenv(name, value)
-        with pytest.raises(ValueError, match="wrong"), told_once():
+        with pytest.raises(ValueError, match="wrong"), reported_once():
             raise ValueError("wrong")
         assert launched_rank() == int(rank) and len(waits) == int(rank), "only the second waits to be ended"

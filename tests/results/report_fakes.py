@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from results import records
-from results.report import BoxSizes, Command, Content, Detector, NodeLine
+from results.report import Command, Content, DetectorDetails, NodeLine, ObjectSizes
 
 
 def row(number: int, key: str, accuracy: float | None, gmacs: float, **more: Any) -> dict[str, Any]:
@@ -51,7 +51,9 @@ def content(rows: list[dict[str, Any]] = FRONT, **more: Any) -> Content:
         "folder": "runs/run",
         "written": "today",
         "table": records.frame(rows),
-        "detectors": {key: Detector(words=f"words of {key}", choices={"width": "0.25"}, nodes=nodes) for key in keys},
+        "detectors": {
+            key: DetectorDetails(words=f"words of {key}", choices={"width": "0.25"}, nodes=nodes) for key in keys
+        },
         "importance": "Too few trials.",
         "boxes": sizes(*keys),
         "limits": {"macs": 1e9},
@@ -62,9 +64,9 @@ def content(rows: list[dict[str, Any]] = FRONT, **more: Any) -> Content:
     return Content(**known | more)
 
 
-def sizes(*keys: str) -> BoxSizes:
+def sizes(*keys: str) -> ObjectSizes:
     """Three boxes of 2, 4 and 8 px, whatever the detector."""
-    return BoxSizes(
+    return ObjectSizes(
         source="data",
         num_boxes=3,
         edges_px=(1.0, 2.0, 4.0, 8.0, 16.0),

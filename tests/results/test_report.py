@@ -16,7 +16,7 @@ import pytest
 from report_fakes import FRONT, content, row
 
 from results import records
-from results.report import Detector, Importance, NodeLine, is_report, render
+from results.report import DetectorDetails, Importance, NodeLine, is_report, render
 from results.report.common import shared
 from results.report.content import AxisImportance
 from results.report.payload import MAX_OTHERS, part
@@ -112,7 +112,7 @@ def test_names_cannot_break_out_of_the_page() -> None:
     told = HOSTILE.replace("\udcff", "")  # which a table cannot hold
     rows = [each | {"origin": told, "imported_from": told} for each in FRONT]
     nodes = (NodeLine(HOSTILE, HOSTILE, HOSTILE, 1, 1, HOSTILE),)
-    nasty = Detector(words=HOSTILE, choices={HOSTILE: HOSTILE}, nodes=nodes)
+    nasty = DetectorDetails(words=HOSTILE, choices={HOSTILE: HOSTILE}, nodes=nodes)
     hostile = content(
         rows,
         name=HOSTILE,

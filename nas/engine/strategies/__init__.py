@@ -1,8 +1,8 @@
-"""The strategies: which point to try next. Each is in a file of its own and registered by its name."""
+"""The strategies, which propose the next point; each is registered by its name in a file of its own."""
 
 from __future__ import annotations
 
-from nas.engine.proposal import STRATEGIES, Proposal, Strategy
+from nas.engine.proposal import STRATEGIES, Proposal, Strategy, has_surrogate
 from nas.engine.strategies import ehvi, evolution, grid, nsga2, random, tpe
 
 DEFAULT_STRATEGY = "ehvi"
@@ -15,6 +15,7 @@ __all__ = [
     "ehvi",
     "evolution",
     "grid",
+    "has_surrogate",
     "nsga2",
     "random",
     "tpe",

@@ -1,4 +1,4 @@
-"""Regularised evolution (Real et al., 2019) for several objectives: the oldest die, whatever they are worth."""
+"""Regularised evolution (Real et al., 2019) for several objectives: the oldest points are dropped, not the worst."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from nas.engine.variation import any_new, cross, mutate, random_feasible, repair
 from results.pareto import nondominated
 
 POPULATION = 24
-"""How many of the latest evaluated points may have children."""
+"""How many of the latest evaluated points are parents."""
 FIRST = 8
-"""How many points are random before there are children."""
+"""How many points are random before the first child."""
 TOURNAMENT = 6
 CROSSOVER_SHARE = 0.3
 TRIES = 12
@@ -23,9 +23,9 @@ TRIES = 12
 
 @STRATEGIES.register("evolution")
 def propose(history: History, domain: Domain, *, seed: int) -> Proposal | None:
-    """Changes the winner of a tournament, or crosses the winners of two; the fitness is front by front, then room.
+    """Mutates the winner of a tournament, or crosses the winners of two.
 
-    A child that is over the budget is brought within it.
+    The fitness is the non-domination rank, then the crowding distance. A child over budget is repaired.
     """
     rng = np.random.default_rng(seed)
     found, origin = _child(history, domain, rng) if len(history.evaluated) >= FIRST else (None, "random")
@@ -39,8 +39,8 @@ def propose(history: History, domain: Domain, *, seed: int) -> Proposal | None:
 
 def _child(history: History, domain: Domain, rng: np.random.Generator) -> tuple[CostedPoint | None, str]:
     population = history.evaluated[-POPULATION:]
-    gains = np.array([utilities(history.objectives, known.values) for known in population])
-    order = fitness_order(gains)
+    values = np.array([utilities(history.objectives, known.values) for known in population])
+    order = fitness_order(values)
     for _ in range(TRIES):
         params, origin = _winner(population, order, rng).params, "neighbour"
         if rng.random() < CROSSOVER_SHARE:
@@ -54,36 +54,36 @@ def _child(history: History, domain: Domain, rng: np.random.Generator) -> tuple[
 
 
 def _winner(population: tuple[Observation, ...], order: NDArray[np.int64], rng: np.random.Generator) -> Observation:
-    """Returns the fittest of a few that are drawn."""
+    """Returns the fittest of a few random points."""
     drawn = rng.choice(len(population), size=min(TOURNAMENT, len(population)), replace=False)
     return population[int(min(drawn, key=lambda index: order[index]))]
 
 
-def fitness_order(gains: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Returns the place of each point, 0 the fittest: by the front it is on, then by the room it has there.
+def fitness_order(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Returns the position of each point by fitness, 0 the fittest: by non-domination rank, then crowding distance.
 
     Args:
-        gains: `(n, M)`, all maximised.
+        values: `(n, M)` utilities, all maximised.
     """
-    rank, room = np.zeros(len(gains)), np.zeros(len(gains))
-    left, front = np.arange(len(gains)), 0
+    rank, distance = np.zeros(len(values)), np.zeros(len(values))
+    left, front = np.arange(len(values)), 0
     while len(left):
-        mask = nondominated(gains[left], (True,) * gains.shape[1])
+        mask = nondominated(values[left], (True,) * values.shape[1])
         rank[left[mask]] = front
-        room[left[mask]] = crowding(gains[left[mask]])
+        distance[left[mask]] = crowding(values[left[mask]])
         left, front = left[~mask], front + 1
-    order = np.lexsort((np.arange(len(gains)), -room, rank))
-    places = np.empty(len(gains), dtype=np.int64)
-    places[order] = np.arange(len(gains))
+    order = np.lexsort((np.arange(len(values)), -distance, rank))
+    places = np.empty(len(values), dtype=np.int64)
+    places[order] = np.arange(len(values))
     return places
 
 
-def crowding(gains: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns the room of each point of a front: the sides of the box between its neighbours (Deb et al., 2002)."""
-    room = np.zeros(len(gains))
-    for column in gains.T:
+def crowding(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns the crowding distance of each point of a front `(n, M)` (Deb et al., 2002)."""
+    distance = np.zeros(len(values))
+    for column in values.T:
         order = np.argsort(column, kind="stable")
         extent = max(float(column[order[-1]] - column[order[0]]), 1e-12)
-        room[order[[0, -1]]] = np.inf
-        room[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / extent
-    return room
+        distance[order[[0, -1]]] = np.inf
+        distance[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / extent
+    return distance

@@ -1,4 +1,4 @@
-"""NSGA-II (Deb et al., 2002) as Optuna has it, with proposals brought within the budget."""
+"""Optuna's NSGA-II (Deb et al., 2002), with points over budget repaired."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from nas.engine.sampler_study import SamplerStudy
 from nas.engine.variation import any_new, random_feasible, repaired
 
 POPULATION = 12
-"""Small, as runs are short: a generation has to end before anything is learned from it. Whatever was evaluated counts
-as the first one, named designs and imported trials too."""
+"""Small, because runs are short and a generation has to end before anything is learned from it. All evaluated trials
+count, designs and imported ones too."""
 ASKS = 8
 GENERATION = "NSGAIISampler:generation"
-"""Where Optuna keeps the generation of a trial; here it follows from how many trials were evaluated before."""
+"""Optuna's attribute for the generation of a trial; here it follows from the number of trials evaluated before."""
 
 
 @STRATEGIES.register("nsga2")
 def propose(history: History, domain: Domain, *, seed: int) -> Proposal | None:
-    """Breeds from the generations before; what is missing of the first one is random.
+    """Breeds from the earlier generations; the first generation is random.
 
-    Axes that only some points have are drawn evenly, as Optuna's NSGA-II breeds those alone that all points have.
+    Axes that only some points have are drawn uniformly: Optuna's NSGA-II crosses only those that all points have.
     """
     rng = np.random.default_rng(seed)
     if len(history.evaluated) < POPULATION:

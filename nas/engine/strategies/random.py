@@ -1,4 +1,4 @@
-"""Random points that fit the budget: what every other strategy is to beat."""
+"""Random points that fit the budget: the baseline of the other strategies."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ from nas.engine.variation import any_new
 
 @STRATEGIES.register("random")
 def propose(history: History, domain: Domain, *, seed: int) -> Proposal | None:
-    """Draws every axis evenly, and the input among the sizes at which the network fits."""
+    """Draws every axis uniformly, and the input size among those at which the network fits."""
     found = any_new(domain, np.random.default_rng(seed), seen=history.seen)
     return None if found is None else Proposal(params=found.params, origin="random")

@@ -1,9 +1,8 @@
-"""Sides of the objects of a run's data in the inputs of its detectors, against the strides of their levels."""
+"""The sizes of the objects in the inputs of the detectors of a run, compared with the strides of their levels."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,48 +10,48 @@ from numpy.typing import NDArray
 from nas.config import RunConfig
 from nas.engine.run_request import RunRequest
 from nas.engine.session import reopen_data
-from results.report import BoxSizes
+from results.report import ObjectSizes
+from results.trial import Trial
 from search_space.errors import UserError
 from trainers.data import Dataset, DataSplits
 
 EDGES_PX = tuple(float(2 ** (power / 2)) for power in range(0, 21))
-"""From 1 to 1024 px, two bins an octave."""
+"""Edges of the histogram, from 1 to 1024 px, two bins for each factor of 2."""
 
 Sizes = NDArray[np.float64]
-Row = Mapping[str, Any]
 
 
-def box_sizes(config: RunConfig, rows: Iterable[Row]) -> BoxSizes | str:
+def box_sizes(config: RunConfig, trials: Iterable[Trial]) -> ObjectSizes | str:
     """Measures the boxes of all images of a run in the inputs of detectors.
 
     Args:
         config: Of the run.
-        rows: Records of the detectors.
+        trials: Those of the detectors.
 
     Returns:
-        Histograms and shares by key, or in a sentence why there are none.
+        Histograms and shares by key, or a sentence that says why there are none.
     """
     try:
         _, splits = reopen_data(config, RunRequest())
     except (UserError, OSError) as error:
-        return f"The data of the run cannot be looked at any more, so the sizes of its objects are not shown: {error}"
-    return measure(splits, rows)
+        return f"The data of the run cannot be read any more, so the sizes of its objects are not shown: {error}"
+    return measure(splits, trials)
 
 
-def measure(splits: DataSplits, rows: Iterable[Row]) -> BoxSizes:
+def measure(splits: DataSplits, trials: Iterable[Trial]) -> ObjectSizes:
     """Measures the boxes of both parts of a data set; see `box_sizes`."""
     tables = [_boxes(dataset) for dataset in (splits.train, splits.val)]
     boxes, images = (np.concatenate(each) for each in zip(*tables, strict=True))
     counts, medians, shares = {}, {}, {}
-    for row in rows:
-        sides = input_sides(boxes, images, (int(row["input_height"]), int(row["input_width"])))
+    for trial in trials:
+        sides = input_sides(boxes, images, (trial.input_height, trial.input_width))
         inside = np.clip(sides, EDGES_PX[0], np.nextafter(EDGES_PX[-1], 0))
-        counts[row["key"]] = tuple(int(each) for each in np.histogram(inside, EDGES_PX)[0])
-        medians[row["key"]] = float(np.median(sides))
-        cells = sides / min(2 ** int(level.removeprefix("P")) for level in str(row["levels"]).split())
+        counts[trial.key] = tuple(int(each) for each in np.histogram(inside, EDGES_PX)[0])
+        medians[trial.key] = float(np.median(sides))
+        cells = sides / min(2 ** int(level.removeprefix("P")) for level in trial.levels)
         bounds = ((cells < 1), (cells >= 1) & (cells < 2), (cells >= 2))
-        shares[row["key"]] = tuple(float(each.mean()) for each in bounds)
-    return BoxSizes(
+        shares[trial.key] = tuple(float(each.mean()) for each in bounds)
+    return ObjectSizes(
         source=splits.source.partition(":")[0] if splits.format else "the built-in set",
         num_boxes=len(boxes),
         edges_px=EDGES_PX,

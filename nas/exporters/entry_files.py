@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,12 @@ import torch
 from nas.cost import Cost, cost_of
 from nas.cost.latency import LatencyModel
 from nas.exporters.card import card
+from nas.exporters.entry import ExportEntry
 from nas.exporters.onnx_model import Exportable, OnnxOptions, SecondStage, difference, write_onnx
-from search_space import Architecture, Detector
-from trainers import fresh_detector, save_weights
+from search_space import Detector
+from trainers import save_weights
 from trainers.detect import evaluating
 from trainers.heads import head_training
-from trainers.weights import Weights
 
 ARCHITECTURE, COST, WEIGHTS, CARD = "architecture.yaml", "cost.json", "weights.safetensors", "README.md"
 MAX_DIFFERENCE = {"fp32": 1e-4, "fp16": 5e-2}
@@ -31,40 +31,16 @@ blows up rounding. Of such a detector the difference is told.
 """
 
 
-@dataclass(frozen=True, kw_only=True)
-class Member:
-    """An architecture that is to be exported, and what is known of it."""
-
-    name: str
-    architecture: Architecture
-    classes: tuple[str, ...]
-    weights: Weights | None = None
-    record: Mapping[str, Any] | None = None
-    """Of the trial, where it comes from a run."""
-    origin: str = ""
-    """Where it comes from, in words."""
-    seed: int = 0
-    """Of the initial weights of a detector that was not trained."""
-    data: str = ""
-    """The options that name the data set it was trained on."""
-
-    def detector(self) -> Detector:
-        """Returns the trained detector, or an untrained one."""
-        if self.weights is not None:
-            return self.weights.detector()
-        return fresh_detector(self.architecture, num_classes=len(self.classes), seed=self.seed).eval()
-
-
-def write_member(
+def write_entry(
     folder: Path,
-    member: Member,
+    entry: ExportEntry,
     *,
     formats: Sequence[str],
     options: OnnxOptions,
     device: LatencyModel | None = None,
     images: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """Writes a member into a folder that is there and empty; returns what was written.
+    """Writes a entry into a folder that is there and empty; returns what was written.
 
     Args:
         formats: `yaml` and `onnx`.
@@ -74,26 +50,26 @@ def write_member(
     Raises:
         ConfigError: ONNX cannot be written, or differs from PyTorch.
     """
-    cost = cost_of(member.architecture, num_classes=len(member.classes), device=device)
-    report: dict[str, Any] = {"name": member.name, **cost_report(member, cost, device)}
-    member.architecture.to_yaml(folder / ARCHITECTURE)
-    if member.weights is not None:
-        save_weights(folder / WEIGHTS, member.weights.state, member.architecture.to_dict(), member.classes)
+    cost = cost_of(entry.architecture, num_classes=len(entry.classes), device=device)
+    report: dict[str, Any] = {"name": entry.name, **cost_report(entry, cost, device)}
+    entry.architecture.to_yaml(folder / ARCHITECTURE)
+    if entry.weights is not None:
+        save_weights(folder / WEIGHTS, entry.weights.state, entry.architecture.to_dict(), entry.classes)
     if "onnx" in formats:
-        report["onnx"] = _write_onnx(folder, member, options, images)
+        report["onnx"] = _write_onnx(folder, entry, options, images)
     (folder / COST).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    (folder / CARD).write_text(card(member, report), encoding="utf-8")
+    (folder / CARD).write_text(card(entry, report), encoding="utf-8")
     return report
 
 
-def cost_report(member: Member, cost: Cost, device: LatencyModel | None) -> dict[str, Any]:
-    """Returns what a member costs, integers unrounded, units in the names."""
+def cost_report(entry: ExportEntry, cost: Cost, device: LatencyModel | None) -> dict[str, Any]:
+    """Returns what a entry costs, integers unrounded, units in the names."""
     latency = cost.latency
     return {
-        "key": member.architecture.key(),
-        "input_hw": list(member.architecture.input_hw),
-        "num_classes": len(member.classes),
-        "head": member.architecture.head.kind,
+        "key": entry.architecture.key(),
+        "input_hw": list(entry.architecture.input_hw),
+        "num_classes": len(entry.classes),
+        "head": entry.architecture.head.kind,
         "macs": cost.macs,
         "flops_2x": 2 * cost.macs,
         "params": cost.params,
@@ -111,25 +87,25 @@ def cost_report(member: Member, cost: Cost, device: LatencyModel | None) -> dict
     }
 
 
-def _write_onnx(folder: Path, member: Member, options: OnnxOptions, images: np.ndarray | None) -> dict[str, Any]:
+def _write_onnx(folder: Path, entry: ExportEntry, options: OnnxOptions, images: np.ndarray | None) -> dict[str, Any]:
     from search_space.errors import ConfigError
 
-    detector = member.detector()
+    detector = entry.detector()
     files = write_onnx(detector, options)
     if images is None:
         height, width = detector.input_hw
         images = np.random.default_rng(0).random((1, 3, height, width), dtype=np.float32)
     apart = difference(detector, files, options, images)
-    if not apart <= MAX_DIFFERENCE[options.precision] and member.weights is not None:
+    if not apart <= MAX_DIFFERENCE[options.precision] and entry.weights is not None:
         other = "another --opset" if options.precision == "fp32" else "--precision fp32"
         raise ConfigError(
-            f"{member.name}: ONNX in {options.precision} differs from PyTorch by {apart:.2g} of the outputs' scale, "
+            f"{entry.name}: ONNX in {options.precision} differs from PyTorch by {apart:.2g} of the outputs' scale, "
             f"allowed: {MAX_DIFFERENCE[options.precision]:g}; next: {other}, or --format yaml"
         )
     for name, content in files.items():
         (folder / name).write_bytes(content)
     (folder / "postprocess.py").write_bytes(kit_file("postprocess.py"))
-    (folder / "detector.json").write_text(json.dumps(description(detector, member.classes, options), indent=2) + "\n")
+    (folder / "detector.json").write_text(json.dumps(description(detector, entry.classes, options), indent=2) + "\n")
     return {
         "files": {name: len(content) for name, content in files.items()},
         "opset": options.opset,

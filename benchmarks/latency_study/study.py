@@ -14,15 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.cost.baselines import PEERS, Mask, Networks
+from benchmarks.latency_study.baselines import PEERS, Mask, Networks
 from nas.cost.calibration import calibrated, fit_constants, hold_out
 from nas.cost.latency import EXTRAPOLATES_FROM, LatencyModel, Predictions, load_model
-from nas.cost.measurements import Measurements, Source, joined, load, read_latencies, shipped_operators
+from nas.cost.measurements import Measurements, MeasurementSource, joined, load, read_latencies, shipped_operators
 from nas.cost.profile import Profile, find_profile, prior
 from nas.cost.terms import GROUP, TERMS, Vector
 
 Folds = NDArray[np.intp]
-Report = Callable[[str], None]
 
 NANO, A40 = "jetson-nano-ort-fp32", "a40-trt"
 ORIN = [
@@ -35,7 +34,9 @@ LIMIT_MS = 100.0
 CANDIDATES, PICKS = 200, 10
 
 
-def validate(*, draws: int = 50, quick: bool = False, report: Report = lambda line: None) -> dict[str, Any]:
+def validate(
+    *, draws: int = 50, quick: bool = False, report: Callable[[str], None] = lambda line: None
+) -> dict[str, Any]:
     """Repeats the whole study and returns its figures, JSON-ready.
 
     Args:
@@ -147,7 +148,7 @@ def whole_study(name: str, *, peers: bool) -> dict[str, Any]:
     return result
 
 
-def networks_of(profile: Profile, source: Source, detectors: Measurements) -> Networks:
+def networks_of(profile: Profile, source: MeasurementSource, detectors: Measurements) -> Networks:
     """Returns measured networks as the peers see them."""
     names, operators = shipped_operators(source.operators)
     row_of = {name: row for row, name in enumerate(names)}

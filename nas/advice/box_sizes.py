@@ -1,4 +1,4 @@
-"""How large the boxes of a data set are, in their images and as a detector sees them at each size of its input."""
+"""Sizes of the boxes of a data set, in the images and at each input size."""
 
 from __future__ import annotations
 
@@ -17,42 +17,42 @@ Sides = NDArray[np.float64]
 """`(N,)`: the square root of the area of each box, in pixels."""
 
 EDGES_PX = (0, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
-"""Where the bins of the histogram begin; the last one has no end."""
+"""Lower edges of the histogram bins; the last bin is open."""
 LIMITS_PX = (8, 16, 32)
-"""Sides under which boxes are counted at each size of the input."""
+"""Sides below which boxes are counted at each input size."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bin:
-    """How many boxes have a side of `low_px` or more and less than `high_px`."""
+    """Number of boxes with a side of at least `low_px` and less than `high_px`."""
 
     low_px: int
     high_px: int | None
-    """None: without end."""
+    """None for the last, open bin."""
     num_boxes: int
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BoxSizes:
-    """The boxes of a data set by their side, and the sizes of the images that they lie in."""
+    """The sides of the boxes of a data set, and the sizes of their images."""
 
     original: Sides
     """In pixels of the original image."""
     box_hw: NDArray[np.int64]
-    """`(N,)`: for each box, the row of `hws` that is the size of its image."""
+    """`(N,)`: for each box, the index in `hws` of the size of its image."""
     hws: tuple[tuple[int, int], ...]
-    """The distinct sizes of the images as (H, W)."""
+    """Distinct image sizes (H, W)."""
     num_images: tuple[int, ...]
-    """How many images have each of these sizes."""
+    """Number of images of each size."""
 
     @property
     def long_side_px(self) -> int:
-        """The longer side that half of the images reach at least."""
+        """Median of the longer sides of the images, in px."""
         longer = np.repeat([max(hw) for hw in self.hws], self.num_images)
         return int(np.quantile(longer, 0.5, method="higher"))
 
     def at(self, input_px: int) -> Sides:
-        """Returns the sides `(N,)` in pixels of a square input into which each image is fitted by the letterbox."""
+        """Returns the sides `(N,)` in pixels of a square input that each image is letterboxed into."""
         gains = []
         for hw in self.hws:
             fitted = Letterbox.fit(hw, (input_px, input_px))
@@ -61,13 +61,13 @@ class BoxSizes:
 
 
 def box_sizes(records: Sequence[Record]) -> BoxSizes:
-    """Returns the sizes of all boxes of the records; ignored regions are none.
+    """Returns the sizes of all boxes of the records, without ignored regions.
 
     Raises:
-        DataError: there is no box.
+        DataError: There are no boxes.
     """
     if not any(len(record.boxes) for record in records):
-        raise DataError("no image has a box, so that nothing can be said of sizes; check the labels")
+        raise DataError("no image has a box, so there are no sizes to analyse; check the labels")
     all_hws = [(record.height, record.width) for record in records]
     counted = Counter(all_hws)
     hws = tuple(sorted(counted))
@@ -92,5 +92,5 @@ def histogram(sides: Sides) -> tuple[Bin, ...]:
 
 
 def num_under(sides: Sides) -> dict[int, int]:
-    """Returns how many of the sides `(N,)` lie under each of `LIMITS_PX`."""
+    """Returns how many of the sides `(N,)` are below each of `LIMITS_PX`."""
     return {limit: int((sides < limit).sum()) for limit in LIMITS_PX}

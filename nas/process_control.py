@@ -29,7 +29,7 @@ def is_running(pid: int) -> bool:
 
 
 @contextmanager
-def told_once() -> Iterator[None]:
+def reported_once() -> Iterator[None]:
     """Around what goes wrong in all processes alike, if it does: lets the first one tell it.
 
     An error of this process alone gets through after a while.
@@ -37,11 +37,11 @@ def told_once() -> Iterator[None]:
     try:
         yield
     except Exception:
-        leave_to_the_first()
+        wait_for_first_process()
         raise
 
 
-def leave_to_the_first() -> None:
+def wait_for_first_process() -> None:
     """Waits in every process but the first until that one has told an error and torchrun ends this one, or a while."""
     if launched_rank() > 0:
         time.sleep(PATIENCE_S)

@@ -1,55 +1,24 @@
-"""`nas latency validate`: the study of the latency model on the measurements that come with the package."""
+"""The figures of the latency study as text and as a plot."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import click
+import numpy as np
 
-from nas.commands.options import check_plot, echo_json, json_option
+from benchmarks.latency_study.study import architecture_folds, held_out_detectors, parts_of
+from search_space.files import write_bytes
 
-ASTRAY = 1000.0
-"""Percent of error from which on a peer's figures mean nothing."""
+MAX_SHOWN_PERCENT = 1000.0
+"""Errors above this are not printed: the baseline failed."""
 SPLITS = ("leave_one_architecture_out", "leave_one_family_out")
 
 
-@click.command("validate")
-@click.option(
-    "--draws", type=click.IntRange(min=1), default=50, show_default=True, help="Random draws of few networks."
-)
-@click.option("--quick", is_flag=True, help="Leave out the nested intervals and folds, which take most of the time.")
-@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Also draw predicted against measured.")
-@json_option
-def command(draws: int, quick: bool, plot: Path | None, as_json: bool) -> None:
-    """Repeat the study of the latency model: what it is off by on networks that it was not fitted on.
-
-    Takes two to four minutes. The boosted trees that it compares with need the extra `study`.
-
-    \b
-    Example:
-      nas latency validate --quick
-    """
-    from nas.cost.study import NANO, validate
-    from search_space.errors import ConfigError
-
-    check_plot(plot)
-    try:
-        result = validate(draws=draws, quick=quick, report=_report)
-        if plot is not None:
-            draw_plot(NANO, plot)
-    except ImportError as error:
-        raise ConfigError(str(error)) from error
-    return echo_json(result) if as_json else click.echo("\n".join(lines(result)))
-
-
-def _report(step: str) -> None:
-    click.echo(f"study: {step}", err=True)
-
-
 def lines(result: Mapping[str, Any]) -> Iterator[str]:
-    """Yields the study's figures as the lines of text that the command prints and the documentation repeats."""
+    """Yields the figures of the study as lines of text, for the terminal and the documentation."""
     yield from _boards(result)
     yield from _few_shots(result["few_shots"])
     yield from _intervals(result["intervals"])
@@ -78,13 +47,13 @@ def _splits(title: str, splits: Mapping[str, Any]) -> str:
     cells = [_cell(splits[split]) for split in SPLITS]
     family = splits["leave_one_family_out"]
     tail = f"{family['mean_of_families_percent']:.2f} %, {family['worst_family_percent']:.2f} %"
-    tail = "" if family["mean_percent"] > ASTRAY else tail
+    tail = "" if family["mean_percent"] > MAX_SHOWN_PERCENT else tail
     return f"{title:<34}{cells[0]:<28}{cells[1]:<28}{tail}".rstrip()
 
 
 def _cell(figures: Mapping[str, float]) -> str:
-    if figures["mean_percent"] > ASTRAY:
-        return f"above {ASTRAY:g} %"
+    if figures["mean_percent"] > MAX_SHOWN_PERCENT:
+        return f"above {MAX_SHOWN_PERCENT:g} %"
     return f"{figures['mean_percent']:5.2f} % | {figures['within_10_percent']:5.1f} % | {figures['kendall_tau']:.3f}"
 
 
@@ -171,7 +140,10 @@ def _ratios(result: Mapping[str, Any]) -> Iterator[str]:
         for split in SPLITS:
             model = result[board]["model"][split]["mean_percent"]
             errors = {peer: result[board][peer][split]["mean_percent"] for peer in result[board]["peers"]}
-            parts = [f"{peer} {f'{off / model:.1f}x' if off <= ASTRAY else 'astray'}" for peer, off in errors.items()]
+            parts = [
+                f"{peer} {f'{off / model:.1f}x' if off <= MAX_SHOWN_PERCENT else 'astray'}"
+                for peer, off in errors.items()
+            ]
             yield f"{board.replace('_', ' ')}, {split.replace('_', ' ')}: {', '.join(parts)}"
 
 
@@ -184,14 +156,7 @@ def draw_plot(device: str, path: Path) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise ImportError("--plot needs matplotlib; install it with pip install 'pyramidnas[plots]'") from None
-    from io import BytesIO
-
-    import numpy as np
-
-    from nas.cost.study import architecture_folds, held_out_detectors, parts_of
-    from search_space.files import write_bytes
-
+        raise ImportError("the plot needs matplotlib; install it with pip install 'pyramidnas[plots]'") from None
     profile, (detectors, *_) = parts_of(device)
     predicted = held_out_detectors(profile, [detectors], architecture_folds(detectors))
     figure = Figure(figsize=(6, 5.4), layout="constrained")

@@ -1,0 +1,35 @@
+"""One architecture to export, with what is known about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from search_space import Architecture, Detector
+from trainers import fresh_detector
+from trainers.weights import Weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportEntry:
+    """An architecture to export and what is known about it."""
+
+    name: str
+    architecture: Architecture
+    classes: tuple[str, ...]
+    weights: Weights | None = None
+    record: Mapping[str, Any] | None = None
+    """Record of the trial, for an architecture of a run."""
+    origin: str = ""
+    """Where the architecture comes from, as a sentence without a period."""
+    seed: int = 0
+    """Seed of the initial weights, if the detector was not trained."""
+    data: str = ""
+    """Command-line options that name its data set, each after a space."""
+
+    def detector(self) -> Detector:
+        """Returns the trained detector, or one with initial weights."""
+        if self.weights is not None:
+            return self.weights.detector()
+        return fresh_detector(self.architecture, num_classes=len(self.classes), seed=self.seed).eval()
