@@ -25,7 +25,7 @@ from nas.cli import main
 from nas.commands import table
 from nas.commands.table import Column, print_table
 from nas.cost.profile import device_names
-from nas.doctor.check import Check
+from nas.doctor.machine_check import Check
 from search_space import DESIGNS, lower
 
 CLASSES = ("Person", "Car", "Bicycle")
