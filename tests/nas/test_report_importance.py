@@ -40,6 +40,7 @@ def test_the_axis_that_decides_is_found_and_stands_out_from_chance() -> None:
     assert sum(each.front for each in found.axes) == pytest.approx(1) == sum(each.accuracy for each in found.axes)
 
 
+@pytest.mark.slow
 def test_the_best_are_the_most_accurate_and_not_the_least() -> None:
     rows, points = trials(60, decided=False)
     for row in rows:

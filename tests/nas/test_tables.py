@@ -155,6 +155,7 @@ def in_terminal(monkeypatch: pytest.MonkeyPatch, action: Callable[[], object]) -
     return click.unstyle(screen.getvalue())
 
 
+@pytest.mark.slow(but=("devices", "explain", "explain --diff", "latency", "bench", "doctor", "inspect", "val"))
 @pytest.mark.parametrize("name", CALLS)
 def test_every_table_is_whole_in_a_narrow_terminal_and_without_one(
     name: str, printed: list[Printed], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
