@@ -1,4 +1,4 @@
-"""Writes docs/designs.md from what `nas reproduce` counts: python docs/generate_designs.py, in the project's folder."""
+"""Writes docs/designs.md from the counts of `nas reproduce`: run `python docs/generate_designs.py` in the project."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ from search_space import DESIGNS
 
 PAGE = Path(__file__).with_name("designs.md")
 HEADER = """\
-<!-- Written by docs/generate_designs.py from the designs and the counts of this version; change those, not this. -->
+<!-- Written by docs/generate_designs.py from the designs and their counts. Change those instead of this page. -->
 
 # Published designs
 
-Every design here is built from its paper's description, counted, and compared with what the paper publishes. Each name
-works wherever a command takes an architecture: `nas explain NAME`, `nas reproduce NAME`, `nas run --start NAME`, and
+Each design is built from the description in its paper, counted, and compared with the published figures. Its name works
+wherever a command takes an architecture: `nas explain NAME`, `nas reproduce NAME`, `nas run --start NAME` and
 `nas train NAME`.
 
-GMACs are fvcore's FLOPs: a multiply-add is one; the column beside them counts it as two. Params are those that are
-trained. A published count is compared in the convention that it is published in, see the end of the page; "equal as
-printed" means that ours rounds to it. Accuracies and latencies are the papers' own: no published weights are used here,
-and none of these figures is measured here. A design marked * is derived from one of the paper's ablations; no file of
-it was published.
+GMACs are fvcore's FLOPs, with a multiply-add as one operation; the next column has it as two. Params are the trainable
+parameters. A published count is compared in its own convention, see the end of the page. "Equal as printed" means that
+our count rounds to the published one. Accuracies and latencies are those of the papers: they are not measured here, and
+no published weights are used. A design marked * is derived for an ablation of the paper without a published file.
 """
 
 
@@ -60,7 +59,7 @@ def _paper(designs: Sequence[Reproduction]) -> Iterator[str]:
 
 
 def _counts(designs: Sequence[Reproduction]) -> Iterator[str]:
-    """Yields the published counts beside ours, or the sentence that there is none."""
+    """Yields the published counts beside ours, or a sentence where there is none."""
     rows = [(design, row) for design in designs for row in summary_rows(design) if row.figure is not None]
     if not rows:
         yield "No count of these designs is published.\n"
@@ -82,7 +81,7 @@ def _counts(designs: Sequence[Reproduction]) -> Iterator[str]:
     )
     silent = [_name(design) for design in designs if not any(row.convention for row in design.published)]
     if silent:
-        yield f"No count is published of {', '.join(silent)}.\n"
+        yield f"No count is published for {', '.join(silent)}.\n"
 
 
 def _reported(designs: Sequence[Reproduction]) -> Iterator[str]:
@@ -108,7 +107,7 @@ def _value(row: PublishedFigure, notes: Sequence[str]) -> str:
 
 
 def _notes(designs: Sequence[Reproduction]) -> Iterator[str]:
-    """Yields each note once, after the names that it is about."""
+    """Yields each note once, after the names of its designs."""
     about: dict[str, list[str]] = {}
     for design in designs:
         if design.notes:
@@ -118,10 +117,10 @@ def _notes(designs: Sequence[Reproduction]) -> Iterator[str]:
 
 
 def _conventions(designs: Sequence[Reproduction]) -> Iterator[str]:
-    yield "## How the published counts are counted\n"
+    yield "## Counting conventions\n"
     rows = [row for design in designs for row in design.published if row.convention is not None]
     sentences = {row.convention: row.convention_sentence for row in rows}
-    yield from _table(("counted as", "what that is"), sentences.items())
+    yield from _table(("counted as", "meaning"), sentences.items())
 
 
 def _name(design: Reproduction) -> str:

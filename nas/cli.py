@@ -8,6 +8,8 @@ import click
 
 from nas.commands.lazy import LazyGroup
 from nas.process_control import wait_for_first_process
+from results.visible import visible
+from search_space.errors import UserError
 
 COMMANDS = {
     "run": "search detectors under a budget",
@@ -74,8 +76,6 @@ def main(argv: list[str] | None = None) -> None:
         click.echo("nas: interrupted", err=True)
         sys.exit(130)
     except Exception as error:
-        from search_space.errors import UserError  # imports torch, so only where something went wrong
-
         if debug or not isinstance(error, (UserError, OSError)):
             raise
         click.echo(f"nas: error: {_one_line(error)}", err=True)
@@ -84,8 +84,6 @@ def main(argv: list[str] | None = None) -> None:
 
 def _one_line(message: object) -> str:
     """Returns a message as one line that a terminal only shows; of one as long as a page, its beginning and end."""
-    from results.visible import visible
-
     line = visible(" ".join(str(message).split()))
     return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 600]} ... {line[-500:]}"
 

@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from search_space.errors import ConfigError, SpaceError
+from search_space.errors import ConfigError
 
 VERSION = 3
 OPTIONS = {"data_format": "--format", "space_fingerprint": "the space"}
@@ -157,7 +157,7 @@ def read_config(path: Path) -> RunConfig:
 
 def parse_config(text: str | bytes, *, source: Path | str) -> RunConfig:
     """Reads a configuration from its text; raises ConfigError where `read_config` does."""
-    from search_space.plain import read_plain
+    from search_space.plain import FieldError, read_plain
     from search_space.yaml_text import YamlError, parse_yaml
 
     path = Path(source)
@@ -172,9 +172,9 @@ def parse_config(text: str | bytes, *, source: Path | str) -> RunConfig:
     try:
         if "format" not in plain:  # the last line of a whole file
             raise ConfigError(f"its end is missing; {REMEDY}")
-        return read_plain(RunConfig, plain, str(path))
-    except SpaceError as error:
-        raise ConfigError(f"{str(error).removesuffix('; correct it')}; {REMEDY}") from None
+        return read_plain(RunConfig, plain)
+    except FieldError as error:
+        raise ConfigError(f"{path}: {error}; {REMEDY}") from None
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
 

@@ -29,9 +29,8 @@ FLOORS = (
     ("data_state", "plugins", "run_folder"),
     ("executors",),
     ("engine",),
-    ("bench", "exporters", "reports"),
+    ("bench", "doctor", "exporters", "reports"),
     ("api",),
-    ("doctor",),
     ("commands",),
     ("cli",),
 )

@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from search_space.errors import ConfigError, nearest
+from search_space.plain import FieldError, read_plain
 from trainers.data.augmentation import Augmentation
-from trainers.settings import SettingError, checked
+from trainers.settings import SettingError
 
 OPTIMIZERS = {"adamw": 4e-3, "sgd": 1e-2}
 """Known optimizers and their default peak learning rates."""
@@ -121,6 +122,9 @@ class TrainConfig:
         """Inverse of `to_dict`.
 
         Raises:
-            ConfigError: a key is unknown (the nearest one is named), or a value is of another type than its field.
+            SettingError: A setting is unknown, or its value is of the wrong type.
         """
-        return cls(**checked(data, cls))
+        try:
+            return read_plain(cls, data)
+        except FieldError as error:
+            raise SettingError(str(error), error.field) from None

@@ -7,15 +7,11 @@ documentation are derived from these declarations.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from search_space.errors import ConfigError, nearest
-
-TYPE_NAMES = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a word", NoneType: "empty"}
-SHOWN_CHARS = 60
+from search_space.errors import ConfigError, shown
 
 
 class SettingError(ConfigError):
@@ -106,7 +102,7 @@ class DeclaredSetting:
         """Raises SettingError where a value, or an element of a tuple, is out of bounds; None is always allowed."""
         for each in value if isinstance(value, tuple) else (value,):
             if each is not None and not self._holds(each):
-                raise SettingError(f"{self.name} is {_shown(each)}; it must be {self.allowed or 'finite'}", self.name)
+                raise SettingError(f"{self.name} is {shown(each)}; it must be {self.allowed or 'finite'}", self.name)
 
     def _holds(self, value: Any) -> bool:
         about = self.about
@@ -155,43 +151,6 @@ def check_settings(values: Any) -> None:
         declared.check(getattr(values, name))
 
 
-def checked(values: Mapping[str, Any], owner: type[Any], within: str = "") -> dict[str, Any]:
-    """Returns the values as the fields of the dataclass `owner` are declared: nested dataclasses built, floats floats.
-
-    Args:
-        within: name of the setting that they belong to, with a dot behind it.
-
-    Raises:
-        SettingError: a value is of another type, or a number is not finite.
-        ConfigError: a name is unknown; the nearest one is named.
-    """
-    known = [entry.name for entry in fields(owner)]
-    for name in values:
-        if name not in known:
-            hint = nearest(str(name), known)
-            raise ConfigError(f"unknown training setting {name!r}{hint}; known: {', '.join(known)}")
-    types = get_type_hints(owner)
-    return {name: _typed(within + name, value, types[name]) for name, value in values.items()}
-
-
-def _typed(name: str, value: Any, declared: Any) -> Any:
-    """Returns a value as one of the declared types; a whole number may stand for a float, true and false for none."""
-    allowed = get_args(declared) or (declared,)
-    if type(value) in allowed and not (isinstance(value, float) and not math.isfinite(value)):
-        return value
-    if float in allowed and type(value) is int and abs(value) < 2**53:
-        return float(value)
-    nested: Any = next((kind for kind in allowed if is_dataclass(kind)), None)
-    if nested is not None and isinstance(value, Mapping):
-        return nested(**checked(value, nested, f"{name}."))
-    words = " or ".join(_type_name(name, kind) for kind in allowed)
-    raise SettingError(f"{name} is {_shown(value)}; it must be {words}", name)
-
-
-def _type_name(name: str, kind: Any) -> str:
-    return f"a group of settings, such as {name}.{fields(kind)[0].name}" if is_dataclass(kind) else TYPE_NAMES[kind]
-
-
 def _scalar(kind: Any) -> type:
     if get_origin(kind) is tuple:
         return _scalar(get_args(kind)[0])
@@ -199,8 +158,3 @@ def _scalar(kind: Any) -> type:
         return _scalar(next(each for each in get_args(kind) if each is not NoneType))
     assert isinstance(kind, type), kind
     return kind
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}..."

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.api.result import Result, table_of
 from search_space.errors import SpaceError
+from search_space.plain import to_plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -238,23 +239,15 @@ def _axis_sides(space: SearchSpace, a: Architecture, b: Architecture) -> Sides:
 
 
 def _field_sides(a: Architecture, b: Architecture) -> Sides:
-    fields_a, fields_b = _common_fields(_every_field(a), _every_field(b))
+    fields_a, fields_b = _common_fields(to_plain(a), to_plain(b))
 
     def change(names: frozenset[str]) -> Changed:
-        data = _every_field(a)
+        data = to_plain(a)
         for name in names:
             _put(data, name, fields_b[name])
         return Changed(type(a).from_dict(data), names)
 
     return Sides(a=fields_a, b=fields_b, names=tuple(fields_a), change=change)
-
-
-def _every_field(architecture: Architecture) -> Any:
-    """Returns an architecture as nested dicts and lists, the fields at their default included."""
-    import dataclasses
-    import json
-
-    return json.loads(json.dumps(dataclasses.asdict(architecture), default=dict))
 
 
 def _common_fields(a: Any, b: Any, where: str = "") -> tuple[dict[str, Any], dict[str, Any]]:

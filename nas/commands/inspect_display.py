@@ -113,7 +113,7 @@ def _print_levels(report: InspectionReport) -> None:
     for each in report.advice.levels:
         low, high = percent(each.least), percent(each.most)
         shares = high if low == high else f"{low.removesuffix(' %')} to {high}"
-        verdict = "" if each.reason else ", no reason for it"
+        verdict = "" if each.reason else ", not needed"
         say(f"  P{each.level}: {shares} of the boxes at {where}{verdict}")
 
 

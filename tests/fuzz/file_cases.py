@@ -22,7 +22,7 @@ from nas.api.train_settings import entries
 from nas.config import RunConfig, read_config
 from nas.cost.latency import LatencyModel, load_model
 from nas.cost.operators import TABLE_COLUMNS, read_operators, unknown_types
-from nas.cost.profile import DEVICES, find_profile, read_profile, to_plain
+from nas.cost.profile import DEVICES, find_profile, read_profile
 from nas.cost.residual import read_residual
 from nas.cost.terms import network_terms
 from nas.cost.user_measurements import measured, read_rows
@@ -33,6 +33,7 @@ from results import records
 from results.report.text import escape, script_json
 from results.visible import as_cell, from_cell, visible
 from search_space import DESIGNS, Architecture, SearchSpace, lower
+from search_space.plain import without_defaults
 from search_space.plugins import forget_plugin, load_plugin
 from search_space.registry import additions
 from tests.fuzz.data_cases import Act, Cases
@@ -225,8 +226,8 @@ def _operators(path: Path) -> object:
 
 def profile_cases(folder: Path) -> Cases:
     """Cases for the profile of a board."""
-    plain = yaml.safe_load(yaml.safe_dump(to_plain(find_profile("jetson-nano"))))
-    return _yaml_cases(folder / "board.yaml", plain, lambda path: to_plain(read_profile(path)))
+    plain = yaml.safe_load(yaml.safe_dump(without_defaults(find_profile("jetson-nano"))))
+    return _yaml_cases(folder / "board.yaml", plain, lambda path: without_defaults(read_profile(path)))
 
 
 def residual_cases(folder: Path) -> Cases:
@@ -246,8 +247,9 @@ def residual_cases(folder: Path) -> Cases:
 def trial_cases(folder: Path) -> Cases:
     """Cases for the table of trials, and what is derived from it."""
     from tests.results.report_fakes import FRONT
+    from tests.results.trial_fakes import make_table
 
-    records.write(records.frame([each | {"axis_fusion": "concat"} for each in FRONT]), folder / records.TRIALS_CSV)
+    records.write(make_table(each | {"axis_fusion": "concat"} for each in FRONT), folder / records.TRIALS_CSV)
     text = (folder / records.TRIALS_CSV).read_text()
 
     def case(rng: Random) -> Act:

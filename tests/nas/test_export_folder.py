@@ -134,8 +134,8 @@ def test_limits_choose_members_and_say_when_none_is_left(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("yolov8n", "--top", "2"), "--top does not go with one architecture"),
-        (("RUN", "--num-classes", "2"), "--num-classes does not go with the front of a run"),
+        (("yolov8n", "--top", "2"), "--top does not apply to one architecture"),
+        (("RUN", "--num-classes", "2"), "--num-classes does not apply to the front of a run"),
         (("yolov8n", "--format", "tflite"), "allowed: yaml, onnx"),
         (("yolov8n", "--opset", "9"), "allowed: 13 to 20"),
         (("yolov8n", "--format", "yaml", "--opset", "15"), "--opset is of ONNX, and --format yaml writes none"),

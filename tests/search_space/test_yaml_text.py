@@ -69,11 +69,11 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("- a", "must be a mapping, got a list; correct it"),
+        ("- a", "is a list; it must be a mapping"),
         ("input_hw: &a [*a]", "an alias stands for"),
         (f"{BOMB}input_hw: *a11", "is not a YAML file: line"),
-        (f"input_hw: 1\nbackbone: {'x' * 1000}\nhead: 1", "must be a list, got 1"),
-        ("1: 2", "has an unknown field 1"),
+        (f"input_hw: 1\nbackbone: {'x' * 1000}\nhead: 1", "input_hw is 1; it must be a list"),
+        ("1: 2", "unknown field 1;"),
     ],
 )
 def test_an_architecture_of_others_is_refused_in_few_words(text: str, message: str, tmp_path: Path) -> None:
