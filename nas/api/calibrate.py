@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.api.latency import open_device
 from nas.api.result import OnNotice, Result, notify, table_of
+from search_space.errors import ConfigError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,7 +119,6 @@ def calibrate(
 
 def _target(out: Path | None, profile: Profile, force: bool) -> Path:
     """Returns where the profile is written, if it may."""
-    from search_space.errors import ConfigError
 
     out = Path(f"{profile.name}.calibrated.yaml") if out is None else out
     if out.suffix not in (".yaml", ".yml"):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.api.named_architecture import ArchitectureLike, classes_to_count, find_architecture, shown_name
 from nas.api.result import OnNotice, Result, notify, table_of
+from search_space.errors import ConfigError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -237,7 +238,6 @@ def open_device(
 
 
 def _refuse_for_run(input_hw: tuple[int, int] | None, num_classes: int | None) -> None:
-    from search_space.errors import ConfigError
 
     for option, value in (("--input", input_hw), ("--num-classes", num_classes)):
         if value is not None:
@@ -320,7 +320,6 @@ def _of_run(
     from results import records
     from results.export import member_file
     from search_space import Architecture
-    from search_space.errors import ConfigError
 
     folder = RunFolder(run)
     if not folder.config_yaml.is_file():

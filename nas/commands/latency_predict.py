@@ -9,6 +9,7 @@ import click
 
 from nas.commands.latency_options import confidence_option, device_option, precision_option
 from nas.commands.options import echo_json, json_option, plugin_option, wide_option
+from search_space.errors import ConfigError, nearest
 
 
 @click.command("latency")
@@ -47,7 +48,6 @@ def _refuse_near_subcommand(architecture: str) -> None:
     """Raises ConfigError for a word that is nearly a subcommand, and neither a file nor nearly a design."""
     from nas.commands.latency import PREDICT, SUBCOMMANDS
     from search_space import DESIGNS
-    from search_space.errors import ConfigError, nearest
 
     near = nearest(architecture, [name for name in SUBCOMMANDS if name != PREDICT])
     if near and not nearest(architecture, DESIGNS) and not Path(architecture).exists():

@@ -18,7 +18,8 @@ import torch
 import yaml
 
 from nas.api.train_folder import read_config as read_training
-from nas.api.train_settings import entries
+from nas.api.train_settings import placed, put
+from nas.commands.train import read_assignment
 from nas.config import RunConfig, read_config
 from nas.cost.latency import LatencyModel, load_model
 from nas.cost.operators import TABLE_COLUMNS, read_operators, unknown_types
@@ -177,11 +178,9 @@ def setting_cases(folder: Path) -> Cases:
 
 
 def _set(text: str) -> TrainConfig:
-    (entry,) = entries({"assignments": (text,)}, ("assignments",))
+    ((path, value),) = placed(dict([read_assignment(text)])).items()
     content: Any = {"training": TrainConfig().to_dict()}
-    from nas.api.train_settings import _put
-
-    _put(content, entry)
+    put(content, path, value)
     return TrainConfig.from_dict(content["training"])
 
 

@@ -198,7 +198,7 @@ def test_diff_says_what_goes_only_together(capsys: pytest.CaptureFixture[str]):
     assert rows["trunk_level"]["macs"] is None
     text, _ = _run(capsys, "explain", "yolov8n", "--diff", "yolov8n-p2-nop5-bidir")
     assert "only together with head_levels, counted there" in text and "only together with skip_wiring" in text
-    assert "both for 10 classes, both at 640x640" in text and "all together" in text
+    assert "both for 10 classes, both at 640x640" in text and "total" in text
 
 
 def test_diff_counts_each_at_its_own_size():
