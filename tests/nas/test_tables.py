@@ -25,6 +25,7 @@ from nas.cli import main
 from nas.commands import table
 from nas.commands.table import Column, print_table
 from nas.cost.profile import device_names
+from nas.doctor.diagnosis import Diagnosis
 from nas.doctor.machine_check import Check
 from search_space import DESIGNS, lower
 
@@ -120,10 +121,11 @@ def call(*words: object) -> None:
     main([str(word) for word in words])
 
 
-def examine(*args: object, **options: object) -> dict[str, list[Check]]:
+def diagnose(**options: object) -> Diagnosis:
     """Stands in for what `nas doctor` looks at, with a sentence that is longer than a line."""
     note = Check(name="extra postgres", found="not installed", state="note", advice="needed by nas run " * 8)
-    return {"packages": [Check(name="opencv-python-headless", found="5.0.0 " * 20), note]}
+    checks = {"packages": (Check(name="opencv-python-headless", found="5.0.0 " * 20), note)}
+    return Diagnosis(is_well=True, checks=checks)
 
 
 @pytest.fixture
@@ -141,7 +143,7 @@ def printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Printed]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr("nas.executors.training.TrainingEvaluator", lambda *args, **kwargs: FakeEvaluator())
-    monkeypatch.setattr("nas.commands.doctor.examine", examine)
+    monkeypatch.setattr("nas.doctor.diagnosis.diagnose", diagnose)
     monkeypatch.setattr(table, "lay_out", recorded)
     return tables
 
