@@ -12,7 +12,7 @@ import click
 
 from nas.api.train_request import training_settings
 from nas.commands.display import notify
-from nas.commands.options import json_option, plugin_option
+from nas.commands.options import json_option, plugin_option, wide_option
 from nas.commands.setting_options import GroupedCommand, setting_options
 from nas.process_control import launched_rank
 
@@ -29,6 +29,7 @@ def _refuse_tile(context: click.Context, parameter: click.Parameter, value: str 
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Any other setting of config.yaml.")
 @click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Resume the training in this folder.")
 @plugin_option
+@wide_option
 @json_option
 @click.pass_context
 def command(

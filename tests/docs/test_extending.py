@@ -73,6 +73,7 @@ def test_the_fusion_is_searched_and_costed(nas: Nas) -> None:
     assert "fusion:product" in {node["block"] for node in nas("explain", str(member))["nodes"]}
 
 
+@pytest.mark.slow
 def test_the_design_is_listed_and_equals_its_published_count(nas: Nas) -> None:
     designs, reproduce = COMMANDS["drone.py"]
     assert "drone-n" in str(nas(*designs))
@@ -154,6 +155,7 @@ class NoFactory:
         raise AssertionError("nothing is to be evaluated")
 
 
+@pytest.mark.slow
 def test_the_executor_trains(nas: Nas, capsys: pytest.CaptureFixture[str]) -> None:
     (run,) = COMMANDS["fresh.py"]
     assert nas(*run, *QUICK, "--trials", "1", "--trial-minutes", "5", "--name", "r")["complete"] == 1

@@ -113,6 +113,7 @@ def test_resuming_from_nothing_is_refused(tmp_path: Path, capsys: pytest.Capture
     assert "holds no training that could go on" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_after_the_step_and_resuming_gives_the_same(
     trained: Path,
@@ -143,6 +144,7 @@ def test_a_signal_ends_after_the_step_and_resuming_gives_the_same(
     assert (out / "history.csv").read_text() == (trained / "history.csv").read_text()
 
 
+@pytest.mark.slow
 def test_every_option_of_the_training_reaches_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("tensorboard")
     options = {
@@ -204,6 +206,7 @@ def test_without_matplotlib_one_note_names_the_extra(
     assert {path.name for path in (tmp_path / "out").iterdir()} == WRITTEN - {"results.png"}
 
 
+@pytest.mark.slow
 def test_pretrained_weights_give_what_fits(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("--pretrained", trained, "--input", 64, 64, "--threads", 1, "--epochs", 0.02)
     out = tmp_path / "out"

@@ -103,6 +103,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["--weights", "--pretrained"])
 def test_given_weights_are_taken_also_when_going_on_before_the_first_checkpoint(
     option: str, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -152,6 +153,7 @@ def test_a_second_process_in_the_folder_is_refused(
         pass
 
 
+@pytest.mark.slow
 def test_data_that_moved_is_found_again_and_data_that_changed_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -31,6 +31,7 @@ def test_designs_are_points(name: str):
     assert SPACE.why_not(architecture) is None
 
 
+@pytest.mark.slow
 @hypothesis.settings(max_examples=250, deadline=None)
 @hypothesis.given(points())
 def test_encode_and_decode_are_inverse(params: dict[str, object]):
@@ -42,6 +43,7 @@ def test_encode_and_decode_are_inverse(params: dict[str, object]):
     assert {node.name for node in graph.nodes} <= used, "every node must reach an output"
 
 
+@pytest.mark.slow
 @hypothesis.settings(max_examples=200, deadline=None)
 @hypothesis.given(points(), points())
 def test_different_points_are_different_graphs(first: dict[str, object], second: dict[str, object]):
@@ -71,11 +73,13 @@ def _check_neighbours(params: dict[str, object], rng: np.random.Generator) -> in
     return count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DESIGNS.names())
 def test_one_axis_mutations_of_every_design_are_other_points(name: str):
     assert _check_neighbours(SPACE.encode(DESIGNS.get(name).architecture), np.random.default_rng(0)) > 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_one_axis_mutations_of_random_points_are_other_points(seed: int):
     """The sharper half of `test_different_points…`: neighbours, where a meaningless axis would show."""
@@ -122,6 +126,7 @@ def _detector(params: dict[str, object], input_hw: tuple[int, int]) -> Detector:
 CHEAP = {"width": (0.125, 0.25), "depth": (0.17, 0.33), "input_size": (256, 320), "fpn_width": (49, 98)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_random_points_run_forward_and_backward_and_equal_fvcore(seed: int):
     """6 x 5 points over all families; `benchmarks/space.py` checks a thousand over all widths and depths."""

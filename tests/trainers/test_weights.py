@@ -17,6 +17,7 @@ from trainers.weights import load_state, write_torch
 ARCH = DESIGNS.get("yolov8n-p2-nop5").architecture.resized((64, 64))
 
 
+@pytest.mark.slow
 def test_round_trip_gives_the_same_outputs(tmp_path: Path) -> None:
     detector = fresh_detector(ARCH, num_classes=2, seed=4).eval()
     save_weights(tmp_path / "w.pt", detector, ARCH.to_dict(), ("a", "b"))
