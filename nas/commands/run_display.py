@@ -50,7 +50,7 @@ class Display:
             self.console.print(line, markup=False)
         again = [str(each.number) for each in TrialIndex(search.study.trials(), search.study.running()).interrupted()]
         if again:
-            self.console.print(f"trying the interrupted trials again: {', '.join(again)}")
+            self.console.print(f"asking again for the interrupted trials: {', '.join(again)}")
         yield
 
     def started(self, running: RunningTrial) -> None:
