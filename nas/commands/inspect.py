@@ -41,10 +41,10 @@ def command(data: str, images: str | None, data_format: str | None, split: str |
     from nas.api.opening import open_for_user
     from nas.commands.display import notify
     from nas.commands.inspect_display import print_report
-    from trainers.data.source import Request
+    from trainers.data.source import ReadRequest
 
     splits = open_for_user(data, split, data_format=data_format, images=images, on_notice=notify)
-    request = Request(path=Path(data), split=split, images=None if images is None else Path(images))
+    request = ReadRequest(path=Path(data), split=split, images=None if images is None else Path(images))
     report = make_report(splits, _leaks(splits, find_test_part(splits, request)))
     if as_json:
         echo_json({"data": data, "source": splits.source, "format": splits.format, **report.to_dict()})

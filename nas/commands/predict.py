@@ -92,7 +92,7 @@ def command(weights: Path, inputs: tuple[Path, ...], as_json: bool, **options: A
     from search_space.errors import ConfigError
     from search_space.files import write_text
     from trainers import load_weights
-    from trainers.detect import evaluating
+    from trainers.detect import evaluation_mode
     from trainers.optimizer import device_for
 
     set_threads(options["threads"])
@@ -110,7 +110,7 @@ def command(weights: Path, inputs: tuple[Path, ...], as_json: bool, **options: A
     pictures = None if options["no_pictures"] else Pictures.into(options["out"], sources)
     _ready_to_write(pictures, options, inputs=[path, *(source.path for source in sources)])
     try:
-        with evaluating(detector), _bar(sources) as bar:
+        with evaluation_mode(detector), _bar(sources) as bar:
             for source in sources:
                 _look(source, detector, listing, pictures, options, bar)
                 if not as_json:
@@ -160,11 +160,11 @@ def _look(
 
     from nas.api.media_input import shots
     from nas.api.media_output import draw
-    from trainers.heads import Limits
+    from trainers.heads import DetectionLimits
     from trainers.tiling import detect_all
 
     names = ("score_threshold", "iou_threshold", "max_detections")
-    limits = Limits(**{name: options[name] for name in names}, one_class=True)
+    limits = DetectionLimits(**{name: options[name] for name in names}, one_class=True)
     images = shots(source, on_broken=lambda note: say(f"note: {note}", err=True))
     while chunk := list(islice(images, options["batch_size"])):
         found = detect_all(

@@ -16,7 +16,7 @@ from nas.process_control import launched_rank, reported_once
 if TYPE_CHECKING:
     from nas.api.train_settings import Settings
     from nas.api.train_setup import Ready
-    from trainers import Progress, Score
+    from trainers import Score, TrainProgress
     from trainers.data import DataSplits
 
 SHARE = click.FloatRange(0, 1)
@@ -99,14 +99,14 @@ def command(
     from nas.api.train_settings import options_named
     from nas.api.train_setup import prepare
     from nas.commands.train_results import report
-    from trainers.distributed import joined
+    from trainers.distributed import join_processes
 
     is_first = launched_rank() == 0
     with contextlib.ExitStack() as held, options_named():
         with reported_once():
             settings = _settings(context, architecture, resume, options)
             ready = prepare(settings, held, is_first=is_first, on_notice=notify if is_first else _ignore)
-        with joined(settings.config.device):
+        with join_processes(settings.config.device):
             summary = _run(settings, ready, is_first=is_first)
     if is_first:
         report(summary, as_json=as_json)
@@ -170,7 +170,7 @@ def _going_on_told(out: Path, is_first: bool) -> Iterator[None]:
 @contextlib.contextmanager
 def _watch(
     settings: Settings, splits: DataSplits, log: Any, is_first: bool
-) -> Iterator[Callable[[Progress], None] | None]:
+) -> Iterator[Callable[[TrainProgress], None] | None]:
     """Shows the progress, and writes history.csv and events as the training goes on."""
     from nas.commands.training_bar import training_bar
     from trainers.logs import write_history
@@ -180,7 +180,7 @@ def _watch(
         return
     rows = 0
 
-    def watch(progress: Progress) -> None:
+    def watch(progress: TrainProgress) -> None:
         nonlocal rows
         show(progress)
         if len(progress.history) > rows:

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trainers import Progress
+    from trainers import TrainProgress
 
 
 @contextmanager
-def training_bar(num_steps: int, batch_size: int) -> Iterator[Callable[[Progress], None]]:
+def training_bar(num_steps: int, batch_size: int) -> Iterator[Callable[[TrainProgress], None]]:
     """Shows a progress bar with rate, time left, loss and the last AP50 on standard error; gives its callback."""
     import time
 

@@ -22,7 +22,7 @@ from nas.commands.options import (
 from nas.commands.tiling_options import tiling_options
 
 if TYPE_CHECKING:
-    from trainers.evaluation import Findings
+    from trainers.evaluation import DatasetDetections
     from trainers.matching import Matches
     from trainers.tiling import Tiling
 
@@ -92,7 +92,7 @@ def command(weights: Path, as_json: bool, **options: Any) -> None:
         _print(report)
 
 
-def _find(weights: Path, tiling: Tiling | None, options: dict[str, Any]) -> tuple[Findings, dict[str, Any]]:
+def _find(weights: Path, tiling: Tiling | None, options: dict[str, Any]) -> tuple[DatasetDetections, dict[str, Any]]:
     """Runs the detector and returns what it found, with what was opened for it."""
     from nas.api.data_of_run import with_known_data
     from nas.api.folders import make_folder
@@ -101,7 +101,7 @@ def _find(weights: Path, tiling: Tiling | None, options: dict[str, Any]) -> tupl
     from nas.api.weights_path import weights_file
     from search_space.errors import DataError
     from trainers import load_weights
-    from trainers.evaluation import find
+    from trainers.evaluation import detect_dataset
     from trainers.optimizer import device_for
 
     path, input_hw = weights_file(weights), options["input_hw"]
@@ -124,7 +124,7 @@ def _find(weights: Path, tiling: Tiling | None, options: dict[str, Any]) -> tupl
         make_folder(options["curves"], "--curves")
     hw = input_hw or detector.input_hw
     with _bar(len(dataset)) as on_images:
-        findings = find(
+        findings = detect_dataset(
             detector,
             dataset,
             input_hw=hw,
@@ -158,7 +158,7 @@ def _bar(num_images: int) -> Iterator[Callable[[int], None]]:
         yield lambda number: bar.update(task, completed=number)
 
 
-def _report(findings: Findings, matches: Matches, options: dict[str, Any]) -> dict[str, Any]:
+def _report(findings: DatasetDetections, matches: Matches, options: dict[str, Any]) -> dict[str, Any]:
     """Returns everything that is measured as plain data, and writes the curves if they were asked for."""
     from dataclasses import asdict
 
@@ -202,8 +202,8 @@ def _intervals(matches: Matches, classes: tuple[str, ...], num_resamples: int, s
 
 
 def _write_curves(folder: Path, curves: list[Any], confusion: Any) -> list[str]:
+    from nas.api.curve_files import write_curves, write_plots
     from search_space.errors import ConfigError
-    from trainers.curves import write_curves, write_plots
 
     paths = write_curves(folder, curves, confusion)
     try:

@@ -22,8 +22,8 @@ from search_space import DESIGNS, Detector, SearchSpace, lower
 from search_space.errors import ConfigError
 from trainers.data import open_data
 from trainers.data.geometry import Letterbox
-from trainers.detect import evaluating
-from trainers.heads import Limits, head_training
+from trainers.detect import evaluation_mode
+from trainers.heads import DetectionLimits, head_training
 
 KIT = Path(__file__).parents[2] / "nas" / "exporters" / "kit" / "postprocess.py"
 DATA = Path(__file__).parents[1] / "data" / "hit_uav"
@@ -130,7 +130,7 @@ def test_the_script_for_boards_reads_every_box_of_a_real_picture(head: str, form
     options = RAW if form == "raw" else DECODED[head]
     detector, files = written(HEADS[head], options)
     feed, _ = kit.prepare(open_data(str(DATA)).val.image(0), detector.input_hw)
-    with evaluating(detector):
+    with evaluation_mode(detector):
         expected = head_training(detector).table(detector(torch.from_numpy(feed)), detector.input_hw)
     described = json.loads(json.dumps(description(detector, ("a", "b", "c"), options)))
     outputs = run_onnx(files["model.onnx"], {"image": feed})
@@ -156,7 +156,7 @@ def test_the_script_for_boards_prepares_a_picture_as_detection_does(kit: Any) ->
 def test_the_script_for_boards_keeps_the_boxes_that_detection_keeps(head: str, seed: int, kit: Any) -> None:
     detector = small(HEADS[head], 128 if head == "anchor_free" else None)
     training, generator = head_training(detector), torch.Generator().manual_seed(seed)
-    with evaluating(detector):
+    with evaluation_mode(detector):
         exported = Exportable(detector, OnnxOptions())(torch.zeros(1, 3, *detector.input_hw))
         maps = [2 * torch.randn(each.shape, generator=generator) for each in exported]
         outputs, second = list(maps), None
@@ -170,7 +170,7 @@ def test_the_script_for_boards_keeps_the_boxes_that_detection_keeps(head: str, s
             def second(features: np.ndarray) -> np.ndarray:
                 return np.asarray(module(torch.from_numpy(features)).detach().numpy())
 
-        limits = Limits(score_threshold=0.3, iou_threshold=0.5, one_class=True)
+        limits = DetectionLimits(score_threshold=0.3, iou_threshold=0.5, one_class=True)
         ((boxes, scores, labels),) = training.read(outputs, limits, detector.input_hw)
     described = description(detector, ("a", "b", "c"), OnnxOptions())
     found = kit.detections([each.numpy() for each in maps], described, threshold=0.3, iou=0.5, second_stage=second)

@@ -40,7 +40,7 @@ from tests.results.report_fakes import FRONT
 from tests.results.trial_fakes import make_table
 from tests.trainers.data_sets import coco_content, write_coco_set, write_image
 from trainers import Detections, load_weights
-from trainers.checkpoint import ANEW
+from trainers.checkpoint import RESTART_HINT
 from trainers.weights import read_torch
 
 NASTY = "\x1b[31mred\x1b]0;title\x07\u202e"
@@ -74,7 +74,7 @@ def test_a_pickle_that_runs_something_is_refused_and_does_not_run(form: str, tmp
         path.write_bytes(pickle.dumps(harm))
     else:
         torch.save(content | {"more": harm}, path, _use_new_zipfile_serialization=form != "old")
-    for read in (lambda: load_weights(path), lambda: read_torch(path, "checkpoint", ANEW)):
+    for read in (lambda: load_weights(path), lambda: read_torch(path, "checkpoint", RESTART_HINT)):
         with pytest.raises(ConfigError) as caught:
             read()
         assert "of this program, or it is damaged;" in str(caught.value) and not (tmp_path / "harm").exists()
@@ -86,7 +86,7 @@ def test_a_packed_file_of_weights_is_refused_before_it_is_unpacked(tmp_path: Pat
         for each in old.infolist():
             new.writestr(each.filename, old.read(each))
     assert (tmp_path / "bomb.pt").stat().st_size < 100_000
-    with pytest.raises(ConfigError, match="is no checkpoint of this program"):
+    with pytest.raises(ConfigError, match="is not a checkpoint of this program"):
         read_torch(tmp_path / "bomb.pt", "checkpoint")
     assert read_torch(tmp_path / "plain.pt", "checkpoint")["a"].numel() == 50_000_000
 

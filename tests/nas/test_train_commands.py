@@ -15,7 +15,7 @@ import yaml
 from nas.api.train_settings import flag_of
 from nas.cli import main
 from trainers import load_weights
-from trainers.steps import Run
+from trainers.steps import TrainingRun
 
 DATA = Path(__file__).parent.parent / "data" / "hit_uav"
 WRITTEN = {
@@ -122,15 +122,15 @@ def test_a_signal_ends_after_the_step_and_resuming_gives_the_same(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    begin, out = Run.begin_step, tmp_path / "out"
+    begin, out = TrainingRun.begin_step, tmp_path / "out"
 
-    def interrupted(run: Run, step: int) -> None:
+    def interrupted(run: TrainingRun, step: int) -> None:
         begin(run, step)
         signal.raise_signal(number)
 
     before, usual = signal.getsignal(number), signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "begin_step", interrupted)
+        patch.setattr(TrainingRun, "begin_step", interrupted)
         signal.signal(signal.SIGINT, signal.default_int_handler)  # where the tests run in the background, it is ignored
         assert train(out) == code
         signal.signal(signal.SIGINT, usual)

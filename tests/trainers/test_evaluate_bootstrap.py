@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.ap_agreement import Case, large_case, random_case
 from search_space.errors import ConfigError
-from trainers.bootstrap import Interval, draw, interval_of, intervals, resample
+from trainers.bootstrap import Interval, draw_counts, interval_of, intervals, resample
 from trainers.matching import Matches
 from trainers.precision import match_sizes, measure
 from trainers.sizes import size_bins
@@ -38,7 +38,7 @@ def test_a_resample_scores_as_a_set_of_the_drawn_images() -> None:
         if len(case.records) < 2:
             continue
         resampled = resample(matches_of(case), num_resamples=6, seed=seed)
-        for number, times in enumerate(draw(len(case.records), 6, seed)):
+        for number, times in enumerate(draw_counts(len(case.records), 6, seed)):
             images = np.repeat(np.arange(len(case.records)), times)
             found = tuple(case.found[image] for image in images)
             records = tuple(case.records[image] for image in images)

@@ -10,7 +10,7 @@ import torch
 
 from search_space.errors import ConfigError, DataError
 from tests.trainers.conftest import TinyDetector, tiny_detector
-from trainers import Augmentation, Progress, StopTraining, TrainConfig, TrainResult, evaluate, train
+from trainers import Augmentation, StopTraining, TrainConfig, TrainProgress, TrainResult, evaluate, train
 from trainers.averaging import StatisticsWarmup, WeightAverage
 from trainers.data import Dataset, DataSplits
 from trainers.optimizer import make_optimizer
@@ -57,7 +57,7 @@ def test_resumed_equals_uninterrupted(shapes: Dataset, tmp_path: Path, stop_at: 
     whole, whole_result = losses_of(shapes, SHORT, val_set=shapes.limited(4))
     seen: list[float] = []
 
-    def interrupt(progress: Progress) -> None:
+    def interrupt(progress: TrainProgress) -> None:
         seen.append(progress.loss)
         if progress.step == stop_at:
             raise KeyboardInterrupt
@@ -120,7 +120,7 @@ def test_resuming_with_another_validation_set_is_refused(shapes: Dataset, tmp_pa
 def test_time_and_broken_images_of_all_parts_are_counted(shapes: Dataset, tmp_path: Path) -> None:
     place = tmp_path / "last.pt"
 
-    def interrupt(progress: Progress) -> None:
+    def interrupt(progress: TrainProgress) -> None:
         if progress.step == 3:
             raise KeyboardInterrupt
 
@@ -151,7 +151,7 @@ def test_weights_never_lie_in_a_folder_without_a_checkpoint(shapes: Dataset, tmp
 
 
 def test_stop_training_ends_orderly(shapes: Dataset, tmp_path: Path) -> None:
-    def stop(progress: Progress) -> None:
+    def stop(progress: TrainProgress) -> None:
         if progress.step == 2:
             raise StopTraining
 

@@ -16,22 +16,22 @@ from torch import Tensor, nn
 from search_space.errors import ConfigError, DataError
 from tests.trainers.conftest import tiny_detector
 from tests.trainers.test_loop import SHORT, Failing, equal_states, losses_of
-from trainers import Augmentation, Progress, Score, TrainConfig, evaluate, train
+from trainers import Augmentation, Score, TrainConfig, TrainProgress, evaluate, train
 from trainers.checkpoint import TrainingState
 from trainers.data import Dataset
 from trainers.data.dataset import Image, Record
-from trainers.steps import DetectorLoss, Run, assemble
+from trainers.steps import DetectorLoss, TrainingRun, prepare_run
 from trainers.tiling import Tiling
 from trainers.weights import read_torch
 
 SPLIT = replace(SHORT, accumulate=2, precision="float32")
 
 
-def run_of(dataset: Dataset, config: TrainConfig, detector: Any = None) -> Run:
-    return assemble(detector or tiny_detector(), dataset, None, config, None, None)
+def run_of(dataset: Dataset, config: TrainConfig, detector: Any = None) -> TrainingRun:
+    return prepare_run(detector or tiny_detector(), dataset, None, config, None, None)
 
 
-def gradients(run: Run) -> Tensor:
+def gradients(run: TrainingRun) -> Tensor:
     """Returns the gradient of the first step, all weights in one vector."""
     run.begin_step(0)
     for number, part in enumerate(run.stream.parts(0)):
@@ -72,7 +72,7 @@ def test_split_training_repeats_and_resumes(shapes: Dataset, tmp_path: Path) -> 
     whole, result = losses_of(shapes, SPLIT)
     assert len(whole) == 12 and whole != losses_of(shapes, replace(SPLIT, accumulate=1))[0]
 
-    def interrupt(progress: Progress) -> None:
+    def interrupt(progress: TrainProgress) -> None:
         if progress.step == 5:
             raise KeyboardInterrupt
 
@@ -106,7 +106,7 @@ def test_float16_finds_its_scale_and_keeps_it_when_resumed(
     whole, result = losses_of(shapes, config)
     assert result.bad_steps == 0 and result.scaled_down > 0
 
-    def interrupt(progress: Progress) -> None:
+    def interrupt(progress: TrainProgress) -> None:
         if progress.step == 4:
             raise KeyboardInterrupt
 
@@ -210,7 +210,9 @@ def test_broken_images_are_replaced_and_counted(shapes: Dataset, caplog: pytest.
     one, other = (losses_of(broken(shapes, {3, 17}), replace(config, num_readers=readers)) for readers in (1, 3))
     assert one[1].broken_images == other[1].broken_images == 2 and one[0] == other[0]
     assert one[0] != losses_of(shapes, config)[0]
-    assert sum("cannot decode image 17 (left out" in message for message in caplog.messages) == 2, "once a training"
+    assert sum("cannot decode image 17 (not used for training" in message for message in caplog.messages) == 2, (
+        "once a training"
+    )
 
 
 def test_too_many_broken_images_end_the_training(shapes: Dataset) -> None:

@@ -22,7 +22,7 @@ from trainers.losses import Loss
 from trainers.proxies import PROXIES, proxy, proxy_batch
 from trainers.proxies.gradients import part_of
 from trainers.proxies.zen import head_inputs, norm_deviations
-from trainers.proxies.zico import STEADIEST, steadiness
+from trainers.proxies.zico import MAX_RATIO, gradient_consistency
 
 NEED_A_LOSS = {"gradient_norm", "zico"}
 SIDES = (64, 288)
@@ -212,15 +212,15 @@ def test_zico_deals_images_and_objects_out_to_batches(toy_head: None):
     for first, end in ((0, 2), (2, 4), (4, 6), (6, 9)):
         outputs = toy(images[first:end])[0]
         gradients.append(torch.autograd.grad(outputs.square().sum() + 3 * outputs.sum(), list(toy.parameters())))
-    wanted = sum(steadiness(layer) for layer in zip(*gradients, strict=True))
+    wanted = sum(gradient_consistency(layer) for layer in zip(*gradients, strict=True))
     assert PROXIES.get("zico")(toy, images, objects, seed=0) == pytest.approx(wanted, rel=1e-5)
 
 
-def test_steadiness_is_the_ratio_of_mean_and_deviation():
+def test_gradient_consistency_is_the_ratio_of_mean_and_deviation():
     layer = torch.tensor([[[1.0, -3.0], [2.0, 1.0]], [[3.0, 3.0], [2.0, 1.0]]])  # two weights never change
-    assert steadiness(list(layer)) == pytest.approx(math.log(2 / 1 + 3 / 3))
-    assert steadiness([torch.ones(3), torch.ones(3)]) == 0
-    assert steadiness([torch.tensor([1.0]), torch.tensor([1.0001])]) == pytest.approx(math.log(STEADIEST))
+    assert gradient_consistency(list(layer)) == pytest.approx(math.log(2 / 1 + 3 / 3))
+    assert gradient_consistency([torch.ones(3), torch.ones(3)]) == 0
+    assert gradient_consistency([torch.tensor([1.0]), torch.tensor([1.0001])]) == pytest.approx(math.log(MAX_RATIO))
 
 
 def test_objects_of_a_part_are_numbered_from_its_first_image():
