@@ -1,4 +1,4 @@
-"""Average precision on random detection sets against pycocotools: the largest difference and the ratio of speed.
+"""Compares average precision on random detection sets with pycocotools: largest difference and ratio of speed.
 
 Usage: python benchmarks/ap_agreement.py [--sets 1000] [--seed 0] [--images 580]
 """
@@ -19,7 +19,7 @@ from pycocotools.cocoeval import COCOeval
 
 from trainers.data import Record
 from trainers.data.dataset import EVERY_CLASS
-from trainers.matching import COCO_IOUS, Floats, Found, match
+from trainers.matching import COCO_IOUS, DetectionArrays, Floats, match
 from trainers.precision import Precision, measure
 from trainers.sizes import COCO_SIZES, EVERY_SIZE, SizeBin
 
@@ -28,10 +28,10 @@ COCO_BINS = (EVERY_SIZE, *COCO_SIZES)
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """Images with objects and what a detector is said to have found in them."""
+    """Images with objects and made-up detections."""
 
     records: tuple[Record, ...]
-    found: tuple[Found, ...]
+    found: tuple[DetectionArrays, ...]
     num_classes: int
 
     @property
@@ -40,7 +40,7 @@ class Case:
 
 
 def random_case(seed: int) -> Case:
-    """Returns a small set with crowds, equal scores, equal boxes, empty images and classes that do not occur."""
+    """Returns a small set with crowds, equal scores, equal boxes, empty images and unused classes."""
     rng = np.random.default_rng(seed)
     num_classes, num_images = int(rng.integers(1, 5)), int(rng.integers(1, 7))
     made = [_random_image(rng, num_classes) for _ in range(num_images)]
@@ -49,7 +49,7 @@ def random_case(seed: int) -> Case:
     )
 
 
-def _random_image(rng: np.random.Generator, num_classes: int) -> tuple[Record, Found]:
+def _random_image(rng: np.random.Generator, num_classes: int) -> tuple[Record, DetectionArrays]:
     side = float(rng.choice((12, 40, 120)))
     boxes = _random_boxes(rng, int(rng.choice((0, 1, 4, 12))), side)
     ignored = _random_boxes(rng, int(rng.choice((0, 0, 1, 3))), 3 * side)
@@ -80,7 +80,7 @@ def _random_boxes(rng: np.random.Generator, number: int, side: float) -> np.ndar
 
 
 def large_case(num_images: int, seed: int, *, num_classes: int = 5, num_found: int = 100) -> Case:
-    """Returns as many detections as a trained detector gives: most objects found, many wrong ones of low score."""
+    """Returns about the detections of a trained detector: most objects found, many false ones with low scores."""
     rng = np.random.default_rng(seed)
     records, found = [], []
     for _ in range(num_images):
@@ -99,7 +99,7 @@ def large_case(num_images: int, seed: int, *, num_classes: int = 5, num_found: i
 
 
 def by_pycocotools(case: Case, bins: Sequence[SizeBin], ious: Sequence[float]) -> tuple[Floats, Floats]:
-    """Returns average precision and recall, `(A, T, C)` each, nan where there is no object."""
+    """Returns average precision and recall by pycocotools, `(A, T, C)` each, nan without objects."""
     evaluation = COCOeval(iouType="bbox")
     evaluation.cocoGt = _coco(_truth(case.records, case.num_classes), case)
     evaluation.cocoDt = _coco(_results(case.found), case)
@@ -148,7 +148,7 @@ def _truth(records: Sequence[Record], num_classes: int) -> list[dict[str, Any]]:
     return annotations
 
 
-def _results(found: Sequence[Found]) -> list[dict[str, Any]]:
+def _results(found: Sequence[DetectionArrays]) -> list[dict[str, Any]]:
     return [
         _annotation(image, label, box, score=float(score), iscrowd=0)
         for image, (boxes, scores, labels) in enumerate(found)
@@ -157,12 +157,12 @@ def _results(found: Sequence[Found]) -> list[dict[str, Any]]:
 
 
 def by_us(case: Case, bins: Sequence[SizeBin], ious: Sequence[float]) -> Precision:
-    """Returns our own figures for the same."""
+    """Returns the same figures by this project."""
     return measure(match(case.records, case.found, num_classes=case.num_classes, bins=bins, ious=ious))
 
 
 def largest_difference(case: Case, bins: Sequence[SizeBin] = COCO_BINS, ious: Sequence[float] = COCO_IOUS) -> float:
-    """Returns the largest difference of any average or recall; infinite where only one side has a value."""
+    """Returns the largest difference of any average or recall; infinite if only one side has a value."""
     ours, theirs = by_us(case, bins, ious), by_pycocotools(case, bins, ious)
     worst = 0.0
     for mine, wanted in zip((ours.average, ours.recall), theirs, strict=True):

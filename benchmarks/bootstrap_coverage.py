@@ -1,4 +1,4 @@
-"""How often an interval of the bootstrap holds the score on ever more images, for two ways to draw its ends.
+"""Coverage of bootstrap intervals for the score on unlimited images, for two definitions of their ends.
 
 Usage, from the root of the repository: python -m benchmarks.bootstrap_coverage [--sets 60] [--truth 3000] [--seed 0]
 """
@@ -20,12 +20,12 @@ CLASSES = ("a", "b", "c", "d", "e")
 
 
 def equal_images(num_images: int, seed: int) -> Case:
-    """All images are as hard as each other."""
+    """All images are equally difficult."""
     return large_case(num_images, seed, num_found=40)
 
 
 def unequal_images(num_images: int, seed: int) -> Case:
-    """Images differ in how exactly, how often and how surely their objects are found."""
+    """Images differ in accuracy, frequency and confidence of their detections."""
     rng = np.random.default_rng(seed)
     records, found = [], []
     for _ in range(num_images):
@@ -49,7 +49,7 @@ def matches_of(case: Case) -> Matches:
 
 
 def coverage(make: Callable[[int, int], Case], num_images: int, options: argparse.Namespace) -> None:
-    """Prints how high the scores of small sets are and how often the truth lies in their intervals."""
+    """Prints the scores of small sets and how often their intervals contain the true score."""
     truth = measure(matches_of(make(options.truth, options.seed + 10_000))).mean()
     scores, plain, reflected = [], 0, 0
     for number in range(options.sets):
@@ -69,7 +69,7 @@ def coverage(make: Callable[[int, int], Case], num_images: int, options: argpars
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sets", type=int, default=60, help="small sets of each kind")
-    parser.add_argument("--truth", type=int, default=3000, help="images of the set that stands for all images")
+    parser.add_argument("--truth", type=int, default=3000, help="images of the set that defines the true score")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     print(f"AP, 95 % intervals, {options.sets} sets each; the truth is the AP on {options.truth} images")

@@ -1,4 +1,4 @@
-"""Costing a candidate from remembered nodes, latency included, against fvcore's trace of the same one, in one run.
+"""Times the cost of a candidate from cached nodes, latency included, against fvcore's trace of the same candidate.
 
 Usage: python benchmarks/cost.py [--points 20] [--repeats 50] [--seed 0] [--device jetson-nano-ort-fp32]
 """
@@ -20,7 +20,7 @@ from search_space import Detector, SearchSpace, lower
 
 
 def seconds_of_fvcore(architecture: object, num_classes: int) -> tuple[float, int]:
-    """Times what a search without remembered nodes would do: build the module and trace it."""
+    """Builds and traces a module, as a search without cached nodes would."""
     started = time.perf_counter()
     detector = Detector(lower(architecture, num_classes=num_classes))  # type: ignore[arg-type]
     macs = fvcore_macs(detector, (3, *detector.input_hw))

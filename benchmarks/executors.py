@@ -1,8 +1,8 @@
-"""Measures what an executor adds to each trial, and how two workers scale.
+"""Measures the overhead of executors per trial, and the speed-up of two workers.
 
-`nothing` evaluates nothing: the wall time of a trial is overhead. `busy` computes for a fixed number of rounds in one
-thread, `--seconds` on an idle core. Workers are started, and have evaluated once, before the clock runs. On a
-machine with other load, or fewer free cores than workers, the scaling is that of the machine.
+`nothing` evaluates nothing: the wall time of a trial is overhead. `busy` computes a fixed number of rounds in one
+thread, `--seconds` on an idle core. Workers have started and evaluated once before the measurement. With other load, or
+fewer free cores than workers, the machine limits the speed-up.
 
 Usage: python benchmarks/executors.py [--trials 40] [--busy-trials 4] [--seconds 2] > benchmarks/results/executors.txt
 """
@@ -27,7 +27,7 @@ ROUNDS_PER_CHECK = 100_000
 
 @dataclass(frozen=True, kw_only=True)
 class Rounds:
-    """Makes an evaluator that computes `seed` checks of `ROUNDS_PER_CHECK` rounds, and none for seed 0."""
+    """Makes an evaluator that computes `seed` checks of `ROUNDS_PER_CHECK` rounds."""
 
     def make(self, worker: int = 0) -> Rounds:
         return self
@@ -40,7 +40,7 @@ class Rounds:
 
 
 def compute() -> int:
-    """Keeps one core busy for a moment."""
+    """Computes one check."""
     total = 0
     for number in range(ROUNDS_PER_CHECK):
         total = (total * 31 + number) % 1_000_003
@@ -63,7 +63,7 @@ EXECUTORS: dict[tuple[str, int], Callable[[], Executor]] = {
 
 
 def wall_seconds(executor: Executor, num_trials: int, checks: int, *, first: int) -> float:
-    """Returns the time of so many trials, each submitted as soon as there is room for it."""
+    """Returns the time of a number of trials, each submitted as soon as a worker is free."""
     start, submitted, ended = time.perf_counter(), 0, 0
     while ended < num_trials:
         while submitted < num_trials and submitted - ended < executor.capacity:
@@ -76,7 +76,7 @@ def wall_seconds(executor: Executor, num_trials: int, checks: int, *, first: int
 
 
 def checks_for(seconds: float) -> int:
-    """Returns how many checks take so many seconds of one core here."""
+    """Returns how many checks take a given time on one core of this machine."""
     start = time.process_time()
     for _ in range(20):
         compute()
@@ -84,7 +84,7 @@ def checks_for(seconds: float) -> int:
 
 
 def main() -> None:
-    """Prints one line an executor."""
+    """Prints one line per executor."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--busy-trials", type=int, default=4)

@@ -1,4 +1,4 @@
-"""Fits every profile in nas/cost/devices to the measurements that it names, and writes it back.
+"""Fits all profiles in nas/cost/devices to their measurements and writes them back.
 
 Run it after a change of the latency model or of the data: `python benchmarks/fit_devices.py [NAME ...]`.
 """
@@ -15,7 +15,7 @@ from nas.cost.residual import write_residual
 
 
 def fit(name: str) -> None:
-    """Fits one profile and writes it, its residual beside it."""
+    """Fits one profile and writes it and its residual."""
     began = time.perf_counter()
     path = DEVICES / f"{name}.yaml"
     profile = read_profile(path)

@@ -1,13 +1,13 @@
-"""Kills a search with SIGKILL at random points, resumes it each time, and checks the books afterwards.
+"""Kills a search with SIGKILL at random times, resumes it each time, and audits its trials.
 
     python -m benchmarks.kill_resume --data tests/data/hit_uav --kills 20
     python -m benchmarks.kill_resume --data tests/data/hit_uav --kills 20 --workers 2
     python -m benchmarks.kill_resume --data tests/data/hit_uav --kills 20 --executor ray --victim worker
 
-The driver is killed and the run resumed; with `--victim worker` a process that trains is killed, the driver goes on.
-After every kill no trial that had been told may be gone or have changed. In the end the outcomes must add up to what
-was asked, no architecture may have been trained twice on a rung with one seed, nor have been asked again twice. Other
-faults, shorter searches: `python -m tests.faults`, whose books these are.
+The driver is killed and the run resumed; with `--victim worker` a training process is killed and the driver continues.
+No reported trial may be lost or changed by a kill. At the end the outcomes must add up to the number of trials asked,
+no architecture may be trained twice on a rung with the same seed, and no trial may be retried twice. Other faults in
+shorter searches: `python -m tests.faults`, which uses the same audit.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.run_audit import Trials, num_doubled, num_lost, told
+from benchmarks.run_audit import Trials, ended_trials, num_doubled, num_lost
 from results import records
 
 LIMIT = ["--budget-gflops", "0.05", "--choices", "input_size=128", "--fix", "width=0.125", "--batch", "2"]
@@ -48,37 +48,40 @@ def main() -> None:
         kills += 1
         if options.victim == "driver":
             process.wait()
-            trials = told(run)
+            trials = ended_trials(run)
             gone = num_lost(before, {}, trials)
-            print(f"kill {kills:>2}: {len(trials)} trials told, {gone} of those before are gone or changed", flush=True)
+            print(f"kill {kills:>2}: {len(trials)} trials ended, {gone} earlier ones lost or changed", flush=True)
             lost_now += gone
             before = trials
             process = start(options, run)
         else:
-            print(f"kill {kills:>2}: a process that trains", flush=True)
+            print(f"kill {kills:>2}: a training process", flush=True)
     process.send_signal(signal.SIGINT)
     process.wait()
-    process = start(options, run, trials=len(told(run)) + 3)
+    process = start(options, run, trials=len(ended_trials(run)) + 3)
     assert process.wait() == 0, "the last resume failed"
     check(run, lost_now)
 
 
 def check(run: Path, lost: int) -> None:
-    """Prints the books of a run and ends with an error where they do not balance."""
-    trials = told(run).values()
-    counts = records.tally(records.frame(trials))
+    """Prints the audit of a run and exits with an error if it fails."""
+    trials = ended_trials(run)
+    counts = records.tally(records.frame(trials.values()))
     print(", ".join(f"{value} {name}" for name, value in counts.items()))
-    again = sum(trial.retry_of is not None for trial in trials)
-    print(f"in flight when killed: {sum(trial.is_lost for trial in trials)}; tried again: {again}")
-    findings = {"trials told that were lost or changed": lost, "counted twice, or in one book only": num_doubled(run)}
+    retried = sum(trial.retry_of is not None for trial in trials.values())
+    print(f"in flight when killed: {sum(trial.is_lost for trial in trials.values())}; retried: {retried}")
+    findings = {
+        "reported trials lost or changed": lost,
+        "counted twice, or missing in study or table": num_doubled(run),
+    }
     for name, number in findings.items():
         print(f"{name}: {number}")
     if any(findings.values()):
-        sys.exit("the books do not balance")
+        sys.exit("the audit failed")
 
 
 def start(options: argparse.Namespace, run: Path, trials: int = 10_000) -> subprocess.Popen[bytes]:
-    """Starts the run, or goes on with it."""
+    """Starts the run or resumes it."""
     crew = ["--executor", options.executor] + (["--workers", str(options.workers)] if options.workers else [])
     if (run / "config.yaml").is_file():
         what = ["--resume", str(run), "--trials", str(trials)]
@@ -93,7 +96,7 @@ def start(options: argparse.Namespace, run: Path, trials: int = 10_000) -> subpr
 
 
 def workers_of(driver: int) -> list[int]:
-    """Returns the processes below a driver that train: its workers, or Ray's actors."""
+    """Returns the training processes below a driver: its workers, or Ray's actors."""
     parents = {int(path.name): _status(path) for path in Path("/proc").iterdir() if path.name.isdigit()}
     below, found = {driver}, []
     while new := {pid for pid, (_, parent) in parents.items() if parent in below} - below:
@@ -129,8 +132,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--executor", choices=["local", "ray"], default="local")
     parser.add_argument("--workers", type=int, default=None)
     parser.add_argument("--rungs", default="1,2")
-    parser.add_argument("--least", type=float, default=1.0, help="Seconds before a kill, at least.")
-    parser.add_argument("--most", type=float, default=15.0, help="Seconds before a kill, at most.")
+    parser.add_argument("--least", type=float, default=1.0, help="Minimum seconds before a kill.")
+    parser.add_argument("--most", type=float, default=15.0, help="Maximum seconds before a kill.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", default="runs")
     return parser.parse_args()

@@ -1,7 +1,7 @@
 """Writes every design and random points as ONNX and compares them with PyTorch on real images.
 
-For each: the largest difference of an output, relative to the output's largest value, over the images. Batch norms get
-statistics of their own, so that folding them shows. The bar is 1e-4.
+For each it prints the largest difference of an output over the images, relative to the output's largest value. Batch
+norms get random statistics, so that errors in folding them become visible. The limit is 1e-4.
 
 Usage: python benchmarks/onnx_agreement.py [--points 50] [--images 2] > benchmarks/results/onnx_agreement.txt
 """
@@ -31,7 +31,7 @@ NUM_CLASSES = 4
 
 
 def main() -> None:
-    """Prints one line an architecture, and the worst."""
+    """Prints one line per architecture, and the largest difference."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--points", type=int, default=50)
     parser.add_argument("--images", type=int, default=2)

@@ -1,11 +1,11 @@
-"""What a strategy's proposals over the whole space of anchor-free detectors are worth before any training.
+"""Measures the proposals of strategies over the whole space of anchor-free detectors, without training.
 
-For each strategy and budget: processor seconds a proposal with 0, 50 and 300 trials in the history (the median of a
-few; the longest in brackets), how many are new points within the budget, and how many input sizes, backbones and necks
-they have. The same for points drawn blindly: which share fits at once, and after repair.
+For each strategy and budget: CPU seconds per proposal with 0, 50 and 300 trials in the history (median of a few,
+maximum in brackets), how many proposals are new points within the budget, and how many input sizes, backbones and necks
+they have. For random points: the share within the budget, before and after repair.
 
-The history is made up: random points that fit, with accuracies that grow with MACs, input and parameters and carry
-noise. Each proposal is then told as evaluated.
+The history is synthetic: random points within the budget, with noisy accuracies that grow with MACs, input size and
+parameters. Each proposal is then added as evaluated.
 
 Usage: python benchmarks/proposals.py [--strategies tpe nsga2] [--gmacs 0.3 0.05] [--proposals 40] [--timed 5]
 """
@@ -36,7 +36,7 @@ NOISE = 0.015
 
 
 def told(number: int, point: CostedPoint) -> Observation:
-    """Returns a trial with an accuracy that is made up: it rises with the costs and levels off."""
+    """Returns a trial with a synthetic accuracy that rises with the costs and saturates."""
     rng = np.random.default_rng(zlib.crc32(point.key.encode()))
     macs, params, side = (point.costs[name] for name in ("macs", "params", "input_px"))
     accuracy = 0.35 * (macs / (macs + 1e8)) ** 0.5 * side / (side + 256) + 0.05 * params / (params + 1e6)
@@ -47,7 +47,7 @@ def told(number: int, point: CostedPoint) -> Observation:
 
 
 def made_up(domain: CostedDomain, length: int, seed: int) -> list[Observation]:
-    """Returns so many random trials within the budget."""
+    """Returns random trials within the budget."""
     rng, trials = np.random.default_rng(seed), list[Observation]()
     while len(trials) < length:
         point = random_feasible(domain, rng, seen={trial.key for trial in trials})
@@ -59,7 +59,7 @@ def made_up(domain: CostedDomain, length: int, seed: int) -> list[Observation]:
 def propose(
     name: str, domain: CostedDomain, trials: list[Observation], count: int
 ) -> tuple[list[float], list[CostedPoint]]:
-    """Asks a strategy so often and tells it each; returns the processor seconds and the good proposals."""
+    """Asks a strategy repeatedly and adds each proposal to its history; returns CPU seconds and valid proposals."""
     seconds, good = [], []
     for _ in range(count):
         history = History(objectives=OBJECTIVES, trials=tuple(trials))
@@ -74,14 +74,14 @@ def propose(
 
 
 def variety(points: Sequence[CostedPoint]) -> str:
-    """Says how many input sizes, backbones and necks there are among points."""
+    """Describes how many input sizes, backbones and necks the points have."""
     sizes = {side_of(point.params) for point in points}
     backbones, necks = ({str(point.params.get(name)) for point in points} for name in ("backbone", "topology"))
     return f"{len(sizes)} sizes, {len(backbones)} backbones, {len(necks)} necks"
 
 
 def blind(domain: CostedDomain, count: int) -> str:
-    """Says what share of points drawn evenly on every axis fits at once, and brought within the budget."""
+    """Describes the share of uniformly drawn points within the budget, before and after repair."""
     rng = np.random.default_rng(0)
     drawn = [domain.space.random(rng) for _ in range(count)]
     candidates = [domain.consider(params) for params in drawn]
@@ -94,7 +94,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--strategies", nargs="+", default=[name for name in STRATEGIES if name != "grid"])
     parser.add_argument("--gmacs", nargs="+", type=float, default=[0.3, 0.05])
-    parser.add_argument("--proposals", type=int, default=40, help="of a search from nothing")
+    parser.add_argument("--proposals", type=int, default=40, help="proposals of a search without history")
     parser.add_argument("--timed", type=int, default=5, help="proposals with each longer history")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

@@ -1,10 +1,10 @@
-"""Ranks detectors by scores without training, and by plain counts, and compares both with trained accuracy.
+"""Compares rankings by training-free proxies and by plain counts with trained accuracy.
 
-`trained` trains random points of a small space for a short time on the built-in set; rows that are in the table are not
-trained again, so that a longer table can be made in parts. `yolobench` takes the accuracies of YOLOBench (Lazarevich et
-al., 2023; repository Deeplite/deeplite-torch-zoo, Apache-2.0) as a table with the columns `model_name`, `architecture`,
-`input_px` and some that end in `_map50_95`; of its architectures the YOLOv8 ones can be built here to the last MAC, the
-others not. `designs` scores every published design at its own width, `report` prints the figures of a table.
+`trained` trains random points of a small space briefly on the built-in set; rows that are in the table are not trained
+again, so a long table can be made in parts. `yolobench` reads the accuracies of YOLOBench (Lazarevich et al., 2023;
+repository Deeplite/deeplite-torch-zoo, Apache-2.0) as a table with the columns `model_name`, `architecture`, `input_px`
+and some that end in `_map50_95`. Only its YOLOv8 architectures can be rebuilt here with exactly the same MACs.
+`designs` scores all published designs at their own width, `report` prints the figures of a table.
 
 Usage: python benchmarks/proxies.py trained [--points 16] [--images 2000] [--max-minutes 15]
        python benchmarks/proxies.py yolobench --accuracy yolobench_accuracy.csv
@@ -33,12 +33,12 @@ from trainers import HEAD_TRAINING, TrainConfig, fresh_detector, train
 from trainers.data import Dataset
 from trainers.data.synthetic import synthetic_splits
 from trainers.proxies import PROXIES, proxy_batch
-from trainers.proxies.nwot import SwitchPatterns
+from trainers.proxies.nwot import ActivationPatterns
 
 RESULTS = Path(__file__).parent / "results"
 NEEDS_LOSS = ("gradient_norm", "zico")
 COUNTS = ("macs", "params", "activation_bytes", "switches", "input_px")
-"""`switches` are the activations that rectifiers such as SiLU are applied to: what NWOT compares between images."""
+"""`switches` counts the inputs of activations such as SiLU, which NWOT compares between images."""
 PEER = "activation_bytes"
 """The count that a proxy has to beat."""
 NARROW = {
@@ -58,14 +58,14 @@ NARROW = {
     **{f"attention_{place}": ("none",) for place in ("p2", "p3", "p4", "p5", "neck")},
 }
 GMACS = (0.01, 0.25)
-"""What of the narrowed space is trained: small enough for a CPU."""
+"""Limits of the trained points: small enough for a CPU."""
 
 
 def counts(architecture: Architecture, num_classes: int) -> dict[str, float]:
     """Returns the plain counts that proxies are compared with."""
     cost = cost_of(architecture, num_classes=num_classes)
     side = math.sqrt(architecture.input_hw[0] * architecture.input_hw[1])
-    patterns = SwitchPatterns(1)
+    patterns = ActivationPatterns(1)
     with torch.no_grad(), patterns:
         detector = fresh_detector(architecture, num_classes=num_classes, seed=0).eval()
         detector(torch.zeros(1, 3, *architecture.input_hw))
@@ -108,7 +108,7 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
 
 
 def train_points(options: argparse.Namespace) -> None:
-    """Trains and scores the points that the table lacks, as far as time allows, and reports."""
+    """Trains and scores the points that the table lacks, within the time limit, and reports."""
     train_set, val_set = synthetic_splits(seed=options.seed, num_train=1000, num_val=150)
     started, table = time.perf_counter(), read_table(options.table)
     for architecture in random_points(options.points, options.seed):
@@ -130,7 +130,7 @@ def train_points(options: argparse.Namespace) -> None:
 
 
 def yolov8(depth: float, width: float) -> Architecture:
-    """Returns YOLOv8 at other multiples; how wide its last stage may be follows from the depth."""
+    """Returns YOLOv8 at other multiples; the width limit of its last stage depends on the depth."""
     cap = {0.33: 1024, 0.67: 768, 1.0: 512}[depth]
     channels = {level: math.ceil(min(2 ** (level + 5), cap) * width / 8) * 8 for level in (2, 3, 4, 5)}
     repeats = {level: max(1, round(count * depth)) for level, count in {2: 3, 3: 6, 4: 6, 5: 3}.items()}
@@ -146,7 +146,7 @@ def yolov8(depth: float, width: float) -> Architecture:
 
 
 def yolobench_name(name: str) -> Architecture | None:
-    """Returns the architecture that YOLOBench calls so, such as `yolo8n` and `yolo8d67w25`; None if it is another's."""
+    """Returns the architecture of a YOLOBench name such as `yolo8n` or `yolo8d67w25`; None for other families."""
     multiples = {"n": (0.33, 0.25), "s": (0.33, 0.5), "m": (0.67, 0.75), "l": (1.0, 1.0)}
     if not name.startswith("yolo8"):
         return None
@@ -159,7 +159,7 @@ def yolobench_name(name: str) -> Architecture | None:
 
 
 def score_yolobench(options: argparse.Namespace) -> None:
-    """Scores what of YOLOBench can be built here, and reports on each data set, within and across input sizes."""
+    """Scores the YOLOBench architectures that can be built here; reports per data set, within and over input sizes."""
     accuracy, table = pd.read_csv(options.accuracy), read_table(options.table)
     targets = [name for name in accuracy.columns if name.endswith("_map50_95")]
     dataset = synthetic_splits(seed=options.seed, num_train=64)[0]
@@ -186,7 +186,7 @@ def tau(table: pd.DataFrame, column: str, target: str, *, within: str | None = N
 
 
 def partial(table: pd.DataFrame, column: str, target: str, *, within: str | None = None) -> float:
-    """Returns Kendall's partial tau: what a column says of the target beyond what the peer says."""
+    """Returns Kendall's partial tau of a column and the target, given the peer."""
     pairs = ((column, target), (column, PEER), (PEER, target))
     direct, to_peer, of_peer = (tau(table, *pair, within=within) for pair in pairs)
     spread = math.sqrt(max(0.0, (1 - to_peer**2) * (1 - of_peer**2)))
@@ -206,7 +206,7 @@ def interval(values: list[float]) -> str:
 
 
 def report(table: pd.DataFrame, targets: list[str], *, cluster: str, options: argparse.Namespace) -> None:
-    """Prints a Markdown table for each target: tau, its interval, what it has over the peer, and the time."""
+    """Prints a Markdown table for each target: tau, its interval, partial tau given the peer, and the time."""
     for target in targets:
         rows = table.dropna(subset=[target])
         for within in (None, "input_px"):
@@ -233,7 +233,7 @@ def report(table: pd.DataFrame, targets: list[str], *, cluster: str, options: ar
 
 
 def score_designs(options: argparse.Namespace) -> None:
-    """Prints the scores of every design, at a small input where it takes that; all have to be finite."""
+    """Prints the scores of all designs, at a small input if possible; all must be finite."""
     dataset, failed = synthetic_splits(seed=options.seed, num_train=32)[0], 0
     for name in DESIGNS:
         architecture = smallest(DESIGNS.get(name).architecture)
@@ -248,7 +248,7 @@ def score_designs(options: argparse.Namespace) -> None:
 
 
 def smallest(architecture: Architecture) -> Architecture:
-    """Returns the architecture at 64 or 288 pixels, where it takes that."""
+    """Returns the architecture at 64 or 288 pixels if it accepts that."""
     for side in (64, 288):
         try:
             small = replace(architecture, input_hw=(side, side))
@@ -271,7 +271,7 @@ def main() -> None:
     parser.add_argument("--table", type=Path, help="where rows are kept; default: by the command, under results/")
     parser.add_argument("--points", type=int, default=16, help="architectures to train")
     parser.add_argument("--images", type=int, default=2000, help="images that each is trained on")
-    parser.add_argument("--max-minutes", type=float, default=math.inf, help="begin no training after so long")
+    parser.add_argument("--max-minutes", type=float, default=math.inf, help="start no training after this many minutes")
     parser.add_argument("--accuracy", type=Path, help="table of YOLOBench's accuracies")
     parser.add_argument("--sizes", type=int, nargs="+", default=[160, 256], help="input sizes of YOLOBench")
     parser.add_argument("--target", nargs="+", default=["ap"], help="columns to report on")

@@ -1,7 +1,7 @@
-"""Which trainings are equal to the last bit, and how far apart the others are.
+"""Tests which trainings are bitwise equal, and how far apart the others are.
 
-Trains yolov8n at 96x96 px for twelve steps on the built-in set, each time in a process of its own, changes one thing at
-a time and prints the table of docs/reproducibility.md, rows of a CPU.
+Trains yolov8n at 96x96 px for twelve steps on the built-in set, each time in a new process, changes one setting at a
+time and prints the CPU rows of the table in docs/reproducibility.md.
 
     python benchmarks/reproducibility.py
 """
@@ -33,7 +33,7 @@ ROWS: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
     ("bfloat16 instead of float32", {}, {"precision": "bfloat16"}),
     ("another seed", {}, {"seed": 1}),
 )
-"""What is compared: name, settings of the first training, settings of the second."""
+"""Comparisons: name, settings of the first training, settings of the second."""
 BASE = {"epochs": 1.0, "batch_size": 4, "precision": "float32", "device": "cpu"}
 
 
@@ -44,7 +44,7 @@ def train_once(settings: dict[str, Any], folder: Path) -> None:
     from search_space import DESIGNS
     from trainers import StopTraining, TrainConfig, fresh_detector, train
     from trainers.data.synthetic import synthetic_splits
-    from trainers.distributed import joined
+    from trainers.distributed import join_processes
 
     torch.set_num_threads(settings.pop("threads", 1))
     stop_at = settings.pop("stop_at", None)
@@ -57,7 +57,7 @@ def train_once(settings: dict[str, Any], folder: Path) -> None:
         if progress.step == stop_at:
             raise StopTraining
 
-    with joined("cpu") as rank:
+    with join_processes("cpu") as rank:
         for resume in (False, True) if stop_at else (False,):
             detector = fresh_detector(architecture, num_classes=len(dataset.classes), seed=0)
             config = TrainConfig(**{**BASE, **settings})
@@ -79,7 +79,7 @@ def _digest(tensors: list[Any]) -> str:
 
 
 def in_a_process(settings: dict[str, Any]) -> dict[str, Any]:
-    """Returns what `train_once` prints in a fresh process, or in several that train together."""
+    """Returns the output of `train_once` in a new process, or in several that train together."""
     settings = dict(settings)
     num_processes, isa = settings.pop("processes", 1), settings.pop("isa", None)
     environment = {**os.environ, "OMP_NUM_THREADS": str(settings.get("threads", 1))}
@@ -98,7 +98,7 @@ def in_a_process(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def compare(first: dict[str, Any], second: dict[str, Any]) -> str:
-    """Returns the cells of a row: what is equal to the bit, and how far the first and the last loss are apart."""
+    """Returns the cells of a row: what is bitwise equal, and the differences of the first and the last loss."""
     equal = ["yes" if first[part] == second[part] else "no" for part in ("losses", "weights", "statistics")]
     apart = [abs(a - b) / abs(a) for a, b in zip(first["losses"], second["losses"], strict=True)]
     return " | ".join((*equal, f"{apart[0]:.0e}", f"{apart[-1]:.0e}"))

@@ -1,10 +1,11 @@
-"""The books of a run: which trials were told, what became of them later, and whether anything was counted twice."""
+"""Audit a run: which trials were reported, whether any was lost or changed later, and whether any was counted twice."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from nas.config import read_config
 from nas.engine.narrowing import narrowing_of
@@ -15,41 +16,42 @@ from results import records
 from results.trial import Outcome, Trial
 from search_space import SearchSpace
 
-Trials = dict[int, Trial]
+Trials = Mapping[int, Trial]
+"""Trials by number."""
 LINE = re.compile(r"^trial +(\d+) (complete|stopped|rejected|cached|failed)\b", re.MULTILINE)
 UNCHANGED = ("outcome", "key", "rung", "training_seed", "macs", "scores", "accuracy_draws", "epochs", "seconds")
-"""What of a trial that was told must never change."""
+"""Attributes of a reported trial that must never change."""
 
 
 def study_of(run: Path) -> SearchStudy:
-    """Opens the study of a run to read it; nobody else may have it open."""
+    """Opens the study of a run to read it; no other process may have it open."""
     config = read_config(run / "config.yaml")
     space = SearchSpace().narrowed(narrowing_of(config))
     storage = journal_storage(run / "study.journal")
     return SearchStudy(storage, space, objectives(config.objective), num_rungs=len(config.rungs))
 
 
-def told(run: Path) -> Trials:
-    """Returns the trials that have ended, by number; those that a kill left open have not."""
+def ended_trials(run: Path) -> Trials:
+    """Returns the trials of a run that have ended, by number; trials that a kill left open have not."""
     if not (run / "study.journal").is_file() or not (run / "config.yaml").is_file():
         return {}
     return {trial.number: trial for trial in study_of(run).trials()}
 
 
-def printed(text: str) -> dict[int, str]:
-    """Returns the outcomes by number that a run told its user: a witness beside the study."""
+def printed_outcomes(text: str) -> dict[int, str]:
+    """Returns the outcomes by number that a run printed, as evidence independent of the study."""
     return {int(number): outcome for number, outcome in LINE.findall(text)}
 
 
-def num_lost(before: Trials, witnessed: Mapping[int, str], after: Trials) -> int:
-    """Counts the trials that were told, and are gone or changed; one that was interrupted is tried again."""
-    gone = {number for number, trial in before.items() if number not in after or _facts(trial) != _facts(after[number])}
-    gone |= {number for number, outcome in witnessed.items() if number not in after or after[number].outcome != outcome}
-    return len(gone)
+def num_lost(before: Trials, printed: Mapping[int, str], after: Trials) -> int:
+    """Returns how many reported trials are missing or changed; interrupted trials are retried under new numbers."""
+    lost = {number for number, trial in before.items() if _facts(trial) != _facts(after.get(number))}
+    lost |= {number for number, outcome in printed.items() if number not in after or after[number].outcome != outcome}
+    return len(lost)
 
 
 def num_doubled(run: Path) -> int:
-    """Counts what is in the books twice, or in one of them only, once a run has come to its end."""
+    """Returns how many trials of a finished run were counted twice, or are not in both study and table."""
     study = study_of(run)
     trials, table = study.trials(), records.load(run)
     counts = records.tally(records.frame(trials))
@@ -58,11 +60,11 @@ def num_doubled(run: Path) -> int:
         for trial in trials
         if trial.is_evaluated and trial.outcome is not Outcome.CACHED
     ]
-    again = [trial.retry_of for trial in trials if trial.retry_of is not None]
-    apart = counts["asked"] != sum(counts[outcome] for outcome in records.OUTCOMES) or len(table) != len(trials)
-    apart = apart or sorted(table["number"]) != sorted(trial.number for trial in trials)
-    return len(trained) - len(set(trained)) + len(again) - len(set(again)) + len(study.running()) + apart
+    retried = [trial.retry_of for trial in trials if trial.retry_of is not None]
+    differ = counts["asked"] != sum(counts[outcome] for outcome in records.OUTCOMES) or len(table) != len(trials)
+    differ = differ or sorted(table["number"]) != sorted(trial.number for trial in trials)
+    return len(trained) - len(set(trained)) + len(retried) - len(set(retried)) + len(study.running()) + differ
 
 
-def _facts(trial: Trial) -> list[object]:
-    return [getattr(trial, name) for name in UNCHANGED]
+def _facts(trial: Trial | None) -> list[Any]:
+    return [] if trial is None else [getattr(trial, name) for name in UNCHANGED]

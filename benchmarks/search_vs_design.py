@@ -1,7 +1,7 @@
-"""Trains the best member of a run's front and a published design, scaled to the same budget, in the same way.
+"""Trains the best member of a run's front and a published design, scaled to the same budget, with the same settings.
 
 Both are trained from scratch by `nas train` with the same epochs and the same seeds; the table gives the mean of AP50
-on the validation images with its spread over the seeds. Trainings that lie in the output folder are not repeated.
+on the validation images with its spread over the seeds. Trainings in the output folder are not repeated.
 
 Usage: python benchmarks/search_vs_design.py --run runs/NAME --design yolov8n-p2-nop5 --budget-gflops 1 \
            --data PATH --split block --epochs 8 --seeds 0 1 2 --jobs 2 --out runs/comparison
@@ -29,7 +29,7 @@ COLUMNS = ("AP50 %", "AP %", "AP_small %")
 
 
 def scaled_design(name: str, budget: Budget, num_classes: int) -> Architecture:
-    """Returns the design at the largest input at which it fits, as a search would start with it."""
+    """Returns the design at the largest input within the budget, as in the start of a search."""
     start = fit(CostedDomain(SearchSpace(), budget, num_classes=num_classes), name, DESIGNS.get(name).architecture)
     if start is None:
         raise SystemExit(f"{name} does not fit the budget at any input")
@@ -42,7 +42,7 @@ def best_member(run: Path) -> Architecture:
 
 
 def train_once(path: Path, seed: int, out: Path, options: argparse.Namespace) -> None:
-    """Runs `nas train`, or nothing where its result is there already."""
+    """Runs `nas train` unless its result exists."""
     if (out / "results.json").exists():
         return
     command = [sys.executable, "-m", "nas.cli", "train", str(path), "--data", options.data, "--seed", str(seed)]
@@ -87,8 +87,8 @@ def main() -> None:
     parser.add_argument("--split")
     parser.add_argument("--epochs", type=float, default=8)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--jobs", type=int, default=2, help="trainings at a time")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads a training")
+    parser.add_argument("--jobs", type=int, default=2, help="parallel trainings")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads per training")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     started = time.perf_counter()

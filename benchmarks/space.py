@@ -1,7 +1,7 @@
-"""Builds random points of the whole space, all families, and counts each against fvcore; runs some of them both ways.
+"""Builds random points of the whole space and checks their counts against fvcore; trains some of them for one step.
 
-Every axis is drawn as a search draws it, widths and depths included; only the image is as small as the point can take,
-so that a CPU can trace them all. Every tenth point also runs forward and backward.
+Each axis is drawn as in a search, widths and depths included. Only the input is as small as possible, so that a CPU can
+trace all points. Every tenth point also runs forward and backward.
 
 Usage: python benchmarks/space.py [--points 1000] [--seed 0]
 """
@@ -27,7 +27,7 @@ RUN_EVERY = 10
 
 
 def smallest(architecture: Architecture) -> Architecture:
-    """Returns the architecture at the smallest of a few sizes that it takes, else at its own."""
+    """Returns the architecture at the smallest of a few sizes that it accepts, otherwise at its own."""
     for side in SIDES:
         try:
             resized = architecture.resized((side, side))
@@ -39,7 +39,7 @@ def smallest(architecture: Architecture) -> Architecture:
 
 
 def build(architecture: Architecture) -> Detector:
-    """Builds the detector without the time that random weights take; zeros trace as well."""
+    """Builds the detector with zero weights, which is faster than random ones; tracing needs no values."""
     with torch.device("meta"):
         detector = Detector(lower(architecture, num_classes=3))
     detector.to_empty(device="cpu")
@@ -49,7 +49,7 @@ def build(architecture: Architecture) -> Detector:
 
 
 def check_point(space: SearchSpace, params: Params, *, run: bool) -> None:
-    """Raises AssertionError where the point does not round-trip, build, count or, where asked for, learn."""
+    """Raises AssertionError if the point does not round-trip, build, count or, if requested, train."""
     architecture = space.decode(params)
     assert space.encode(architecture) == params
     assert cost_of(architecture, num_classes=3).macs > 0
@@ -77,7 +77,7 @@ def main() -> None:
         families[f"{params['head']} on {params['backbone']}"] += 1
         try:
             check_point(space, params, run=number % RUN_EVERY == 0)
-        except Exception as error:  # every failure is counted and shown; the script goes on
+        except Exception as error:  # failures are counted and printed; the script continues
             failures += 1
             print(f"point {number} failed: {error!r}: {params}", flush=True)
         if number % 100 == 99:

@@ -1,11 +1,11 @@
-"""How many workers one study carries: measures what a trial costs the storage, and simulates up to 1,000 workers.
+"""Measures the storage time per trial, and simulates how many workers one study supports, up to 1,000.
 
     python benchmarks/storage_scaling.py --docs docs/scaling.md
 
-Measured: processes that do nothing but begin and tell trials, on a PostgreSQL server of this machine (Debian's, its
-default settings) and on the journal file, with 100 and 1,000 trials in the study. Simulated: workers that train for a
-fixed time and then visit the storage, which serves as many at a time as the measurement had at its best, each visit
-taking as long as was measured; a closed queueing network, solved by mean value analysis (Reiser and Lavenberg, 1980).
+Measured: processes that only start and report trials, on a PostgreSQL server of this machine (Debian's default
+settings) and on the journal file, with 100 and 1,000 trials in the study. Simulated: workers that train for a fixed
+time and then use the storage, which serves trials at the best measured rate: a closed queueing network, solved by mean
+value analysis (Reiser and Lavenberg, 1980).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MARK = "<!-- measured: benchmarks/storage_scaling.py -->"
 
 
 def main() -> None:
-    """Measures, simulates, prints, and writes the document."""
+    """Measures, simulates, prints, and writes the tables."""
     options = arguments()
     if options.child:
         hammer(options)
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def simulated(capacity: float) -> list[str]:
-    """Returns the table of how busy workers stay, for a storage that serves so many trials a second at its best."""
+    """Returns the table of worker utilisation for a storage with a given maximum rate of trials per second."""
     rows = ["| training of a trial | " + " | ".join(f"{n:,} workers" for n in WORKERS) + " | saturates at |"]
     rows.append("|---" * (len(WORKERS) + 2) + "|")
     for training_s in TRAININGS_S:
@@ -81,7 +81,7 @@ def simulated(capacity: float) -> list[str]:
 
 
 def busy_share(num_workers: int, training_s: float, visit_s: float) -> float:
-    """Returns which share of their time workers train: mean value analysis of one queue and a delay."""
+    """Returns the share of their time that workers train: mean value analysis of one queue and a delay."""
     waiting = 0.0
     for count in range(1, num_workers + 1):
         response = visit_s * (1 + waiting)
@@ -90,14 +90,14 @@ def busy_share(num_workers: int, training_s: float, visit_s: float) -> float:
 
 
 def fill(storage: str, place: Path, size: int) -> None:
-    """Puts trials into an empty study."""
+    """Adds trials to an empty study."""
     study = study_in(storage, place)
     for spec in random_specs(size, seed=0):
         finish(study, spec)
 
 
 def measure(storage: str, place: Path, clients: int, seconds: float) -> float:
-    """Returns how many trials a second so many processes begin and tell."""
+    """Returns how many trials per second a number of processes start and report."""
     command = [sys.executable, __file__, "--child", storage, "--place", str(place), "--seconds", str(seconds)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     children = [
@@ -108,7 +108,7 @@ def measure(storage: str, place: Path, clients: int, seconds: float) -> float:
 
 
 def hammer(options: argparse.Namespace) -> None:
-    """Begins and tells trials for a while, reading the study before each as a search does; prints the rate."""
+    """Starts and reports trials for some seconds, reading the study before each as a search does; prints the rate."""
     study = study_in(options.child, Path(options.place))
     waiting = random_specs(400, seed=options.seed)
     study.trials()
@@ -144,7 +144,7 @@ def study_in(storage: str, place: Path) -> SearchStudy:
 def arguments() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=10.0, help="Of each measurement.")
+    parser.add_argument("--seconds", type=float, default=10.0, help="Seconds per measurement.")
     parser.add_argument("--docs", help="Document to write the tables into.")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--place", help=argparse.SUPPRESS)

@@ -1,21 +1,21 @@
-"""Compares images per second of training yolov8n by `trainers.train` with those by Ultralytics' trainer.
+"""Compares the training speed of `trainers.train` and Ultralytics' trainer on yolov8n, in images per second.
 
-Both train the same model from scratch in float32 on the same image files, at the same input and batch size, with as
-many threads and loading workers, pinned to the same cores, in turns. Each turn is a process of its own; its first steps
-are not counted, then windows of steps are timed, and the medians of all windows are compared. There is no evaluation
-and no checkpoint in the windows. Where this machine multiplies bfloat16, ours is timed in it as well.
+Both train the same model from scratch in float32 on the same image files, with the same input and batch size, number of
+threads and loading workers, pinned to the same cores, in alternation. Each round is a new process: its first steps are
+skipped, then windows of steps are timed, and the medians of all windows are compared. The windows contain no evaluation
+and no checkpoint. If this machine supports bfloat16, ours is timed in it as well.
 
-What is alike: AdamW, a step for each batch, an average of the weights at each step, mirroring, scaling by +-30 %,
-shifting by +-10 %, no mosaic unless asked for, decoded images in memory (with --no-cache both read files). What is not:
-ours varies contrast and brightness by 20 %, the peer the V of HSV by 20 %; ours reads in threads, the peer in
-processes; ours keeps images in memory as they are, the peer at the size of the input; each has its own loss.
+The same in both: AdamW, one step per batch, an average of the weights at each step, mirroring, scaling by +-30 %,
+shifting by +-10 %, no mosaic by default, decoded images in memory (with --no-cache both read files). Different: ours
+varies contrast and brightness by 20 %, the peer the V of HSV by 20 %; ours loads in threads, the peer in processes;
+ours caches images at their own size, the peer at the input size; each has its own loss.
 
-The peer is no part of this project and under another licence (AGPL-3.0). It is run as a program, from a virtual
-environment of its own, and is not allowed to use the network:
+The peer is not part of this project and has another licence (AGPL-3.0). It runs as a separate program in its own
+virtual environment, without network access:
 
     python -m venv peer
     peer/bin/pip install "torch>=2.6,<2.14" --index-url https://download.pytorch.org/whl/cpu
-    peer/bin/pip install ultralytics       # or, where torchvision has no such build: --no-deps, then what it asks for
+    peer/bin/pip install ultralytics       # or, without a matching torchvision: --no-deps, then its requirements
 
 Usage: python benchmarks/train_throughput.py --peer-python peer/bin/python --data PATH [--imgsz 640] [--batch 4]
        python benchmarks/train_throughput.py --profile [--data PATH]
@@ -41,14 +41,14 @@ from unittest import mock
 
 Job = dict[str, Any]
 LIKE_OURS = {"fliplr": 0.5, "scale": 0.3, "translate": 0.1, "hsv_v": 0.2}
-"""The peer's names of what `trainers.Augmentation` does unless told otherwise."""
+"""The peer's options for the defaults of `trainers.Augmentation`."""
 OFF = ("hsv_h", "hsv_s", "degrees", "shear", "perspective", "flipud", "bgr", "mixup", "cutmix", "copy_paste")
 
 
 def write_images(options: argparse.Namespace, folder: Path) -> tuple[list[str], float]:
-    """Writes a YOLO data set of one image for each slot of every step; returns its classes and objects an image.
+    """Writes a YOLO data set with one image per batch slot of every step; returns its classes and objects per image.
 
-    Files are linked where the data set has files, under a new name each time that one is taken.
+    Existing files are linked, under a new name for each use.
     """
     import cv2
 
@@ -75,7 +75,7 @@ def write_images(options: argparse.Namespace, folder: Path) -> tuple[list[str], 
             )
         (folder / "labels" / f"{number:06d}.txt").write_text("\n".join(lines))
         objects += len(lines)
-    # JSON is YAML; the peer asks for validation images and is stopped before it looks at them.
+    # JSON is YAML. The peer requires validation images, but is stopped before it uses them.
     content = {"path": str(folder), "train": "images", "val": "images", "names": list(dataset.classes)}
     (folder / "data.yaml").write_text(json.dumps(content))
     return list(dataset.classes), objects / count
@@ -119,7 +119,7 @@ class Enough(Exception):
 
 
 def train_peer(job: Job, on_step: Callable[[], None]) -> dict[str, object]:
-    """Trains with Ultralytics; runs in its own virtual environment, where nothing of this project is imported."""
+    """Trains with Ultralytics in its own virtual environment, without importing this project."""
     home = Path(job["folder"]) / "peer"
     home.mkdir(exist_ok=True)
     os.environ.update(YOLO_CONFIG_DIR=str(home), YOLO_OFFLINE="true", YOLO_VERBOSE="false")
@@ -128,7 +128,7 @@ def train_peer(job: Job, on_step: Callable[[], None]) -> dict[str, object]:
 
     try:
         import torchvision  # noqa: F401
-    except (ImportError, RuntimeError):  # not of the same build as torch; the peer needs it to evaluate only
+    except (ImportError, RuntimeError):  # not of the same build as torch; the peer needs it only for evaluation
         sys.modules["torchvision"] = ModuleType("torchvision")
     import ultralytics
     from ultralytics import settings
@@ -163,7 +163,7 @@ def train_peer(job: Job, on_step: Callable[[], None]) -> dict[str, object]:
 
 
 class Stopwatch:
-    """Adds up the time that a training spends in its parts, by wrapping what the loop calls."""
+    """Sums the time that a training spends in its parts, by wrapping the functions that the loop calls."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
@@ -228,7 +228,7 @@ class Stopwatch:
 
 
 def profile(job: Job) -> None:
-    """Prints the shares of the time of a training of ours, warm-up left out."""
+    """Prints the time shares of our training, without warm-up."""
     watch, marks = Stopwatch(), []
 
     def on_step() -> None:
@@ -253,7 +253,7 @@ def profile(job: Job) -> None:
 
 
 def run_child(who: str, job: Job) -> None:
-    """Trains in this process, pinned, and leaves the times of its steps in a file."""
+    """Trains in this process, pinned to cores, and writes the times of its steps to a file."""
     if job["cores"] and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: job["cores"]])
     if who == "profile":
@@ -267,7 +267,7 @@ def run_child(who: str, job: Job) -> None:
 
 
 def turn(python: str, who: str, job: Job) -> dict[str, Any]:
-    """Runs one training in a process of its own and returns what it found."""
+    """Runs one training in a new process and returns its result."""
     path = Path(job["folder"]) / "job.json"
     path.write_text(json.dumps(job))
     environment = os.environ | {"OMP_NUM_THREADS": str(job["threads"])}
@@ -327,10 +327,10 @@ def main() -> None:
     parser.add_argument("--no-cache", action="store_true", help="both decode every image from its file")
     parser.add_argument("--warmup", type=int, default=8, help="steps that are not counted")
     parser.add_argument("--window", type=int, default=5, help="steps in a window")
-    parser.add_argument("--windows", type=int, default=6, help="windows in a turn")
-    parser.add_argument("--rounds", type=int, default=2, help="turns of each")
-    parser.add_argument("--precision", choices=("auto", "float32"), default="auto", help="float32: no further line")
-    parser.add_argument("--profile", action="store_true", help="only say where the time of ours goes")
+    parser.add_argument("--windows", type=int, default=6, help="windows per round")
+    parser.add_argument("--rounds", type=int, default=2, help="rounds of each trainer")
+    parser.add_argument("--precision", choices=("auto", "float32"), default="auto", help="float32: no bfloat16")
+    parser.add_argument("--profile", action="store_true", help="only print the time shares of our training")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         classes, objects = write_images(options, Path(folder))

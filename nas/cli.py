@@ -8,24 +8,26 @@ import click
 
 from nas.commands.lazy import LazyGroup
 from nas.process_control import wait_for_first_process
+from results.visible import visible
+from search_space.errors import UserError
 
 COMMANDS = {
     "run": "search detectors under a budget",
     "train": "train one architecture",
     "val": "measure the accuracy of trained weights",
-    "predict": "draw the detections of trained weights into pictures",
-    "inspect": "say what a data set asks of a detector, and what leaks between its parts",
+    "predict": "detect objects with trained weights and draw them into pictures",
+    "inspect": "show the object sizes of a data set, the levels they need, and images shared by its parts",
     "data": "check a data set, or convert it to another format",
-    "designs": "list the published designs, what they cost and what they report",
+    "designs": "list the published designs, their cost and their reported accuracy",
     "reproduce": "rebuild a published design and compare its counts",
-    "explain": "show what an architecture is made of and what each part costs",
+    "explain": "show the nodes of an architecture and their cost, or compare two",
     "report": "show what a run found in one HTML file",
     "export": "write the front of a run, or an architecture, as folders with weights and ONNX",
     "devices": "list the boards that latency is predicted for",
-    "bench": "judge search strategies on tables of trained detectors",
+    "bench": "compare search strategies on tables of trained detectors",
     "latency": "predict the latency of a detector on a board, or calibrate a board",
-    "doctor": "say whether this machine can search and train, and what it lacks",
-    "completion": "print what a shell needs to complete commands and options",
+    "doctor": "check whether this machine can search and train",
+    "completion": "print the shell script that completes commands and options",
 }
 
 
@@ -74,8 +76,6 @@ def main(argv: list[str] | None = None) -> None:
         click.echo("nas: interrupted", err=True)
         sys.exit(130)
     except Exception as error:
-        from search_space.errors import UserError  # imports torch, so only where something went wrong
-
         if debug or not isinstance(error, (UserError, OSError)):
             raise
         click.echo(f"nas: error: {_one_line(error)}", err=True)
@@ -84,8 +84,6 @@ def main(argv: list[str] | None = None) -> None:
 
 def _one_line(message: object) -> str:
     """Returns a message as one line that a terminal only shows; of one as long as a page, its beginning and end."""
-    from results.visible import visible
-
     line = visible(" ".join(str(message).split()))
     return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 600]} ... {line[-500:]}"
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from nas.setting_forms import check_bounds, command_words, spelled, stored_settings
 from nas.settings import RunSettings
-from search_space.errors import ConfigError, SpaceError, shown
+from search_space.errors import ConfigError, shown
 from trainers.settings import declared_settings
 
 VERSION = 3
@@ -108,7 +108,7 @@ def read_config(path: Path) -> RunConfig:
 
 def parse_config(text: str | bytes, *, source: Path | str, owner: type[RunConfig] = RunConfig) -> RunConfig:
     """Reads a configuration from its text, in the class `owner`; raises ConfigError where `read_config` does."""
-    from search_space.plain import read_plain
+    from search_space.plain import FieldError, read_plain
     from search_space.yaml_text import YamlError, parse_yaml
 
     path = Path(source)
@@ -128,9 +128,9 @@ def parse_config(text: str | bytes, *, source: Path | str, owner: type[RunConfig
                 f"the run was written in format {shown(plain['format'])}, this version reads format {VERSION}; "
                 "next: use the version that wrote it, or nas run --start with the files in front/"
             )
-        return read_plain(owner, plain, str(path))
-    except SpaceError as error:
-        raise ConfigError(f"{str(error).removesuffix('; correct it')}; {REMEDY}") from None
+        return read_plain(owner, plain)
+    except FieldError as error:
+        raise ConfigError(f"{path}: {error}; {REMEDY}") from None
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
 

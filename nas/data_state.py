@@ -1,4 +1,4 @@
-"""Whether the data set of a run is still what it was when the run began."""
+"""Detect changes of a run's data set after the run has started."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from search_space.errors import DataError
 from trainers.data import DataSplits, open_data
 
 WATCH_SHARE = 0.02
-"""Share of the time of a run that looking at its data again may take."""
+"""Largest share of a run's time spent on checking its data."""
 
 
 def data_fingerprint_of(splits: DataSplits) -> str:
-    """Returns what changes with the files, sizes, boxes and classes of either part."""
+    """Returns a digest of the files, sizes, boxes and classes of both splits."""
     return f"{splits.train.fingerprint()}-{splits.val.fingerprint()}"
 
 
 def check_unchanged(splits: DataSplits, fingerprint: str | None) -> None:
-    """Raises DataError where data is not that of a fingerprint; None is any."""
+    """Raises DataError if data does not match a fingerprint; None matches any data."""
     now = data_fingerprint_of(splits)
     if fingerprint not in (None, now):
         raise DataError(
-            f"{splits.source}: the data set has changed while the run searches (fingerprint {fingerprint}, now {now}), "
-            "and accuracies on the two cannot be compared; put it back as it was, or start another run with --name"
+            f"{splits.source}: the data set has changed since the run started (fingerprint {fingerprint}, now {now}); "
+            "accuracies cannot be compared; restore the data set, or start another run with --name"
         )
 
 
 class DataWatch:
-    """Reads the annotations of a run's data anew from time to time, and raises DataError where they have changed."""
+    """Rereads the annotations of a run's data from time to time; raises DataError if they have changed."""
 
     def __init__(self, config: RunConfig, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._config, self._clock = config, clock
         self._due = float("-inf")
 
     def __call__(self) -> None:
-        """Looks at the data if that is due."""
+        """Checks the data if a check is due."""
         config, began = self._config, self._clock()
         if config.data is None or began < self._due:
             return

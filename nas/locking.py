@@ -1,4 +1,4 @@
-"""One process at a time in a folder."""
+"""Locks that keep a folder to one process at a time."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from search_space.errors import ConfigError, WriteError
+
 
 @contextmanager
 def locked(folder: Path, busy: str) -> Iterator[None]:
-    """Holds a folder for this process; the system lets go of it when the process ends, however it ends.
+    """Locks a folder for this process; the system releases the lock when the process ends in any way.
 
     Args:
-        folder: Where a file named `lock` is left.
-        busy: What to tell the user where another process holds it.
+        folder: Folder to lock; a file named `lock` stays in it.
+        busy: Message if another process holds the lock.
 
     Raises:
-        ConfigError: Another process holds it.
-        WriteError: The folder cannot be written to.
+        ConfigError: Another process holds the lock.
+        WriteError: The folder is not writable.
     """
     import fcntl
-
-    from search_space.errors import ConfigError, WriteError
 
     try:
         handle = (folder / "lock").open("w")
     except OSError as error:
-        raise WriteError(f"cannot write to {folder}: {error.strerror or error}; see to its rights") from None
+        raise WriteError(f"cannot write to {folder}: {error.strerror or error}; check its permissions") from None
     with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,34 +1,37 @@
-"""What commands do with plug-ins: load them, try their blocks at once, and hold a run to those that it began with."""
+"""Load plug-ins, try their blocks, heads and designs, and check that a run keeps its plug-ins."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from nas.config import RunConfig
-    from search_space import Architecture
-    from search_space.plugins import Plugin
+import numpy as np
+
+from nas.config import RunConfig
+from nas.cost import forget_blocks, node_costs
+from search_space import DESIGNS, Architecture, SearchSpace, lower
+from search_space.blocks import find_block
+from search_space.errors import ConfigError, PluginError, SpaceError
+from search_space.graph import IMAGE
+from search_space.head_kind import HEAD_KINDS
+from search_space.plugins import Plugin, forget_plugin, load_plugins, loaded
 
 Shape = tuple[int, ...]
 DRAWS = 200
-"""Random points that are drawn on an axis to find some with a block in them."""
+"""Random points per axis to find some that contain a block."""
 TRIES = 8
-"""Points of an axis that are costed before a block is given up."""
+"""Points per axis to try before a block is rejected."""
 
 
 def use_plugins(paths: Iterable[str]) -> tuple[Plugin, ...]:
-    """Loads plug-ins and counts a detector with each of their blocks and heads and each of their designs.
+    """Loads plug-ins and counts detectors with each of their blocks, heads and designs.
 
     Raises:
-        PluginError: A file cannot be loaded, or one of these cannot be part of any detector that was tried; then
-            nothing of it stays registered.
+        PluginError: A file cannot be loaded, or one of its parts works in none of the tried detectors. Nothing of the
+            file stays registered.
     """
-    from nas.cost import forget_blocks
-    from search_space.plugins import forget_plugin, load_plugins, loaded
-
     known = set(loaded())
     plugins = load_plugins(paths)
     for plugin in plugins:
@@ -45,76 +48,64 @@ def use_plugins(paths: Iterable[str]) -> tuple[Plugin, ...]:
 
 
 def labels() -> tuple[str, ...]:
-    """Returns what a run remembers of the plug-ins of this process: file names and digests."""
-    from search_space.plugins import loaded
-
+    """Returns file names and digests of the loaded plug-ins, as a run stores them."""
     return tuple(sorted(plugin.label for plugin in loaded()))
 
 
 def paths() -> tuple[str, ...]:
-    """Returns the files of the plug-ins of this process, for its workers."""
-    from search_space.plugins import loaded
-
+    """Returns the files of the loaded plug-ins, for worker processes."""
     return tuple(str(plugin.path) for plugin in loaded())
 
 
 def options() -> str:
-    """Returns the options, each after a space, by which another command loads the plug-ins of this process."""
+    """Returns the options, each after a space, with which another command loads the same plug-ins."""
     return "".join(f" --plugin {shlex.quote(path)}" for path in paths())
 
 
 def check_plugins(config: RunConfig) -> None:
-    """Makes sure that a run goes on with the plug-ins that it began with.
+    """Checks that the loaded plug-ins are those that a run was started with.
 
     Raises:
-        ConfigError: One is missing, was changed, or was not there.
+        ConfigError: A plug-in is missing, has changed, or is new.
     """
-    from search_space.errors import ConfigError
-
     if labels() == config.plugins:
         return
     names = [label.rpartition(" ")[0] for label in config.plugins]
     with_them = " ".join(f"--plugin {name}" for name in names) or "no --plugin"
     raise ConfigError(
         f"the run {config.name} was started with {', '.join(config.plugins) or 'no plug-in'}, "
-        f"got {', '.join(labels()) or 'none'}; next: the same with {with_them}, as the files were then"
+        f"got {', '.join(labels()) or 'none'}; next: the same command with {with_them}, and the files as they were"
     )
 
 
 def _try_blocks(plugin: Plugin) -> None:
     for block in plugin.blocks:
         role, _, name = block.partition(":")
-        if role != "head":  # which are tried with the kind of head that they are parts of
-            _try(plugin, block, _architectures_with(name), partial(_is_met, block))
+        if role != "head":  # blocks of heads are tried with their kind of head
+            _try(plugin, block, _architectures_with(name), partial(_contains, block))
 
 
 def _try_heads(plugin: Plugin) -> None:
-    from search_space.head_kind import HEAD_KINDS
-
     for kind, name in plugin.added:
         if kind == HEAD_KINDS.kind:
-            _try(plugin, f"the head {name}", _architectures_with(name, "head"), _is_said_by_its_point)
+            _try(plugin, f"the head {name}", _architectures_with(name, "head"), _is_encoded)
 
 
 def _try_designs(plugin: Plugin) -> None:
-    from search_space import DESIGNS
-
     for kind, name in plugin.added:
         if kind == DESIGNS.kind:
             _try(plugin, f"the design {name}", (DESIGNS.get(name).architecture,), _is_counted)
 
 
 def _try(
-    plugin: Plugin, what: str, architectures: Iterable[Architecture], is_met: Callable[[Architecture], bool]
+    plugin: Plugin, what: str, architectures: Iterable[Architecture], passes: Callable[[Architecture], bool]
 ) -> None:
-    """Raises PluginError, with the last refusal, where a thing was refused by every architecture that asked for it."""
-    from search_space.errors import PluginError, SpaceError
-
+    """Raises PluginError with the last error if a part fails in every architecture that contains it."""
     refusal: Exception | None = None
     try:
         for architecture in architectures:
             try:
-                if is_met(architecture):
+                if passes(architecture):
                     return
             except Exception as error:
                 refusal = error
@@ -123,58 +114,47 @@ def _try(
     if refusal is not None:
         words = str(refusal) if isinstance(refusal, SpaceError) else f"{type(refusal).__name__}: {refusal}"
         raise PluginError(
-            f"plug-in {plugin.path}: {what} cannot be used: {words}; next: docs/own-block.md says what it must do"
+            f"plug-in {plugin.path}: {what} cannot be used: {words}; next: see docs/own-block.md for the requirements"
         )
 
 
 def _is_counted(architecture: Architecture) -> bool:
-    from nas.cost import node_costs
-    from search_space import lower
-
     return bool(list(node_costs(lower(architecture, num_classes=3))))
 
 
-def _is_said_by_its_point(architecture: Architecture) -> bool:
-    """Counts an architecture, reads it back from plain data and from its point; raises SpaceError where it differs."""
-    from search_space import Architecture, SearchSpace
-    from search_space.errors import SpaceError
-
+def _is_encoded(architecture: Architecture) -> bool:
+    """Counts an architecture; raises SpaceError if it changes when written as plain data or encoded as a point."""
     space = SearchSpace()
     if Architecture.from_dict(architecture.to_dict()) != architecture:
-        raise SpaceError("what is written of it reads as another head")
+        raise SpaceError("its plain data reads back as another head")
     if space.decode(space.encode(architecture)) != architecture:
-        raise SpaceError("its axes do not say all of it; give each option an axis of its name, or decode and read")
+        raise SpaceError(
+            "its axes do not describe all its options; give each option an axis of its name, or define decode and read"
+        )
     return _is_counted(architecture)
 
 
-def _is_met(block: str, architecture: Architecture) -> bool:
-    """Counts an architecture; returns whether a block is in it.
+def _contains(block: str, architecture: Architecture) -> bool:
+    """Counts an architecture; returns whether it contains a block.
 
     Raises:
-        SpaceError: The block cannot be built or run, or what it gives has another shape than its role asks for.
+        SpaceError: The block cannot be built or run, or its output has another shape than its role requires.
     """
-    from nas.cost import node_costs
-    from search_space import lower
-    from search_space.errors import SpaceError
-    from search_space.graph import IMAGE
-
     graph = lower(architecture, num_classes=3)
     shapes: dict[str, Shape] = {IMAGE: (3, *graph.input_hw)}
-    is_met = False
+    found = False
     for node, count in node_costs(graph):
         shapes[node.name] = count.output_shape
         if node.block == block:
-            is_met, taken = True, shapes[node.inputs[-1]]
+            found, taken = True, shapes[node.inputs[-1]]
             expected = _expected(block, dict(node.arguments), taken)
             if expected is not None and count.output_shape != expected:
-                raise SpaceError(f"it makes {count.output_shape} (C, H, W) of {taken}, and {expected} is asked for")
-    return is_met
+                raise SpaceError(f"its output for {taken} (C, H, W) is {count.output_shape}, expected {expected}")
+    return found
 
 
 def _expected(block: str, arguments: dict[str, Any], taken: Shape) -> Shape | None:
-    """Returns the shape `(C, H, W)` that a block must make of its last input; None where its role leaves that open."""
-    from search_space.blocks import find_block
-
+    """Returns the output shape `(C, H, W)` that a block's role requires for its last input, or None for any."""
     role, cls = block.partition(":")[0], find_block(block)
     channels, height, width = taken
     match role:
@@ -195,11 +175,7 @@ def _expected(block: str, arguments: dict[str, Any], taken: Shape) -> Shape | No
 
 
 def _architectures_with(choice: str, only: str | None = None) -> Iterator[Architecture]:
-    """Yields random architectures with a choice on some axis, or on one; none where no axis offers it."""
-    import numpy as np
-
-    from search_space import SearchSpace
-
+    """Yields random architectures with a choice on any axis, or on the axis `only`; none if no axis has the choice."""
     rng, space = np.random.default_rng(0), SearchSpace()
     for axis in space.axes:
         if choice not in axis.choices or only not in (None, axis.name):

@@ -1,4 +1,4 @@
-"""What a command is as a process: one of torchrun's or alone, and how a signal ends it."""
+"""The process of a command: its rank under torchrun, signals, and errors that all processes share."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 PATIENCE_S = 10.0
-"""How long a process waits for the first one to tell an error; torchrun ends it before, when that one has told it."""
+"""How long the other processes wait for the first one to report an error; torchrun ends them once it has."""
 
 
 def launched_rank() -> int:
-    """Returns the number of this process among those of torchrun; 0 for one that was started alone."""
+    """Returns the rank of this process under torchrun; 0 without torchrun."""
     return int(os.environ.get("RANK", 0)) if {"LOCAL_RANK", "WORLD_SIZE"} <= os.environ.keys() else 0
 
 
 def is_running(pid: int) -> bool:
-    """Whether there is a process of this number on this host."""
+    """Returns whether a process with this id runs on this host."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -30,9 +30,9 @@ def is_running(pid: int) -> bool:
 
 @contextmanager
 def reported_once() -> Iterator[None]:
-    """Around what goes wrong in all processes alike, if it does: lets the first one tell it.
+    """Wraps a block that fails in all processes alike, so that only the first process reports the error.
 
-    An error of this process alone gets through after a while.
+    An error of this process alone is raised after `PATIENCE_S`.
     """
     try:
         yield
@@ -42,17 +42,17 @@ def reported_once() -> Iterator[None]:
 
 
 def wait_for_first_process() -> None:
-    """Waits in every process but the first until that one has told an error and torchrun ends this one, or a while."""
+    """Waits up to `PATIENCE_S` in all processes but the first, which reports the error; torchrun then ends all."""
     if launched_rank() > 0:
         time.sleep(PATIENCE_S)
 
 
 @contextmanager
 def ended_by_sigterm() -> Iterator[Callable[[], int]]:
-    """Lets SIGTERM end the block as Ctrl-C does, with KeyboardInterrupt.
+    """Turns SIGTERM into KeyboardInterrupt inside the block, like Ctrl-C.
 
     Yields:
-        What returns the exit code of a command that was interrupted: 143 after SIGTERM, else 130.
+        Function that returns the exit code of an interrupted command: 143 after SIGTERM, otherwise 130.
     """
     code = 128 + signal.SIGINT
 

@@ -8,10 +8,14 @@ import shlex
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from search_space.errors import ConfigError, check_known, shown
-from trainers.settings import TYPE_NAMES, DeclaredSetting, SettingError, declared_settings, format_value
+from search_space.plain import TYPE_NAMES
+from trainers.settings import DeclaredSetting, SettingError, declared_settings, format_value
+
+Declared: TypeAlias = "type[Any] | Iterable[DeclaredSetting]"
+"""A dataclass that declares settings, or some declared settings."""
 
 
 def given_settings(values: Mapping[str, Any], owner: type[Any]) -> dict[str, Any]:
@@ -164,46 +168,57 @@ def absolute(given: Mapping[str, Any], owner: type[Any]) -> dict[str, Any]:
     return {n: str(Path(value).resolve()) if known[n].about.is_path else value for n, value in given.items()}
 
 
-def signature_of(function: Any, owner: type[Any]) -> inspect.Signature:
+def settings_in(owner: Declared) -> list[DeclaredSetting]:
+    """Returns the settings that a dataclass declares, or the given ones."""
+    return list(declared_settings(owner).values() if isinstance(owner, type) else owner)
+
+
+def signature_of(function: Any, owner: Declared) -> inspect.Signature:
     """Returns the signature of a function with the settings as keywords in the place of its `**settings`."""
     own = inspect.signature(function).parameters.values()
     named = [each for each in own if each.kind is not inspect.Parameter.VAR_KEYWORD]
     taken = {each.name for each in named}
     keywords = [
-        inspect.Parameter(each.keyword, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=each.kind)
-        for each in declared_settings(owner).values()
+        inspect.Parameter(each.keyword, inspect.Parameter.KEYWORD_ONLY, default=each.initial, annotation=each.kind)
+        for each in settings_in(owner)
         if each.keyword not in taken
     ]
     return inspect.Signature([*named, *keywords], return_annotation=inspect.signature(function).return_annotation)
 
 
-def described_keywords(owner: type[Any], indent: str = "    ") -> str:
+def described_keywords(owner: Declared, indent: str = "    ") -> str:
     """Returns one line for each setting, for a docstring: keyword, meaning, bounds and default."""
-    lines = (f"{indent}{each.keyword}: {described(each)}" for each in declared_settings(owner).values())
+    lines = (f"{indent}{each.keyword}: {described(each)}" for each in settings_in(owner))
     return "\n".join(lines)
 
 
 def described(declared: DeclaredSetting) -> str:
-    """Returns the help of a setting with its default."""
-    default = declared.default_text
-    return f"{declared.about.help} Default: {default}." if default else declared.about.help
+    """Returns the help of a setting with its default and its bounds."""
+    default, allowed = declared.default_text, "" if declared.about.choices else declared.allowed
+    notes = "; ".join(note for note in (default and f"default: {default}", allowed) if note)
+    return f"{declared.about.help} {notes[0].upper()}{notes[1:]}." if notes else declared.about.help
 
 
-def settings_table(owner: type[Any]) -> str:
+def settings_table(owner: Declared) -> str:
     """Returns the settings as Markdown tables, one for each group."""
     return "\n\n".join(_group_table(group, list(each)) for group, each in grouped(owner).items())
 
 
-def grouped(owner: type[Any]) -> dict[str, list[DeclaredSetting]]:
+def grouped(owner: Declared) -> dict[str, list[DeclaredSetting]]:
     """Returns the settings by group, in the order of their declaration."""
     groups: dict[str, list[DeclaredSetting]] = {}
-    for declared in declared_settings(owner).values():
+    for declared in settings_in(owner):
         groups.setdefault(declared.about.group, []).append(declared)
     return groups
 
 
 def _group_table(group: str, settings: list[DeclaredSetting]) -> str:
-    rows = [f"### {group}", "", "| option | meaning | allowed | default | at a resume |", "|---|---|---|---|---|"]
+    rows = [
+        f"### {group}",
+        "",
+        "| option | name | meaning | allowed | default | at a resume |",
+        "|---|---|---|---|---|---|",
+    ]
     return "\n".join([*rows, *map(_row, settings)])
 
 
@@ -212,5 +227,6 @@ def _row(declared: DeclaredSetting) -> str:
     resume = "given anew" if about.per_session else "may change" if about.resumable else "fixed"
     allowed = " ".join(part for part in (declared.allowed, about.unit) if part)
     metavar = f" {about.metavar}" if about.metavar else ""
-    cells = [f"`{declared.option}{metavar}`", about.help, allowed, declared.default_text, resume]
+    option = f"{declared.option}{metavar}" if declared.option else "--set"
+    cells = [f"`{option}`", f"`{declared.path}`", about.help, allowed, declared.default_text, resume]
     return f"| {' | '.join(each.replace('|', chr(92) + '|') for each in cells)} |"

@@ -1,4 +1,4 @@
-"""What else one could predict latency from: the peers that the study sets beside the model."""
+"""Baseline predictors of latency."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from nas.cost.terms import Vector
 
 Mask = NDArray[np.bool_]
 Fit = Callable[[Mask], Vector]
-"""From the networks to fit on to the predictions of all networks, in the unit of the measurements."""
+"""Fits to the masked networks and returns predictions in milliseconds for all networks."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Networks:
-    """Measured networks as the peers see them."""
+    """Measured networks as input of the baselines."""
 
     operators: Operators
-    """Of all networks; those of other networks than `rows` are left out."""
+    """Operators of all networks; only those of `rows` are used."""
     num_networks: int
-    """Networks in `operators`."""
+    """Number of networks in `operators`."""
     rows: NDArray[np.intp]
-    """Which of the networks were measured, `(n,)`."""
+    """Indices of the measured networks, `(n,)`."""
     bytes_per_element: float
     latency_ms: Vector
 
     def total(self, per_operator: Vector) -> Vector:
-        """Adds a figure of each operator up for each measured network, `(n,)`."""
+        """Sums a figure per operator over each measured network, `(n,)`."""
         sums = np.bincount(self.operators.model, weights=per_operator, minlength=self.num_networks)
         return np.asarray(sums[self.rows], dtype=np.float64)
 
@@ -50,7 +50,7 @@ def counts_plane(networks: Networks) -> Fit:
 
 
 def roofline(networks: Networks) -> Fit:
-    """A roofline: each operator takes a launch and the longer of its arithmetic and its traffic; four constants."""
+    """A roofline: each operator takes a launch and the maximum of arithmetic and traffic; four constants."""
     from scipy.optimize import least_squares
 
     operators = networks.operators
@@ -75,10 +75,10 @@ def roofline(networks: Networks) -> Fit:
 
 
 def boosted_trees(networks: Networks) -> Fit:
-    """Boosted trees on what `_features` knows of a network.
+    """Boosted trees on `_features`.
 
     Raises:
-        ImportError: naming the extra that brings scikit-learn.
+        ImportError: scikit-learn is not installed.
     """
     trees = _trees()
     features, target = _features(networks), np.log(networks.latency_ms)
@@ -90,12 +90,12 @@ def boosted_trees(networks: Networks) -> Fit:
 
 
 def ridge_and_trees(networks: Networks) -> Fit:
-    """Ridge regression on the same features, and boosted trees on what it leaves.
+    """Ridge regression on the same features, and boosted trees on its residuals.
 
-    Goes far astray on a family that uses operators otherwise than all it was fitted on.
+    Fails on a family that uses operators in other ways than all families of the fit.
 
     Raises:
-        ImportError: naming the extra that brings scikit-learn.
+        ImportError: scikit-learn is not installed.
     """
     trees = _trees()
     from sklearn.linear_model import RidgeCV
@@ -134,7 +134,7 @@ def _features(networks: Networks) -> Vector:
 
 
 def _linear(networks: Networks, columns: list[Vector]) -> Fit:
-    """Fits coefficients above zero to the logarithm of the time, so that relative errors count and none is favoured."""
+    """Fits positive coefficients to the log time, so that relative errors count."""
     from scipy.optimize import least_squares
 
     design = np.stack([*columns, np.ones(len(networks.rows))], axis=1)
@@ -157,4 +157,4 @@ PEERS: dict[str, Callable[[Networks], Fit]] = {
     "boosted trees": boosted_trees,
     "ridge + boosted trees": ridge_and_trees,
 }
-"""The peers of the study, by name."""
+"""The baselines by name."""

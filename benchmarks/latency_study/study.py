@@ -1,6 +1,6 @@
-"""The study of the latency model on the measurements that come with the package: what it is off by, and where it fails.
+"""Cross-validation of the latency model on the measurements of the package.
 
-Nothing is scored that was fitted on. Every figure is repeated by `nas latency validate`.
+No network is scored by a fit that contained it.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ CANDIDATES, PICKS = 200, 10
 def validate(
     *, draws: int = 50, quick: bool = False, report: Callable[[str], None] = lambda line: None
 ) -> dict[str, Any]:
-    """Repeats the whole study and returns its figures, JSON-ready.
+    """Runs the whole study and returns its figures, JSON-ready.
 
     Args:
-        draws: Random draws of few measured networks and of candidates.
-        quick: Whether to leave out the nested intervals, which take most of the time.
-        report: Told what is done next.
+        draws: Number of random draws of few measured networks and of candidates.
+        quick: Whether to skip the nested intervals, which take most of the time.
+        report: Called with the name of each step before it starts.
 
     Raises:
-        ImportError: where scikit-learn, which the boosted trees need, is not there.
+        ImportError: scikit-learn is not installed.
     """
     steps: dict[str, Callable[[], Any]] = {
         "jetson_nano": lambda: whole_study(NANO, peers=True),
@@ -67,13 +67,13 @@ def validate(
 
 
 def parts_of(name: str) -> tuple[Profile, list[Measurements]]:
-    """Returns a profile and the measurements of each of its sources."""
+    """Returns a profile and the measurements of its sources."""
     profile = find_profile(name)
     return profile, [load(source, profile.rules) for source in profile.measurements]
 
 
 def architecture_folds(detectors: Measurements) -> Folds:
-    """Returns the fold of each network: its architecture at all its input sizes together."""
+    """Returns the fold of each network: one architecture at all its input sizes."""
     names = [name.rpartition("_")[0] for name in detectors.names]
     return np.asarray(np.unique(names, return_inverse=True)[1], dtype=np.intp)
 
@@ -97,7 +97,7 @@ def scores(measured_ms: Vector, predicted_ms: Vector) -> dict[str, float]:
 
 
 def split_scores(detectors: Measurements, predicted_ms: Vector, folds: Folds) -> dict[str, Any]:
-    """Returns the scores of held-out predictions, and by family where the folds are the families."""
+    """Returns the scores of held-out predictions; by family too if the folds are the families."""
     result: dict[str, Any] = scores(detectors.latency_ms, predicted_ms)
     families = named_folds(detectors.families)
     if np.array_equal(families, folds):
@@ -113,16 +113,16 @@ def split_scores(detectors: Measurements, predicted_ms: Vector, folds: Folds) ->
 
 
 def held_out_detectors(profile: Profile, parts: list[Measurements], folds: Folds) -> Vector:
-    """Returns what is predicted of the first source's networks, fold by fold; the other sources are always known."""
+    """Returns held-out predictions for the networks of the first source; the other sources are always in the fit."""
     everything = joined(parts)
     always = np.full(len(everything) - len(folds), -1)
     return hold_out(prior(profile), everything, np.concatenate([folds, always]), skip=-1).latency_ms[: len(folds)]
 
 
 def whole_study(name: str, *, peers: bool) -> dict[str, Any]:
-    """Leaves one architecture, then one family out, for the model and for its peers, all fitted on detectors alone.
+    """Leaves one architecture, then one family out, for the model and the baselines, all fitted to detectors alone.
 
-    Where the profile rests on other networks as well, the model is scored once more with these always in the fit.
+    If the profile is fitted to other networks too, the model is scored again with these always in the fit.
     """
     profile, parts = parts_of(name)
     detectors = parts[0]
@@ -149,7 +149,7 @@ def whole_study(name: str, *, peers: bool) -> dict[str, Any]:
 
 
 def networks_of(profile: Profile, source: MeasurementSource, detectors: Measurements) -> Networks:
-    """Returns measured networks as the peers see them."""
+    """Returns measured networks as input of the baselines."""
     names, operators = shipped_operators(source.operators)
     row_of = {name: row for row, name in enumerate(names)}
     return Networks(
@@ -169,14 +169,14 @@ def _peer_held_out(fit: Callable[[Mask], Vector], folds: Folds) -> Vector:
 
 
 def other_boards() -> dict[str, Any]:
-    """Leaves one architecture and one family out on the boards that are no Jetson."""
+    """Leaves one architecture and one family out on the boards other than Jetson."""
     names = ("i7-10875h-openvino-fp32", "vim3-npu-int16", "orange-pi5-npu-fp16")
     boards = (*names, "pi4-tflite-fp32", "pi4-tflite-int8", "pi4-ort-fp32", "pi5-ort-fp32")
     return {name: whole_study(name, peers=False)["model"] for name in boards}
 
 
 def few_shots(draws: int) -> dict[str, Any]:
-    """Fits on few networks drawn at random, from the data sheet alone, and scores all the others."""
+    """Fits to few random networks with the data sheet as prior, and scores all others."""
     result: dict[str, Any] = {}
     for name in (NANO, A40):
         profile, (detectors, *_) = parts_of(name)
@@ -198,7 +198,7 @@ def few_shots(draws: int) -> dict[str, Any]:
 
 
 def intervals() -> dict[str, Any]:
-    """Coverage and half-width of 90 % intervals whose error was measured without the networks they are scored on."""
+    """Coverage and half-width of 90 % intervals that were computed without the scored networks."""
     result: dict[str, Any] = {}
     for name in (NANO, A40):
         measured = parts_of(name)[1][0].latency_ms
@@ -215,11 +215,11 @@ def intervals() -> dict[str, Any]:
 
 @lru_cache
 def nested_predictions(name: str, split: str) -> Predictions:
-    """Predicts detectors by profiles whose constants, residual and error have not seen them.
+    """Predicts detectors with profiles whose constants, residual and error were computed without them.
 
     Args:
-        name: Of the profile.
-        split: `architectures`, fifths of them held out with all their input sizes, or `families`, one at a time.
+        name: Name of the profile.
+        split: `architectures` holds out fifths of them with all their input sizes, `families` one family at a time.
     """
     profile, (detectors, *others) = parts_of(name)
     folds = architecture_folds(detectors) % 5 if split == "architectures" else named_folds(detectors.families)
@@ -243,7 +243,7 @@ def classifier_kinds(classifiers: Measurements) -> dict[str, Mask]:
 def depthwise(*, quick: bool) -> dict[str, Any]:
     """Predicts classifiers on the Nano from detectors alone, and with the other classifiers in the fit.
 
-    Classifiers of the same operators, which differ in their weights alone, stay in one random fifth.
+    Classifiers with the same operators, which differ only in their weights, stay in one random fifth.
     """
     profile, (detectors, classifiers) = parts_of(NANO)
     predicted = LatencyModel(*calibrated(profile, detectors, ())).predict(classifiers.terms)
@@ -271,7 +271,7 @@ def depthwise(*, quick: bool) -> dict[str, Any]:
 
 
 def orin() -> dict[str, Any]:
-    """Fits each Orin profile on two of the five YOLO11 models, and scores the other three."""
+    """Fits each Orin profile to two of the five YOLO11 models and scores the other three."""
     result: dict[str, Any] = {}
     for name in ORIN:
         profile, (models,) = parts_of(name)
@@ -290,9 +290,9 @@ def orin() -> dict[str, Any]:
 
 
 def nano_tensorrt() -> dict[str, Any]:
-    """Predicts the second published TensorRT figure of the Nano from the first, and others' figures.
+    """Predicts the second published TensorRT figure of the Nano from the first, and figures of independent sources.
 
-    The others' figures are of sources that the shipped profiles were not fitted on.
+    No profile of the package was fitted to the independent sources.
     """
     profile, (published, _) = parts_of("jetson-nano-trt-fp16")
     first = int(np.argmin(published.latency_ms))
@@ -334,7 +334,7 @@ def nano_tensorrt() -> dict[str, Any]:
 
 
 def input_steps() -> dict[str, Any]:
-    """Compares what a larger input costs, measured and predicted for architectures that were held out, on the Nano."""
+    """Compares the cost of a larger input on the Nano, measured and predicted for held-out architectures."""
     profile, parts = parts_of(NANO)
     detectors = parts[0]
     predicted = held_out_detectors(profile, parts, architecture_folds(detectors))
@@ -359,9 +359,9 @@ def input_steps() -> dict[str, Any]:
 
 
 def picking(draws: int) -> dict[str, Any]:
-    """Picks the 10 of 200 candidates that come nearest below 100 ms on the Nano, and counts those that are over it.
+    """Picks the 10 of 200 candidates nearest below 100 ms on the Nano, and counts those that exceed it.
 
-    Every candidate's architecture was held out when it was predicted, from the error behind the upper bound as well.
+    The architecture of each candidate is held out of its prediction and of the error behind its upper bound.
     """
     profile, parts = parts_of(NANO)
     detectors, folds = parts[0], architecture_folds(parts[0])

@@ -30,7 +30,7 @@ def lines(result: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _boards(result: Mapping[str, Any]) -> Iterator[str]:
-    yield "Mean absolute percentage error | share within 10 % | Kendall's tau, on networks that were held out"
+    yield "Mean absolute percentage error | share within 10 % | Kendall's tau, on held-out networks"
     head = f"{'':<34}{'leave one architecture out':<28}{'leave one family out':<28}mean of families, worst"
     for name, title in (("jetson_nano", "Jetson Nano, ONNX Runtime FP32"), ("nvidia_a40", "NVIDIA A40, TensorRT")):
         board = result[name]
@@ -58,7 +58,7 @@ def _cell(figures: Mapping[str, float]) -> str:
 
 
 def _few_shots(few: Mapping[str, Any]) -> Iterator[str]:
-    yield "\nFitted on few networks drawn at random, from the data sheet; scored on all the others"
+    yield "\nFitted to few random networks, with the data sheet as prior; scored on all others"
     for device, shots in few.items():
         parts = [
             f"{n}: {row['mean_percent']:.2f} % (worst {row['worst_draw_percent']:.1f} %)" for n, row in shots.items()
@@ -69,10 +69,10 @@ def _few_shots(few: Mapping[str, Any]) -> Iterator[str]:
 def _intervals(intervals: Mapping[str, Any]) -> Iterator[str]:
     if not intervals:
         return
-    yield "\n90 % intervals, whose error was measured without the networks they are scored on"
+    yield "\n90 % intervals, computed without the scored networks"
     for device, splits in intervals.items():
         for split, row in splits.items():
-            what = "new architectures of known families" if split == "architectures" else "families never measured"
+            what = "new architectures of known families" if split == "architectures" else "unmeasured families"
             yield (
                 f"{device:<24}{what:<38}cover {row['coverage_percent']:.1f} %, "
                 f"median half-width {row['median_half_width_percent']:.1f} %"
@@ -80,7 +80,7 @@ def _intervals(intervals: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _depthwise(kinds: Mapping[str, Any]) -> Iterator[str]:
-    yield "\nClassifiers on the Nano: from detectors alone, and with other classifiers in the fit"
+    yield "\nClassifiers on the Nano: fitted to detectors alone, and with other classifiers in the fit"
     for kind, row in kinds.items():
         alone = row["from_detectors_alone"]
         known = ", ".join(
@@ -94,7 +94,7 @@ def _depthwise(kinds: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _published(orin: Mapping[str, Any], nano: Mapping[str, Any]) -> Iterator[str]:
-    yield "\nTensorRT on Orin boards, fitted on two of the five YOLO11 models, scored on the other three"
+    yield "\nTensorRT on Orin boards, fitted to two of the five YOLO11 models, scored on the other three"
     for device, row in orin.items():
         yield (
             f"{device:<24}from n and l {row['from_n_and_l_percent']:.1f} %, mean of all pairs "
@@ -104,7 +104,7 @@ def _published(orin: Mapping[str, Any], nano: Mapping[str, Any]) -> Iterator[str
         f"\nJetson Nano, TensorRT FP16, calibrated on {nano['calibrated_on_ms']} ms alone: predicted "
         f"{nano['predicted_ms']} ms, measured {nano['measured_ms']} ms ({nano['off_percent']:+.1f} %)"
     )
-    yield "Figures of sources that the shipped profiles were not fitted on"
+    yield "Figures of sources outside the fits of the profiles"
     for row in nano["independent"]:
         yield (
             f"{row['device']:<24}{row['model']:<18}measured {row['measured_ms']:.2f} ms, "
@@ -113,7 +113,7 @@ def _published(orin: Mapping[str, Any], nano: Mapping[str, Any]) -> Iterator[str
 
 
 def _steps(steps: Mapping[str, Any]) -> Iterator[str]:
-    yield "\nWhat a larger input costs on the Nano (medians; architectures were held out)"
+    yield "\nCost of a larger input on the Nano (medians; architectures were held out)"
     for step, row in steps.items():
         yield (
             f"{step.replace('_to_', ' to ')} px: measured {row['measured_percent']:+.1f} %, predicted "
@@ -129,29 +129,29 @@ def _picking(picking: Mapping[str, Any]) -> Iterator[str]:
     for rule, row in picking.items():
         if isinstance(row, Mapping):
             yield (
-                f"{rule:<16}{row['over_percent']:5.1f} % are truly over it; "
-                f"the mean pick uses {row['of_limit_used_percent']:.1f} % of it"
+                f"{rule:<16}{row['over_percent']:5.1f} % exceed it; "
+                f"a pick uses on average {row['of_limit_used_percent']:.1f} % of it"
             )
 
 
 def _ratios(result: Mapping[str, Any]) -> Iterator[str]:
-    yield "\nMean error of the peers in units of the model's, fitted on the same networks"
+    yield "\nMean error of the baselines as a multiple of the model's, fitted to the same networks"
     for board in ("jetson_nano", "nvidia_a40"):
         for split in SPLITS:
             model = result[board]["model"][split]["mean_percent"]
             errors = {peer: result[board][peer][split]["mean_percent"] for peer in result[board]["peers"]}
             parts = [
-                f"{peer} {f'{off / model:.1f}x' if off <= MAX_SHOWN_PERCENT else 'astray'}"
+                f"{peer} {f'{off / model:.1f}x' if off <= MAX_SHOWN_PERCENT else 'fails'}"
                 for peer, off in errors.items()
             ]
             yield f"{board.replace('_', ' ')}, {split.replace('_', ' ')}: {', '.join(parts)}"
 
 
 def draw_plot(device: str, path: Path) -> None:
-    """Draws predicted against measured latencies of a device, each architecture held out.
+    """Draws predicted against measured latencies of a device, with each architecture held out.
 
     Raises:
-        ImportError: where matplotlib is missing; it names the extra.
+        ImportError: matplotlib is not installed.
     """
     try:
         from matplotlib.figure import Figure

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from nas.api.result import Result
 from nas.config import RunConfig, read_config
 from nas.engine.ladder import Ladder, RungCorrelation, rung_correlation
 from nas.engine.objectives import objectives
@@ -42,6 +43,8 @@ class FrontMember:
     key: str
     """Of the architecture."""
     architecture: Architecture
+    classes: tuple[str, ...]
+    """Of the data of the run."""
     path: Path
     """The file of the architecture."""
     weights: Path
@@ -58,6 +61,16 @@ class FrontMember:
     """The peak of one image's activations as 32-bit floats."""
     tied_with: tuple[str, ...]
     """Keys of more accurate members that the validation images cannot tell apart from it."""
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes it tells apart."""
+        return len(self.classes)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the run."""
+        return self.path.parent.parent
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain data for JSON, counts unrounded."""
@@ -76,7 +89,7 @@ class FrontMember:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchRun:
+class SearchRun(Result):
     """A run as its folder has it when the result is made; `open_run` reads one from its folder."""
 
     folder: Path
@@ -169,6 +182,7 @@ def _member(run: SearchRun, trial: Trial, trials: Sequence[Trial], rank: int, ti
         name=path.stem,
         key=trial.key,
         architecture=Architecture.from_yaml(path),
+        classes=run.config.classes,
         path=path,
         weights=run.folder / "weights" / f"{trial.key}.pt",
         accuracy=trial.accuracy,

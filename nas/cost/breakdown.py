@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from search_space.errors import SpaceError
+
 if TYPE_CHECKING:
     from nas.cost.latency import LatencyModel
     from nas.cost.terms import Vector
@@ -78,8 +80,6 @@ def faster(
 
 def smaller_sizes(arch: Architecture) -> list[tuple[int, int]]:
     """Returns the next smaller input sizes (H, W) that the detector accepts, with about the same aspect ratio."""
-    from search_space.errors import SpaceError
-
     step = arch.size_multiple if arch.size_multiple > 1 else FREE_STEP
     longest = max(arch.input_hw)
     sizes = []
@@ -99,7 +99,6 @@ def _smaller_inputs(
     model: LatencyModel, arch: Architecture, num_classes: int, latency_ms: float
 ) -> list[dict[str, Any]]:
     from search_space import lower
-    from search_space.errors import SpaceError
 
     rows = []
     for height, width in smaller_sizes(arch):

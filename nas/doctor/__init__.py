@@ -1,1 +1,1 @@
-"""Whether this machine can do what the commands ask of it: `nas doctor`."""
+"""Checks of this machine for `nas doctor`."""

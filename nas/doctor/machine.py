@@ -1,4 +1,4 @@
-"""What the machine has: Python, cores, memory, GPUs, and folders that can be written to."""
+"""Check Python, cores, memory, GPUs and writable folders."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from search_space.errors import UserError
 
 OLDEST_PYTHON = (3, 10)
 LEAST_MEMORY_BYTES = 2 * 2**30
-"""A search with the built-in set takes about one; Ray and larger inputs take more."""
+"""A search on the built-in set needs about 1 GiB; Ray and larger inputs need more."""
 LEAST_DISK_BYTES = 2**30
 CGROUP = Path("/sys/fs/cgroup")
 MEMINFO = Path("/proc/meminfo")
 
 
 def check_machine(runs: Path) -> list[Check]:
-    """Looks at this machine.
+    """Checks this machine.
 
     Args:
-        runs: Where the folders of runs are to be made; it need not exist, and nothing is left in it.
+        runs: Folder for runs. It need not exist; the check leaves nothing in it.
     """
     return [python(), cores(), memory(), gpus(), folder("runs", runs), folder("temporary", Path(tempfile.gettempdir()))]
 
 
 def python() -> Check:
-    """Python and the system it runs on."""
+    """Checks the version of Python and the system."""
     found = f"{platform.python_version()} at {sys.executable}, {platform.system()} {platform.machine()}"
     if sys.version_info < OLDEST_PYTHON:
         return Check(name="python", found=found, state="fault", advice="next: Python 3.10 or newer")
@@ -41,19 +41,19 @@ def python() -> Check:
 
 
 def cores() -> Check:
-    """CPU cores that this process may use, and what limits the threads of torch."""
+    """Checks the CPU cores that this process may use, and limits on the threads of torch."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     share, found = _cpu_share(), f"{usable} of {os.cpu_count()} usable"
     threads = os.environ.get("OMP_NUM_THREADS")
     found += f", OMP_NUM_THREADS={threads}" if threads else ""
     if share is not None and share < usable:
-        advice = f"next: --threads {max(1, int(share))}, since more threads than that wait for each other"
+        advice = f"next: --threads {max(1, int(share))}, because more threads would wait for each other"
         return Check(name="cores", found=f"{found}, limited to {share:g} by the container", state="note", advice=advice)
     return Check(name="cores", found=found)
 
 
 def memory() -> Check:
-    """Memory that is free for this process, in GiB."""
+    """Checks the memory available to this process, in GiB."""
     total, free = _memory_bytes()
     found = f"{gib(free)} free of {gib(total)}"
     if free < LEAST_MEMORY_BYTES:
@@ -62,7 +62,7 @@ def memory() -> Check:
 
 
 def gpus() -> Check:
-    """GPUs that torch can use."""
+    """Checks for GPUs that torch can use."""
     import torch
 
     if torch.cuda.is_available():
@@ -75,25 +75,25 @@ def gpus() -> Check:
 
 
 def folder(name: str, path: Path) -> Check:
-    """Whether a folder can be written to, takes locks and links, and has room; one that is missing is as its parent."""
+    """Checks that a folder, or its nearest existing parent, is writable, takes locks and links, and has free space."""
     existing = next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
-    elsewhere = "another folder with --out" if name == "runs" else "another folder in the environment's TMPDIR"
+    elsewhere = "another folder with --out" if name == "runs" else "another folder in TMPDIR"
     try:
         with tempfile.TemporaryDirectory(prefix=".nas-doctor-", dir=existing) as scratch:
             _use(Path(scratch))
         free = shutil.disk_usage(existing).free
     except (OSError, UserError) as error:
         reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-        advice = f"next: {elsewhere}, or see to its rights"
+        advice = f"next: {elsewhere}, or fix its permissions"
         return Check(name=f"{name} folder", found=f"{path}: {reason}", state="fault", advice=advice)
-    found = f"{path}: can be written to, locks work, {gib(free)} free"
+    found = f"{path}: writable, locks work, {gib(free)} free"
     if free < LEAST_DISK_BYTES:
-        return Check(name=f"{name} folder", found=found, state="note", advice=f"next: make room, or {elsewhere}")
+        return Check(name=f"{name} folder", found=found, state="note", advice=f"next: free some space, or {elsewhere}")
     return Check(name=f"{name} folder", found=found)
 
 
 def _use(scratch: Path) -> None:
-    """Does in a folder what a run does: it holds a lock, links for the journal's lock, and renames files into place."""
+    """Does in a folder what a run does: takes a lock, makes a symbolic link (as the journal does), renames a file."""
     with locked(scratch, "another process holds it"):
         (scratch / "part").write_text("whole")
         os.replace(scratch / "part", scratch / "whole")
@@ -101,7 +101,7 @@ def _use(scratch: Path) -> None:
 
 
 def _cpu_share() -> float | None:
-    """Returns how many cores the container grants, or None where that is not limited."""
+    """Returns the core limit of the container, or None without one."""
     try:
         quota, period = (CGROUP / "cpu.max").read_text().split()
     except (OSError, ValueError):
@@ -110,7 +110,7 @@ def _cpu_share() -> float | None:
 
 
 def _memory_bytes() -> tuple[float, float]:
-    """Returns the memory of the machine or of its container, and how much of it is free."""
+    """Returns the total and the free bytes of the machine or its container."""
     try:
         lines = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines())
         total, free = (1024.0 * int(lines[name].split()[0]) for name in ("MemTotal", "MemAvailable"))

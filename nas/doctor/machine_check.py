@@ -1,4 +1,4 @@
-"""One thing that was looked at, and how it stands."""
+"""The result of one check."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from dataclasses import dataclass
 from typing import Literal
 
 State = Literal["ok", "note", "fault"]
-"""`note`: something that works less well or not at all, and that not everybody needs; `fault`: the main job suffers."""
+"""`note`: a limitation that does not affect everyone; `fault`: searches or trainings will not work."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One line of the table."""
+    """One check: a row of the table."""
 
     name: str
     found: str
     state: State = "ok"
     advice: str = ""
-    """What to do next; empty where all is well."""
+    """What to do next; empty if the state is ok."""
 
     def __post_init__(self) -> None:
-        assert (self.state == "ok") == (not self.advice), "what is not well, and only that, has advice"
+        assert (self.state == "ok") == (not self.advice), "a check has advice exactly if it is not ok"
 
 
 def gib(num_bytes: float) -> str:

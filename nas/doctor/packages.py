@@ -1,4 +1,4 @@
-"""Which packages are installed: those that are needed, and those of the optional extras."""
+"""Check the required packages and those of the optional extras."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FOR_DEVELOPERS = ("dev", "docs")
 
 
 def check_packages() -> list[Check]:
-    """Looks at what the distribution requires, and at each of its extras."""
+    """Checks the requirements of the distribution and each of its extras."""
     try:
         requirements = [Requirement(each) for each in metadata.requires(DISTRIBUTION) or ()]
     except metadata.PackageNotFoundError:
@@ -52,7 +52,7 @@ def _extra(extra: str, requirements: list[Requirement], modules: Mapping[str, st
 
 
 def _state(requirement: Requirement, modules: Mapping[str, str]) -> tuple[str, bool]:
-    """Returns what is there of a package, and whether that will not do; a package counts once it can be imported."""
+    """Returns the state of a package and whether it is a fault; an installed package must be importable."""
     try:
         version = metadata.version(requirement.name)
     except metadata.PackageNotFoundError:
@@ -63,7 +63,7 @@ def _state(requirement: Requirement, modules: Mapping[str, str]) -> tuple[str, b
     try:
         if module is not None:
             importlib.import_module(module)
-    except Exception as error:  # whatever goes wrong in it, it is to be told and not to end the examination
+    except Exception as error:  # any error of an import is a finding and must not end the checks
         return f"{version}, which cannot be imported ({type(error).__name__}: {' '.join(str(error).split())})", True
     return version, False
 
@@ -73,7 +73,7 @@ def _is_of(requirement: Requirement, extra: str) -> bool:
 
 
 def _modules() -> dict[str, str]:
-    """Returns the module of each installed distribution that is imported by a name of its own, the shortest one."""
+    """Returns the shortest module name of each installed distribution."""
     found = defaultdict(list)
     for module, distributions in metadata.packages_distributions().items():
         for distribution in distributions:

@@ -11,6 +11,7 @@ from nas.engine.starts import ANCHOR_FREE
 from search_space import SearchSpace
 from search_space.axis import Axis
 from search_space.errors import ConfigError, SpaceError
+from search_space.yaml_text import YamlError, read_yaml
 from trainers import HEAD_TRAINING
 
 Narrowing = dict[str, tuple[Any, ...]]
@@ -62,8 +63,6 @@ def read_narrowing(space: SearchSpace, path: Path) -> Narrowing:
         ConfigError: If it cannot be read or is no such file.
         SpaceError: For an unknown axis or choice.
     """
-    from search_space.yaml_text import YamlError, read_yaml
-
     try:
         plain = read_yaml(path)
     except OSError as error:

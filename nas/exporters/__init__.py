@@ -1,1 +1,1 @@
-"""What leaves the house: an architecture as a folder that can be trained, run and put on a board elsewhere."""
+"""Export architectures as folders that can be trained, run and deployed elsewhere."""

@@ -1,4 +1,4 @@
-"""The card of an exported detector: what a reader of its folder wants to know first, as Markdown."""
+"""The model card of an exported detector, as Markdown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SPECIAL = str.maketrans({each: f"\\{each}" for each in "\\`*_[]<>|#"})
 
 
 def card(entry: ExportEntry, report: Mapping[str, Any]) -> str:
-    """Returns the card of a entry whose folder is described by `report`."""
+    """Returns the card of an entry whose folder is described by `report`."""
     parts = [
         f"# {_plain(entry.name)}",
         f"{_head_words(report)}. {_plain(entry.origin)}.",
@@ -35,10 +35,10 @@ def _head_words(report: Mapping[str, Any]) -> str:
 
 def _cost_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = [
-        ("GFLOPs, a multiply-add as one (fvcore)", f"{report['macs'] / 1e9:.4g}"),
-        ("GFLOPs, a multiply-add as two (Ultralytics)", f"{report['flops_2x'] / 1e9:.4g}"),
+        ("GFLOPs, a multiply-add counted as one (fvcore)", f"{report['macs'] / 1e9:.4g}"),
+        ("GFLOPs, a multiply-add counted as two (Ultralytics)", f"{report['flops_2x'] / 1e9:.4g}"),
         ("parameters", f"{report['params']:,}"),
-        ("peak of activations as 32-bit floats", f"{report['memory_bytes_fp32'] / 1e6:.1f} MB"),
+        ("peak memory of activations as 32-bit floats", f"{report['memory_bytes_fp32'] / 1e6:.1f} MB"),
     ]
     latency = report["latency"]
     if latency is not None:
@@ -52,18 +52,18 @@ def _cost_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _accuracy(entry: ExportEntry) -> str:
     if entry.weights is None:
-        return f"None: the weights are not trained (seed {entry.seed})."
+        return f"None: the weights are initial ones (seed {entry.seed}), not trained."
     if entry.record is None:
-        return "Not known here; `nas val` measures it."
+        return "Unknown; `nas val` measures it."
     record = entry.record
     names = {"ap": "AP", "ap50": "AP50", "ap_small": "AP of objects below 32x32 px"}
     rows = [(names[name], f"{100 * record[name]:.2f} %") for name in names if _is_number(record.get(name))]
     if all(_is_number(record.get(name)) for name in ("accuracy", "accuracy_low", "accuracy_high")):
         low, high = (100 * float(record[name]) for name in ("accuracy_low", "accuracy_high"))
         value = f"{100 * float(record['accuracy']):.2f} %, {low:.2f} to {high:.2f} %"
-        rows.append(("accuracy (the mean of AP_small and AP50), 95 % of a bootstrap over the images", value))
+        rows.append(("accuracy (mean of AP_small and AP50), 95 % interval of a bootstrap over the images", value))
     epochs, seed = record.get("epochs"), record.get("training_seed")
-    told = f"On the validation images of the data of the run, after {epochs:.3g} epochs, seed {seed}." if epochs else ""
+    told = f"Measured on the validation images of the run, after {epochs:.3g} epochs, seed {seed}." if epochs else ""
     return f"{_table(rows)}\n\n{told}".strip()
 
 
@@ -84,8 +84,8 @@ def _use(entry: ExportEntry, report: Mapping[str, Any]) -> str:
         f"{text}\n\n{sizes}: ONNX, opset {onnx['opset']}, {onnx['precision']}, {onnx['outputs']} outputs. The largest "
         f"difference from PyTorch on {onnx['compared_on_images']} images is {onnx['largest_relative_difference']:.1g} "
         "of an output's scale. Input: `image`, `(1, 3, H, W)` 32-bit floats, RGB from 0 to 1, the picture scaled to "
-        "fit and padded with grey (114). `postprocess.py` does that and reads the outputs; it needs numpy, and OpenCV "
-        "to scale."
+        "fit and padded with grey (114). `postprocess.py` prepares the input and decodes the outputs; it needs numpy, "
+        "and OpenCV for scaling."
     )
 
 
@@ -94,7 +94,7 @@ def _table(rows: list[tuple[str, str]]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Returns text of a user as text in Markdown: one line, nothing in it means anything."""
+    """Returns a user's text as one line with Markdown characters escaped."""
     return "".join(letter if letter.isprintable() else " " for letter in text).translate(SPECIAL)
 
 

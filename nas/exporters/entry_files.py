@@ -1,4 +1,4 @@
-"""One architecture as a folder of its own: what it is, what it costs, its weights, its ONNX files, its card."""
+"""Write one entry as a folder: architecture, cost, weights, ONNX files and model card."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from nas.exporters.card import card
 from nas.exporters.entry import ExportEntry
 from nas.exporters.onnx_model import Exportable, OnnxOptions, SecondStage, difference, write_onnx
 from search_space import Detector
+from search_space.errors import ConfigError
 from trainers import save_weights
-from trainers.detect import evaluating
+from trainers.detect import evaluation_mode
 from trainers.heads import head_training
 
 ARCHITECTURE, COST, WEIGHTS, CARD = "architecture.yaml", "cost.json", "weights.safetensors", "README.md"
 MAX_DIFFERENCE = {"fp32": 1e-4, "fp16": 5e-2}
-"""Of ONNX from PyTorch, relative to the scale of an output, by precision; of trained weights more is an error.
+"""Largest allowed difference of ONNX from PyTorch, relative to an output's scale, by precision.
 
-The initial weights of a deep network can make of noise what they like: where activations have all but vanished, a norm
-blows up rounding. Of such a detector the difference is told.
+A larger difference is an error for trained weights and only reported for initial weights: in a deep network their
+activations can nearly vanish, and a norm then amplifies rounding errors.
 """
 
 
@@ -40,12 +41,12 @@ def write_entry(
     device: LatencyModel | None = None,
     images: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """Writes a entry into a folder that is there and empty; returns what was written.
+    """Writes an entry into an existing, empty folder and returns the content of its `cost.json`.
 
     Args:
         formats: `yaml` and `onnx`.
-        device: Latency is predicted for it; None: for none.
-        images: `(B, 3, H, W)` as 32-bit floats from 0 to 1 that ONNX is compared with PyTorch on; None: noise.
+        device: Predicts the latency; None leaves it out.
+        images: `(B, 3, H, W)` 32-bit floats from 0 to 1 to compare ONNX with PyTorch; None uses noise.
 
     Raises:
         ConfigError: ONNX cannot be written, or differs from PyTorch.
@@ -63,7 +64,7 @@ def write_entry(
 
 
 def cost_report(entry: ExportEntry, cost: Cost, device: LatencyModel | None) -> dict[str, Any]:
-    """Returns what a entry costs, integers unrounded, units in the names."""
+    """Returns the cost of an entry: exact integers, units in the names."""
     latency = cost.latency
     return {
         "key": entry.architecture.key(),
@@ -88,8 +89,6 @@ def cost_report(entry: ExportEntry, cost: Cost, device: LatencyModel | None) -> 
 
 
 def _write_onnx(folder: Path, entry: ExportEntry, options: OnnxOptions, images: np.ndarray | None) -> dict[str, Any]:
-    from search_space.errors import ConfigError
-
     detector = entry.detector()
     files = write_onnx(detector, options)
     if images is None:
@@ -99,7 +98,7 @@ def _write_onnx(folder: Path, entry: ExportEntry, options: OnnxOptions, images: 
     if not apart <= MAX_DIFFERENCE[options.precision] and entry.weights is not None:
         other = "another --opset" if options.precision == "fp32" else "--precision fp32"
         raise ConfigError(
-            f"{entry.name}: ONNX in {options.precision} differs from PyTorch by {apart:.2g} of the outputs' scale, "
+            f"{entry.name}: ONNX in {options.precision} differs from PyTorch by {apart:.2g} of an output's scale, "
             f"allowed: {MAX_DIFFERENCE[options.precision]:g}; next: {other}, or --format yaml"
         )
     for name, content in files.items():
@@ -117,12 +116,12 @@ def _write_onnx(folder: Path, entry: ExportEntry, options: OnnxOptions, images: 
 
 
 def kit_file(*path: str) -> bytes:
-    """Returns a file that goes along with an export as it is."""
+    """Returns the content of a file of the kit, which exports copy unchanged."""
     return resources.files("nas.exporters").joinpath("kit", *path).read_bytes()
 
 
 def description(detector: Detector, classes: Sequence[str], options: OnnxOptions) -> dict[str, Any]:
-    """Returns what it takes to read a detector's outputs, for `postprocess.py`."""
+    """Returns the content of `detector.json`, which `postprocess.py` needs to decode the outputs."""
     options = options if options.precision == "fp32" else replace(options, precision="fp32")  # the shapes are the same
     found: dict[str, Any] = {
         "head": detector.head,
@@ -131,7 +130,7 @@ def description(detector: Detector, classes: Sequence[str], options: OnnxOptions
         "input_hw": list(detector.input_hw),
         "strides": list(detector.strides),
     }
-    with evaluating(detector):
+    with evaluation_mode(detector):
         outputs = detector(torch.zeros(1, 3, *detector.input_hw))
         exported = Exportable(detector, options)(torch.zeros(1, 3, *detector.input_hw))
     found["output_shapes"] = [list(each.shape) for each in exported]

@@ -1,4 +1,4 @@
-"""Fixed scales of maps, folded into the convolutions that read them."""
+"""Fold fixed scales of maps into the convolutions that read them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def fold_scales(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Takes multiplications by one number out of an ONNX graph where all that read them are convolutions.
+    """Removes multiplications by a constant scalar from an ONNX graph if only convolutions read their result.
 
-    The convolutions may read the scaled map alone or as a part of a concatenation; their weights for its channels are
-    scaled instead. What also reaches something else, such as an addition, stays.
+    The convolutions may read the scaled map directly or through a concatenation; their weights for its channels are
+    scaled instead. A scale that another operator also reads, such as an addition, stays.
     """
     import onnx
 
@@ -32,7 +32,7 @@ def fold_scales(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 class _Folder:
-    """One graph, by who reads what."""
+    """One graph, with the readers of each map."""
 
     def __init__(self, graph: Any, channels: dict[str, int]) -> None:
         self.graph, self.channels = graph, channels
@@ -44,7 +44,7 @@ class _Folder:
         self.results = {each.name for each in graph.output}
 
     def fold(self, node: Any) -> None:
-        """Folds one node, if it is a scale and can be folded."""
+        """Folds one node if it is a scale that can be folded."""
         found = self._scale(node)
         if found is None:
             return
@@ -63,7 +63,7 @@ class _Folder:
         self.graph.node.remove(node)
 
     def _scale(self, node: Any) -> tuple[str, float] | None:
-        """Returns what a node multiplies and by which number, or None where it does something else."""
+        """Returns the input and the factor of a node that multiplies by a scalar, otherwise None."""
         if node.op_type not in ("Mul", "Div") or node.output[0] in self.results:
             return None
         for source, other in ((0, 1), (1, 0)) if node.op_type == "Mul" else ((0, 1),):
@@ -74,7 +74,7 @@ class _Folder:
         return None
 
     def _slices(self, name: str, width: int) -> list[tuple[Any, int, int]] | None:
-        """Returns the weights that meet a map of `width` channels and where in them; None where something else does."""
+        """Returns the weights that read a map and their channel ranges; None if other operators read it too."""
         slices: list[tuple[Any, int, int]] = []
         if not width:
             return None

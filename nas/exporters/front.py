@@ -1,4 +1,4 @@
-"""What is exported: the members of a run's front, or one architecture."""
+"""Export the front of a run or one architecture."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from trainers.data.geometry import Letterbox
 
 DEFAULT_CLASSES = 80
 BOARD = "board"
-"""Folder beside the members, with what measures them on a board."""
+"""Folder beside the entries with the script that measures them on a board."""
 NUM_IMAGES = 2
-"""Validation images that ONNX is compared with PyTorch on."""
+"""Number of validation images for the comparison of ONNX with PyTorch."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportRequest:
-    """What a user asks to be exported."""
+    """What to export."""
 
     what: str
-    """Folder of a run, architecture file, or design."""
+    """Run folder, architecture file or design name."""
     top: int | None = None
     max_gflops: float | None = None
     max_latency_ms: float | None = None
@@ -51,29 +51,29 @@ class ExportRequest:
 
     @property
     def is_run(self) -> bool:
-        """Whether it is the folder of a run."""
+        """Whether `what` is a run folder."""
         return Path(self.what).is_dir()
 
     def check(self) -> None:
-        """Raises ConfigError where a setting says nothing about what is asked for: none is skipped in silence."""
+        """Raises ConfigError if a setting does not apply to `what`."""
         of_run = {"--top": self.top, "--max-gflops": self.max_gflops, "--max-latency-ms": self.max_latency_ms}
         of_one = {"--weights": self.weights, "--num-classes": self.num_classes, "--input": self.input_hw}
         wrong = [name for name, value in (of_one if self.is_run else of_run).items() if value is not None]
         if wrong:
             kind = "the front of a run" if self.is_run else "one architecture"
-            raise ConfigError(f"{', '.join(wrong)} does not go with {kind}, {self.what}; drop it")
+            raise ConfigError(f"{', '.join(wrong)} does not apply to {kind}, {self.what}; drop it")
         if self.weights is not None and self.num_classes is not None:
-            raise ConfigError("--num-classes does not go with --weights, which know their classes; drop it")
+            raise ConfigError("--num-classes does not apply to --weights, which contain their classes; drop it")
 
 
 def export(
     request: ExportRequest, out: Path, *, formats: Sequence[str], options: OnnxOptions, force: bool = False
 ) -> list[dict[str, Any]]:
-    """Writes what is wanted to a folder, a folder each, and a table; all or nothing. Returns the members' reports.
+    """Writes a folder per architecture and a table into `out`, atomically; returns the reports of the architectures.
 
     Raises:
-        ConfigError: There is nothing of that name, nothing is left to export, or ONNX cannot be written.
-        FileExistsError: `out` holds something that may not be replaced.
+        ConfigError: Nothing of that name exists, nothing is left to export, or ONNX cannot be written.
+        FileExistsError: `out` exists and may not be replaced.
     """
     request.check()
     members, table, device, images = _of_run(request) if request.is_run else _of_architecture(request)
@@ -114,7 +114,7 @@ def _of_run(request: ExportRequest) -> Found:
     kept = _within(members.assign(rank=range(1, len(members) + 1)), request)
     if kept.empty:
         raise ConfigError(
-            f"none of the {len(members)} members of the front is within the limits; {_least(members)}; raise the limit"
+            f"no member of the front (of {len(members)}) is within the limits; {_least(members)}; raise the limit"
         )
     board = request.device or config.device
     device = None if board is None else load_model(board, confidence=config.confidence)
@@ -128,7 +128,7 @@ def _within(members: pd.DataFrame, request: ExportRequest) -> pd.DataFrame:
     if request.max_latency_ms is not None:
         if members["latency_high_ms"].isna().all():
             raise ConfigError(
-                "--max-latency-ms needs a run with --device; this one predicted no latency; use --max-gflops"
+                "--max-latency-ms needs a run with --device; this run has no predicted latency; use --max-gflops"
             )
         members = members[members["latency_high_ms"] <= request.max_latency_ms]
     return members.head(request.top) if request.top is not None else members
@@ -156,7 +156,7 @@ def _member(run: Path, config: RunConfig, row: Mapping[str, Any]) -> ExportEntry
         classes=config.classes,
         weights=load_weights(weights) if weights.is_file() else None,
         record=row,
-        origin=f"Member {rank} of the front of the run {config.name}, which began as: {row['origin']}",
+        origin=f"Member {rank} of the front of the run {config.name}; origin: {row['origin']}",
         seed=config.seed,
         data="".join(f" {shlex.quote(word)}" for word in config.data_words()),
     )
@@ -169,7 +169,7 @@ def _of_architecture(request: ExportRequest) -> Found:
         trained = Architecture.from_dict(weights.architecture)
         if trained.resized(architecture.input_hw).key() != architecture.key():
             raise ConfigError(
-                f"the weights {request.weights} are of another architecture than {request.what}; give its own"
+                f"the weights {request.weights} belong to another architecture than {request.what}; give its own"
             )
         classes = weights.classes
     else:
@@ -180,7 +180,7 @@ def _of_architecture(request: ExportRequest) -> Found:
     origin = (
         f"The design {request.what}, {DESIGNS.get(request.what).citation}"
         if request.what in DESIGNS
-        else "An architecture of a file"
+        else "An architecture from a file"
     )
     member = ExportEntry(
         name=name,
@@ -196,9 +196,7 @@ def _of_architecture(request: ExportRequest) -> Found:
 
 
 def _images(config: RunConfig) -> list[np.ndarray] | None:
-    """Returns some validation images `(H, W, 3)` of a run's data; None where it is not there any more."""
-    from search_space.errors import UserError
-
+    """Returns some validation images `(H, W, 3)` of a run's data, or None if it is no longer available."""
     try:
         splits = open_data(config.data, split=config.split, format=config.data_format, images=config.images)
         return [splits.val.image(index) for index in range(min(NUM_IMAGES, len(splits.val)))]
@@ -207,7 +205,7 @@ def _images(config: RunConfig) -> list[np.ndarray] | None:
 
 
 def _input(image: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
-    """Returns an image as a detector takes it: `(3, H, W)` 32-bit floats from 0 to 1."""
+    """Returns an image as detector input: `(3, H, W)` 32-bit floats from 0 to 1."""
     fitted = Letterbox.fit((image.shape[0], image.shape[1]), hw).apply(image)
     scaled: np.ndarray = np.ascontiguousarray(fitted.transpose(2, 0, 1), dtype=np.float32) / np.float32(255)
     return scaled

@@ -1,4 +1,4 @@
-"""Detectors as ONNX: traced, constants folded, compared with PyTorch."""
+"""Write detectors as ONNX and compare them with PyTorch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from search_space import Detector
 from search_space.errors import ConfigError
 from search_space.graph import IMAGE
 from search_space.heads.roi import RoIHead
-from trainers.detect import evaluating
+from trainers.detect import evaluation_mode
 from trainers.heads import head_training
 
 Form = Literal["raw", "decoded"]
@@ -26,18 +26,18 @@ FORMS: tuple[Form, ...] = ("raw", "decoded")
 PRECISIONS = ("fp32", "fp16")
 OPSETS = range(13, 21)
 READ_RAW = ("anchor_free", "ssd", "two_stage")
-"""Kinds of head whose raw outputs `kit/postprocess.py` can read; decoded ones it reads of any kind."""
+"""Kinds of head whose raw outputs `kit/postprocess.py` can decode; decoded outputs work for all kinds."""
 DEFAULT_OPSET = 13
-"""TensorRT 8.2, the last one for the first Jetson Nano, reads nothing later than 15."""
+"""TensorRT 8.2, the last release for the first Jetson Nano, supports opsets up to 15."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OnnxOptions:
-    """How a detector is written."""
+    """Options of the ONNX file."""
 
     opset: int = DEFAULT_OPSET
     precision: str = "fp32"
-    """Of weights and maps: `fp32` or `fp16`; inputs and outputs are 32-bit floats either way."""
+    """`fp32` or `fp16` for weights and maps; inputs and outputs are always 32-bit floats."""
     form: Form = "raw"
     """`raw`: the maps of the head; `decoded`: boxes in pixels and scores, before suppression."""
 
@@ -50,11 +50,12 @@ class OnnxOptions:
 
 
 class Exportable(nn.Module):
-    """A detector as it is written: images `(B, 3, H, W)` as 32-bit floats to 32-bit floats.
+    """The exported form of a detector: images `(B, 3, H, W)` in, outputs in 32-bit floats.
 
-    Raw outputs are the maps of `Detector.forward`. Of a two-stage head they are those of the proposal head, then the
-    maps that the second stage reads: which boxes stay between the two depends on values, which no graph of fixed shape
-    can say. Decoded are boxes `(B, N, 4)` as x1, y1, x2, y2 px of the input and scores `(B, N, num_classes)`.
+    Raw outputs are the maps of `Detector.forward`. For a two-stage head they are the maps of the proposal head, then
+    the maps that the second stage reads: the selection of proposals depends on values, so a graph of fixed shape cannot
+    contain it. Decoded outputs are boxes `(B, N, 4)` as x1, y1, x2, y2 px of the input and scores `(B, N,
+    num_classes)`.
     """
 
     def __init__(self, detector: Detector, options: OnnxOptions) -> None:
@@ -73,7 +74,7 @@ class Exportable(nn.Module):
 
 
 def _raw_outputs(detector: Detector) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Returns the nodes that give the raw outputs, and the names of the outputs."""
+    """Returns the nodes of the raw outputs, and the names of the outputs."""
     graph = detector.graph
     if detector.head != "two_stage":
         return graph.outputs, tuple(f"level{index}" for index in range(len(graph.outputs)))
@@ -84,7 +85,7 @@ def _raw_outputs(detector: Detector) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 class SecondStage(nn.Module):
-    """The layers of a two-stage head after its features were read: `(N, C)` to `(N, num_classes + 1 + 4)`."""
+    """The layers of a two-stage head after RoI pooling: `(N, C)` to `(N, num_classes + 1 + 4)`."""
 
     def __init__(self, detector: Detector) -> None:
         super().__init__()
@@ -98,26 +99,26 @@ class SecondStage(nn.Module):
 
 
 def write_onnx(detector: Detector, options: OnnxOptions) -> dict[str, bytes]:
-    """Returns the ONNX files of a detector by name: `model.onnx`, of a two-stage head `second_stage.onnx` as well.
+    """Returns the ONNX files of a detector by name: `model.onnx`, and `second_stage.onnx` for a two-stage head.
 
-    Batch norms are folded into their convolutions, and fixed scales, such as those of SNI, into the convolutions after
-    them where they reach nothing else.
+    Batch norms are folded into their convolutions. Fixed scales, such as those of SNI, are folded into the convolutions
+    after them if nothing else reads them.
 
     Raises:
-        ConfigError: The extra `onnx` is not installed, the head's outputs cannot be decoded in a graph, or nothing on a
-            board could read them raw.
+        ConfigError: The extra `onnx` is not installed, the head's outputs cannot be decoded in a graph, or
+            `postprocess.py` cannot decode the raw outputs.
     """
     if options.form == "raw" and detector.head not in READ_RAW:
         raise ConfigError(
-            f"postprocess.py beside the model cannot read the raw outputs of a head of kind {detector.head!r}; "
+            f"postprocess.py cannot decode the raw outputs of a head of kind {detector.head!r}; "
             f"allowed: {', '.join(READ_RAW)}; next: --outputs decoded"
         )
     if options.form == "decoded" and detector.head == "two_stage":
         raise ConfigError(
-            "the outputs of a two-stage head cannot be decoded inside ONNX, as the number of boxes depends on the "
-            "image; next: --outputs raw, and postprocess.py beside the model"
+            "the outputs of a two-stage head cannot be decoded inside ONNX, because the number of boxes depends on "
+            "the image; next: --outputs raw, and postprocess.py to decode them"
         )
-    with evaluating(detector):
+    with evaluation_mode(detector):
         module = _halved(detector) if options.precision == "fp16" else detector
         model = Exportable(module, options).eval()
         image = torch.zeros(1, 3, *detector.input_hw)
@@ -143,12 +144,12 @@ def _traced(
         from onnxscript import optimizer
     except ImportError as error:
         raise ConfigError(
-            f"ONNX needs packages that are not here ({error}); next: pip install 'pyramidnas[onnx]', or --format yaml"
+            f"packages for ONNX are missing ({error}); next: pip install 'pyramidnas[onnx]', or --format yaml"
         ) from None
     buffer = io.BytesIO()
     axes = {each: {0: "boxes"} for each in (name, *outputs)} if dynamic else None
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # the tracer warns of each size that it takes for a constant, which all are
+        warnings.simplefilter("ignore")  # the tracer warns of each size that becomes a constant; all sizes are fixed
         torch.onnx.export(
             module,
             (example,),
@@ -159,19 +160,19 @@ def _traced(
             output_names=list(outputs),
             dynamic_axes=axes,
         )
-    logging.getLogger("onnxscript").setLevel(logging.ERROR)  # it warns of operators that it leaves as they are
+    logging.getLogger("onnxscript").setLevel(logging.ERROR)  # it warns of operators that it does not optimise
     model = fold_scales(optimizer.optimize(onnx.load_from_string(buffer.getvalue())))
     onnx.checker.check_model(model, full_check=True)
     return bytes(model.SerializeToString())
 
 
 def run_onnx(model: bytes, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-    """Runs an ONNX file on the CPU with ONNX Runtime; raises ConfigError where that is not installed."""
+    """Runs an ONNX file on the CPU with ONNX Runtime; raises ConfigError if that is not installed."""
     try:
         import onnxruntime
     except ImportError as error:
         raise ConfigError(
-            f"ONNX Runtime is not here ({error}); next: pip install 'pyramidnas[onnx]', or --format yaml"
+            f"ONNX Runtime is not installed ({error}); next: pip install 'pyramidnas[onnx]', or --format yaml"
         ) from None
     options: Any = onnxruntime.SessionOptions()
     options.log_severity_level = 3
@@ -180,20 +181,21 @@ def run_onnx(model: bytes, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
 
 
 def difference(detector: Detector, files: Mapping[str, bytes], options: OnnxOptions, images: np.ndarray) -> float:
-    """Returns the largest difference of ONNX's outputs from PyTorch's, relative to each output's largest value.
+    """Returns the largest difference between ONNX and PyTorch outputs, relative to each output's largest value.
 
-    The scale of decoded boxes and scores is at least 1, a pixel or a score: those of an untrained detector are tiny.
+    Decoded boxes and scores have a scale of at least 1 (a pixel, a score), because those of an untrained detector are
+    tiny.
 
     Args:
-        images: `(B, 3, H, W)` as 32-bit floats from 0 to 1, one at a time.
+        images: `(B, 3, H, W)` 32-bit floats from 0 to 1; they are run one at a time.
     """
     worst = 0.0
-    with evaluating(detector):
+    with evaluation_mode(detector):
         reference = Exportable(detector, OnnxOptions(form=options.form)).eval()
         for image in images:
             expected = reference(torch.from_numpy(image[None]))
             found = run_onnx(files["model.onnx"], {IMAGE: image[None]})
-            least = 0.0 if options.form == "raw" else 1.0  # boxes are in pixels, scores of 1 at most
+            least = 0.0 if options.form == "raw" else 1.0  # boxes are in pixels, scores are at most 1
             worst = max(worst, *(_apart(a, b.numpy(), least) for a, b in zip(found, expected, strict=True)))
         if "second_stage.onnx" in files:
             second = SecondStage(detector).eval()

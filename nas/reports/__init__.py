@@ -1,1 +1,1 @@
-"""What a report of a run is made of, gathered from its folder, its study and its data."""
+"""Gather the content of a report from the folder, the study and the data of a run."""

@@ -40,14 +40,14 @@ def _backbone(point: Mapping[str, Any]) -> str:
     words += _sided(point, "downsample", "unit_downsample") + _sided(point, "attention")
     removed = [name[-2:].upper() for name in point if name.startswith("stride_p") and point[name] == 1]
     words += [f"stride into {' '.join(removed)} removed"] if removed else []
-    words += [f"{point['context']} at its end"] if point.get("context", "none") != "none" else []
+    words += [f"{point['context']} after its last stage"] if point.get("context", "none") != "none" else []
     words += [f"{point['extras']} extra stages"] if point.get("extras", "none") != "none" else []
     words += [f"dual path ({point['dual_path']})"] if point.get("dual_path", "none") != "none" else []
     return ", ".join(words)
 
 
 def _sided(point: Mapping[str, Any], *kinds: str) -> list[str]:
-    """Says which levels have which downsampling or attention, where it is not the plain one."""
+    """Describes downsampling or attention of levels that differ from the default."""
     levels: dict[str, list[str]] = {}
     for name, choice in point.items():
         found = SIDED.fullmatch(name)

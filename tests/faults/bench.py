@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.run_audit import Trials, num_doubled, num_lost, printed, told
+from benchmarks.run_audit import Trials, ended_trials, num_doubled, num_lost, printed_outcomes
 from tests.faults.child import Child, nas
 from tests.faults.evaluators import quick
 
@@ -118,11 +118,11 @@ class Scene:
         """
         path = run or self.run
         text = log or (child.text if child else "")
-        witnessed = printed(child.text) if child else {}
-        count = max([*witnessed, *(before or told(path)), -1]) + 1
+        witnessed = printed_outcomes(child.text) if child else {}
+        count = max([*witnessed, *(before or ended_trials(path)), -1]) + 1
         last = self.resume(run=path, trials=count + more)
         code = last.wait()
-        lost = num_lost(before or {}, witnessed, told(path)) + (code != 0)
+        lost = num_lost(before or {}, witnessed, ended_trials(path)) + (code != 0)
         message, said = heard(text + (last.text if not log else ""), says, path)
         return Outcome(
             lost=lost, doubled=num_doubled(path), message=message, said=said and "Traceback" not in last.text

@@ -7,13 +7,13 @@ import shutil
 import signal
 from functools import partial
 
-from benchmarks.run_audit import told
+from benchmarks.run_audit import ended_trials
 from tests.faults.bench import Outcome, Scene, fault, heard
 from tests.faults.disks import fill, may_mount, refuse, set_disk, small_disk
 from tests.faults.evaluators import quick
 from tests.faults.kinds_files import doubled_epochs, train, trained_run
 
-FULL = r"^nas: error: cannot write .*(No space left|Read-only).*next: put that right, then nas run --resume"
+FULL = r"^nas: error: cannot write .*(No space left|Read-only).*next: correct that, then nas run --resume"
 
 
 def _spoil(ending: str, after: int, room: int, number: int) -> None:
@@ -26,7 +26,7 @@ def _refused(scene: Scene, *, ending: str, most: int, number: int = errno.ENOSPC
     after, room = scene.rng.randrange(1, most), scene.rng.choice((0, 0, scene.rng.randrange(2000)))
     child = scene.search(spoil=lambda: _spoil(ending, after, room, number))
     code = child.wait()
-    outcome = scene.close_books(child, FULL, before=told(scene.run))
+    outcome = scene.close_books(child, FULL, before=ended_trials(scene.run))
     return Outcome(lost=outcome.lost + (code != 2), doubled=outcome.doubled, message=outcome.message, said=outcome.said)
 
 
@@ -45,7 +45,7 @@ def real_disk(scene: Scene) -> Outcome:
         scene.pause(0.0, 0.5)
         filler = fill(disk, leaving=scene.rng.randrange(20_000))
         code = child.wait()
-        before = told(run)
+        before = ended_trials(run)
         filler.unlink()
         outcome = scene.close_books(child, FULL, before=before, run=run)
     return Outcome(lost=outcome.lost + (code != 2), doubled=outcome.doubled, message=outcome.message, said=outcome.said)
@@ -59,11 +59,11 @@ def read_only(scene: Scene) -> Outcome:
         child.await_text("trial   1")
         child.send(signal.SIGINT)
         child.wait()
-        before = told(run)
+        before = ended_trials(run)
         set_disk(disk, "ro")
         refused = scene.resume(run=run)
         code = refused.wait()
-        message, said = heard(refused.text, (r"^nas: error: cannot write to .*see to its rights",), run)
+        message, said = heard(refused.text, (r"^nas: error: cannot write to .*check its permissions",), run)
         set_disk(disk, "rw")
         outcome = scene.close_books(None, before=before, run=run)
     return Outcome(lost=outcome.lost + (code != 2), doubled=outcome.doubled, message=message, said=said)
@@ -102,7 +102,7 @@ def export(scene: Scene) -> Outcome:
         child = scene.nas(*words)
         code = child.wait()
         left = [path for path in disk.iterdir()]
-        message, said = heard(child.text, (r"^nas: error: .*No space left.*(make room|next:)",), scene.folder)
+        message, said = heard(child.text, (r"^nas: error: .*No space left.*(free disk|make room|next:)",), scene.folder)
         set_disk(disk, "size=64m")
         again = scene.nas(*words).wait()
         whole = (disk / "out" / "front.csv").is_file()

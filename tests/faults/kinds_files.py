@@ -10,7 +10,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from benchmarks.run_audit import told
+from benchmarks.run_audit import ended_trials
 from search_space import DESIGNS
 from tests.faults.bench import DATA, SPACE, TRAINING, Outcome, Scene, fault, heard
 from tests.faults.child import Child, nas
@@ -44,7 +44,7 @@ def spoil_file(path: Path, how: str, rng: random.Random) -> None:
 def _journal(scene: Scene, how: str) -> Outcome:
     """The journal is spoilt between stop and resume: all that was told must come back."""
     run = scene.copied("ended", ended_run)
-    before = told(run)
+    before = ended_trials(run)
     spoil_file(run / "study.journal", how, scene.rng)
     says = r"study.journal (had lost its end|was damaged at line \d+): (trials .* are put back|no trial that had ended)"
     return scene.close_books(None, *(() if _is_intact(run, before) else (says,)), before=before)
@@ -55,7 +55,7 @@ def _is_intact(run: Path, before: dict[int, dict[str, object]]) -> bool:
     copy = run.with_name("looked-at")
     shutil.copytree(run, copy)
     try:
-        return told(copy) == before
+        return ended_trials(copy) == before
     except ValueError:
         return False
     finally:
@@ -70,7 +70,7 @@ for _how in ("cut", "garbled", "a line gone", "deleted"):
 def table(scene: Scene) -> Outcome:
     """Readers must say that something is missing, and a resume must write the table anew."""
     run = scene.copied("ended", ended_run)
-    before = told(run)
+    before = ended_trials(run)
     how = ("cut", "garbled", "deleted", "a line gone")[scene.index % 4]
     whole = (run / "trials.csv").read_bytes()
     while (run / "trials.csv").is_file() and (run / "trials.csv").read_bytes() == whole:
@@ -87,7 +87,7 @@ def table(scene: Scene) -> Outcome:
 @fault("config.yaml: cut, garbled, deleted", seconds=3)
 def config(scene: Scene) -> Outcome:
     run = scene.copied("ended", ended_run)
-    before = told(run)
+    before = ended_trials(run)
     whole = (run / "config.yaml").read_bytes()
     how = ("cut", "garbled", "deleted")[scene.index % 3]
     spoil_file(run / "config.yaml", how, scene.rng)
@@ -102,7 +102,7 @@ def config(scene: Scene) -> Outcome:
 @fault("front/NN-KEY.yaml: cut, garbled, deleted", seconds=4)
 def front(scene: Scene) -> Outcome:
     run = scene.copied("ended", ended_run)
-    before = told(run)
+    before = ended_trials(run)
     member = min((run / "front").iterdir())
     spoil_file(member, ("cut", "garbled", "deleted")[scene.index % 3], scene.rng)
     child = scene.nas("export", run, "--out", scene.folder / "out", "--format", "yaml", "--top", 1)
@@ -119,16 +119,18 @@ def front(scene: Scene) -> Outcome:
 def weights(scene: Scene) -> Outcome:
     """All weights are spoilt; the trials that go on must be trained anew, from the first rung on."""
     run = scene.copied("trained", trained_run)
-    before = told(run)
+    before = ended_trials(run)
     how = ("cut", "garbled", "deleted")[scene.index % 3]
     for path in (run / "weights").iterdir():
         spoil_file(path, how, scene.rng)
     child = scene.resume(trials=len(before) + 3, spoil=lambda: None)
     code = child.wait()
     gone = how == "deleted"
-    outcome = scene.close_books(child, r"ended: " if gone else r"\.pt .*taken for lost|ended: ", before=before)
-    later = [trial for number, trial in told(run).items() if number not in before and trial.promoted_from in before]
-    short = [trial for trial in later if trial.outcome == "complete" and (trial.epochs or 0) < 0.59]
+    outcome = scene.close_books(child, r"ended: " if gone else r"\.pt .*treated as missing|ended: ", before=before)
+    later = [
+        trial for number, trial in ended_trials(run).items() if number not in before and trial.promoted_from in before
+    ]
+    short = [trial for trial in later if trial.outcome == "complete" and trial.epochs < 0.59]
     return Outcome(
         lost=outcome.lost + (code != 0) + len(short),
         doubled=outcome.doubled,
@@ -151,7 +153,9 @@ def checkpoint(scene: Scene) -> Outcome:
     spoil_file(last, ("cut", "garbled")[scene.index % 2], scene.rng)
     child = scene.nas("train", "--resume", folder)
     code = child.wait()
-    message, said = heard(child.text, (r"^nas: error: .*(damaged|is no checkpoint).*put a copy in its place",), folder)
+    message, said = heard(
+        child.text, (r"^nas: error: .*(damaged|is not a checkpoint).*restore it from a copy",), folder
+    )
     kept = {path: content for path, content in files.items() if path not in (last, folder / "lock")}
     changed = [path for path, content in kept.items() if path.read_bytes() != content]
     last.write_bytes(files[last])

@@ -9,7 +9,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from benchmarks.run_audit import printed, told
+from benchmarks.run_audit import ended_trials, printed_outcomes
 from tests.faults.bench import Outcome, Scene, fault, heard
 from tests.faults.child import Child
 from tests.faults.evaluators import quick
@@ -40,7 +40,7 @@ def kill_driver(scene: Scene) -> Outcome:
     scene.pause(0.0, 2.5)
     child.send(signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL
-    return scene.close_books(child, GOES_ON, before=told(scene.run))
+    return scene.close_books(child, GOES_ON, before=ended_trials(scene.run))
 
 
 @fault("kill -9 of a worker, 2 workers", seconds=6)
@@ -58,7 +58,7 @@ def kill_workers(scene: Scene) -> list[Outcome]:
     scene.pause(0.5, 2.0)
     child.send(signal.SIGINT)
     assert child.wait() == 130, child.text[-500:]
-    outcome = scene.close_books(child, r"worker lost: killed by signal 9|interrupted", before=told(scene.run))
+    outcome = scene.close_books(child, r"worker lost: killed by signal 9|interrupted", before=ended_trials(scene.run))
     return [outcome, *[Outcome(message=outcome.message, said=outcome.said)] * (kills - 1)]
 
 
@@ -73,7 +73,7 @@ def _ended_by(scene: Scene, number: int, code: int, *, twice: bool) -> Outcome:
     began = time.monotonic()
     got = child.wait()
     late = time.monotonic() - began > 10
-    outcome = scene.close_books(child, r"nas: interrupted", before=told(scene.run))
+    outcome = scene.close_books(child, r"nas: interrupted", before=ended_trials(scene.run))
     return Outcome(
         lost=outcome.lost + (got != code) + late,
         doubled=outcome.doubled,
@@ -94,7 +94,7 @@ def hang(scene: Scene) -> Outcome:
     limit = ("--trial-minutes", 0.15)
     child = scene.search(*limit, trials=4, spoil=lambda: quick(faulty=1, what=what))
     assert child.wait() == 0, child.text[-500:]
-    return scene.close_books(child, r"time limit of 0.15 minutes \(--trial-minutes\)", before=told(scene.run))
+    return scene.close_books(child, r"time limit of 0.15 minutes \(--trial-minutes\)", before=ended_trials(scene.run))
 
 
 @fault("trial that hangs, Ctrl-C", seconds=10, share=0.5)
@@ -106,7 +106,7 @@ def hang_interrupted(scene: Scene) -> Outcome:
     child.send(signal.SIGINT)
     began = time.monotonic()
     late = child.wait() != 130 or time.monotonic() - began > 8
-    outcome = scene.close_books(child, r"nas: interrupted; go on with", before=told(scene.run))
+    outcome = scene.close_books(child, r"nas: interrupted; go on with", before=ended_trials(scene.run))
     return Outcome(lost=outcome.lost + late, doubled=outcome.doubled, message=outcome.message, said=outcome.said)
 
 
@@ -120,8 +120,8 @@ def two_drivers(scene: Scene) -> Outcome:
     message, said = heard(second.text, (r"nas: error: another process is searching in .*wait for it",), scene.run)
     first.send(signal.SIGINT)
     assert first.wait() == 130
-    outcome = scene.close_books(first, "interrupted", before=told(scene.run))
-    lost = outcome.lost + (code != 2) + bool(printed(second.text))
+    outcome = scene.close_books(first, "interrupted", before=ended_trials(scene.run))
+    lost = outcome.lost + (code != 2) + bool(printed_outcomes(second.text))
     return Outcome(lost=lost, doubled=outcome.doubled, message=message, said=said)
 
 
@@ -152,9 +152,9 @@ def _both(scene: Scene) -> None:
 def clocks(scene: Scene) -> Outcome:
     child: Child = scene.search(trials=4, spoil=lambda: _both(scene))
     code = child.wait()
-    before = told(scene.run)
-    negative = [trial.number for trial in before.values() if (trial.seconds or 0) < 0]
-    outcome = scene.close_books(child, r"^4 asked = ", before=before)
+    trials = ended_trials(scene.run)
+    negative = [trial.number for trial in trials.values() if (trial.seconds or 0) < 0]
+    outcome = scene.close_books(child, r"^4 asked = ", before=trials)
     return Outcome(
         lost=outcome.lost + (code != 0) + len(negative),
         doubled=outcome.doubled,

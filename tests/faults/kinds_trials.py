@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from benchmarks.run_audit import told
+from benchmarks.run_audit import ended_trials
 from tests.faults.bench import DATA, Outcome, Scene, fault, heard
 from tests.faults.evaluators import quick, spoil_loss, spoil_reading
 
@@ -19,9 +19,9 @@ def _one_bad_trial(scene: Scene, *, spoil: Callable[[Scene], None], says: str) -
     """A search in which one trial goes wrong: it must be told as failed, and all others be as ever."""
     child = scene.search(trials=4, spoil=lambda: spoil(scene))
     code = child.wait()
-    before = told(scene.run)
-    failed = [trial for trial in before.values() if trial.outcome == "failed"]
-    outcome = scene.close_books(child, says, before=before)
+    trials = ended_trials(scene.run)
+    failed = [trial for trial in trials.values() if trial.outcome == "failed"]
+    outcome = scene.close_books(child, says, before=trials)
     lost = outcome.lost + (code != 0) + (len(failed) != 1)
     return Outcome(lost=lost, doubled=outcome.doubled, message=outcome.message, said=outcome.said)
 
@@ -63,7 +63,7 @@ def data_between(scene: Scene) -> Outcome:
     scene.pause(0.0, 0.3)
     child.send(signal.SIGINT)
     assert child.wait() == 130
-    before = told(scene.run)
+    before = ended_trials(scene.run)
     _move_a_box(data)
     refused = scene.resume()
     code = refused.wait()
@@ -84,7 +84,7 @@ def data_meanwhile(scene: Scene) -> Outcome:
         _move_a_box(data)
     code = child.wait()
     message, said = heard(child.text, (r"nas: error: .*next: .*nas run --resume",), scene.run)
-    return _as_it_was(scene, data, told(scene.run), code, message, said)
+    return _as_it_was(scene, data, ended_trials(scene.run), code, message, said)
 
 
 def _as_it_was(

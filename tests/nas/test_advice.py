@@ -128,7 +128,7 @@ def test_small_boxes_need_fine_levels_and_have_no_reason_for_coarse_ones() -> No
     assert found["input_size"].choices == tuple(range(160, 321, 32))  # half of 320 px, where all are seen
     assert found["head_levels"].choices == ("P2-P2", "P2-P3")
     assert [each.level for each in advice.levels if not each.reason] == [4, 5, 6]
-    assert "P5: 0.0 % of the boxes at most, no reason for it" in found["head_levels"].reason
+    assert "P5 serves 0.0 % of the boxes at most and is not needed" in found["head_levels"].reason
     assert "p6" not in found and "tiling" not in found
 
 

@@ -1,4 +1,4 @@
-"""Reads what the ONNX files beside this script give: numpy, and OpenCV to scale pictures. No other package is needed.
+"""Decodes the outputs of the ONNX files beside this script. Needs numpy, and OpenCV to scale pictures.
 
     import json, cv2, onnxruntime
     from postprocess import detections, prepare
@@ -11,23 +11,23 @@
 
 A two-stage head has a second file: pass
 `second_stage=lambda features: onnxruntime.InferenceSession("second_stage.onnx").run(None, {"features": features})[0]`,
-with a session that is made once.
+with a session that is created once.
 """
 
 import numpy as np
 
 PAD_VALUE = 114
 NUM_CANDIDATES = 1000
-"""(Place, class) pairs of an image, and anchors of a level of a first stage, that are looked at: the best by score."""
+"""Candidates with the best scores: (position, class) pairs per image, and anchors per level of a first stage."""
 LEAST_SCORE = 0.001
 FIRST_STAGE_IOU = 0.7
 
 
 def prepare(image, input_hw):
-    """Scales a picture `(H, W, 3)` uint8 RGB into the input, its aspect kept, and pads it with grey.
+    """Scales a picture `(H, W, 3)` uint8 RGB to the input, keeping its aspect ratio, and pads it with grey.
 
     Returns:
-        `(1, 3, H, W)` 32-bit floats from 0 to 1, and what `detections` needs to find the way back.
+        `(1, 3, H, W)` 32-bit floats from 0 to 1, and the `fit` argument of `detections`.
     """
     import cv2
 
@@ -53,15 +53,16 @@ def detections(outputs, described, fit=None, *, threshold=0.25, iou=0.6, most=30
     """Returns boxes `(N, 4)` as x1, y1, x2, y2 px of the picture, scores `(N,)` and class indices `(N,)`, best first.
 
     Args:
-        outputs: of `model.onnx` for one picture, in their order.
-        described: the content of `detector.json`.
-        fit: as `prepare` gives it; without it boxes are in pixels of the input.
-        threshold: what scores less is left out.
-        iou: two boxes of a class that overlap more are one object; with a two-stage head the worse one loses score.
-        second_stage: runs `second_stage.onnx` of a two-stage head: `(N, C)` features to `(N, num_classes + 5)`.
+        outputs: Outputs of `model.onnx` for one picture, in order.
+        described: Content of `detector.json`.
+        fit: Second result of `prepare`; without it boxes are in pixels of the input.
+        threshold: Detections with a lower score are dropped.
+        iou: Of two boxes of a class with more overlap the worse one is dropped; a two-stage head lowers its score.
+        most: Maximum number of detections.
+        second_stage: Runs `second_stage.onnx` of a two-stage head: `(N, C)` features to `(N, num_classes + 5)`.
     """
     boxes, scores = table(outputs, described, second_stage)
-    scores = np.where(scores < scores.max(axis=1, keepdims=True), 0, scores)  # each place has one class
+    scores = np.where(scores < scores.max(axis=1, keepdims=True), 0, scores)  # one class per position
     if described["head"] == "two_stage":
         scores = soft_suppressed(boxes, scores, iou, max(threshold, LEAST_SCORE))
     flat = scores.ravel()
@@ -81,7 +82,7 @@ def detections(outputs, described, fit=None, *, threshold=0.25, iou=0.6, most=30
 
 
 def table(outputs, described, second_stage=None):
-    """Returns every box `(A, 4)` px of the input and its scores `(A, num_classes)`, before suppression."""
+    """Returns all boxes `(A, 4)` in px of the input and their scores `(A, num_classes)`, before suppression."""
     if described["outputs"] == "decoded":
         return outputs[0][0], outputs[1][0]
     read = {"anchor_free": _anchor_free, "ssd": _ssd, "two_stage": _two_stage}[described["head"]]
@@ -89,7 +90,7 @@ def table(outputs, described, second_stage=None):
 
 
 def _anchor_free(outputs, described, _):
-    """Each cell: distances to the four sides as distributions over `reg_max` bins in cells, then class logits."""
+    """Each cell: distributions of the distances to the four sides over `reg_max` bins, in cells; then class logits."""
     bins, boxes, scores = described["reg_max"], [], []
     for level, stride in zip(outputs, described["strides"]):
         rows = level[0].reshape(level.shape[1], -1).T
@@ -102,7 +103,7 @@ def _anchor_free(outputs, described, _):
 
 
 def _ssd(outputs, described, _):
-    """Each cell: k offsets from its anchors, then k times class logits with the background first."""
+    """Each cell: offsets from k anchors, then class logits of k anchors with the background first."""
     num_logits, offsets, logits = len(described["classes"]) + 1, [], []
     for level in outputs:
         num_anchors = level.shape[1] // (4 + num_logits)
@@ -114,7 +115,7 @@ def _ssd(outputs, described, _):
 
 
 def _two_stage(outputs, described, second_stage):
-    """Proposals of the first stage, their features, then class logits (background first) and one box each."""
+    """Proposals of the first stage, their features, then class logits (background first) and one box per proposal."""
     if second_stage is None:
         raise ValueError("a two-stage head needs second_stage=, which runs second_stage.onnx")
     num_levels = len(described["strides"])
@@ -126,7 +127,7 @@ def _two_stage(outputs, described, second_stage):
 
 
 def _proposals(maps, described):
-    """Returns the boxes `(N, 4)` that the second stage looks at, by the middles of their first and last pixels."""
+    """Returns the proposals `(N, 4)`, given by the centres of their first and last pixels."""
     all_boxes, all_scores, stays = [], [], []
     for level, stride, shapes in zip(maps, described["strides"], described["first_anchors"]):
         cells, shapes = level[0].transpose(1, 2, 0), np.asarray(shapes)
@@ -146,7 +147,7 @@ def _proposals(maps, described):
 
 
 def _features(maps, boxes, stage):
-    """Position-sensitive RoI align, the maximum of 2x2 samples.
+    """Position-sensitive RoI align with the maximum of 2x2 samples.
 
     Bin (i, j) of plane t is channel (t * bins + i) * bins + j.
     """
@@ -169,7 +170,7 @@ def _features(maps, boxes, stage):
 
 
 def _samples(start, end, length, bins):
-    """Returns (cell before, cell after, how far between them, 1 or 0 outside the map) of each sample along one axis."""
+    """Returns (lower cell, upper cell, fraction between them, 1 inside or 0 outside) of each sample along an axis."""
     positions = start + max(end - start, 0.1) * (np.arange(2 * bins) + 0.5) / (2 * bins)
     found = []
     for position in positions:
@@ -188,7 +189,7 @@ def _bilinear(plane, row, column):
 
 
 def moved(offsets, references):
-    """Returns the boxes that lie at dx, dy, dw, dh from references, all by their sides."""
+    """Applies offsets dx, dy, dw, dh to reference boxes; boxes are x1, y1, x2, y2."""
     centres, sizes = (references[:, :2] + references[:, 2:]) / 2, references[:, 2:] - references[:, :2]
     limit = np.log(1000 / 16)
     centres = centres + offsets[:, :2] * sizes
@@ -207,7 +208,7 @@ def softmax(values):
 
 
 def overlaps(boxes):
-    """Returns the IoU of each of `(N, 4)` boxes with each."""
+    """Returns the pairwise IoU `(N, N)` of boxes `(N, 4)`."""
     size = np.maximum(
         np.minimum(boxes[:, None, 2:], boxes[None, :, 2:]) - np.maximum(boxes[:, None, :2], boxes[None, :, :2]), 0
     )
@@ -217,7 +218,7 @@ def overlaps(boxes):
 
 
 def suppressed(boxes, iou, labels=None):
-    """Returns the indices of the boxes that stay, of boxes that are sorted best first."""
+    """Non-maximum suppression: returns the indices of kept boxes; boxes are sorted best first."""
     beats = overlaps(boxes) > iou
     if labels is not None:
         beats &= labels[:, None] == labels
@@ -230,7 +231,7 @@ def suppressed(boxes, iou, labels=None):
 
 
 def soft_suppressed(boxes, scores, iou, least):
-    """Lowers the scores `(N, C)` of boxes that better boxes of their class overlap, by 1 - IoU each time."""
+    """Soft suppression: multiplies scores `(N, C)` by 1 - IoU for each better box of the class that overlaps."""
     shared = overlaps(boxes)
     share, taken = np.where(shared > iou, np.maximum(1 - shared, 0), 1), np.zeros_like(scores)
     for label in range(scores.shape[1]):

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Measures exported detectors on the board that this runs on, with TensorRT's trtexec. Python 3.6 or later is enough.
+"""Measures exported detectors on this board with TensorRT's trtexec. Needs Python 3.6 or later.
 
-    sudo nvpmodel -m 0 && sudo jetson_clocks       # a power mode and fixed clocks, whichever you will run with
-    python3 board/measure.py --precision fp16      # in the exported folder; all detectors in it
+    sudo nvpmodel -m 0 && sudo jetson_clocks       # the power mode and fixed clocks that you deploy with
+    python3 board/measure.py --precision fp16      # in the exported folder; measures all its detectors
 
-For each detector: an engine is built from its ONNX file and run, with warm-up, at batch 1 on random input. Written are
-measured.json, with everything, and measured.csv, which `nas latency calibrate` reads. What is measured by this script
-itself, and only where numpy (and OpenCV) are there: scaling a picture into the input, and reading the outputs.
+For each detector an engine is built from its ONNX file and run with warm-up at batch 1 on random input. The results are
+measured.json (everything) and measured.csv (input of `nas latency calibrate`). If numpy and OpenCV are installed, this
+script also times scaling a picture to the input and decoding the outputs.
 
-In int8 without a calibration cache TensorRT takes random scales: the time is right, what is detected is not.
+In int8 without a calibration cache TensorRT uses random scales: times are right, detections are not.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def main():
     print("written: measured.json, measured.csv (%d rows) in %s" % (len(rows), options.out))
     left_out = [result["name"] for result in results if "engines" in result and len(result["engines"]) > 1]
     if left_out:
-        print("not in measured.csv, as their second stage is an engine of its own: %s" % ", ".join(left_out))
+        print("not in measured.csv, because their second stage is a separate engine: %s" % ", ".join(left_out))
     if any("error" in result for result in results):
         sys.exit(1)
 
@@ -66,12 +66,12 @@ def arguments():
     parser.add_argument(
         "--folder", default=os.path.dirname(HERE), help="the exported folder; default: that of this script"
     )
-    parser.add_argument("--out", default=HERE, help="where the results go; default: beside this script")
+    parser.add_argument("--out", default=HERE, help="folder of the results; default: that of this script")
     parser.add_argument("--precision", choices=sorted(PRECISIONS), default="fp16")
-    parser.add_argument("--trtexec", help="path of trtexec; default: looked for")
+    parser.add_argument("--trtexec", help="path of trtexec; default: searched for")
     parser.add_argument("--calibration", help="calibration cache for int8")
     parser.add_argument("--warm-up-ms", type=int, default=2000)
-    parser.add_argument("--seconds", type=int, default=10, help="of measuring each engine")
+    parser.add_argument("--seconds", type=int, default=10, help="duration of measuring each engine")
     parser.add_argument(
         "--picture", type=int, nargs=2, default=(720, 1280), metavar=("H", "W"), help="size of a picture"
     )
@@ -82,13 +82,13 @@ def arguments():
 
 
 def fail(message):
-    """Says in one line what is wrong and ends with exit code 2."""
+    """Prints an error and exits with code 2."""
     sys.stderr.write("measure.py: error: %s\n" % message)
     sys.exit(2)
 
 
 def find_trtexec(given):
-    """Returns the path of trtexec: the given one, the one on the PATH, or one of the usual places."""
+    """Returns the path of trtexec: the given one, or one on the PATH or in a usual place."""
     for path in [given] if given else [shutil.which("trtexec")] + list(USUAL_PLACES):
         if path and os.path.isfile(path) and os.access(path, os.X_OK):
             return path
@@ -96,7 +96,7 @@ def find_trtexec(given):
 
 
 def measure(folder, trtexec, options):
-    """Returns what was measured of a detector, or the error that kept it from being measured."""
+    """Returns the measurements of a detector, or the error that prevented them."""
     with open(os.path.join(folder, "detector.json")) as file:
         described = json.load(file)
     result = {
@@ -122,7 +122,7 @@ def measure(folder, trtexec, options):
 
 
 def run_engine(trtexec, onnx, options, shapes):
-    """Builds an engine and runs it; returns its times in milliseconds. Raises RuntimeError where trtexec fails."""
+    """Builds an engine and runs it; returns its times in milliseconds. Raises RuntimeError if trtexec fails."""
     engine = os.path.join(tempfile.mkdtemp(prefix="measure-"), "engine")
     command = [trtexec, "--onnx=" + onnx, "--saveEngine=" + engine, "--percentile=%d" % PERCENTILE]
     command += ["--warmUp=%d" % options.warm_up_ms, "--duration=%d" % options.seconds, "--iterations=50"]
@@ -140,7 +140,9 @@ def run_engine(trtexec, onnx, options, shapes):
     times = parse(done.stdout)
     if done.returncode != 0 or "latency" not in times:
         lines = (
-            [line for line in done.stdout.splitlines() if "[E]" in line] or done.stdout.splitlines()[-1:] or ["no word"]
+            [line for line in done.stdout.splitlines() if "[E]" in line]
+            or done.stdout.splitlines()[-1:]
+            or ["no output"]
         )
         raise RuntimeError("trtexec ended with %d: %s" % (done.returncode, lines[0].strip()))
     times.update(command=command, engine_bytes=size, build_and_run_s=round(time.time() - began, 1))
@@ -148,7 +150,7 @@ def run_engine(trtexec, onnx, options, shapes):
 
 
 def parse(output):
-    """Returns the times of a performance summary of trtexec: by what is timed, the figures in milliseconds."""
+    """Returns the figures of trtexec's performance summary in milliseconds, by what is timed."""
     times = {}
     for line in output.splitlines():
         text = line.split("] ")[-1].strip()
@@ -169,7 +171,7 @@ def parse(output):
 
 
 def version_of(digits):
-    """Returns a version as trtexec spells it, with points: 8201 is 8.2.1, 100300 is 10.3.0."""
+    """Returns a version of trtexec with points: 8201 is 8.2.1, 100300 is 10.3.0."""
     number = int(digits)
     if number >= 100000:
         return "%d.%d.%d" % (number // 10000, number // 100 % 100, number % 100)
@@ -177,7 +179,7 @@ def version_of(digits):
 
 
 def host_times(folder, described, options):
-    """Returns the times around the network on the CPU in milliseconds; a word where they cannot be measured."""
+    """Returns the CPU times before and after the network in milliseconds, or why they cannot be measured."""
     sys.path.insert(0, folder)
     try:
         import numpy
@@ -202,7 +204,7 @@ def host_times(folder, described, options):
 
 
 def repeated(work, count=20):
-    """Returns the median and the 95th percentile of the time of some work in milliseconds, after a first time."""
+    """Returns the median and the 95th percentile of the time of some work in milliseconds, after one warm-up."""
     work()
     times = []
     for _ in range(count):
@@ -214,7 +216,7 @@ def repeated(work, count=20):
 
 
 def board_facts(trtexec):
-    """Returns what is known of this board; None for what it does not say."""
+    """Returns facts about this board; None for unknown ones."""
     jetpack = said(["dpkg-query", "--showformat=${Version}", "--show", "nvidia-jetpack"])
     return {
         "board": (read("/proc/device-tree/model") or "unknown").strip("\0 \n"),
@@ -229,13 +231,13 @@ def board_facts(trtexec):
 
 
 def power_mode(text):
-    """Returns the name of the mode in what `nvpmodel -q` prints; None where it says none."""
+    """Returns the power mode in the output of `nvpmodel -q`, or None."""
     found = re.search(r"NV Power Mode: *(\S+)", text or "")
     return found.group(1) if found else None
 
 
 def clocks():
-    """Returns frequencies now and at most of the GPU and the first CPU, as the kernel tells them."""
+    """Returns current and maximum frequencies of the GPU and the first CPU, from the kernel."""
     found = {}
     for path in sorted(glob.glob("/sys/class/devfreq/*gpu*") + glob.glob("/sys/class/devfreq/*gv11b*")):
         for name in ("cur_freq", "max_freq"):
@@ -250,7 +252,7 @@ def clocks():
 
 
 def read(path):
-    """Returns the text of a file; None where it cannot be read."""
+    """Returns the text of a file, or None if it cannot be read."""
     try:
         with open(path, errors="replace") as file:
             return file.read()
@@ -259,7 +261,7 @@ def read(path):
 
 
 def said(command):
-    """Returns what a program prints, None where there is none or it fails."""
+    """Returns the output of a program, or None if it is missing or fails."""
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, universal_newlines=True)
     except OSError:
@@ -268,12 +270,12 @@ def said(command):
 
 
 def settings(options):
-    """Returns what of the options belongs to the figures."""
+    """Returns the options that the figures depend on."""
     return {"precision": options.precision, "warm_up_ms": options.warm_up_ms, "seconds": options.seconds, "batch": 1}
 
 
 def row(result, board, options):
-    """Returns the line of measured.csv of a detector; its path is as seen from the folder of this script."""
+    """Returns the row of a detector in measured.csv; its path is relative to the folder of this script."""
     latency = result["engines"]["model.onnx"]["latency"]
     return {
         "model": "../%s/architecture.yaml" % result["name"],
@@ -289,7 +291,7 @@ def row(result, board, options):
 
 
 def told(result):
-    """Returns the line that is printed of a detector."""
+    """Returns the line to print for a detector."""
     if "error" in result:
         return "%s: %s" % (result["name"], result["error"])
     parts = []
@@ -310,7 +312,7 @@ def write_csv(file, rows):
 
 
 def write(path, fill):
-    """Writes a file whole or not at all."""
+    """Writes a file atomically."""
     part = path + ".part"
     with open(part, "w", newline="") as file:
         fill(file)
