@@ -41,6 +41,8 @@ class Setting:
     """Of a number, such as `ms` or `epochs`."""
     option: str = ""
     """The command-line option; empty: the name with dashes. `-` where there is none."""
+    keyword: str = ""
+    """The keyword of the Python API; empty: the name."""
     metavar: str = ""
     """How the option's value is shown in its help; empty: by the type."""
     minimum: float | None = None
@@ -111,7 +113,7 @@ class DeclaredSetting:
     @property
     def keyword(self) -> str:
         """The keyword of the Python API."""
-        return self.name
+        return self.about.keyword or self.name
 
     @property
     def is_list(self) -> bool:
