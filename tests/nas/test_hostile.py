@@ -132,7 +132,7 @@ def test_a_bad_file_of_a_space_is_named(
             "classes is 7; it must be a list; it is written by nas run and not meant to be edited",
         ),
         ({"rungs": "0.5"}, "rungs is '0.5'; it must be a list; it is written by nas run"),
-        ({"fix": [1]}, "fix.0 is 1; it must be text"),
+        ({"fix": [1]}, "fix[0] is 1; it must be text"),
         ({"choices": "fusion=concat"}, "choices is 'fusion=concat'; it must be a list"),
         ({"rungs": []}, "--rungs names no epochs"),
         ({"format": 2}, "written in format 2, this version reads format 3"),
