@@ -67,7 +67,6 @@ EVERYTHING = Augmentation(
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(25))
 @pytest.mark.parametrize("hw", [(480, 640), (200, 900)])
 def test_boxes_lie_on_their_colors(seed: int, hw: tuple[int, int]) -> None:
