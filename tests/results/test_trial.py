@@ -59,6 +59,7 @@ def trials(draw: st.DrawFn) -> Trial:
     )
 
 
+@pytest.mark.slow
 @given(st.lists(trials(), max_size=3))
 def test_trials_come_back_from_the_table_as_they_were(found: list[Trial]) -> None:
     assert records.trials_of(records.frame(found)) == found
