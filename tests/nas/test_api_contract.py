@@ -145,6 +145,7 @@ def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
     assert notices[0].startswith("note: counted for 80 classes") and notices[1].startswith("device: jetson-nano means")
 
 
+@pytest.mark.slow
 def test_the_api_needs_neither_click_nor_rich() -> None:
     script = (
         "import sys, nas\n"

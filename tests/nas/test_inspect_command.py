@@ -141,6 +141,7 @@ def test_the_plain_output_ends_with_a_command_that_can_be_pasted(
     assert "1 asked = 1 complete" in said and "head_levels" in narrowing_of("pasted")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -201,6 +202,7 @@ def test_auto_leaves_alone_what_the_user_narrowed(
     assert set(narrowing_of("c")) == {"input_size", "head_levels"}
 
 
+@pytest.mark.slow
 def test_without_auto_nothing_is_narrowed(
     home: Path, capsys: pytest.CaptureFixture[str], evaluator: FakeEvaluator
 ) -> None:

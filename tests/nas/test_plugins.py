@@ -160,6 +160,7 @@ WRONG = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("text", "said"), WRONG.values(), ids=WRONG)
 def test_what_is_wrong_is_one_line_and_nothing_stays(text: str, said: str, tmp_path: Path, clean: None) -> None:
     file, before = tmp_path / "mine.py", SearchSpace().fingerprint()

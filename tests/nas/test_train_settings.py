@@ -215,6 +215,7 @@ def instances_of(owner: type[Any], **fixed: st.SearchStrategy[Any]) -> st.Search
 CONFIGS = instances_of(TrainConfig, accumulate=st.just(1), augmentation=instances_of(Augmentation))
 
 
+@pytest.mark.slow
 @hypothesis.given(CONFIGS)
 def test_every_configuration_is_read_as_it_was_written(config: TrainConfig) -> None:
     assert TrainConfig.from_dict(yaml.safe_load(yaml.safe_dump(config.to_dict()))) == config

@@ -18,6 +18,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_weights(tmp_path_factory.mktemp("weights"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["folder", "link", "save-json", "ids", "weights"])
 def test_no_input_is_ever_written_over(
     how: str, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -60,6 +60,7 @@ def trials(draw: st.DrawFn) -> Trial:
 
 
 @settings(deadline=None, max_examples=60)
+@pytest.mark.slow
 @given(st.lists(trials(), max_size=3))
 def test_trials_come_back_from_the_table_as_they_were(found: list[Trial]) -> None:
     assert records.trials_of(records.frame(found)) == found

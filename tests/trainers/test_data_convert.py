@@ -38,6 +38,7 @@ from trainers.data.format import Writer
 WRITERS: dict[str, Writer] = {name: writer for name in FORMATS if (writer := FORMATS.get(name).writer) is not None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", WRITERS)
 @pytest.mark.parametrize("name", SETS)
 def test_the_fixture_goes_from_every_format_to_every_other(name: str, to: str, tmp_path: Path) -> None:

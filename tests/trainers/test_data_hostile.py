@@ -112,6 +112,7 @@ def test_entities_are_not_expanded(head: str, encoding: str, tmp_path: Path) -> 
     open_data(folder)
 
 
+@pytest.mark.slow
 def test_deep_xml_is_read_or_refused(tmp_path: Path) -> None:
     folder = write_voc_set(tmp_path)
     deep = f"<annotation>{'<object>' * 50_000}{'</object>' * 50_000}</annotation>"

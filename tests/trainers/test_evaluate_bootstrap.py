@@ -55,6 +55,7 @@ def intervals_of(matches: Matches, num_resamples: int = 100, seed: int = 0) -> d
     return intervals(measure(matches), resampled, CLASSES[: matches.num_classes])
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_score_and_shrink_with_more_images() -> None:
     widths = []
     for num_images in (20, 320):

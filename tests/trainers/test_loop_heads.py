@@ -54,6 +54,7 @@ def test_repeated_with_other_readers_and_resumed_to_the_bit(head: str, shapes: D
     assert all(torch.equal(value, second.state_dict[name]) for name, value in first.state_dict.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", SMALL)
 def test_every_weight_has_a_gradient_even_without_objects(head: str, shapes: Dataset) -> None:
     """What several processes rely on: each waits for the others' gradient of every weight."""
