@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from trainers.data.check import Report
+    from trainers.data.check import DataReport
     from trainers.data.convert import Conversion
 
 
@@ -16,7 +16,7 @@ def check_data(
     images: str | Path | None = None,
     format: str | None = None,
     split: str | None = None,
-) -> Report:
+) -> DataReport:
     """Decodes all images of a data set and returns every defect, with file and line.
 
     Args:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from trainers.confusion import Confusion
     from trainers.curves import BestF1, Curve
     from trainers.data import Dataset, DataSplits
-    from trainers.evaluation import Findings
+    from trainers.evaluation import DatasetDetections
     from trainers.matching import Matches
     from trainers.tiling import Tiling
 
@@ -263,14 +263,14 @@ def _find(
     options: EvaluationOptions,
     tiling: Tiling | None,
     on_progress: OnProgress | None,
-) -> Findings:
-    from trainers.evaluation import find
+) -> DatasetDetections:
+    from trainers.evaluation import detect_dataset
 
     def on_images(number: int) -> None:
         if on_progress is not None:
             on_progress(ProgressUpdate(task="images", done=number, total=len(dataset)))
 
-    return find(
+    return detect_dataset(
         loaded.module(options.device),
         dataset,
         input_hw=options.input_hw or loaded.input_hw,
@@ -299,7 +299,7 @@ def _intervals(matches: Matches, classes: tuple[str, ...], options: EvaluationOp
 def _write_curves(
     folder: Path, curves: list[Curve], confusion: Confusion, on_notice: OnNotice | None
 ) -> tuple[Path, ...]:
-    from trainers.curves import write_curves, write_plots
+    from nas.api.curve_files import write_curves, write_plots
 
     paths = write_curves(folder, curves, confusion)
     try:

@@ -84,11 +84,11 @@ def inspect(
     from nas.advice.inspection import make_report
     from nas.advice.testing_part import find_test_part
     from nas.api.opening import open_for_user
-    from trainers.data.source import Request
+    from trainers.data.source import ReadRequest
 
     folder = None if images is None else str(images)
     splits = open_for_user(str(data), split, data_format=format, images=folder, on_notice=on_notice)
-    request = Request(path=Path(data), split=split, images=None if folder is None else Path(folder))
+    request = ReadRequest(path=Path(data), split=split, images=None if folder is None else Path(folder))
     leaks = _leaks(splits, find_test_part(splits, request), on_progress)
     return Inspection(data=str(data), source=splits.source, format=splits.format, report=make_report(splits, leaks))
 

@@ -325,12 +325,12 @@ class PredictionStream:
         from itertools import islice
 
         from nas.api.media_input import shots
-        from trainers.detect import evaluating
-        from trainers.heads import Limits
+        from trainers.detect import evaluation_mode
+        from trainers.heads import DetectionLimits
         from trainers.tiling import detect_all
 
         options = self.options
-        limits = Limits(
+        limits = DetectionLimits(
             score_threshold=options.score,
             iou_threshold=options.iou,
             max_detections=options.max_detections,
@@ -338,7 +338,7 @@ class PredictionStream:
         )
         images = shots(source, on_broken=lambda note: notify(self.on_notice, f"note: {note}"))
         while chunk := list(islice(images, options.batch)):
-            with evaluating(self.detector):
+            with evaluation_mode(self.detector):
                 found = detect_all(
                     self.detector,
                     [shot.pixels for shot in chunk],

@@ -14,7 +14,8 @@ from nas.api.result import OnNotice
 from nas.api.train_folder import CHECKPOINT
 from nas.api.train_request import training_settings
 from nas.process_control import launched_rank, reported_once
-from nas.setting_forms import signature_of
+from nas.setting_forms import described_keywords, signature_of
+from search_space.errors import ConfigError, WriteError
 
 if TYPE_CHECKING:
     from nas.api.train_results import Training
@@ -59,7 +60,7 @@ def train(
         resume: folder of a training to resume; settings that are not given stay as they are.
         on_notice: is called with each line that the user should read.
         on_progress: is called after each step; may raise `trainers.StopTraining`.
-        **settings: the settings of docs/training.md by keyword. Names as in config.yaml are accepted too.
+        **settings: the settings of a training, by name or by path in config.yaml: `scale`, `augmentation.scale`.
 
     Returns:
         The result, with the folder that holds the weights.
@@ -74,7 +75,7 @@ def train(
     from nas.api.train_results import result_of, write_results
     from nas.api.train_settings import settings_called
     from nas.api.train_setup import prepare
-    from trainers.distributed import joined
+    from trainers.distributed import join_processes
 
     is_first = launched_rank() == 0
     given = settings if data is None else {"data": data, **settings}
@@ -91,7 +92,7 @@ def train(
             chosen = _settings(architecture, resume, given, notify)
             ready = prepare(chosen, held, is_first=is_first, on_notice=notify)
         with _resumable(chosen.out):
-            with joined(chosen.config.device):
+            with join_processes(chosen.config.device):
                 result = _run(chosen, ready, on_progress, is_first=is_first)
             training = result_of(chosen, result, ready.splits)
             if is_first:
@@ -106,7 +107,6 @@ def _settings(
     on_notice: Callable[[str | None], None],
 ) -> TrainSettings:
     from nas.api.train_settings import fresh, resumed
-    from search_space.errors import ConfigError
 
     if resume is not None:
         return resumed(Path(resume), architecture, given)
@@ -165,7 +165,6 @@ def _recorded(
 @contextlib.contextmanager
 def _resumable(folder: Path) -> Iterator[None]:
     """Says how the training is resumed, if it is interrupted or the disk is full."""
-    from search_space.errors import ConfigError, WriteError
 
     try:
         yield
@@ -181,3 +180,4 @@ def train_signature() -> inspect.Signature:
 
 
 train.__signature__ = train_signature()  # type: ignore[attr-defined]
+train.__doc__ = f"{train.__doc__}\n    Settings:\n{described_keywords(training_settings().values(), ' ' * 8)}\n"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
-from trainers.settings import DeclaredSetting, all_settings, check_settings, setting
+from trainers import config
+from trainers.settings import DeclaredSetting, all_settings, check_settings, read_settings, setting
 
 TRAINING = "training"
 """Where the settings of the training stand in config.yaml."""
@@ -85,8 +88,6 @@ class TrainingRequest:
 
 def training_settings() -> dict[str, DeclaredSetting]:
     """Returns every setting of `nas train` by name: those of `TrainingRequest`, then those of `TrainConfig`."""
-    from trainers import config
-
     of_command, of_training = all_settings(TrainingRequest), all_settings(config.TrainConfig)
     assert not of_command.keys() & of_training.keys()
     return {**of_command, **of_training}
@@ -96,3 +97,10 @@ def place_in_config(setting: DeclaredSetting) -> tuple[str, ...]:
     """Returns the keys under which a setting stands in config.yaml."""
     path = tuple(setting.path.split("."))
     return path if setting.name in all_settings(TrainingRequest) else (TRAINING, *path)
+
+
+def request_of(values: Mapping[str, Any]) -> TrainingRequest:
+    """Returns the settings of the command among these; others are left out."""
+    names = all_settings(TrainingRequest)
+    given = {name: value for name, value in values.items() if name in names and value is not None}
+    return read_settings(TrainingRequest, given)

@@ -9,9 +9,10 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from nas.api.named_architecture import ArchitectureLike, find_architecture, shown_name
-from nas.api.train_request import TRAINING, TrainingRequest, place_in_config, training_settings
-from search_space.errors import ConfigError, nearest
-from trainers.settings import DeclaredSetting, SettingError, all_settings, read_settings, value_at
+from nas.api.train_request import TRAINING, TrainingRequest, place_in_config, request_of, training_settings
+from search_space.errors import ConfigError, SpaceError, unknown_name
+from search_space.files import write_text
+from trainers.settings import DeclaredSetting, SettingError, all_settings, value_at
 
 if TYPE_CHECKING:
     from search_space import Architecture
@@ -38,7 +39,6 @@ class TrainSettings:
         import yaml
 
         from nas.config import versions
-        from search_space.files import write_text
 
         self.out.mkdir(parents=True, exist_ok=True)
         self.architecture.to_yaml(self.out / "architecture.yaml")
@@ -56,15 +56,13 @@ class Subject:
     """Part of the name of the default output folder."""
     place: Path | None = None
     """A file or folder; the training or the run that it lies in says which data to use."""
-    data_options: Mapping[str, Any] | None = None
-    """The data of the run that it was found in, where it is a result of the API."""
 
 
 def subject_of(architecture: ArchitectureLike, input_hw: tuple[int, int] | None) -> Subject:
     """Returns what is to be trained.
 
     Args:
-        architecture: see `nas.api.named_architecture`; the `data_options` or the `folder` of an object tell its data.
+        architecture: see `nas.api.named_architecture`; the `folder`, `path` or `weights` of an object tells its data.
         input_hw: height and width of the input; None is that of the architecture.
 
     Raises:
@@ -77,13 +75,11 @@ def subject_of(architecture: ArchitectureLike, input_hw: tuple[int, int] | None)
         no_folder(str(architecture))
         path = Path(architecture)
         return Subject(architecture=find_architecture(architecture, input_hw), name=path.stem, place=path)
-    found, folder = find_architecture(architecture, input_hw), getattr(architecture, "folder", None)
-    return Subject(
-        architecture=found,
-        name=found.key(),
-        place=None if folder is None else Path(folder),
-        data_options=getattr(architecture, "data_options", None),
-    )
+    found = find_architecture(architecture, input_hw)
+    places = [getattr(architecture, name, None) for name in ("folder", "path", "weights")]
+    place = next((Path(each) for each in places if isinstance(each, (str, PurePath))), None)
+    file = getattr(architecture, "path", None)
+    return Subject(architecture=found, name=found.key() if file is None else Path(file).stem, place=place)
 
 
 def fresh(
@@ -93,7 +89,7 @@ def fresh(
 
     Args:
         architecture: see `subject_of`.
-        given: settings by their keywords, or their names in config.yaml.
+        given: settings by name, or by their path in config.yaml.
         on_notice: is told whose data is used, if none was given.
 
     Raises:
@@ -127,14 +123,13 @@ def resumed(folder: Path, architecture: ArchitectureLike | None, given: Mapping[
     Args:
         folder: of the training.
         architecture: see `subject_of`; None is that of the training.
-        given: settings by their keywords, or their names in config.yaml.
+        given: settings by name, or by their path in config.yaml.
 
     Raises:
         ConfigError: the folder holds no training that can be resumed, or a setting was given that must not change.
     """
     from nas.api.train_folder import can_go_on, read_config
     from search_space import Architecture
-    from search_space.errors import SpaceError
     from trainers.config import TrainConfig
 
     values = placed(given)
@@ -158,18 +153,14 @@ def placed(given: Mapping[str, Any]) -> Values:
         ConfigError: a name is unknown, or a setting is given by two names.
     """
     settings = training_settings()
-    words = {word: each for each in settings.values() for word in (each.name, each.path, each.keyword)}
+    words = {word: each for each in settings.values() for word in (each.name, each.path)}
     values: Values = {}
     for word, value in given.items():
         path: tuple[str, ...] = (TRAINING, *word.split("."))
         if word in words:
             path = place_in_config(words[word])
         elif "." not in word and word not in {parent for each in settings.values() for parent in each.parents}:
-            keywords = [each.keyword for each in settings.values()]
-            raise ConfigError(
-                f"unknown training setting {word!r}{nearest(word, (*keywords, *settings))}; known: "
-                f"{', '.join(keywords)}"
-            )
+            raise ConfigError(unknown_name("training setting", word, settings))
         if path in values:
             raise ConfigError(f"{word} is given twice; give it once")
         values[path] = str(value) if isinstance(value, PurePath) else value
@@ -181,7 +172,7 @@ def settings_called(name: Callable[[DeclaredSetting], str]) -> Iterator[None]:
     """Within the block the message of a SettingError calls the setting as the user does.
 
     Args:
-        name: returns the keyword or the option of a setting; an empty text stands for its path in config.yaml.
+        name: returns the name or the option of a setting; an empty text stands for its path in config.yaml.
 
     Raises:
         SettingError: the one of the block, with another name at the beginning of its message.
@@ -191,7 +182,7 @@ def settings_called(name: Callable[[DeclaredSetting], str]) -> Iterator[None]:
     except SettingError as error:
         known = training_settings().values()
         last = error.setting.rpartition(".")[2]
-        found = next((each for each in known if error.setting in (each.keyword, each.name) or last == each.name), None)
+        found = next((each for each in known if last == each.name), None)
         if found is None or not str(error).startswith(error.setting):
             raise
         word = name(found) or found.path
@@ -216,13 +207,6 @@ def _stored() -> dict[str, DeclaredSetting]:
     return {name: each for name, each in all_settings(TrainingRequest).items() if each.about.is_stored}
 
 
-def request_of(values: Mapping[str, Any]) -> TrainingRequest:
-    """Returns the settings of the command among these; others are left out."""
-    names = all_settings(TrainingRequest)
-    given = {name: value for name, value in values.items() if name in names and value is not None}
-    return read_settings(TrainingRequest, given)
-
-
 def _absolute(setting: DeclaredSetting, value: Any) -> Any:
     """Returns a path as an absolute one, so that the training can be resumed from another folder."""
     return str(Path(value).resolve()) if setting.about.is_path and value is not None else value
@@ -233,9 +217,6 @@ def _data_of(subject: Subject, values: Values) -> tuple[Values, str | None]:
     from nas.api.data_of_run import with_known_data
 
     given = {name: values.get((name,)) for name in DATA}
-    if subject.data_options is not None and given["data"] is None:
-        found = {**subject.data_options, **{name: value for name, value in given.items() if value is not None}}
-        return {(name,): found[name] for name in DATA if found.get(name) is not None}, None
     if subject.place is None:
         return {}, None
     known = with_known_data(given, subject.place)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.commands.options import echo_json, json_option, plugin_option
+from nas.commands.options import echo_json, json_option, plugin_option, wide_option
 
 if TYPE_CHECKING:
     from nas.api.bench import StrategyComparison
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 @click.option("--evaluations", type=click.IntRange(1), default=120, metavar="N", help="Of a replay. Default: 120.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw the curves; needs matplotlib.")
 @plugin_option
+@wide_option
 @json_option
 def command(as_json: bool, **options: Any) -> None:
     """Replay tables of trained detectors, and count how many evaluations a strategy needs to find their front.
@@ -58,25 +59,25 @@ def command(as_json: bool, **options: Any) -> None:
 
 def print_comparison(result: StrategyComparison) -> None:
     """Prints the evaluations of each strategy to each share, with their quartiles."""
-    from rich.table import Table
-
     from nas.bench.replay import SHARES
-    from nas.commands.display import console
+    from nas.commands.table import Column, numbers, print_table
 
     summaries = result.results
-    table = Table("data set", "board", "strategy")
-    for share in SHARES:
-        table.add_column(f"to {100 * share:.0f} %", justify="right")
-    table.add_column("to 95 %, linear", justify="right")
+    columns = (
+        *(Column(title, is_name=True) for title in ("data set", "board", "strategy")),
+        *(numbers(f"to {100 * share:.0f} %", priority=1) for share in SHARES),
+        numbers("to 95 %, linear", priority=2),
+    )
+    rows: list[tuple[str, ...]] = []
     before = None
     for summary in summaries:
         if before is not None and (summary.data_set, summary.board) != before:
-            table.add_section()
+            rows.append(())
         before = (summary.data_set, summary.board)
         cells = [cell(summary.quartiles(share), summary.evaluations) for share in SHARES]
         linear = cell(summary.quartiles(0.95, linear=True), summary.evaluations)
-        table.add_row(*before, summary.strategy, *cells, linear)
-    console().print(table)
+        rows.append((*before, summary.strategy, *cells, linear))
+    print_table(columns, rows)
     click.echo(
         f"Evaluations, median and quartiles of {len(summaries[0].replays)} seeds, to a share of the hypervolume of "
         "the true front in accuracy and log latency (linear: latency), reference its nadir."

@@ -11,7 +11,7 @@ from nas.commands.display import counted, say
 from nas.commands.options import echo_json, format_option, images_option, json_option, plugin_option, split_option
 
 if TYPE_CHECKING:
-    from trainers.data.check import Report
+    from trainers.data.check import DataReport
 
 EXIT_DEFECTS = 1
 """Exit code where there are defects; 2 is an error of use, as everywhere."""
@@ -46,7 +46,7 @@ def command(path: str, as_json: bool, **options: Any) -> None:
         sys.exit(EXIT_DEFECTS)
 
 
-def print_defects(report: Report) -> None:
+def print_defects(report: DataReport) -> None:
     """Prints the defects, a line each, and what the data set holds."""
     for defect in report.defects:
         line = "" if defect.line is None else f":{defect.line}"

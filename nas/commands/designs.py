@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nas.commands.display import console, say
-from nas.commands.options import echo_json, json_option, plugin_option
+from nas.commands.display import say
+from nas.commands.options import echo_json, json_option, plugin_option, wide_option
 
 if TYPE_CHECKING:
     from nas.api.designs import DesignTable, LargestDeviation
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 @click.command("designs")
 @plugin_option
+@wide_option
 @json_option
 def command(as_json: bool) -> None:
     """List the published designs: their cost, the accuracy that they report, and how far our counts deviate.
@@ -33,23 +34,27 @@ def command(as_json: bool) -> None:
 
 def print_designs(designs: DesignTable) -> None:
     """Prints the designs as a table, grouped by paper."""
-    from rich.table import Table
-    from rich.text import Text
+    from nas.commands.table import Column, numbers, print_table
 
-    table = Table("design", "classes", "input px")
-    for title in ("GMACs", "GFLOPs 2x", "params M"):
-        table.add_column(title, justify="right")
-    table.add_column("published accuracy")
-    table.add_column("counts against the published")
+    columns = (
+        Column("design", is_name=True),
+        Column("classes", priority=4),
+        Column("input px", priority=3),
+        numbers("GMACs", priority=1),
+        numbers("GFLOPs 2x", priority=5),
+        numbers("params M", priority=1),
+        Column("published accuracy", priority=2),
+        Column("counts against the published", priority=6),
+    )
+    rows: list[tuple[str, ...]] = []
     paper = None
     for row in designs.designs:
         if row.paper != paper:
             paper = row.paper
-            table.add_section()
-            table.add_row(Text(paper, style="bold"))
+            rows.append((paper,))
         height, width = row.input_hw
         accuracy = row.accuracy
-        table.add_row(
+        cells = (
             row.design + "*" * row.derived,
             str(row.num_classes),
             f"{width}x{height}",
@@ -59,7 +64,8 @@ def print_designs(designs: DesignTable) -> None:
             "-" if accuracy is None else f"{accuracy.percent:.1f} % {accuracy.label}",
             deviation_text(row.deviation),
         )
-    console().print(table)
+        rows.append(cells)
+    print_table(columns, rows)
     say("GMACs are fvcore's FLOPs; 2x counts a multiply-add as two. Accuracies are the papers', none is ours.")
     if any(row.derived for row in designs.designs):
         say("* derived here from a paper's ablation; no file of it was published")

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nas.commands.display import console, say
-from nas.commands.options import echo_json, json_option
+from nas.commands.display import say
+from nas.commands.options import echo_json, json_option, wide_option
 
 if TYPE_CHECKING:
-    from nas.api.devices import DeviceTable, ListedDevice
+    from nas.api.devices import DeviceTable
 
 
 @click.command("devices")
+@wide_option
 @json_option
 def command(as_json: bool) -> None:
     """List the boards, with runtime and precision, that latency is predicted for, and the error of the predictions.
@@ -30,36 +31,38 @@ def command(as_json: bool) -> None:
     return echo_json(table.to_dict()) if as_json else print_devices(table)
 
 
-def error_text(device: ListedDevice) -> str:
-    """Returns in words how far off a profile's predictions were on networks left out of the fit."""
-    if device.mean_error_percent is None:
-        return "not measured"
-    return f"{device.mean_error_percent:.1f} % ({device.held_out})"
-
-
 def print_devices(devices: DeviceTable) -> None:
     """Prints the devices as a table, grouped by board."""
-    from rich.table import Table
+    from nas.commands.table import Column, numbers, print_table
 
-    table = Table("device", "board", "runtime", "precision")
-    table.add_column("fitted on", justify="right")
-    table.add_column("mean error, held out")
-    table.add_column("90 % interval", justify="right")
+    columns = (
+        Column("device", is_name=True),
+        Column("board", is_name=True),
+        Column("runtime", priority=3),
+        Column("precision", priority=4),
+        numbers("fitted on", priority=2),
+        numbers("mean error", priority=1),
+        Column("held out", priority=5),
+        numbers("90 % interval", priority=1),
+    )
+    rows: list[tuple[str, ...]] = []
     board = None
     for device in devices.devices:
         if board not in (None, device.board):
-            table.add_section()
+            rows.append(())
         board, count, interval = device.board, device.num_measured, device.interval_90_percent
-        table.add_row(
+        cells = (
             device.name + "*" * device.usual,
             device.board,
             device.runtime,
             device.precision,
             f"{count} networks" if count else "data sheet only",
-            error_text(device),
+            "-" if device.mean_error_percent is None else f"{device.mean_error_percent:.1f} %",
+            device.held_out or "-",
             "by network" if interval is None else f"{interval[0]:+.0f} to {interval[1]:+.0f} %",
         )
-    console().print(table)
+        rows.append(cells)
+    print_table(columns, rows)
     say("* the one that the bare name of its board means, such as --device jetson-nano")
     say(
         "Errors are of networks left out of the fit; of few networks they are a rough guide. "

@@ -52,18 +52,17 @@ def command(out: Path, quick: bool, as_json: bool) -> None:
 
 def print_checks(diagnosis: Diagnosis) -> None:
     """Prints the checks by part, with advice, and their number."""
-    from rich.table import Table
+    from nas.commands.table import Column, print_table
 
-    from nas.commands.display import console
-
-    table = Table("", "", "found", box=None, pad_edge=False, show_header=False)
+    columns = (Column("check", is_name=True), Column("state"), Column("found", is_text=True))
+    rows: list[tuple[str, ...]] = []
     for part, of_part in diagnosis.checks.items():
-        table.add_row(part.upper(), "", "")
+        rows.append((part.upper(),))
         for check in of_part:
-            table.add_row(f"  {check.name}", MARKS[check.state], check.found)
+            rows.append((f"  {check.name}", MARKS[check.state], check.found))
             if check.advice:
-                table.add_row("", "", f"  {check.advice}")
-    console().print(table)
+                rows.append(("", "", f"  {check.advice}"))
+    print_table(columns, rows, has_titles=False)
     states = [check.state for of_part in diagnosis.checks.values() for check in of_part]
     faults, notes = states.count("fault"), states.count("note")
     say(f"{counted(faults, 'fault')}, {counted(notes, 'note')}" + ("" if faults else "; ready for nas run"))

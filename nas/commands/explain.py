@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from nas.commands.options import echo_json, json_option, plugin_option
+from nas.commands.options import echo_json, json_option, plugin_option, wide_option
 
 
 @click.command("explain")
@@ -15,6 +15,7 @@ from nas.commands.options import echo_json, json_option, plugin_option
 @click.option("--num-classes", type=int, default=None, help="Classes; default: the design's own, else 80.")
 @click.option("--input", "input_hw", type=(int, int), default=None, metavar="H W", help="Input size in pixels.")
 @plugin_option
+@wide_option
 @json_option
 def command(architecture: str, as_json: bool, **options: Any) -> None:
     """Show the nodes of an architecture with their shapes, multiply-adds, parameters and bytes.

@@ -6,38 +6,45 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nas.api.differences import field_names
-from nas.commands.display import console, counted, say
+from nas.commands.display import counted, say
 
 if TYPE_CHECKING:
     from nas.api.differences import ArchitectureDiff, Difference
     from nas.api.explain import Explanation, NodeCount
 
-ROOM_FOR_ARGUMENTS = 150
-"""Columns from which on the table also shows the arguments of blocks."""
 SIZES = ("in_channels", "out_channels", "channels", "num_classes")
 """Arguments that the table leaves out, since the shapes show them."""
 
 
 def print_explanation(explained: Explanation) -> None:
     """Prints the nodes of an architecture as a table, and the totals."""
-    from rich.table import Table
+    from nas.commands.table import Column, numbers, print_table
 
     height, width = explained.input_hw
     classes = counted(explained.num_classes, "class", "classes")
     say(f"{explained.architecture} (key {explained.key}), {classes}, input {width}x{height} (width x height)")
-    screen = console()
-    with_arguments = screen.width >= ROOM_FOR_ARGUMENTS
-    table = Table("part", "node", "block", *["built with"] * with_arguments, "from", "output C,H,W")
-    for title in ("MMACs", "share %", "params", "weights KiB", "activations KiB"):
-        table.add_column(title, justify="right")
+    columns = (
+        Column("part", priority=3),
+        Column("node", is_name=True),
+        Column("block", priority=2),
+        Column("built with", priority=7),
+        Column("from", priority=6),
+        Column("output C,H,W", priority=1),
+        numbers("MMACs", priority=1),
+        numbers("share %", priority=4),
+        numbers("params", priority=1),
+        numbers("weights KiB", priority=5),
+        numbers("activations KiB", priority=4),
+    )
+    rows: list[tuple[str, ...]] = []
     part = None
     for node in explained.nodes:
         if node.part != part and part is not None:
-            table.add_section()
-        cells = [node.name, node.block, *[_arguments(node.arguments)] * with_arguments]
-        table.add_row("" if node.part == part else node.part, *cells, *_counts(node))
+            rows.append(())
+        cells = (node.name, node.block, _arguments(node.arguments), *_counts(node))
+        rows.append(("" if node.part == part else node.part, *cells))
         part = node.part
-    screen.print(table)
+    print_table(columns, rows)
     say(
         f"total: {explained.macs / 1e9:.4f} GMACs (fvcore's FLOPs; {explained.flops_2x / 1e9:.4f} G with a "
         f"multiply-add as two), {explained.params:,} parameters, "
@@ -83,20 +90,25 @@ def print_differences(result: ArchitectureDiff) -> None:
 
 
 def _print_rows(result: ArchitectureDiff) -> None:
-    from rich.table import Table
+    from nas.commands.table import Column, numbers, print_table
 
-    table = Table("axis" if result.compared == "axes" else "field", result.architecture, result.other)
-    for title in ("MMACs", "params"):
-        table.add_column(title, justify="right")
-    table.add_column("")
+    columns = (
+        Column("axis" if result.compared == "axes" else "field", is_name=True),
+        Column(result.architecture, is_name=True),
+        Column(result.other, is_name=True),
+        numbers("MMACs", priority=1),
+        numbers("params", priority=1),
+        Column("remark", priority=2, is_text=True),
+    )
+    rows: list[tuple[str, ...]] = []
     for row in result.differences:
         changes = ("", "") if row.macs is None else (f"{row.macs / 1e6:+,.2f}", f"{row.params:+,}")
-        table.add_row(row.name, _value(row.a), _value(row.b), *changes, _only_with(row))
-    total = result.total
-    table.add_section()
-    cells = [f"{side.macs / 1e6:,.2f} MMACs, {side.params:,} params" for side in (result.a, result.b)]
-    table.add_row("total", *cells, f"{total.macs / 1e6:+,.2f}", f"{total.params:+,}", "")
-    console().print(table)
+        rows.append((row.name, _value(row.a), _value(row.b), *changes, _only_with(row)))
+    total, sides = result.total, (result.a, result.b)
+    macs = (f"{side.macs / 1e6:,.2f} MMACs" for side in sides)
+    params = (f"{side.params:,} params" for side in sides)
+    rows += [(), ("total", *macs, f"{total.macs / 1e6:+,.2f}", "", ""), ("", *params, "", f"{total.params:+,}", "")]
+    print_table(columns, rows)
 
 
 def _value(value: Any) -> str:

@@ -6,7 +6,15 @@ from typing import Any
 
 import click
 
-from nas.commands.options import echo_json, format_option, images_option, json_option, plugin_option, split_option
+from nas.commands.options import (
+    echo_json,
+    format_option,
+    images_option,
+    json_option,
+    plugin_option,
+    split_option,
+    wide_option,
+)
 
 
 @click.command("inspect")
@@ -15,6 +23,7 @@ from nas.commands.options import echo_json, format_option, images_option, json_o
 @format_option
 @split_option
 @plugin_option
+@wide_option
 @json_option
 def command(data: str, as_json: bool, **options: Any) -> None:
     """Say what the data set at DATA asks of a detector, before anything is searched.

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.commands.display import console, notify, say
+from nas.commands.display import notify, say
 from nas.commands.latency_options import device_option, precision_option
-from nas.commands.options import echo_json, json_option
+from nas.commands.options import echo_json, json_option, wide_option
 
 if TYPE_CHECKING:
     from nas.api.calibrate import CalibrationResult
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     help="Fit on the shipped measurements too, or only on yours, from the shipped constants on. Default: what has the "
     "smaller error.",
 )
+@wide_option
 @json_option
 def command(measurements: Path, as_json: bool, **options: Any) -> None:
     """Fit a board's profile to latencies that you measured, and show the error before and after.
@@ -52,16 +53,23 @@ def command(measurements: Path, as_json: bool, **options: Any) -> None:
 
 def print_calibration(result: CalibrationResult) -> None:
     """Prints the measurements with the predictions before and after, and what was written."""
-    from rich.table import Table
+    from nas.commands.table import Column, numbers, print_table
 
-    table = Table("row", "network")
-    for title in ("measured ms", "before ms", "off %", "after ms, held out", "off %"):
-        table.add_column(title, justify="right")
+    columns = (
+        Column("row", priority=3),
+        Column("network", is_name=True),
+        numbers("measured ms", priority=1),
+        numbers("before ms", priority=2),
+        numbers("off %", priority=1),
+        numbers("after ms, held out", priority=2),
+        numbers("off %", priority=1),
+    )
+    rows = []
     for row in result.rows:
         after = ["-", "-"] if row.after_ms is None else [f"{row.after_ms:.4g}", f"{row.after_percent:+.1f}"]
         cells = [f"{row.measured_ms:.4g}", f"{row.before_ms:.4g}", f"{row.before_percent:+.1f}"]
-        table.add_row(str(row.row), row.network, *cells, *after)
-    console().print(table)
+        rows.append((str(row.row), row.network, *cells, *after))
+    print_table(columns, rows)
     before, error = result.before, result.after
     say(f"before: {before.mean_percent:.1f} % off on average, {before.worst_percent:.1f} % at worst")
     if error.mean_percent is None:
@@ -71,8 +79,8 @@ def print_calibration(result: CalibrationResult) -> None:
             f"after: {error.mean_percent:.1f} % off on average, {error.worst_percent:.1f} % at worst ({error.held_out})"
         )
     shipped = f" and the {result.num_shipped} that come with the profile" if result.num_shipped else ""
-    rows = f"{result.num_rows} measurement{'s' * (result.num_rows > 1)}"
-    say(f"{result.profile} is fitted on {rows} of yours{shipped}")
+    measured = f"{result.num_rows} measurement{'s' * (result.num_rows > 1)}"
+    say(f"{result.profile} is fitted on {measured} of yours{shipped}")
     alone, together = result.only_mine_mean_percent, result.keep_shipped_mean_percent
     if alone is not None and together != alone:
         say(f"held out: {alone:.1f} % off with --only-mine, {together:.1f} % with --keep-shipped")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nas.commands.display import console, counted, say
+from nas.commands.display import counted, say
 from nas.cost.breakdown import DEAR, SIZES_SHOWN
 
 if TYPE_CHECKING:
@@ -62,17 +62,24 @@ def print_architecture(result: LatencyPrediction) -> None:
 
 def print_run(result: FrontLatency) -> None:
     """Prints the front of a run, accuracy beside predicted latency."""
-    from rich.table import Table
+    from nas.commands.table import Column, numbers, print_table
 
     classes = counted(result.num_classes, "class", "classes")
     say(f"front of {result.run}, {classes}; latencies are predicted, not measured")
     _print_device(result)
-    table = Table("file in front/", "input px")
-    interval = f"{100 * result.confidence:g} % interval"
-    for title in ("accuracy %", "AP50 %", "ms, predicted", interval, "GMACs", "params M"):
-        table.add_column(title, justify="right")
+    columns = (
+        Column("file in front/", is_name=True),
+        Column("input px", priority=4),
+        numbers("accuracy %", priority=1),
+        numbers("AP50 %", priority=2),
+        numbers("ms, predicted", priority=1),
+        numbers(f"{100 * result.confidence:g} % interval", priority=2),
+        numbers("GMACs", priority=3),
+        numbers("params M", priority=3),
+    )
+    rows = []
     for row in result.front:
-        table.add_row(
+        cells = (
             row.architecture.name,
             f"{row.input_hw[1]}x{row.input_hw[0]}",
             *("-" if score is None else f"{100 * score:.1f}" for score in (row.accuracy, row.ap50)),
@@ -81,7 +88,8 @@ def print_run(result: FrontLatency) -> None:
             f"{row.macs / 1e9:.4f}",
             f"{row.params / 1e6:.3f}",
         )
-    console().print(table)
+        rows.append(cells)
+    print_table(columns, rows)
     best = result.front[0].architecture
     say(f"next: nas latency {best} --device {result.device} --num-classes {result.num_classes}")
 
@@ -110,26 +118,32 @@ def unmeasured_text(result: LatencyPrediction) -> str:
 
 
 def _print_classes(result: LatencyPrediction) -> None:
-    from rich.table import Table
+    from nas.commands.table import Column, numbers, print_table
 
-    table = Table("operators", "which are")
-    for title in ("ms", "share %"):
-        table.add_column(title, justify="right")
+    columns = (Column("operators", is_name=True), Column("which are", is_text=True), numbers("ms"), numbers("share %"))
+    rows = []
     for row in result.classes:
         name = row["class"] + " (never measured)" * (row["networks_measured"] == 0)
-        table.add_row(name, WORDS[row["class"]], f"{row['ms']:.3g}", f"{100 * row['share']:.1f}")
-    console().print(table)
+        rows.append((name, WORDS[row["class"]], f"{row['ms']:.3g}", f"{100 * row['share']:.1f}"))
+    print_table(columns, rows)
 
 
 def _print_nodes(result: LatencyPrediction) -> None:
-    from rich.table import Table
+    from nas.commands.table import Column, numbers, print_table
 
+    say("")
     nodes = sorted(result.nodes, key=lambda row: -row["share"])[:NODES_SHOWN]
-    table = Table("part", "dearest nodes", "block", "most of it in")
-    for title in ("ms", "share %"):
-        table.add_column(title, justify="right")
+    columns = (
+        Column("part", priority=3),
+        Column("dearest nodes", is_name=True),
+        Column("block", priority=2),
+        Column("most of it in", priority=1),
+        numbers("ms"),
+        numbers("share %", priority=1),
+    )
+    rows = []
     for row in nodes:
-        table.add_row(
+        cells = (
             row["part"],
             row["name"],
             row["block"],
@@ -137,7 +151,8 @@ def _print_nodes(result: LatencyPrediction) -> None:
             f"{row['ms']:.3g}",
             f"{100 * row['share']:.1f}",
         )
-    console().print(table)
+        rows.append(cells)
+    print_table(columns, rows)
     left = len(result.nodes) - len(nodes)
     if left > 0:
         share = 1 - sum(row["share"] for row in nodes)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.commands.display import console, notify, say
+from nas.commands.display import notify, say
 from nas.commands.latency_options import confidence_option, device_option, precision_option
-from nas.commands.options import echo_json, json_option
+from nas.commands.options import echo_json, json_option, wide_option
 
 if TYPE_CHECKING:
     from nas.api.latency import OpsLatency
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @device_option
 @precision_option
 @confidence_option
+@wide_option
 @json_option
 def command(ops: Path, as_json: bool, **options: Any) -> None:
     """Predict the latency of every network in a table of operators, one row an operator, of any framework.
@@ -38,17 +39,22 @@ def command(ops: Path, as_json: bool, **options: Any) -> None:
 
 def print_networks(result: OpsLatency) -> None:
     """Prints the networks with their predicted latencies as a table."""
-    from rich.table import Table
+    from nas.commands.table import Column, numbers, print_table
 
-    table = Table("network")
-    for title in ("ms, predicted", f"{100 * result.confidence:g} % interval", "never measured"):
-        table.add_column(title, justify="right")
+    columns = (
+        Column("network", is_name=True),
+        numbers("ms, predicted"),
+        numbers(f"{100 * result.confidence:g} % interval", priority=1),
+        numbers("never measured", priority=2),
+    )
+    rows = []
     for row in result.models:
-        table.add_row(
+        cells = (
             row.model_name,
             f"{row.latency_ms:.4g}",
             f"{row.low_ms:.4g} to {row.high_ms:.4g}",
             f"{100 * row.unsupported_share:.1f} %{' (extrapolated)' if row.extrapolated else ''}",
         )
-    console().print(table)
+        rows.append(cells)
+    print_table(columns, rows)
     say(f"predicted for {result.includes}")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from nas.commands.latency_options import confidence_option, device_option, precision_option
-from nas.commands.options import echo_json, json_option, plugin_option
+from nas.commands.options import echo_json, json_option, plugin_option, wide_option
 from search_space.errors import ConfigError, nearest
 
 
@@ -20,6 +20,7 @@ from search_space.errors import ConfigError, nearest
 @click.option("--num-classes", type=int, default=None, help="Classes; default: the design's own, else 80; a RUN's own.")
 @confidence_option
 @plugin_option
+@wide_option
 @json_option
 def command(architecture: str, as_json: bool, **options: Any) -> None:
     """Predict the latency of an architecture, a design or the front of a run on a board, with an interval.

@@ -12,9 +12,33 @@ from click.shell_completion import CompletionItem
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_WIDE = "nas.wide"
+"""Where `--wide` is noted for the tables of the command that runs."""
+
 json_option: Callable[[Command], Command] = click.option(
     "--json", "as_json", is_flag=True, help="Print the result as JSON, integers unrounded."
 )
+
+
+def _note_wide(context: click.Context, option: click.Parameter, value: bool) -> None:
+    context.meta[_WIDE] = value
+
+
+wide_option: Callable[[Command], Command] = click.option(
+    "--wide",
+    is_flag=True,
+    expose_value=False,
+    callback=_note_wide,
+    help="Show all columns of a table, however narrow the terminal is.",
+)
+
+
+def shows_all_columns() -> bool:
+    """Returns whether the command that runs was given `--wide`."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.meta.get(_WIDE))
+
+
 data_option: Callable[[Command], Command] = click.option(
     "--data",
     type=click.Path(),

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from nas.commands.options import echo_json, json_option, plugin_option
+from nas.commands.options import echo_json, json_option, plugin_option, wide_option
 
 
 @click.command("reproduce")
@@ -20,6 +20,7 @@ from nas.commands.options import echo_json, json_option, plugin_option
     help="Run the built detector under fvcore and compare; default: one design of up to 20 GMACs.",
 )
 @plugin_option
+@wide_option
 @json_option
 def command(design: str | None, all_designs: bool, check_fvcore: bool | None, as_json: bool, **options: Any) -> None:
     """Rebuild a published design and compare its counts with the published figures.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nas.api.reproduce import num_decimals
-from nas.commands.display import console, counted, say
+from nas.commands.display import counted, say
 
 if TYPE_CHECKING:
     from nas.api.reproduce import CountComparison, PublishedFigure, Reproduction, ReproductionTable
@@ -49,33 +49,43 @@ def print_reproduction(reproduced: Reproduction) -> None:
 
 
 def _print_parts(reproduced: Reproduction) -> None:
-    from rich.table import Table
+    from nas.commands.table import Column, numbers, print_table
 
-    table = Table("part")
-    for title in ("MACs (fvcore's FLOPs)", "multiply-add as two", "share %", "parameters"):
-        table.add_column(title, justify="right")
+    titles = ("MACs (fvcore's FLOPs)", "multiply-add as two", "share %", "parameters")
     rows = [(part.part, part.macs, part.flops_2x, part.params) for part in reproduced.parts]
     rows.append(("total", reproduced.macs, reproduced.flops_2x, reproduced.params))
-    for name, macs, flops_2x, params in rows:
-        share = f"{100 * macs / max(reproduced.macs, 1):.1f}"
-        table.add_row(name, f"{macs:,}", f"{flops_2x:,}", share, f"{params:,}")
-    console().print(table)
+    cells = [
+        (name, f"{macs:,}", f"{flops_2x:,}", f"{100 * macs / max(reproduced.macs, 1):.1f}", f"{params:,}")
+        for name, macs, flops_2x, params in rows
+    ]
+    print_table((Column("part", is_name=True), *map(numbers, titles)), cells)
 
 
 def _print_published(reproduced: Reproduction) -> None:
-    from rich.table import Table
+    from nas.commands.table import Column, numbers, print_table
 
     rows = reproduced.published
     if not rows:
         say("no figure of it is published")
         return
-    table = Table("published figure", "classes", "published", "ours", "deviation", "why", "counted as", "unit", "note")
+    columns = (
+        Column("published figure", is_name=True),
+        Column("classes", priority=4),
+        numbers("published"),
+        numbers("ours"),
+        numbers("deviation", priority=1),
+        Column("why", priority=3, is_text=True),
+        Column("counted as", priority=5),
+        Column("unit"),
+        Column("note", priority=6),
+    )
+    cells = []
     for row in rows:
         note = "" if row.note == row.reason else row.note
         unit = row.unit if row.multiple_of is None else MULTIPLES[row.multiple_of]
-        cells = (ours_cell(row), deviation_cell(row), row.reason, row.convention or "", unit, note)
-        table.add_row(row.name, str(row.num_classes or ""), f"{row.published:.12g}", *cells)
-    console().print(table)
+        counts = (f"{row.published:.12g}", ours_cell(row), deviation_cell(row))
+        cells.append((row.name, str(row.num_classes or ""), *counts, row.reason, row.convention or "", unit, note))
+    print_table(columns, cells)
     for convention, sentence in {row.convention: row.convention_sentence for row in rows}.items():
         if convention is not None:
             say(f"{convention}: {sentence}")
@@ -83,18 +93,27 @@ def _print_published(reproduced: Reproduction) -> None:
 
 def print_all(reproduced: ReproductionTable) -> None:
     """Prints the published counts of all designs beside ours."""
-    from rich.table import Table
+    from nas.commands.table import Column, numbers, print_table
 
     rows = reproduced.rows
     checked = rows[0].fvcore_equal is not None
-    table = Table(
-        "design", "classes", "figure", "published", "ours", "counted as", "deviation", "why", *["fvcore"] * checked
+    columns = (
+        Column("design", is_name=True),
+        Column("classes", priority=5),
+        Column("figure", is_name=True),
+        numbers("published", priority=1),
+        numbers("ours", priority=2),
+        Column("counted as", priority=6),
+        numbers("deviation"),
+        Column("why", priority=4),
+        *[Column("fvcore", priority=3)] * checked,
     )
+    cells = []
     for row in rows:
-        published = "" if row.published is None else f"{row.published:.12g}"
-        cells = (row.figure or "", published, ours_cell(row), row.convention or "", deviation_cell(row))
+        published = "none" if row.published is None else f"{row.published:.12g}"
+        counts = (published, ours_cell(row), row.convention or "", deviation_cell(row))
         fvcore = ["equal" if row.fvcore_equal else "DIFFERENT"] * checked
-        table.add_row(row.design, str(row.num_classes), *cells, row.reason, *fvcore)
-    console().print(table)
-    counts = [row.as_printed for row in rows if row.as_printed is not None]
-    say(f"{sum(counts)} of {len(counts)} published counts equal ours to the printed digits")
+        cells.append((row.design, str(row.num_classes), row.figure or "", *counts, row.reason, *fvcore))
+    print_table(columns, cells)
+    equal = [row.as_printed for row in rows if row.as_printed is not None]
+    say(f"{sum(equal)} of {len(equal)} published counts equal ours to the printed digits")

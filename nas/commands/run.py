@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nas.commands.display import say
-from nas.commands.options import complete_device, echo_json, json_option, plugin_option
+from nas.commands.options import complete_device, echo_json, json_option, plugin_option, wide_option
 from nas.commands.setting_options import GroupedCommand, setting_options
 from nas.settings import RunSettings
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @click.option("--resume", type=click.Path(), metavar="DIR", help="Go on with the run in this folder.")
 @click.option("--join", is_flag=True, help="Be one more worker of the run --name in --storage.")
 @plugin_option
+@wide_option
 @json_option
 def command(resume: str | None, join: bool, as_json: bool, **settings: Any) -> None:
     """Search detectors under a budget and keep the best trade-offs of accuracy against cost.

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
 from nas import plugins
+from nas.commands.display import say
 from nas.commands.run_display import SCORES, percent
 from nas.commands.screen import Screen
+from nas.commands.table import Column, numbers, print_table
 from nas.engine.acquisition import MIN_POINTS
 from nas.reports.correlation_words import rung_correlation_line
 from results import records
@@ -27,18 +27,32 @@ if TYPE_CHECKING:
     from nas.api.search_run import SearchRun
     from nas.engine.acquisition import SurrogateCorrelation
 
-WIDTH = 10_000
-"""Columns that the table of the front may take, whatever the terminal says: a cut number is none."""
 MB = 1e6
+PRIORITIES = {
+    "GMACs": 1,
+    "predicted ms": 1,
+    "memory MB": 1,
+    "accuracy %": 1,
+    "params M": 2,
+    "95 %": 3,
+    "over seeds %": 3,
+    "interval ms": 4,
+    "tied": 4,
+    "input px": 5,
+    "levels": 7,
+    "GFLOPs 2x": 7,
+}
+"""Which columns of the front stay where the terminal is narrow; the other scores come after these of 5."""
+OTHER_PRIORITY = 6
 
 
 def print_summary(run: SearchRun) -> None:
     """Prints the front, how the rungs agreed, the accounting, and what to type next."""
     table, members = run.table, records.front(run.table)
-    console = Screen(soft_wrap=True, width=WIDTH)
+    console = Screen(soft_wrap=True)
     console.print(f"ended: {run.ending}")
     if not members.empty:
-        console.print(front_table(members, table, run.objectives))
+        print_front(members, table, run.objectives)
         for line in _remarks(members):
             console.print(line)
     lines = (
@@ -90,23 +104,18 @@ def surrogate_line(surrogate: SurrogateCorrelation | None) -> list[str]:
     ]
 
 
-def front_table(members: pd.DataFrame, table: pd.DataFrame, objectives: Sequence[str]) -> Table:
-    """Lays the front out, the best in the first accuracy first."""
-    shown = Table(
-        title="front: no other trial is as good in every objective and better in one",
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
-    shown.add_column("architecture", no_wrap=True)
+def print_front(members: pd.DataFrame, table: pd.DataFrame, objectives: Sequence[str]) -> None:
+    """Prints the front, the best in the first accuracy first."""
     found = records.trials_of(members)
     columns = _columns(found, members, records.trials_of(table), objectives)
-    for name in columns:
-        shown.add_column(name, justify="right", no_wrap=True)
-    shown.add_column("came from", no_wrap=True)
+    rows = []
     for rank, member in enumerate(found, start=1):
         name = Path(member_file(rank, member.key)).stem
-        shown.add_row(name, *(columns[each][rank - 1] for each in columns), str(member.origin))
-    return shown
+        rows.append((name, *(columns[each][rank - 1] for each in columns), str(member.origin)))
+    say("front: no other trial is as good in every objective and better in one")
+    titles = (numbers(title, priority=PRIORITIES.get(title, OTHER_PRIORITY)) for title in columns)
+    came_from = Column("came from", priority=OTHER_PRIORITY)
+    print_table((Column("architecture", is_name=True), *titles, came_from), rows)
 
 
 def _columns(

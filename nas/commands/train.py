@@ -12,9 +12,11 @@ import click
 
 from nas.api.train_request import training_settings
 from nas.commands.display import notify
-from nas.commands.options import json_option, plugin_option
+from nas.commands.options import json_option, plugin_option, wide_option
 from nas.commands.setting_options import GroupedCommand, setting_options
-from nas.process_control import launched_rank
+from nas.process_control import ended_by_sigterm, launched_rank
+from search_space.errors import ConfigError
+from search_space.yaml_text import YamlError, parse_yaml
 
 
 def _refuse_tile(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
@@ -29,6 +31,7 @@ def _refuse_tile(context: click.Context, parameter: click.Parameter, value: str 
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Any other setting of config.yaml.")
 @click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Resume the training in this folder.")
 @plugin_option
+@wide_option
 @json_option
 @click.pass_context
 def command(
@@ -78,7 +81,6 @@ def _given(context: click.Context, options: dict[str, Any], assignments: tuple[s
     Raises:
         ConfigError: an assignment cannot be read, or a setting is given twice.
     """
-    from search_space.errors import ConfigError
 
     known = training_settings()
     on_command_line = [
@@ -96,9 +98,11 @@ def _given(context: click.Context, options: dict[str, Any], assignments: tuple[s
 
 
 def read_assignment(text: str) -> tuple[str, Any]:
-    """Returns name and value of `NAME=VALUE`, the value as in YAML."""
-    from search_space.errors import ConfigError
-    from search_space.yaml_text import YamlError, parse_yaml
+    """Returns name and value of `NAME=VALUE`, the value as in YAML.
+
+    Raises:
+        ConfigError: the text cannot be read.
+    """
 
     name, equals, value = text.partition("=")
     equals = equals if all(part.isidentifier() for part in name.split(".")) else ""
@@ -124,7 +128,6 @@ def _number(value: Any) -> Any:
 def _interrupts_told() -> Iterator[None]:
     """Lets SIGTERM interrupt the training as Ctrl-C does, and tells how to resume."""
     from nas.api.train import TrainingInterrupted
-    from nas.process_control import ended_by_sigterm
 
     with ended_by_sigterm() as exit_code:
         try:

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from trainers import Progress
+    from trainers import TrainProgress
 
 
 @contextmanager
-def training_bar() -> Iterator[Callable[[Progress], None]]:
+def training_bar() -> Iterator[Callable[[TrainProgress], None]]:
     """Shows a progress bar with rate, time left, loss and the last AP50 on standard error, from the first step on.
 
     Yields:
@@ -32,7 +32,7 @@ def training_bar() -> Iterator[Callable[[Progress], None]]:
     task = bar.add_task("starting", total=None)
     started, first, last_score = time.perf_counter(), None, ""
 
-    def show(progress: Progress) -> None:
+    def show(progress: TrainProgress) -> None:
         nonlocal started, first, last_score
         if first is None:
             first, started = progress.step, time.perf_counter()

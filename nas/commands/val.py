@@ -16,6 +16,7 @@ from nas.commands.options import (
     json_option,
     plugin_option,
     split_option,
+    wide_option,
 )
 from nas.commands.tiling_options import tiling_options
 
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--threads", type=click.IntRange(min=1), default=None, help="CPU threads; default: all.")
 @plugin_option
+@wide_option
 @json_option
 def command(weights: Path, as_json: bool, **options: Any) -> None:
     """Measure AP, AP50, AP by size and more of trained WEIGHTS on a data set.

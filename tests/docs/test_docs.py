@@ -79,3 +79,9 @@ def test_the_training_page_names_options_that_exist() -> None:
     named = {option for row in rows for option in re.findall(r"--[a-z-]+", row)}
     known = {option for each in command.params if not getattr(each, "hidden", False) for option in each.opts}
     assert len(named) > 20 and named <= known
+
+
+def test_make_test_runs_the_command_of_the_readme() -> None:
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8").split("<!-- test command -->")[1]
+    recipe = re.search(r"^test:.*\n\t(.+)$", (DOCS.parent / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert recipe is not None and readme.split("```")[1].rstrip().endswith(f"&& {recipe[1]}")

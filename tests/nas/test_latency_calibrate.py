@@ -65,6 +65,7 @@ def test_only_mine_starts_from_the_shipped_constants(
     assert again["before"]["mean_percent"] < 2
 
 
+@pytest.mark.slow
 def test_whichever_way_is_less_off_is_taken_and_both_are_told(
     tmp_path: Path, mine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

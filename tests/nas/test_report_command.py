@@ -74,6 +74,7 @@ def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return said
 
 
+@pytest.mark.slow
 def test_a_report_of_a_run(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = search(capsys, "r", "--trials", "6", "--device", "jetson-nano", "--repeats", "2")
     before = {path: path.read_bytes() for path in Path("runs/r").rglob("*") if path.is_file()}
@@ -89,6 +90,7 @@ def test_a_report_of_a_run(home: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert sorted(path.name for path in Path("runs/r").glob("*report*")) == ["report.html"]
 
 
+@pytest.mark.slow
 def test_what_is_in_the_way_is_not_written_over(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     search(capsys, "r", "--trials", "1")
     Path("mine.html").write_text("mine")
@@ -103,6 +105,7 @@ def test_what_is_in_the_way_is_not_written_over(home: Path, capsys: pytest.Captu
     assert "is not the folder of a run" in fails(capsys, "gone")
 
 
+@pytest.mark.slow
 def test_the_detectors_are_those_of_the_trials(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     search(capsys, "r", "--trials", "6")
     content = gather(Path("runs/r"))
@@ -118,6 +121,7 @@ def test_the_detectors_are_those_of_the_trials(home: Path, capsys: pytest.Captur
     assert content.limits == {"macs": 4e8} and content.rungs[0].startswith("rung 1 against rung 2")
 
 
+@pytest.mark.slow
 def test_nodes_are_left_out_where_they_would_take_too_much_room(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     search(capsys, "r", "--trials", "4", "--epochs", "1")
     trials = records.trials_of(records.load("runs/r"))
@@ -165,6 +169,7 @@ def test_sides_of_boxes_in_an_input_by_hand() -> None:
     assert EDGES_PX[0] == 1 and EDGES_PX[-1] == 1024
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -192,6 +197,7 @@ def test_the_command_to_search_again_comes_to_the_same_run(
     assert ("ends by the clock" in again.note) == ("--minutes" in settings)
 
 
+@pytest.mark.slow
 def test_an_imported_run(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     search(capsys, "first", "--trials", "4", "--epochs", "1")
     search(capsys, "next", "--trials", "2", "--epochs", "1", "--from", "runs/first")
@@ -216,6 +222,7 @@ def test_hostile_names_of_classes_and_folders(home: Path, capsys: pytest.Capture
     assert "&lt;/script&gt;&lt;script&gt;alert(1)" in page and "a&#x27;&quot;&lt;b&gt;&amp;" in page
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(postgres_server.find("initdb") is None, reason="PostgreSQL's server is not here")
 def test_a_run_in_a_database_is_read_there(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with postgres_server.running() as url:

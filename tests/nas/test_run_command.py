@@ -116,6 +116,7 @@ def test_json_is_alone_on_standard_output(
     assert all(member["ap_small"] is None for member in result["front"])
 
 
+@pytest.mark.slow
 def test_nothing_fits_writes_nothing(
     home: Path, capsys: pytest.CaptureFixture[str], evaluator: FakeEvaluator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,6 +176,7 @@ def test_what_a_user_gets_wrong(
     assert list(home.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", [None, "ssd", "two_stage"])
 def test_heads_other_than_the_anchor_free_one_are_searched_when_asked_for(
     home: Path, capsys: pytest.CaptureFixture[str], evaluator: FakeEvaluator, asked: str | None
@@ -293,6 +295,7 @@ def train_front(run: Path) -> None:
         save_weights(run / "weights" / f"{architecture.key()}.pt", detector, architecture.to_dict(), classes)
 
 
+@pytest.mark.slow
 def test_export(home: Path, capsys: pytest.CaptureFixture[str], evaluator: FakeEvaluator) -> None:
     front = run_json(capsys, *QUICK, "--budget-gflops", "0.4", "--trials", "6", "--name", "e")["front"]
     train_front(Path("runs/e"))

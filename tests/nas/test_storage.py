@@ -93,6 +93,7 @@ def work(folder: Path, url: str) -> None:
     make_search(reopen(folder), evaluator, trials=14, storage=url, designs=False, strategy="random").run()
 
 
+@pytest.mark.slow
 @needs_postgres
 def test_workers_share_a_study_and_one_that_is_killed_loses_its_trial_only(
     tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
@@ -130,6 +131,7 @@ def test_workers_share_a_study_and_one_that_is_killed_loses_its_trial_only(
     assert watching.running() == []
 
 
+@pytest.mark.slow
 @needs_postgres
 def test_a_worker_joins_with_nothing_but_the_database_and_the_data(
     tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch

@@ -15,7 +15,7 @@ import yaml
 from nas.api.train_request import training_settings
 from nas.cli import main
 from trainers import load_weights
-from trainers.steps import Run
+from trainers.steps import TrainingRun
 
 DATA = Path(__file__).parent.parent / "data" / "hit_uav"
 WRITTEN = {
@@ -113,6 +113,7 @@ def test_resuming_from_nothing_is_refused(tmp_path: Path, capsys: pytest.Capture
     assert "holds no training that could go on" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_after_the_step_and_resuming_gives_the_same(
     trained: Path,
@@ -122,15 +123,15 @@ def test_a_signal_ends_after_the_step_and_resuming_gives_the_same(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    begin, out = Run.begin_step, tmp_path / "out"
+    begin, out = TrainingRun.begin_step, tmp_path / "out"
 
-    def interrupted(run: Run, step: int) -> None:
+    def interrupted(run: TrainingRun, step: int) -> None:
         begin(run, step)
         signal.raise_signal(number)
 
     before, usual = signal.getsignal(number), signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "begin_step", interrupted)
+        patch.setattr(TrainingRun, "begin_step", interrupted)
         signal.signal(signal.SIGINT, signal.default_int_handler)  # where the tests run in the background, it is ignored
         assert train(out) == code
         signal.signal(signal.SIGINT, usual)
@@ -143,6 +144,7 @@ def test_a_signal_ends_after_the_step_and_resuming_gives_the_same(
     assert (out / "history.csv").read_text() == (trained / "history.csv").read_text()
 
 
+@pytest.mark.slow
 def test_every_option_of_the_training_reaches_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("tensorboard")
     options = {
@@ -204,6 +206,7 @@ def test_without_matplotlib_one_note_names_the_extra(
     assert {path.name for path in (tmp_path / "out").iterdir()} == WRITTEN - {"results.png"}
 
 
+@pytest.mark.slow
 def test_pretrained_weights_give_what_fits(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("--pretrained", trained, "--input", 64, 64, "--threads", 1, "--epochs", 0.02)
     out = tmp_path / "out"
@@ -297,7 +300,7 @@ def test_predict_with_a_missing_image_writes_nothing(
         (("train",), "give an architecture"),
         (("train", "yolov8n", "--batch", 6, "--accumulate", 4), "--accumulate is 4; it must be a divisor of the 6"),
         (("train", "yolov8n", "--set", "clip"), "give NAME=VALUE"),
-        (("train", "yolov8n", "--set", "ema=1"), "unknown field 'ema'"),
+        (("train", "yolov8n", "--set", "ema=1"), "unknown training setting 'ema'; did you mean 'ema_decay'"),
         (("train", "yolov8n", "--set", "seed.a=1"), "seed is one value"),
         (("train", "yolov8n", "--set", "augmentation.flips=1"), "did you mean 'flip'"),
         (("train", "yolov8n", "--precision", "half"), "--precision is 'half'; it must be one of auto"),

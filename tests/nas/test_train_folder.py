@@ -103,6 +103,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["--weights", "--pretrained"])
 def test_given_weights_are_taken_also_when_going_on_before_the_first_checkpoint(
     option: str, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -152,6 +153,7 @@ def test_a_second_process_in_the_folder_is_refused(
         pass
 
 
+@pytest.mark.slow
 def test_data_that_moved_is_found_again_and_data_that_changed_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -246,7 +248,7 @@ def test_windows_that_can_do_nothing_are_noted(
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("last.pt", b"broken", "last.pt is no checkpoint of this program, or it is damaged; put a copy in its place"),
+        ("last.pt", b"broken", "last.pt is not a checkpoint of this program, or it is damaged; restore it from a copy"),
         ("config.yaml", b"- 1", "config.yaml is damaged; put a copy of it back"),
         ("config.yaml", b"\xff\xfe\xff", "config.yaml is damaged; put a copy of it back"),
         ("config.yaml", b"data: 3\ntraining: {}", "config.yaml is damaged; put a copy of it back"),
