@@ -17,7 +17,7 @@ from nas.api.train_results import Training
 from nas.process_control import launched_rank
 from search_space import DESIGNS, Architecture
 from search_space.errors import ConfigError
-from trainers import TrainProgress, Score, StopTraining, load_weights
+from trainers import Score, StopTraining, TrainProgress, load_weights
 from trainers.settings import SettingError
 
 DATA = Path(__file__).parent.parent / "data" / "hit_uav"
