@@ -27,7 +27,7 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
         os.replace(temporary, path)
     except OSError as error:
         reason = error.strerror or error
-        raise WriteError(f"cannot write {path}: {reason}; make room, or see to its folder") from None
+        raise WriteError(f"cannot write {path}: {reason}; free disk space, or fix the folder's permissions") from None
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -21,23 +21,11 @@ from trainers.averaging import WeightAverage
 from trainers.config import TrainConfig
 from trainers.data.dataset import Dataset
 from trainers.evaluation import Score
+from trainers.settings import SettingError, fixed_changes
 from trainers.weights import load_state, read_torch, write_torch
 
 logger = logging.getLogger(__name__)
 
-FREE_TO_CHANGE = frozenset(
-    {
-        "eval_every",
-        "patience",
-        "num_readers",
-        "device",
-        "precision",
-        "max_bad_steps",
-        "checkpoint_seconds",
-        "checkpoint_steps",
-    }
-)
-"""Settings that may differ when a training is resumed."""
 RESTART_HINT = "restore it from a copy, or start again in another folder"
 
 
@@ -209,12 +197,12 @@ class Checkpoint:
 
     def _check(self, content: dict[str, Any]) -> None:
         before, now = content["config"], self.config.to_dict()
-        for name in before.keys() | now.keys():
-            if name not in FREE_TO_CHANGE and before.get(name) != now.get(name):
-                raise ConfigError(
-                    f"{self.path} was trained with {name} {before.get(name)}, now it is {now.get(name)}; "
-                    "resume with the same settings, or start again"
-                )
+        for name, former, value in fixed_changes(before, now, type(self.config)):
+            raise SettingError(
+                f"{name} is {value}, but {self.path} was trained with {former}; resume with the same settings or start "
+                "anew",
+                name,
+            )
         assert self.path is not None
         check_same_data(self.path, content, self._fingerprints)
 

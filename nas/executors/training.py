@@ -70,7 +70,7 @@ class TrainingSpec:
             data_format=config.data_format,
             images=config.images,
             threads=config.threads,
-            bins=tuple(each for each in config.objectives if BIN.fullmatch(each)),
+            bins=tuple(each for each in (name.replace("-", "_") for name in config.objective) if BIN.fullmatch(each)),
             fingerprint=config.data_fingerprint,
             plugins=plugins.paths(),
         )

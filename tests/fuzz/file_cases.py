@@ -18,7 +18,8 @@ import torch
 import yaml
 
 from nas.api.train_folder import read_config as read_training
-from nas.api.train_settings import entries
+from nas.api.train_settings import placed, put
+from nas.commands.train import read_assignment
 from nas.config import RunConfig, read_config
 from nas.cost.latency import LatencyModel, load_model
 from nas.cost.operators import TABLE_COLUMNS, read_operators, unknown_types
@@ -115,7 +116,7 @@ def option_cases(folder: Path) -> Cases:
         acts: tuple[Act, ...] = (
             lambda: parse_narrowing(_space(), [fix], []),
             lambda: parse_narrowing(_space(), [], [choices]),
-            lambda: rungs_of(RunRequest(rungs=rungs)),
+            lambda: rungs_of(RunRequest.of(rungs=rungs)),
             lambda: _is_inside(folder, checked_name(name)),
         )
         return rng.choice(acts)
@@ -137,8 +138,8 @@ def run_cases(folder: Path) -> Cases:
         budget_gflops=1.0,
         minutes=5.0,
         rungs=(0.5, 1.5),
-        narrowing={"fusion": ("concat", "sni")},
-        starts=("sodet-s",),
+        choices=("fusion=concat,sni",),
+        start=("sodet-s",),
         versions={"python": "3"},
     )
 
@@ -177,11 +178,9 @@ def setting_cases(folder: Path) -> Cases:
 
 
 def _set(text: str) -> TrainConfig:
-    (entry,) = entries({"assignments": (text,)}, ("assignments",))
+    ((path, value),) = placed(dict([read_assignment(text)])).items()
     content: Any = {"training": TrainConfig().to_dict()}
-    from nas.api.train_settings import _put
-
-    _put(content, entry)
+    put(content, path, value)
     return TrainConfig.from_dict(content["training"])
 
 

@@ -72,6 +72,7 @@ def noise(detector: Detector, count: int = 1) -> np.ndarray:
     return np.random.default_rng(0).random((count, 3, *detector.input_hw), dtype=np.float32)
 
 
+@pytest.mark.slow(but=("yolov8n-p2-nop5",))
 @pytest.mark.parametrize("name", ["yolov8n-p2-nop5", "sodet-s", "sn2-yolov8n", "ssd-mobilenetv1-s1l0", "tinydet-s"])
 def test_onnx_agrees_with_pytorch(name: str) -> None:
     detector, files = written(name, RAW)
@@ -80,6 +81,7 @@ def test_onnx_agrees_with_pytorch(name: str) -> None:
     assert "BatchNormalization" not in operators
 
 
+@pytest.mark.slow(but=("1",))
 @pytest.mark.parametrize("seed", range(3))
 def test_random_points_agree(seed: int) -> None:
     space = SearchSpace().narrowed({"width": [0.125, 0.25], "input_size": [128, 160], "fpn_width": [49]})
@@ -89,6 +91,7 @@ def test_random_points_agree(seed: int) -> None:
     assert difference(detector, write_onnx(detector, OnnxOptions()), OnnxOptions(), noise(detector)) < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", DECODED)
 def test_decoded_outputs_are_boxes_and_scores(head: str) -> None:
     detector, files = written(HEADS[head], DECODED[head])
@@ -105,6 +108,7 @@ def test_what_cannot_be_written_is_said() -> None:
             OnnxOptions(**settings)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_half_precision_is_half_as_large_and_takes_floats() -> None:
     detector, whole = written("yolov8n-p2-nop5", RAW)
     half = write_onnx(detector, OnnxOptions(precision="fp16"))

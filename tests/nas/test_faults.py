@@ -160,6 +160,7 @@ def test_readers_notice_a_table_that_lacks_trials(folder: RunFolder, how: str) -
             assert len(trials.load(folder.path)) == len(lines) - 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["study.journal", "trials.csv", ".pt"])
 def test_a_full_disk_ends_a_search_with_the_next_step(
     where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -244,6 +245,7 @@ def test_data_that_changes_under_a_search_ends_it(tmp_path: Path) -> None:
     DataWatch(replace(config, data=None))()
 
 
+@pytest.mark.slow
 def test_the_bench_injects_and_counts(tmp_path: Path) -> None:
     """In a process of its own, which forks: nothing may be lost, and the exit code says so."""
     words = [word for kind in KINDS for word in ("--only", kind)]

@@ -61,6 +61,7 @@ def test_a_stopped_training_tells_how_far_it_came(tmp_path: Path, ending: Any, c
     assert not (tmp_path / "weights.pt").exists()
 
 
+@pytest.mark.slow
 def test_an_error_is_a_failed_trial_with_its_reason(tmp_path: Path) -> None:
     evaluation = train(tmp_path, MemoryError("no memory"))
     assert (evaluation.outcome, evaluation.cause) == (Outcome.FAILED, Cause.OUT_OF_MEMORY)
@@ -101,6 +102,7 @@ def test_scores_and_draws_are_those_of_the_evaluation(monkeypatch: pytest.Monkey
     assert found.values["accuracy_low"] < found.values["accuracy_high"]
 
 
+@pytest.mark.slow
 def test_a_rung_goes_on_from_the_weights_of_the_one_below(tmp_path: Path) -> None:
     train(tmp_path)
     evaluator = TrainingEvaluator(open_data(DATA), TrainConfig(epochs=9.0, batch_size=2), num_threads=1)
@@ -119,6 +121,7 @@ def test_a_proxy_is_a_score_without_training(tmp_path: Path) -> None:
     assert not (tmp_path / "weights.pt").exists()
 
 
+@pytest.mark.slow
 def test_a_search_with_a_score_without_training_goes_on_to_training(tmp_path: Path) -> None:
     data = str(Path(__file__).parents[1] / "data" / "hit_uav")
     limits = ("--budget-gflops", "0.05", "--fix", "input_size=128", "--fix", "width=0.125")

@@ -66,6 +66,7 @@ EVERYTHING = Augmentation(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(25))
 @pytest.mark.parametrize("hw", [(480, 640), (200, 900)])
 def test_boxes_lie_on_their_colors(seed: int, hw: tuple[int, int]) -> None:
@@ -76,6 +77,7 @@ def test_boxes_lie_on_their_colors(seed: int, hw: tuple[int, int]) -> None:
     assert_on_their_colors(moved, covered=0.7, enough=1)  # a copy may hide a tenth, perhaps at one corner
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "strength",
     [

@@ -15,6 +15,8 @@ from trainers.data import DataSplits
 from trainers.data.batches import BatchStream
 from trainers.distributed import World, join_processes
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory: pytest.TempPathFactory) -> Path:

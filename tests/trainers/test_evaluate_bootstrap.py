@@ -31,6 +31,7 @@ def without_ties(case: Case, seed: int) -> Case:
     return Case(records=case.records, found=found, num_classes=case.num_classes)
 
 
+@pytest.mark.slow
 def test_a_resample_scores_as_a_set_of_the_drawn_images() -> None:
     compared = 0
     for seed in range(30):
@@ -68,6 +69,7 @@ def test_intervals_hold_the_score_and_shrink_with_more_images() -> None:
     assert 2.5 < widths[0] / widths[1] < 6, "16 times the images, a quarter of the width"
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_truth_nearly_as_often_as_they_say() -> None:
     """The truth is the score on many images; intervals come from small sets of the same kind."""
     truth = measure(matches_of(large_case(1000, seed=99, num_found=40))).mean()

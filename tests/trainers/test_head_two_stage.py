@@ -267,6 +267,7 @@ def scalar_soft_nms(boxes: list[list[float]], scores: list[float], threshold: fl
     return final
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 0.5])
 def test_soft_nms_equals_the_loop(threshold: float) -> None:
     generator = torch.Generator().manual_seed(0)
@@ -281,6 +282,7 @@ def test_soft_nms_equals_the_loop(threshold: float) -> None:
     assert (found == 0).any() and (found >= 0.05).any()
 
 
+@pytest.mark.slow
 def test_suppression_of_more_boxes_than_are_compared_at_once_equals_the_loop() -> None:
     generator = torch.Generator().manual_seed(0)
     low = torch.rand(700, 2, generator=generator) * 100

@@ -43,6 +43,7 @@ def test_every_head_is_tried() -> None:
     assert set(SMALL) == set(HEAD_TRAINING)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", SMALL)
 def test_repeated_with_other_readers_and_resumed_to_the_bit(head: str, shapes: Dataset, tmp_path: Path) -> None:
     whole, first = run(head, shapes)

@@ -122,6 +122,7 @@ def random_boxes(rng: np.random.Generator, hw: tuple[int, int], largest: int) ->
     return sorted(boxes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("largest", [16, 60], ids=["small", "large"])
 def test_pictures_of_any_size_give_each_object_once(detector: Rectangles, seed: int, largest: int) -> None:
