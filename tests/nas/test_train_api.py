@@ -17,7 +17,7 @@ from nas.api.train_results import Training
 from nas.process_control import launched_rank
 from search_space import DESIGNS, Architecture
 from search_space.errors import ConfigError
-from trainers import Progress, Score, StopTraining, load_weights
+from trainers import Score, StopTraining, TrainProgress, load_weights
 from trainers.settings import SettingError
 
 DATA = Path(__file__).parent.parent / "data" / "hit_uav"
@@ -62,7 +62,7 @@ def test_nothing_is_printed_and_callbacks_are_called(
     trained: Training, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     notices: list[str] = []
-    seen: list[Progress] = []
+    seen: list[TrainProgress] = []
     result = train(DESIGN, DATA, out=tmp_path / "out", on_notice=notices.append, on_progress=seen.append, **FAST)
     assert capfd.readouterr() == ("", "")
     assert tuple(notices) == result.notices and [progress.step for progress in seen] == [1, 2]
@@ -73,7 +73,7 @@ def test_nothing_is_printed_and_callbacks_are_called(
 
 
 def test_a_callback_can_end_the_training(tmp_path: Path) -> None:
-    def stop(progress: Progress) -> None:
+    def stop(progress: TrainProgress) -> None:
         raise StopTraining
 
     result = train(DESIGN, DATA, out=tmp_path / "out", on_progress=stop, **FAST)
@@ -81,7 +81,7 @@ def test_a_callback_can_end_the_training(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_training_names_its_folder_and_is_resumed(trained: Training, tmp_path: Path) -> None:
-    def interrupt(progress: Progress) -> None:
+    def interrupt(progress: TrainProgress) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(TrainingInterrupted) as interrupted:
