@@ -298,7 +298,7 @@ def test_predict_with_a_missing_image_writes_nothing(
         (("train", "yolov8n", "--weights", "a.pt", "--pretrained", "b.pt"), "--weights and --pretrained both say"),
         (("train", "yolov8n", "--tile", 0.5), "--tile of this command is --tile-chance now"),
         (("train", "yolov8n", "--device", "tpu9"), "unknown device 'tpu9'"),
-        (("train", "yolov8n", "--images", "x"), "--images x says how a data set is read, but none is given"),
+        (("train", "yolov8n", "--images", "x"), "--images x needs a data set"),
         (("train", "yolov8n", "--out", "/dev/null"), "--out /dev/null is a file"),
         (("train", "yolov8n-p2-nop5", "--data", "nowhere"), "no data set at nowhere"),
         (("train",), "give an architecture"),

@@ -107,7 +107,7 @@ def test_accuracy_has_an_interval_of_its_own() -> None:
 
 @pytest.mark.parametrize(("num_images", "num_resamples"), [(1, 100), (5, 1)])
 def test_too_few_are_refused(num_images: int, num_resamples: int) -> None:
-    with pytest.raises(ConfigError, match="must be 2 or more"):
+    with pytest.raises(ConfigError, match="at least 2 resamples and 2 images"):
         resample(matches_of(large_case(num_images, seed=0)), num_resamples=num_resamples)
 
 

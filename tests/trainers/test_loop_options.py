@@ -224,7 +224,7 @@ def test_broken_images_are_replaced_and_counted(shapes: Dataset, caplog: pytest.
 
 
 def test_too_many_broken_images_end_the_training(shapes: Dataset) -> None:
-    with pytest.raises(DataError, match="3 of 24 training images cannot be read, at most 10%.*cannot decode"):
+    with pytest.raises(DataError, match="3 of 24 training images cannot be read, allowed are 10%.*cannot decode"):
         losses_of(broken(shapes, {1, 2, 3}), SHORT)
     many = Dataset(
         shapes.records + shapes.records[:8], shapes.classes, reader=lambda record: shapes.image(record.number)
