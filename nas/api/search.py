@@ -17,6 +17,7 @@ from nas.api.events import (
     TrialStarted,
 )
 from nas.api.executor_options import check_executor, open_executor
+from nas.api.result import OnNotice
 from nas.api.search_run import SearchRun
 from nas.engine import join_run
 from nas.engine.loop import Search
@@ -53,7 +54,7 @@ def search(
     resume: str | os.PathLike[str] | None = None,
     join: bool = False,
     plugin: str | Sequence[str] = (),
-    on_notice: Callable[[str], None] | None = None,
+    on_notice: OnNotice | None = None,
     on_progress: OnSearchEvent | None = None,
     **settings: Any,
 ) -> SearchRun:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from nas.api.result import Result
 from nas.config import RunConfig, read_config
 from nas.engine.ladder import Ladder, RungCorrelation, rung_correlation
 from nas.engine.objectives import objectives
@@ -88,7 +89,7 @@ class FrontMember:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchRun:
+class SearchRun(Result):
     """A run as its folder has it when the result is made; `open_run` reads one from its folder."""
 
     folder: Path

@@ -62,9 +62,8 @@ def _going_on_told(display: Display, exit_code: Callable[[], int]) -> Iterator[N
     try:
         yield
     except KeyboardInterrupt:
-        if display.folder is None:  # nothing has begun
-            raise
-        say(f"nas: interrupted; go on with: nas run --resume {display.folder}{plugins.options()}", err=True)
+        resume = f"; go on with: nas run --resume {display.folder}{plugins.options()}"
+        say(f"nas: interrupted{resume if display.folder is not None else ''}", err=True)
         raise SystemExit(exit_code()) from None  # click would swallow its own Exit here
 
 
