@@ -60,7 +60,7 @@ def train(
         resume: folder of a training to resume; settings that are not given stay as they are.
         on_notice: is called with each line that the user should read.
         on_progress: is called after each step; may raise `trainers.StopTraining`.
-        **settings: the settings of a training, by name or by path in config.yaml: `scale`, `augmentation.scale`.
+        **settings: the settings of a training. Names and paths of config.yaml, such as `batch_size`, are accepted too.
 
     Returns:
         The result, with the folder that holds the weights.
