@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-from nas.cost.measurements import DATA, Source, joined, load, read_latencies
+from nas.cost.measurements import DATA, MeasurementSource, joined, load, read_latencies
 from nas.cost.operators import CLASSES
 from nas.cost.profile import (
     DEVICES,
@@ -273,7 +273,7 @@ def test_an_error_needs_the_confidences_of_this_version():
         ErrorModel(quantiles={0.9: 1.0})
 
 
-SOURCE = Source(latency="jetson_published.csv", operators="jetson_published_ops.csv.gz", column="latency_ms")
+SOURCE = MeasurementSource(latency="jetson_published.csv", operators="jetson_published_ops.csv.gz", column="latency_ms")
 
 
 def test_measurements_name_the_column_that_is_not_there():
