@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from nas.config import read_config
 from nas.engine.narrowing import narrowing_of
@@ -19,7 +18,7 @@ from search_space import SearchSpace
 Trials = Mapping[int, Trial]
 """Trials by number."""
 LINE = re.compile(r"^trial +(\d+) (complete|stopped|rejected|cached|failed)\b", re.MULTILINE)
-UNCHANGED = ("outcome", "key", "rung", "training_seed", "macs", "accuracy", "accuracy_draws", "epochs", "seconds")
+UNCHANGED = ("outcome", "key", "rung", "training_seed", "macs", "scores", "accuracy_draws", "epochs", "seconds")
 """Attributes of a reported trial that must never change."""
 
 

@@ -29,6 +29,7 @@ from search_fakes import formula, make_gate, open_study  # noqa: E402
 from nas.engine.search_study import SearchStudy, TrialSpec  # noqa: E402
 from nas.executors import Job  # noqa: E402
 from nas.run_folder import RunFolder  # noqa: E402
+from results.trial import Origin  # noqa: E402
 
 WORKERS = (1, 10, 30, 100, 300, 1000)
 TRAININGS_S = (30.0, 300.0, 3000.0)
@@ -91,7 +92,7 @@ def busy_share(num_workers: int, training_s: float, visit_s: float) -> float:
 def fill(storage: str, place: Path, size: int) -> None:
     """Adds trials to an empty study."""
     study = study_in(storage, place)
-    for spec in errands(size, seed=0):
+    for spec in random_specs(size, seed=0):
         finish(study, spec)
 
 
@@ -109,7 +110,7 @@ def measure(storage: str, place: Path, clients: int, seconds: float) -> float:
 def hammer(options: argparse.Namespace) -> None:
     """Starts and reports trials for some seconds, reading the study before each as a search does; prints the rate."""
     study = study_in(options.child, Path(options.place))
-    waiting = errands(400, seed=options.seed)
+    waiting = random_specs(400, seed=options.seed)
     study.trials()
     began, count = time.perf_counter(), 0
     while time.perf_counter() - began < options.seconds:
@@ -122,16 +123,16 @@ def hammer(options: argparse.Namespace) -> None:
 
 def finish(study: SearchStudy, spec: TrialSpec) -> None:
     """Starts a trial and reports it at once."""
-    asked = study.begin(spec)
-    study.tell(asked, formula(Job(number=0, architecture=spec.candidate.architecture, seed=0)))
+    running = study.begin(spec)
+    study.tell(running, formula(Job(number=0, architecture=spec.candidate.architecture, seed=0)))
 
 
-def errands(count: int, *, seed: int) -> list[TrialSpec]:
+def random_specs(count: int, *, seed: int) -> list[TrialSpec]:
     """Returns random points of a few architectures; their costs do not matter here."""
     domain = make_gate(None)
     rng = np.random.default_rng(seed)
     few = [domain.assess(domain.space.random(rng)) for _ in range(10)]
-    return [TrialSpec(candidate=few[index % len(few)], origin="random") for index in range(count)]
+    return [TrialSpec(candidate=few[index % len(few)], origin=Origin("random")) for index in range(count)]
 
 
 def study_in(storage: str, place: Path) -> SearchStudy:

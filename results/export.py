@@ -1,4 +1,4 @@
-"""Folders that are written whole or not at all, and how the members of a front are named."""
+"""Atomic folders, and the names of the members of a front."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from contextlib import contextmanager
 from pathlib import Path
 
 FRONT_CSV = "front.csv"
-"""The table in an export, by which an export is known."""
+"""The table in an export, which identifies an export."""
 
 
 def member_name(rank: int, key: str) -> str:
-    """Names a front member: its rank by accuracy from 1, and its key."""
+    """Returns the name of a member of the front: its rank by accuracy, from 1, and its key."""
     return f"{rank:02d}-{key}"
 
 
 def member_file(rank: int, key: str) -> str:
-    """Names the architecture file of a front member."""
+    """Returns the name of the architecture file of a member of the front."""
     return f"{member_name(rank, key)}.yaml"
 
 
 @contextmanager
 def whole_folder(out_dir: Path, *, force: bool = False) -> Iterator[Path]:
-    """Yields a temporary folder beside `out_dir` that takes its place at the end, so that nothing half written stays.
+    """Yields a temporary folder that becomes `out_dir` at the end, so that no incomplete folder is left.
 
-    With `force` an earlier export is replaced, and nothing else ever is.
+    With `force` an earlier export is replaced; other folders never are.
 
     Raises:
-        FileExistsError: If `out_dir` holds something that may not be replaced.
+        FileExistsError: `out_dir` may not be replaced.
     """
     _check_target(out_dir, force)
     out_dir.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def _check_target(out_dir: Path, force: bool) -> None:
 
 
 def _swap(staging: Path, out_dir: Path) -> None:
-    """Puts `staging` in the place of `out_dir`; what was there goes only when the new folder stands."""
+    """Replaces `out_dir` by `staging`; the old folder is deleted last."""
     old = staging.with_name(staging.name + ".old")
     if out_dir.is_dir():
         os.rename(out_dir, old)

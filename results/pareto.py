@@ -1,7 +1,7 @@
-"""Non-dominated points and the area or volume they dominate, in plain numpy.
+"""Non-dominated points and their hypervolume, in plain numpy.
 
-A point dominates another when it is at least as good in every objective and better in one. Every function
-takes `maximise`, one flag an objective, so that nobody has to remember which sign is meant.
+A point dominates another if it is at least as good in every objective and better in one. Every function takes
+`maximise`, one flag for each objective.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ def nondominated(points: ArrayLike, maximise: Sequence[bool]) -> NDArray[np.bool
 
     Args:
         points: `(N, M)` values of N points in M objectives. No points give an empty mask. A point with a NaN is
-            never marked and dominates nothing. Equal points do not dominate each other: all of them are marked.
-            Infinities are ordinary values.
-        maximise: M flags; True where a larger value is better.
+            never marked and dominates nothing. Equal points do not dominate each other, so all of them may be
+            marked. Infinities are ordinary values.
+        maximise: M flags, True if a larger value is better.
 
     Returns:
-        `(N,)` mask, True for the points on the front.
+        `(N,)` mask, True for the non-dominated points.
 
     Raises:
         ValueError: If `points` is not `(N, M)` for the M flags.
@@ -37,13 +37,13 @@ def nondominated(points: ArrayLike, maximise: Sequence[bool]) -> NDArray[np.bool
 
 
 def hypervolume_2d(points: ArrayLike, reference: ArrayLike, maximise: Sequence[bool]) -> float:
-    """Measures the area that points in two objectives dominate, up to a reference point.
+    """Returns the area that points in two objectives dominate, bounded by a reference point.
 
     Args:
-        points: `(N, 2)` values. Points with a NaN, and points that are not better than the reference in both
-            objectives, add nothing; nor do dominated and repeated points. No points give 0.
+        points: `(N, 2)` values. Points with a NaN, points that are not better than the reference in both objectives,
+            dominated and repeated points add nothing. No points give 0.
         reference: `(2,)` the worst value of interest in each objective; finite.
-        maximise: Two flags; True where a larger value is better.
+        maximise: Two flags, True if a larger value is better.
 
     Returns:
         The area, in the product of the units of both objectives; 0 or more.
@@ -65,12 +65,12 @@ def hypervolume_2d(points: ArrayLike, reference: ArrayLike, maximise: Sequence[b
 
 
 def hypervolume(points: ArrayLike, reference: ArrayLike, maximise: Sequence[bool]) -> float:
-    """Measures the area or volume that points in two or three objectives dominate, up to a reference point; exactly.
+    """Returns the exact hypervolume of points in two or three objectives, bounded by a reference point.
 
     Args:
-        points: `(N, M)` values, M of 2 or 3. What adds nothing is as in `hypervolume_2d`.
+        points: `(N, M)` values, M of 2 or 3; see `hypervolume_2d` for the points that add nothing.
         reference: `(M,)` the worst value of interest in each objective; finite.
-        maximise: M flags; True where a larger value is better.
+        maximise: M flags, True if a larger value is better.
 
     Returns:
         The area or volume, in the product of the units of all objectives; 0 or more.
@@ -86,13 +86,14 @@ def hypervolume(points: ArrayLike, reference: ArrayLike, maximise: Sequence[bool
     losses = _losses(points, maximise)
     losses = losses[(losses < corner).all(axis=1)]
     losses = losses[np.argsort(losses[:, 2], kind="stable")]
+    # Sweep along the third objective: between two successive values the dominated area is that of the points so far.
     depths = np.diff(np.append(losses[:, 2], corner[2]))
     areas = (hypervolume_2d(losses[: end + 1, :2], corner[:2], (False, False)) for end in range(len(losses)))
     return float(sum(depth * area for depth, area in zip(depths, areas, strict=True) if depth > 0))
 
 
 def _losses(points: ArrayLike, maximise: Sequence[bool]) -> NDArray[np.float64]:
-    """Returns the points `(N, M)` with signs turned so that smaller is better everywhere."""
+    """Returns the points `(N, M)` with maximised objectives negated, so that smaller is better."""
     values = np.asarray(points, dtype=np.float64)
     if values.size == 0:
         values = values.reshape(0, len(maximise))

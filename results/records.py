@@ -173,7 +173,7 @@ def trial_of(row: Mapping[str, Any]) -> Trial:
 
 
 def write(table: pd.DataFrame, path: Path) -> None:
-    """Writes a table as CSV under a temporary name and renames it: a reader never sees half a file."""
+    """Writes a table as CSV atomically."""
     part = path.with_name(path.name + ".part")
     texts = [name for name in table.columns if table[name].dtype == "string"]
     cells = {name: table[name].map(as_cell, na_action="ignore") for name in texts}
@@ -185,11 +185,11 @@ def write(table: pd.DataFrame, path: Path) -> None:
 
 
 def load(run_dir: Path | str, name: str = TRIALS_CSV) -> pd.DataFrame:
-    """Reads the table of trials of a run folder, one row a trial, with the types of `COLUMNS`.
+    """Reads the table of trials of the folder of a run, with the types of `COLUMNS`.
 
     Raises:
-        FileNotFoundError: If the folder has no table.
-        ValueError: If the file is not such a table, or is damaged.
+        FileNotFoundError: The folder has no table.
+        ValueError: The file is not such a table, or is damaged.
     """
     path = Path(run_dir) / name
     if not path.is_file():
@@ -202,7 +202,7 @@ def load(run_dir: Path | str, name: str = TRIALS_CSV) -> pd.DataFrame:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    # Only an empty cell is a missing value: 'none' and 'null' can be choices of an axis.
+    # Only an empty cell is a missing value, because 'none' and 'null' may be choices of an axis.
     table = pd.read_csv(path, dtype="string", keep_default_na=False, na_values=[""])
     missing = [name for name in COLUMNS if name not in table.columns]
     if missing:
@@ -234,9 +234,9 @@ def _check(table: pd.DataFrame) -> None:
 
 
 def shortfall(run_dir: Path | str, table: pd.DataFrame) -> str:
-    """Says in one line that a table has fewer trials than the study beside it; nothing where it has them all.
+    """Returns a notice if a table has fewer trials than the study in its folder, else an empty string.
 
-    A run that is under way may be one trial ahead of its table for a moment.
+    The study of a run under way may be one trial ahead of its table for a moment.
     """
     journal = Path(run_dir) / "study.journal"
     ended = _num_ended(journal.read_bytes()) if journal.is_file() else 0
@@ -249,7 +249,7 @@ def shortfall(run_dir: Path | str, table: pd.DataFrame) -> str:
 
 
 def _num_ended(journal: bytes) -> int:
-    """Counts the trials of a study's journal that have ended: begun as ended, or ended later."""
+    """Counts the trials in a journal that have ended: added as ended, or ended later."""
     ended: set[int] = set()
     count = 0
     for line in journal.split(b"\n"):
@@ -264,10 +264,10 @@ def _num_ended(journal: bytes) -> int:
 
 
 def front(table: pd.DataFrame) -> pd.DataFrame:
-    """Selects the front: trials that were trained on all rungs and that no other beats in the run's objectives.
+    """Selects the front: the complete trials that no other dominates in the objectives of the run.
 
-    The best in the first accuracy comes first. Stopped, rejected and failed trials never count, nor does a training
-    that only repeats one with another seed; of trials of the same architecture the first counts.
+    The best in the first accuracy comes first. Stopped, rejected and failed trials do not count, nor do repetitions
+    with other seeds; of several trials of an architecture the first counts.
     """
     names = objectives_of(table)
     done = complete(table, names)
@@ -281,7 +281,7 @@ def front(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def complete(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    """Selects the trials that were trained on all rungs and have all these values, each architecture once."""
+    """Selects the trials on the last rung that have all these values, each architecture once."""
     whole = table["outcome"].isin(["complete", "cached"]) & (table["rung"] == table["rungs"]).fillna(True)
     whole = whole & table["repeat_of"].isna() & table[list(names)].notna().all(axis=1)
     done: pd.DataFrame = table[whole.astype(bool)].drop_duplicates("key")
@@ -289,17 +289,17 @@ def complete(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
 
 
 def objectives_of(table: pd.DataFrame) -> list[str]:
-    """Returns the columns that a run searched by, in its order."""
+    """Returns the objectives of a run in their order."""
     named = list(table["objectives"].dropna())
     return str(named[0]).split() if named else list(DEFAULT_OBJECTIVES)
 
 
 def is_accuracy(name: str) -> bool:
-    """Whether a column is an accuracy, of which more is better; the other objectives are costs."""
+    """Whether a column is an accuracy, which is maximised; other objectives are costs."""
     return name.startswith(("accuracy", "ap"))
 
 
 def tally(table: pd.DataFrame) -> dict[str, int]:
-    """Counts the trials asked for and what became of them; the outcomes always add up to `asked`."""
+    """Counts the trials by outcome; the outcomes add up to `asked`, the number of all trials."""
     counts = {outcome: int((table["outcome"] == outcome).sum()) for outcome in OUTCOMES}
     return {"asked": len(table), **counts}

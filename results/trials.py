@@ -1,4 +1,4 @@
-"""The trials of a run for a notebook: a tidy frame, its front, and how much that dominates."""
+"""The trials of a run for a notebook: a tidy frame, its front, its hypervolume."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ RENAMED = {"input_height": "input_height_px", "input_width": "input_width_px"}
 
 
 def load(run: Path | str) -> pd.DataFrame:
-    """Reads all trials of a run, one row a trial, in the order of their numbers.
+    """Reads all trials of a run, one row each, in the order of their numbers.
 
     Args:
         run: Folder of the run.
 
     Returns:
-        The columns of `trials.csv` (`results.records.COLUMNS` says what they hold), with the sides of the input as
-        `input_height_px` and `input_width_px`, and two more: `gmacs`, which is fvcore's GFLOPs, and `gflops_2x`, in
-        which a multiply-add is two. Accuracies are shares between 0 and 1; what is missing is `pandas.NA`.
+        The columns of `trials.csv` (see `results.records.COLUMNS`), with the sides of the input as `input_height_px`
+        and `input_width_px`, and two more: `gmacs`, which are fvcore's GFLOPs, and `gflops_2x`, which count a
+        multiply-add as two. Accuracies are shares between 0 and 1; missing values are `pandas.NA`.
 
     Raises:
-        FileNotFoundError: If the folder has no table of trials.
-        ValueError: If the table is damaged or none of this version.
+        FileNotFoundError: The folder has no table of trials.
+        ValueError: The table is damaged or was not written by this version.
 
     Warns:
-        UserWarning: If the study has more trials than the table.
+        UserWarning: The study has more trials than the table.
     """
     loaded = records.load(run)
     missing = records.shortfall(run, loaded)
@@ -44,16 +44,16 @@ def load(run: Path | str) -> pd.DataFrame:
 
 
 def front(frame: pd.DataFrame, objectives: Sequence[str] | None = None) -> pd.DataFrame:
-    """Selects the trials that no other beats in the objectives, the best in the first accuracy first.
+    """Selects the trials that no other dominates in the objectives, the best in the first accuracy first.
 
-    Only trials on the last rung count, and each architecture once; repetitions with other seeds do not.
+    Only trials on the last rung count, each architecture once, without repetitions with other seeds.
 
     Args:
-        frame: As `load` gives it, or a part of its rows.
-        objectives: Columns, of which accuracies are made large and all others small; those of the run unless said.
+        frame: As returned by `load`, or a part of its rows.
+        objectives: Columns; accuracies are maximised, all others minimised. None: the objectives of the run.
 
     Raises:
-        ValueError: If an objective is no number of a trial, or none of them is an accuracy.
+        ValueError: An objective is not a numeric column, or none of them is an accuracy.
     """
     if objectives is not None:
         frame = frame.assign(objectives=" ".join(_checked(frame, objectives)))
@@ -63,19 +63,19 @@ def front(frame: pd.DataFrame, objectives: Sequence[str] | None = None) -> pd.Da
 def hypervolume(
     frame: pd.DataFrame, objectives: Sequence[str] | None = None, *, reference: Mapping[str, float] | None = None
 ) -> float:
-    """Measures what the front dominates: an area for two objectives, a volume for three, a length for one.
+    """Returns the hypervolume of the front: an area for two objectives, a volume for three, a length for one.
 
     Args:
-        frame: As `load` gives it, or a part of its rows.
+        frame: As returned by `load`, or a part of its rows.
         objectives: As in `front`.
-        reference: The worst value of interest by objective, in the unit of its column. Left out: 0 of an accuracy,
-            and of a cost the largest among the trials on the last rung. To compare runs, give the same to all.
+        reference: The worst value of interest by objective, in the unit of its column. Default: 0 for an accuracy,
+            the largest value among the trials on the last rung for a cost. To compare runs, pass the same to all.
 
     Returns:
-        The product of the units of all objectives; 0 where there is no front.
+        The hypervolume in the product of the units of all objectives; 0 without a front.
 
     Raises:
-        ValueError: As `front` does, and for a reference of something else than an objective.
+        ValueError: See `front`; or a reference is not for an objective.
     """
     names = list(objectives or records.objectives_of(frame))
     unknown = set(reference or {}) - set(names)
@@ -89,7 +89,7 @@ def hypervolume(
 
 
 def reference_of(frame: pd.DataFrame, names: Sequence[str]) -> dict[str, float]:
-    """Returns the worst value of each objective: 0 of an accuracy, of a cost the largest among complete trials."""
+    """Returns the default reference: 0 for an accuracy, the largest value among complete trials for a cost."""
     done = records.complete(frame, names)
     return {name: 0.0 if records.is_accuracy(name) else float(done[name].max()) for name in names}
 
@@ -97,7 +97,7 @@ def reference_of(frame: pd.DataFrame, names: Sequence[str]) -> dict[str, float]:
 def dominated(
     points: np.ndarray[tuple[int, ...], np.dtype[np.float64]], worst: Sequence[float], names: Sequence[str]
 ) -> float:
-    """Returns the hypervolume of points `(N, M)` in one to three objectives up to the worst values `(M,)`."""
+    """Returns the hypervolume of points `(N, M)` in one to three objectives, bounded by the worst values `(M,)`."""
     maximise = [records.is_accuracy(name) for name in names]
     if len(names) > 1:
         return pareto.hypervolume(points, worst, maximise)
@@ -106,7 +106,7 @@ def dominated(
 
 
 def _checked(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
-    """Returns the names of objectives; see `front` for what is wrong with which."""
+    """Returns the names of objectives, checked as `front` says."""
     numbers = [str(name) for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name])]
     for name in names:
         if name not in numbers:

@@ -1,4 +1,4 @@
-"""Text of others as it may stand in a page, in a table or on a terminal: nothing in it acts, everything is seen."""
+"""Makes untrusted text safe to show in pages, tables and terminals: no control characters, no formulas."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import re
 import unicodedata
 
 HIDDEN = {"Cc", "Cs", "Zl", "Zp"}
-"""Kinds of characters that would be invisible, break lines, steer a terminal or cannot be written at all."""
+"""Unicode categories that are invisible, break lines, control a terminal or cannot be encoded."""
 TURNING = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""They change the direction of what follows, so that a name could show itself as another."""
+"""Characters that change the direction of the text after them, so that a name could look like another."""
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _GUARDED = re.compile(r"''*[=+\-@\t\r]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|nan)")
 
 
 def visible(text: object) -> str:
-    """Returns a text with its control characters spelt out, such as `\\x1b`."""
-    told = str(text)
-    return told if told.isascii() and told.isprintable() else "".join(map(_spelt, told))
+    """Returns a text with control characters escaped, such as `\\x1b`."""
+    plain = str(text)
+    return plain if plain.isascii() and plain.isprintable() else "".join(map(_escaped, plain))
 
 
 def visible_lines(text: object) -> str:
-    """Returns a text of several lines, each visible."""
+    """Returns a text of several lines, each made visible."""
     return "\n".join(map(visible, str(text).split("\n")))
 
 
 def as_cell(text: str) -> str:
-    """Returns a text as a cell of CSV that no spreadsheet takes for a formula: with an apostrophe before it."""
+    """Returns a text as a CSV cell; an apostrophe is prepended if a spreadsheet would read it as a formula."""
     return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
 
 
@@ -35,7 +35,7 @@ def from_cell(cell: str) -> str:
     return cell[1:] if _GUARDED.match(cell) else cell
 
 
-def _spelt(character: str) -> str:
+def _escaped(character: str) -> str:
     if unicodedata.category(character) not in HIDDEN and character not in TURNING:
         return character
     code = ord(character)

@@ -22,7 +22,7 @@ from nas.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from nas.engine.ending import Ending
+    from nas.engine.ending import SearchEnding
     from nas.engine.loop import Search
     from nas.engine.session import Session
 
@@ -245,7 +245,7 @@ def _going_on_told(run: Path, exit_code: Callable[[], int]) -> Iterator[None]:
         raise SystemExit(exit_code()) from None  # click would swallow its own Exit here
 
 
-def _show(session: Session, search: Search, ending: Ending, as_json: bool) -> None:
+def _show(session: Session, search: Search, ending: SearchEnding, as_json: bool) -> None:
     """Prints what the run has so far."""
     from nas.commands.run_summary import print_summary, result
     from nas.run_folder import read_trials

@@ -27,7 +27,7 @@ from results.trial import Trial
 
 if TYPE_CHECKING:
     from nas.engine.acquisition import SurrogateCorrelation
-    from nas.engine.ending import Ending
+    from nas.engine.ending import SearchEnding
     from nas.engine.ladder import RungCorrelation
     from nas.engine.session import Session
 
@@ -41,7 +41,7 @@ def print_summary(
     table: pd.DataFrame,
     rungs: Sequence[RungCorrelation],
     surrogate: SurrogateCorrelation | None,
-    ending: Ending,
+    ending: SearchEnding,
 ) -> None:
     """Prints the front, how the rungs agreed, the accounting, and what to type next."""
     path, members = session.folder.path, records.front(table)

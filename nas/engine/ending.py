@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class EndCause(Enum):
-    """Why a search ends; see `Ending`."""
+    """Why a search ends; see `SearchEnding`."""
 
     TRIALS_DONE = "trials_done"
     TIME_UP = "time_up"
@@ -19,7 +19,7 @@ class EndCause(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ending:
+class SearchEnding:
     """The end of a search: its cause, and the same in a few words for the user."""
 
     cause: EndCause
@@ -34,7 +34,7 @@ class Ending:
         return self.text
 
 
-TIME_UP = Ending(cause=EndCause.TIME_UP, text="time is up")
-NO_TIME = Ending(cause=EndCause.NO_TIME, text="no time is left for another trial")
-NOTHING_NEW = Ending(cause=EndCause.NOTHING_NEW, text="no new point within the budget is left")
-INTERRUPTED = Ending(cause=EndCause.INTERRUPTED, text="interrupted")
+TIME_UP = SearchEnding(cause=EndCause.TIME_UP, text="time is up")
+NO_TIME = SearchEnding(cause=EndCause.NO_TIME, text="no time is left for another trial")
+NOTHING_NEW = SearchEnding(cause=EndCause.NOTHING_NEW, text="no new point within the budget is left")
+INTERRUPTED = SearchEnding(cause=EndCause.INTERRUPTED, text="interrupted")

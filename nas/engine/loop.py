@@ -10,7 +10,7 @@ from typing import Protocol
 
 from nas.engine.acquisition import SurrogateCorrelation, surrogate_correlation
 from nas.engine.domain import CostedDomain
-from nas.engine.ending import INTERRUPTED, TIME_UP, EndCause, Ending
+from nas.engine.ending import INTERRUPTED, TIME_UP, EndCause, SearchEnding
 from nas.engine.ladder import RungCorrelation, rung_correlation
 from nas.engine.scheduler import Scheduler, TrialIndex
 from nas.engine.search_study import RunningTrial, SearchStudy, TrialSpec
@@ -91,7 +91,7 @@ class Search:
         """Time spent on the run: in the trials of earlier sessions, and in this session."""
         return self._seconds_before / self.executor.capacity + max(0.0, self._clock() - self._began)
 
-    def run(self) -> Ending:
+    def run(self) -> SearchEnding:
         """Searches until a limit is met, and returns why it ended.
 
         Raises:
@@ -106,7 +106,7 @@ class Search:
             again = f"nas run --resume {self.folder.path}, which tries the trials under way again"
             raise type(error)(f"{error}; next: correct that, then {again}") from None
 
-    def _search(self) -> Ending:
+    def _search(self) -> SearchEnding:
         self._derive()
         try:
             while True:
@@ -128,14 +128,14 @@ class Search:
         history = self.scheduler.history(self.study.trials(), [])
         return surrogate_correlation(history) if self.scheduler.has_surrogate and len(history.evaluated) > 1 else None
 
-    def _fill(self) -> Ending | None:
+    def _fill(self) -> SearchEnding | None:
         """Submits trials until the executor is full, or until no trial is left to begin: then it returns why."""
         while len(self._pending) < self.executor.capacity:
             self._settle()
             trials = self.study.trials()
             ending = self._ending(trials)
             spec = ending or self.scheduler.next(trials, self.study.running(), seconds_left=self._seconds_left())
-            if isinstance(spec, Ending):
+            if isinstance(spec, SearchEnding):
                 repeat = None if self._may_change_front() else self._repeat(trials)
                 if repeat is None:
                     return spec
@@ -210,7 +210,7 @@ class Search:
         images_seen = round(evaluation.images_seen * epochs / evaluation.epochs)
         return replace(evaluation, epochs=epochs, images_seen=images_seen)
 
-    def _interrupted(self) -> Ending:
+    def _interrupted(self) -> SearchEnding:
         """Ends the trials under way and stores their results."""
 
         def interrupt(step: Step) -> None:
@@ -239,17 +239,17 @@ class Search:
         if number is not None:
             self.observer.finished(next(trial for trial in trials if trial.number == number), trials)
 
-    def _ending(self, trials: list[Trial]) -> Ending | None:
+    def _ending(self, trials: list[Trial]) -> SearchEnding | None:
         """Returns why no further trial begins, or None."""
         self._check_failures(trials)
         recent = [trial.outcome for trial in trials[-MAX_BARREN:]]
         if len(recent) == MAX_BARREN and set(recent) <= UNTRAINED and trials[-1].imported_from is None:
             text = f"the last {MAX_BARREN} points were over budget or known already: no new point is within reach"
-            return Ending(cause=EndCause.NOTHING_NEW, text=text)
+            return SearchEnding(cause=EndCause.NOTHING_NEW, text=text)
         limit = self.limits.trials
         if limit is not None and num_ended(trials) + len(self.study.running()) >= limit:
             text = "1 trial is done" if limit == 1 else f"{limit} trials are done"
-            return Ending(cause=EndCause.TRIALS_DONE, text=text)
+            return SearchEnding(cause=EndCause.TRIALS_DONE, text=text)
         return TIME_UP if self._seconds_left() <= 0 else None
 
     def _check_failures(self, trials: list[Trial]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nas.engine.domain import CostedDomain, Params
-from nas.engine.ending import NO_TIME, NOTHING_NEW, Ending
+from nas.engine.ending import NO_TIME, NOTHING_NEW, SearchEnding
 from nas.engine.history import History, Observation
 from nas.engine.ladder import Ladder, promotion
 from nas.engine.objectives import Objective
@@ -78,7 +78,7 @@ class Scheduler:
 
     def next(
         self, trials: Sequence[Trial], running: Sequence[Trial], *, seconds_left: float = float("inf")
-    ) -> TrialSpec | Ending:
+    ) -> TrialSpec | SearchEnding:
         """Returns what is trained next, or why nothing is.
 
         Interrupted trials come first, then promotions to the next rung, then new points: the named designs, each

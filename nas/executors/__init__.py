@@ -92,6 +92,8 @@ class Evaluation:
     """Peak memory of the job; None where it cannot be measured."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "outcome", Outcome(self.outcome))  # a plug-in may give the words
+        object.__setattr__(self, "cause", None if self.cause is None else Cause(self.cause))
         check_cause(self.outcome, self.cause)
 
 

@@ -40,7 +40,7 @@ try:
     import ray
     from ray import tune
 
-    from nas.executors.ray_hooks import Endings, Suggestions, WhenClosed
+    from nas.executors.ray_hooks import Suggestions, TrialEnds, WhenClosed
 except ImportError as error:
     raise ConfigError(f"Ray Tune cannot be imported ({error}); next: pip install 'ray[tune]'") from None
 
@@ -311,7 +311,7 @@ def _run_tune(trainable: Any, jobs: JobQueue, folder: str, num_workers: int) -> 
                 name="nas",
                 storage_path=folder,
                 verbose=0,
-                callbacks=[Endings(jobs)],
+                callbacks=[TrialEnds(jobs)],
                 stop=WhenClosed(jobs),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),

@@ -25,7 +25,7 @@ class Suggestions(tune.search.Searcher):
         return {"job": placed.job, "bundle": placed.bundle}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Does nothing: `Endings` gets more details."""
+        """Does nothing: `TrialEnds` gets more details."""
 
     def save(self, checkpoint_path: str) -> None:
         """Does nothing: the study is the record."""
@@ -37,7 +37,7 @@ class Suggestions(tune.search.Searcher):
         return {}  # Tune pickles its settings, and the queue holds locks
 
 
-class Endings(tune.Callback):
+class TrialEnds(tune.Callback):
     """Passes the ends of Tune's trials to the queue."""
 
     def __init__(self, jobs: JobQueue) -> None:

@@ -1,4 +1,4 @@
-"""Which axes matter, and what the front has in common."""
+"""The section on the axes: their importance, and what the front has in common."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from results.report.payload import Members
 from results.report.text import escape, paragraph, section, table
 
 MAX_AXES = 12
-"""Axes that are shown of each kind."""
+"""The most axes shown in each table."""
 
 
 def axes_section(content: Content, members: Members) -> str:
@@ -22,16 +22,16 @@ def axes_section(content: Content, members: Members) -> str:
     if alike:
         parts += _common(alike)
     elif len(members.front) < MIN_MEMBERS:
-        parts.append(paragraph(f"Nothing can be said: the front has fewer than {MIN_MEMBERS} members."))
+        parts.append(paragraph(f"The front has fewer than {MIN_MEMBERS} members, too few to compare."))
     else:
-        parts.append(paragraph("Its members agree on no axis more than all that was trained."))
+        parts.append(paragraph("No choice is more common among its members than among all trained architectures."))
     return section("What matters", *parts)
 
 
 def _common(alike: list[Shared]) -> list[str]:
     said = (
-        "Choices that three quarters of the members or more agree on, beside their share in all architectures that "
-        "were trained; what stands out most comes first. Only those count in which the axis means something."
+        "Choices that three quarters of the members or more have, and their share among all architectures that were "
+        "trained, the largest difference first. Architectures in which the axis is not active do not count."
     )
     rows = [
         (
@@ -43,18 +43,18 @@ def _common(alike: list[Shared]) -> list[str]:
         for each in alike[:MAX_AXES]
     ]
     titles = ("axis", "choice", "#members", "#all that were trained")
-    more = f"{len(alike) - MAX_AXES} more stand out less." if len(alike) > MAX_AXES else ""
+    more = f"{len(alike) - MAX_AXES} more choices have smaller differences." if len(alike) > MAX_AXES else ""
     shown = table(titles, rows, label="Choices that members of the front share")
     return [paragraph(said, "muted"), shown, more and paragraph(more, "muted")]
 
 
 def _importance(found: Importance) -> list[str]:
     said = (
-        f"PED-ANOVA on {found.num_trials} trials of rung {found.rung}: how much an axis tells the {found.num_top} best "
-        "from the rest, in all objectives at once and in accuracy alone. Shares of the sum over all axes. The upright "
-        "line is what the strongest axis reaches when the same values are dealt to the trials at random (95 of 100 "
-        "deals): what stays under it may be chance. An axis that means something in part of the trials only is judged "
-        "within those."
+        f"PED-ANOVA on {found.num_trials} trials of rung {found.rung}: how much an axis distinguishes the "
+        f"{found.num_top} best trials from the rest, in all objectives together and in accuracy alone, as shares of "
+        "the sum over all axes. The vertical line is the 95 % quantile of the most important axis under random "
+        "permutations of the values: shares below it may be chance. An axis that is active in a part of the trials is "
+        "measured on those."
     )
     rows = [
         (
@@ -75,7 +75,7 @@ def _importance(found: Importance) -> list[str]:
 
 
 def _meter(share: float, chance: float, kind: str) -> str:
-    """Draws a share as a bar with the level of chance, and its number beside it."""
+    """Draws a share as a bar with the level of chance, and its number."""
     line = f'<rect x="{min(100 * chance, 99):.2f}%" width="2" height="100%" class="chance"/>'
     bar = f'<rect width="{100 * share:.2f}%" height="100%" class="bar{kind}"/>'
     track = '<rect width="100%" height="100%" class="track"/>'

@@ -1,4 +1,4 @@
-"""What the members of a front have in common."""
+"""Choices that the members of a front have in common."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ AXIS = "axis_"
 
 @dataclass(frozen=True, kw_only=True)
 class Shared:
-    """A choice that all or most members of the front agree on."""
+    """A choice that most members of the front have."""
 
     axis: str
     choice: str
     num_agreeing: int
     num_members: int
-    """Members in which the axis means something."""
+    """Members in which the axis is active."""
     share_elsewhere: float
-    """Share of the same choice among all architectures that were trained and in which the axis means something."""
+    """Share of the choice among all trained architectures in which the axis is active."""
     num_elsewhere: int
 
 
 def shared(members: pd.DataFrame, trained: pd.DataFrame) -> list[Shared]:
-    """Finds the axes on which at least three members, and three quarters of them, agree, more so than elsewhere.
+    """Finds the choices of at least `MIN_SHARE` of the members that are less common among all trained architectures.
 
     Args:
-        members: The front.
+        members: The front, of `MIN_MEMBERS` or more in which the axis is active.
         trained: All trials that were trained, the members among them; each architecture counts once.
 
     Returns:
-        What stands out most first: by the difference of the two shares.
+        The choices, by the difference of the two shares, the largest first.
     """
     others = trained.drop_duplicates("key")
     found = []

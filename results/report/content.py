@@ -1,4 +1,4 @@
-"""What a report shows, as plain data: gathered elsewhere, so that it can be rendered from tables alone."""
+"""The content of a report as plain data, gathered elsewhere."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ class NodeLine(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class DetectorDetails:
-    """An architecture in words, and what it is made of."""
+    """The description of an architecture, its choices and its nodes."""
 
     words: str
     choices: Mapping[str, str] = field(default_factory=dict)
-    """Its choice on every axis that means something, in the order of the space."""
+    """Its choice on every active axis, in the order of the space."""
     nodes: tuple[NodeLine, ...] = ()
-    """Empty where they were left out for their size."""
+    """Empty if they were left out to limit the size of the report."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AxisImportance:
-    """How much an axis decides; shares of all axes sum to 1."""
+    """The importance of an axis; those of all axes sum to 1."""
 
     axis: str
     front: float
-    """For being among the best in all objectives at once."""
+    """For being among the best in all objectives together."""
     accuracy: float
     """For being among the most accurate."""
     num_active: int
-    """Trials in which the axis meant something."""
+    """Trials in which the axis is active."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Importance:
-    """How much each axis decides, and on what that rests."""
+    """The importance of all axes, and the trials that it was measured on."""
 
     axes: tuple[AxisImportance, ...]
     """The most important for the front first."""
@@ -57,20 +57,20 @@ class Importance:
     num_top: int
     """Trials that count as the best."""
     chance_front: float
-    """What the most important axis reaches when the same values are dealt to the trials at random (95 of 100 deals)."""
+    """The 95 % quantile of the largest importance under random permutations of the values."""
     chance_accuracy: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectSizes:
-    """Sides of the objects of a data set, in pixels of a detector's input, against its levels."""
+    """The sides of the objects of a data set in pixels of a detector's input, compared with its levels."""
 
     source: str
     num_boxes: int
     edges_px: tuple[float, ...]
-    """Of the bins of the histograms, each `2 ** 0.5` times the one before."""
+    """Edges of the bins of the histograms, each `2 ** 0.5` times the one before."""
     counts: Mapping[str, tuple[int, ...]]
-    """Boxes in each bin by the key of the detector; the first and the last bin also hold what lies beyond."""
+    """Boxes in each bin by the key of the detector; the first and the last bin include those beyond."""
     median_px: Mapping[str, float]
     shares_by_cells: Mapping[str, tuple[float, float, float]]
     """Shares of boxes with a side of less than one cell of the finest level, one to two, and two or more."""
@@ -78,7 +78,7 @@ class ObjectSizes:
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """Something to type."""
+    """A command to type."""
 
     title: str
     line: str
@@ -87,22 +87,22 @@ class Command:
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """All that a report shows."""
+    """The content of a report."""
 
     name: str
     folder: str
     written: str
-    """When, in words."""
+    """Date and time."""
     table: pd.DataFrame
     """As `results.records.load` gives it."""
     detectors: Mapping[str, DetectorDetails]
-    """By key: all that are plotted."""
+    """By key: all detectors that are plotted."""
     importance: Importance | str
-    """Or why there is none."""
+    """Or a sentence that says why there is none."""
     boxes: ObjectSizes | str
-    """Or why there are none."""
+    """Or a sentence that says why there are none."""
     facts: tuple[tuple[str, str], ...] = ()
-    """What was searched, as (title, text)."""
+    """The settings of the search, as (title, text)."""
     limits: Mapping[str, float] = field(default_factory=dict)
     """The budget by column, in the unit of the column."""
     device: str = ""
@@ -110,6 +110,6 @@ class Content:
     seeds: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
     """Accuracies with all seeds of members of the front, by the number of their trial."""
     rungs: tuple[str, ...] = ()
-    """How neighbouring rungs agreed, one line each."""
+    """The rank correlation of each pair of neighbouring rungs, one line each."""
     commands: tuple[Command, ...] = ()
     notices: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""The front of a run: its plot, what a picked trial shows, its table."""
+"""The section on the front: its plot, the details of a picked trial, its table."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Any
 import pandas as pd
 
 from results import records
+from results.export import member_name
 from results.report.content import Content
 from results.report.payload import Members, options, x_axes, y_axes
 from results.report.text import escape, paragraph, percent, section, table
 from results.ties import tied_with_better
+from results.trial import Trial
 
 
 def front_section(content: Content, members: Members) -> str:
@@ -34,7 +36,7 @@ def front_section(content: Content, members: Members) -> str:
 
 
 def _lower_only(content: Content, members: Members) -> str:
-    """Shows the trials of lower rungs where there are no others."""
+    """Shows the trials on lower rungs if there are no others."""
     if members.lower.empty:
         return ""
     return _plot(content, members, "What ended on a lower rung, with the accuracy that it reached there.") + _detail()
@@ -56,7 +58,7 @@ def _plot(content: Content, members: Members, caption: str) -> str:
 
 
 def _picker(name: str, label: str, choices: list[str]) -> str:
-    """Returns a choice between axes; nothing where there is but one."""
+    """Returns a menu of axes; empty for a single axis."""
     if len(choices) < 2:
         return ""
     listed = "".join(f'<option value="{index}">{escape(each)}</option>' for index, each in enumerate(choices))
@@ -90,49 +92,50 @@ def _front_table(content: Content, members: Members) -> str:
     front = members.front
     if front.empty:
         return ""
-    rows = front.to_dict("records")
-    columns = _columns(content, front, rows)
+    columns = _columns(content, front, records.trials_of(front))
     return table(columns, zip(*columns.values(), strict=True), label="The members of the front")
 
 
-def _columns(content: Content, front: pd.DataFrame, rows: list[dict[Any, Any]]) -> dict[str, list[str]]:
+def _columns(content: Content, front: pd.DataFrame, trials: list[Trial]) -> dict[str, list[str]]:
     """Returns the cells of the front as HTML by the title of their column."""
     links = [
-        f'<a href="#trial={row["number"]}" class="key">{n:02d}-{escape(row["key"])}</a>'
-        for n, row in enumerate(rows, 1)
+        f'<a href="#trial={trial.number}" class="key">{escape(member_name(rank, trial.key))}</a>'
+        for rank, trial in enumerate(trials, 1)
     ]
-    columns = {"architecture": links} | _accuracies(y_axes(front)[:1], front, rows)
+    columns = {"architecture": links} | _accuracies(y_axes(front)[:1], front, trials)
     ties = tied_with_better(front)
     if any(ties):
         columns["tied"] = ["~" if each else "" for each in ties]
-    columns |= _costs(content, front, rows) | _accuracies(y_axes(front)[1:], front, rows)
-    if any(len(content.seeds.get(int(row["number"]), ())) > 1 for row in rows):
-        columns["#over seeds %"] = [_over_seeds(content.seeds.get(int(row["number"]), ())) for row in rows]
-    columns["#input px"] = [f"{row['input_width']}x{row['input_height']}" for row in rows]
-    columns["levels"] = [escape(row["levels"]) for row in rows]
-    return columns | {"came from": [escape(row["origin"]) for row in rows]}
+    columns |= _costs(content, front, trials) | _accuracies(y_axes(front)[1:], front, trials)
+    seeds = [content.seeds.get(trial.number, ()) for trial in trials]
+    if any(len(each) > 1 for each in seeds):
+        columns["#over seeds %"] = [_over_seeds(each) for each in seeds]
+    columns["#input px"] = [f"{trial.input_width}x{trial.input_height}" for trial in trials]
+    columns["levels"] = [escape(" ".join(trial.levels)) for trial in trials]
+    return columns | {"came from": [escape(str(trial.origin)) for trial in trials]}
 
 
-def _accuracies(axes: list[dict[str, Any]], front: pd.DataFrame, rows: list[dict[Any, Any]]) -> dict[str, list[str]]:
+def _accuracies(axes: list[dict[str, Any]], front: pd.DataFrame, trials: list[Trial]) -> dict[str, list[str]]:
     columns = {}
     for axis in axes:
-        columns[f"#{axis['name']} %"] = [percent(row[axis["id"]]) for row in rows]
+        columns[f"#{axis['name']} %"] = [percent(trial.value(axis["id"])) for trial in trials]
         if axis["low"] and front[axis["low"]].notna().any():
-            columns["#95 %"] = [f"{percent(row[axis['low']])}-{percent(row[axis['high']])}" for row in rows]
+            ends = [(trial.value(axis["low"]), trial.value(axis["high"])) for trial in trials]
+            columns["#95 %"] = [f"{percent(low)}-{percent(high)}" for low, high in ends]
     return columns
 
 
-def _costs(content: Content, front: pd.DataFrame, rows: list[dict[Any, Any]]) -> dict[str, list[str]]:
+def _costs(content: Content, front: pd.DataFrame, trials: list[Trial]) -> dict[str, list[str]]:
     columns = {
-        "#GFLOPs": [f"{row['macs'] / 1e9:.4f}" for row in rows],
-        "#GFLOPs 2x": [f"{2 * row['macs'] / 1e9:.4f}" for row in rows],
+        "#GFLOPs": [f"{trial.macs / 1e9:.4f}" for trial in trials],
+        "#GFLOPs 2x": [f"{2 * trial.macs / 1e9:.4f}" for trial in trials],
     }
     if front["latency_ms"].notna().any():
-        columns["#predicted ms"] = [f"{row['latency_ms']:.1f}" for row in rows]
-        columns["#interval ms"] = [f"{row['latency_low_ms']:.1f}-{row['latency_high_ms']:.1f}" for row in rows]
+        columns["#predicted ms"] = [f"{trial.latency_ms:.1f}" for trial in trials]
+        columns["#interval ms"] = [f"{trial.latency_low_ms:.1f}-{trial.latency_high_ms:.1f}" for trial in trials]
     if "memory_bytes" in records.objectives_of(content.table):
-        columns["#memory MB"] = [f"{row['memory_bytes'] / 1e6:.2f}" for row in rows]
-    return columns | {"#params M": [f"{row['params'] / 1e6:.3f}" for row in rows]}
+        columns["#memory MB"] = [f"{trial.memory_bytes / 1e6:.2f}" for trial in trials]
+    return columns | {"#params M": [f"{trial.params / 1e6:.3f}" for trial in trials]}
 
 
 def _over_seeds(values: tuple[float, ...]) -> str:

@@ -1,13 +1,13 @@
-"""The objects of the data against the levels of the front."""
+"""The section on the sizes of the objects, compared with the levels of the front."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from results import records
+from results.export import member_name
 from results.report.content import Content, ObjectSizes
-from results.report.payload import Members, strides
+from results.report.payload import Members
 from results.report.text import escape, paragraph, section, table
+from results.trial import Trial
 
 
 def objects_section(content: Content, members: Members) -> str:
@@ -16,18 +16,19 @@ def objects_section(content: Content, members: Members) -> str:
     if not isinstance(content.boxes, ObjectSizes):
         return section(title, paragraph(content.boxes))
     boxes = content.boxes
-    rows = [row for row in members.front.to_dict("records") if row["key"] in boxes.counts]
-    if not rows:
-        return section(title, paragraph("There is no member of the front yet whose levels could be compared."))
-    names = [f"{rank:02d}-{row['key']}" for rank, row in enumerate(rows, 1)]
+    compared = [trial for trial in records.trials_of(members.front) if trial.key in boxes.counts]
+    if not compared:
+        return section(title, paragraph("The front has no member yet whose levels could be compared."))
+    names = [member_name(rank, trial.key) for rank, trial in enumerate(compared, 1)]
     listed = "".join(
-        f'<option value="{escape(r["key"])}">{escape(n)}</option>' for r, n in zip(rows, names, strict=True)
+        f'<option value="{escape(trial.key)}">{escape(name)}</option>'
+        for trial, name in zip(compared, names, strict=True)
     )
     caption = (
         f"Boxes of {boxes.source}, {boxes.num_boxes:,} in all, by their side (the root of their area) in pixels of the "
         "member's input, against the strides of the levels that carry a head: a cell of a level is one stride wide."
     )
-    lines = [_cells(boxes, row, name) for row, name in zip(rows, names, strict=True)]
+    lines = [_cells(boxes, trial, name) for trial, name in zip(compared, names, strict=True)]
     titles = (
         "member",
         "#input px",
@@ -46,9 +47,8 @@ def objects_section(content: Content, members: Members) -> str:
     )
 
 
-def _cells(boxes: ObjectSizes, row: Mapping[Any, Any], name: str) -> tuple[str, ...]:
-    key = row["key"]
-    shares = (f"{100 * share:.1f} %" for share in boxes.shares_by_cells[key])
-    levels = " ".join(level for level, _ in strides(row))
-    size = f"{row['input_width']}x{row['input_height']}"
-    return (f'<span class="key">{escape(name)}</span>', size, escape(levels), f"{boxes.median_px[key]:.1f}", *shares)
+def _cells(boxes: ObjectSizes, trial: Trial, name: str) -> tuple[str, ...]:
+    shares = (f"{100 * share:.1f} %" for share in boxes.shares_by_cells[trial.key])
+    size = f"{trial.input_width}x{trial.input_height}"
+    median = f"{boxes.median_px[trial.key]:.1f}"
+    return (f'<span class="key">{escape(name)}</span>', size, escape(" ".join(trial.levels)), median, *shares)

@@ -1,4 +1,4 @@
-"""The page of a report: its sections as HTML, and one file with everything in it."""
+"""Renders a report as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from results.report.search_section import search_section
 from results.report.text import escape, paragraph, script_json, section
 
 GENERATOR = "PyramidNAS report"
-"""What tells a report from any other file; it stands in its first bytes."""
+"""Identifies a report; it is in the first bytes of the file."""
 
 
 def render(content: Content) -> str:
-    """Returns the report as one HTML file, which loads nothing and runs no script but its own."""
+    """Returns the report as one HTML file that loads nothing and runs only its own script."""
     members = part(content.table)
     course = progress(content.table, content.limits)
     style, script = (_template(name) for name in ("style.css", "script.js"))

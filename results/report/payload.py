@@ -1,4 +1,4 @@
-"""What the script of a report is given: trials, detectors, curves and sizes, as plain values."""
+"""The data of the script of a report: trials, detectors, curves and sizes, as plain values."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from results import records
 from results.report.content import Content, DetectorDetails, ObjectSizes
 from results.report.progress import SearchProgress
 from results.ties import tied_with_better
-from results.trial import Origin
+from results.trial import Trial
 
 MAX_OTHERS = 2000
-"""Trials off the front that are plotted, so that the file stays small."""
+"""The most trials off the front that are plotted, to keep the file small."""
 SCORES = ("accuracy", "ap", "ap50", "ap_small")
 TITLES = {
     "accuracy": "accuracy",
@@ -29,19 +29,19 @@ TITLES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Members:
-    """The trials of a run, parted by what they mean for the plot."""
+    """The trials of a run in the groups of the plot."""
 
     front: pd.DataFrame
     others: pd.DataFrame
-    """Complete, and beaten by others."""
+    """Complete, and not on the front."""
     lower: pd.DataFrame
     """Ended on a lower rung."""
     num_left_out: int
-    """Trials that are not plotted because there are so many."""
+    """Trials that are not plotted."""
 
 
 def part(table: pd.DataFrame) -> Members:
-    """Parts the trials of a run."""
+    """Groups the trials of a run for the plot."""
     names = records.objectives_of(table)
     front, done = records.front(table), records.complete(table, names)
     first = next(name for name in names if records.is_accuracy(name))
@@ -55,7 +55,7 @@ def part(table: pd.DataFrame) -> Members:
 
 
 def payload(content: Content, members: Members, course: SearchProgress) -> dict[str, Any]:
-    """Returns what the script draws."""
+    """Returns the data that the script draws."""
     table = content.table
     xs, ys = x_axes(table, content.device), y_axes(table)
     columns = [each["id"] for each in (*xs, *ys)]
@@ -76,7 +76,7 @@ def payload(content: Content, members: Members, course: SearchProgress) -> dict[
 
 
 def x_axes(table: pd.DataFrame, device: str) -> list[dict[str, Any]]:
-    """Returns what accuracy is plotted against: MACs, predicted latency, and other costs that were searched for."""
+    """Returns the x axes: MACs, predicted latency, and other costs among the objectives."""
     macs = "GFLOPs: upper numbers fvcore's (a multiply-add is one, = GMACs), lower ones Ultralytics' 2x"
     found = [_axis("macs", macs, name="GFLOPs", factor=1e-9, twice=True)]
     if table["latency_ms"].notna().any():
@@ -93,7 +93,7 @@ def x_axes(table: pd.DataFrame, device: str) -> list[dict[str, Any]]:
 
 
 def y_axes(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Returns the accuracies: first those that were searched for, then what else was measured."""
+    """Returns the y axes: first the accuracies among the objectives, then the others that were measured."""
     wanted = [name for name in records.objectives_of(table) if records.is_accuracy(name)]
     measured = [name for name in SCORES if table[name].notna().any()]
     names = dict.fromkeys([*wanted, *measured])
@@ -101,7 +101,7 @@ def y_axes(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def accuracy_title(name: str) -> str:
-    """Returns what an accuracy's column is called."""
+    """Returns the title of the column of an accuracy."""
     if name in TITLES:
         return TITLES[name]
     low, high = name.split("_")[1:3]
@@ -142,41 +142,41 @@ def _trials(content: Content, members: Members, columns: Sequence[str]) -> list[
     groups = (("front", members.front), ("other", members.others), ("lower", members.lower))
     return [
         {
-            "n": int(row["number"]),
-            "key": str(row["key"]),
+            "n": trial.number,
+            "key": trial.key,
             "kind": kind,
-            "rung": int(row["rung"]),
-            "rank": ranks[row["key"]] if kind == "front" else 0,
-            "tied": [ranks[key] for key in ties[row["key"]].split()] if kind == "front" else [],
-            "design": Origin.parse(str(row["origin"])).is_design,
-            "origin": str(row["origin"]),
-            "v": {column: _number(row[column]) for column in columns},
-            "remarks": _remarks(content, row, [ranks[key] for key in ties.get(row["key"], "").split()]),
+            "rung": trial.rung,
+            "rank": ranks[trial.key] if kind == "front" else 0,
+            "tied": [ranks[key] for key in ties[trial.key].split()] if kind == "front" else [],
+            "design": trial.origin.is_design,
+            "origin": str(trial.origin),
+            "v": {column: _number(trial.value(column)) for column in columns},
+            "remarks": _remarks(content, trial, [ranks[key] for key in ties.get(trial.key, "").split()]),
         }
         for kind, table in groups
-        for row in table.to_dict("records")
+        for trial in records.trials_of(table)
     ]
 
 
-def _remarks(content: Content, row: Mapping[Any, Any], tied: Sequence[int]) -> list[str]:
-    """Says what figures do not: whence a trial, how often trained, what it cannot be told from."""
-    lines = [f"parameters: {int(row['params']):,}"]
-    lines.append(f"input: {int(row['input_width'])}x{int(row['input_height'])} px, head on {row['levels']}")
-    if not pd.isna(row["epochs"]):
-        lines.append(f"trained for {row['epochs']:.3g} epochs (rung {row['rung']} of {row['rungs']})")
-    if isinstance(row["imported_from"], str):
-        lines.append(f"taken over: {row['imported_from']}")
+def _remarks(content: Content, trial: Trial, tied: Sequence[int]) -> list[str]:
+    """Returns what the plotted figures do not say about a trial."""
+    lines = [f"parameters: {trial.params:,}"]
+    lines.append(f"input: {trial.input_width}x{trial.input_height} px, head on {' '.join(trial.levels)}")
+    if trial.epochs is not None:
+        lines.append(f"trained for {trial.epochs:.3g} epochs (rung {trial.rung} of {trial.rungs})")
+    if trial.imported_from is not None:
+        lines.append(f"taken over: {trial.imported_from}")
     if tied:
         better = " and ".join(map(str, tied))
         lines.append(f"the validation images cannot tell it from front {better} (90 % of the paired draws)")
-    seeds = content.seeds.get(int(row["number"]), ())
+    seeds = content.seeds.get(trial.number, ())
     if len(seeds) > 1:
         lines.append(f"over {len(seeds)} seeds: {', '.join(f'{100 * each:.2f}' for each in seeds)} %")
     return lines
 
 
 def _detector(detector: DetectorDetails, blocks: dict[str, int]) -> dict[str, Any]:
-    """Returns a detector with its blocks as numbers in the list of all blocks."""
+    """Returns a detector with its blocks as indices into the list of all blocks."""
     rows = [
         [each.name, blocks.setdefault(each.block, len(blocks)), each.shape, each.params, each.macs, each.shares]
         for each in detector.nodes
@@ -198,38 +198,38 @@ def _curves(course: SearchProgress, accuracy: str) -> list[dict[str, Any]]:
 
 
 def _boxes(boxes: ObjectSizes, front: pd.DataFrame) -> dict[str, Any]:
-    rows = [row for row in front.to_dict("records") if row["key"] in boxes.counts]
+    members = [trial for trial in records.trials_of(front) if trial.key in boxes.counts]
     return {
         "edges": list(boxes.edges_px),
-        "counts": {row["key"]: list(boxes.counts[row["key"]]) for row in rows},
-        "levels": {row["key"]: list(map(list, strides(row))) for row in rows},
-        "said": {row["key"]: said_of_boxes(boxes, row) for row in rows},
+        "counts": {trial.key: list(boxes.counts[trial.key]) for trial in members},
+        "levels": {trial.key: list(map(list, strides(trial))) for trial in members},
+        "said": {trial.key: said_of_boxes(boxes, trial) for trial in members},
     }
 
 
-def strides(row: Mapping[Any, Any]) -> list[tuple[str, int]]:
+def strides(trial: Trial) -> list[tuple[str, int]]:
     """Returns the levels of a trial's head with their strides in pixels, the finest first."""
-    return [(name, 2 ** int(name.removeprefix("P"))) for name in str(row["levels"]).split()]
+    return [(name, 2 ** int(name.removeprefix("P"))) for name in trial.levels]
 
 
-def said_of_boxes(boxes: ObjectSizes, row: Mapping[Any, Any]) -> str:
-    """Says what the finest level of a trial's head can see of the objects."""
-    under, single, more = boxes.shares_by_cells[row["key"]]
-    name, stride = strides(row)[0]
+def said_of_boxes(boxes: ObjectSizes, trial: Trial) -> str:
+    """Compares the sizes of the objects with the stride of the finest level of a trial's head."""
+    under, single, more = boxes.shares_by_cells[trial.key]
+    name, stride = strides(trial)[0]
     return (
-        f"At {row['input_width']}x{row['input_height']} px the median side is {boxes.median_px[row['key']]:.1f} px. "
+        f"At {trial.input_width}x{trial.input_height} px the median side is {boxes.median_px[trial.key]:.1f} px. "
         f"Of the boxes {100 * under:.1f} % are smaller than one cell of {name} ({stride} px), the finest level, "
         f"{100 * single:.1f} % are one to two cells wide, {100 * more:.1f} % two or more."
     )
 
 
-def _number(value: Any) -> float | int | None:
-    """Returns a value as JSON takes it, with as many digits as anyone can use."""
-    if value is None or pd.isna(value):
+def _number(value: float | None) -> float | int | None:
+    """Returns a value for JSON, with seven significant digits."""
+    if value is None:
         return None
-    return int(value) if isinstance(value, int) or float(value).is_integer() else float(f"{float(value):.7g}")
+    return int(value) if value.is_integer() else float(f"{value:.7g}")
 
 
 def options(axes: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Returns what a choice between axes offers."""
+    """Returns the names of axes."""
     return [str(each["name"]) for each in axes]

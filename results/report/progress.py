@@ -1,4 +1,4 @@
-"""How a search came on: what its front dominated and its best accuracy after each trial."""
+"""The progress of a search: the hypervolume of its front and its best accuracy after each trial."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class SearchProgress:
     """Steps of two curves, each as (trials asked by then, value)."""
 
     hypervolume: tuple[tuple[int, float], ...]
-    """As a share of what lies between the reference and a perfect accuracy at no cost."""
+    """As a share of the hypervolume between the reference and a perfect accuracy at no cost."""
     best: tuple[tuple[int, float], ...]
-    """The first accuracy that was searched for, of trials on the last rung."""
+    """Of the first accuracy among the objectives, on the last rung."""
     num_asked: int
     reference: Mapping[str, float]
     """The worst value of each objective."""
@@ -31,7 +31,7 @@ def progress(table: pd.DataFrame, limits: Mapping[str, float]) -> SearchProgress
     """Follows the complete trials in the order of their numbers.
 
     Args:
-        table: Records of all trials.
+        table: Of all trials.
         limits: The budget by column; a cost without a limit is measured from the largest among complete trials.
     """
     names = records.objectives_of(table)
@@ -53,7 +53,7 @@ def progress(table: pd.DataFrame, limits: Mapping[str, float]) -> SearchProgress
 
 
 def _areas(points: Points, worst: list[float], names: list[str]) -> list[float]:
-    """Returns the hypervolume after each point; what is dominated when it comes changes nothing."""
+    """Returns the hypervolume after each point; a dominated point changes nothing."""
     signs = np.asarray([-1.0 if records.is_accuracy(name) else 1.0 for name in names])
     kept, area, areas = points[:0], 0.0, []
     for point in points:

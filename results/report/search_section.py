@@ -1,4 +1,4 @@
-"""How a search went: its accounting, its curves, its rungs."""
+"""The section on the search: accounting, curves, rank correlations of the rungs."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def search_section(content: Content, course: SearchProgress) -> str:
     else:
         parts.append(paragraph("No trial is complete yet, so there are no curves.", "muted"))
     if content.rungs:
-        parts.append("<h3>Do lower rungs rank as higher ones do?</h3>")
+        parts.append("<h3>Rank correlation of the rungs</h3>")
         parts.extend(paragraph(line) for line in content.rungs)
     return section("How the search went", *parts)
 
 
 def _stack(counts: Mapping[str, int]) -> str:
-    """Draws the outcomes as one bar."""
+    """Draws the outcomes as a stacked bar."""
     at, bars = 0.0, []
     for outcome in records.OUTCOMES:
         share = 100 * counts[outcome] / max(counts["asked"], 1)

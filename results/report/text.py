@@ -1,4 +1,4 @@
-"""Text that is safe to put into a page, whatever a user called his files and classes."""
+"""Escapes text for HTML, and makes tables and paragraphs."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from results.visible import visible
 
 
 def escape(text: object) -> str:
-    """Returns a text as it may stand in HTML, in elements and in quoted attributes."""
+    """Returns a text escaped for HTML elements and quoted attributes."""
     return html.escape(visible(text), quote=True)
 
 
 def script_json(value: Any) -> str:
-    """Returns a value as JSON that may stand inside a script element: nothing in it can end that or begin a tag."""
+    """Returns a value as JSON that is safe inside a script element: it contains no `<`, `>` or `&`."""
     plain = json.dumps(_visible_all(value), separators=(",", ":"), allow_nan=False)
     return plain.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def table(titles: Iterable[str], rows: Iterable[Iterable[str]], *, label: str) -> str:
-    """Returns an HTML table that scrolls sideways where it is too wide.
+    """Returns an HTML table that scrolls sideways if it is too wide.
 
     Args:
-        titles: Of the columns, as text; one that begins with `#` is of numbers, which are aligned to the right.
+        titles: Of the columns, as text; columns whose title begins with `#` are aligned to the right.
         rows: Cells as HTML.
-        label: What it holds, for those who cannot see it.
+        label: The accessible name of the table.
     """
     names = list(titles)
     numeric = [name.startswith("#") for name in names]
@@ -45,7 +45,7 @@ def table(titles: Iterable[str], rows: Iterable[Iterable[str]], *, label: str) -
 
 
 def section(title: str, *parts: str) -> str:
-    """Returns a section of a page; its parts are HTML."""
+    """Returns a section of the page from parts in HTML."""
     return f"<section>\n<h2>{escape(title)}</h2>\n" + "\n".join(each for each in parts if each) + "\n</section>"
 
 
@@ -56,7 +56,7 @@ def paragraph(text: str, kind: str = "") -> str:
 
 
 def percent(value: Any) -> str:
-    """Returns a share as percent, a missing one as a dash."""
+    """Returns a share in percent; a dash if it is missing."""
     return "-" if value is None or pd.isna(value) else f"{100 * value:.2f}"
 
 

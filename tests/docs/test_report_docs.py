@@ -11,13 +11,15 @@ import pytest
 from nas.commands.report import command
 from nas.engine.importance import MIN_TRIALS
 from results import records
+from results.trial import CAUSES, Outcome
 
 DOCS = Path(__file__).parents[2] / "docs"
 
 
 def _rows() -> list[dict[str, object]]:
     known = {"outcome": "complete", "rung": 1, "rungs": 1, "input_height": 128, "input_width": 128, "levels": "P2"}
-    known |= {"objectives": "accuracy macs", "params": 9, "axis_backbone": "yolov8"}
+    known |= {"objectives": "accuracy macs", "params": 9, "axis_backbone": "yolov8", "origin": "random"}
+    known |= {"weight_bytes": 36, "activation_bytes": 1, "memory_bytes": 1}
     return [
         known | {"number": n, "key": f"k{n}", "macs": macs, "accuracy": score, "ap_small": score}
         for n, (macs, score) in enumerate([(200_000_000, 0.2), (400_000_000, 0.1), (500_000_000, 0.5)])
@@ -31,7 +33,7 @@ def test_the_example_of_the_results_page_runs_as_it_stands(
     assert example is not None
     monkeypatch.chdir(tmp_path)
     Path("runs/demo").mkdir(parents=True)
-    records.write(records.frame(_rows()), Path("runs/demo") / records.TRIALS_CSV)
+    records.write(records.frame(map(records.trial_of, _rows())), Path("runs/demo") / records.TRIALS_CSV)
     Path("example.py").write_text(example[1])
     found = runpy.run_path("example.py")
     assert found["front"]["key"].tolist() == ["k2", "k0"] and found["small"]["key"].tolist() == ["k2"]
@@ -43,6 +45,14 @@ def test_the_results_page_names_every_column() -> None:
     named = set(re.findall(r"`([a-z0-9_]+)`", page.split("## Columns")[1]))
     renamed = {"input_height": "input_height_px", "input_width": "input_width_px"}
     assert {renamed.get(name, name) for name in records.COLUMNS} | {"gmacs", "gflops_2x"} <= named
+
+
+def test_the_results_page_names_every_outcome_and_cause() -> None:
+    page = (DOCS / "results-api.md").read_text(encoding="utf-8").split("| `outcome` | `cause` |")[1]
+    for outcome in records.OUTCOMES:
+        (line,) = re.findall(rf"^\| {outcome} \| (.*) \|$", page, re.MULTILINE)
+        named = set(re.findall(r"[a-z_]+", re.sub(r"\(.*?\)", "", line)))
+        assert named == {"missing" if cause is None else str(cause) for cause in CAUSES[Outcome(outcome)]}
 
 
 def test_the_report_page_names_options_that_exist() -> None:

@@ -14,6 +14,7 @@ import torch
 
 from nas.executors import Evaluation, Job, Report, Step
 from nas.executors.training import TrainingSpec
+from results.trial import Outcome
 from trainers import save_weights
 
 SECONDS = 0.02
@@ -54,7 +55,7 @@ class Quick:
             save_weights(job.weights_path, {"w": torch.ones(1000)}, job.architecture.to_dict(), ["a"])
         value = int(job.architecture.key(), 16) % 1000 / 1000
         scores = {"accuracy": value, "ap": value / 2}
-        return Evaluation(outcome="complete", scores=scores, epochs=job.epochs or 1.0, images_seen=4)
+        return Evaluation(outcome=Outcome.COMPLETE, scores=scores, epochs=job.epochs or 1.0, images_seen=4)
 
 
 def _short() -> None:

@@ -13,7 +13,7 @@ from tests.faults.disks import fill, may_mount, refuse, set_disk, small_disk
 from tests.faults.evaluators import quick
 from tests.faults.kinds_files import doubled_epochs, train, trained_run
 
-FULL = r"^nas: error: cannot write .*(No space left|Read-only).*next: put that right, then nas run --resume"
+FULL = r"^nas: error: cannot write .*(No space left|Read-only).*next: correct that, then nas run --resume"
 
 
 def _spoil(ending: str, after: int, room: int, number: int) -> None:
@@ -63,7 +63,7 @@ def read_only(scene: Scene) -> Outcome:
         set_disk(disk, "ro")
         refused = scene.resume(run=run)
         code = refused.wait()
-        message, said = heard(refused.text, (r"^nas: error: cannot write to .*check its permissions",), run)
+        message, said = heard(refused.text, (r"^nas: error: cannot write to .*fix its permissions",), run)
         set_disk(disk, "rw")
         outcome = scene.close_books(None, before=before, run=run)
     return Outcome(lost=outcome.lost + (code != 2), doubled=outcome.doubled, message=message, said=said)

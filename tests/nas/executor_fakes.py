@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas.executors import INTERRUPTED, Evaluation, Job, Report, Step, StopTrial
+from nas.executors import Evaluation, Job, Report, Step, StopTrial
+from nas.executors.attempt import interrupted
+from results.trial import Outcome
 from search_space import DESIGNS
 from search_space.errors import DataError
 
@@ -46,13 +48,13 @@ class FakeEvaluator:
             try:
                 self._do(job, report)
             except StopTrial as stop:
-                return Evaluation(outcome="stopped", reason=str(stop), images_seen=7)
+                return Evaluation(outcome=Outcome.STOPPED, cause=stop.cause, images_seen=7)
             except KeyboardInterrupt:
-                return Evaluation(outcome="stopped", reason=INTERRUPTED)
+                return interrupted()
             accuracy = math.nan if job.seed == NAN else job.number / 100
             (self._folder / f"done-{job.number}").touch()
             scores = {"accuracy": accuracy, "beside": float(beside)}
-            return Evaluation(outcome="complete", scores=scores, peak_memory_bytes=1000)
+            return Evaluation(outcome=Outcome.COMPLETE, scores=scores, peak_memory_bytes=1000)
 
     def _do(self, job: Job, report: Report) -> None:
         num_steps = {SLOW: 10, SHORT_ONCE: 4, SHORT_ALWAYS: 4, ENDLESS: 4000}.get(job.seed, 2)

@@ -24,6 +24,7 @@ from nas.engine.strategies import STRATEGIES
 from nas.executors import Evaluation, Executor, Job, Report, Step
 from nas.executors.local import LocalExecutor
 from nas.run_folder import RunFolder, create
+from results.trial import Outcome, Trial
 from search_space import DESIGNS, SearchSpace
 from trainers import save_weights
 
@@ -60,7 +61,7 @@ def formula(job: Job) -> Evaluation:
     noise = int(job.architecture.key(), 16) % 1000 / 5000
     accuracy = (1 - math.exp(-macs / 3e8)) * (0.8 + noise) * (0.5 if job.rung == 1 and job.epochs == 0.5 else 1.0)
     return Evaluation(
-        outcome="complete",
+        outcome=Outcome.COMPLETE,
         scores={"accuracy": accuracy, "ap": accuracy / 2},
         epochs=job.epochs or 1.0,
         images_seen=8,
@@ -95,14 +96,14 @@ class Silent:
     """An observer that only counts."""
 
     def __init__(self) -> None:
-        self.rows: list[dict[str, Any]] = []
+        self.ended: list[Trial] = []
 
-    def started(self, asked: RunningTrial) -> None: ...
+    def started(self, running: RunningTrial) -> None: ...
 
     def stepped(self, step: Step) -> None: ...
 
-    def finished(self, row: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-        self.rows.append(row)
+    def finished(self, trial: Trial, trials: list[Trial]) -> None:
+        self.ended.append(trial)
 
 
 def make_gate(

@@ -6,7 +6,7 @@ import math
 
 from search_fakes import NUM_CLASSES, small_space
 
-from nas.bench.table import TableGate, load_table
+from nas.bench.table import TableDomain, load_table
 from nas.cost import Budget
 from nas.engine.domain import CostedDomain, CostedPoint
 from nas.engine.history import History, Observation
@@ -32,7 +32,7 @@ def known(number: int, point: CostedPoint, state: str = "evaluated") -> Observat
 
 
 def run(
-    name: str, domain: CostedDomain | TableGate, trials: int, *, start: tuple[Observation, ...] = ()
+    name: str, domain: CostedDomain | TableDomain, trials: int, *, start: tuple[Observation, ...] = ()
 ) -> list[Observation]:
     told = list(start)
     for number in range(len(told), len(told) + trials):
@@ -46,8 +46,8 @@ def run(
     return told
 
 
-def table_gate() -> TableGate:
-    return TableGate(TABLE.points)
+def table_gate() -> TableDomain:
+    return TableDomain(TABLE.points)
 
 
 def tiny_gate(gmacs: float = 10.0) -> CostedDomain:

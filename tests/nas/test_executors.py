@@ -33,9 +33,6 @@ from search_fakes import FakeEvaluator, FormulaSpec
 
 from nas.engine.ladder import Ladder
 from nas.executors import (
-    INTERRUPTED,
-    OUT_OF_MEMORY,
-    WORKER_LOST,
     Evaluation,
     Executor,
     Job,
@@ -47,6 +44,7 @@ from nas.executors import (
 from nas.executors.kind import Workers
 from nas.executors.kinds import EXECUTORS
 from results import records
+from results.trial import Cause, Outcome
 from search_space.errors import DataError
 
 NUMBERS = itertools.count()
@@ -181,10 +179,10 @@ def test_jobs_come_back_as_they_end_and_stopping_one_leaves_the_other(rig: Rig) 
 
     def report(step: Step) -> None:
         if step.number == endless.number and (rig.folder / f"running-{other.number}").exists():
-            raise StopTrial("enough")
+            raise StopTrial(Cause.TIME_UP)
 
     job, evaluation = rig.wait(report)
-    assert job is endless and (evaluation.outcome, evaluation.reason) == ("stopped", "enough")
+    assert job is endless and (evaluation.outcome, evaluation.cause) == (Outcome.STOPPED, Cause.TIME_UP)
     assert evaluation.images_seen == 7
     job, evaluation = rig.wait(report)
     assert job is other and evaluation.outcome == "complete"
@@ -192,9 +190,9 @@ def test_jobs_come_back_as_they_end_and_stopping_one_leaves_the_other(rig: Rig) 
 
 def test_a_stopped_job_is_followed_by_the_next(rig: Rig) -> None:
     def report(step: Step) -> None:
-        raise StopTrial("enough")
+        raise StopTrial(Cause.TIME_UP)
 
-    assert rig.run(ENDLESS, report).reason == "enough"
+    assert rig.run(ENDLESS, report).cause is Cause.TIME_UP
     assert rig.run(GOOD).outcome == "complete"
 
 
@@ -219,7 +217,8 @@ def test_steps_arrive_the_last_one_always(rig: Rig) -> None:
 def test_an_exception_is_a_failed_job_with_its_reason(rig: Rig) -> None:
     (job,) = rig.submit(ERROR)
     evaluation = rig.wait(lambda step: None)[1]
-    assert (evaluation.outcome, evaluation.reason) == ("failed", f"RuntimeError: cannot do {job.number}")
+    assert (evaluation.outcome, evaluation.cause) == (Outcome.FAILED, Cause.EXCEPTION)
+    assert evaluation.reason == f"RuntimeError: cannot do {job.number}"
 
 
 def test_a_score_may_be_nan(rig: Rig) -> None:
@@ -236,7 +235,7 @@ def test_a_killed_worker_is_told_and_replaced(rig: Rig) -> None:
     if rig.kind == "local":
         pytest.skip("there is no worker")
     evaluation = rig.run(KILLED)
-    assert evaluation.outcome == "failed" and evaluation.reason.startswith(WORKER_LOST)
+    assert (evaluation.outcome, evaluation.cause) == (Outcome.FAILED, Cause.WORKER_LOST)
     assert rig.run(GOOD).outcome == "complete"
 
 
@@ -249,7 +248,7 @@ def test_a_job_over_its_time_is_ended_and_the_next_works(rig: Rig) -> None:
     late = rig.run(STUCK)
     executor._trial_seconds = None
     next(rig.folder.glob("stuck-*")).unlink()
-    assert (late.outcome, late.reason) == ("failed", "time limit of 0.015 minutes (--trial-minutes)")
+    assert (late.cause, late.reason) == (Cause.TIME_LIMIT, "time limit of 0.015 minutes (--trial-minutes)")
     assert late.seconds >= 0.9
     assert rig.run(GOOD).outcome == "complete"
 
@@ -267,8 +266,8 @@ def test_out_of_memory_is_tried_again_with_nothing_beside_it(rig: Rig) -> None:
     assert ended[short.number].scores["beside"] == ended[later.number].scores["beside"] == 0
     assert rig.num_tries(short) == 2
     if always is not None:
-        assert ended[always.number].outcome == "failed" and rig.num_tries(always) == 2
-        assert ended[always.number].reason.startswith(f"{OUT_OF_MEMORY}: MemoryError: too big; ")
+        assert ended[always.number].cause is Cause.OUT_OF_MEMORY and rig.num_tries(always) == 2
+        assert "MemoryError: too big; " in ended[always.number].reason
 
 
 def test_ctrl_c_ends_all_jobs_and_leaves_no_process(rig: Rig) -> None:
@@ -279,7 +278,7 @@ def test_ctrl_c_ends_all_jobs_and_leaves_no_process(rig: Rig) -> None:
             raise KeyboardInterrupt
 
     ended = dict(rig.wait(report) for _ in jobs)
-    assert {(each.outcome, each.reason) for each in ended.values()} == {("stopped", INTERRUPTED)}
+    assert {(each.outcome, each.cause) for each in ended.values()} == {(Outcome.STOPPED, Cause.INTERRUPTED)}
     if rig.kind != "local":
         assert [ended[job].images_seen for job in jobs] == [7, 0][: len(jobs)]
         rig.await_none_alive()
@@ -298,7 +297,7 @@ def test_an_interruption_between_two_waits_ends_all_jobs(own: Rig) -> None:
         time.sleep(0.02)
     own.executor.interrupt()
     ended, evaluation = own.wait(lambda step: None)
-    assert ended is job and (evaluation.outcome, evaluation.reason) == ("stopped", INTERRUPTED)
+    assert ended is job and (evaluation.outcome, evaluation.cause) == (Outcome.STOPPED, Cause.INTERRUPTED)
     own.await_none_alive()
 
 
@@ -310,7 +309,7 @@ def test_a_search_finds_the_same_with_every_executor(kind: str, tmp_path: Path, 
         with _one_at_a_time(each, request) as executor:
             ladder = Ladder(epochs=(0.5, 1.0))
             search = search_fakes.make_search(folder, FakeEvaluator(), trials=8, ladder=ladder, executor=executor)
-            assert search.run() == "8 trials are done"
+            assert str(search.run()) == "8 trials are done"
         found[each] = records.load(folder.path)[["number", "outcome", "key", "rung", "promoted_from", "accuracy"]]
     assert found["local"].equals(found[kind])
 

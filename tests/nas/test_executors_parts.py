@@ -29,6 +29,7 @@ from nas.executors.ray_resources import (
 )
 from nas.executors.training import TrainingSpec, device_of
 from nas.executors.worker import throttled
+from results.trial import Cause, Outcome
 from search_space import DESIGNS
 from search_space.errors import ConfigError, DataError
 from trainers import TrainConfig, load_weights
@@ -96,7 +97,7 @@ def test_what_a_job_asks_for() -> None:
 
 
 def ended(peak: int = 0) -> Attempt:
-    return Attempt(evaluation=Evaluation(outcome="complete", peak_memory_bytes=peak))
+    return Attempt(evaluation=Evaluation(outcome=Outcome.COMPLETE, peak_memory_bytes=peak))
 
 
 def test_jobs_are_handed_on_in_order_and_more_is_asked_when_more_is_needed() -> None:
@@ -152,13 +153,14 @@ def test_steps_are_throttled_but_never_the_last() -> None:
 
 
 def test_a_request_to_stop_is_seen_at_every_step() -> None:
-    reasons = iter([None, None, "enough"])
-    report = throttled(lambda step: None, lambda: next(reasons), seconds=99.0)
+    causes = iter([None, None, Cause.TIME_UP])
+    report = throttled(lambda step: None, lambda: next(causes), seconds=99.0)
     step = Step(number=0, step=1, num_steps=10, loss=0.0)
     report(step)
     report(step)
-    with pytest.raises(StopTrial, match="enough"):
+    with pytest.raises(StopTrial) as caught:
         report(step)
+    assert caught.value.cause is Cause.TIME_UP
 
 
 def test_what_is_out_of_memory() -> None:

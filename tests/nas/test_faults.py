@@ -20,10 +20,11 @@ from nas.engine.journal import heal
 from nas.engine.ladder import Ladder
 from nas.engine.loop import MAX_FAILURES, Search
 from nas.engine.rescue import Rescue
-from nas.engine.search_study import SearchStudy
+from nas.engine.search_study import RunningTrial
 from nas.executors import Evaluation, Job
 from nas.run_folder import RunFolder
 from results import records, trials
+from results.trial import Cause, Outcome, Trial
 from search_space.errors import ConfigError, DataError, WriteError
 from trainers.data import open_data
 from trainers.weights import is_whole, save_weights
@@ -38,7 +39,8 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A run of six trials on two rungs, one of which failed."""
 
     def some(job: Job) -> Evaluation:
-        return Evaluation(outcome="failed", reason="on purpose") if job.number == 2 else formula(job)
+        failed = Evaluation(outcome=Outcome.FAILED, cause=Cause.EXCEPTION, reason="on purpose")
+        return failed if job.number == 2 else formula(job)
 
     folder = make_folder(tmp_path_factory.mktemp("searched"))
     make_search(folder, FakeEvaluator(some), trials=6, ladder=Ladder(epochs=(0.5, 1.0))).run()
@@ -52,18 +54,13 @@ def folder(searched: RunFolder, tmp_path: Path) -> RunFolder:
     return RunFolder(tmp_path / "run")
 
 
-def rescued(folder: RunFolder) -> tuple[list[dict[str, Any]], list[str]]:
-    """Opens the study as a resume does; returns its rows and what the user is told."""
+def rescued(folder: RunFolder) -> tuple[list[Trial], list[str]]:
+    """Opens the study as a resume does; returns its trials and what the user is told."""
     rescue = Rescue(folder)
     rescue.heal()
     study = open_study(folder, num_rungs=2)
     notices = rescue.restore(study, make_gate())
-    return known(study), notices
-
-
-def known(study: SearchStudy) -> list[dict[str, Any]]:
-    """Returns the rows of a study, without what is not known."""
-    return [{name: value for name, value in row.items() if value is not None} for row in study.rows()]
+    return study.trials(), notices
 
 
 def spoil_journal(folder: RunFolder, how: str) -> None:
@@ -85,7 +82,7 @@ def spoil_journal(folder: RunFolder, how: str) -> None:
 
 @pytest.mark.parametrize("how", ["cut", "gone", "line gone", "another number", "garbled"])
 def test_trials_that_a_journal_lost_come_back_from_the_table(folder: RunFolder, how: str) -> None:
-    before = known(open_study(folder, num_rungs=2))
+    before = open_study(folder, num_rungs=2).trials()
     spoil_journal(folder, how)
     rows, notices = rescued(folder)
     assert rows == before
@@ -96,19 +93,19 @@ def test_trials_that_a_journal_lost_come_back_from_the_table(folder: RunFolder, 
 
 
 def test_a_sound_run_is_left_alone(folder: RunFolder) -> None:
-    before = known(open_study(folder, num_rungs=2))
+    before = open_study(folder, num_rungs=2).trials()
     folder.trials_csv.unlink()
     rows, notices = rescued(folder)
-    assert rows == before and notices == ["trials.csv is gone; it is written anew from the study"]
+    assert rows == before and notices == ["trials.csv is gone; it is rewritten from the study"]
 
 
 def test_numbers_of_trials_in_flight_are_left_out(folder: RunFolder) -> None:
-    before = known(open_study(folder, num_rungs=2))
+    before = open_study(folder, num_rungs=2).trials()
     lines = folder.trials_csv.read_text().splitlines(keepends=True)
     folder.trials_csv.write_text("".join(line for line in lines if not line.startswith("3,")))
     folder.journal.unlink()
     rows, _ = rescued(folder)
-    assert rows == [row for row in before if row["number"] != 3]
+    assert rows == [trial for trial in before if trial.number != 3]
     make_search(folder, FakeEvaluator(), trials=8, ladder=Ladder(epochs=(0.5, 1.0))).run()
     assert records.load(folder.path)["number"].is_unique
 
@@ -136,7 +133,7 @@ def test_a_record_that_is_needed_and_damaged_is_named(folder: RunFolder) -> None
 
 
 def test_a_journal_of_before_there_were_seals_is_read(folder: RunFolder) -> None:
-    before = known(open_study(folder, num_rungs=2))
+    before = open_study(folder, num_rungs=2).trials()
     plain = [json.loads(line) for line in folder.journal.read_text().splitlines()]
     text = "".join(json.dumps({k: v for k, v in line.items() if k != "seal"}) + "\n" for line in plain)
     folder.journal.write_text(text)
@@ -169,7 +166,7 @@ def test_a_full_disk_ends_a_search_with_the_next_step(
 ) -> None:
     folder = make_folder(tmp_path)
     make_search(folder, FakeEvaluator(), trials=2).run()
-    before = open_study(folder).rows()
+    before = open_study(folder).trials()
 
     def full(*_: Any, **__: Any) -> Any:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -185,7 +182,7 @@ def test_a_full_disk_ends_a_search_with_the_next_step(
         with pytest.raises(WriteError, match=r"^cannot write .*No space left.*next: .*nas run --resume"):
             search.run()
     make_search(folder, FakeEvaluator(), trials=5).run()
-    assert open_study(folder).rows()[: len(before)] == before
+    assert open_study(folder).trials()[: len(before)] == before
     assert heal(folder.journal) is None and not list(folder.path.glob("*.part"))
 
 
@@ -194,7 +191,7 @@ def test_after_many_failures_a_resume_may_try_again(tmp_path: Path) -> None:
         raise RuntimeError("no such device")
 
     folder = make_folder(tmp_path)
-    with pytest.raises(ConfigError, match="next: put the cause right and nas run --resume"):
+    with pytest.raises(ConfigError, match="next: remove the cause and nas run --resume"):
         make_search(folder, FakeEvaluator(never), trials=50).run()
     make_search(folder, FakeEvaluator(), trials=MAX_FAILURES + 2).run()
     assert records.tally(records.load(folder.path))["complete"] == 2
@@ -206,11 +203,11 @@ def test_damaged_weights_of_an_earlier_rung_are_not_gone_on_from(tmp_path: Path)
     search = make_search(folder, evaluator, trials=6, ladder=ladder)
     real = Search._job
 
-    def spoilt(self: Search, asked: Any) -> Job:
-        if asked.spec.rung == 2:
-            path = folder.weights_path(asked.candidate.key)
+    def spoilt(self: Search, running: RunningTrial) -> Job:
+        if running.spec.rung == 2:
+            path = folder.weights_path(running.spec.candidate.key)
             path.write_bytes(path.read_bytes()[:-40])
-        return real(self, asked)
+        return real(self, running)
 
     search._job = spoilt.__get__(search)  # type: ignore[method-assign]
     search.run()

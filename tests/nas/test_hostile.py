@@ -37,6 +37,7 @@ from tests.fuzz.__main__ import _build, _spoil
 from tests.fuzz.judge import Tally
 from tests.fuzz.mutations import BOMB
 from tests.results.report_fakes import FRONT
+from tests.results.trial_fakes import make_table
 from tests.trainers.data_sets import coco_content, write_coco_set, write_image
 from trainers import Detections, load_weights
 from trainers.checkpoint import ANEW
@@ -222,7 +223,7 @@ def test_numbers_of_any_length_in_a_table_of_operators_are_refused(tmp_path: Pat
 def test_nothing_in_a_table_of_trials_is_a_formula_and_all_of_it_comes_back(tmp_path: Path) -> None:
     texts = ("=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(A1)", "\t=1", "'=1", "''", "-1", "1e5", "plain", "-")
     rows = [FRONT[1] | {"number": n, "reason": text, "origin": text, "axis_x": text} for n, text in enumerate(texts)]
-    records.write(records.frame(rows), tmp_path / records.TRIALS_CSV)
+    records.write(make_table(rows), tmp_path / records.TRIALS_CSV)
     with (tmp_path / records.TRIALS_CSV).open(newline="") as file:
         cells = [row[name] for row in csv.DictReader(file) for name in ("reason", "origin", "axis_x")]
     assert {cell for cell in cells if cell[0] in "=+-@\t\r"} == {"-1"}
@@ -246,7 +247,7 @@ def test_nothing_in_a_table_of_trials_is_a_formula_and_all_of_it_comes_back(tmp_
 def test_a_damaged_table_of_trials_says_what_and_how_it_is_made_anew(
     column: str, value: str, message: str, tmp_path: Path
 ) -> None:
-    records.write(records.frame(FRONT), tmp_path / records.TRIALS_CSV)
+    records.write(make_table(FRONT), tmp_path / records.TRIALS_CSV)
     with (tmp_path / records.TRIALS_CSV).open(newline="") as file:
         rows = list(csv.DictReader(file))
     for row in rows:
@@ -258,7 +259,7 @@ def test_a_damaged_table_of_trials_says_what_and_how_it_is_made_anew(
     (tmp_path / records.TRIALS_CSV).write_text(text.getvalue())
     with pytest.raises(ConfigError) as caught:
         read_trials(tmp_path)
-    assert message in str(caught.value) and "writes it anew from the study" in str(caught.value)
+    assert message in str(caught.value) and "rewrites it from the study" in str(caught.value)
 
 
 def test_a_terminal_shows_names_and_obeys_none(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -10,33 +10,38 @@ import numpy as np
 import pytest
 from search_fakes import FakeEvaluator, formula, make_folder, make_search
 
+from nas.engine.ending import EndCause, SearchEnding
 from nas.engine.ladder import MIN_PAIRS, PROMOTED_SHARE, Ladder, promotion, rung_correlation
 from nas.engine.objectives import objectives
-from nas.engine.scheduler import TIME_UP, TrialIndex
-from nas.engine.search_study import rung_done
-from nas.executors import INTERRUPTED, WORKER_LOST, Evaluation, Job
+from nas.engine.scheduler import TrialIndex
+from nas.executors import Evaluation, Job
 from nas.executors.local import LocalExecutor
 from results import records
+from results.trial import Cause, Origin, Outcome, Trial
 from search_space.errors import ConfigError
 
 WANTED = objectives(("accuracy", "macs"))
 TWO = Ladder(epochs=(0.5, 1.0))
 
 
-def row(number: int, accuracy: float | None, macs: int, rung: int = 1, **more: Any) -> dict[str, Any]:
-    known: dict[str, Any] = {"outcome": "stopped" if rung == 1 else "complete", "attempt": 1, "activation_bytes": macs}
-    known |= {"reason": rung_done(1, 2) if rung == 1 else "", "key": f"k{number % 1000}", "repeat_of": None}
-    return {"number": number, "accuracy": accuracy, "macs": macs, "rung": rung, **known, **more}
+def trial(number: int, accuracy: float | None, macs: int, rung: int = 1, **more: Any) -> Trial:
+    """A trial of two rungs: done on the first, or complete on the second."""
+    known: dict[str, Any] = {"outcome": Outcome.COMPLETE, "key": f"k{number % 1000}", "activation_bytes": macs}
+    if rung < 2:
+        known |= {"outcome": Outcome.STOPPED, "cause": Cause.RUNG_DONE}
+    known |= {"params": 1, "weight_bytes": 1, "memory_bytes": 1, "input_height": 1, "input_width": 1, "levels": ("P2",)}
+    known |= {"scores": {} if accuracy is None else {"accuracy": accuracy}, "origin": Origin("random")}
+    return Trial(**{"number": number, "macs": macs, "rung": rung, "rungs": 2, **known, **more})
 
 
 def test_the_first_trial_goes_on_at_once_and_then_a_third() -> None:
-    rows: list[dict[str, Any]] = []
+    rows: list[Trial] = []
     promoted = []
     for number in range(30):
-        rows.append(row(number, 0.1 + 0.01 * (number * 7 % 30), 1000))
+        rows.append(trial(number, 0.1 + 0.01 * (number * 7 % 30), 1000))
         while (due := promotion(rows, [], TWO, WANTED)) is not None:
-            promoted.append(due["number"])
-            rows.append(row(due["number"] + 1000, due["accuracy"], 1000, rung=2))
+            promoted.append(due.number)
+            rows.append(trial(due.number + 1000, due.accuracy, 1000, rung=2))
     assert promoted[0] == 0
     assert len(promoted) == 30 // PROMOTED_SHARE
     best = sorted(range(30), key=lambda number: -(number * 7 % 30))[:3]
@@ -44,37 +49,37 @@ def test_the_first_trial_goes_on_at_once_and_then_a_third() -> None:
 
 
 def test_cheap_trials_go_on_beside_dear_ones_that_beat_them() -> None:
-    cheap = [row(number, 0.1 + 0.001 * number, 100 + number) for number in range(6)]
-    dear = [row(10 + number, 0.9 + 0.001 * number, 10_000 + number) for number in range(6)]
+    cheap = [trial(number, 0.1 + 0.001 * number, 100 + number) for number in range(6)]
+    dear = [trial(10 + number, 0.9 + 0.001 * number, 10_000 + number) for number in range(6)]
     rows = [*cheap, *dear]
     gone = []
     while (due := promotion(rows, [], TWO, WANTED)) is not None:
-        gone.append(due["number"])
-        rows.append(row(due["number"] + 1000, due["accuracy"], due["macs"], rung=2))
+        gone.append(due.number)
+        rows.append(trial(due.number + 1000, due.accuracy, due.macs, rung=2))
     assert any(number < 10 for number in gone) and any(number >= 10 for number in gone)
     assert abs(sum(number < 10 for number in gone) - sum(number >= 10 for number in gone)) <= 1
 
 
 def test_what_goes_on_is_not_asked_again_while_it_is_under_way_or_a_repetition() -> None:
-    first = row(0, 0.5, 100)
+    first = trial(0, 0.5, 100)
     assert promotion([first], [], TWO, WANTED) == first
-    assert promotion([first], [row(1000, None, 100, rung=2, key="k0")], TWO, WANTED) is None
-    repeated = row(5, 0.9, 100, key="k0", repeat_of=0)
+    assert promotion([first], [trial(1000, None, 100, rung=2, key="k0")], TWO, WANTED) is None
+    repeated = trial(5, 0.9, 100, key="k0", repeat_of=0)
     assert promotion([repeated], [], TWO, WANTED) is None
-    assert promotion([row(0, None, 100, reason=INTERRUPTED)], [], TWO, WANTED) is None
+    assert promotion([trial(0, None, 100, cause=Cause.INTERRUPTED)], [], TWO, WANTED) is None
 
 
 def test_in_the_end_whatever_nothing_dominates_goes_on() -> None:
-    rows = [row(0, 0.5, 100), row(1, 0.6, 200), row(2, 0.4, 150), row(1000, 0.5, 100, rung=2, key="k0")]
+    rows = [trial(0, 0.5, 100), trial(1, 0.6, 200), trial(2, 0.4, 150), trial(1000, 0.5, 100, rung=2, key="k0")]
     due = promotion(rows, [], TWO, WANTED, final=True)
-    assert due is not None and due["number"] == 1
-    rows.append(row(1001, 0.6, 200, rung=2, key="k1"))
+    assert due is not None and due.number == 1
+    rows.append(trial(1001, 0.6, 200, rung=2, key="k1"))
     assert promotion(rows, [], TWO, WANTED, final=True) is None
 
 
-def paired(accuracies: list[float], later: list[float]) -> list[dict[str, Any]]:
-    rows = [row(number, value, 100 + number) for number, value in enumerate(accuracies)]
-    return rows + [row(1000 + number, value, 100 + number, rung=2) for number, value in enumerate(later)]
+def paired(accuracies: list[float], later: list[float]) -> list[Trial]:
+    rows = [trial(number, value, 100 + number) for number, value in enumerate(accuracies)]
+    return rows + [trial(1000 + number, value, 100 + number, rung=2) for number, value in enumerate(later)]
 
 
 def test_a_rung_that_does_not_rank_is_not_trusted_and_lets_all_go_on() -> None:
@@ -83,12 +88,12 @@ def test_a_rung_that_does_not_rank_is_not_trusted_and_lets_all_go_on() -> None:
     assert rung_correlation(good, 1).tau == pytest.approx(1) and rung_correlation(good, 1).trusted
     assert rung_correlation(bad, 1).tau == pytest.approx(-1) and not rung_correlation(bad, 1).trusted
     assert rung_correlation(paired(low[1:], low[:0:-1]), 1).trusted  # too few to say
-    fresh = [row(500 + number, 0.001, 100) for number in range(3)]
+    fresh = [trial(500 + number, 0.001, 100) for number in range(3)]
     assert promotion([*good, *fresh], [], TWO, WANTED) is None
     gone = 0
     rows = [*bad, *fresh]
     while (due := promotion(rows, [], TWO, WANTED)) is not None:
-        rows.append(row(due["number"] + 1000, 0.001, 100, rung=2, key=due["key"]))
+        rows.append(trial(due.number + 1000, 0.001, 100, rung=2, key=due.key))
         gone += 1
     assert gone == 3
 
@@ -97,14 +102,14 @@ def test_a_proxy_has_to_rank_better_than_a_count() -> None:
     ladder = Ladder(epochs=(1.0,), proxy="nwot")
     counts, accuracies = [1, 3, 2, 4, 5, 6, 8, 7], [0.1 * number for number in range(1, 9)]
 
-    def on_both(proxies: list[float]) -> list[dict[str, Any]]:
-        rows = [row(n, None, counts[n], rung=0, proxy=proxies[n], outcome="stopped") for n in range(8)]
-        return rows + [row(1000 + n, accuracies[n], counts[n], rung=1) for n in range(8)]
+    def on_both(proxies: list[float]) -> list[Trial]:
+        rows = [trial(n, None, counts[n], rung=0, scores={"proxy": proxies[n]}) for n in range(8)]
+        return rows + [trial(1000 + n, accuracies[n], counts[n], rung=1) for n in range(8)]
 
     assert rung_correlation(on_both(accuracies), 0).trusted
     assert not rung_correlation(on_both([float(count) for count in counts]), 0).trusted
-    due = promotion([row(0, None, 9, rung=0, proxy=2.0, outcome="stopped")], [], ladder, WANTED)
-    assert due is not None and due["number"] == 0
+    due = promotion([trial(0, None, 9, rung=0, scores={"proxy": 2.0})], [], ladder, WANTED)
+    assert due is not None and due.number == 0
 
 
 @pytest.mark.parametrize("epochs", [(), (0.5, 0.0), (-1.0,), (math.inf,)])
@@ -127,7 +132,8 @@ def test_a_run_on_rungs_trains_further_from_the_weights_and_keeps_the_sums(tmp_p
     assert set(table["epochs"][table["rung"] == 2]) == {1.5}
     members = records.front(table)
     assert set(members["outcome"]) == {"complete"} and len(members)
-    assert (table["reason"][table["outcome"] == "stopped"] == rung_done(1, 2)).all()
+    stopped = table[table["outcome"] == "stopped"]
+    assert set(stopped["cause"]) == {"rung_done"} and set(stopped["reason"]) == {"rung 1 of 2 done"}
     kept = {path.stem for path in (folder.path / "weights").iterdir()}
     waiting = set(table["key"]) - set(table["key"][table["outcome"] == "complete"])
     assert kept == set(members["key"]) | waiting
@@ -140,7 +146,7 @@ def test_an_upper_rung_that_was_interrupted_is_asked_again_with_its_weights(tmp_
         return formula(job)
 
     folder = make_folder(tmp_path)
-    assert make_search(folder, FakeEvaluator(interrupt), trials=8, ladder=TWO).run() == INTERRUPTED
+    assert make_search(folder, FakeEvaluator(interrupt), trials=8, ladder=TWO).run().is_interrupted
     evaluator = FakeEvaluator()
     make_search(folder, evaluator, trials=8, ladder=TWO).run()
     assert evaluator.jobs[0].rung == 2 and evaluator.jobs[0].start_weights is not None
@@ -170,7 +176,7 @@ def test_weights_that_are_missing_are_made_up_for_by_the_whole_schedule(tmp_path
 
 def test_no_new_trial_begins_whose_upper_rungs_the_time_does_not_allow(tmp_path: Path) -> None:
     times = {1: 10.0, 2: 20.0}
-    rows = [row(0, 0.5, 100, seconds=times[1]), row(1000, 0.6, 100, rung=2, seconds=times[2])]
+    rows = [trial(0, 0.5, 100, seconds=times[1]), trial(1000, 0.6, 100, rung=2, seconds=times[2])]
     assert {rung: TrialIndex(rows).seconds(rung, TWO) for rung in (1, 2)} == times
     assert TrialIndex(rows[:1]).seconds(2, TWO) == pytest.approx(20.0)  # twice the epochs of the first rung
     clock = [0.0]
@@ -178,7 +184,7 @@ def test_no_new_trial_begins_whose_upper_rungs_the_time_does_not_allow(tmp_path:
     def slow(job: Job) -> Evaluation:
         clock[0] += times[job.rung]
         return Evaluation(
-            outcome="complete", scores=formula(job).scores, seconds=times[job.rung], epochs=1, images_seen=1
+            outcome=Outcome.COMPLETE, scores=formula(job).scores, seconds=times[job.rung], epochs=1, images_seen=1
         )
 
     folder = make_folder(tmp_path)
@@ -186,7 +192,7 @@ def test_no_new_trial_begins_whose_upper_rungs_the_time_does_not_allow(tmp_path:
     search = make_search(
         folder, FakeEvaluator(slow), minutes=1.6, ladder=TWO, clock=lambda: clock[0], executor=executor
     )
-    assert "no time is left" in search.run()
+    assert search.run().cause is EndCause.NO_TIME
     assert clock[0] <= 96
     assert (records.load(folder.path)["rung"] == 2).sum() >= 2
 
@@ -194,15 +200,15 @@ def test_no_new_trial_begins_whose_upper_rungs_the_time_does_not_allow(tmp_path:
 def test_what_the_end_of_the_time_cut_short_is_asked_again_when_there_is_more(tmp_path: Path) -> None:
     def cut(job: Job) -> Evaluation:
         if job.rung == 2:
-            return Evaluation(outcome="stopped", reason=TIME_UP)
+            return Evaluation(outcome=Outcome.STOPPED, cause=Cause.TIME_UP)
         return formula(job)
 
     folder, evaluator = make_folder(tmp_path), FakeEvaluator()
     search = make_search(folder, FakeEvaluator(cut), trials=1, ladder=TWO)
     search.run()
-    spec = search.scheduler.next(search.study.rows(), [])
-    assert not isinstance(spec, str)
-    search._begin(spec, search.study.rows())
+    spec = search.scheduler.next(search.study.trials(), [])
+    assert not isinstance(spec, SearchEnding)
+    search._begin(spec, search.study.trials())
     search._await(search._report)
     make_search(folder, evaluator, trials=2, ladder=TWO).run()
     assert (evaluator.jobs[0].rung, evaluator.jobs[0].start_weights is not None) == (2, True)
@@ -228,7 +234,7 @@ def test_the_front_is_trained_again_with_other_seeds(tmp_path: Path) -> None:
 def test_a_trial_whose_worker_died_is_run_again_once(tmp_path: Path) -> None:
     def die(job: Job) -> Evaluation:
         if job.number in (1, 2):
-            return Evaluation(outcome="failed", reason=f"{WORKER_LOST}: killed")
+            return Evaluation(outcome=Outcome.FAILED, cause=Cause.WORKER_LOST)
         return formula(job)
 
     folder = make_folder(tmp_path)

@@ -22,6 +22,7 @@ from nas.engine.storage import journal_storage
 from nas.engine.variation import fit_input, random_feasible
 from nas.executors import Evaluation
 from results import records
+from results.trial import Origin, Outcome
 from search_space import DESIGNS, Architecture
 from search_space.errors import BudgetError, ConfigError
 
@@ -133,19 +134,24 @@ def test_every_trained_trial_is_under_the_limit_at_its_upper_end(
 
 
 @pytest.mark.parametrize("killed", [False, True])
-def test_the_study_is_told_the_latency(tmp_path: Path, model: LatencyModel, killed: bool) -> None:
+def test_the_study_is_told_the_latency(
+    tmp_path: Path, model: LatencyModel, killed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     domain = CostedDomain(small_space(), Budget(latency_ms=50), num_classes=NUM_CLASSES, device=model)
     journal = tmp_path / "study.journal"
     wanted = objectives(("accuracy", "latency"))
     study = SearchStudy(journal_storage(journal), domain.space, wanted)
     candidate = random_feasible(domain, np.random.default_rng(0))
     assert isinstance(candidate, Candidate) and candidate.cost.latency is not None
-    asked = study.begin(TrialSpec(candidate=candidate, origin="by hand"))
-    if killed:  # after the record was written, before the study was told
-        study._set_record(asked.number, {"outcome": "complete", "reason": "", "accuracy": 0.5})
+    running = study.begin(TrialSpec(candidate=candidate, origin=Origin("random")))
+    evaluation = Evaluation(outcome=Outcome.COMPLETE, scores={"accuracy": 0.5})
+    if killed:  # after the result was stored, before the trial was ended
+        with monkeypatch.context() as patch:
+            patch.setattr(study, "_close", lambda trial: None)
+            study.tell(running, evaluation)
         SearchStudy(journal_storage(journal), domain.space, wanted).settle()
     else:
-        study.tell(asked, Evaluation(outcome="complete", scores={"accuracy": 0.5}))
+        study.tell(running, evaluation)
     (trial,) = SearchStudy(journal_storage(journal), domain.space, wanted)._study.get_trials()
     assert trial.values == [0.5, pytest.approx(candidate.cost.latency.latency_ms)]
 

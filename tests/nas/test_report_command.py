@@ -24,7 +24,7 @@ from nas.executors import Evaluation, Job
 from nas.executors.local import LocalExecutor
 from nas.reports.describe import describe
 from nas.reports.detectors import detectors_of, points_of
-from nas.reports.gather import gather, rows_of
+from nas.reports.gather import gather
 from nas.reports.object_sizes import EDGES_PX, input_sides
 from nas.run_folder import RunFolder
 from results import records
@@ -105,28 +105,31 @@ def test_what_is_in_the_way_is_not_written_over(home: Path, capsys: pytest.Captu
 def test_the_detectors_are_those_of_the_trials(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     search(capsys, "r", "--trials", "6")
     content = gather(Path("runs/r"))
-    rows = rows_of(records.complete(content.table, ["accuracy", "macs"]))
-    assert rows
-    for row in rows:
-        detector = content.detectors[row["key"]]
-        assert sum(node.macs for node in detector.nodes) == row["macs"]
-        assert sum(node.params for node in detector.nodes) == row["params"]
-        assert detector.words.startswith(f"{row['input_width']}x{row['input_height']} px; backbone ")
-        assert detector.words.endswith(f"anchor-free head on {row['levels']}") and detector.choices["block"] == "c2f"
+    trials = records.trials_of(records.complete(content.table, ["accuracy", "macs"]))
+    assert trials
+    for trial in trials:
+        detector = content.detectors[trial.key]
+        assert sum(node.macs for node in detector.nodes) == trial.macs
+        assert sum(node.params for node in detector.nodes) == trial.params
+        assert detector.words.startswith(f"{trial.input_width}x{trial.input_height} px; backbone ")
+        assert detector.words.endswith(f"anchor-free head on {' '.join(trial.levels)}")
+        assert detector.choices["block"] == "c2f"
     assert content.limits == {"macs": 4e8} and content.rungs[0].startswith("rung 1 against rung 2")
 
 
 def test_nodes_are_left_out_where_they_would_take_too_much_room(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     search(capsys, "r", "--trials", "4", "--epochs", "1")
-    rows = rows_of(records.load("runs/r"))
+    trials = records.trials_of(records.load("runs/r"))
     space = SearchSpace().narrowed(narrowing_of(read_config(Path("runs/r/config.yaml"))))
-    points = points_of(rows, space)
-    found = detectors_of(rows, points, space, {}, num_classes=4, max_node_bytes=1)
-    assert [bool(found[row["key"]].nodes) for row in rows] == [True, False, False, False]
-    assert all(found[row["key"]].words for row in rows)
-    changed = [row | {"axis_width": "0.3"} for row in rows]
-    assert points_of([row | {"key": "0" * 16} for row in rows], space) == {}  # not what this version makes of it
-    assert points_of(changed, space) == {} and describe({}, rows[0]).endswith(f"head on {rows[0]['levels']}")
+    points = points_of(trials, space)
+    found = detectors_of(trials, points, space, {}, num_classes=4, max_node_bytes=1)
+    assert [bool(found[trial.key].nodes) for trial in trials] == [True, False, False, False]
+    assert all(found[trial.key].words for trial in trials)
+    other_keys = [replace(trial, key="0" * 16) for trial in trials]
+    assert points_of(other_keys, space) == {}  # not what this version makes of the points
+    changed = [replace(trial, axes={**trial.axes, "width": "0.3"}) for trial in trials]
+    assert points_of(changed, space) == {}
+    assert describe({}, trials[0]).endswith(f"head on {' '.join(trials[0].levels)}")
 
 
 def test_a_run_that_has_nothing_yet(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -135,7 +138,7 @@ def test_a_run_that_has_nothing_yet(home: Path, capsys: pytest.CaptureFixture[st
     assert "has 0 of the 1 trials that have ended; next: nas run --resume" in report(capsys, "runs/r")["notices"][0]
     RunFolder(Path("runs/r")).journal.unlink()
     told = report(capsys, "runs/r")
-    assert told["asked"] == 0 and told["front"] == [] and "has not written any trial" in told["notices"][0]
+    assert told["asked"] == 0 and told["front"] == [] and "has no trial yet" in told["notices"][0]
     assert "No trial is complete yet" in Path("runs/r/report.html").read_text()
 
 
@@ -149,9 +152,9 @@ def test_data_that_is_gone_or_changed_is_said(home: Path, capsys: pytest.Capture
     plain = json.loads(labels.read_text())
     labels.write_text(json.dumps(plain | {"annotations": plain["annotations"][1:]}))
     said = gather(Path("runs/r")).boxes
-    assert isinstance(said, str) and "cannot be looked at any more" in said and "fingerprint" in said
+    assert isinstance(said, str) and "cannot be read any more" in said and "fingerprint" in said
     shutil.rmtree("data")
-    assert "cannot be looked at any more" in str(gather(Path("runs/r")).boxes)
+    assert "cannot be read any more" in str(gather(Path("runs/r")).boxes)
 
 
 def test_sides_of_boxes_in_an_input_by_hand() -> None:
@@ -224,4 +227,4 @@ def test_a_run_in_a_database_is_read_there(home: Path, capsys: pytest.CaptureFix
         assert told["asked"] == 3 and told["notices"] == []
     told = report(capsys, "runs/shared")
     assert told["asked"] == 1 and "does not answer" in told["notices"][0] and "secret" not in told["notices"][0]
-    assert "other workers may have made more" in Path("runs/shared/report.html").read_text()
+    assert "other workers may have finished more" in Path("runs/shared/report.html").read_text()

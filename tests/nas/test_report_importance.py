@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,21 +13,27 @@ from search_fakes import small_space
 from nas.engine.importance import MIN_TRIALS, axis_importance
 from nas.engine.objectives import objectives
 from results.report import Importance
+from results.trial import Outcome, Trial
+from tests.results.trial_fakes import make_trial
 
 OBJECTIVES = objectives(("accuracy", "macs"))
 Points = dict[str, dict[str, Any]]
 
 
-def trials(count: int, *, rung: int = 1, decided: bool = True) -> tuple[list[dict[str, Any]], Points]:
+def trials(count: int, *, decided: bool = True) -> tuple[list[Trial], Points]:
     """Random points whose accuracy is that of their width, or nothing but noise; all cost the same."""
     rng, space = np.random.default_rng(1), small_space()
     points = {f"k{number}": dict(space.random(rng)) for number in range(count)}
-    rows = []
+    found = []
     for number, (key, point) in enumerate(points.items()):
         gain = 0.5 * (point["width"] == 0.25) if decided else 0.0
-        known = {"number": number, "key": key, "outcome": "stopped", "rung": rung, "repeat_of": None, "macs": 100}
-        rows.append(known | {"accuracy": gain + 0.1 * rng.random()})
-    return rows, points
+        known = {"number": number, "key": key, "outcome": "stopped", "rungs": 2, "macs": 100}
+        found.append(make_trial(known | {"accuracy": gain + 0.1 * rng.random()}))
+    return found, points
+
+
+def scored(trial: Trial, accuracy: float) -> Trial:
+    return replace(trial, scores={"accuracy": accuracy})
 
 
 def test_the_axis_that_decides_is_found_and_stands_out_from_chance() -> None:
@@ -42,12 +49,11 @@ def test_the_axis_that_decides_is_found_and_stands_out_from_chance() -> None:
 
 def test_the_best_are_the_most_accurate_and_not_the_least() -> None:
     rows, points = trials(60, decided=False)
-    for row in rows:
-        row["accuracy"] += 0.5 * (points[row["key"]].get("depth") == 0.17) * (points[row["key"]]["width"] == 0.25)
+    gains = [0.5 * (point.get("depth") == 0.17) * (point["width"] == 0.25) for point in points.values()]
+    rows = [scored(trial, (trial.accuracy or 0) + gain) for trial, gain in zip(rows, gains, strict=True)]
     found = axis_importance(rows, points, small_space(), OBJECTIVES)
-    worst = axis_importance(
-        [row | {"accuracy": 1 - row["accuracy"]} for row in rows], points, small_space(), OBJECTIVES
-    )
+    turned = [scored(trial, 1 - (trial.accuracy or 0)) for trial in rows]
+    worst = axis_importance(turned, points, small_space(), OBJECTIVES)
     assert isinstance(found, Importance) and isinstance(worst, Importance)
     both = [{each.axis: each.accuracy for each in judged.axes} for judged in (found, worst)]
     assert both[0]["depth"] > 2 * both[1]["depth"]  # the best have both, the worst lack one or the other
@@ -79,14 +85,14 @@ def test_few_trials_are_said_to_be_few() -> None:
 
 def test_the_highest_rung_with_enough_trials_is_taken_and_repeats_are_not() -> None:
     low, points = trials(30)
-    high = [row | {"rung": 2, "outcome": "complete", "number": 100 + row["number"]} for row in low]
+    done = {"rung": 2, "outcome": Outcome.COMPLETE, "cause": None}
+    high = [replace(trial, number=100 + trial.number, **done) for trial in low]
     found = axis_importance([*low, *high], points, small_space(), OBJECTIVES)
     assert isinstance(found, Importance) and found.rung == 2
-    found = axis_importance(
-        [*low, *high[:5], *({**row, "repeat_of": 1} for row in high)], points, small_space(), OBJECTIVES
-    )
+    repeated = [replace(trial, repeat_of=1) for trial in high]
+    found = axis_importance([*low, *high[:5], *repeated], points, small_space(), OBJECTIVES)
     assert isinstance(found, Importance) and (found.rung, found.num_trials) == (1, 30)
-    equal = [row | {"accuracy": 0.5} for row in low]
+    equal = [scored(trial, 0.5) for trial in low]
     assert "All trials are equal" in str(axis_importance(equal, points, small_space(), OBJECTIVES))
 
 

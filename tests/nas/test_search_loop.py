@@ -26,17 +26,18 @@ from search_fakes import (
 
 from nas.cost import cost_of
 from nas.engine import scheduler
+from nas.engine.ending import NOTHING_NEW, TIME_UP, EndCause
 from nas.engine.loop import MAX_FAILURES, num_ended
-from nas.engine.scheduler import NOTHING_NEW, TIME_UP
 from nas.engine.search_study import TrialSpec, derive_seed
 from nas.engine.storage import journal_storage
-from nas.executors import INTERRUPTED, Evaluation, Job, Step
+from nas.executors import Evaluation, Job, Step
 from nas.executors.local import LocalExecutor
 from results import records
+from results.trial import Cause, Origin, Outcome
 from search_space import Architecture, SearchSpace
 from search_space.errors import ConfigError, DataError
 
-MAX_ATTEMPTS = scheduler.MAX_ATTEMPTS[INTERRUPTED]
+MAX_ATTEMPTS = scheduler.MAX_ATTEMPTS[Cause.INTERRUPTED]
 
 
 def rows_of(folder: Any, columns: tuple[str, ...] = ("number", "outcome", "key", "origin", "accuracy")) -> list[Any]:
@@ -45,7 +46,8 @@ def rows_of(folder: Any, columns: tuple[str, ...] = ("number", "outcome", "key",
 
 def test_nothing_over_budget_is_trained_and_the_numbers_add_up(tmp_path: Path) -> None:
     folder, evaluator = make_folder(tmp_path), FakeEvaluator()
-    assert make_search(folder, evaluator, trials=14).run() == "14 trials are done"
+    ending = make_search(folder, evaluator, trials=14).run()
+    assert (ending.cause, str(ending)) == (EndCause.TRIALS_DONE, "14 trials are done")
     assert all(cost_of(job.architecture, num_classes=NUM_CLASSES).gmacs <= 0.5 for job in evaluator.jobs)
     table = records.load(folder.path)
     counts = records.tally(table)
@@ -82,12 +84,12 @@ def test_optuna_knows_the_constraint_of_every_trial(tmp_path: Path) -> None:
     folder = make_folder(tmp_path)
     search = make_search(folder, FakeEvaluator(), trials=13, domain=make_gate(0.03, params_m=3.0), designs=False)
     search.run()
-    trials = search.study._study.get_trials()
-    assert len(trials) == len(records.load(folder.path))
-    for trial, row in zip(trials, search.study.rows(), strict=True):
-        assert trial.constraints["gmacs"] == pytest.approx(row["macs"] / 0.03e9 - 1)
-        assert trial.constraints["params_m"] == pytest.approx(row["params"] / 3e6 - 1)
-        assert (max(trial.constraints.values()) > 0) == (row["outcome"] == "rejected")
+    frozen = search.study._study.get_trials()
+    assert len(frozen) == len(records.load(folder.path))
+    for stored, trial in zip(frozen, search.study.trials(), strict=True):
+        assert stored.constraints["gmacs"] == pytest.approx(trial.macs / 0.03e9 - 1)
+        assert stored.constraints["params_m"] == pytest.approx(trial.params / 3e6 - 1)
+        assert (max(stored.constraints.values()) > 0) == (trial.outcome is Outcome.REJECTED)
 
 
 def test_a_point_over_budget_is_recorded_with_its_numbers_and_not_trained(tmp_path: Path) -> None:
@@ -95,9 +97,9 @@ def test_a_point_over_budget_is_recorded_with_its_numbers_and_not_trained(tmp_pa
     search = make_search(folder, evaluator, trials=2, domain=make_gate(0.03), designs=False)
     dear = search.domain.assess(make_gate(None).space.random(np.random.default_rng(1)))
     assert not dear.feasible
-    search._begin(TrialSpec(candidate=dear, origin="by hand"), [])
-    (row,) = rows_of(folder, ("outcome", "origin", "macs", "reason"))
-    assert row[:3] == ["rejected", "by hand", dear.cost.macs] and "GMACs against 0.03" in row[3]
+    search._begin(TrialSpec(candidate=dear, origin=Origin("by", "hand")), [])
+    (row,) = rows_of(folder, ("outcome", "cause", "origin", "macs", "reason"))
+    assert row[:4] == ["rejected", "over_budget", "by hand", dear.cost.macs] and "GMACs against 0.03" in row[4]
     assert evaluator.jobs == []
 
 
@@ -105,7 +107,8 @@ def test_a_known_architecture_is_told_again_and_not_trained(tmp_path: Path) -> N
     folder, evaluator = make_folder(tmp_path), FakeEvaluator()
     search = make_search(folder, evaluator, trials=2)
     search.run()
-    search._begin(TrialSpec(candidate=search.scheduler.starts[0].candidate, origin="twice"), search.study.rows())
+    spec = TrialSpec(candidate=search.scheduler.starts[0].candidate, origin=Origin("twice"))
+    search._begin(spec, search.study.trials())
     first, last = rows_of(folder)[0], rows_of(folder)[-1]
     assert last[1] == "cached" and last[2] == first[2] and last[4] == first[4]
     assert len(evaluator.jobs) == 2
@@ -124,13 +127,14 @@ def test_a_failing_trial_is_recorded_and_the_run_goes_on(tmp_path: Path) -> None
         if job.number == 1:
             raise RuntimeError("out of memory")
         if job.number == 2:
-            return Evaluation(outcome="complete", scores={"accuracy": math.nan})
+            return Evaluation(outcome=Outcome.COMPLETE, scores={"accuracy": math.nan})
         return formula(job)
 
     folder = make_folder(tmp_path)
     make_search(folder, FakeEvaluator(sometimes), trials=4).run()
-    outcomes = records.load(folder.path)[["outcome", "reason"]]
+    outcomes = records.load(folder.path)[["outcome", "cause", "reason"]]
     assert outcomes["outcome"].tolist() == ["complete", "failed", "failed", "complete"]
+    assert outcomes["cause"][1:3].tolist() == ["exception", "not_finite"]
     assert outcomes["reason"][1] == "RuntimeError: out of memory" and "nan" in outcomes["reason"][2]
 
 
@@ -164,9 +168,9 @@ def test_ctrl_c_stops_the_trial_and_a_resume_repeats_it(tmp_path: Path) -> None:
         return formula(job)
 
     folder = make_folder(tmp_path)
-    assert make_search(folder, FakeEvaluator(interrupt), trials=5).run() == INTERRUPTED
+    assert make_search(folder, FakeEvaluator(interrupt), trials=5).run().is_interrupted
     stopped = records.load(folder.path).iloc[-1]
-    assert (stopped["outcome"], stopped["reason"]) == ("stopped", INTERRUPTED)
+    assert (stopped["outcome"], stopped["cause"], stopped["reason"]) == ("stopped", "interrupted", "interrupted")
     make_search(folder, FakeEvaluator(), trials=5).run()
     table = records.load(folder.path)
     assert table["retry_of"].tolist()[3] == 2 and table["key"][3] == table["key"][2]
@@ -175,7 +179,7 @@ def test_ctrl_c_stops_the_trial_and_a_resume_repeats_it(tmp_path: Path) -> None:
 
 def test_ctrl_c_between_two_trials_does_not_train_the_next_one(tmp_path: Path) -> None:
     class Pressing(Silent):
-        def started(self, asked: Any) -> None:
+        def started(self, running: Any) -> None:
             raise KeyboardInterrupt
 
     steps = []
@@ -188,9 +192,9 @@ def test_ctrl_c_between_two_trials_does_not_train_the_next_one(tmp_path: Path) -
             return formula(job)
 
     folder = make_folder(tmp_path)
-    assert make_search(folder, Long(), trials=5, observer=Pressing()).run() == INTERRUPTED
+    assert make_search(folder, Long(), trials=5, observer=Pressing()).run().is_interrupted
     assert steps == [1]
-    assert records.load(folder.path)["reason"].tolist() == [INTERRUPTED]
+    assert records.load(folder.path)["cause"].tolist() == ["interrupted"]
 
 
 class Clock:
@@ -214,7 +218,7 @@ def test_time_up_stops_the_trial_that_trains(tmp_path: Path) -> None:
     folder = make_folder(tmp_path)
     # The fake lets StopTrial through, which counts as a failure; a real evaluator turns it into `stopped`.
     assert make_search(folder, Slow(), minutes=1, clock=clock).run() == TIME_UP
-    assert records.load(folder.path)["reason"].tolist() == [f"StopTrial: {TIME_UP}"]
+    assert records.load(folder.path)["reason"].tolist() == ["StopTrial: time up"]
 
 
 def test_no_trial_starts_that_the_time_does_not_allow(tmp_path: Path) -> None:
@@ -227,10 +231,10 @@ def test_no_trial_starts_that_the_time_does_not_allow(tmp_path: Path) -> None:
     folder, evaluator = make_folder(tmp_path), FakeEvaluator(slow)
     executor = LocalExecutor(evaluator, clock=clock)
     ending = make_search(folder, evaluator, minutes=1, clock=clock, executor=executor).run()
-    assert "no time is left" in ending and len(evaluator.jobs) == 2
+    assert ending.cause is EndCause.NO_TIME and len(evaluator.jobs) == 2
     clock.now = 0.0
     ending = make_search(folder, evaluator, minutes=1.3, clock=clock, executor=executor).run()
-    assert "no time is left" in ending and len(evaluator.jobs) == 3
+    assert ending.cause is EndCause.NO_TIME and len(evaluator.jobs) == 3
 
 
 def test_the_record_survives_a_kill_before_the_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,9 +247,9 @@ def test_the_record_survives_a_kill_before_the_tell(tmp_path: Path, monkeypatch:
     evaluator = FakeEvaluator()
     search = make_search(folder, evaluator, trials=1)
     search.run()
-    (row,) = search.study.rows()
-    assert row["outcome"] == "complete" and evaluator.jobs == []
-    assert search.study._study.trials[0].values == [row["accuracy"], row["macs"]]
+    (trial,) = search.study.trials()
+    assert trial.outcome is Outcome.COMPLETE and evaluator.jobs == []
+    assert search.study._study.trials[0].values == [trial.accuracy, trial.macs]
 
 
 def test_a_point_that_kills_its_process_is_given_up(tmp_path: Path) -> None:
@@ -320,11 +324,11 @@ def test_kill_9_loses_at_most_the_trial_in_flight(tmp_path: Path) -> None:
     assert told >= 3
     make_search(folder, FakeEvaluator(), trials=told + 2).run()
     table = records.load(folder.path)
-    interrupted = table[table["reason"] == INTERRUPTED]
+    interrupted = table[table["cause"] == "interrupted"]
     assert len(interrupted) <= 1 and set(interrupted["number"]) == set(table["retry_of"].dropna())
     assert (table["outcome"] == "complete").sum() == told + 2
     assert table["key"][table["outcome"] == "complete"].is_unique
-    assert num_ended(table.to_dict("records")) == told + 2
+    assert num_ended(records.trials_of(table)) == told + 2
 
 
 def _num_recorded(journal: Path) -> int:
@@ -333,10 +337,10 @@ def _num_recorded(journal: Path) -> int:
     count = 0
     for line in lines:
         try:
-            record = json.loads(line).get("user_attr", {}).get("record", {})
+            result = json.loads(line).get("user_attr", {}).get("result", {})
         except json.JSONDecodeError:
             continue
-        count += record.get("outcome") in ("complete", "cached", "failed")
+        count += result.get("outcome") in ("complete", "cached", "failed")
     return count
 
 

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from nas.cli import main
-from nas.executors import INTERRUPTED, OUT_OF_MEMORY, Evaluation, Job, Step, StopTrial, scoring
+from nas.executors import Evaluation, Job, Step, StopTrial, scoring
 from nas.executors.local import LocalExecutor
 from nas.executors.scoring import NUM_DRAWS, SCORES
 from nas.executors.training import TrainingEvaluator
 from results import records
+from results.trial import Cause, Outcome
 from search_space import DESIGNS
 from trainers import TrainConfig, fresh_detector, load_weights
 from trainers.bootstrap import resample
@@ -51,19 +52,19 @@ def test_a_complete_training_has_scores_and_weights(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ending", "reason"), [(StopTrial("time is up"), "time is up"), (KeyboardInterrupt(), INTERRUPTED)]
+    ("ending", "cause"), [(StopTrial(Cause.TIME_UP), Cause.TIME_UP), (KeyboardInterrupt(), Cause.INTERRUPTED)]
 )
-def test_a_stopped_training_tells_how_far_it_came(tmp_path: Path, ending: Any, reason: str) -> None:
+def test_a_stopped_training_tells_how_far_it_came(tmp_path: Path, ending: Any, cause: Cause) -> None:
     evaluation = train(tmp_path, ending)
-    assert (evaluation.outcome, evaluation.reason) == ("stopped", reason)
+    assert (evaluation.outcome, evaluation.cause) == (Outcome.STOPPED, cause)
     assert evaluation.images_seen == 4 and evaluation.epochs == pytest.approx(2 / 3) and evaluation.scores == {}
     assert not (tmp_path / "weights.pt").exists()
 
 
 def test_an_error_is_a_failed_trial_with_its_reason(tmp_path: Path) -> None:
     evaluation = train(tmp_path, MemoryError("no memory"))
-    assert evaluation.outcome == "failed"
-    assert evaluation.reason.startswith(f"{OUT_OF_MEMORY}: MemoryError: no memory; a smaller --batch")
+    assert (evaluation.outcome, evaluation.cause) == (Outcome.FAILED, Cause.OUT_OF_MEMORY)
+    assert evaluation.reason.startswith("out of memory, also alone: MemoryError: no memory; next: a smaller --batch")
 
 
 def job(tmp_path: Path, **more: Any) -> Job:

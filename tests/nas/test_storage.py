@@ -19,11 +19,12 @@ from search_fakes import FakeEvaluator, Silent, formula, make_folder, make_searc
 from nas.engine import join_run
 from nas.engine.run_request import RunRequest
 from nas.engine.session import begin, open_search
-from nas.engine.storage import Pulses, database_storage, hide_password, is_gone, pulse_name, worker_name
-from nas.executors import INTERRUPTED, Evaluation, Job
+from nas.engine.storage import Heartbeats, database_storage, heartbeat_name, hide_password, is_gone, worker_name
+from nas.executors import Evaluation, Job
 from nas.executors.local import LocalExecutor
 from nas.run_folder import reopen
 from results import records
+from results.trial import Cause, Outcome
 from search_space.errors import ConfigError
 
 needs_postgres = pytest.mark.skipif(postgres_server.find("initdb") is None, reason="PostgreSQL's server is not here")
@@ -68,17 +69,17 @@ def test_only_a_silent_worker_is_lost(tmp_path: Path) -> None:
     study = open_study(folder)
     study.worker = "far:1:x"
     study.begin(search.scheduler.next([], []))  # type: ignore[arg-type]
-    pulses = Pulses(search.study, grace_seconds=60, clock=lambda: now[0])
-    for now[0], pulse in ((0.0, 1), (50.0, 2), (100.0, 2)):
-        study.note(pulse_name(study.worker), pulse)
-        pulses.look()
-        assert not pulses.is_lost("far:1:x")
+    heartbeats = Heartbeats(search.study, grace_seconds=60, clock=lambda: now[0])
+    for now[0], beat in ((0.0, 1), (50.0, 2), (100.0, 2)):
+        study.note(heartbeat_name(study.worker), beat)
+        heartbeats.look()
+        assert not heartbeats.is_lost("far:1:x")
     now[0] = 111.0
-    pulses.look()
-    assert pulses.is_lost("far:1:x") and not pulses.is_lost("nobody:2:y")
-    search.study.settle(pulses.is_lost)
-    (row,) = search.study.rows()
-    assert (row["outcome"], row["reason"], row["worker"]) == ("failed", INTERRUPTED, "far:1:x")
+    heartbeats.look()
+    assert heartbeats.is_lost("far:1:x") and not heartbeats.is_lost("nobody:2:y")
+    search.study.settle(heartbeats.is_lost)
+    (trial,) = search.study.trials()
+    assert (trial.outcome, trial.cause, trial.worker) == (Outcome.FAILED, Cause.INTERRUPTED, "far:1:x")
 
 
 def slow(job: Job) -> Evaluation:
@@ -106,7 +107,7 @@ def test_workers_share_a_study_and_one_that_is_killed_loses_its_trial_only(
     try:
         watching = open_study(folders[0], storage=url)
         deadline = time.monotonic() + 120
-        while not any(row["worker"].split(":")[1] == str(children[0].pid) for row in watching.running()):
+        while not any(trial.worker.split(":")[1] == str(children[0].pid) for trial in watching.running()):
             assert time.monotonic() < deadline
             time.sleep(0.02)
         children[0].kill()
@@ -116,10 +117,10 @@ def test_workers_share_a_study_and_one_that_is_killed_loses_its_trial_only(
     finally:
         for child in children:
             child.kill()
-    table = records.frame(watching.rows())
+    table = records.frame(watching.trials())
     counts = records.tally(table)
     assert counts["asked"] == len(table) == sum(counts[outcome] for outcome in records.OUTCOMES)
-    lost = table[table["reason"] == INTERRUPTED]
+    lost = table[table["cause"] == "interrupted"]
     assert len(lost) <= 1 and set(lost["worker"].str.split(":").str[1]) <= {str(children[0].pid)}
     trained = table[table["outcome"] == "complete"]
     assert trained["retry_of"].dropna().tolist() == lost["number"].tolist()  # again, and once
@@ -142,13 +143,13 @@ def test_a_worker_joins_with_nothing_but_the_database_and_the_data(
     assert "secret" not in (session.folder.path / "config.yaml").read_text()
     first = open_search(session, LocalExecutor(FakeEvaluator()), Silent())
     join_run.publish(first.study, session)
-    assert first.run() == "3 trials are done"
-    assert pulse_name(first.study.worker) in first.study.notes  # else it would be taken for lost after a minute
+    assert str(first.run()) == "3 trials are done"
+    assert heartbeat_name(first.study.worker) in first.study.notes  # else it would be taken for lost after a minute
     monkeypatch.chdir(tmp_path / "runs")
     joined = join_run.join(RunRequest(name="shared", storage=url, trials=5))
     assert joined.config.narrowing == session.config.narrowing and joined.config.seed == 3
     second = open_search(joined, LocalExecutor(FakeEvaluator()), Silent())
-    assert second.run() == "5 trials are done"
+    assert str(second.run()) == "5 trials are done"
     assert len(records.load(joined.folder.path)) == 5
     with pytest.raises(ConfigError, match="drop --budget-gflops"):
         join_run.join(RunRequest(name="shared", storage=url, budget_gflops=1.0))

@@ -13,7 +13,7 @@ from strategy_fakes import BUDGET, LARGE, OBJECTIVES, TABLE, known, run, table_g
 
 from nas.cost import Budget
 from nas.engine.acquisition import acquisition_values, surrogate_correlation
-from nas.engine.candidates import MAX_SIZES, Drawn, of_tpe, sized, unlike
+from nas.engine.candidates import MAX_SIZES, SearchCandidate, dissimilar, of_tpe, sized
 from nas.engine.domain import CostedDomain, all_points, count_points, side_of
 from nas.engine.history import History, Observation
 from nas.engine.objectives import objective, objectives
@@ -109,7 +109,7 @@ def test_a_network_unlike_all_that_were_tried_is_explored() -> None:
     told = [known(number, point) for number, point in enumerate(alike) if point is not None]
     assert len(told) == 5
     history = History(objectives=OBJECTIVES, trials=tuple(told))
-    found = [drawn.point for drawn in islice(unlike(history, domain, rng), 2)]
+    found = [drawn.point for drawn in islice(dissimilar(history, domain, rng), 2)]
     assert found[0].params["backbone"] == "mobilenetv1" and all(point.feasible for point in found)
     told += [Observation(**{**vars(each), "key": "x", "state": "failed", "values": (None, 1e8)}) for each in told]
     told.append(known(10, alike[0]))
@@ -122,7 +122,7 @@ def test_a_network_is_in_the_pool_at_a_few_sizes_only() -> None:
     domain = tiny_gate()
     points = [point for point in domain.listed() or () if point.params["width"] == 0.25]
     trials = [known(number, point) for number, point in enumerate(points)]
-    drawn = Drawn(point=points[0], origin="resized")
+    drawn = SearchCandidate(point=points[0], origin="resized")
     sizes = []
     for number in range(MAX_SIZES + 1):
         history = History(objectives=OBJECTIVES, trials=tuple(trials[:number]))

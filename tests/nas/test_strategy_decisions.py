@@ -10,7 +10,7 @@ import pytest
 from strategy_fakes import OBJECTIVES, known, run, table_gate, tiny_gate
 
 from nas.engine.acquisition import acquisition_values, surrogate_correlation
-from nas.engine.candidates import Drawn, exact
+from nas.engine.candidates import SearchCandidate, exact
 from nas.engine.history import History, Observation
 from nas.engine.sampler_study import SamplerStudy
 from nas.engine.strategies import STRATEGIES
@@ -63,7 +63,7 @@ def test_exact_points_fit_the_budget_and_are_new() -> None:
     domain = tiny_gate(limit)
     fits = [point for point in domain.listed() or () if point.feasible]
     history = History(objectives=OBJECTIVES, trials=(known(0, fits[0]),))
-    found = exact([Drawn(point=point, origin="x") for point in everything], history, domain)
+    found = exact([SearchCandidate(point=point, origin="x") for point in everything], history, domain)
     assert [drawn.point.key for drawn in found] == [point.key for point in fits[1:]]
 
 

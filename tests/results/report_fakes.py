@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from results import records
 from results.report import Command, Content, DetectorDetails, NodeLine, ObjectSizes
+from tests.results.trial_fakes import make_table
 
 
 def row(number: int, key: str, accuracy: float | None, gmacs: float, **more: Any) -> dict[str, Any]:
@@ -18,11 +18,6 @@ def row(number: int, key: str, accuracy: float | None, gmacs: float, **more: Any
         "rungs": 2,
         "key": key,
         "macs": int(gmacs * 1e9),
-        "params": 1000,
-        "activation_bytes": 10,
-        "input_height": 128,
-        "input_width": 160,
-        "levels": "P2 P3",
         "objectives": "accuracy macs",
         "accuracy": accuracy,
         "epochs": 1.5,
@@ -50,7 +45,7 @@ def content(rows: list[dict[str, Any]] = FRONT, **more: Any) -> Content:
         "name": "run",
         "folder": "runs/run",
         "written": "today",
-        "table": records.frame(rows),
+        "table": make_table(rows),
         "detectors": {
             key: DetectorDetails(words=f"words of {key}", choices={"width": "0.25"}, nodes=nodes) for key in keys
         },

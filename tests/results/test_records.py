@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from trial_fakes import make_table, make_trial
 
 from results import records
 
@@ -14,7 +16,7 @@ def row(number: int, outcome: str = "complete", **values: object) -> dict[str, o
 
 
 def test_round_trip_keeps_types_and_the_word_none(tmp_path: Path) -> None:
-    table = records.frame(
+    table = make_table(
         [
             row(0, accuracy=0.25, macs=2**53 + 1, axis_attention="none", axis_size=96),
             row(1, outcome="rejected", reason="over, by 10 %", axis_size=128),
@@ -29,7 +31,7 @@ def test_round_trip_keeps_types_and_the_word_none(tmp_path: Path) -> None:
 
 
 def test_front_takes_complete_trials_only() -> None:
-    table = records.frame(
+    table = make_table(
         [
             row(0, accuracy=0.2, macs=50),
             row(1, accuracy=0.3, macs=50),
@@ -48,7 +50,7 @@ def test_front_of_nothing_is_empty() -> None:
 
 
 def test_tally_adds_up() -> None:
-    table = records.frame([row(0), row(1, "rejected"), row(2, "rejected"), row(3, "failed")])
+    table = make_table([row(0), row(1, "rejected"), row(2, "rejected"), row(3, "failed")])
     counts = records.tally(table)
     assert counts == {"asked": 4, "complete": 1, "stopped": 0, "rejected": 2, "cached": 0, "failed": 1}
     assert counts["asked"] == sum(counts[outcome] for outcome in records.OUTCOMES)
@@ -56,9 +58,9 @@ def test_tally_adds_up() -> None:
 
 def test_unknown_columns_and_outcomes_are_errors() -> None:
     with pytest.raises(ValueError, match="mac'"):
-        records.frame([{**row(0), "mac": 1}])
+        records.frame([replace(make_trial(row(0)), scores={"mac": 1.0})])
     with pytest.raises(ValueError, match="done"):
-        records.frame([row(0, "done")])
+        make_table([row(0, "done")])
 
 
 def test_load_names_the_folder_that_is_no_run(tmp_path: Path) -> None:

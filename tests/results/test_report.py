@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 from report_fakes import FRONT, content, row
+from trial_fakes import make_table
 
-from results import records
 from results.report import DetectorDetails, Importance, NodeLine, is_report, render
 from results.report.common import shared
 from results.report.content import AxisImportance
@@ -169,17 +169,17 @@ def test_one_and_three_objectives(objectives: str, xs: list[str]) -> None:
 
 
 def test_progress_by_hand() -> None:
-    course = progress(records.frame(FRONT), {"macs": 1e9})
+    course = progress(make_table(FRONT), {"macs": 1e9})
     # aa: 0.2 x (1 - 0.2); bb adds nothing; dd: 0.4 more on a breadth of 1 - 0.8
     assert course.hypervolume == ((1, pytest.approx(0.16)), (4, pytest.approx(0.16 + 0.4 * 0.2)))
     assert course.best == ((1, 0.2), (4, 0.6)) and course.num_asked == 6
     assert course.reference == {"accuracy": 0.0, "macs": 1e9}
-    assert progress(records.frame(FRONT), {}).reference["macs"] == 8e8
-    assert progress(records.frame([FRONT[4]]), {}).best == ()
+    assert progress(make_table(FRONT), {}).reference["macs"] == 8e8
+    assert progress(make_table([FRONT[4]]), {}).best == ()
 
 
 def test_what_members_share_by_hand() -> None:
-    table = records.frame(
+    table = make_table(
         [
             row(n, f"k{n}", 0.1, 0.1, axis_a="x" if n < 3 else "y", axis_b="z", axis_c="u" if n < 2 else None)
             for n in range(6)
@@ -213,7 +213,7 @@ def test_a_cached_trial_counts_as_complete() -> None:
     taken = [
         each | {"outcome": "cached", "imported_from": "trial 3 of runs/old"} for each in FRONT if each["number"] == 3
     ]
-    members = part(records.frame(taken))
+    members = part(make_table(taken))
     assert members.front["key"].tolist() == ["dd"]
     assert "taken over: trial 3 of runs/old" in render(content(taken))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from report_fakes import FRONT
+from trial_fakes import make_table
 
 import results
 from results import records
@@ -15,7 +16,7 @@ from results import records
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    records.write(records.frame(reversed(FRONT)), tmp_path / records.TRIALS_CSV)
+    records.write(make_table(reversed(FRONT)), tmp_path / records.TRIALS_CSV)
     return tmp_path
 
 
