@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from nas.config import read_config
 from nas.engine.narrowing import narrowing_of

@@ -80,7 +80,8 @@ class RunFolder:
             self._derive(trials, architecture_of)
         except OSError as error:
             raise WriteError(
-                f"cannot write to {self.path}: {error.strerror or error}; free disk space, or fix the folder's permissions"
+                f"cannot write to {self.path}: {error.strerror or error}; "
+                "free disk space, or fix the folder's permissions"
             ) from None
 
     def _derive(self, trials: Sequence[Trial], architecture_of: Callable[[Trial], Architecture]) -> None:
