@@ -19,6 +19,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keeps cases in the fast subset: those whose id stands in `@pytest.mark.slow(but=(...))`."""
+    for item in items:
+        for mark in [each for each in item.own_markers if each.name == "slow" and each.kwargs]:
+            if isinstance(item, pytest.Function) and item.callspec.id in mark.kwargs["but"]:
+                item.own_markers.remove(mark)
+
+
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     """Undoes what a command did to the number of threads."""

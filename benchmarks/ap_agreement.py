@@ -19,7 +19,7 @@ from pycocotools.cocoeval import COCOeval
 
 from trainers.data import Record
 from trainers.data.dataset import EVERY_CLASS
-from trainers.matching import COCO_IOUS, Floats, Found, match
+from trainers.matching import COCO_IOUS, DetectionArrays, Floats, match
 from trainers.precision import Precision, measure
 from trainers.sizes import COCO_SIZES, EVERY_SIZE, SizeBin
 
@@ -31,7 +31,7 @@ class Case:
     """Images with objects and made-up detections."""
 
     records: tuple[Record, ...]
-    found: tuple[Found, ...]
+    found: tuple[DetectionArrays, ...]
     num_classes: int
 
     @property
@@ -49,7 +49,7 @@ def random_case(seed: int) -> Case:
     )
 
 
-def _random_image(rng: np.random.Generator, num_classes: int) -> tuple[Record, Found]:
+def _random_image(rng: np.random.Generator, num_classes: int) -> tuple[Record, DetectionArrays]:
     side = float(rng.choice((12, 40, 120)))
     boxes = _random_boxes(rng, int(rng.choice((0, 1, 4, 12))), side)
     ignored = _random_boxes(rng, int(rng.choice((0, 0, 1, 3))), 3 * side)
@@ -148,7 +148,7 @@ def _truth(records: Sequence[Record], num_classes: int) -> list[dict[str, Any]]:
     return annotations
 
 
-def _results(found: Sequence[Found]) -> list[dict[str, Any]]:
+def _results(found: Sequence[DetectionArrays]) -> list[dict[str, Any]]:
     return [
         _annotation(image, label, box, score=float(score), iscrowd=0)
         for image, (boxes, scores, labels) in enumerate(found)

@@ -33,7 +33,7 @@ from trainers import HEAD_TRAINING, TrainConfig, fresh_detector, train
 from trainers.data import Dataset
 from trainers.data.synthetic import synthetic_splits
 from trainers.proxies import PROXIES, proxy_batch
-from trainers.proxies.nwot import SwitchPatterns
+from trainers.proxies.nwot import ActivationPatterns
 
 RESULTS = Path(__file__).parent / "results"
 NEEDS_LOSS = ("gradient_norm", "zico")
@@ -65,7 +65,7 @@ def counts(architecture: Architecture, num_classes: int) -> dict[str, float]:
     """Returns the plain counts that proxies are compared with."""
     cost = cost_of(architecture, num_classes=num_classes)
     side = math.sqrt(architecture.input_hw[0] * architecture.input_hw[1])
-    patterns = SwitchPatterns(1)
+    patterns = ActivationPatterns(1)
     with torch.no_grad(), patterns:
         detector = fresh_detector(architecture, num_classes=num_classes, seed=0).eval()
         detector(torch.zeros(1, 3, *architecture.input_hw))

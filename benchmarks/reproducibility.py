@@ -44,7 +44,7 @@ def train_once(settings: dict[str, Any], folder: Path) -> None:
     from search_space import DESIGNS
     from trainers import StopTraining, TrainConfig, fresh_detector, train
     from trainers.data.synthetic import synthetic_splits
-    from trainers.distributed import joined
+    from trainers.distributed import join_processes
 
     torch.set_num_threads(settings.pop("threads", 1))
     stop_at = settings.pop("stop_at", None)
@@ -57,7 +57,7 @@ def train_once(settings: dict[str, Any], folder: Path) -> None:
         if progress.step == stop_at:
             raise StopTraining
 
-    with joined("cpu") as rank:
+    with join_processes("cpu") as rank:
         for resume in (False, True) if stop_at else (False,):
             detector = fresh_detector(architecture, num_classes=len(dataset.classes), seed=0)
             config = TrainConfig(**{**BASE, **settings})

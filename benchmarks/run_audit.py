@@ -28,7 +28,7 @@ def study_of(run: Path) -> SearchStudy:
     config = read_config(run / "config.yaml")
     space = SearchSpace().narrowed(narrowing_of(config))
     storage = journal_storage(run / "study.journal")
-    return SearchStudy(storage, space, objectives(config.objectives), num_rungs=len(config.rungs))
+    return SearchStudy(storage, space, objectives(config.objective), num_rungs=len(config.rungs))
 
 
 def ended_trials(run: Path) -> Trials:

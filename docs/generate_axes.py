@@ -1,4 +1,4 @@
-"""Writes the table of axes into docs/search-space.md: python docs/generate_axes.py, in the project's folder."""
+"""Writes the table of axes in docs/search-space.md. Run `python docs/generate_axes.py` in the project folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ END = "<!-- end of axes -->"
 
 
 def table() -> str:
-    """Returns the axes as a Markdown table; those that are the same on several levels share a line."""
+    """Returns the axes as a Markdown table; equal axes of several levels share a row."""
     lines = ["| axis | choices | meaning |", "|---|---|---|"]
     groups = groupby(SearchSpace().axes, key=lambda axis: (_stem(axis.name), axis.choices))
     lines += [_line(list(axes)) for _, axes in groups]
@@ -47,7 +47,7 @@ def _choices(axis: Axis) -> Iterator[str]:
 
 
 def page(text: str) -> str:
-    """Returns the page with its table written anew."""
+    """Returns the page with a new table."""
     before, _, rest = text.partition(BEGIN)
     return f"{before}{BEGIN}\n{table()}\n{END}{rest.partition(END)[2]}"
 

@@ -1,55 +1,54 @@
-"""Writes docs/designs.md from what `nas reproduce` counts: python docs/generate_designs.py, in the project's folder."""
+"""Writes docs/designs.md from the counts of `nas reproduce`: run `python docs/generate_designs.py` in the project."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
-from nas.commands.designs import label
-from nas.commands.reproduce import MULTIPLES, deviation_cell, ours_cell, reproduce, summary_rows
+from nas.api.designs import label
+from nas.api.reproduce import PublishedFigure, Reproduction, reproduce, summary_rows
+from nas.commands.reproduce_display import MULTIPLES, deviation_cell, ours_cell
 from search_space import DESIGNS
 
 PAGE = Path(__file__).with_name("designs.md")
 HEADER = """\
-<!-- Written by docs/generate_designs.py from the designs and the counts of this version; change those, not this. -->
+<!-- Written by docs/generate_designs.py from the designs and their counts. Change those instead of this page. -->
 
 # Published designs
 
-Every design here is built from its paper's description, counted, and compared with what the paper publishes. Each name
-works wherever a command takes an architecture: `nas explain NAME`, `nas reproduce NAME`, `nas run --start NAME`, and
+Each design is built from the description in its paper, counted, and compared with the published figures. Its name works
+wherever a command takes an architecture: `nas explain NAME`, `nas reproduce NAME`, `nas run --start NAME` and
 `nas train NAME`.
 
-GMACs are fvcore's FLOPs: a multiply-add is one; the column beside them counts it as two. Params are those that are
-trained. A published count is compared in the convention that it is published in, see the end of the page; "equal as
-printed" means that ours rounds to it. Accuracies and latencies are the papers' own: no published weights are used here,
-and none of these figures is measured here. A design marked * is derived from one of the paper's ablations; no file of
-it was published.
+GMACs are fvcore's FLOPs, with a multiply-add as one operation; the next column has it as two. Params are the trainable
+parameters. A published count is compared in its own convention, see the end of the page. "Equal as printed" means that
+our count rounds to the published one. Accuracies and latencies are those of the papers: they are not measured here, and
+no published weights are used. A design marked * is derived for an ablation of the paper without a published file.
 """
 
 
 def page() -> str:
     """Returns the whole page as Markdown."""
-    reproduced = [reproduce(DESIGNS.get(name)) for name in DESIGNS]
-    papers = [list(group) for _, group in groupby(reproduced, key=lambda design: design["paper"])]
+    reproduced = [reproduce(name, check_fvcore=False) for name in DESIGNS]
+    papers = [list(group) for _, group in groupby(reproduced, key=lambda design: design.paper)]
     sections = ["\n".join(_paper(designs)) for designs in papers]
     return "\n".join((HEADER, *sections, "\n".join(_conventions(reproduced))))
 
 
-def _paper(designs: Sequence[dict[str, Any]]) -> Iterator[str]:
-    yield f"## {designs[0]['paper']}\n"
-    yield from (f"{citation}.\n" for citation in dict.fromkeys(design["citation"].rstrip(".") for design in designs))
+def _paper(designs: Sequence[Reproduction]) -> Iterator[str]:
+    yield f"## {designs[0].paper}\n"
+    yield from (f"{citation}.\n" for citation in dict.fromkeys(design.citation.rstrip(".") for design in designs))
     yield from _table(
         ("design", "classes", "input px", "GMACs", "GFLOPs 2x", "params"),
         (
             (
                 _name(design),
-                design["num_classes"],
-                "x".join(map(str, reversed(design["input_hw"]))),
-                f"{design['macs'] / 1e9:.4f}",
-                f"{design['flops_2x'] / 1e9:.4f}",
-                f"{design['params']:,}",
+                design.num_classes,
+                "x".join(map(str, reversed(design.input_hw))),
+                f"{design.macs / 1e9:.4f}",
+                f"{design.flops_2x / 1e9:.4f}",
+                f"{design.params:,}",
             )
             for design in designs
         ),
@@ -59,9 +58,9 @@ def _paper(designs: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield from _notes(designs)
 
 
-def _counts(designs: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Yields the published counts beside ours, or the sentence that there is none."""
-    rows = [(design, row) for design in designs for row in summary_rows(design) if row["figure"] is not None]
+def _counts(designs: Sequence[Reproduction]) -> Iterator[str]:
+    """Yields the published counts beside ours, or a sentence where there is none."""
+    rows = [(design, row) for design in designs for row in summary_rows(design) if row.figure is not None]
     if not rows:
         yield "No count of these designs is published.\n"
         return
@@ -70,64 +69,62 @@ def _counts(designs: Sequence[dict[str, Any]]) -> Iterator[str]:
         (
             (
                 _name(design),
-                row["num_classes"],
-                f"{row['convention']} ({MULTIPLES[row['multiple_of']]})",
-                f"{row['published']:.12g}",
+                row.num_classes,
+                f"{row.convention} ({MULTIPLES[row.multiple_of]})",
+                f"{row.published:.12g}",
                 ours_cell(row),
                 deviation_cell(row),
-                row["reason"],
+                row.reason,
             )
             for design, row in rows
         ),
     )
-    silent = [_name(design) for design in designs if not any(row["convention"] for row in design["published"])]
+    silent = [_name(design) for design in designs if not any(row.convention for row in design.published)]
     if silent:
-        yield f"No count is published of {', '.join(silent)}.\n"
+        yield f"No count is published for {', '.join(silent)}.\n"
 
 
-def _reported(designs: Sequence[dict[str, Any]]) -> Iterator[str]:
+def _reported(designs: Sequence[Reproduction]) -> Iterator[str]:
     """Yields the accuracies and latencies of the paper, with the notes on them below."""
-    figures = [(design, row) for design in designs for row in design["published"] if row["convention"] is None]
+    figures = [(design, row) for design in designs for row in design.published if row.convention is None]
     if not figures:
         yield "No accuracy of these designs is published.\n"
         return
-    columns = {
-        row["name"]: f"{label(row['name'])} %" if row["unit"] == "%" else label(row["name"]) for _, row in figures
-    }
-    notes = list(dict.fromkeys(row["note"] for _, row in figures if row["note"]))
+    columns = {row.name: f"{label(row.name)} %" if row.unit == "%" else label(row.name) for _, row in figures}
+    notes = list(dict.fromkeys(row.note for _, row in figures if row.note))
     lines = []
     for design in dict.fromkeys(_name(design) for design, _ in figures):
-        values = {row["name"]: _value(row, notes) for other, row in figures if _name(other) == design}
+        values = {row.name: _value(row, notes) for other, row in figures if _name(other) == design}
         lines.append((design, *(values.get(name, "") for name in columns)))
     yield from _table(("as published", *columns.values()), lines)
     if notes:
         yield "\n".join(f"({number}) {note}." for number, note in enumerate(notes, start=1)) + "\n"
 
 
-def _value(row: dict[str, Any], notes: Sequence[str]) -> str:
-    mark = f" ({notes.index(row['note']) + 1})" if row["note"] else ""
-    return f"{row['published']:.1f}{mark}"
+def _value(row: PublishedFigure, notes: Sequence[str]) -> str:
+    mark = f" ({notes.index(row.note) + 1})" if row.note else ""
+    return f"{row.published:.1f}{mark}"
 
 
-def _notes(designs: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Yields each note once, after the names that it is about."""
+def _notes(designs: Sequence[Reproduction]) -> Iterator[str]:
+    """Yields each note once, after the names of its designs."""
     about: dict[str, list[str]] = {}
     for design in designs:
-        if design["notes"]:
-            about.setdefault(design["notes"], []).append(_name(design))
+        if design.notes:
+            about.setdefault(design.notes, []).append(_name(design))
     if about:
         yield "\n".join(f"- {', '.join(names)}: {note}" for note, names in about.items()) + "\n"
 
 
-def _conventions(designs: Sequence[dict[str, Any]]) -> Iterator[str]:
+def _conventions(designs: Sequence[Reproduction]) -> Iterator[str]:
     yield "## How the published counts are counted\n"
-    rows = [row for design in designs for row in design["published"] if row["convention"] is not None]
-    sentences = {row["convention"]: row["convention_sentence"] for row in rows}
+    rows = [row for design in designs for row in design.published if row.convention is not None]
+    sentences = {row.convention: row.convention_sentence for row in rows}
     yield from _table(("counted as", "what that is"), sentences.items())
 
 
-def _name(design: dict[str, Any]) -> str:
-    return f"`{design['design']}`" + "\\*" * design["derived"]
+def _name(design: Reproduction) -> str:
+    return f"`{design.design}`" + "\\*" * design.derived
 
 
 def _table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:

@@ -79,9 +79,9 @@ class RunFolder:
         try:
             self._derive(trials, architecture_of)
         except OSError as error:
+            reason = error.strerror or error
             raise WriteError(
-                f"cannot write to {self.path}: {error.strerror or error}; "
-                "free disk space, or fix the folder's permissions"
+                f"cannot write to {self.path}: {reason}; free disk space, or fix the folder's permissions"
             ) from None
 
     def _derive(self, trials: Sequence[Trial], architecture_of: Callable[[Trial], Architecture]) -> None:

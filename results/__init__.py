@@ -1,6 +1,6 @@
-"""What a search found: records of trials, the front among them, their export, and the report of a run.
+"""The results of a search: its trials, their table, the front, and the report of a run.
 
-`load`, `front` and `hypervolume` are what a notebook needs; see docs/results-api.md.
+`load`, `front` and `hypervolume` are for notebooks; see docs/results-api.md.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["front", "hypervolume", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    """Imports what is asked for when it is asked for: pandas takes its time."""
+    """Imports a public name on its first use, because importing pandas is slow."""
     if name in __all__:
         from results import trials
 

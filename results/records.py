@@ -95,8 +95,8 @@ REQUIRED = (
 KEY, LEVELS = r"[0-9A-Za-z_-]{1,64}", r"P\d( P\d)*"
 BIN_COLUMN = re.compile(r"ap_\d+_\d+")
 ANEW = "next: nas run --resume {run} rewrites it from the study"
-_BEGUN = re.compile(rb'\{"op_code":4,.*?"state":(\d)')
-_TOLD = re.compile(rb'\{"op_code":6,.*?"trial_id":(\d+),"state":[123],')
+_ADDED = re.compile(rb'\{"op_code":4,.*?"state":(\d)')
+_ENDED = re.compile(rb'\{"op_code":6,.*?"trial_id":(\d+),"state":[123],')
 DEFAULT_OBJECTIVES = ("accuracy", "macs")
 
 
@@ -253,13 +253,13 @@ def _num_ended(journal: bytes) -> int:
     ended: set[int] = set()
     count = 0
     for line in journal.split(b"\n"):
-        begun = _BEGUN.match(line)
-        told = _TOLD.match(line)
-        if begun:
-            ended |= {count} if b'"spec":' in line and begun[1] != b"0" else set()
+        added = _ADDED.match(line)
+        later = _ENDED.match(line)
+        if added:
+            ended |= {count} if b'"spec":' in line and added[1] != b"0" else set()
             count += 1
-        elif told:
-            ended.add(int(told[1]))
+        elif later:
+            ended.add(int(later[1]))
     return len(ended)
 
 

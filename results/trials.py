@@ -36,7 +36,12 @@ def load(run: Path | str) -> pd.DataFrame:
     missing = records.shortfall(run, loaded)
     if missing:
         warnings.warn(missing, stacklevel=2)
-    table: pd.DataFrame = loaded.sort_values("number", ignore_index=True).rename(columns=RENAMED)
+    return tidy(loaded)
+
+
+def tidy(records_table: pd.DataFrame) -> pd.DataFrame:
+    """Returns the table of `trials.csv` in the columns of `load`."""
+    table: pd.DataFrame = records_table.sort_values("number", ignore_index=True).rename(columns=RENAMED)
     place = list(table.columns).index("macs") + 1
     table.insert(place, "gmacs", table["macs"].astype("Float64") / 1e9)
     table.insert(place + 1, "gflops_2x", 2 * table["macs"].astype("Float64") / 1e9)

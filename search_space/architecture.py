@@ -1,4 +1,4 @@
-"""One point of the search space, as plain frozen data: everything that decides a detector's tensors but its classes."""
+"""One detector as frozen plain data: everything that decides its tensors except the number of classes."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from search_space.errors import SpaceError
 from search_space.files import write_text
 from search_space.head_kind import HEAD_KINDS
 from search_space.parts import IN_UNIT, POOLS, Backbone, Extra, Head, Neck
-from search_space.plain import read_plain, without_defaults
+from search_space.plain import FieldError, read_plain, without_defaults
 from search_space.yaml_text import YamlError, read_yaml
 
 PLAIN_DOWNSAMPLES = ("conv", *IN_UNIT, *POOLS)
-"""Downsamplings that take maps with odd sides; the others need even ones."""
+"""Downsamplings that accept maps with odd sides; the others need even sides."""
 ROI_BINS = 7
-"""Bins a side of a box in a two-stage head."""
+"""Bins along each side of a box in a two-stage head."""
 SMALLEST_FREE_SIDE = 32
-"""The smallest side of an input whose maps need not fit each other."""
+"""Smallest input side of a detector without a neck, in pixels."""
 LARGEST_SIDE = 8192
-"""Of an input; more is a typing error, and would end a computer for want of memory."""
+"""Largest input side in pixels; a larger one is probably a typing error and would exhaust memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """One point of the search space.
+    """One detector: input size, backbone, neck, head and extra stages.
 
     Raises:
-        SpaceError: where the parts contradict each other; block names are checked when it is lowered to a graph.
+        SpaceError: The parts contradict each other. Block names are checked later, by `lower`.
     """
 
     input_hw: tuple[int, int]
-    """Height and width of the network's input in pixels."""
+    """Height and width of the input in pixels."""
     backbone: Backbone
     head: Head
     neck: Neck | None = None
-    """None where the head reads the backbone's maps as they are."""
+    """None: the head reads the maps of the backbone directly."""
     extras: tuple[Extra, ...] = ()
 
     def __post_init__(self) -> None:
@@ -50,9 +50,9 @@ class Architecture:
             raise SpaceError(f"input_hw must be [height, width], got {list(self.input_hw)}")
         trunk, head = self.backbone.coarsest_level, self.head
         if head.coarsest_level > trunk:
-            raise SpaceError(f"the head reaches P{head.coarsest_level}, the backbone ends at P{trunk}; add a stage")
+            raise SpaceError(f"the head needs P{head.coarsest_level}, but the backbone ends at P{trunk}; add a stage")
         if (self.neck is None or self.neck.kind == "ihp") and head.coarsest_level < trunk:
-            raise SpaceError(f"nothing reads the backbone beyond P{head.coarsest_level}; drop stages or add a neck")
+            raise SpaceError(f"no head uses the backbone beyond P{head.coarsest_level}; remove stages or add a neck")
         if self.neck is None:
             self._check_without_neck()
         else:
@@ -62,38 +62,44 @@ class Architecture:
 
     def _check_without_neck(self) -> None:
         if self.backbone.dual_path != "none" and not self.extras:
-            raise SpaceError("a dual path gives its second run to the extra stages; add extras, or dual_path: none")
+            raise SpaceError(
+                "a dual path feeds the extra stages, and there are none; add extras or set dual_path: none"
+            )
 
     def _check_neck(self, neck: Neck) -> None:
         head, backbone = self.head, self.backbone
         if neck.kind == "pan" and head.finest_level == backbone.coarsest_level:
-            raise SpaceError("a pan merges levels: the head must start finer than the backbone ends; drop the neck")
+            raise SpaceError(
+                "a pan merges levels, so the head must start below the last backbone level; remove the neck"
+            )
         if (neck.downsample is not None) != (neck.kind == "pan" and len(head.levels) > 1):
-            raise SpaceError("the neck needs a downsample exactly where it is a pan and the head has several levels")
+            raise SpaceError("neck downsample must be set for a pan with several head levels, and only then")
         if neck.kind == "pan" and neck.channels is not None and len(neck.channels) != len(self.neck_levels):
             wanted = f"P{self.neck_levels[0]} to P{self.neck_levels[-1]}"
-            raise SpaceError(f"neck channels must be one for each of {wanted}, got {list(neck.channels)}")
+            raise SpaceError(f"neck channels must have one value for each of {wanted}, got {list(neck.channels)}")
         if neck.groups and len(neck.groups) != len(head.levels):
-            raise SpaceError(f"neck groups must be one a head level ({len(head.levels)}), got {list(neck.groups)}")
+            raise SpaceError(
+                f"neck groups must have one value per head level ({len(head.levels)}), got {list(neck.groups)}"
+            )
         if neck.p2_source != "backbone" and head.finest_level != 2:
-            raise SpaceError(f"neck p2_source {neck.p2_source!r} needs a head on P2; leave it out")
+            raise SpaceError(f"neck p2_source {neck.p2_source!r} needs a head on P2; remove it")
         if self.extras or backbone.dual_path != "none":
-            raise SpaceError("extra stages and the dual path read the backbone as it is; drop them or the neck")
+            raise SpaceError("extra stages and a dual path cannot be combined with a neck; remove either")
         if max(backbone.removed_levels, default=0) > head.finest_level and neck.kind != "ihp":
             raise SpaceError(
-                f"the neck needs each level at half the size of the one before, the stride of "
+                "the neck needs maps that halve from level to level, but the stride of "
                 f"P{max(backbone.removed_levels)} is removed; remove strides only up to P{head.finest_level}"
             )
 
     @property
     def neck_levels(self) -> range:
-        """The levels that a block of a `pan` gives maps for, finest first."""
+        """The levels of the blocks of a `pan`, finest first."""
         head, trunk = self.head, self.backbone.coarsest_level
         return range(head.finest_level, max(head.coarsest_level, trunk - 1) + 1)
 
     @property
     def size_multiple(self) -> int:
-        """What height and width of the input must be multiples of; 1 where the maps need not fit each other."""
+        """Height and width of the input must be multiples of this; 1 for a detector without a neck."""
         downsamples = {stage.downsample for stage in self.backbone.stages}
         if self.neck is None and downsamples <= set(PLAIN_DOWNSAMPLES):
             return 1
@@ -105,18 +111,18 @@ class Architecture:
 
     @property
     def smallest_side(self) -> int:
-        """The smallest side of an input; that of extra stages without padding may be larger."""
+        """The smallest input side in pixels. Extra stages without padding may need a larger one."""
         stride = self._coarsest_stride
         return max(stride, SMALLEST_FREE_SIDE) if self.size_multiple == 1 else stride
 
     def check_input(self, input_hw: tuple[int, int]) -> None:
-        """Raises SpaceError, naming the sizes nearby, where the detector cannot take an input of this size."""
+        """Raises SpaceError, with the nearest valid sizes, where the input size is invalid for this detector."""
         step, smallest = self.size_multiple, self.smallest_side
         for side in input_hw:
             if side > LARGEST_SIDE:
                 raise SpaceError(
-                    f"input side {side} must be at most {LARGEST_SIDE}: one image of that side takes 0.8 GB, its maps "
-                    "many times that; cut larger pictures into slices"
+                    f"input side {side} must be at most {LARGEST_SIDE}: one image of that side takes 0.8 GB and its "
+                    "maps many times that; cut larger images into tiles"
                 )
             if side < smallest and step == 1:
                 raise SpaceError(f"input side {side} must be at least {smallest}; nearest: {smallest}")
@@ -126,35 +132,38 @@ class Architecture:
                 raise SpaceError(f"input side {side} must be a positive multiple of {step}; nearest: {near}")
 
     def resized(self, input_hw: tuple[int, int]) -> Architecture:
-        """Returns the same network at another input size; raises SpaceError where it cannot take it."""
+        """Returns the same network at another input size; raises SpaceError where the size is invalid."""
         return dataclasses.replace(self, input_hw=input_hw)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns nested dicts and lists of plain values, as YAML and JSON hold them, without fields at their default.
+        """Returns nested dicts and lists of plain values for YAML or JSON, without the fields at their default.
 
-        A default is part of the format: it never changes.
+        The defaults are part of the file format and must never change.
         """
         plain: dict[str, Any] = without_defaults(self)
         return plain
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Architecture:
-        """Builds an architecture from `to_dict`'s form; raises SpaceError naming the unknown or wrong field."""
-        return read_plain(cls, data, "architecture")
+        """Builds an architecture from the output of `to_dict`; raises SpaceError naming the unknown or wrong field."""
+        try:
+            return read_plain(cls, data)
+        except FieldError as error:
+            raise SpaceError(str(error)) from None
 
     def to_yaml(self, path: Path | str) -> None:
-        """Writes the architecture to a YAML file, whole or not at all."""
+        """Writes the architecture to a YAML file, atomically."""
         write_text(Path(path), yaml.safe_dump(self.to_dict(), sort_keys=False))
 
     @classmethod
     def from_yaml(cls, path: Path | str) -> Architecture:
-        """Reads an architecture from a YAML file; raises SpaceError naming the file if it holds none."""
+        """Reads an architecture from a YAML file; raises SpaceError naming the file if it is not one."""
         try:
             data = read_yaml(Path(path))
         except YamlError as error:
             raise SpaceError(f"{path} is not a YAML file: {error}; give an architecture file") from None
         except (IsADirectoryError, FileNotFoundError):
-            raise SpaceError(f"{path} is no file; give an architecture YAML or the name of a design") from None
+            raise SpaceError(f"{path} is not a file; give an architecture YAML or the name of a design") from None
         except OSError as error:
             raise SpaceError(f"cannot read {path}: {error.strerror}; give an architecture file") from None
         try:
@@ -163,6 +172,6 @@ class Architecture:
             raise SpaceError(f"{path}: {error}") from None
 
     def key(self) -> str:
-        """Returns 16 hex digits that are equal for equal architectures; fields at their default do not enter."""
+        """Returns 16 hex digits that identify the architecture; fields at their default do not count."""
         canonical = json.dumps(self.to_dict(), sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]

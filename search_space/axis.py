@@ -1,4 +1,4 @@
-"""One decision about a detector: its choices, and where it means something."""
+"""An axis of the search space: one decision about a detector, its choices, and when it is active."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from search_space.errors import SpaceError, nearest
 Choice = int | float | str
 Params = dict[str, Choice]
 Point = Mapping[str, Choice]
-"""Choices by the name of their axis."""
+"""Choices by axis name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,14 +22,14 @@ class Axis:
     choices: tuple[Choice, ...]
     doc: str
     ordered: bool = False
-    """Whether the choices are numbers whose order means something to a sampler."""
+    """Whether the choices are numbers whose order a sampler may use."""
     active: Callable[[Point], bool] = lambda params: True
-    """Whether the axis means something, given the choices on the axes before it."""
+    """Whether the axis applies, given the choices on the axes before it."""
     rare: tuple[Choice, ...] = ()
-    """Choices that a random draw takes a tenth as often as the others: dear ones, which few budgets admit."""
+    """Choices drawn a tenth as often as the others at random: expensive ones that few budgets admit."""
 
     def check(self, choice: Choice) -> None:
-        """Raises SpaceError where `choice` is none of the axis's choices."""
+        """Raises SpaceError where `choice` is not one of the choices."""
         if choice not in self.choices or isinstance(choice, bool):
             known = ", ".join(map(str, self.choices))
             hint = self._hint(choice)
@@ -41,15 +41,15 @@ class Axis:
         return nearest(str(choice), map(str, self.choices))
 
     def parse(self, text: str) -> Choice:
-        """Returns the choice that `text` spells; raises SpaceError where it spells none."""
+        """Returns the choice written as `text`; raises SpaceError where there is none."""
         for choice in self.choices:
             if text == str(choice) or (self.ordered and _is_number(text) and float(text) == float(choice)):
                 return choice
         self.check(text)
-        raise AssertionError("check raises for what is no choice")
+        raise AssertionError("check raises for an unknown choice")
 
     def odds(self) -> list[float]:
-        """Returns how often a random draw takes each choice; the sum is 1."""
+        """Returns the probability of each choice in a random draw; the sum is 1."""
         weights = [0.1 if choice in self.rare else 1.0 for choice in self.choices]
         return [weight / sum(weights) for weight in weights]
 

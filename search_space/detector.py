@@ -16,9 +16,9 @@ class Detector(nn.Module):
     """Runs the nodes of a graph on images.
 
     Attributes:
-        head: the kind of head, one of `HEAD_KINDS`; what else was said of it is `graph.head`.
-        strides: pixels per cell of each level that carries a head, finest first.
-        reg_max: bins of each side's distance distribution, of an anchor-free head.
+        head: the kind of head, one of `HEAD_KINDS`; its settings are in `graph.head`.
+        strides: pixels per cell of each level with a head, finest first.
+        reg_max: bins of the distance distribution of each box side, for an anchor-free head.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -31,7 +31,7 @@ class Detector(nn.Module):
         self.reg_max = REG_MAX
         self.blocks = nn.ModuleDict({node.name: build(node) for node in graph.nodes if node.shares is None})
         self._plans = {graph.outputs: _plan(graph, graph.outputs)}
-        HEAD_KINDS.get(self.head).start(self.blocks, graph)
+        HEAD_KINDS.get(self.head).init_weights(self.blocks, graph)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Maps images `(B, 3, H, W)`, RGB from 0 to 1, to the raw outputs of the head, finest level first.
@@ -39,16 +39,16 @@ class Detector(nn.Module):
         An anchor-free head gives `(B, 4 * reg_max + num_classes, H / stride, W / stride)` a level. An SSD head gives
         `(B, 4k + k * (num_classes + 1), h, w)` a map for k anchors a cell: box offsets, then classes with the
         background first. A two-stage head gives `(B, 15, h, w)` a level from its proposal head, then the proposals
-        `(B, N, 4)` in pixels, then what they hold `(B, N, num_classes + 5)`: classes with the background first, box.
+        `(B, N, 4)` in pixels, then their results `(B, N, num_classes + 5)`: classes with the background first, box.
         """
         return self.maps(images, self.graph.outputs)
 
     def maps(self, images: Tensor, names: Sequence[str]) -> list[Tensor]:
-        """Runs the nodes that the named ones need and no others; returns the outputs of the named ones, in this order.
+        """Returns the outputs of the named nodes, in this order. Runs only the nodes that they depend on.
 
         Args:
             images: `(B, 3, H, W)`, RGB from 0 to 1.
-            names: of nodes of the graph.
+            names: Names of nodes of the graph.
         """
         wanted = tuple(names)
         if wanted not in self._plans:
@@ -62,14 +62,14 @@ class Detector(nn.Module):
 
 
 class _Step(NamedTuple):
-    """A node to run, and the maps that no later node needs, so that their memory can go."""
+    """A node to run, and the maps that no later node needs, whose memory is freed."""
 
     node: Node
     done_with: tuple[str, ...]
 
 
 def _plan(graph: Graph, names: tuple[str, ...]) -> tuple[_Step, ...]:
-    """Returns the steps that give the outputs of the named nodes."""
+    """Returns the steps that compute the outputs of the named nodes."""
     needed = set(names)
     for node in reversed(graph.nodes):
         if node.name in needed:

@@ -1,4 +1,4 @@
-"""Writing files whole or not at all, and reading those that anyone may have written."""
+"""Atomic file writes, and bounded reads of untrusted files."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:
-    """Writes `content` to a temporary file beside `path` and renames it, so that no half-written file is ever seen.
+    """Writes `content` to a temporary file beside `path` and renames it, so that readers never see a partial file.
 
     Raises:
-        WriteError: the system refuses; what was at `path` is still there, and no temporary file is left.
+        WriteError: The system refuses. The former file stays, and no temporary file is left.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -27,17 +27,17 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
         os.replace(temporary, path)
     except OSError as error:
         reason = error.strerror or error
-        raise WriteError(f"cannot write {path}: {reason}; make room, or see to its folder") from None
+        raise WriteError(f"cannot write {path}: {reason}; free disk space, or fix the folder's permissions") from None
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def read_bytes(path: Path, max_bytes: int) -> bytes:
-    """Returns what a file holds, as far as memory is safe.
+    """Returns the content of a file of bounded size.
 
     Raises:
-        OSError: it cannot be read, or its name is none that a file can have.
-        OverflowError: it holds more than `max_bytes`.
+        OSError: The file cannot be read, or its name is invalid.
+        OverflowError: It is larger than `max_bytes`.
     """
     if "\0" in str(path):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
@@ -49,11 +49,11 @@ def read_bytes(path: Path, max_bytes: int) -> bytes:
 
 
 def unpacked(content: bytes, max_bytes: int) -> bytes:
-    """Returns what gzip packed: of several members all, one after the other.
+    """Returns the content of gzip data, all members concatenated.
 
     Raises:
-        ValueError: it is damaged or cut off.
-        OverflowError: it unpacks to more than `max_bytes`; a thousandth of that can be enough.
+        ValueError: The data is damaged or cut off.
+        OverflowError: It unpacks to more than `max_bytes`. Compression ratios of 1000 are possible.
     """
     whole = b""
     while content:

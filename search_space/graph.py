@@ -1,4 +1,4 @@
-"""The detector as an ordered list of nodes."""
+"""The graph of a detector: an ordered list of nodes."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from search_space.errors import SpaceError
 from search_space.parts import Head
 
 Arguments = tuple[tuple[str, object], ...]
-"""Constructor arguments of a block as (name, value) pairs, so that they can be a dictionary's key."""
+"""Constructor arguments of a block as (name, value) pairs, which are hashable."""
 
 IMAGE = "image"
 """The name of the graph's input, a `(B, 3, H, W)` image with values from 0 to 1."""
 
 SECOND_RUN = "second_"
-"""What the names of nodes begin with that run the weights of an earlier node once more, in a dual path."""
+"""Prefix of the names of nodes in the second run of a dual path, which reuse the weights of an earlier node."""
 
 
 class Node(NamedTuple):
-    """One block of a detector: what it is built with and which maps it takes."""
+    """One block of a detector with its constructor arguments and inputs."""
 
     name: str
     block: str
-    """`role:name` in the registries of blocks."""
+    """`role:name` in the block registries."""
     arguments: Arguments
     inputs: tuple[str, ...]
     level: int
@@ -36,25 +36,25 @@ class Node(NamedTuple):
     part: str = "backbone"
     """`backbone`, `extras`, `neck`, `head`, `rpn` or `roi_head`."""
     shares: str | None = None
-    """The earlier node whose weights this one runs, instead of weights of its own."""
+    """The earlier node whose weights this one reuses; None: it has its own."""
 
 
 @dataclass(frozen=True)
 class Graph:
-    """A detector for a number of classes, as nodes in the order they run."""
+    """A detector for a number of classes, as nodes in execution order."""
 
     nodes: tuple[Node, ...]
     outputs: tuple[str, ...]
-    """Names of the head nodes, finest level first; what follows the levels of a two-stage head comes last."""
+    """Names of the output nodes, finest level first, then the second stage of a two-stage head."""
     strides: tuple[int, ...]
-    """Of the levels that carry a head."""
+    """Strides of the levels with a head, in pixels."""
     num_classes: int
     input_hw: tuple[int, int]
     head: Head
 
 
 class Tap(NamedTuple):
-    """A map inside the detector under construction: `(B, channels, *hw)`."""
+    """A feature map of a detector under construction: `(B, channels, *hw)`."""
 
     name: str
     channels: int
@@ -63,19 +63,19 @@ class Tap(NamedTuple):
     hw: tuple[int, int]
 
     def renamed(self, name: str, channels: int | None = None) -> Tap:
-        """Returns a map of the same size under another name, with other channels where they are given."""
+        """Returns a map of the same size with another name and, if given, other channels."""
         return Tap(name, self.channels if channels is None else channels, self.level, self.hw)
 
 
 @dataclass
 class Builder:
-    """Collects nodes and follows channels, strides and sizes from one to the next."""
+    """Collects nodes and keeps track of the channels, strides and sizes of the maps."""
 
     nodes: list[Node] = field(default_factory=list)
     part: str = "backbone"
-    """The part of the detector that nodes are added to."""
+    """The part of the detector that the next nodes belong to."""
     second_run: bool = False
-    """Whether nodes run the weights of those of the same name once more."""
+    """Whether the next nodes reuse the weights of the nodes of the same name."""
 
     def add(
         self,
@@ -86,10 +86,10 @@ class Builder:
         *,
         shares: str | None = None,
     ) -> Tap:
-        """Appends the node that makes `output` by building `block` with `arguments`; returns `output`.
+        """Appends a node that computes `output` by `block` with `arguments`; returns `output`.
 
         Raises:
-            SpaceError: where a map is smaller than the block can take, such as the padding of its convolution.
+            SpaceError: An input map is smaller than the block allows.
         """
         smallest = _smallest_side(block)
         for tap in inputs if smallest > 1 else ():
@@ -105,7 +105,7 @@ class Builder:
 
 @cache
 def _smallest_side(block: str) -> int:
-    """Returns the smallest side of a map that a block takes."""
+    """Returns the smallest side of an input map that a block accepts."""
     return int(getattr(find_block(block), "min_side", 1))
 
 
@@ -121,7 +121,7 @@ def build(node: Node) -> nn.Module:
     """Returns a node's block.
 
     Raises:
-        SpaceError: where the block cannot be built with the node's arguments, such as channels that it cannot split.
+        SpaceError: The block refuses the arguments of the node, such as a number of channels that it cannot split.
     """
     try:
         return find_block(node.block)(**dict(node.arguments))
@@ -130,7 +130,7 @@ def build(node: Node) -> nn.Module:
 
 
 def cannot_be(node: Node, error: Exception) -> SpaceError:
-    """Returns what to tell of a node whose block refuses its arguments or its maps; a SpaceError stays as it is."""
+    """Returns the error of a node whose block refuses its arguments or maps; a SpaceError is returned unchanged."""
     if isinstance(error, SpaceError):
         return error
     arguments = ", ".join(f"{name}={value}" for name, value in node.arguments)

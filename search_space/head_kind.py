@@ -1,4 +1,4 @@
-"""What the space knows of a kind of head: how it joins a detector, and which choices are its own."""
+"""The interface of a kind of head: how it is added to a detector, and its own options and axes."""
 
 from __future__ import annotations
 
@@ -21,42 +21,42 @@ if TYPE_CHECKING:
 
 
 def _nothing(*_: object) -> None:
-    """Asks nothing of an architecture, and leaves weights as the blocks start them."""
+    """Default of `check` and `init_weights`: does nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeadKind:
-    """One kind of head. Only `words` and `add` must be given; how it learns is said in `trainers.HEAD_TRAINING`."""
+    """One kind of head. Only `words` and `add` are required. Its training is registered in `trainers.HEAD_TRAINING`."""
 
     words: str
-    """What it is called in a sentence: `an anchor-free head`."""
+    """Its name in a sentence: `an anchor-free head`."""
     add: Add
-    """Called with the builder, the `Head`, the maps by level (finest first) and the number of classes: adds the head's
-    nodes and returns the detector's outputs. Raises SpaceError for what it cannot be."""
+    """Adds the nodes of the head and returns the outputs of the detector. Called with the builder, the `Head`, the maps
+    by level (finest first) and the number of classes. Raises SpaceError where they do not fit."""
     options: Mapping[str, Choice] = field(default_factory=dict)
-    """Settings of this kind that are no fields of `Head`, by name, with their defaults; see `Head.option`."""
+    """Defaults of the settings of this kind that are not fields of `Head`, by name; see `Head.option`."""
     axes: Callable[[], tuple[Axis, ...]] = tuple
-    """Returns the axes of this kind, which exist in its points only; each has the name of an option or a field."""
+    """Returns the axes of this kind, active only for it. Each has the name of an option or a field."""
     fields: tuple[str, ...] = ()
-    """Fields of `Head` that mean something in this kind only."""
+    """Fields of `Head` that only this kind uses."""
     decode: Callable[[Point], Mapping[str, Any]] = dict
-    """Returns what the choices on its own axes say of its options and fields; unless given, each of the same name."""
+    """Converts choices on its axes to options and fields; by default each choice is the value of the same name."""
     read: Callable[[Head], Params] = lambda head: {}
-    """Returns the choices on its own axes that are not the option or field of the same name as it stands."""
+    """Returns the choices on its axes that differ from the value of the option or field of the same name."""
     topology: str | None = None
-    """The only way in which the levels may meet before it; None where all will do."""
+    """The only neck topology that it works with; None: any."""
     takes_unpadded: bool = False
-    """Whether its extra stages may be without padding."""
+    """Whether its extra stages may have no padding."""
     check: Callable[[Architecture], None] = _nothing
-    """Raises SpaceError where an architecture with this head cannot be."""
-    start: Callable[[nn.ModuleDict, Graph], None] = _nothing
-    """Starts weights of the rest of the detector in the way that this head needs."""
+    """Raises SpaceError where an architecture with this head is invalid."""
+    init_weights: Callable[[nn.ModuleDict, Graph], None] = _nothing
+    """Initialises weights of the rest of the detector where this head needs another initialisation."""
 
     def own_options(self, given: Mapping[str, Choice]) -> dict[str, Choice]:
         """Returns the options that are not at their default.
 
         Raises:
-            SpaceError: for one that this kind does not have, or a value of another type than the default's.
+            SpaceError: An option is unknown, or its value has another type than the default.
         """
         kept: dict[str, Choice] = {}
         for name, value in given.items():

@@ -1,6 +1,6 @@
-"""Plug-ins: Python files of a user that register blocks, designs or whatever else a registry knows by name.
+"""Plug-ins: Python files of a user that register blocks, designs or other things in the registries.
 
-A plug-in is code and is run. It is loaded where its user names it, never because a file that was read names it.
+A plug-in is code and is executed. It is loaded only where the user names it, never because a file names it.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from search_space.registry import Addition, additions
 
 MODULE_PREFIX = "nas_plugin_"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
-"""What a plug-in may register; names stand in tables, on command lines and in pages."""
+"""Valid names of registered things; they appear in tables, on command lines and in pages."""
 PACKAGES = ("nas", "results", "search_space", "trainers")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plugin:
-    """A file that was loaded."""
+    """A loaded plug-in file."""
 
     path: Path
     digest: str
-    """Of what the file held when it was loaded, 12 hexadecimal digits."""
+    """Hash of the content of the file when it was loaded, 12 hexadecimal digits."""
     added: tuple[tuple[str, str], ...]
-    """What it registered, as (kind, name): ("stage block", "ghost")."""
+    """The registered things as (kind, name), such as ("stage block", "ghost")."""
     blocks: tuple[str, ...]
-    """Those of them that are blocks, as `role:name`."""
+    """The registered blocks as `role:name`."""
 
     @property
     def label(self) -> str:
-        """How a run remembers it: the file's name and its digest."""
+        """File name and digest, as a run stores them."""
         return f"{self.path.name} {self.digest}"
 
 
@@ -46,7 +46,7 @@ _LOADED: dict[Path, Plugin] = {}
 
 
 def loaded() -> tuple[Plugin, ...]:
-    """Returns the plug-ins of this process, in the order of their loading."""
+    """Returns the plug-ins of this process in loading order."""
     return tuple(_LOADED.values())
 
 
@@ -56,13 +56,13 @@ def load_plugins(paths: Iterable[str | Path]) -> tuple[Plugin, ...]:
 
 
 def load_plugin(path: str | Path) -> Plugin:
-    """Runs a Python file, once a process, so that what it registers is known from then on.
+    """Runs a Python file that registers things, once per process.
 
     Raises:
-        PluginError: There is no such file, it fails, or it registers nothing; then nothing of it stays registered.
+        PluginError: The file is missing, fails, or registers nothing valid. Nothing of it stays registered.
     """
     if "\0" in str(path) or not Path(path).name.isprintable():
-        raise PluginError(f"plug-in {path!r} has no name that a file should have; rename it")
+        raise PluginError(f"plug-in {path!r} has an invalid file name; rename it")
     file = Path(path).resolve()
     if file in _LOADED:
         return _LOADED[file]
@@ -71,7 +71,7 @@ def load_plugin(path: str | Path) -> Plugin:
     except OSError as error:
         raise PluginError(f"plug-in {path} cannot be read: {error.strerror}; give a Python file") from None
     if file.suffix != ".py":
-        raise PluginError(f"plug-in {path} is no Python file; give one that ends in .py")
+        raise PluginError(f"plug-in {path} is not a Python file; give one that ends in .py")
     before = len(additions())
     try:
         _run(file, f"{MODULE_PREFIX}{file.stem}_{digest}")
@@ -81,8 +81,8 @@ def load_plugin(path: str | Path) -> Plugin:
         for each in added:
             if not isinstance(each.name, str) or not NAME.fullmatch(each.name):
                 raise PluginError(
-                    f"plug-in {path} registers the {each.registry.kind} {each.name!r}; next: a name that begins with "
-                    "a letter or digit and has only these, '.', '_', '+' and '-'"
+                    f"plug-in {path} registers the {each.registry.kind} {each.name!r}; next: use a name that begins "
+                    "with a letter or digit and contains only these and '.', '_', '+', '-'"
                 )
     except BaseException:
         for each in reversed(_added(before)):
@@ -95,7 +95,7 @@ def load_plugin(path: str | Path) -> Plugin:
 
 
 def forget_plugin(plugin: Plugin) -> None:
-    """Undoes a loading; what was already built from its blocks stays."""
+    """Unregisters a plug-in; modules already built from its blocks stay usable."""
     del _LOADED[plugin.path]
     for each in additions():
         if (each.registry.kind, each.name) in plugin.added:
@@ -106,22 +106,22 @@ def _run(file: Path, name: str) -> None:
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None and spec.loader is not None, "the file ends in .py"
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # where dataclasses and pickle look for it
+    sys.modules[name] = module  # dataclasses and pickle look it up there
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        raise PluginError(f"plug-in {file} fails{_where(error, file)}: {said}; put that right") from error
+        raise PluginError(f"plug-in {file} fails{_where(error, file)}: {said}; correct it") from error
 
 
 def _added(before: int) -> list[Addition]:
-    """Returns what a plug-in registered; modules of this project that it was the first to import did so as well."""
+    """Returns what a plug-in registered, without the modules of this project that it was the first to import."""
     return [each for each in additions()[before:] if each.module.partition(".")[0] not in PACKAGES]
 
 
 def _where(error: BaseException, file: Path) -> str:
-    """Returns the line of the plug-in that an error comes from, where one does."""
+    """Returns ` in line N` where an error comes from a line of the plug-in, or an empty string."""
     if isinstance(error, SyntaxError) and error.filename == str(file):
         return f" in line {error.lineno}"
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]

@@ -1,4 +1,4 @@
-"""The space of architectures: its axes, and the two ways between a point's parameters and its architecture."""
+"""The search space: its axes, and the conversion between points and architectures."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ if TYPE_CHECKING:
     import numpy
 
 INPUT_AXES = ("input_size", "free_input_size")
-"""A point has one of them."""
+"""Every point has exactly one of them."""
 
 
 class SearchSpace:
     """The space of detectors for small objects.
 
-    A point is a dict from the names of its active axes to choices. An axis is active where it means something, so that
-    no two points are the same detector and every point can be built. `decode` and `encode` are inverse to each other.
+    A point is a dict from the names of its active axes to choices. An axis is active only where it has an effect, so
+    different points are different detectors, and every point can be built. `decode` and `encode` are inverse functions.
     """
 
     def __init__(self, axes: tuple[Axis, ...] | None = None) -> None:
         self.axes = point.all_axes() if axes is None else axes
 
     def axis(self, name: str) -> Axis:
-        """Returns the axis called `name`; raises SpaceError naming the near ones otherwise."""
+        """Returns the axis called `name`; raises SpaceError, naming similar axes, where there is none."""
         for axis in self.axes:
             if axis.name == name:
                 return axis
         names = [axis.name for axis in self.axes]
-        near = nearest(name, names) or f"; known: {', '.join(names)}"  # too many to list beside a near one
+        near = nearest(name, names) or f"; known: {', '.join(names)}"  # many: listed only where none is similar
         raise SpaceError(f"unknown axis {name!r}{near}")
 
     def input_axis(self, params: Mapping[str, Choice]) -> Axis:
-        """Returns the axis of the input's size that is active at a point."""
+        """Returns the axis of the input size that is active at a point."""
         return self.axis(next(name for name in INPUT_AXES if name in params))
 
     def narrowed(self, choices: Mapping[str, Iterable[Choice]]) -> SearchSpace:
         """Returns the space with fewer choices on some axes; raises SpaceError for an unknown axis or choice.
 
-        What is said of `input_size` holds for detectors without a neck as well, unless `free_input_size` is said.
+        Choices for `input_size` also apply to `free_input_size`, of detectors without a neck, unless that is given.
         """
         narrow = {name: tuple(dict.fromkeys(kept)) for name, kept in choices.items()}
         if "input_size" in narrow:
@@ -69,7 +69,7 @@ class SearchSpace:
         )
 
     def sample(self, choose: Callable[[Axis], Choice]) -> Params:
-        """Walks the active axes in order and asks `choose` for a choice on each; returns the point."""
+        """Returns the point that `choose` decides, which is called for each active axis in order."""
         params: Params = {}
         for axis in self.axes:
             if axis.active(params):
@@ -77,21 +77,21 @@ class SearchSpace:
         return params
 
     def random(self, rng: numpy.random.Generator) -> Params:
-        """Returns a random point: on every active axis all choices are as likely, but the rare ones."""
+        """Returns a random point. All choices of an axis are equally likely, except rare ones; see `Axis.rare`."""
         return self.sample(lambda axis: axis.choices[int(rng.choice(len(axis.choices), p=axis.odds()))])
 
     def completed(self, params: Mapping[str, Choice], choose: Callable[[Axis], Choice]) -> Params:
-        """Returns the point that keeps what of `params` is active and asks `choose` for what is missing."""
+        """Returns the point that keeps the active axes of `params` and calls `choose` for the missing ones."""
         return self.sample(lambda axis: params[axis.name] if axis.name in params else choose(axis))
 
     def check(self, params: Mapping[str, Choice]) -> None:
-        """Raises SpaceError where `params` is no point: a missing, an unknown, an inactive or a wrong choice."""
+        """Raises SpaceError where `params` is not a point: a missing, unknown or inactive axis, or a wrong choice."""
         for name in params:
             self.axis(name)
         active = self.sample(lambda axis: self._checked(axis, params))
         for name in params:
             if name not in active:
-                raise SpaceError(f"axis {name!r} means nothing beside the other choices; leave it out")
+                raise SpaceError(f"axis {name!r} is inactive with the other choices; remove it")
 
     @staticmethod
     def _checked(axis: Axis, params: Mapping[str, Choice]) -> Choice:
@@ -101,21 +101,21 @@ class SearchSpace:
         return params[axis.name]
 
     def decode(self, params: Mapping[str, Choice]) -> Architecture:
-        """Returns the architecture of a point; raises SpaceError where `params` is none."""
+        """Returns the architecture of a point; raises SpaceError where `params` is not a point."""
         self.check(params)
         return point.decode(params)
 
     def encode(self, architecture: Architecture) -> Params:
-        """Returns the point that decodes to `architecture`; raises SpaceError with the reason where there is none."""
+        """Returns the point that decodes to `architecture`; raises SpaceError with the reason if there is none."""
         said = point.read(architecture)
         params = self.sample(lambda axis: self._checked(axis, said))
         decoded = point.decode(params)
         if decoded != architecture:
-            raise SpaceError(f"the architecture is no point of the space: {_first_difference(decoded, architecture)}")
+            raise SpaceError(f"the architecture is not in the search space: {_first_difference(decoded, architecture)}")
         return params
 
     def why_not(self, architecture: Architecture) -> str | None:
-        """Returns why `architecture` is no point of the space, or None where it is one."""
+        """Returns why `architecture` is not in the space, or None if it is."""
         try:
             self.encode(architecture)
         except SpaceError as error:
@@ -123,17 +123,17 @@ class SearchSpace:
         return None
 
     def contains(self, architecture: Architecture) -> bool:
-        """Returns whether `architecture` is a point of the space."""
+        """Returns whether `architecture` is in the space."""
         return self.why_not(architecture) is None
 
     def fingerprint(self) -> str:
-        """Returns 16 hex digits that are equal for spaces with the same axes and choices."""
+        """Returns 16 hex digits that identify the axes and their choices."""
         content = json.dumps([(axis.name, axis.choices) for axis in self.axes])
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def _first_difference(decoded: object, wanted: object, where: str = "architecture") -> str:
-    """Names the first field in which two architectures differ, and what it would have to be."""
+    """Names the first field in which two architectures differ, with both values."""
     if type(decoded) is type(wanted) and is_dataclass(wanted):
         pairs = ((each.name, getattr(decoded, each.name), getattr(wanted, each.name)) for each in fields(wanted))
         name, ours, theirs = next(found for found in pairs if found[1] != found[2])
@@ -142,7 +142,7 @@ def _first_difference(decoded: object, wanted: object, where: str = "architectur
         index = next(i for i, pair in enumerate(zip(decoded, wanted, strict=True)) if pair[0] != pair[1])
         if is_dataclass(wanted[index]):
             return _first_difference(decoded[index], wanted[index], f"{where}[{index}]")
-    return f"its {where} would have to be {_short(decoded)}, it is {_short(wanted)}"
+    return f"{where} must be {_short(decoded)}, got {_short(wanted)}"
 
 
 def _short(value: object) -> str:

@@ -1,4 +1,4 @@
-"""The stage tables of the backbones: what each level holds at width 1."""
+"""The stage tables of the backbones: the channels or units of each level at width 1."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ class ChannelTable:
     """A backbone of one repeated block: channels by level."""
 
     down: Mapping[int, int]
-    """Asked of the downsampling into the level."""
+    """Of the downsampling into the level."""
     stage: Mapping[int, int]
     neck: Mapping[int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
 class UnitTable:
-    """A backbone that is a list of units: what each level holds, all strides in the first unit or in a pool."""
+    """A backbone defined by a list of units per level. The stride is in the first unit of a level or in a pool."""
 
     stem: str
     stem_channels: int
@@ -30,7 +30,7 @@ class UnitTable:
     stem_units: tuple[Unit, ...]
     stages: Mapping[int, tuple[Unit, ...]]
     pooled: bool = False
-    """Whether a pool halves the maps, not the first unit."""
+    """Whether a pool downsamples instead of the first unit."""
 
 
 NOMINAL_STEM = 64
@@ -43,7 +43,7 @@ CHANNEL_TABLES: dict[str, ChannelTable] = {
     "yolov8": ChannelTable(down=_V8, stage=_V8, neck=_V8),
     "yolo11": ChannelTable(down=_V8, stage={2: 256, 3: 512, 4: 512, 5: 1024}, neck={2: 256, 3: 256, 4: 512, 5: 1024}),
 }
-"""`yolov8` is that of YOLOv5 too; `yolo11` as SO-Det has it."""
+"""`yolov8` is also the table of YOLOv5; `yolo11` as in SO-Det."""
 
 
 def _v3(*rows: tuple[int, int, int, bool, str]) -> tuple[Unit, ...]:
@@ -141,25 +141,25 @@ UNIT_TABLES: dict[str, UnitTable] = {
 """MobileNetV1 and VGG16 as in SSD; the MobileNetV3 variants `d` and `bc` as in TinyDet, P6 included."""
 
 EXTRA_CHANNELS = {"separable": (512, 256, 256, 128), "plain": (512, 256, 256, 256)}
-"""Of the four extra stages of SSD at width 1."""
+"""Channels of the four extra stages of SSD at width 1."""
 
 BACKBONES = (*CHANNEL_TABLES, *UNIT_TABLES)
 
 
 def scaled(channels: int, width: float, least: int = 8) -> int:
-    """Returns channels at a width: a multiple of 4, never under `least`; as they are at width 1."""
+    """Returns channels times a width, rounded to a multiple of 4 and at least `least`; unchanged at width 1."""
     return channels if width == 1 else max(least, 4 * round(channels * width / 4))
 
 
 def native_downsample(table: UnitTable, level: int) -> str:
-    """Returns how a table itself halves its maps before a level; VGG's pool into P4 rounds up."""
+    """Returns the downsampling of a table into a level; the pool of VGG into P4 rounds up."""
     if not table.pooled:
         return "strided"
     return "max_pool_ceil" if level == 4 else "max_pool"
 
 
 def unit_backbone(table: UnitTable, stages: Iterable[Stage], **fields: Any) -> Backbone:
-    """Returns the backbone of a table with the given stages; `fields` of the backbone take the place of the table's."""
+    """Returns the backbone of a table with the given stages; `fields` override the values of the table."""
     own: dict[str, Any] = {
         "stem": table.stem,
         "stem_channels": table.stem_channels,
@@ -171,13 +171,13 @@ def unit_backbone(table: UnitTable, stages: Iterable[Stage], **fields: Any) -> B
 
 
 def unit_stage(level: int, units: tuple[Unit, ...], **fields: Any) -> Stage:
-    """Returns the stage of a level that holds these units; `fields` are the others of the stage."""
+    """Returns the stage of a level with these units; `fields` are the other fields of `Stage`."""
     return Stage(level=level, channels=units[-1].channels, units=units, **fields)
 
 
 @cache
 def scaled_units(units: tuple[Unit, ...], width: float, squeeze: str) -> tuple[Unit, ...]:
-    """Returns units at a width, squeeze and excitation as in the `table`, in `none` or in `all` of them."""
+    """Returns units at a width, with squeeze and excitation as in the `table`, in `none` or in `all` of them."""
     forced = {"table": None, "none": False, "all": True}[squeeze]
     return tuple(
         replace(

@@ -1,4 +1,4 @@
-"""Reading YAML that anyone may have written: plain data alone, of bounded depth and size, each key once."""
+"""Safe reading of untrusted YAML: plain data only, of bounded depth and size, without duplicate keys."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from search_space.files import read_bytes
 
 MAX_BYTES = 1_000_000
 MAX_CHARS = 2_000_000
-"""Of all texts and numbers, once every alias is written out: ten lines of aliases can stand for a whole memory."""
+"""Limit on all texts and numbers with every alias expanded: ten lines of aliases can expand to fill the memory."""
 MAX_DEPTH = 50
 MAX_WHOLE = 2**63
-"""A whole number that is not smaller is a mistake, and Python refuses to print one of many digits."""
+"""Whole numbers must be smaller; Python refuses to print very long ones."""
 
 
 class YamlError(ValueError):
-    """A text that is no YAML, or none that is read here; `line` is where, counted from 1, if that is known."""
+    """Text that is not YAML or exceeds the limits. `line` is the place, counted from 1, if known."""
 
     def __init__(self, message: str, line: int | None = None) -> None:
         super().__init__(message if line is None else f"line {line}: {message}")
@@ -26,16 +26,16 @@ class YamlError(ValueError):
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses what would take all memory or time, before it is built, and a key that stands twice."""
+    """Refuses duplicate keys, and data that would exhaust memory or time before it is built."""
 
     def __init__(self, stream: str | bytes) -> None:
         super().__init__(stream)
         self._depth = 0
         self._sizes: dict[int, int] = {}
-        """Characters of every node that is whole, aliases written out."""
+        """Characters of every complete node, with aliases expanded."""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        line = self.line + 1  # the reader's, at or behind the node
+        line = self.line + 1  # of the reader, at or after the node
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise YamlError(f"it is nested deeper than {MAX_DEPTH}", line)
@@ -45,9 +45,9 @@ class _Loader(yaml.SafeLoader):
         if node is not None and not is_alias:
             self._sizes[id(node)] = 1 + self._size(node)
         if node is not None and id(node) not in self._sizes:
-            raise YamlError("an alias stands for what it is a part of", line)
+            raise YamlError("an alias contains itself", line)
         if node is not None and self._sizes[id(node)] > MAX_CHARS:
-            raise YamlError(f"it stands for more than {MAX_CHARS:,} characters", line)
+            raise YamlError(f"it expands to more than {MAX_CHARS:,} characters", line)
         return node
 
     def _size(self, node: yaml.Node) -> int:
@@ -80,7 +80,7 @@ def parse_yaml(text: str | bytes) -> Any:
     """Returns the plain data of a YAML text; bytes may be UTF-8 or, with a byte order mark, UTF-16.
 
     Raises:
-        YamlError: in one line, what is wrong: no YAML, a tag, a key given twice, too deep, or too much.
+        YamlError: The text is not YAML, has a tag or a duplicate key, or is too deep or too large. One line.
     """
     try:
         loader = _Loader(text)
@@ -96,11 +96,11 @@ def parse_yaml(text: str | bytes) -> Any:
     except RecursionError:
         raise YamlError(f"it is nested deeper than {MAX_DEPTH}") from None
     except yaml.reader.ReaderError as error:
-        raise YamlError(f"character {error.position} cannot be in it: {_words(error.reason)}") from None
-    except ValueError as error:  # what has the form of a date and is none
+        raise YamlError(f"character {error.position} is not allowed: {_words(error.reason)}") from None
+    except ValueError as error:  # an invalid date
         raise YamlError(_words(error)) from None
     except (ArithmeticError, AttributeError, LookupError, TypeError, yaml.YAMLError):
-        raise YamlError("a value is not what its tag says") from None
+        raise YamlError("a value does not match its tag") from None
 
 
 def _words(said: object) -> str:

@@ -51,7 +51,7 @@ def _public(node: ast.Module | ast.ClassDef) -> Iterator[Definition]:
     """Gives what is defined in a module or a class, also under an `if` such as that of a platform."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.ClassDef | ast.FunctionDef):
-            if not child.name.startswith("_"):
+            if not child.name.startswith("_") and "overload" not in map(ast.unparse, child.decorator_list):
                 yield child
         elif isinstance(child, ast.If | ast.Try):
             yield from _public(child)  # type: ignore[arg-type]

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from trainers.detect import Detections, predict
     from trainers.evaluation import Score, evaluate
     from trainers.heads import HEAD_TRAINING
-    from trainers.loop import Progress, StopTraining, TrainResult, train
+    from trainers.loop import StopTraining, TrainProgress, TrainResult, train
     from trainers.weights import Weights, fresh_detector, load_weights, save_weights
 
 __all__ = [
     "HEAD_TRAINING",
     "Augmentation",
     "Detections",
-    "Progress",
+    "TrainProgress",
     "Score",
     "StopTraining",
     "TrainConfig",
@@ -42,7 +42,7 @@ _MODULES = {
     "detect": ("Detections", "predict"),
     "evaluation": ("Score", "evaluate"),
     "heads": ("HEAD_TRAINING",),
-    "loop": ("Progress", "StopTraining", "TrainResult", "train"),
+    "loop": ("TrainProgress", "StopTraining", "TrainResult", "train"),
     "weights": ("Weights", "fresh_detector", "load_weights", "save_weights"),
 }
 

@@ -1,6 +1,6 @@
-"""Which anchor point learns which object: task-aligned assignment over sparse (object, anchor point) pairs.
+"""Task-aligned assignment of anchor points to objects, over sparse (object, anchor point) pairs.
 
-Small objects contain few anchor points, so the pairs are a few thousand where the full table would be millions.
+Small objects contain few anchor points: there are a few thousand pairs, while the full table has millions of entries.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainers.boxes import AnchorGrid, decode_boxes, likeness
+from trainers.boxes import AnchorGrid, box_similarity, decode_boxes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,9 +20,9 @@ class Objects:
     boxes: Tensor
     """`(G, 4)` in input pixels."""
     labels: Tensor
-    """`(G,)` class indices; -1 stands for every class (ignored regions only)."""
+    """`(G,)` class indices; -1 means every class (ignored regions only)."""
     images: Tensor
-    """`(G,)`: which image of the batch each box belongs to."""
+    """`(G,)`: index in the batch of the image of each box."""
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -30,7 +30,7 @@ class Objects:
 
 @dataclass(frozen=True, kw_only=True)
 class Assignment:
-    """The positive anchor points of a batch; an anchor point occurs once at most."""
+    """The positive anchor points of a batch; each occurs at most once."""
 
     anchors: Tensor
     """`(P,)` rows of the flattened `(B * A)` table."""
@@ -51,44 +51,46 @@ class TaskAlignedAssigner:
     alpha: float = 0.5
     beta: float = 6.0
     nwd: float = 0.0
-    """Share of the normalised Wasserstein distance where the metric has the IoU; the rest is the complete IoU."""
+    """Weight of the normalized Wasserstein distance in the overlap; the rest is the complete IoU."""
     min_extent: float = 2.0
-    """Objects count as at least this many cells of the finest level wide and high when candidates are looked for, so
-    that an object smaller than a cell still finds anchor points."""
+    """Boxes are widened to at least this many cells of the finest level to find candidates, so that an object smaller
+    than a cell still contains anchor points."""
 
     @torch.no_grad()
     def __call__(
         self, class_logits: Tensor, box_logits: Tensor, grid: AnchorGrid, objects: Objects, reg_max: int
     ) -> Assignment:
         """Assigns `objects` given class logits `(B * A, classes)` and box logits `(B * A, 4 * reg_max)`."""
+        # Candidates: every anchor point inside the widened box, as parallel arrays over (object, point) pairs.
         widened = widen(objects.boxes, self.min_extent * min(grid.strides))
         owner, point = points_inside(widened, grid)
         row = objects.images[owner] * len(grid) + point
         scores = class_logits[row, objects.labels[owner]].float().sigmoid()
         boxes = decode_boxes(box_logits[row].float(), grid.points[point], grid.point_strides[point], reg_max)
-        overlap = likeness(boxes, objects.boxes[owner], nwd=self.nwd).clamp(min=0)
+        overlap = box_similarity(boxes, objects.boxes[owner], nwd=self.nwd).clamp(min=0)
         metric = scores**self.alpha * overlap**self.beta
+        # Of each object the top_k points by the metric are positive; a point of two objects goes to the larger overlap.
         best = rank_within(owner, metric) < self.top_k
         owner, row, metric, overlap = owner[best], row[best], metric[best], overlap[best]
-        mine = rank_within(row, overlap) == 0  # a point wanted by two objects goes to the one it overlaps most
+        mine = rank_within(row, overlap) == 0
         owner, row, metric, overlap = owner[mine], row[mine], metric[mine], overlap[mine]
         return Assignment(anchors=row, objects=owner, scores=_target_scores(owner, metric, overlap, len(objects)))
 
 
 def _target_scores(owner: Tensor, metric: Tensor, overlap: Tensor, num_objects: int) -> Tensor:
-    """Scales the metric so that each object's best point gets its best overlap as the class target."""
+    """Scales the metric so that the best point of each object gets the best overlap as its class target."""
     zeros = torch.zeros(num_objects, device=metric.device)
     best_metric = zeros.scatter_reduce(0, owner, metric, "amax")
     best_overlap = zeros.scatter_reduce(0, owner, overlap, "amax")
-    # The floor only guards against 0 / 0: early overlaps of tiny boxes give metrics near 1e-12.
+    # The minimum only prevents 0 / 0. It is tiny because early overlaps of tiny boxes give metrics near 1e-12.
     return metric / best_metric.clamp(min=1e-30)[owner] * best_overlap[owner]
 
 
 def widen(boxes: Tensor, extent: float) -> Tensor:
-    """Grows boxes `(G, 4)` about their centres to at least `extent` pixels in width and height."""
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    """Enlarges boxes `(G, 4)` about their centers to at least `extent` pixels in width and height."""
+    centers = (boxes[:, :2] + boxes[:, 2:]) / 2
     halves = ((boxes[:, 2:] - boxes[:, :2]) / 2).clamp(min=extent / 2)
-    return torch.cat((centres - halves, centres + halves), dim=1)
+    return torch.cat((centers - halves, centers + halves), dim=1)
 
 
 def points_inside(boxes: Tensor, grid: AnchorGrid) -> tuple[Tensor, Tensor]:
@@ -107,7 +109,8 @@ def points_inside(boxes: Tensor, grid: AnchorGrid) -> tuple[Tensor, Tensor]:
 
 
 def rank_within(groups: Tensor, values: Tensor) -> Tensor:
-    """Returns the rank of each of `values` `(P,)` among those of its group, 0 for the largest, ties in order."""
+    """Returns the rank of each of `values` `(P,)` within its group, 0 for the largest; ties keep their order."""
+    # Sort by value, then stably by group: each group is a run of falling values, and the rank is the index in the run.
     order = values.argsort(descending=True, stable=True)
     order = order[groups[order].argsort(stable=True)]
     counts = torch.bincount(groups)

@@ -1,4 +1,4 @@
-"""The moving average of a detector's weights, and batch statistics that are right from the first steps on."""
+"""The moving average of the weights of a detector, and a warm-up of batch statistics."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from search_space import Detector
 
 
 class WeightAverage:
-    """An exponential moving average of all weights and batch statistics of a detector, which must stay where it is.
+    """A moving average of the weights and batch statistics of a detector, whose tensors must not be replaced.
 
-    The decay rises as (1 + n) / (10 + n), so that the average spans about the last tenth of the steps so far: a run of
-    100 steps is averaged as sensibly as one of 100,000.
+    The decay rises as (1 + n) / (10 + n) up to `max_decay`. Until then the average covers about the last tenth of the
+    steps, which suits short trainings as well.
     """
 
     def __init__(self, detector: Detector, max_decay: float) -> None:
@@ -29,7 +29,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Moves the average towards the present weights; integers are copied."""
+        """Moves the average towards the current weights; integers are copied."""
         self.num_updates += 1
         decay = min(self.max_decay, (1 + self.num_updates) / (10 + self.num_updates))
         means, values = ([pair[side] for pair in self._moving] for side in (0, 1))
@@ -39,16 +39,16 @@ class WeightAverage:
 
     @torch.no_grad()
     def repair_statistics(self) -> None:
-        """Puts the averaged statistics where a step that went wrong has left values that are not finite."""
+        """Replaces batch statistics that a bad step has made non-finite by their averages."""
         for mean, value in self._statistics:
             if value.is_floating_point() and not value.isfinite().all():
                 value.copy_(mean)
 
 
 class StatisticsWarmup:
-    """Lets batch norm average all batches so far while these are fewer than its momentum would weigh.
+    """Uses the cumulative average of batch statistics in the first passes, until 1 / passes falls below the momentum.
 
-    With the usual momentum of 0.03 the initial mean 0 and variance 1 still count for 5 % after 100 steps.
+    With the usual momentum of 0.03, the initial mean 0 and variance 1 would still have a weight of 5 % after 100 steps.
     """
 
     def __init__(self, detector: nn.Module) -> None:
@@ -64,6 +64,6 @@ class StatisticsWarmup:
             norm.momentum = max(momentum, 1 / (number + 1))
 
     def close(self) -> None:
-        """Sets the momenta back to what they were."""
+        """Restores the original momenta."""
         for norm, momentum in self._norms:
             norm.momentum = momentum

@@ -1,7 +1,7 @@
-"""How far a score would move with other images: the bootstrap over the images of the data set.
+"""Bootstrap confidence intervals of scores over the images of the data set.
 
-Efron and Tibshirani, "An introduction to the bootstrap", 1993: images are drawn with replacement, as many as there are,
-and the score is taken of each such draw.
+Efron and Tibshirani, "An introduction to the bootstrap", 1993: each resample draws as many images as there are, with
+replacement, and is scored.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from scipy.sparse import csr_array
 
 from search_space.errors import ConfigError
 from trainers.matching import COCO_IOUS, Flags, Floats, Integers, Matches
-from trainers.precision import RECALLS, Precision, by_class, extra_bins
+from trainers.precision import RECALLS, Precision, accuracy, by_class, extra_bins
 from trainers.sizes import COCO_SIZES
 
 NUM_RESAMPLES = 1000
 CONFIDENCE = 0.95
 CHUNK_CELLS = 60_000
-"""Entries of the tables that are worked on at once: few enough to stay in the processor's cache."""
+"""Table entries that are processed at once, few enough for the CPU cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """Where the score on ever more images of the kind would lie, as fractions of 1; nan where there is no score."""
+    """Confidence interval of the score on unlimited images of the same kind, as fractions of 1; nan without a score."""
 
     low: float
     high: float
@@ -40,29 +40,29 @@ class Resampled:
 
     matches: Matches
     average: Floats
-    """`(A, T, C, B)`: nan where a resample has no object of that class and size."""
+    """`(A, T, C, B)` by size, IoU threshold, class and resample; nan if a resample has no such object."""
 
     def mean(self, size: int = 0, iou: float | None = None, label: int | None = None) -> Floats:
         """Returns the average precision of each resample `(B,)`; see `Precision.mean`."""
         ious = [self.matches.at_iou(each) for each in (COCO_IOUS if iou is None else (iou,))]
         chosen = self.average[size][ious][:, slice(None) if label is None else [label]]
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # a resample without any object has no mean
+            warnings.simplefilter("ignore", RuntimeWarning)  # the mean of a resample without objects is nan
             return np.asarray(np.nanmean(chosen, axis=(0, 1)))
 
 
 def resample(matches: Matches, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> Resampled:
-    """Measures the average precision of draws of as many images with replacement.
+    """Measures the average precision of resamples of the images.
 
     Raises:
         ConfigError: there are fewer than two images or resamples.
     """
     if num_resamples < 2 or matches.num_images < 2:
         raise ConfigError(
-            f"a bootstrap of {num_resamples} resamples over {matches.num_images} images was asked for; both must be 2 "
-            "or more, or switch it off with 0"
+            f"a bootstrap needs at least 2 resamples and 2 images, got {num_resamples} and {matches.num_images}; use 0 "
+            "resamples to switch it off"
         )
-    weights = draw(matches.num_images, num_resamples, seed)
+    weights = draw_counts(matches.num_images, num_resamples, seed)
     shape = (len(matches.bins), len(matches.ious), matches.num_classes, num_resamples)
     average = np.full(shape, math.nan)
     for label, rows in by_class(matches):
@@ -75,17 +75,19 @@ def resample(matches: Matches, *, num_resamples: int = NUM_RESAMPLES, seed: int 
     return Resampled(matches=matches, average=average)
 
 
-def draw(num_images: int, num_resamples: int, seed: int) -> Integers:
-    """Returns how often each image is drawn in each resample, `(B, I)`."""
+def draw_counts(num_images: int, num_resamples: int, seed: int) -> Integers:
+    """Returns the number of times each image is drawn in each resample, `(B, I)`."""
     rng = np.random.default_rng(seed)
     return rng.multinomial(num_images, np.full(num_images, 1 / num_images), size=num_resamples)
 
 
 def _averages(matches: Matches, rows: Integers, size: int, weights: Integers, num_objects: Integers) -> Floats:
-    """Returns the averages `(T, B)` of one class and size.
+    """Returns the average precision `(T, B)` of one class and size.
 
-    Precision peaks where an object is found, so that only these places are kept; how many detections count between
-    them is summed by image for all resamples at once: those that count at every threshold, then the few others.
+    The best precision at a recall or above is always reached at a true positive, so only the positions of true
+    positives (`ends`) are evaluated. For the false positives between them, a sparse matrix of counts per image times
+    the draws of all images gives the counts of all resamples at once. Most detections count at every IoU threshold
+    (`common`, computed once); the others are added per threshold (`more`).
     """
     right, counted = matches.right[size][:, rows], matches.counted[size][:, rows]
     ends = np.flatnonzero(right.any(axis=0))
@@ -109,18 +111,18 @@ def _averages(matches: Matches, rows: Integers, size: int, weights: Integers, nu
 
 
 def _between(counted: Flags, ends: Integers, images: Integers, num_images: int) -> csr_array:
-    """Returns how many detections of each image count up to each end, from the one before on: `(E, I)`."""
+    """Returns how many detections of each image count after the previous end, up to and including each: `(E, I)`."""
     at = np.flatnonzero(counted)
     where = (np.searchsorted(ends, at), images[at])
     return csr_array((np.ones(len(at)), where), shape=(len(ends), num_images))
 
 
 def _weighted(right: Integers, shown: Floats, num_objects: Integers) -> Floats:
-    """Returns the average precision of each resample `(B,)`: the mean of the best precision at 101 recalls or above.
+    """Returns the average precision of each resample `(B,)`, the mean of interpolated precision at 101 recalls.
 
     Args:
-        right: objects newly found at each end, `(B, E)`.
-        shown: detections that newly count there, `(B, E)`.
+        right: new true positives at each end, `(B, E)`.
+        shown: detections that count since the previous end, `(B, E)`.
         num_objects: `(B, 1)`.
     """
     found = np.cumsum(right, axis=1)
@@ -131,7 +133,7 @@ def _weighted(right: Integers, shown: Floats, num_objects: Integers) -> Floats:
 
 
 def _recalls_reached(recall: Floats) -> Integers:
-    """Returns how many of the 101 recalls are at most `recall`, without a search for each."""
+    """Returns how many of the 101 recalls are at most `recall`, by rounding instead of a binary search."""
     near = np.rint(recall * (len(RECALLS) - 1)).astype(np.int64)
     return near + (RECALLS[near] <= recall)
 
@@ -139,13 +141,13 @@ def _recalls_reached(recall: Floats) -> Integers:
 def intervals(
     precision: Precision, resampled: Resampled, classes: Sequence[str], confidence: float = CONFIDENCE
 ) -> dict[str, Interval]:
-    """Returns the interval of each average by its name: `ap`, `ap50`, `ap_small`, `accuracy`, `bin NAME`, `class NAME`.
+    """Returns the interval of each average by name: `ap`, `ap50`, `ap_small`, `accuracy`, `bin NAME`, `class NAME`.
 
     Args:
-        precision: the averages of the images as they are.
-        resampled: those of `resample`, from the same matches, at COCO's sizes first.
+        precision: the averages on the original images.
+        resampled: from the same matches, with the COCO sizes first.
         classes: names in the order of the labels.
-        confidence: how much of the resamples an interval spans; as much is left out below as above.
+        confidence: share of the resamples that an interval covers, symmetric in quantiles.
     """
     wanted: dict[str, dict[str, Any]] = {"ap": {}, "ap50": {"iou": 0.5}, "ap75": {"iou": 0.75}}
     wanted |= {f"ap_{each.name}": {"size": size} for size, each in enumerate(COCO_SIZES, 1)}
@@ -153,20 +155,18 @@ def intervals(
     wanted |= {f"class {name}": {"label": label} for label, name in enumerate(classes)}
     scores = {name: precision.mean(**which) for name, which in wanted.items()}
     drawn = {name: resampled.mean(**which) for name, which in wanted.items()}
-    if math.isnan(scores["ap_small"]):
-        scores["accuracy"], drawn["accuracy"] = scores["ap50"], drawn["ap50"]
-    else:
-        scores["accuracy"] = 0.5 * scores["ap_small"] + 0.5 * scores["ap50"]
-        drawn["accuracy"] = 0.5 * drawn["ap_small"] + 0.5 * drawn["ap50"]
+    has_small = not math.isnan(scores["ap_small"])
+    scores["accuracy"] = accuracy(scores["ap_small"], scores["ap50"], has_small=has_small)
+    drawn["accuracy"] = accuracy(drawn["ap_small"], drawn["ap50"], has_small=has_small)
     return {name: interval_of(scores[name], drawn[name], confidence) for name in scores}
 
 
 def interval_of(score: float, drawn: Floats, confidence: float = CONFIDENCE) -> Interval:
-    """Returns the interval of a score from the scores `(B,)` that were drawn, those that exist.
+    """Returns the basic bootstrap interval of a score from the scores `(B,)` of the resamples; nan is ignored.
 
-    Average precision of few images is too high on average, since the best precision at a recall or above is taken, and
-    that of resamples is too high once more. So the ends are not the percentiles of the resamples themselves: as far as
-    the resamples lie above the score, the truth is taken to lie below it (the basic bootstrap interval).
+    Average precision on few images is biased upwards, because the best precision at a recall or above is used, and a
+    resample adds the same bias once more. The basic interval corrects for it by reflecting the quantiles of the
+    resamples about the score: 2 * score - quantile. Percentile intervals would have the bias twice.
     """
     known = drawn[~np.isnan(drawn)]
     if not len(known) or math.isnan(score):

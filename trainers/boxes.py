@@ -1,4 +1,4 @@
-"""Geometry of boxes in pure torch: overlaps, anchor points, decoding of side distributions.
+"""Box geometry in torch: overlaps, anchor points, decoding of side distributions.
 
 Boxes are `(x1, y1, x2, y2)` in pixels unless a docstring says otherwise.
 """
@@ -16,9 +16,9 @@ from torch import Tensor
 EPSILON = 1e-7
 
 WASSERSTEIN_SCALE = 12.8
-"""Pixels of the input at which the normalised Wasserstein distance falls to 1/e: the mean size of the objects of
-AI-TOD, which its paper takes and finds uncritical. A constant, and not the mean of the batch, so that what a box is
-worth does not depend on the other boxes beside it."""
+"""Distance in input pixels at which the normalized Wasserstein distance is 1/e: the mean object size of AI-TOD, as in
+the paper, which finds the value uncritical. It is constant, not the mean of the batch, so that the loss of a box does
+not depend on the other boxes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class AnchorGrid:
     strides: tuple[int, ...]
     """Pixels per cell of each level."""
     points: Tensor
-    """Centres of the cells in pixels, `(A, 2)` as x, y."""
+    """Centers of the cells in pixels, `(A, 2)` as x, y."""
     point_strides: Tensor
     """Stride of each point's level in pixels, `(A,)`."""
 
@@ -40,7 +40,7 @@ class AnchorGrid:
 
 @lru_cache(maxsize=32)
 def anchor_grid(shapes: tuple[tuple[int, int], ...], strides: tuple[int, ...], device: str = "cpu") -> AnchorGrid:
-    """Returns the anchor points of maps with `shapes` (rows, columns): the middle of each cell."""
+    """Returns the anchor points of maps with `shapes` (rows, columns): the centers of the cells."""
     points, point_strides = [], []
     for (rows, columns), stride in zip(shapes, strides, strict=True):
         y, x = torch.meshgrid(torch.arange(rows) + 0.5, torch.arange(columns) + 0.5, indexing="ij")
@@ -71,7 +71,7 @@ def box_area(boxes: Tensor) -> Tensor:
 
 
 def intersection(first: Tensor, second: Tensor) -> Tensor:
-    """Returns the common area of boxes `(..., 4)`; the leading shapes are broadcast."""
+    """Returns the intersection area of boxes `(..., 4)`; leading dimensions are broadcast."""
     low = torch.maximum(first[..., :2], second[..., :2])
     high = torch.minimum(first[..., 2:], second[..., 2:])
     return (high - low).clamp(min=0).prod(dim=-1)
@@ -83,13 +83,13 @@ def iou_matrix(first: Tensor, second: Tensor) -> Tensor:
     return common / (box_area(first)[:, None] + box_area(second)[None] - common + EPSILON)
 
 
-def cover_matrix(first: Tensor, second: Tensor) -> Tensor:
-    """Returns which share of every box of `first` `(N, 4)` lies in every one of `second` `(M, 4)`: `(N, M)`."""
+def coverage_matrix(first: Tensor, second: Tensor) -> Tensor:
+    """Returns the share of each box of `first` `(N, 4)` that is inside each box of `second` `(M, 4)`: `(N, M)`."""
     return _common_areas(first, second) / (box_area(first)[:, None] + EPSILON)
 
 
 def _common_areas(first: Tensor, second: Tensor) -> Tensor:
-    """Returns the `(N, M)` areas by side, so that tables of many anchors need half the memory of `intersection`."""
+    """Returns the intersection areas `(N, M)`; needs half the memory of `intersection` for large tables."""
     ax1, ay1, ax2, ay2 = (column[:, None] for column in first.unbind(dim=-1))
     bx1, by1, bx2, by2 = second.unbind(dim=-1)
     width = (torch.minimum(ax2, bx2) - torch.maximum(ax1, bx1)).clamp(min=0)
@@ -97,17 +97,17 @@ def _common_areas(first: Tensor, second: Tensor) -> Tensor:
 
 
 def ciou(first: Tensor, second: Tensor) -> Tensor:
-    """Returns the complete IoU of paired boxes `(..., 4)`, in (-1.5, 1]: overlap, centre distance and aspect ratio.
+    """Returns the complete IoU of paired boxes `(..., 4)`, in (-1.5, 1]: overlap, center distance and aspect ratio.
 
     Zheng et al., "Distance-IoU loss: faster and better learning for bounding box regression", AAAI 2020.
     """
     common = intersection(first, second)
     iou = common / (box_area(first) + box_area(second) - common + EPSILON)
     outer = torch.maximum(first[..., 2:], second[..., 2:]) - torch.minimum(first[..., :2], second[..., :2])
-    centres = (first[..., :2] + first[..., 2:] - second[..., :2] - second[..., 2:]) / 2
-    distance = centres.square().sum(dim=-1) / (outer.square().sum(dim=-1) + EPSILON)
+    centers = (first[..., :2] + first[..., 2:] - second[..., :2] - second[..., 2:]) / 2
+    distance = centers.square().sum(dim=-1) / (outer.square().sum(dim=-1) + EPSILON)
     aspect = 4 / math.pi**2 * (_angle(second) - _angle(first)).square()
-    with torch.no_grad():  # the trade-off weight is a constant in the paper's gradient
+    with torch.no_grad():  # the paper treats the trade-off weight as a constant in the gradient
         weight = aspect / (1 - iou + aspect + EPSILON)
     return iou - distance - weight * aspect
 
@@ -117,30 +117,30 @@ def _angle(boxes: Tensor) -> Tensor:
     return torch.atan(width / (height + EPSILON))
 
 
-def wasserstein_likeness(first: Tensor, second: Tensor) -> Tensor:
-    """Returns the normalised Wasserstein distance of paired boxes `(..., 4)` px, in (0, 1], 1 for equal boxes.
+def wasserstein_similarity(first: Tensor, second: Tensor) -> Tensor:
+    """Returns the normalized Wasserstein distance of paired boxes `(..., 4)` px, in (0, 1], 1 for equal boxes.
 
-    Boxes count as normal distributions about their centres with half their sides as deviations. Unlike an IoU it still
-    tells how far apart small boxes are that do not touch. Wang et al., "A normalized Gaussian Wasserstein distance for
+    Boxes are modeled as normal distributions with half their sides as standard deviations. Unlike the IoU, it also
+    ranks boxes that do not overlap. Wang et al., "A normalized Gaussian Wasserstein distance for
     tiny object detection", arXiv 2110.13389, with WASSERSTEIN_SCALE as its constant C.
     """
-    centres = (first[..., :2] + first[..., 2:] - second[..., :2] - second[..., 2:]) / 2
+    centers = (first[..., :2] + first[..., 2:] - second[..., :2] - second[..., 2:]) / 2
     sizes = (first[..., 2:] - first[..., :2] - second[..., 2:] + second[..., :2]) / 2
-    squared = centres.square().sum(dim=-1) + sizes.square().sum(dim=-1)
-    return torch.exp(-(squared + EPSILON).sqrt() / WASSERSTEIN_SCALE)  # without epsilon the root has no gradient at 0
+    squared = centers.square().sum(dim=-1) + sizes.square().sum(dim=-1)
+    return torch.exp(-(squared + EPSILON).sqrt() / WASSERSTEIN_SCALE)  # without epsilon the gradient at 0 is not finite
 
 
-def likeness(first: Tensor, second: Tensor, *, nwd: float = 0.0) -> Tensor:
-    """Returns how alike paired boxes `(..., 4)` px are, at most 1: the complete IoU and, for a share `nwd`, the
-    normalised Wasserstein distance.
+def box_similarity(first: Tensor, second: Tensor, *, nwd: float = 0.0) -> Tensor:
+    """Returns the similarity of paired boxes `(..., 4)` px, at most 1: (1 - nwd) * complete IoU + nwd * normalized
+    Wasserstein distance.
     """
     if nwd == 0:
         return ciou(first, second)
-    return (1 - nwd) * ciou(first, second) + nwd * wasserstein_likeness(first, second)
+    return (1 - nwd) * ciou(first, second) + nwd * wasserstein_similarity(first, second)
 
 
 def decode_sides(logits: Tensor, reg_max: int) -> Tensor:
-    """Turns box logits `(..., 4 * reg_max)` into the expected distances left, top, right, bottom `(..., 4)` in cells.
+    """Converts box logits `(..., 4 * reg_max)` to expected distances left, top, right, bottom `(..., 4)` in cells.
 
     Li et al., "Generalized focal loss", NeurIPS 2020: a softmax over the bins 0 .. reg_max - 1 for each side.
     """

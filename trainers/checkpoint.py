@@ -1,4 +1,4 @@
-"""The state of a training on disk, so that it can go on after an interruption."""
+"""Checkpoints: the state of a training on disk, so that an interrupted training can be resumed."""
 
 from __future__ import annotations
 
@@ -21,54 +21,42 @@ from trainers.averaging import WeightAverage
 from trainers.config import TrainConfig
 from trainers.data.dataset import Dataset
 from trainers.evaluation import Score
+from trainers.settings import SettingError, fixed_changes
 from trainers.weights import load_state, read_torch, write_torch
 
 logger = logging.getLogger(__name__)
 
-FREE_TO_CHANGE = frozenset(
-    {
-        "eval_every",
-        "patience",
-        "num_readers",
-        "device",
-        "precision",
-        "max_bad_steps",
-        "checkpoint_seconds",
-        "checkpoint_steps",
-    }
-)
-"""Settings that may differ when a training is resumed."""
-ANEW = "put a copy in its place, or begin anew in another folder"
+RESTART_HINT = "restore it from a copy, or start again in another folder"
 
 
 @dataclass(kw_only=True)
 class TrainingState:
-    """What changes during a training besides weights; order and augmentation follow from the step alone."""
+    """State of a training besides the weights. Order and augmentation of the images depend only on the step."""
 
     step: int = 0
     bad_steps: int = 0
     bad_in_a_row: int = 0
     scaled_down: int = 0
-    """Steps that float16 skipped to find the scale of its gradients; these are normal."""
+    """Steps that were skipped to find the gradient scale of float16, which is normal."""
     finished_step: int = 0
-    """The last step after which evaluation and history were done; behind `step` only after an interruption."""
+    """The last step whose evaluation and history are done; less than `step` only after an interruption."""
     sums: dict[str, float] = field(default_factory=dict)
-    """Of the loss and its parts since the last row of the history."""
+    """Sums of the loss and its parts since the last row of the history."""
     num_summed: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     score: Score | None = None
-    """The latest."""
+    """The latest score."""
     best_score: Score | None = None
     best_step: int = 0
     num_worse: int = 0
-    """Evaluations since the best one."""
+    """Number of evaluations since the best one."""
     seconds: float = 0.0
-    """Time spent up to the moment of writing, over all parts of an interrupted training."""
+    """Training time until the checkpoint was written, including the time before interruptions."""
     broken: dict[int, str] = field(default_factory=dict)
-    """Training images that could not be read, by index, each with what is wrong."""
+    """Error messages of unreadable training images, by index."""
 
     def count(self, losses: Mapping[str, float]) -> None:
-        """Counts a step that changed the weights, and its loss."""
+        """Counts a step that changed the weights, and adds its losses."""
         self.step += 1
         self.bad_in_a_row = 0
         self.num_summed += 1
@@ -76,20 +64,20 @@ class TrainingState:
             self.sums[name] = self.sums.get(name, 0.0) + value
 
     def count_skipped(self, *, bad: bool) -> None:
-        """Counts a step that changed no weight; a bad one because of a loss or gradient that was not finite."""
+        """Counts a step that changed no weights; it is bad if the loss or a gradient was not finite."""
         self.step += 1
         self.bad_steps += bad
         self.bad_in_a_row = self.bad_in_a_row + 1 if bad else 0
         self.scaled_down += not bad
 
     def mean_losses(self) -> dict[str, float]:
-        """Returns the means of the loss and its parts since the last call; nan if there was no good step."""
+        """Returns the means of the loss and its parts since the last call; nan without a good step."""
         means = {name: value / self.num_summed for name, value in self.sums.items()} or {"loss": float("nan")}
         self.sums, self.num_summed = {}, 0
         return means
 
     def rate(self, score: Score) -> bool:
-        """Takes in a new score; returns True if it is the best so far."""
+        """Stores a new score; returns whether it is the best so far."""
         self.score = score
         if self.best_score is None or _comparable(score) > _comparable(self.best_score):
             self.best_score, self.best_step, self.num_worse = score, self.step, 0
@@ -118,11 +106,11 @@ def _comparable(score: Score) -> float:
 
 @dataclass(kw_only=True)
 class Checkpoint:
-    """Writes and reads the state of one training; without a path it does nothing."""
+    """Writes and reads the checkpoint of a training; does nothing without a path."""
 
     path: Path | None
     writes: bool
-    """False in all processes but the first; all of them read."""
+    """True in the first process only; all processes read."""
     config: TrainConfig
     train_set: Dataset
     val_set: Dataset | None
@@ -137,23 +125,23 @@ class Checkpoint:
 
     @property
     def seconds(self) -> float:
-        """Time spent so far, with that of earlier parts of an interrupted training."""
+        """Training time so far, including the time before interruptions."""
         return self._seconds_before + time.monotonic() - self._began
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """While the block runs, a step is half done, and nothing is written: the last file stays as it is."""
+        """Prevents writing while a step is incomplete: the block must run to its end before `save` writes again."""
         self._consistent = False
         yield
         self._consistent = True
 
     def is_due(self, step: int) -> bool:
-        """Tells whether the last file is old or many steps were done since."""
+        """Returns whether a checkpoint is due by steps or by time."""
         seconds, steps = self.config.checkpoint_seconds, self.config.checkpoint_steps
         return (steps > 0 and step % steps == 0) or (seconds > 0 and time.monotonic() - self._written > seconds)
 
     def save(self, state: TrainingState) -> None:
-        """Writes everything to the file, at once or not at all."""
+        """Writes the checkpoint atomically."""
         if self.path is None or not self.writes or not self._consistent:
             return
         state.seconds = self.seconds
@@ -172,15 +160,15 @@ class Checkpoint:
         self._written = time.monotonic()
 
     def save_first(self, state: TrainingState) -> None:
-        """Writes the file if there is none, so that nothing else is ever written by a training that cannot go on."""
+        """Writes the file if there is none, so that a training that has written anything can be resumed."""
         if self.path is not None and not self.path.exists():
             self.save(state)
 
     def load(self) -> TrainingState:
-        """Restores weights, averages and the optimizer; a missing file means a training that has not begun.
+        """Restores weights, averages and the optimizer; without a file, the training starts from the beginning.
 
         Raises:
-            ConfigError: the file is no checkpoint, or of a training with other settings, data or architecture.
+            ConfigError: the file is not a checkpoint, or belongs to other settings, data or another architecture.
         """
         if self.path is None or not self.path.exists():
             logger.info("no checkpoint at %s, starting from the beginning", self.path)
@@ -190,7 +178,7 @@ class Checkpoint:
         try:
             state = self._restore(content)
         except (LookupError, TypeError, AttributeError) as error:
-            raise ConfigError(f"{self.path} lacks something or is damaged ({error!r}); {ANEW}") from None
+            raise ConfigError(f"{self.path} is incomplete or damaged ({error!r}); {RESTART_HINT}") from None
         self._seconds_before, self._began = state.seconds, time.monotonic()
         return state
 
@@ -209,35 +197,35 @@ class Checkpoint:
 
     def _check(self, content: dict[str, Any]) -> None:
         before, now = content["config"], self.config.to_dict()
-        for name in before.keys() | now.keys():
-            if name not in FREE_TO_CHANGE and before.get(name) != now.get(name):
-                raise ConfigError(
-                    f"{self.path} was trained with {name} {before.get(name)}, now it is {now.get(name)}; "
-                    "resume with the same settings or start anew"
-                )
+        for name, former, value in fixed_changes(before, now, type(self.config)):
+            raise SettingError(
+                f"{name} is {value}, but {self.path} was trained with {former}; resume with the same settings or start "
+                "anew",
+                name,
+            )
         assert self.path is not None
         check_same_data(self.path, content, self._fingerprints)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Reads the file of an interrupted training; raises ConfigError, with what to do, if it is none or damaged."""
-    content = read_torch(path, "checkpoint", ANEW)
+    """Reads a checkpoint file; raises ConfigError if it is not a checkpoint or damaged."""
+    content = read_torch(path, "checkpoint", RESTART_HINT)
     if content.get("kind") != "checkpoint" or not {"config", "data", "state"} <= content.keys():
-        raise ConfigError(f"{path} is no checkpoint of nas train, or it is damaged; {ANEW}")
+        raise ConfigError(f"{path} is not a checkpoint of nas train, or it is damaged; {RESTART_HINT}")
     return content
 
 
 def fingerprints(train_set: Dataset, val_set: Dataset | None) -> dict[str, str | None]:
-    """Returns what a checkpoint recognises its data by: the training set's as `data`, the other's as `val_data`."""
+    """Returns the fingerprints of the training set (`data`) and the validation set (`val_data`)."""
     return {"data": train_set.fingerprint(), "val_data": None if val_set is None else val_set.fingerprint()}
 
 
 def check_same_data(path: Path, content: Mapping[str, Any], now: Mapping[str, str | None]) -> None:
-    """Raises ConfigError if the checkpoint in `path` is of other data; where it lies does not matter."""
+    """Raises ConfigError if the checkpoint in `path` belongs to other data; the path of the data does not matter."""
     for name, what in (("data", "training"), ("val_data", "validation")):
         before = content.get(name)
         if None not in (before, now[name]) and before != now[name]:
             raise ConfigError(
-                f"{path} belongs to other {what} data: file names, sizes, boxes or classes have changed since; go on "
-                "with the data as it was, or begin anew in another folder"
+                f"{path} belongs to other {what} data: file names, sizes, boxes or classes have changed; resume "
+                "with the original data, or start again in another folder"
             )

@@ -5,93 +5,156 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
-from search_space.errors import ConfigError, nearest
 from trainers.data.augmentation import Augmentation
-from trainers.settings import SettingError, checked
+from trainers.settings import SettingError, check_settings, read_settings, setting
 
 OPTIMIZERS = {"adamw": 4e-3, "sgd": 1e-2}
-"""Known optimizers and their default peak learning rates."""
+"""Optimizers and their default peak learning rates."""
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 MAX_EPOCHS = 1_000_000
 MAX_SEED = 2**32 - 1
-"""Seeds of single steps are drawn from it by multiplying, and must stay within 64 bits."""
+"""The seeds of single steps are computed by multiplying the seed, and must fit into 64 bits."""
 MAX_READERS = 256
+
+_OPTIMIZATION, _EVALUATION, _COMPUTATION, _OUTPUT = (
+    partial(setting, group=each) for each in ("Optimization", "Evaluation", "Computation", "Output")
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """What decides a training besides the detector and the data. The learning rate always runs down to its end."""
+    """What decides a training besides the detector and the data.
 
-    epochs: float = 1.0
-    """Passes over the training images; may be a fraction."""
-    batch_size: int = 4
-    """Images a step, over all processes and parts. Small, because the number of steps counts most in short runs."""
-    accumulate: int = 1
-    """Parts that a step's images are split into to save memory; their gradients are averaged."""
-    seed: int = 0
-    """Decides the order, the augmentation and whatever is random in the detector's blocks."""
-    optimizer: str = "adamw"
-    learning_rate: float | None = None
-    """Peak learning rate; None is the optimizer's default."""
-    weight_decay: float = 0.01
-    """Not applied to normalisation weights and biases."""
-    momentum: float = 0.9
-    """First moment of AdamW, momentum of SGD."""
-    warmup: float = 0.1
-    """Share of the schedule in which the learning rate rises linearly, 200 steps at most."""
-    final_share: float = 0.01
-    """The learning rate ends at this share of its peak, along a cosine."""
-    ema_decay: float = 0.9998
-    """Upper limit of the decay of the averaged weights; early steps use less."""
-    clip_norm: float = 10.0
-    """Largest norm of the gradient."""
-    nwd: float = 0.0
-    """Share of the normalised Wasserstein distance where boxes are compared; see `trainers.heads.HeadOptions`."""
+    The learning rate rises linearly during the warm-up and then falls along a cosine to the end of the schedule.
+
+    Raises:
+        SettingError: a value is not allowed.
+    """
+
+    epochs: float = _OPTIMIZATION(
+        1.0,
+        "Passes over the training images; may be a fraction.",
+        above=0,
+        maximum=MAX_EPOCHS,
+        command_default=100.0,
+    )
+    batch_size: int = _OPTIMIZATION(
+        4,
+        "Images per step, over all processes; no more than there are training images.",
+        minimum=1,
+        option="--batch",
+    )
+    accumulate: int = _OPTIMIZATION(
+        1, "Parts that a step is split into to save memory; their gradients are averaged.", minimum=1
+    )
+    learning_rate: float | None = _OPTIMIZATION(
+        None,
+        "Peak learning rate.",
+        above=0,
+        option="--lr",
+        default_words=", ".join(f"{name} {rate:g}" for name, rate in OPTIMIZERS.items()),
+    )
+    optimizer: str = _OPTIMIZATION("adamw", "Optimizer.", choices=tuple(OPTIMIZERS))
     augmentation: Augmentation = field(default_factory=Augmentation)
-    precision: str = "auto"
-    """auto: bfloat16 where the device computes it natively, else float32 (CPU) or float16 (CUDA)."""
-    device: str = "auto"
-    """auto: CUDA if there is any."""
-    eval_every: float = 0.0
-    """Evaluate after each so many epochs; 0: only at the end."""
-    eval_tile: bool = False
-    """Evaluate in overlapping windows of the input's size and the whole image, rather than the whole image alone."""
-    patience: int = 0
-    """Evaluations in a row without a better accuracy after which the training ends; 0: never."""
-    num_readers: int = 1
-    """Background threads that prepare batches."""
-    max_bad_steps: int = 20
-    """Steps in a row without a finite loss after which the training gives up."""
-    checkpoint_seconds: float = 300.0
-    """The checkpoint is also written when the last one is older than this; 0: only after epochs and evaluations."""
-    checkpoint_steps: int = 0
-    """The checkpoint is also written after each so many steps; 0: not."""
+    nwd: float = _OPTIMIZATION(
+        0.0,
+        "Share of the normalized Wasserstein distance in the comparison of boxes (anchor-free head); for tiny objects.",
+        minimum=0,
+        maximum=1,
+    )
+    patience: int = _EVALUATION(
+        0,
+        "Evaluations in a row without a better accuracy after which the training ends; 0: never.",
+        minimum=0,
+        resumable=True,
+    )
+    seed: int = _OPTIMIZATION(0, "Seed of weights, order and augmentation.", minimum=0, maximum=MAX_SEED)
+    weight_decay: float = _OPTIMIZATION(
+        0.01, "Weight decay; not applied to normalization weights and biases.", minimum=0, option="-"
+    )
+    momentum: float = _OPTIMIZATION(0.9, "First moment of AdamW, momentum of SGD.", minimum=0, below=1, option="-")
+    warmup: float = _OPTIMIZATION(
+        0.1,
+        "Share of the schedule in which the learning rate rises linearly, 200 steps at most.",
+        minimum=0,
+        below=1,
+        option="-",
+    )
+    final_share: float = _OPTIMIZATION(
+        0.01, "Learning rate at the end, as a share of its peak.", minimum=0, below=1, option="-"
+    )
+    ema_decay: float = _OPTIMIZATION(
+        0.9998,
+        "Decay of the exponential moving average of the weights; early steps use less.",
+        minimum=0,
+        below=1,
+        option="-",
+    )
+    clip_norm: float = _OPTIMIZATION(10.0, "Largest norm of the gradient.", above=0, option="-")
+    eval_every: float = _EVALUATION(
+        0.0,
+        "Epochs between evaluations; 0: evaluate only at the end.",
+        minimum=0,
+        command_default=1.0,
+        resumable=True,
+    )
+    eval_tile: bool = _EVALUATION(
+        False, "Evaluate in overlapping tiles of the input size and the whole image, not the whole image alone."
+    )
+    precision: str = _COMPUTATION(
+        "auto",
+        "Precision of the computation. auto: bfloat16 where the device computes it natively, else float32 (CPU) or "
+        "float16 (CUDA).",
+        choices=PRECISIONS,
+        resumable=True,
+    )
+    device: str = _COMPUTATION(
+        "auto",
+        "Where to compute. auto: CUDA if available.",
+        metavar="auto|cpu|cuda|cuda:N",
+        resumable=True,
+    )
+    num_readers: int = _COMPUTATION(
+        1,
+        "Threads that prepare batches.",
+        minimum=1,
+        maximum=MAX_READERS,
+        option="--workers",
+        resumable=True,
+    )
+    max_bad_steps: int = _COMPUTATION(
+        20,
+        "Steps in a row without a finite loss after which the training gives up.",
+        minimum=1,
+        option="-",
+        resumable=True,
+    )
+    checkpoint_seconds: float = _OUTPUT(
+        300.0,
+        "Largest age of the checkpoint. 0: it is written only after epochs and evaluations.",
+        unit="s",
+        minimum=0,
+        option="-",
+        resumable=True,
+    )
+    checkpoint_steps: int = _OUTPUT(
+        0,
+        "Steps after which the checkpoint is written too; 0: none.",
+        minimum=0,
+        option="-",
+        resumable=True,
+    )
 
     def __post_init__(self) -> None:
-        if self.optimizer not in OPTIMIZERS:
-            hint = nearest(self.optimizer, OPTIMIZERS)
-            raise ConfigError(f"unknown optimizer {self.optimizer!r}{hint}; known: {', '.join(OPTIMIZERS)}")
-        if self.precision not in PRECISIONS:
-            raise ConfigError(f"unknown precision {self.precision!r}; known: {', '.join(PRECISIONS)}")
-        for name in ("epochs", "batch_size", "accumulate", "clip_norm", "num_readers", "max_bad_steps"):
-            self._require(name, getattr(self, name) > 0, "above 0")
-        for name in ("weight_decay", "eval_every", "seed", "patience", "checkpoint_seconds", "checkpoint_steps"):
-            self._require(name, getattr(self, name) >= 0, "at least 0")
-        for name, limit in (("epochs", MAX_EPOCHS), ("seed", MAX_SEED), ("num_readers", MAX_READERS)):
-            self._require(name, getattr(self, name) <= limit, f"at most {limit:,}")
-        self._require("nwd", 0 <= self.nwd <= 1, "in 0 .. 1")
-        divides = self.batch_size % self.accumulate == 0
-        self._require("accumulate", divides, f"a divisor of the {self.batch_size} images of a step")
-        for name in ("momentum", "warmup", "final_share", "ema_decay"):
-            self._require(name, 0 <= getattr(self, name) < 1, "in 0 .. 1")
-        self._require("learning_rate", self.peak_learning_rate > 0, "above 0")
-
-    def _require(self, name: str, holds: bool, allowed: str) -> None:
-        value = getattr(self, name)
-        if not holds or (isinstance(value, float) and not math.isfinite(value)):
-            raise SettingError(f"{name} is {value}; it must be {allowed}", name)
+        check_settings(self)
+        if self.batch_size % self.accumulate:
+            raise SettingError(
+                f"accumulate is {self.accumulate}; it must be a divisor of the {self.batch_size} images of a step",
+                "accumulate",
+            )
 
     @property
     def peak_learning_rate(self) -> float:
@@ -121,6 +184,6 @@ class TrainConfig:
         """Inverse of `to_dict`.
 
         Raises:
-            ConfigError: a key is unknown (the nearest one is named), or a value is of another type than its field.
+            SettingError: A setting is unknown, or its value is of the wrong type or out of bounds.
         """
-        return cls(**checked(data, cls))
+        return read_settings(cls, data)

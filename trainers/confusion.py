@@ -1,4 +1,4 @@
-"""Which class is taken for which, what is missed and what is found where nothing is."""
+"""The confusion matrix of detections: confused classes, missed objects and false positives."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ class Confusion:
     names: tuple[str, ...]
     """The classes, then `background`."""
     counts: Integers
-    """`(C + 1, C + 1)`: row what is there, column what was found; missed objects stand in the last column, false
-    finds in the last row."""
+    """`(C + 1, C + 1)`: rows are true classes, columns detected classes. Missed objects are in the last column, false
+    positives in the last row."""
     iou: float
     score_threshold: float
 
 
 def confuse(matches: Matches, classes: Sequence[str], *, score_threshold: float, iou: float = 0.5) -> Confusion:
-    """Counts each object once and each detection once, those in ignored regions left out.
+    """Counts each object once and each detection once, except detections in ignored regions.
 
-    A detection that is right for average precision is right here; what is left of detections and objects of an image
-    is then paired across classes, best score first, each with the free object that it overlaps most.
+    True positives are those of average precision. The remaining detections of an image, highest score first, are then
+    matched across classes to the remaining object with the highest IoU.
     """
     num_classes, threshold = len(classes), matches.at_iou(iou)
     counts = np.zeros((num_classes + 1, num_classes + 1), np.int64)
@@ -50,7 +50,7 @@ def confuse(matches: Matches, classes: Sequence[str], *, score_threshold: float,
 
 
 def _across_classes(matches: Matches, detections: Integers, objects: Integers, iou: float) -> dict[int, int]:
-    """Returns the object that each of the wrong `detections` lies on, where there is one left."""
+    """Returns the remaining object that each of the false-positive `detections` is matched to, if there is one."""
     taken: dict[int, int] = {}
     in_image = {
         int(image): objects[matches.object_images[objects] == image]

@@ -1,30 +1,17 @@
-"""Precision against recall, both against the score threshold, and the threshold with the best F1."""
+"""Precision-recall curves, precision and recall by score threshold, and the threshold with the best F1."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from search_space.errors import ConfigError
-from search_space.files import write_bytes, write_text
-from trainers.confusion import Confusion
 from trainers.matching import Floats, Matches
-from trainers.precision import RECALLS, interpolated, needed_objects
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from trainers.precision import interpolated, needed_objects
 
 CURVE_IOU = 0.5
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-THRESHOLDS = np.linspace(0.0, 1.0, 101)
 EVERY_CLASS_NAME = "all"
 
 
@@ -40,18 +27,18 @@ class BestF1:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Curve:
-    """How precision and recall follow the score threshold, of one class or of all detections together."""
+    """Precision and recall by score threshold, for one class or for all detections together."""
 
     name: str
     num_objects: int
     scores: Floats
-    """`(P,)`: the different scores, falling; what scores at least this much is reported."""
+    """`(P,)`: the distinct scores, falling, used as thresholds: detections with at least this score are reported."""
     precision: Floats
-    """`(P,)`: share of the reported detections that are right."""
+    """`(P,)`: share of the reported detections that are true positives."""
     recall: Floats
-    """`(P,)`: share of the objects that are found."""
+    """`(P,)`: share of the objects that are detected."""
     at_recalls: Floats
-    """`(101,)`: the best precision at recall 0, 0.01 .. 1 or above."""
+    """`(101,)`: interpolated precision, the best at recall 0, 0.01 .. 1 or above."""
 
     @property
     def f1(self) -> Floats:
@@ -60,17 +47,17 @@ class Curve:
         return np.divide(2 * self.precision * self.recall, total, out=np.zeros_like(total), where=total > 0)
 
     def best_f1(self) -> BestF1:
-        """Returns the best threshold; of equally good ones the highest."""
-        if not self.num_objects or not self.recall.any():  # no threshold is better than another
+        """Returns the threshold with the highest F1; of equal ones the highest threshold."""
+        if not self.num_objects or not self.recall.any():  # all thresholds are equal
             return BestF1(f1=0.0 if self.num_objects else math.nan)
         best = int(self.f1.argmax())
         values = (float(each[best]) for each in (self.f1, self.scores, self.precision, self.recall))
         return BestF1(**dict(zip(("f1", "score_threshold", "precision", "recall"), values, strict=True)))
 
     def at(self, thresholds: Floats) -> tuple[Floats, Floats, Floats]:
-        """Returns precision, recall and F1 of what scores at least each of the rising `thresholds`.
+        """Returns precision, recall and F1 at each of the rising score `thresholds`.
 
-        Precision is nan where nothing is reported.
+        Precision is nan if nothing is reported.
         """
         reported = np.searchsorted(-self.scores, -thresholds, side="right") - 1
         none = reported < 0
@@ -84,10 +71,10 @@ def curve(matches: Matches, label: int | None = None, *, name: str = EVERY_CLASS
     """Returns the curve of one class, or of all detections and objects together, over all sizes.
 
     Args:
-        matches: at COCO's thresholds, the first size being every size.
-        label: class; None is all of them.
+        matches: at the COCO thresholds, with every size as the first size.
+        label: the class; None is all classes.
         name: of the class.
-        iou: overlap from which a detection is right.
+        iou: IoU from which a detection is a true positive.
     """
     threshold = matches.at_iou(iou)
     chosen = matches.counted[0, threshold].copy()
@@ -115,118 +102,3 @@ def curve(matches: Matches, label: int | None = None, *, name: str = EVERY_CLASS
 def all_curves(matches: Matches, classes: Sequence[str]) -> list[Curve]:
     """Returns the curve of all classes together, then that of each class."""
     return [curve(matches), *(curve(matches, label, name=name) for label, name in enumerate(classes))]
-
-
-def recall_table(curves: Sequence[Curve]) -> str:
-    """Returns CSV with the best precision at each of 101 recalls."""
-    rows = [
-        (each.name, f"{recall:.2f}", _number(precision))
-        for each in curves
-        for recall, precision in zip(RECALLS, each.at_recalls, strict=True)
-    ]
-    return _csv(("class", "recall", "precision"), rows)
-
-
-def threshold_table(curves: Sequence[Curve]) -> str:
-    """Returns CSV with precision, recall and F1 at each of 101 score thresholds; empty where there is no value."""
-    rows = [
-        (_cell(each.name), f"{threshold:.2f}", *(_number(value) for value in values))
-        for each in curves
-        for threshold, *values in zip(THRESHOLDS, *each.at(THRESHOLDS), strict=True)
-    ]
-    return _csv(("class", "score_threshold", "precision", "recall", "f1"), rows)
-
-
-def confusion_table(confusion: Confusion) -> str:
-    """Returns CSV with a row for each class that is there and a column for each class that was found."""
-    names = [_cell(name) for name in confusion.names]
-    rows = [(name, *map(str, row)) for name, row in zip(names, confusion.counts.tolist(), strict=True)]
-    return _csv(("there", *names), rows)
-
-
-def _cell(name: str) -> str:
-    """Returns the name of a class with an apostrophe before it where a spreadsheet would take it for a formula."""
-    return f"'{name}" if name.startswith(FORMULA_STARTS) else name
-
-
-def _number(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.6f}"
-
-
-def _csv(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows((header, *rows))
-    return text.getvalue()
-
-
-def write_curves(folder: Path, curves: Sequence[Curve], confusion: Confusion) -> list[Path]:
-    """Writes precision_recall.csv, thresholds.csv and confusion.csv, and returns their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    texts = {
-        "precision_recall.csv": recall_table(curves),
-        "thresholds.csv": threshold_table(curves),
-        "confusion.csv": confusion_table(confusion),
-    }
-    for name, text in texts.items():
-        write_text(folder / name, text)
-    return [folder / name for name in texts]
-
-
-def write_plots(folder: Path, curves: Sequence[Curve], confusion: Confusion) -> list[Path]:
-    """Draws precision_recall.png, thresholds.png and confusion.png, and returns their paths.
-
-    Raises:
-        ConfigError: matplotlib is missing; the message names the extra.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ConfigError("plots need matplotlib; install it with pip install 'pyramidnas[plots]'") from None
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for name, draw in (("precision_recall", _draw_recalls), ("thresholds", _draw_thresholds)):
-        figure = Figure(figsize=(7, 5), layout="constrained")
-        draw(figure.subplots(), curves)
-        paths.append(_save(figure, folder / f"{name}.png"))
-    side = 3 + 0.35 * len(confusion.names)
-    figure = Figure(figsize=(side, side), layout="constrained")
-    _draw_confusion(figure.subplots(), confusion)
-    return [*paths, _save(figure, folder / "confusion.png")]
-
-
-def _save(figure: Figure, path: Path) -> Path:
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=120)
-    write_bytes(path, picture.getvalue())
-    return path
-
-
-def _draw_recalls(axes: Axes, curves: Sequence[Curve]) -> None:
-    for each in curves:
-        wide = 2.5 if each.name == EVERY_CLASS_NAME else 1.0
-        axes.plot(RECALLS, each.at_recalls, lw=wide, label=f"{each.name}  {np.mean(each.at_recalls):.3f}")
-    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02), title=f"IoU {CURVE_IOU}")
-    axes.legend(fontsize="small", title="mean precision")
-
-
-def _draw_thresholds(axes: Axes, curves: Sequence[Curve]) -> None:
-    for each in curves:
-        best = each.best_f1()
-        wide = 2.5 if each.name == EVERY_CLASS_NAME else 1.0
-        label = f"{each.name}  F1 {best.f1:.3f} at {best.score_threshold:.2f}"
-        axes.plot(THRESHOLDS, each.at(THRESHOLDS)[2], lw=wide, label=label)
-    axes.set(xlabel="score threshold", ylabel="F1", xlim=(0, 1), ylim=(0, 1.02), title=f"IoU {CURVE_IOU}")
-    axes.legend(fontsize="small")
-
-
-def _draw_confusion(axes: Axes, confusion: Confusion) -> None:
-    counts, ticks = confusion.counts, range(len(confusion.names))
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(ticks, confusion.names, rotation=90)
-    axes.set_yticks(ticks, confusion.names)
-    for (row, column), count in np.ndenumerate(counts):
-        if count:
-            color = "white" if shares[row, column] > 0.6 else "black"
-            axes.text(column, row, str(count), ha="center", va="center", fontsize="x-small", color=color)
-    axes.set(xlabel="found", ylabel="there", title=f"IoU {CURVE_IOU}, score from {confusion.score_threshold:.2f}")

@@ -1,4 +1,4 @@
-"""What a detector finds in images of any size."""
+"""Detection in images of any size."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from torch import Tensor
 from search_space import Detector
 from trainers.data.augment import Letterbox
 from trainers.data.dataset import Boxes, Image, Labels
-from trainers.heads import Limits, head_training
+from trainers.heads import DetectionLimits, head_training
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Detections:
-    """What was found in one image, best first."""
+    """The detections in one image, best first."""
 
     boxes: Boxes
     """`(N, 4)` in pixels of the original image."""
@@ -39,24 +39,24 @@ def predict(
     iou_threshold: float = 0.6,
     max_detections: int = 300,
 ) -> Detections:
-    """Finds the objects of one image.
+    """Detects the objects in one image.
 
     Args:
-        detector: is put into evaluation mode meanwhile.
+        detector: runs in evaluation mode; its mode is restored.
         image: `(H, W, 3)` uint8 RGB of any size.
-        score_threshold: what scores less is left out.
-        iou_threshold: two boxes of a class that overlap more are one object.
+        score_threshold: lowest score that is reported.
+        iou_threshold: of NMS within a class.
     """
-    limits = Limits(
+    limits = DetectionLimits(
         score_threshold=score_threshold, iou_threshold=iou_threshold, max_detections=max_detections, one_class=True
     )
-    with evaluating(detector):
+    with evaluation_mode(detector):
         return detect(detector, [image], input_hw=detector.input_hw, limits=limits)[0]
 
 
 @contextmanager
-def evaluating(detector: Detector) -> Iterator[None]:
-    """Puts a detector into evaluation mode without gradients, and back into its mode afterwards."""
+def evaluation_mode(detector: Detector) -> Iterator[None]:
+    """Puts a detector into evaluation mode without gradients, and restores its mode afterwards."""
     training = detector.training
     detector.eval()
     try:
@@ -67,7 +67,7 @@ def evaluating(detector: Detector) -> Iterator[None]:
 
 
 def detect(
-    detector: Detector, images: Sequence[Image], *, input_hw: tuple[int, int], limits: Limits
+    detector: Detector, images: Sequence[Image], *, input_hw: tuple[int, int], limits: DetectionLimits
 ) -> list[Detections]:
     """Runs a detector that is in evaluation mode on images of any sizes."""
     fits = [Letterbox.fit((image.shape[0], image.shape[1]), input_hw) for image in images]
@@ -79,7 +79,7 @@ def detect(
 
 
 def _in_image(boxes: Tensor, scores: Tensor, labels: Tensor, fit: Letterbox, image: Image) -> Detections:
-    """Returns what was found in an input as detections in the original image."""
+    """Maps detections from the input to the original image and clips them."""
     corner = np.array([image.shape[1], image.shape[0]] * 2, np.float32)
     original = fit.to_image(boxes.cpu().numpy()).clip(0, corner)
     return Detections(boxes=original, scores=scores.cpu().numpy(), labels=labels.cpu().numpy())

@@ -1,4 +1,4 @@
-"""One training in several processes, started by torchrun: who is who, and what they tell each other."""
+"""Data-parallel training in several processes that torchrun started."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from torch.nn.parallel import DistributedDataParallel
 from search_space.errors import ConfigError
 
 TIMEOUT = timedelta(hours=6)
-"""How long processes wait for the first one, which evaluates alone; a process that dies is noticed at once."""
+"""How long processes wait for the first one while it evaluates. A process that dies is detected at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """The processes that train one detector together; a single one by default."""
+    """The process group of a training; a single process by default."""
 
     rank: int = 0
     size: int = 1
     device: torch.device = torch.device("cpu")
-    """Where this process computes."""
+    """Device of this process."""
 
     @classmethod
     def current(cls, device: torch.device) -> World:
@@ -38,14 +38,14 @@ class World:
 
     @property
     def is_first(self) -> bool:
-        """True in the process that evaluates, writes and talks."""
+        """True in the process that evaluates, writes and prints."""
         return self.rank == 0
 
     def wrap(self, module: nn.Module) -> nn.Module:
-        """Returns a module whose gradients are averaged over the processes; with a single one the module itself.
+        """Returns a module whose gradients are averaged over the processes; the module itself if there is only one.
 
         Args:
-            module: its forward gives the loss, which must depend on every weight.
+            module: its forward returns the loss, which must depend on every weight.
         """
         if self.size == 1:
             return module
@@ -66,7 +66,7 @@ class World:
         return values
 
     def largest(self, value: int) -> int:
-        """Returns the largest `value` that any process gives."""
+        """Returns the largest `value` of all processes."""
         if self.size == 1:
             return value
         shared = torch.tensor([value], device=self.device)
@@ -75,10 +75,10 @@ class World:
 
 
 @contextmanager
-def joined(device: str = "auto") -> Iterator[int]:
-    """Joins the other processes if this one was started by torchrun; gives its rank, 0 if it is alone.
+def join_processes(device: str = "auto") -> Iterator[int]:
+    """Joins the process group if torchrun started this process; yields its rank, 0 without torchrun.
 
-    Gradients travel by NCCL between CUDA devices, one a process, and by gloo otherwise.
+    The backend is NCCL with CUDA, one device per process, and gloo otherwise.
 
     Raises:
         ConfigError: there are more processes than CUDA devices.
@@ -93,14 +93,14 @@ def joined(device: str = "auto") -> Iterator[int]:
     try:
         yield dist.get_rank()
     finally:
-        # Gloo's threads need the interpreter's lock to drop the last tensors; torch joins them with that lock held.
+        # Gloo threads need the GIL to release the last tensors, but torch joins them while holding the GIL.
         time.sleep(0.1)
         dist.destroy_process_group()
 
 
 def _take_cuda_device(index: int, asked: str) -> None:
     if ":" in asked:
-        raise ConfigError(f"device is {asked}; with torchrun each process takes its own, give cuda")
+        raise ConfigError(f"device is {asked}; with torchrun each process uses its own device; give cuda")
     if index >= torch.cuda.device_count():
         raise ConfigError(
             f"there are {torch.cuda.device_count()} CUDA devices for process {index + 1} of this machine; lower "

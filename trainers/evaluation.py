@@ -1,4 +1,4 @@
-"""How right a detector is: average precision by the COCO rules."""
+"""Average precision of a detector on a data set, by the COCO rules."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from search_space import Detector
 from search_space.errors import DataError
 from trainers.curves import curve
 from trainers.data.dataset import Dataset, Image, no_boxes, no_labels
-from trainers.detect import Detections, evaluating
-from trainers.heads import Limits
+from trainers.detect import Detections, evaluation_mode
+from trainers.heads import DetectionLimits
 from trainers.matching import MAX_DETECTIONS, Matches
-from trainers.precision import match_sizes, measure, score_fields
+from trainers.precision import accuracy, match_sizes, measure, score_fields
 from trainers.sizes import SizeBins
 from trainers.tiling import Tiling, detect_all
 
@@ -25,9 +25,9 @@ EVALUATION_SCORE = 0.001
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """Average precision as fractions of 1, averaged over classes; nan where the data has no such objects.
+    """Average precision as fractions of 1, averaged over classes; nan if the data has no such objects.
 
-    Sizes are those of COCO, by the area of the box: small under 32x32 px, large from 96x96 px of the original image.
+    Sizes are the COCO sizes by box area in the original image: small below 32x32 px, large from 96x96 px.
     """
 
     ap: float
@@ -38,47 +38,47 @@ class Score:
     ap_medium: float = nan
     ap_large: float = nan
     recall: float = nan
-    """Share of the objects that is found at any score, mean over the same thresholds; COCO's AR at 100."""
+    """Share of the objects that are detected at any score, mean over the same thresholds; the COCO AR at 100."""
     f1: float = nan
-    """Highest harmonic mean of precision and recall at IoU 0.5, all classes counted together."""
+    """Highest F1 at IoU 0.5, over the detections of all classes together."""
     f1_score_threshold: float = nan
-    """What must be scored for it."""
+    """The score threshold with this F1."""
     num_images: int = 0
     num_objects: int = 0
     num_unreadable: int = 0
-    """Images that could not be read; they count as images in which nothing was found."""
+    """Number of unreadable images; they count as images without detections."""
     per_class: dict[str, dict[str, float]] = field(default_factory=dict)
     """By class name: `ap`, `ap50`, `ap75`, `ap_small`, `recall`, `num_objects`."""
     bins: dict[str, dict[str, float]] = field(default_factory=dict)
-    """By the name of a size bin that was asked for: `low_px`, `high_px`, `ap`, `ap50`, `ap75`, `num_objects`."""
+    """By name of an additional size bin: `low_px`, `high_px`, `ap`, `ap50`, `ap75`, `num_objects`."""
 
     @property
     def accuracy(self) -> float:
-        """What a search maximises: the mean of AP of small objects and AP50; AP50 alone without small objects."""
-        return self.ap50 if isnan(self.ap_small) else 0.5 * self.ap_small + 0.5 * self.ap50
+        """What a search maximizes: the mean of AP of small objects and AP50; AP50 alone without small objects."""
+        return accuracy(self.ap_small, self.ap50, has_small=not isnan(self.ap_small))
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns plain data; nan stays nan."""
+        """Returns plain data; nan is kept."""
         return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Findings:
-    """What a detector found in the images of a data set."""
+class DatasetDetections:
+    """The detections in all images of a data set."""
 
     dataset: Dataset
     found: tuple[Detections, ...]
-    """One entry an image."""
+    """One entry per image."""
     unreadable: tuple[str, ...] = ()
-    """What was said about each image that could not be read."""
+    """Error messages of the unreadable images."""
 
     def match(self, bins: SizeBins | None = None) -> Matches:
-        """Matches them with the objects of the data set at COCO's sizes, and at those of `bins`."""
+        """Matches the detections with the objects of the data set, for the COCO sizes and those of `bins`."""
         found = [(each.boxes, each.scores, each.labels) for each in self.found]
         return match_sizes(self.dataset.records, found, self.dataset.classes, bins)
 
     def score(self, matches: Matches) -> Score:
-        """Returns the figures for these matches."""
+        """Returns the score of these matches."""
         best = curve(matches).best_f1()
         return Score(
             **score_fields(measure(matches), self.dataset.classes),
@@ -97,24 +97,24 @@ def evaluate(
     tiling: Tiling | None = None,
     bins: SizeBins | None = None,
 ) -> Score:
-    """Measures the average precision of a detector on a data set, in float32, 100 detections an image at most.
+    """Measures the average precision of a detector on a data set, in float32, with at most 100 detections per image.
 
     Args:
-        detector: is put into evaluation mode meanwhile.
-        dataset: ignored regions count as COCO's crowds.
+        detector: runs in evaluation mode; its mode is restored.
+        dataset: ignored regions are treated like crowds in COCO.
         input_hw: size that images are letterboxed to; default: the detector's own.
-        batch_size: images, or slices of one, at once.
-        tiling: look at overlapping slices of each image.
-        bins: sizes of objects to be reported beside COCO's.
+        batch_size: images, or slices of an image, per batch.
+        tiling: run on overlapping slices of each image.
+        bins: object sizes to report in addition to those of COCO.
 
     Raises:
         DataError: none of the images can be read.
     """
-    findings = find(detector, dataset, input_hw=input_hw, batch_size=batch_size, tiling=tiling)
-    return findings.score(findings.match(bins))
+    detections = detect_dataset(detector, dataset, input_hw=input_hw, batch_size=batch_size, tiling=tiling)
+    return detections.score(detections.match(bins))
 
 
-def find(
+def detect_dataset(
     detector: Detector,
     dataset: Dataset,
     *,
@@ -123,20 +123,20 @@ def find(
     tiling: Tiling | None = None,
     max_detections: int = MAX_DETECTIONS,
     on_images: Callable[[int], None] = lambda number: None,
-) -> Findings:
+) -> DatasetDetections:
     """Runs a detector on every image of a data set; see `evaluate`.
 
     Args:
-        on_images: is told how many images are done.
+        on_images: is called with the number of images that are done.
 
     Raises:
         DataError: no image can be read.
     """
     hw = input_hw or detector.input_hw
-    limits = Limits(score_threshold=EVALUATION_SCORE, max_detections=max_detections)
+    limits = DetectionLimits(score_threshold=EVALUATION_SCORE, max_detections=max_detections)
     found: list[Detections] = []
     unreadable: list[str] = []
-    with evaluating(detector):
+    with evaluation_mode(detector):
         for start in range(0, len(dataset), batch_size):
             images = [
                 _read(dataset, index, unreadable) for index in range(start, min(start + batch_size, len(dataset)))
@@ -149,13 +149,13 @@ def find(
             on_images(len(found))
     if unreadable and len(unreadable) == len(dataset):
         raise DataError(
-            f"none of the {len(dataset)} images can be read; the first: {unreadable[0]}; nas data check lists them"
+            f"none of the {len(dataset)} images can be read; first error: {unreadable[0]}; run nas data check for all"
         )
-    return Findings(dataset=dataset, found=tuple(found), unreadable=tuple(unreadable))
+    return DatasetDetections(dataset=dataset, found=tuple(found), unreadable=tuple(unreadable))
 
 
 def _read(dataset: Dataset, index: int, unreadable: list[str]) -> Image | None:
-    """Returns an image, or nothing and a note where it cannot be read."""
+    """Returns an image, or None after recording the error if it cannot be read."""
     try:
         return dataset.image(index)
     except DataError as error:

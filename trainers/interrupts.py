@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM arrive between two steps, so that a training ends in a state that can be written."""
+"""Defer Ctrl-C and SIGTERM to the end of a step, so that the state of an interrupted training can be saved."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupts:
-    """Holds signals back while a step is under way and hands them on afterwards, to whoever handled them before.
+    """Defers signals during a step and passes them to the previous handler afterwards.
 
-    The second one within a step gets through at once. Only signals with a handler written in Python are held, and
-    only in the main thread, the one that Python calls handlers in.
+    A second signal within a step is passed on at once. Only signals with a Python handler are deferred, and only in the
+    main thread, in which Python runs handlers.
     """
 
     def __init__(self) -> None:
         self.pending: int | None = None
-        """The signal that is held back."""
+        """The deferred signal."""
         self._holding = False
         self._handlers: dict[int, Callable[[int, FrameType | None], Any]] = {}
 
@@ -46,7 +46,7 @@ class Interrupts:
 
     @contextmanager
     def held(self, *, deliver: bool = True) -> Iterator[None]:
-        """Holds signals back until the end of the block; with `deliver` False what came in stays in `pending`."""
+        """Defers signals until the end of the block; with `deliver` False, a received signal stays in `pending`."""
         self._holding = True
         yield
         self._holding = not deliver

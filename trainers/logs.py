@@ -1,4 +1,4 @@
-"""What a training leaves for people to look at: history.csv, results.png and events for TensorBoard."""
+"""Logs of a training: history.csv, results.png and TensorBoard events."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STEPS_PER_EVENT = 10
 
 
 def history_csv(history: History) -> str:
-    """Returns the rows of a history as CSV; what was not measured in a row is left empty."""
+    """Returns the rows of a history as CSV; values that were not measured are empty."""
     names = column_names(history)
     lines = [",".join(f"{row[name]:.6g}" if name in row else "" for name in names) for row in history]
     return "\n".join((",".join(names), *lines)) + "\n"
@@ -31,7 +31,7 @@ def column_names(history: History) -> tuple[str, ...]:
 
 
 def write_history(folder: Path, history: History) -> None:
-    """Writes history.csv whole."""
+    """Writes history.csv atomically."""
     write_text(folder / "history.csv", history_csv(history))
 
 
@@ -44,7 +44,7 @@ def draw_history(folder: Path, history: History) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise ConfigError("results.png needs matplotlib; pip install 'pyramidnas[train]'") from None
+        raise ConfigError("results.png needs matplotlib; install it with pip install 'pyramidnas[train]'") from None
     figure = Figure(figsize=(12, 3.5), layout="constrained")
     parts = [name for name in column_names(history) if name.startswith("loss")]
     panels = (("loss", parts), ("learning rate", ["learning_rate"]), ("score", list(SCORES)))
@@ -61,10 +61,10 @@ def draw_history(folder: Path, history: History) -> None:
 
 
 class EventLog:
-    """Events for TensorBoard: loss, its parts and learning rate every ten steps, the scores of each evaluation.
+    """Writes TensorBoard events: loss, its parts and learning rate every ten steps, and the scores of evaluations.
 
     Args:
-        folder: where the event files go.
+        folder: of the event files.
 
     Raises:
         ConfigError: the package tensorboard is not installed.
@@ -74,15 +74,17 @@ class EventLog:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
-            raise ConfigError("--tensorboard needs the package tensorboard; pip install 'pyramidnas[train]'") from None
+            raise ConfigError(
+                "--tensorboard needs the package tensorboard; install it with pip install 'pyramidnas[train]'"
+            ) from None
         self._folder = folder
         self._writer_class: Any = SummaryWriter
         self._writer: Any = None
 
     def add(self, step: int, train: Mapping[str, float], scores: Mapping[str, float] | None) -> None:
-        """Takes in the losses and the learning rate of a step (1-based), and the scores if it was evaluated.
+        """Logs the losses and the learning rate of a step (1-based), and the scores if there was an evaluation.
 
-        What an earlier, interrupted part of the training logged from this step on is replaced.
+        After a resume, earlier events from this step on are replaced.
         """
         if self._writer is None:
             self._writer = self._writer_class(str(self._folder), purge_step=step)
@@ -95,6 +97,6 @@ class EventLog:
             self._writer.flush()
 
     def close(self) -> None:
-        """Writes what is left."""
+        """Flushes and closes the event file."""
         if self._writer is not None:
             self._writer.close()

@@ -1,4 +1,4 @@
-"""Parts of training losses that do not depend on the kind of head."""
+"""Loss functions that do not depend on the kind of head."""
 
 from __future__ import annotations
 
@@ -36,19 +36,21 @@ def ignore_weights(class_logits: Tensor, grid: AnchorGrid, ignored: Objects) -> 
 
 
 def distribution_focal_loss(logits: Tensor, sides: Tensor) -> Tensor:
-    """Cross-entropy of the two bins beside each wanted distance, weighted by nearness.
+    """Cross-entropy with the two bins next to each target distance, weighted by proximity.
+
+    A distance of 2.3 cells is a target of 0.7 for bin 2 and 0.3 for bin 3, so that the expected value is 2.3.
 
     Args:
         logits: `(P, 4, reg_max)`.
-        sides: wanted distances `(P, 4)` in cells; clamped to what the bins can express.
+        sides: target distances `(P, 4)` in cells; clamped to the range of the bins.
 
     Returns:
         `(P, 4)`.
     """
-    wanted = sides.clamp(0, logits.shape[-1] - 1.01)
-    low = wanted.floor()
-    nearness = wanted - low
-    log_chances = logits.log_softmax(dim=-1)
-    at_low = log_chances.gather(-1, low.long()[..., None]).squeeze(-1)
-    at_high = log_chances.gather(-1, low.long()[..., None] + 1).squeeze(-1)
-    return -(at_low * (1 - nearness) + at_high * nearness)
+    target = sides.clamp(0, logits.shape[-1] - 1.01)
+    low = target.floor()
+    proximity = target - low
+    log_probabilities = logits.log_softmax(dim=-1)
+    at_low = log_probabilities.gather(-1, low.long()[..., None]).squeeze(-1)
+    at_high = log_probabilities.gather(-1, low.long()[..., None] + 1).squeeze(-1)
+    return -(at_low * (1 - proximity) + at_high * proximity)

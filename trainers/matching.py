@@ -1,4 +1,4 @@
-"""Which detections find which objects, by the rules of COCO, for all images, IoU thresholds and sizes at once."""
+"""Matching of detections to objects by the COCO rules, vectorized over images, IoU thresholds and sizes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from trainers.data.dataset import EVERY_CLASS, Record
 from trainers.sizes import SizeBin
 
-Found: TypeAlias = tuple[NDArray[np.generic], NDArray[np.generic], NDArray[np.generic]]
+DetectionArrays: TypeAlias = tuple[NDArray[np.generic], NDArray[np.generic], NDArray[np.generic]]
 """Boxes `(N, 4)` as x1, y1, x2, y2 in pixels, scores `(N,)` and labels `(N,)` of one image."""
 Floats: TypeAlias = NDArray[np.float64]
 Integers: TypeAlias = NDArray[np.int64]
@@ -24,18 +24,19 @@ COCO_IOUS = tuple(np.linspace(0.5, 0.95, 10).tolist())
 MAX_DETECTIONS = 100
 NO_OBJECT = -1
 ALMOST_ONE = 1 - 1e-10
-"""No threshold is higher, so that equal boxes match at an IoU of 1 in spite of rounding."""
+"""Upper limit of the thresholds, so that equal boxes match at a threshold of 1 despite rounding, as in COCO."""
 CHUNK = 4096
+"""Detections that are assigned at once, which bounds the memory."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Boxes:
+class BoxTable:
     """Boxes of all images in one table."""
 
     corners: Floats
-    """`(N, 4)` as x1, y1, x2, y2, where x2 - x1 and y2 - y1 are rounded as COCO's files round them."""
+    """`(N, 4)` as x1, y1, x2, y2."""
     labels: Integers
-    """`(N,)`; -1 in ignored regions that hold for every class."""
+    """`(N,)`; -1 for ignored regions of every class."""
     images: Integers
     """`(N,)`: index of the image."""
     scores: Floats
@@ -54,37 +55,38 @@ class Boxes:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Matches:
-    """What became of each detection and object; D detections, best score first, G objects, A sizes, T thresholds."""
+    """The result of matching D detections, best score first, with G objects, for A sizes and T thresholds."""
 
     bins: tuple[SizeBin, ...]
     ious: tuple[float, ...]
     num_images: int
     num_classes: int
     images: Integers
-    """`(D,)`: index of each detection's image."""
+    """`(D,)`: index of the image of each detection."""
     labels: Integers
     """`(D,)`."""
     scores: Floats
-    """`(D,)`, falling; among equal ones the order of the images, then that of the detector."""
+    """`(D,)`, falling; ties are in the order of the images, then of the detector."""
     right: Flags
-    """`(A, T, D)`: it found an object of that size."""
+    """`(A, T, D)`: the detection is a true positive for that size."""
     counted: Flags
-    """`(A, T, D)`: it is right or wrong; otherwise it lies in an ignored region or is of another size."""
+    """`(A, T, D)`: the detection counts, as a true or a false positive. Others match an ignored region or an object of
+    another size, or are unmatched and of another size themselves."""
     objects: Integers
-    """`(T, D)`: object that it found, over all sizes (the first bin); -1 if none or an ignored region."""
+    """`(T, D)`: the matched object for all sizes (the first bin); -1 for none or an ignored region."""
     object_images: Integers
     """`(G,)`."""
     object_labels: Integers
     """`(G,)`."""
     object_sizes: Flags
-    """`(A, G)`: which sizes each object is of."""
+    """`(A, G)`: whether each object is in each size bin."""
     object_corners: Floats
     """`(G, 4)`."""
     corners: Floats
     """`(D, 4)`."""
 
     def at_iou(self, iou: float) -> int:
-        """Returns the index of an IoU threshold; raises KeyError if it was not matched at."""
+        """Returns the index of an IoU threshold; raises KeyError if it is not one of `ious`."""
         near = [index for index, known in enumerate(self.ious) if abs(known - iou) < 1e-9]
         if not near:
             raise KeyError(f"IoU {iou} is not among {self.ious}")
@@ -93,25 +95,25 @@ class Matches:
 
 def match(
     records: Sequence[Record],
-    found: Sequence[Found],
+    found: Sequence[DetectionArrays],
     *,
     num_classes: int,
     bins: Sequence[SizeBin],
     ious: Sequence[float] = COCO_IOUS,
     max_detections: int = MAX_DETECTIONS,
 ) -> Matches:
-    """Gives each detection, best first, the free object of its class and image that it overlaps most.
+    """Matches each detection, highest score first, to the free object of its class and image with the highest IoU.
 
-    An object of the wanted size goes before those that are ignored for their size; ignored regions may be found any
-    number of times and measure the overlap by the area of the detection alone.
+    Objects of the size bin take precedence over objects that are ignored because of their size. Ignored regions can be
+    matched any number of times; their overlap is the share of the detection inside the region.
 
     Args:
         records: the images with their objects and ignored regions.
-        found: what was found in each of them.
+        found: the detections in each image.
         num_classes: labels are 0 .. num_classes - 1.
-        bins: sizes to be measured; the first one must hold every object.
-        ious: thresholds.
-        max_detections: of each class in an image; the best are taken.
+        bins: size bins; the first one must contain every object.
+        ious: IoU thresholds.
+        max_detections: per class and image, those with the highest scores.
     """
     truth, detections = _truth(records), _best(_detections(found), num_classes, max_detections)
     thresholds = np.minimum(np.asarray(ious, np.float64), ALMOST_ONE)
@@ -119,7 +121,7 @@ def match(
     sizes = np.stack([each.holds(truth.areas) & ~truth.crowd for each in bins])
     right, ignored, objects = _assign(pairs, truth, sizes, thresholds, len(detections))
     of_size = np.stack([each.holds(detections.areas) for each in bins])
-    plain = ~truth.crowd
+    plain = ~truth.crowd  # the result has objects only, numbered without the ignored regions
     number = np.where(plain, np.cumsum(plain) - 1, NO_OBJECT)
     return Matches(
         bins=tuple(bins),
@@ -141,17 +143,17 @@ def match(
 
 
 def _as_coco(boxes: Floats) -> Floats:
-    """Returns corners that went through x, y, width, height, as in a COCO file."""
+    """Returns corners with the rounding errors of x, y, width, height in a COCO file, so that IoUs agree with COCO."""
     return np.concatenate((boxes[:, :2], boxes[:, :2] + (boxes[:, 2:] - boxes[:, :2])), axis=1)
 
 
-def _truth(records: Sequence[Record]) -> Boxes:
-    """Puts the objects, then the ignored regions of each image into one table."""
+def _truth(records: Sequence[Record]) -> BoxTable:
+    """Collects the objects and the ignored regions of each image in one table."""
     parts = [part for record in records for part in (record.boxes, record.ignored)]
     labels = [part for record in records for part in (record.labels, record.ignored_labels)]
     crowd = [np.full(len(part), index % 2 == 1) for index, part in enumerate(parts)]
     images = np.repeat(np.arange(len(parts)) // 2, [len(part) for part in parts])
-    return Boxes(
+    return BoxTable(
         corners=np.concatenate([np.zeros((0, 4)), *parts]).astype(np.float64),
         labels=np.concatenate([np.zeros(0), *labels]).astype(np.int64),
         images=images.astype(np.int64),
@@ -160,9 +162,9 @@ def _truth(records: Sequence[Record]) -> Boxes:
     )
 
 
-def _detections(found: Sequence[Found]) -> Boxes:
+def _detections(found: Sequence[DetectionArrays]) -> BoxTable:
     boxes, scores, labels = ([each[part] for each in found] for part in range(3))
-    return Boxes(
+    return BoxTable(
         corners=np.concatenate([np.zeros((0, 4)), *boxes]).astype(np.float64),
         labels=np.concatenate([np.zeros(0), *labels]).astype(np.int64),
         images=np.repeat(np.arange(len(found)), [len(each) for each in scores]).astype(np.int64),
@@ -171,12 +173,12 @@ def _detections(found: Sequence[Found]) -> Boxes:
     )
 
 
-def _best(detections: Boxes, num_classes: int, max_detections: int) -> Boxes:
-    """Returns the best detections of each class and image, best first."""
+def _best(detections: BoxTable, num_classes: int, max_detections: int) -> BoxTable:
+    """Returns the `max_detections` best detections of each class and image, best first."""
     order = np.argsort(-detections.scores, kind="stable")
     group = (detections.images * num_classes + detections.labels)[order]
     order = order[rank_in_group(group) < max_detections]
-    return Boxes(
+    return BoxTable(
         corners=detections.corners[order],
         labels=detections.labels[order],
         images=detections.images[order],
@@ -197,14 +199,14 @@ def rank_in_group(group: Integers) -> Integers:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Pairs:
-    """Detections with objects or regions that they overlap enough, by detection, then rising overlap."""
+    """Pairs of detections and objects or regions with sufficient IoU, sorted by detection, then by rising IoU."""
 
     detections: Integers
     truths: Integers
     ious: Floats
 
 
-def _pairs(truth: Boxes, detections: Boxes, least: float) -> _Pairs:
+def _pairs(truth: BoxTable, detections: BoxTable, least: float) -> _Pairs:
     rows, columns, values = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0)]
     for in_image, there in _by_image(detections.images, truth.images):
         iou = overlaps(detections.corners[in_image], truth.corners[there], truth.crowd[there])
@@ -215,12 +217,12 @@ def _pairs(truth: Boxes, detections: Boxes, least: float) -> _Pairs:
         columns.append(there[column])
         values.append(iou[row, column])
     row, column, value = np.concatenate(rows), np.concatenate(columns), np.concatenate(values)
-    order = np.lexsort((column, value, row))  # of equal overlaps the later object wins, as in the COCO tools
+    order = np.lexsort((column, value, row))  # of equal IoUs the later object wins, as in the COCO tools
     return _Pairs(detections=row[order], truths=column[order], ious=value[order])
 
 
 def _by_image(first: Integers, second: Integers) -> Iterator[tuple[Integers, Integers]]:
-    """Yields the places of `first` and of `second` with the same value, for the values that both hold."""
+    """Yields the indices in `first` and in `second` of each value that occurs in both."""
     orders = [np.argsort(values, kind="stable") for values in (first, second)]
     both = np.intersect1d(first, second)
     bounds = [
@@ -232,7 +234,7 @@ def _by_image(first: Integers, second: Integers) -> Iterator[tuple[Integers, Int
 
 
 def overlaps(boxes: Floats, others: Floats, crowd: Flags) -> Floats:
-    """Returns the IoU `(N, M)` of `boxes` with `others`; with crowds, the share of the box that lies inside."""
+    """Returns the IoU `(N, M)` of `boxes` with `others`; for crowds, the share of the box inside the crowd."""
     first, second = _as_coco(boxes), _as_coco(others)
     sides = [
         (np.minimum(first[:, None, axis + 2], second[:, axis + 2]) - np.maximum(first[:, None, axis], second[:, axis]))
@@ -245,12 +247,14 @@ def overlaps(boxes: Floats, others: Floats, crowd: Flags) -> Floats:
 
 
 def _assign(
-    pairs: _Pairs, truth: Boxes, sizes: Flags, thresholds: Floats, num_detections: int
+    pairs: _Pairs, truth: BoxTable, sizes: Flags, thresholds: Floats, num_detections: int
 ) -> tuple[Flags, Flags, Integers]:
-    """Returns right `(A, T, D)`, ignored `(A, T, D)` and the truths found over all sizes `(T, D)`.
+    """Returns right `(A, T, D)`, ignored `(A, T, D)` and the matched truths over all sizes `(T, D)`.
 
-    Detections that compete for no common object do not touch each other, so that the first of all such groups are
-    given their objects at once, then the second ones, and so on.
+    COCO assigns one detection after the other, because a matched object is not available to later detections. This only
+    matters within a group of detections that compete for common objects (see `_groups`); groups are independent. So
+    the first detections of all groups are assigned at once, then the second ones, and so on, for all sizes and
+    thresholds. n is the number of detections in a round, K the largest number of candidates of one of them.
     """
     shape = (len(sizes), len(thresholds), num_detections)
     right, ignored = np.zeros(shape, bool), np.zeros(shape, bool)
@@ -263,10 +267,12 @@ def _assign(
         exists = slots < counts[members][:, None]
         places = np.where(exists, starts[members][:, None] + slots, 0)
         candidates = pairs.truths[places]  # (n, K), rising overlap
+        # A crowd can be matched again; an object that is taken cannot.
         closed = taken[candidates] & ~truth.crowd[candidates][..., None, None]  # (n, K, A, T)
         fits = exists[..., None] & (pairs.ious[places][..., None] >= thresholds)
         wanted = sizes[:, candidates].transpose(1, 2, 0)[..., None]
-        # of what is free, an object of the size beats what is ignored, then the larger overlap wins
+        # Among free candidates, objects of the size bin rank above ignored ones (offset len(slots)), then the IoU
+        # decides, which rises with the slot. -1: not available.
         rank = np.where(fits[:, :, None] & ~closed, slots[:, None, None] + len(slots) * wanted, -1)
         best = rank.argmax(axis=1)  # (n, A, T)
         hit = np.take_along_axis(rank, best[:, None], axis=1)[:, 0] >= 0
@@ -282,7 +288,10 @@ def _assign(
 
 
 def _groups(pairs: _Pairs, crowd: Flags, num_detections: int) -> Integers:
-    """Returns a number for each detection, equal where a chain of common objects joins them; regions do not join."""
+    """Returns the group of each detection: the connected components of detections and objects that overlap.
+
+    Crowds do not connect detections, because they can be matched any number of times.
+    """
     joins = ~crowd[pairs.truths] if len(pairs.truths) else np.zeros(0, bool)
     row, column = pairs.detections[joins], pairs.truths[joins] + num_detections
     size = num_detections + len(crowd)
@@ -291,7 +300,7 @@ def _groups(pairs: _Pairs, crowd: Flags, num_detections: int) -> Integers:
 
 
 def _rounds(rounds: Integers) -> Iterator[Integers]:
-    """Yields the places of each round in turn, a bounded number at once."""
+    """Yields the indices of each round in turn, at most CHUNK at once."""
     order = np.argsort(rounds, kind="stable")
     for members in np.split(order, np.flatnonzero(np.diff(rounds[order])) + 1):
         for start in range(0, len(members), CHUNK):

@@ -1,31 +1,44 @@
-"""Average precision by the rules of COCO, from matched detections."""
+"""Average precision by the COCO rules, from matched detections."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from trainers.data.dataset import Record
-from trainers.matching import COCO_IOUS, Flags, Floats, Found, Integers, Matches, match
+from trainers.matching import COCO_IOUS, DetectionArrays, Flags, Floats, Integers, Matches, match
 from trainers.sizes import COCO_SIZES, EVERY_SIZE, SizeBins
 
 RECALLS = np.linspace(0.0, 1.0, 101)
-"""Where precision is read off, evenly spaced."""
+"""Recalls at which precision is interpolated."""
+Value = TypeVar("Value", float, Floats)
+
+
+def accuracy(ap_small: Value, ap50: Value, *, has_small: bool) -> Value:
+    """Returns what a search maximizes: the mean of AP of small objects and AP50, or AP50 alone.
+
+    Args:
+        ap_small: AP of small objects, a number or one value per resample `(B,)`.
+        ap50: AP at IoU 0.5, of the same shape.
+        has_small: whether the data set has small objects. The data set decides, not the resample: a resample without
+            small objects has no accuracy.
+    """
+    return 0.5 * ap_small + 0.5 * ap50 if has_small else ap50
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Precision:
-    """Averages by size, threshold and class: nan where no object of that class has that size."""
+    """Average precision and recall by size, threshold and class; nan without objects of that class and size."""
 
     matches: Matches
     average: Floats
     """Average precision `(A, T, C)`."""
     recall: Floats
-    """Share of the objects that is found at any score `(A, T, C)`."""
+    """Share of the objects that are detected at any score `(A, T, C)`."""
     num_objects: Integers
     """`(A, C)`."""
 
@@ -43,15 +56,15 @@ class Precision:
 
 
 def mean_of(values: Floats) -> float:
-    """Returns the mean of the values that exist; nan where none does."""
+    """Returns the mean of the values that are not nan; nan if there are none."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else math.nan
 
 
 def match_sizes(
-    records: Sequence[Record], found: Sequence[Found], classes: Sequence[str], extra: SizeBins | None = None
+    records: Sequence[Record], found: Sequence[DetectionArrays], classes: Sequence[str], extra: SizeBins | None = None
 ) -> Matches:
-    """Matches at COCO's thresholds and sizes, and at those of `extra`, which come after all, small, medium, large."""
+    """Matches at the COCO thresholds and sizes, and at those of `extra`, which follow all, small, medium, large."""
     bins = (EVERY_SIZE, *COCO_SIZES, *(extra.bins if extra else ()))
     ious = (*COCO_IOUS, *(extra.extra_ious if extra else ()))
     return match(records, found, num_classes=len(classes), bins=bins, ious=ious)
@@ -75,14 +88,14 @@ def measure(matches: Matches) -> Precision:
 
 
 def by_class(matches: Matches) -> Iterator[tuple[int, Integers]]:
-    """Yields each class with the places of its detections, best first."""
+    """Yields each class with the indices of its detections, best first."""
     order = np.argsort(matches.labels, kind="stable")
     ends = np.cumsum(np.bincount(matches.labels, minlength=matches.num_classes))
     yield from enumerate(np.split(order, ends[:-1]))
 
 
 def count_objects(matches: Matches) -> Integers:
-    """Returns how many objects of each size and class there are, `(A, C)`."""
+    """Returns the number of objects by size and class, `(A, C)`."""
     counts = [
         np.bincount(matches.object_labels[of_size], minlength=matches.num_classes) for of_size in matches.object_sizes
     ]
@@ -90,18 +103,20 @@ def count_objects(matches: Matches) -> Integers:
 
 
 def needed_objects(num_objects: int) -> Integers:
-    """Returns how many objects, one at least, must be found for each of the recalls to be reached `(101,)`."""
+    """Returns the number of objects, at least one, that must be detected to reach each of the recalls `(101,)`."""
     reached = np.arange(num_objects + 1) / num_objects
     return np.maximum(np.searchsorted(reached, RECALLS, side="left"), 1)
 
 
 def interpolated(right: Flags, counted: Flags, needed: Integers) -> tuple[Floats, int]:
-    """Returns the precision at each of the recalls `(101,)`, the best at that recall or above, and the objects found.
+    """Returns the interpolated precision at the recalls `(101,)` and the number of detected objects.
+
+    Interpolated precision is the best precision at that recall or above.
 
     Args:
-        right: `(D,)`, best score first.
-        counted: `(D,)`: right or wrong.
-        needed: of `needed_objects`.
+        right: `(D,)` true positives, best score first.
+        counted: `(D,)` true and false positives.
+        needed: from `needed_objects`.
     """
     at = np.flatnonzero(right)
     if not len(at):
@@ -111,8 +126,10 @@ def interpolated(right: Flags, counted: Flags, needed: Integers) -> tuple[Floats
     return np.where(needed <= len(at), best[np.minimum(needed, len(at)) - 1], 0.0), len(at)
 
 
-def average_precision(records: Sequence[Record], found: Sequence[Found], classes: Sequence[str]) -> dict[str, Any]:
-    """Returns the fields of a `Score` for what was found in each of the records."""
+def average_precision(
+    records: Sequence[Record], found: Sequence[DetectionArrays], classes: Sequence[str]
+) -> dict[str, Any]:
+    """Returns the fields of a `Score` for the detections in each of the records."""
     return score_fields(measure(match_sizes(records, found, classes)), classes)
 
 
@@ -133,7 +150,7 @@ def score_fields(precision: Precision, classes: Sequence[str]) -> dict[str, Any]
 
 
 def extra_bins(matches: Matches) -> list[tuple[int, Any]]:
-    """Returns the sizes that were asked for beside COCO's, with their indices."""
+    """Returns the size bins in addition to those of COCO, with their indices."""
     return list(enumerate(matches.bins))[1 + len(COCO_SIZES) :]
 
 

@@ -7,15 +7,16 @@ documentation are derived from these declarations.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
+from keyword import iskeyword
 from types import NoneType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from search_space.errors import ConfigError, nearest
+from search_space.errors import ConfigError, nearest, shown
+from search_space.plain import TYPE_NAMES, FieldError, read_plain
 
-TYPE_NAMES = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a word", NoneType: "empty"}
-SHOWN_CHARS = 60
+T = TypeVar("T")
 
 
 class SettingError(ConfigError):
@@ -59,6 +60,24 @@ class Setting:
     """Whether it belongs to what was computed: two results that differ in it cannot be compared."""
     is_path: bool = False
     """Whether the value is a path, which is stored absolute."""
+    command_default: Any = None
+    """The default of the command and of the API, where it differs from that of the field; None: it does not."""
+    is_stored: bool = True
+    """Whether the configuration file holds it."""
+    group: str = ""
+    """The heading under which help and documentation list it."""
+    default_words: str = ""
+    """The default in words, where it depends on other settings."""
+    separator: str = ""
+    """What joins several values in one option; empty: the option is repeated."""
+    stands_for: str = ""
+    """The setting that this is another way to give; it is merged into that one and not stored."""
+    needs: str = ""
+    """The setting without which this one has no meaning."""
+    per_session: bool = False
+    """Whether each session says it anew: a resume neither keeps nor compares it."""
+    joinable: bool = False
+    """Whether a worker that joins a run may have its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +89,18 @@ class DeclaredSetting:
     """The declared type, such as `float | None` or `tuple[str, ...]`."""
     default: Any
     about: Setting
+    parents: tuple[str, ...] = ()
+    """The names of the nested dataclasses that it stands in, from the outside in."""
+
+    @property
+    def path(self) -> str:
+        """The name with those of its parents, such as `augmentation.scale`."""
+        return ".".join((*self.parents, self.name))
+
+    @property
+    def initial(self) -> Any:
+        """The default of the command and of the API."""
+        return self.default if self.about.command_default is None else self.about.command_default
 
     @property
     def option(self) -> str:
@@ -77,6 +108,12 @@ class DeclaredSetting:
         if self.about.option == "-":
             return ""
         return self.about.option or f"--{self.name.replace('_', '-')}"
+
+    @property
+    def keyword(self) -> str:
+        """The keyword of the Python API: the option without dashes, or the name where that is a keyword of Python."""
+        word = self.option.removeprefix("--").replace("-", "_")
+        return word if word.isidentifier() and not iskeyword(word) else self.name
 
     @property
     def is_list(self) -> bool:
@@ -94,23 +131,47 @@ class DeclaredSetting:
         about = self.about
         if about.choices:
             return f"one of {', '.join(about.choices)}"
+        if about.minimum is not None and about.maximum is not None:
+            return f"from {_digits(about.minimum)} to {_digits(about.maximum)}"
         bounds = {
             "at least": about.minimum,
             "above": about.above,
             "at most": about.maximum,
             "below": about.below,
         }
-        return " and ".join(f"{words} {bound:,g}" for words, bound in bounds.items() if bound is not None)
+        return " and ".join(f"{words} {_digits(bound)}" for words, bound in bounds.items() if bound is not None)
+
+    @property
+    def default_text(self) -> str:
+        """The default as help and documentation show it; empty where there is none."""
+        value = self.initial
+        if self.about.default_words or value is None or value is False or value in ((), ""):
+            return self.about.default_words
+        return format_value(value)
+
+    @property
+    def count(self) -> int | None:
+        """How many values a tuple of fixed length has; None for a tuple of any length and for one value."""
+        for kind in (self.kind, *get_args(self.kind)):
+            if get_origin(kind) is tuple and Ellipsis not in get_args(kind):
+                return len(get_args(kind))
+        return None
 
     def check(self, value: Any) -> None:
         """Raises SettingError where a value, or an element of a tuple, is out of bounds; None is always allowed."""
+        if isinstance(value, tuple) and len(value) != (self.count or len(value)):
+            raise SettingError(f"{self.name} is {shown(value)}; it must be {self.count} values", self.name)
         for each in value if isinstance(value, tuple) else (value,):
             if each is not None and not self._holds(each):
-                raise SettingError(f"{self.name} is {_shown(each)}; it must be {self.allowed or 'finite'}", self.name)
+                hint = nearest(str(each), self.about.choices)
+                allowed = f"it must be {self.allowed or TYPE_NAMES[self.scalar]}{hint}"
+                raise SettingError(f"{self.name} is {shown(each)}; {allowed}", self.name)
 
     def _holds(self, value: Any) -> bool:
         about = self.about
         if about.choices and value not in about.choices:
+            return False
+        if isinstance(value, str) and self.scalar in (int, float):
             return False
         if not isinstance(value, (int, float)) or isinstance(value, bool):
             return True
@@ -149,47 +210,76 @@ def declared_settings(owner: type[Any]) -> dict[str, DeclaredSetting]:
     }
 
 
+def all_settings(owner: type[Any], parents: tuple[str, ...] = ()) -> dict[str, DeclaredSetting]:
+    """Returns the settings of a dataclass and of the dataclasses nested in it, by name, in order.
+
+    Args:
+        owner: The dataclass.
+        parents: See `DeclaredSetting.parents`.
+    """
+    found: dict[str, DeclaredSetting] = {}
+    here = declared_settings(owner)
+    for name, kind in get_type_hints(owner).items():
+        if name in here:
+            added = {name: replace(here[name], parents=parents)}
+        else:
+            added = all_settings(kind, (*parents, name)) if is_dataclass(kind) and isinstance(kind, type) else {}
+        assert not found.keys() & added.keys(), f"{owner.__name__} declares a setting twice: {', '.join(added)}"
+        found.update(added)
+    return found
+
+
+def fixed_changes(
+    before: Mapping[str, Any], now: Mapping[str, Any], owner: type[Any]
+) -> Iterator[tuple[str, Any, Any]]:
+    """Yields path, former and new value of each setting that differs and that a resume may not change.
+
+    Args:
+        before: The settings of `owner` as plain data, as they were.
+        now: The same as they are now.
+        owner: The dataclass that declares them.
+    """
+    settings = all_settings(owner).values()
+    for each in settings:
+        values = (value_at(before, each.path.split(".")), value_at(now, each.path.split(".")))
+        if not each.about.resumable and values[0] != values[1]:
+            yield each.path, *values
+    known = {each.path.partition(".")[0] for each in settings}
+    yield from ((name, value, None) for name, value in before.items() if name not in known)
+
+
+def value_at(values: Any, path: Iterable[str]) -> Any:
+    """Returns a value in nested mappings; None where there is none."""
+    for name in path:
+        values = values.get(name) if isinstance(values, Mapping) else None
+    return values
+
+
 def check_settings(values: Any) -> None:
     """Checks every declared setting of a dataclass instance; raises SettingError naming the first that is wrong."""
     for name, declared in declared_settings(type(values)).items():
         declared.check(getattr(values, name))
 
 
-def checked(values: Mapping[str, Any], owner: type[Any], within: str = "") -> dict[str, Any]:
-    """Returns the values as the fields of the dataclass `owner` are declared: nested dataclasses built, floats floats.
+def read_settings(owner: type[T], values: Mapping[str, Any]) -> T:
+    """Returns an instance of a dataclass of settings, made from plain data; names and types are checked.
 
     Args:
-        within: name of the setting that they belong to, with a dot behind it.
+        owner: The dataclass.
+        values: By the name of the setting; nested mappings for nested dataclasses.
 
     Raises:
-        SettingError: a value is of another type, or a number is not finite.
-        ConfigError: a name is unknown; the nearest one is named.
+        SettingError: A setting is unknown, or its value is of the wrong type or out of bounds.
     """
-    known = [entry.name for entry in fields(owner)]
-    for name in values:
-        if name not in known:
-            hint = nearest(str(name), known)
-            raise ConfigError(f"unknown training setting {name!r}{hint}; known: {', '.join(known)}")
-    types = get_type_hints(owner)
-    return {name: _typed(within + name, value, types[name]) for name, value in values.items()}
+    try:
+        return read_plain(owner, values)
+    except FieldError as error:
+        raise SettingError(str(error), error.field) from None
 
 
-def _typed(name: str, value: Any, declared: Any) -> Any:
-    """Returns a value as one of the declared types; a whole number may stand for a float, true and false for none."""
-    allowed = get_args(declared) or (declared,)
-    if type(value) in allowed and not (isinstance(value, float) and not math.isfinite(value)):
-        return value
-    if float in allowed and type(value) is int and abs(value) < 2**53:
-        return float(value)
-    nested: Any = next((kind for kind in allowed if is_dataclass(kind)), None)
-    if nested is not None and isinstance(value, Mapping):
-        return nested(**checked(value, nested, f"{name}."))
-    words = " or ".join(_type_name(name, kind) for kind in allowed)
-    raise SettingError(f"{name} is {_shown(value)}; it must be {words}", name)
-
-
-def _type_name(name: str, kind: Any) -> str:
-    return f"a group of settings, such as {name}.{fields(kind)[0].name}" if is_dataclass(kind) else TYPE_NAMES[kind]
+def format_value(value: Any) -> str:
+    """Returns a value as it is typed on a command line; numbers read back as the same number."""
+    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def _scalar(kind: Any) -> type:
@@ -201,6 +291,8 @@ def _scalar(kind: Any) -> type:
     return kind
 
 
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}..."
+def _digits(value: Any) -> str:
+    """Returns a number without a needless fraction, as whole numbers with separators; another value as it is."""
+    if isinstance(value, float) and not value.is_integer():
+        return f"{value:g}"
+    return f"{int(value):,}" if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)

@@ -1,4 +1,4 @@
-"""Bins of object size that average precision is measured in: COCO's, TinyPerson's, quantiles or edges in pixels."""
+"""Object size bins of average precision: COCO, TinyPerson, quantiles, or edges in pixels."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from search_space.errors import ConfigError, DataError, nearest
 from trainers.data.dataset import Record
 
 NO_LIMIT = 1e10
-"""Area in square pixels above every object, as in the COCO tools."""
+"""Upper bound of all areas in square pixels, as in the COCO tools."""
 MAX_QUANTILES = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class SizeBin:
-    """A range of box areas in square pixels of the original image; both ends belong to it, as COCO has it."""
+    """A range of box areas in square pixels of the original image; both ends are inclusive, as in COCO."""
 
     name: str
     low: float
@@ -40,19 +40,19 @@ class SizeBin:
 
     @property
     def high_px(self) -> float:
-        """Upper end as the side of a square; infinite where there is no limit."""
+        """Upper end as the side of a square; infinite without a limit."""
         return math.inf if self.high >= NO_LIMIT else round(math.sqrt(self.high), 6)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SizeBins:
-    """The bins of one way to look at sizes."""
+    """A set of size bins."""
 
     source: str
-    """What was asked for: `coco`, `tinyperson`, `quantiles:4` or edges."""
+    """What was requested: `coco`, `tinyperson`, `quantiles:4` or edges."""
     bins: tuple[SizeBin, ...]
     extra_ious: tuple[float, ...] = ()
-    """IoU thresholds that are reported beside those of COCO."""
+    """IoU thresholds that are reported in addition to those of COCO."""
 
 
 def _sides(name: str, low_px: float, high_px: float = math.inf) -> SizeBin:
@@ -77,16 +77,16 @@ FIXED = {
 
 
 def size_bins(text: str, records: Sequence[Record]) -> SizeBins:
-    """Returns the bins that a user asked for.
+    """Returns the size bins that a text describes.
 
     Args:
-        text: `coco`, `tinyperson`, `quantiles`, `quantiles:N` (as many objects in each of N bins, 4 if N is left out)
-            or rising edges `0,8,16,32,inf` in pixels, by the square root of the area.
-        records: what the quantiles are taken of.
+        text: `coco`, `tinyperson`, `quantiles`, `quantiles:N` (N bins with equally many objects, default 4) or rising
+            edges such as `0,8,16,32,inf` in pixels, the square root of the area.
+        records: images for the quantiles.
 
     Raises:
-        ConfigError: it is none of these.
-        DataError: quantiles were asked for and there is no object.
+        ConfigError: the text is none of these.
+        DataError: quantiles are requested and there are no objects.
     """
     name, _, number = text.strip().lower().partition(":")
     if name == "quantiles":
@@ -103,7 +103,7 @@ def size_bins(text: str, records: Sequence[Record]) -> SizeBins:
 
 
 def from_edges(edges: Sequence[float], *, source: str) -> SizeBins:
-    """Returns the bins between rising `edges` in pixels; an object on an edge belongs to the upper bin alone.
+    """Returns the bins between rising `edges` in pixels; an object on an edge is in the upper bin only.
 
     Raises:
         ConfigError: there are fewer than two edges, or they do not rise from 0 or more.
@@ -126,9 +126,9 @@ def _edges(text: str) -> list[float]:
     try:
         edges = [float(part) for part in text.split(",")]
     except ValueError:
-        raise ConfigError(f"size bins {text!r} are no numbers; give edges in pixels such as 0,8,16,32,inf") from None
+        raise ConfigError(f"size bins {text!r} are not numbers; give edges in pixels such as 0,8,16,32,inf") from None
     if any(math.isnan(edge) for edge in edges):
-        raise ConfigError(f"size bins {text!r} are no numbers; give edges in pixels such as 0,8,16,32,inf")
+        raise ConfigError(f"size bins {text!r} are not numbers; give edges in pixels such as 0,8,16,32,inf")
     return edges
 
 
@@ -136,15 +136,15 @@ def _number_of_bins(text: str) -> int:
     if not text:
         return 4
     if not text.isdecimal() or not 2 <= int(text) <= MAX_QUANTILES:
-        raise ConfigError(f"quantiles:{text} was asked for; give a whole number from 2 to {MAX_QUANTILES}")
+        raise ConfigError(f"quantiles:{text} is not valid; give a whole number from 2 to {MAX_QUANTILES}")
     return int(text)
 
 
 def _quantiles(num_bins: int, records: Sequence[Record]) -> SizeBins:
-    """Edges are rounded to a tenth of a pixel, so that their names say what they are; equal ones are joined."""
+    """Edges are rounded to a tenth of a pixel, so that the names of bins are exact; equal edges are merged."""
     boxes = np.concatenate([record.boxes for record in records]).astype(np.float64) if records else np.zeros((0, 4))
     if not len(boxes):
-        raise DataError("quantiles of object sizes were asked for, but no object is marked; check the labels")
+        raise DataError("quantiles of object sizes were requested, but there are no objects; check the labels")
     sides = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
     inner = np.quantile(sides, np.arange(1, num_bins) / num_bins).round(1)
     edges = [0.0, *sorted({float(edge) for edge in inner if edge > 0}), math.inf]

@@ -1,4 +1,4 @@
-"""The parts of one training, and what is done with them at each step."""
+"""The components of a training, and the operations of each step."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from trainers.evaluation import Score, evaluate
 from trainers.heads import HeadOptions, HeadTraining, head_training
 from trainers.interrupts import Interrupts
 from trainers.optimizer import device_for, make_optimizer, precision_for, save_copies
+from trainers.padding_taps import PaddingTapGuard
 from trainers.tiling import Tiling
-from trainers.unseen_taps import UnseenTaps
 from trainers.weights import cpu_copy
 
 OnBest = Callable[[Mapping[str, Tensor], Score], None]
 
 
-class Ending(IntEnum):
-    """Why a training ends before its last step; of several reasons the largest counts."""
+class TrainingEnd(IntEnum):
+    """Why a training ends before its last step; the largest of several reasons counts."""
 
     NONE = 0
     PATIENCE = 1
@@ -41,7 +41,7 @@ class Ending(IntEnum):
 
 
 class DetectorLoss(nn.Module):
-    """A detector and the loss of its head as one module, so that a parallel wrapper sees the pass as a whole."""
+    """A detector and the loss of its head as one module, so that a DistributedDataParallel wraps both."""
 
     def __init__(self, detector: Detector, head: HeadTraining) -> None:
         super().__init__()
@@ -54,8 +54,8 @@ class DetectorLoss(nn.Module):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
-    """The parts of one training that the loop uses."""
+class TrainingRun:
+    """The components of a training that the loop uses."""
 
     detector: Detector
     val_set: Dataset | None
@@ -64,24 +64,24 @@ class Run:
     world: World
     stream: BatchStream
     module: nn.Module
-    """Gives the loss; see `DetectorLoss`."""
+    """Returns the loss; see `DetectorLoss`."""
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     average: WeightAverage
     norms: StatisticsWarmup
-    taps: UnseenTaps | None
+    taps: PaddingTapGuard | None
     saver: Checkpoint
     interrupts: Interrupts
     on_best: OnBest | None
 
     def close(self) -> None:
-        """Leaves the detector's modules as they were."""
+        """Removes hooks and restores changed settings of the modules of the detector."""
         self.norms.close()
         if self.taps is not None:
             self.taps.close()
 
     def load(self) -> TrainingState:
-        """Takes up an interrupted training; errors as `Checkpoint.load`."""
+        """Loads the state of an interrupted training; raises like `Checkpoint.load`."""
         state = self.saver.load()
         self.stream.broken.errors.update(state.broken)
         return state
@@ -92,15 +92,16 @@ class Run:
         self.saver.save(state)
 
     def begin_step(self, step: int) -> None:
-        """Sets the learning rate of a step (0-based) and forgets the gradients of the one before."""
+        """Sets the learning rate of a step (0-based) and resets the gradients."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate_at(step, self.stream.num_steps)
         self.optimizer.zero_grad(set_to_none=True)
 
     def add_gradients(self, part: Batch, step: int, number: int) -> dict[str, Tensor]:
-        """Runs part `number` of a step forward and backward; returns the parts of its loss, without gradient."""
+        """Runs forward and backward for part `number` of a step; returns the detached parts of its loss."""
         total_parts, world = self.config.accumulate, self.world
-        # So that resuming needs no generator state, and processes draw what the parts of a single one would.
+        # The seed is a function of the step, so that resuming needs no generator state. Parts are numbered over all
+        # processes, so that they draw the same as the parts of a single process.
         drawn = (step * world.size + world.rank) * total_parts + number
         torch.manual_seed(self.config.seed * 1_000_003 + drawn)
         self.norms.set_pass(step * total_parts + number)
@@ -120,15 +121,15 @@ class Run:
             if len(part.images) > 1 or "more than 1 value per channel" not in str(error):
                 raise
             raise ConfigError(
-                "the detector has maps of one cell, whose batch statistics need more than 1 image at a time; give "
-                "larger batches in fewer parts, so that 2 or more images go together, or a larger input"
+                "the detector has maps of one cell, whose batch statistics need 2 or more images per part; use "
+                "larger batches, fewer parts or a larger input"
             ) from None
 
     def update_weights(self, parts: list[dict[str, Tensor]], state: TrainingState) -> dict[str, float]:
-        """Does one optimizer step, unless the loss or its gradient is not finite; counts it either way.
+        """Makes one optimizer step, unless the loss or its gradient is not finite, and counts the step.
 
         Returns:
-            The loss and its parts: means over the step's images.
+            The loss and its parts, means over the images of the step.
         """
         table = torch.stack([torch.stack([value.float() for value in losses.values()]) for losses in parts])
         means = self.world.mean(table.mean(dim=0))
@@ -145,17 +146,17 @@ class Run:
             state.count(losses)
         else:
             self.average.repair_statistics()
-            # float16 finds the scale of its gradients by trying; only at a scale that small is something wrong.
+            # GradScaler finds the scale of float16 gradients by trial; only at a scale of 1 or less is the step bad.
             tried = self.scaler.is_enabled() and math.isfinite(losses["loss"]) and self.scaler.get_scale() > 1
             state.count_skipped(bad=not tried)
         self.scaler.update()
         return losses
 
     def finish_step(self, state: TrainingState) -> Score | None:
-        """Evaluates, adds to the history and writes the checkpoint if the step asks for it; returns a new score.
+        """Evaluates, adds to the history and writes the checkpoint if they are due; returns the new score.
 
         Raises:
-            ConfigError: the loss was not finite too many times in a row.
+            ConfigError: the loss was not finite in too many steps in a row.
         """
         step, score = state.step, None
         if step == state.finished_step:
@@ -178,7 +179,9 @@ class Run:
 
     def _record(self, state: TrainingState, score: Score | None) -> None:
         if score is not None and state.rate(score) and self.on_best is not None:
-            self.on_best(cpu_copy(self.average.detector.state_dict()), score)  # first: the checkpoint relies on it
+            self.on_best(
+                cpu_copy(self.average.detector.state_dict()), score
+            )  # before the checkpoint, which relies on it
         if score is not None or self.stream.is_due(state.step, 1.0):
             state.history.append(self._history_row(state, score))
             self.save(state)
@@ -196,28 +199,28 @@ class Run:
             row |= {"ap": score.ap, "ap50": score.ap50, "ap_small": score.ap_small, "accuracy": score.accuracy}
         return row
 
-    def ending(self, state: TrainingState, wish: Ending = Ending.NONE) -> Ending:
-        """Returns why the training ends here, the same in all processes; `wish` is what this one asks for."""
+    def ending(self, state: TrainingState, requested: TrainingEnd = TrainingEnd.NONE) -> TrainingEnd:
+        """Returns why the training ends here, the same in all processes; `requested` is the reason of this process."""
         if 0 < self.config.patience <= state.num_worse:
-            wish = max(wish, Ending.PATIENCE)
+            requested = max(requested, TrainingEnd.PATIENCE)
         if self.interrupts.pending is not None:
-            wish = Ending.INTERRUPTED
-        return Ending(self.world.largest(wish))
+            requested = TrainingEnd.INTERRUPTED
+        return TrainingEnd(self.world.largest(requested))
 
 
-def assemble(
+def prepare_run(
     detector: Detector,
     train_set: Dataset,
     val_set: Dataset | None,
     config: TrainConfig,
     checkpoint: Path | None,
     on_best: OnBest | None,
-) -> Run:
-    """Moves the detector to its device, puts it into training mode and makes what its training needs.
+) -> TrainingRun:
+    """Moves the detector to its device, puts it into training mode and creates the components of the training.
 
     Raises:
-        ConfigError: the head, the device or the batch does not go with the settings.
-        DataError: the training set is empty, or its classes are not those of the detector.
+        ConfigError: the settings do not fit the head, the device or the number of processes.
+        DataError: the training set is empty, or its number of classes is not that of the detector.
     """
     head = head_training(detector, HeadOptions(nwd=config.nwd))
     _check_data(detector, train_set)
@@ -227,7 +230,7 @@ def assemble(
     save_copies(detector)
     optimizer, average = make_optimizer(detector, config), WeightAverage(detector, config.ema_decay)
     scaler = torch.amp.GradScaler(world.device.type, enabled=precision is torch.float16)
-    return Run(
+    return TrainingRun(
         detector=detector,
         val_set=val_set,
         config=config,
@@ -249,7 +252,7 @@ def assemble(
         scaler=scaler,
         average=average,
         norms=StatisticsWarmup(detector),
-        taps=UnseenTaps(detector) if world.device.type == "cpu" and precision is torch.bfloat16 else None,
+        taps=PaddingTapGuard(detector) if world.device.type == "cpu" and precision is torch.bfloat16 else None,
         saver=Checkpoint(
             path=checkpoint,
             writes=world.is_first,
@@ -271,5 +274,6 @@ def _check_data(detector: Detector, train_set: Dataset) -> None:
         raise DataError("the training set has no images; check the data set")
     if len(train_set.classes) != detector.num_classes:
         raise DataError(
-            f"the data set has {len(train_set.classes)} classes, the detector {detector.num_classes}; they must agree"
+            f"the data set has {len(train_set.classes)} classes, the detector {detector.num_classes}; use a detector "
+            "for the classes of the data"
         )

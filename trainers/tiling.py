@@ -1,4 +1,4 @@
-"""Detection in overlapping slices of an image, for objects that would be too small in the whole image scaled down.
+"""Sliced inference: detection in overlapping slices of an image, for objects that are too small in the scaled image.
 
 Akyon et al., "Slicing aided hyper inference and fine-tuning for small object detection", ICIP 2022.
 """
@@ -16,12 +16,12 @@ from search_space import Detector
 from search_space.errors import ConfigError
 from trainers.data.dataset import Image, Labels
 from trainers.detect import Detections, detect
-from trainers.heads import Limits
+from trainers.heads import DetectionLimits
 
 CUT_SHARE = 0.7
-"""Of a box that a slice cuts off, the share that must lie in another box for both to be the same object."""
+"""Share of a box cut off by its slice that must be inside another box for both to be the same object."""
 BORDER_SHARE = 0.01
-"""A box that comes this near to the border of its slice, as a share of the slice's side, counts as cut off there."""
+"""Distance to the border of a slice, as a share of its side, within which a box counts as cut off there."""
 FEW_PX = 16
 
 Floats = NDArray[np.float64]
@@ -29,14 +29,14 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Tiling:
-    """How an image is cut into slices."""
+    """How an image is divided into slices."""
 
     tile_hw: tuple[int, int]
-    """Height and width of a slice in pixels of the image; it is scaled to the detector's input, as whole images are."""
+    """Height and width of a slice in image pixels; slices are scaled to the input of the detector like whole images."""
     overlap: float = 0.2
-    """Least share of a slice that its neighbour sees too. Objects up to this size are seen whole by some slice."""
+    """Minimum overlap of adjacent slices as a share of a slice. Objects up to this size are whole in some slice."""
     whole: bool = False
-    """The image as a whole is looked at too, for objects that are larger than a slice."""
+    """Also run on the whole image, for objects that are larger than a slice."""
 
     def __post_init__(self) -> None:
         if min(self.tile_hw) < FEW_PX:
@@ -47,7 +47,7 @@ class Tiling:
             raise ConfigError(f"the overlap of tiles is {self.overlap}; it must lie in 0..0.9")
 
     def windows(self, image_hw: tuple[int, int]) -> list[Window]:
-        """Returns the slices of an image of `(H, W)`, row by row; an image no larger than a tile is one slice."""
+        """Returns the slices of an image of `(H, W)`, row by row; an image that fits into a tile is one slice."""
         tops, lefts = (starts(side, tile, self.overlap) for side, tile in zip(image_hw, self.tile_hw, strict=True))
         height, width = (min(side, tile) for side, tile in zip(image_hw, self.tile_hw, strict=True))
         windows = [Window(left, top, left + width, top + height) for top in tops for left in lefts]
@@ -58,7 +58,7 @@ class Tiling:
 
 @dataclass(frozen=True)
 class Window:
-    """A part of an image in whole pixels; the right and lower ends do not belong to it."""
+    """A rectangle of an image in whole pixels; `right` and `bottom` are exclusive."""
 
     left: int
     top: int
@@ -70,7 +70,7 @@ class Window:
         return image[self.top : self.bottom, self.left : self.right]
 
     def cuts(self, boxes: Floats, image_hw: tuple[int, int]) -> NDArray[np.bool_]:
-        """Returns which of the `boxes` `(N, 4)` in pixels of the image touch an end that is inside the image."""
+        """Returns which of the `boxes` `(N, 4)` in image pixels touch a window border that is inside the image."""
         margin_x = max(1.0, BORDER_SHARE * (self.right - self.left))
         margin_y = max(1.0, BORDER_SHARE * (self.bottom - self.top))
         touched = np.zeros(len(boxes), bool)
@@ -86,7 +86,7 @@ class Window:
 
 
 def starts(side: int, tile: int, overlap: float) -> list[int]:
-    """Returns where slices of `tile` px begin on a `side`: evenly, the least number with at least that overlap."""
+    """Returns the evenly spaced starts of slices of `tile` px on a `side`: as few as the overlap allows."""
     if side <= tile:
         return [0]
     shared = min(math.ceil(overlap * tile), tile - 1)
@@ -99,17 +99,17 @@ def detect_all(
     images: Sequence[Image],
     *,
     input_hw: tuple[int, int],
-    limits: Limits,
+    limits: DetectionLimits,
     tiling: Tiling | None = None,
     batch_size: int = 8,
 ) -> list[Detections]:
     """Runs a detector that is in evaluation mode on images `(H, W, 3)` of any sizes, in slices if `tiling` is given.
 
     Args:
-        limits: what is reported; of each slice and of what they give together.
-        batch_size: images or slices at once.
+        limits: which detections are reported, per slice and after merging.
+        batch_size: images or slices per batch.
 
-    An image no larger than a tile gives what it gives without tiling.
+    For an image that fits into a tile, the result is that without tiling.
     """
     if tiling is None:
         return _in_batches(detector, images, input_hw, limits, batch_size)
@@ -123,7 +123,7 @@ def detect_all(
 
 
 def _in_batches(
-    detector: Detector, images: Sequence[Image], input_hw: tuple[int, int], limits: Limits, batch_size: int
+    detector: Detector, images: Sequence[Image], input_hw: tuple[int, int], limits: DetectionLimits, batch_size: int
 ) -> list[Detections]:
     found = []
     for start in range(0, len(images), batch_size):
@@ -136,13 +136,13 @@ def merge(
     windows: Sequence[Window],
     found: Sequence[Detections],
     image_hw: tuple[int, int],
-    limits: Limits,
+    limits: DetectionLimits,
 ) -> Detections:
-    """Joins what was found in the `windows` of an image of `(H, W)`; boxes are in pixels of their window.
+    """Merges the detections in the `windows` of an image of `(H, W)`; boxes are in pixels of their window.
 
-    Two detections of a class from different windows are one object if they agree in the pixels that both windows
-    see: by their overlap there, or, where a window cut one of them off, by the share of the cut box inside the other.
-    A whole box stands for the object rather than a cut one; cut boxes are joined to the box around them.
+    Two detections of a class from different windows are the same object if they agree in the area that both windows
+    cover: by their IoU there, or, if a window cut one of them off, by the share of the cut box inside the other. A box
+    that is not cut replaces cut ones; cut boxes are merged into their bounding box.
     """
     parts = [
         _Table.of(number, window, each, image_hw)
@@ -151,7 +151,7 @@ def merge(
     names = ("boxes", "scores", "labels", "seen", "window", "cut")
     table = _Table(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
     for row in np.argsort(-table.scores, kind="stable").tolist():
-        table.place(row, limits, image_hw)
+        table.add(row, limits, image_hw)
     best = np.flatnonzero(table.kept)
     best = best[np.argsort(-table.scores[best], kind="stable")]
     return Detections(boxes=table.boxes[best].astype(np.float32), scores=table.scores[best], labels=table.labels[best])
@@ -159,18 +159,18 @@ def merge(
 
 @dataclass(kw_only=True, eq=False)
 class _Table:
-    """Detections of all windows in pixels of the image, and which of them are kept."""
+    """Detections of all windows in image pixels, and which of them are kept."""
 
     boxes: Floats
     """`(N, 4)`."""
     scores: NDArray[np.float32]
     labels: Labels
     seen: Floats
-    """Ends of the window `(N, 4)`, or around all windows that were joined."""
+    """Bounds of the window `(N, 4)`, or of all windows that were merged."""
     window: NDArray[np.int64]
-    """`(N,)`: number of the window; after a join another, negative one for each object."""
+    """`(N,)`: number of the window; negative and unique per object after a merge."""
     cut: NDArray[np.bool_]
-    """`(N,)`: the box reaches an end of what was seen, inside the image."""
+    """`(N,)`: the box touches a border of `seen` that is inside the image."""
     kept: NDArray[np.bool_] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -178,7 +178,7 @@ class _Table:
 
     @classmethod
     def of(cls, number: int, window: Window, found: Detections, image_hw: tuple[int, int]) -> _Table:
-        """Moves what was found in a window into the image."""
+        """Maps the detections in a window to image pixels."""
         ends = np.array([window.left, window.top, window.right, window.bottom], np.float64)
         boxes = found.boxes.astype(np.float64) + ends[[0, 1, 0, 1]]
         return cls(
@@ -190,25 +190,25 @@ class _Table:
             cut=window.cuts(boxes, image_hw),
         )
 
-    def place(self, row: int, limits: Limits, image_hw: tuple[int, int]) -> None:
-        """Keeps a detection, joins it with kept ones that are the same object, or lets one of them stand for it."""
+    def add(self, row: int, limits: DetectionLimits, image_hw: tuple[int, int]) -> None:
+        """Adds a detection: keeps it, merges it with kept ones of the same object, or drops it for a whole box."""
         while len(same := self._same(row, limits.iou_threshold)):
             whole = same[~self.cut[same]]
             if len(whole):
                 self.scores[whole[0]] = max(self.scores[whole[0]], self.scores[row])
                 return
             self.kept[same] = False
-            row = self._join(row, same, image_hw)  # may agree with more than its parts did
+            row = self._join(row, same, image_hw)  # the merged box may agree with further boxes
         self.kept[row] = int(self.kept.sum()) < limits.max_detections
 
     def _same(self, row: int, iou_threshold: float) -> NDArray[np.int64]:
-        """Returns what is kept of the object of `row`, best first."""
+        """Returns the kept detections of the same object as `row`, best first."""
         rivals = np.flatnonzero(self.kept & (self.labels == self.labels[row]) & (self.window != self.window[row]))
         same = rivals[self._agree(row, rivals, iou_threshold)]
         return same[np.argsort(-self.scores[same], kind="stable")]
 
     def _agree(self, row: int, others: NDArray[np.int64], iou_threshold: float) -> NDArray[np.bool_]:
-        """Returns which of the `others` are the same object as `row`, judged by what both windows see."""
+        """Returns which of the `others` are the same object as `row`, judged in the area that both windows cover."""
         low = np.maximum(self.seen[row, :2], self.seen[others, :2])
         high = np.minimum(self.seen[row, 2:], self.seen[others, 2:])
         mine_low, mine_high = np.maximum(self.boxes[row, :2], low), np.minimum(self.boxes[row, 2:], high)
@@ -221,7 +221,7 @@ class _Table:
         return (common > 0) & (same | (common >= CUT_SHARE * of_cut))
 
     def _join(self, row: int, parts: NDArray[np.int64], image_hw: tuple[int, int]) -> int:
-        """Writes the object of `row` and of cut `parts`, best first, into the first of them and returns its place."""
+        """Merges `row` and the cut `parts`, best first, into the row of the first part, which is returned."""
         first = int(parts[0])
         self.scores[first] = max(self.scores[first], self.scores[row])
         if not self.cut[row]:

@@ -1,4 +1,4 @@
-"""Files of trained weights and of interrupted trainings, and detectors whose initial weights follow from a seed."""
+"""Weights files, safe reading and writing of torch files, and detectors with initial weights from a seed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 SAFETENSORS = ".safetensors"
 MAX_PICKLE_BYTES = 256_000_000
-"""Of what a file of ours says about its tensors; a checkpoint with a long history takes a few millions."""
+"""Upper limit of the pickled part of a file; a checkpoint with a long history has a few million bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,10 +57,10 @@ class Weights:
 def fresh_detector(
     architecture: Architecture, *, num_classes: int, seed: int, input_hw: tuple[int, int] | None = None
 ) -> Detector:
-    """Returns an untrained detector whose weights depend on `seed` alone; the global generator is left as it was.
+    """Returns an untrained detector whose weights depend only on `seed`; the global generator is not changed.
 
     Raises:
-        ConfigError: there is no loss for the architecture's head.
+        ConfigError: the head of the architecture cannot be trained.
     """
     check_trainable(architecture.head.kind)
     with torch.random.fork_rng(devices=[]):
@@ -74,9 +74,9 @@ def save_weights(
     architecture: Mapping[str, Any],
     classes: Iterable[str],
 ) -> None:
-    """Writes weights with the architecture and the class names that they belong to.
+    """Writes weights with their architecture and class names.
 
-    A path that ends in `.safetensors` is written in that format, with the two as JSON in its metadata.
+    A path with the suffix `.safetensors` is written in that format, with architecture and classes as JSON metadata.
     """
     state = detector_or_state.state_dict() if isinstance(detector_or_state, nn.Module) else detector_or_state
     if Path(path).suffix == SAFETENSORS:
@@ -92,16 +92,16 @@ def load_weights(path: str | Path) -> Weights:
     """Reads a weights file; only plain data and tensors are accepted.
 
     Raises:
-        ConfigError: the file is missing, is no weights file or lacks a part.
+        ConfigError: the file is missing, is not a weights file or is incomplete.
     """
     content = _read_safetensors(path) if Path(path).suffix == SAFETENSORS else read_torch(path, "weights file")
     missing = {"architecture", "classes", "state"} - content.keys()
     if missing:
-        raise ConfigError(f"{path} is no weights file: it lacks {', '.join(sorted(missing))}; give a weights.pt")
+        raise ConfigError(f"{path} is not a weights file: it lacks {', '.join(sorted(missing))}; give a weights.pt")
     architecture, classes, state = (content[name] for name in ("architecture", "classes", "state"))
     named = isinstance(architecture, dict) and isinstance(classes, list) and all(map(_is_name, classes))
     if not named or not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ConfigError(f"{path} is a damaged weights file: its parts are of wrong types; give another weights.pt")
+        raise ConfigError(f"{path} is a damaged weights file: its content has wrong types; give another weights.pt")
     return Weights(architecture=architecture, classes=tuple(classes), state=state)
 
 
@@ -109,32 +109,32 @@ def _is_name(value: object) -> bool:
     return isinstance(value, str) and is_text(value)
 
 
-def is_whole(path: Path) -> bool:
-    """Whether there is a weights file that can be read."""
+def is_readable(path: Path) -> bool:
+    """Returns whether `path` is a readable weights file."""
     try:
         return path.is_file() and bool(load_weights(path))
     except ConfigError as error:
-        logger.warning("%s; it is taken for lost", error)
+        logger.warning("%s; it is treated as missing", error)
         return False
 
 
 def _read_safetensors(path: str | Path) -> dict[str, Any]:
-    """Reads a safetensors file; what it does not hold, or does not hold as it should, is left out."""
+    """Reads a safetensors file; missing metadata is left out."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
             described = {name: json.loads(text) for name, text in (file.metadata() or {}).items()}
     except OSError as error:
         raise ConfigError(f"cannot read weights file {path}: {error.strerror or error}; check the path") from None
     except Exception:  # as in `read_torch`
         raise ConfigError(
-            f"{path} is no weights file of this program, or it is damaged; give one written by nas"
+            f"{path} is not a weights file of this program, or it is damaged; give one written by nas"
         ) from None
     return {**described, "state": state}
 
 
 def load_state(detector: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Loads weights into a detector; raises ConfigError if they are those of another one."""
+    """Loads weights into a detector; raises ConfigError if they belong to another architecture."""
     own = detector.state_dict()
     kinds = {
         "missing": [name for name in own if name not in state],
@@ -145,19 +145,19 @@ def load_state(detector: nn.Module, state: Mapping[str, Tensor]) -> None:
     if wrong:
         counts = ", ".join(f"{len(names)} {what} (first: {names[0]})" for what, names in wrong.items())
         raise ConfigError(
-            f"the weights do not fit the detector of {len(own)} tensors: {counts}; give those of its architecture"
+            f"the weights do not fit the detector of {len(own)} tensors: {counts}; give weights of this architecture"
         )
     detector.load_state_dict(state)
 
 
 def load_matching(detector: nn.Module, state: Mapping[str, Tensor]) -> tuple[int, int]:
-    """Puts those tensors of a state into a detector that fit by name and shape; the others stay as they are.
+    """Loads the tensors of a state that match a detector by name and shape; its other tensors are not changed.
 
     Returns:
-        How many were taken, of how many the detector has.
+        The number of loaded tensors, and the number of tensors of the detector.
 
     Raises:
-        ConfigError: not a single weight fits.
+        ConfigError: no weight matches.
     """
     own = detector.state_dict()
     fitting = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
@@ -168,22 +168,22 @@ def load_matching(detector: nn.Module, state: Mapping[str, Tensor]) -> tuple[int
 
 
 def cpu_copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Returns a copy of a state on the CPU that later training does not change."""
+    """Returns a copy of a state on the CPU."""
     return {name: value.detach().to("cpu", copy=True) for name, value in state.items()}
 
 
 def write_torch(path: str | Path, content: Mapping[str, Any]) -> None:
-    """Writes plain data and tensors whole or not at all; errors as `search_space.files.write_bytes`."""
-    buffer = io.BytesIO()  # torch's own writer does not say why the system refused
+    """Writes plain data and tensors atomically; raises like `search_space.files.write_bytes`."""
+    buffer = io.BytesIO()  # torch.save to a path would not report the error of the operating system
     torch.save(dict(content), buffer)
     write_bytes(Path(path), buffer.getbuffer())
 
 
 def _is_stored(file: IO[bytes]) -> bool:
-    """Tells whether a file is a whole zip as torch writes it, packed nowhere and no larger inside than outside.
+    """Returns whether a file is a complete, uncompressed zip archive as written by torch.
 
-    A packed one could unpack to any amount of memory, and an older file can ask for any amount before it is refused.
-    Checksums are compared here, since torch takes changed bytes for weights.
+    A compressed archive could exhaust memory when it is unpacked, and the legacy format before it is refused. The
+    checksums are verified because torch does not do it.
     """
     size = file.seek(0, os.SEEK_END)
     with zipfile.ZipFile(file) as archive:
@@ -191,23 +191,26 @@ def _is_stored(file: IO[bytes]) -> bool:
         is_plain = all(each.compress_type == zipfile.ZIP_STORED for each in entries)
         pickled = sum(each.file_size for each in entries if each.filename.endswith(".pkl"))
         total = sum(each.file_size for each in entries)
-        is_whole = is_plain and total <= size and pickled <= MAX_PICKLE_BYTES and archive.testzip() is None
+        is_readable = is_plain and total <= size and pickled <= MAX_PICKLE_BYTES and archive.testzip() is None
     file.seek(0)
-    return is_whole
+    return is_readable
 
 
 def read_torch(path: str | Path, what: str, remedy: str = "give one written by nas") -> dict[str, Any]:
-    """Reads a file of plain data and tensors; raises ConfigError, with what to do, if it is missing or none."""
+    """Reads a file of plain data and tensors; raises ConfigError, ending with `remedy`, if it is not such a file."""
     content = None
     try:
-        with open(path, "rb") as file, warnings.catch_warnings():  # of other files; that they are none is said below
+        with (
+            open(path, "rb") as file,
+            warnings.catch_warnings(),
+        ):  # warnings about foreign files, which are refused below
             warnings.simplefilter("ignore")
             if _is_stored(file):
                 content = torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
         raise ConfigError(f"cannot read {what} {path}: {error.strerror or error}; check the path") from None
-    except Exception:  # other files make the unpickler raise nearly anything
+    except Exception:  # foreign files make the unpickler raise almost any exception
         content = None
     if not isinstance(content, dict):
-        raise ConfigError(f"{path} is no {what} of this program, or it is damaged; {remedy}")
+        raise ConfigError(f"{path} is not a {what} of this program, or it is damaged; {remedy}")
     return content

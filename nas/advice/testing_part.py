@@ -10,12 +10,12 @@ from trainers.data.annotation_json import choose_pair, find_pairs, pair_of
 from trainers.data.coco import read_json
 from trainers.data.dataset import no_boxes, no_labels
 from trainers.data.images import image_size
-from trainers.data.source import Request, listed_images
+from trainers.data.source import ReadRequest, listed_images
 
 WORD = "test"
 
 
-def find_test_part(splits: DataSplits, request: Request) -> tuple[Record, ...]:
+def find_test_part(splits: DataSplits, request: ReadRequest) -> tuple[Record, ...]:
     """Returns the images of the test split; none if it is not found or is the validation split.
 
     The test split is a JSON file named like the training file with `test` in place of `train`, or a folder with `test`
@@ -27,7 +27,7 @@ def find_test_part(splits: DataSplits, request: Request) -> tuple[Record, ...]:
     return tuple(record for record in records if record.key not in taken)
 
 
-def _json_beside(request: Request) -> Path | None:
+def _json_beside(request: ReadRequest) -> Path | None:
     path = request.path
     pairs = find_pairs(path) if path.is_dir() else ()
     pair = choose_pair(pairs, request.split)[0] if pairs else pair_of(path)
@@ -37,7 +37,7 @@ def _json_beside(request: Request) -> Path | None:
     return test if test.is_file() and test != pair.val else None
 
 
-def _of_json(path: Path, request: Request) -> tuple[Record, ...]:
+def _of_json(path: Path, request: ReadRequest) -> tuple[Record, ...]:
     try:
         return read_json(path, request).dataset.records
     except DataError:  # published test files often lack annotations or images

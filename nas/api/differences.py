@@ -1,4 +1,4 @@
-"""What sets two architectures apart, decision by decision, and what each decision costs."""
+"""The differences between two architectures, axis by axis or field by field, and what each costs."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nas.commands.display import say
+from nas.api.result import Result, table_of
 from search_space.errors import SpaceError
+from search_space.plain import to_plain
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from nas.cost import Cost
     from search_space import Architecture, Axis, SearchSpace
     from search_space.axis import Choice
@@ -47,11 +50,79 @@ class Sides:
         return tuple(name for name in self.names if self.a.get(name, ABSENT) != self.b.get(name, ABSENT))
 
 
-def differences(a: Architecture, b: Architecture, *, num_classes: int, input_hw: Size) -> dict[str, Any]:
-    """Returns what differs between two architectures, what each difference costs alone, and the total, JSON-ready.
+@dataclass(frozen=True, kw_only=True)
+class CountedSide:
+    """One of the two architectures that are compared."""
+
+    key: str
+    input_hw: tuple[int, int]
+    macs: int
+    params: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountChange:
+    """How many more multiply-adds and parameters there are; negative where there are fewer."""
+
+    macs: int
+    params: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One decision on which two architectures differ, and what it changes alone."""
+
+    name: str
+    """The axis, or the path of the field."""
+    a: Any
+    b: Any
+    macs: int | None
+    """What the first one gains with the second one's choice; None where that is counted at another difference."""
+    params: int | None
+    only_with: tuple[str, ...]
+    """Decisions that have to change with it."""
+    reason: str | None
+    """Why it cannot change alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchitectureDiff(Result):
+    """What differs between two architectures, what each difference costs alone, and the total."""
+
+    architecture: str
+    other: str
+    num_classes: int
+    compared: str
+    """`axes` of the search space, or `fields` where one of the two is no point of it."""
+    why_fields: str | None
+    a: CountedSide
+    b: CountedSide
+    total: CountChange
+    differences: tuple[Difference, ...]
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The differences as a table, a row each."""
+        return table_of(self.differences)
+
+
+def differences(
+    a: Architecture, b: Architecture, *, num_classes: int, input_hw: Size, names: tuple[str, str] = ("a", "b")
+) -> ArchitectureDiff:
+    """Compares two architectures.
 
     Both are counted for `num_classes`, each at its own input size unless `input_hw` is given. Where one is no point of
     the search space, the fields of the two are compared instead of the axes, and `why_fields` says why.
+
+    Args:
+        a: the first one.
+        b: the second one.
+        num_classes: classes to count for.
+        input_hw: input size `(H, W)` in pixels to count at.
+        names: how the two are called.
+
+    Raises:
+        SpaceError: one of the two does not take this size or number of classes.
     """
     from nas.cost import cost_of
 
@@ -60,42 +131,52 @@ def differences(a: Architecture, b: Architecture, *, num_classes: int, input_hw:
 
     sides, why_fields = _sides(a, b)
     cost_a, cost_b = cost(a), cost(b)
-    return {
-        "num_classes": num_classes,
-        "compared": "axes" if why_fields is None else "fields",
-        "why_fields": why_fields,
-        "a": _counted(a, cost_a, input_hw),
-        "b": _counted(b, cost_b, input_hw),
-        "total": _change(cost_a, cost_b),
-        "differences": list(_priced(sides, cost_a, cost)),
-    }
+    return ArchitectureDiff(
+        architecture=names[0],
+        other=names[1],
+        num_classes=num_classes,
+        compared="axes" if why_fields is None else "fields",
+        why_fields=why_fields,
+        a=_counted(a, cost_a, input_hw),
+        b=_counted(b, cost_b, input_hw),
+        total=_change(cost_a, cost_b),
+        differences=tuple(_counted_differences(sides, cost_a, cost)),
+    )
 
 
-def _counted(architecture: Architecture, cost: Cost, input_hw: Size) -> dict[str, Any]:
-    size = list(input_hw or architecture.input_hw)
-    return {"key": architecture.key(), "input_hw": size, "macs": cost.macs, "params": cost.params}
+def _counted(architecture: Architecture, cost: Cost, input_hw: Size) -> CountedSide:
+    size = input_hw or architecture.input_hw
+    return CountedSide(key=architecture.key(), input_hw=size, macs=cost.macs, params=cost.params)
 
 
-def _change(before: Cost, after: Cost) -> dict[str, int]:
-    return {"macs": after.macs - before.macs, "params": after.params - before.params}
+def _change(before: Cost, after: Cost) -> CountChange:
+    return CountChange(macs=after.macs - before.macs, params=after.params - before.params)
 
 
-def _priced(sides: Sides, before: Cost, cost: Callable[[Architecture], Cost]) -> Iterator[dict[str, Any]]:
-    """Yields each difference with the change that it makes alone, or with what it takes beside it.
+def _counted_differences(sides: Sides, before: Cost, cost: Callable[[Architecture], Cost]) -> Iterator[Difference]:
+    """Yields each difference with the change that it makes alone, or with those that must change with it.
 
     Where it is part of another difference's change, that one is named and has the numbers.
     """
     differing = sides.differing()
     for name in differing:
-        row = {"name": name, "a": sides.a.get(name, ABSENT), "b": sides.b.get(name, ABSENT)}
-        nothing = {"macs": None, "params": None}
+        after: Cost | None
         try:
             changed, after = _tried(sides, frozenset((name,)), cost)
-            yield {**row, **_change(before, after), "only_with": sorted(changed.names - {name}), "reason": None}
+            only_with, reason = sorted(changed.names - {name}), None
         except (NotAlone, SpaceError) as error:
-            only_with, partly = _partner(sides, name, differing, cost)
-            counts = nothing if partly is None else _change(before, partly)
-            yield {**row, **counts, "only_with": only_with, "reason": str(error)}
+            only_with, after = _partner(sides, name, differing, cost)
+            reason = str(error)
+        change = None if after is None else _change(before, after)
+        yield Difference(
+            name=name,
+            a=sides.a.get(name, ABSENT),
+            b=sides.b.get(name, ABSENT),
+            macs=None if change is None else change.macs,
+            params=None if change is None else change.params,
+            only_with=tuple(only_with),
+            reason=reason,
+        )
 
 
 def _tried(sides: Sides, names: frozenset[str], cost: Callable[[Architecture], Cost]) -> tuple[Changed, Cost]:
@@ -158,10 +239,10 @@ def _axis_sides(space: SearchSpace, a: Architecture, b: Architecture) -> Sides:
 
 
 def _field_sides(a: Architecture, b: Architecture) -> Sides:
-    fields_a, fields_b = _common_fields(_every_field(a), _every_field(b))
+    fields_a, fields_b = _common_fields(to_plain(a), to_plain(b))
 
     def change(names: frozenset[str]) -> Changed:
-        data = _every_field(a)
+        data = to_plain(a)
         for name in names:
             _put(data, name, fields_b[name])
         return Changed(type(a).from_dict(data), names)
@@ -169,18 +250,10 @@ def _field_sides(a: Architecture, b: Architecture) -> Sides:
     return Sides(a=fields_a, b=fields_b, names=tuple(fields_a), change=change)
 
 
-def _every_field(architecture: Architecture) -> Any:
-    """Returns an architecture as nested dicts and lists, the fields at their default included."""
-    import dataclasses
-    import json
-
-    return json.loads(json.dumps(dataclasses.asdict(architecture), default=dict))
-
-
 def _common_fields(a: Any, b: Any, where: str = "") -> tuple[dict[str, Any], dict[str, Any]]:
     """Returns the finest fields that both have, by their path such as `backbone.stages.0.channels`."""
-    names = _names(a)
-    if names is None or names != _names(b):
+    names = field_names(a)
+    if names is None or names != field_names(b):
         return {where: a}, {where: b}
     fields_a: dict[str, Any] = {}
     fields_b: dict[str, Any] = {}
@@ -191,7 +264,7 @@ def _common_fields(a: Any, b: Any, where: str = "") -> tuple[dict[str, Any], dic
     return fields_a, fields_b
 
 
-def _names(value: Any) -> list[Any] | None:
+def field_names(value: Any) -> list[Any] | None:
     """Returns the names below a value: of fields, or the numbers of parts that have fields; None where it is whole."""
     if isinstance(value, dict):
         return list(value)
@@ -203,54 +276,3 @@ def _put(data: Any, path: str, value: Any) -> None:
     for name in parents:
         data = data[name]
     data[last] = value
-
-
-def print_differences(result: Mapping[str, Any], name_a: str, name_b: str) -> None:
-    """Prints the differences as a table, with how they were counted above and the total below."""
-    from rich.table import Table
-
-    from nas.commands.display import console
-
-    sizes = ["x".join(map(str, reversed(result[side]["input_hw"]))) for side in ("a", "b")]
-    at = f"both at {sizes[0]}" if sizes[0] == sizes[1] else f"{name_a} at {sizes[0]}, {name_b} at {sizes[1]}"
-    say(f"from {name_a} to {name_b}, both for {result['num_classes']} classes, {at} (width x height)")
-    if result["compared"] == "fields":
-        say(f"compared field by field: {result['why_fields']}")
-    if not result["differences"]:
-        say("they are the same")
-        return
-    table = Table("axis" if result["compared"] == "axes" else "field", name_a, name_b)
-    for title in ("MMACs", "params"):
-        table.add_column(title, justify="right")
-    table.add_column("")
-    for row in result["differences"]:
-        counted = row["macs"] is not None
-        changes = (f"{row['macs'] / 1e6:+,.2f}", f"{row['params']:+,}") if counted else ("", "")
-        table.add_row(row["name"], _value(row["a"]), _value(row["b"]), *changes, _only_with(row))
-    total = result["total"]
-    table.add_section()
-    cells = [f"{result[side]['macs'] / 1e6:,.2f} MMACs, {result[side]['params']:,} params" for side in ("a", "b")]
-    table.add_row("all together", *cells, f"{total['macs'] / 1e6:+,.2f}", f"{total['params']:+,}", "")
-    console().print(table)
-    say(
-        f"MMACs and params of a line: what {name_a} gains when only that one becomes {name_b}'s, with those named"
-        " beside it; such changes need not add up to all together"
-    )
-
-
-def _value(value: Any) -> str:
-    """Returns one side's choice as the table shows it: of what has fields, only whether or how often it is there."""
-    if isinstance(value, dict):
-        return "given"
-    if isinstance(value, list):
-        return f"{len(value)} of them" if _names(value) else ", ".join(map(str, value)) or "none"
-    return "none" if value is None else str(value)
-
-
-def _only_with(row: Mapping[str, Any]) -> str:
-    partners = row["only_with"]
-    if row["macs"] is None and len(partners) != 1:
-        return f"only together with several others: {row['reason']}" if partners else f"not possible: {row['reason']}"
-    if not partners:
-        return ""
-    return f"only together with {', '.join(partners)}" + ("" if row["macs"] is not None else ", counted there")

@@ -1,71 +1,64 @@
-"""Who trains in a run: one of the registered executors, with what the user said of it."""
+"""What runs the trainings of a search: one of the registered executors, with the settings that it takes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nas.executors.kind import Workers
 from nas.executors.kinds import EXECUTORS
+from nas.setting_forms import check_bounds
+from nas.settings import RunSettings
 from search_space.errors import ConfigError, check_known
+from trainers.settings import declared_settings
 
 if TYPE_CHECKING:
     from nas.engine.session import Session
     from nas.executors import Executor
 
-SETTINGS = ("workers", "address", "cpus_per_trial", "gpus_per_trial")
 
-
-@dataclass(frozen=True, kw_only=True)
-class ExecutorOptions:
-    """What the user said of who trains; None where nothing was said.
+def check_executor(settings: RunSettings) -> None:
+    """Checks the settings of a search that are about its executor.
 
     Raises:
-        ConfigError: For a number that is none, and for settings that the executor does not take.
-        SpaceError: For an executor that is not known.
+        ConfigError: The executor is unknown, does not take a setting, or one is out of bounds.
     """
-
-    executor: str = "local"
-    workers: int | None = None
-    address: str | None = None
-    cpus_per_trial: float | None = None
-    gpus_per_trial: float | None = None
-
-    def __post_init__(self) -> None:
-        check_known("executor", self.executor, EXECUTORS)
-        for name in SETTINGS:
-            if getattr(self, name) is not None and name not in EXECUTORS.get(self.executor).takes:
-                raise _refused(name)
-        if self.workers is not None and self.workers < 1:
-            raise ConfigError(f"--workers must be 1 or more, got {self.workers}; give another")
-        for name, least in (("cpus_per_trial", 0.0), ("gpus_per_trial", -1e-9)):
-            value = getattr(self, name)
-            if value is not None and not least < value < float("inf"):
-                raise ConfigError(f"{_option(name)} must be above zero, got {value:g}")
-
-    def __str__(self) -> str:
-        if self.executor == "local":
-            return f"{self.workers} trainings at a time" if (self.workers or 1) > 1 else "one training at a time"
-        at = f" at {self.address}" if self.address else ""
-        return f"trained by {self.executor}{at}" + (f", {self.workers} at a time" if self.workers else "")
-
-    def executor_of(self, session: Session) -> Executor:
-        """Returns what trains the session's trials; a context manager."""
-        from nas.executors.training import TrainingSpec
-
-        kind, trial_minutes = EXECUTORS.get(self.executor), session.config.trial_minutes
-        if trial_minutes is not None and "trial_minutes" not in kind.takes:
-            raise _refused("trial_minutes")
-        spec = TrainingSpec.of(session.config)
-        said = {name: getattr(self, name) for name in SETTINGS}
-        workers = Workers(factory=spec, here=lambda: spec.over(session.splits), trial_minutes=trial_minutes, **said)
-        return kind.open(workers)
+    name = settings.executor
+    check_known("executor", name, EXECUTORS, ConfigError)
+    takes = EXECUTORS.get(name).takes
+    for each in (*_own_settings(settings), "trial_minutes"):
+        if getattr(settings, each) is not None and each not in takes:
+            users = " or ".join(other for other in EXECUTORS if each in EXECUTORS.get(other).takes)
+            option = declared_settings(type(settings))[each].option
+            raise ConfigError(f"{option} goes with --executor {users} only; next: add that or drop it")
+    check_bounds(settings, _own_settings(settings))
 
 
-def _refused(name: str) -> ConfigError:
-    users = " or ".join(each for each in EXECUTORS if name in EXECUTORS.get(each).takes)
-    return ConfigError(f"{_option(name)} goes with --executor {users} only; next: add that or drop it")
+def executor_words(settings: RunSettings) -> str:
+    """Returns in a few words what runs the trainings."""
+    if settings.executor == "local":
+        return f"{settings.workers} trainings at a time" if (settings.workers or 1) > 1 else "one training at a time"
+    at = f" at {settings.address}" if settings.address else ""
+    return f"trained by {settings.executor}{at}" + (f", {settings.workers} at a time" if settings.workers else "")
 
 
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+def open_executor(session: Session) -> Executor:
+    """Returns the executor of a session's trials, which is a context manager.
+
+    Raises:
+        ConfigError: It does not take a setting of the run, or cannot be had.
+    """
+    from nas.executors.training import TrainingSpec
+
+    config = session.config
+    check_executor(config)
+    spec = TrainingSpec.of(config)
+    own = {name: getattr(config, name) for name in _own_settings(config)}
+    return EXECUTORS.get(config.executor).open(
+        Workers(factory=spec, here=lambda: spec.over(session.splits), trial_minutes=config.trial_minutes, **own)
+    )
+
+
+def _own_settings(settings: RunSettings) -> list[str]:
+    """Returns the names of the settings that an executor is opened with, without the limit of time of the run."""
+    declared = declared_settings(type(settings)).items()
+    return [name for name, each in declared if each.about.per_session and name in Workers.__dataclass_fields__]

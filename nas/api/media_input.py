@@ -1,4 +1,4 @@
-"""What `nas predict` looks at: pictures, folders of them, and videos frame by frame."""
+"""The images that objects are found in: pictures, folders of them, videos frame by frame, and arrays."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from search_space.errors import DataError, is_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,9 +17,9 @@ VIDEOS = frozenset((".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".w
 DEFAULT_RATE = 25.0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Source:
-    """One picture or video."""
+    """One picture, video or array."""
 
     path: Path
     num_frames: int = 0
@@ -25,6 +27,8 @@ class Source:
     frames_per_second: float = DEFAULT_RATE
     named: bool = True
     """The user gave the file itself, not its folder."""
+    array: np.ndarray | None = None
+    """The pixels `(H, W, 3)` of uint8 RGB of a source that is no file; its path is only a name."""
 
     @property
     def is_video(self) -> bool:
@@ -43,20 +47,31 @@ class Shot:
     """`(H, W, 3)` uint8 RGB."""
 
 
-def list_sources(paths: Sequence[Path]) -> list[Source]:
-    """Returns all pictures and videos, those of a folder by name; each file that was given is opened once.
+def list_sources(inputs: Sequence[Path | np.ndarray]) -> list[Source]:
+    """Returns all pictures, videos and arrays, those of a folder by name; each file that was given is opened once.
 
     Raises:
-        DataError: a path does not exist, a folder holds neither, or a file can be read as neither.
+        DataError: a path does not exist, a folder holds neither, a file can be read as neither, or an array is no
+            image `(H, W, 3)` of uint8.
     """
-    sources = []
-    for path in paths:
-        sources += _in_folder(path) if path.is_dir() else [_named(path)]
+    sources: list[Source] = []
+    for each in inputs:
+        if not isinstance(each, Path):
+            sources.append(_of_array(each, len(sources) + 1))
+        else:
+            sources += _in_folder(each) if each.is_dir() else [_named(each)]
     return sources
 
 
+def _of_array(array: np.ndarray, number: int) -> Source:
+
+    shape, kind = tuple(getattr(array, "shape", ())), getattr(array, "dtype", type(array).__name__)
+    if len(shape) != 3 or shape[2] != 3 or 0 in shape or str(kind) != "uint8":
+        raise DataError(f"input {number} is {kind} of shape {shape}; give a path, or an image (H, W, 3) of uint8 RGB")
+    return Source(path=Path(f"array-{number}"), array=array)
+
+
 def _in_folder(folder: Path) -> list[Source]:
-    from search_space.errors import DataError
 
     files = sorted(each for each in folder.iterdir() if each.suffix.lower() in PICTURES | VIDEOS and each.is_file())
     if not files:
@@ -84,8 +99,6 @@ def _video(path: Path, *, named: bool = True) -> Source:
 
     import cv2
 
-    from search_space.errors import DataError, is_text
-
     if not is_text(str(path)):  # OpenCV ends the whole process
         raise DataError(f"the name of the video {path} cannot be read as text; rename it")
     capture = cv2.VideoCapture(str(path))
@@ -108,9 +121,11 @@ def shots(source: Source, on_broken: Callable[[str], Any]) -> Iterator[Shot]:
     Raises:
         DataError: a picture that the user gave by name cannot be read any more.
     """
-    from search_space.errors import DataError
     from trainers.data import read_rgb
 
+    if source.array is not None:
+        yield Shot(source=source, frame=None, pixels=source.array)
+        return
     if source.is_video:
         yield from _frames(source, on_broken)
         return

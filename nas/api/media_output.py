@@ -1,15 +1,17 @@
-"""What `nas predict` writes: pictures and videos with boxes, and lists of detections."""
+"""Detections as files: pictures and videos with boxes, and COCO's result format."""
 
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.api.media_input import VIDEOS, Shot, Source
+from results.visible import visible
+from search_space.errors import ConfigError, DataError
+from search_space.files import write_bytes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,7 +75,6 @@ class Pictures:
 
 def check_not_inputs(option: str, written: Iterable[Path], inputs: Iterable[Path]) -> None:
     """Raises ConfigError if something that is to be written is an input, by whatever name, or the folder of one."""
-    from search_space.errors import ConfigError
 
     known = {_file_id(place): path for path in inputs for place in (path.parent, path)}
     for target in written:
@@ -136,8 +137,6 @@ def write_png(path: Path, image: np.ndarray) -> None:
     """Writes an image `(H, W, 3)` RGB whole or not at all."""
     import cv2
 
-    from search_space.files import write_bytes
-
     _, encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     write_bytes(path, encoded.tobytes())
 
@@ -145,8 +144,6 @@ def write_png(path: Path, image: np.ndarray) -> None:
 def draw(image: np.ndarray, found: Detections, classes: Sequence[str]) -> np.ndarray:
     """Returns the image with boxes, classes and scores."""
     import cv2
-
-    from results.visible import visible
 
     canvas: np.ndarray = image.copy()
     width = max(1, round(max(image.shape[:2]) / 1000))
@@ -176,8 +173,6 @@ class CocoIds:
             DataError: the file is none, or it does not know a class or a picture.
         """
         import json
-
-        from search_space.errors import DataError
 
         if path is None:
             return cls(categories=tuple(range(1, len(classes) + 1)))
@@ -215,48 +210,3 @@ class CocoIds:
             return self.images[path.name]
         name = path.stem if shot.frame is None else f"{path.stem}-{shot.frame:06d}"
         return int(name) if name.isdecimal() else name
-
-
-@dataclass(kw_only=True)
-class Listing:
-    """What was found so far."""
-
-    classes: Sequence[str]
-    ids: CocoIds
-    detailed: bool
-    """Entries and results are kept, not only counts: they are large for a long video."""
-    entries: list[dict[str, Any]] = field(default_factory=list)
-    results: list[dict[str, Any]] = field(default_factory=list)
-    counts: Counter[int] = field(default_factory=Counter)
-    """How many of each class the last source holds."""
-    last: tuple[Shot, Path | None] | None = None
-
-    def add(self, shot: Shot, found: Detections, path: Path | None) -> None:
-        """Takes what was found in an image that is drawn in the file `path`."""
-        if self.last is None or self.last[0].source is not shot.source:
-            self.counts.clear()
-        self.counts.update(found.labels.tolist())
-        self.last = (shot, path)
-        if self.detailed:
-            self.results += self.ids.results(shot, found)
-            frame = {} if shot.frame is None else {"frame": shot.frame}
-            picture = {} if path is None else {"picture": str(path)}
-            detections = self._detections(found)
-            self.entries.append({"image": str(shot.source.path), **frame, **picture, "detections": detections})
-
-    def _detections(self, found: Detections) -> list[dict[str, Any]]:
-        """Boxes are x1, y1, x2, y2 in pixels of the image."""
-        return [
-            {"class": self.classes[label], "score": round(float(score), 4), "box": [round(float(x), 2) for x in box]}
-            for box, score, label in zip(found.boxes, found.scores, found.labels, strict=True)
-        ]
-
-    def line(self, source: Source) -> str:
-        """Returns in words what the last source holds."""
-        if self.last is None or self.last[0].source is not source:
-            return f"{source.path}: left out"
-        shot, path = self.last
-        counted = ", ".join(f"{self.counts[index]} {self.classes[index]}" for index in sorted(self.counts))
-        frames = "" if shot.frame is None else f"{shot.frame} frames, "
-        written = "" if path is None else f" -> {path}"
-        return f"{source.path}: {frames}{counted or 'nothing found'}{written}"

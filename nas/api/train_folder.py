@@ -1,4 +1,4 @@
-"""The folder of a training: whether one may begin in it, whether the one in it can go on, and what it was asked for."""
+"""The folder of a training: whether a training may start in it or resume from it, and its settings."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from typing import Any
 
 CHECKPOINT = "last.pt"
 RESULTS = ("weights.pt", "results.json", "history.csv")
-"""What a training leaves that must not be lost; the checkpoint apart."""
+"""Results of a training that must not be overwritten, besides the checkpoint."""
 OF_A_SEARCH = "study.journal"
-OPTIONAL_TEXTS = ("data", "data_format", "images", "split", "weights", "pretrained")
 
 
 def check_free(out: Path) -> None:
-    """Raises ConfigError if `out` is no folder, or holds something that a training would write over."""
+    """Raises ConfigError if `out` is not a folder, or holds something that a training would overwrite."""
     from search_space.errors import ConfigError
 
     if out.exists() and not out.is_dir():
-        raise ConfigError(f"--out {out} is a file; give a folder, which is made if it is not there")
+        raise ConfigError(f"--out {out} is a file; give a folder; it is created if it does not exist")
     if (out / CHECKPOINT).exists():
         raise ConfigError(f"{out} holds a training already; go on with --resume {out} or choose another --out")
     if (out / OF_A_SEARCH).exists():
@@ -31,10 +30,10 @@ def check_free(out: Path) -> None:
 
 
 def can_go_on(folder: Path) -> bool:
-    """Tells whether the training in a folder has come to a checkpoint; if it has not, it begins anew.
+    """Returns whether the training in a folder has written a checkpoint; if it has not, it starts again.
 
     Raises:
-        ConfigError: there are results, but no checkpoint: beginning anew would write over them.
+        ConfigError: there are results, but no checkpoint; starting again would overwrite the results.
     """
     from search_space.errors import ConfigError
 
@@ -50,7 +49,7 @@ def can_go_on(folder: Path) -> bool:
 
 
 def no_folder(architecture: str) -> None:
-    """Raises ConfigError if what is given as an architecture is a folder; it says what in it can be trained."""
+    """Raises ConfigError, which names what can be trained, if a folder is given as an architecture."""
     from search_space.errors import ConfigError
 
     path = Path(architecture)
@@ -71,14 +70,15 @@ def no_folder(architecture: str) -> None:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Returns what config.yaml of a training holds, without the versions.
+    """Returns the settings in config.yaml of a training, without the versions.
 
     Raises:
-        ConfigError: there is none, or it is damaged.
+        ConfigError: the file does not exist, or it is damaged.
     """
+    from nas.api.train_request import TRAINING, training_settings
     from search_space.errors import ConfigError
     from search_space.yaml_text import YamlError, read_yaml
-    from trainers import TrainConfig
+    from trainers.config import TrainConfig
 
     path = folder / "config.yaml"
     none = ConfigError(f"{folder} holds no training that could go on; give the folder of one begun by nas train")
@@ -88,16 +88,23 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise none from None
     except YamlError:
         content = None
-    if isinstance(content, dict) and "training" not in content:
+    if isinstance(content, dict) and TRAINING not in content:
         raise none
-    if not isinstance(content, dict) or not isinstance(content["training"], dict) or not _texts_are_texts(content):
+    if not isinstance(content, dict) or not isinstance(content[TRAINING], dict) or not _has_valid_request(content):
         raise ConfigError(f"{path} is damaged; put a copy of it back, or begin anew with another --out")
     try:
-        TrainConfig.from_dict(content["training"])
+        TrainConfig.from_dict(content[TRAINING])
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
-    return {name: value for name, value in content.items() if name != "versions"}
+    return {name: value for name, value in content.items() if name == TRAINING or name in training_settings()}
 
 
-def _texts_are_texts(content: dict[str, Any]) -> bool:
-    return all(isinstance(content.get(name), str | None) for name in OPTIONAL_TEXTS)
+def _has_valid_request(content: dict[str, Any]) -> bool:
+    from nas.api.train_settings import request_of
+    from search_space.errors import ConfigError
+
+    try:
+        request_of(content)
+    except ConfigError:
+        return False
+    return True

@@ -1,66 +1,36 @@
-"""What a training was asked for: from the options, and from the folder when it goes on."""
+"""The settings of a training: of a new one from what the user gives, of a resumed one from its folder."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+from nas.api.named_architecture import ArchitectureLike, find_architecture, shown_name
+from nas.api.train_request import TRAINING, TrainingRequest, place_in_config, training_settings
+from search_space.errors import ConfigError, unknown_name
+from trainers.settings import DeclaredSetting, SettingError, all_settings, read_settings, value_at
 
 if TYPE_CHECKING:
     from search_space import Architecture
     from trainers import TrainConfig
 
-COMMAND = ("data", "data_format", "images", "split", "weights", "pretrained", "threads", "tensorboard")
-"""Settings of the command; all others are settings of the training."""
-TRAINING = (
-    "epochs",
-    "batch_size",
-    "accumulate",
-    "learning_rate",
-    "optimizer",
-    "seed",
-    "nwd",
-    "eval_every",
-    "eval_tile",
-    "patience",
-    "precision",
-    "device",
-    "num_readers",
-)
-AUGMENTATION = ("mosaic", "copy_paste", "tile", "flip_vertical", "turn", "hue", "saturation")
-PATHS = ("data", "images", "weights", "pretrained")
-FREE_COMMAND = ("threads", "tensorboard", "data", "data_format", "images", "split")
-"""May differ when a training goes on; that the data is still the same is seen by its fingerprint, not by its place."""
-FLAGS = {
-    "data_format": "--format",
-    "batch_size": "--batch",
-    "learning_rate": "--lr",
-    "num_readers": "--workers",
-    "tile": "--tile-chance",
-}
-"""Options that are not called like their setting."""
+DATA = ("data", "data_format", "images", "split")
 
-
-class Entry(NamedTuple):
-    """A setting as it was given."""
-
-    flag: str
-    path: tuple[str, ...]
-    """Where it stands in config.yaml."""
-    value: Any
+Values = dict[tuple[str, ...], Any]
+"""What was given, by the place where it stands in config.yaml."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class TrainSettings:
     """All that decides a training; what config.yaml and architecture.yaml of its folder hold."""
 
     out: Path
     architecture: Architecture
     config: TrainConfig
-    command: dict[str, Any]
-    """See `COMMAND`."""
+    request: TrainingRequest
     resume: bool
 
     def write(self) -> None:
@@ -72,191 +42,227 @@ class Settings:
 
         self.out.mkdir(parents=True, exist_ok=True)
         self.architecture.to_yaml(self.out / "architecture.yaml")
-        command = {name: _absolute(name, value) for name, value in self.command.items()}
-        content = {**command, "training": self.config.to_dict(), "versions": versions()}
+        stored = {name: _absolute(each, getattr(self.request, name)) for name, each in _stored().items()}
+        content = {**stored, TRAINING: self.config.to_dict(), "versions": versions()}
         write_text(self.out / "config.yaml", yaml.safe_dump(content, sort_keys=False))
 
 
-def _absolute(name: str, value: Any) -> Any:
-    """Makes paths absolute, so that the training can go on from another folder."""
-    return str(Path(value).resolve()) if name in PATHS and value is not None else value
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """The architecture that is to be trained, and what is known of where it comes from."""
+
+    architecture: Architecture
+    name: str
+    """Part of the name of the default output folder."""
+    place: Path | None = None
+    """A file or folder; the training or the run that it lies in says which data to use."""
+    data_options: Mapping[str, Any] | None = None
+    """The data of the run that it was found in, where it is a result of the API."""
 
 
-def entries(options: dict[str, Any], names: Iterable[str]) -> list[Entry]:
-    """Returns those of the options called `names` that have a value, and what was given by --set.
+def subject_of(architecture: ArchitectureLike, input_hw: tuple[int, int] | None) -> Subject:
+    """Returns what is to be trained.
+
+    Args:
+        architecture: see `nas.api.named_architecture`; the `data_options` or the `folder` of an object tell its data.
+        input_hw: height and width of the input; None is that of the architecture.
 
     Raises:
-        ConfigError: --set is not given as NAME=VALUE.
+        ConfigError: there is no such architecture.
+        SpaceError: the architecture is not valid, or does not take this size.
     """
-    found = []
-    for name in names:
-        value = options.get(name)
-        if value is None or name == "assignments":
-            continue
-        path = (name,) if name in COMMAND else ("training", *(("augmentation",) * (name in AUGMENTATION)), name)
-        if name in COMMAND + TRAINING + AUGMENTATION:
-            found.append(Entry(flag_of(name), path, value))
-    return found + [_assignment(text) for text in options["assignments"] if "assignments" in set(names)]
+    from nas.api.train_folder import no_folder
 
-
-def flag_of(name: str) -> str:
-    """Returns the option that sets a setting."""
-    return FLAGS.get(name, f"--{name.replace('_', '-')}")
-
-
-@contextmanager
-def options_named() -> Iterator[None]:
-    """Calls a setting that is wrong as the user gives it, `--batch` rather than `batch_size`; raises ConfigError."""
-    from search_space.errors import ConfigError
-    from trainers.settings import SettingError
-
-    try:
-        yield
-    except SettingError as error:
-        name = error.setting.removeprefix("augmentation.")
-        if name not in TRAINING + AUGMENTATION:
-            raise
-        raise ConfigError(str(error).replace(error.setting, flag_of(name), 1)) from None
-
-
-def _assignment(text: str) -> Entry:
-    from search_space.errors import ConfigError
-    from search_space.yaml_text import YamlError, parse_yaml
-
-    name, equals, value = text.partition("=")
-    equals = equals if all(part.isidentifier() for part in name.split(".")) else ""
-    try:
-        parsed = parse_yaml(value)
-    except YamlError:
-        equals = ""
-    if not equals:
-        given = " ".join(text.split())[:80]
-        raise ConfigError(f"--set {given} cannot be read; give NAME=VALUE, such as --set ema_decay=0.999")
-    return Entry(f"--set {name}", ("training", *name.split(".")), _number(parsed))
-
-
-def _number(value: Any) -> Any:
-    """Returns what is a number in Python but a word in YAML, such as 1e-3, as a number."""
-    try:
-        return float(value) if isinstance(value, str) else value
-    except ValueError:
-        return value
-
-
-def _check_once(given: Iterable[Entry]) -> None:
-    from search_space.errors import ConfigError
-
-    flags: dict[tuple[str, ...], str] = {}
-    for entry in given:
-        if entry.path in flags:
-            raise ConfigError(f"{flags[entry.path]} and {entry.flag} are the same setting; give one of them")
-        flags[entry.path] = entry.flag
+    if isinstance(architecture, (str, Path)):
+        no_folder(str(architecture))
+        path = Path(architecture)
+        return Subject(architecture=find_architecture(architecture, input_hw), name=path.stem, place=path)
+    found, folder = find_architecture(architecture, input_hw), getattr(architecture, "folder", None)
+    return Subject(
+        architecture=found,
+        name=found.key(),
+        place=None if folder is None else Path(folder),
+        data_options=getattr(architecture, "data_options", None),
+    )
 
 
 def fresh(
-    architecture: str, options: dict[str, Any], given: set[str], on_notice: Callable[[str | None], None]
-) -> Settings:
-    """Returns the settings of a training that begins.
+    architecture: ArchitectureLike, given: Mapping[str, Any], on_notice: Callable[[str | None], None]
+) -> TrainSettings:
+    """Returns the settings of a new training.
 
     Args:
-        given: names of the options on the command line; the others are at their defaults.
-        on_notice: is told whose data is used, where none was named.
+        architecture: see `subject_of`.
+        given: settings by their keywords, or their names in config.yaml.
+        on_notice: is told whose data is used, if none was given.
 
     Raises:
         ConfigError: a setting is unknown or out of range, or the folder holds a training already.
     """
-    from nas.api.data_of_run import with_known_data
-    from nas.api.train_folder import check_free, no_folder
-    from nas.architectures import load_architecture
-    from search_space.errors import ConfigError
-    from trainers import TrainConfig
+    from nas.api.train_folder import check_free
+    from trainers.config import TrainConfig
 
-    no_folder(architecture)
-    arch = load_architecture(architecture, options["input_hw"])
-    content: dict[str, Any] = {**dict.fromkeys(COMMAND), "training": TrainConfig().to_dict()}
-    known = with_known_data(options, Path(architecture))
-    on_notice(known.notice)
-    options, given = (
-        {**options, **known.options},
-        given | {name for name, it in known.options.items() if it is not None},
-    )
-    chosen = entries(options, given)
-    _check_once(chosen)
-    for entry in (*entries({**options, "assignments": ()}, options.keys() - given), *chosen):
-        _put(content, entry)
-    if None not in (content["weights"], content["pretrained"]):
+    values = placed(given)
+    subject = subject_of(architecture, request_of({name: value for (name, *_), value in values.items()}).input_hw)
+    known, notice = _data_of(subject, values)
+    on_notice(notice)
+    content: dict[str, Any] = {TRAINING: TrainConfig().to_dict()}
+    for each in training_settings().values():
+        if each.about.command_default is not None:
+            put(content, place_in_config(each), each.initial)
+    for path, value in {**values, **known}.items():
+        put(content, path, value)
+    config = TrainConfig.from_dict(content.pop(TRAINING))
+    request = request_of(content)
+    if None not in (request.weights, request.pretrained):
         raise ConfigError("--weights and --pretrained both say what to begin with; give one of them")
-    out = options["out"] or Path("runs") / f"train-{Path(architecture).stem}"
+    out = Path("runs") / f"train-{subject.name}" if request.out is None else Path(request.out)
     check_free(out)
-    config = TrainConfig.from_dict(content.pop("training"))
-    return Settings(out=out, architecture=arch, config=config, command=content, resume=False)
+    return TrainSettings(out=out, architecture=subject.architecture, config=config, request=request, resume=False)
 
 
-def resumed(folder: Path, architecture: str | None, options: dict[str, Any], given: set[str]) -> Settings:
-    """Returns the settings of the training in `folder`, changed by those given options that may change.
+def resumed(folder: Path, architecture: ArchitectureLike | None, given: Mapping[str, Any]) -> TrainSettings:
+    """Returns the settings of the training in `folder`, changed by those given settings that may change.
 
     Args:
-        given: names of the options on the command line.
+        folder: of the training.
+        architecture: see `subject_of`; None is that of the training.
+        given: settings by their keywords, or their names in config.yaml.
 
     Raises:
-        ConfigError: the folder holds no training that can go on, or something was given that must not change.
+        ConfigError: the folder holds no training that can be resumed, or a setting was given that must not change.
     """
     from nas.api.train_folder import can_go_on, read_config
     from search_space import Architecture
-    from search_space.errors import ConfigError, SpaceError
-    from trainers import TrainConfig
+    from search_space.errors import SpaceError
+    from trainers.config import TrainConfig
 
-    content = {**dict.fromkeys(COMMAND), **read_config(folder)}
+    values = placed(given)
+    content = read_config(folder)
     can_go_on(folder)
     try:
-        arch = Architecture.from_yaml(folder / "architecture.yaml")
+        found = Architecture.from_yaml(folder / "architecture.yaml")
     except SpaceError as error:
         raise ConfigError(f"{error}; put a copy of it back, or begin anew with another --out") from None
-    _check_same(folder, arch, architecture, options)
-    changes = entries(options, given)
-    _check_once(changes)
-    for entry in changes:
-        _change(folder, content, entry)
-    config = TrainConfig.from_dict(content.pop("training"))
-    return Settings(out=folder, architecture=arch, config=config, command=content, resume=True)
+    _check_same(folder, found, architecture, values)
+    for path, value in values.items():
+        _change(folder, content, path, value)
+    config = TrainConfig.from_dict(content.pop(TRAINING))
+    return TrainSettings(out=folder, architecture=found, config=config, request=request_of(content), resume=True)
 
 
-def _check_same(folder: Path, arch: Architecture, named: str | None, options: dict[str, Any]) -> None:
-    from nas.architectures import load_architecture
-    from search_space.errors import ConfigError
+def placed(given: Mapping[str, Any]) -> Values:
+    """Returns given settings by the place where they stand in config.yaml; paths become texts.
 
-    if options["out"] is not None and options["out"].resolve() != folder.resolve():
-        raise ConfigError(f"--out is {options['out']}, but {folder} is resumed; leave --out out")
-    if options["input_hw"] is not None and tuple(options["input_hw"]) != tuple(arch.input_hw):
-        height, width = arch.input_hw
-        raise ConfigError(f"{folder} was begun with --input {height} {width}; leave --input out or start anew")
-    if named is not None and load_architecture(named, arch.input_hw).key() != arch.key():
-        raise ConfigError(f"{folder} holds a training of another architecture than {named}; leave it out or start anew")
-
-
-def _change(folder: Path, content: dict[str, Any], entry: Entry) -> None:
-    from search_space.errors import ConfigError
-    from trainers.checkpoint import FREE_TO_CHANGE
-
-    before: Any = content
-    for key in entry.path:
-        before = before.get(key) if isinstance(before, dict) else None
-    free = entry.path[-1] in (FREE_COMMAND if len(entry.path) == 1 else FREE_TO_CHANGE)
-    value = _absolute(entry.path[-1], entry.value)
-    if before != value and not free:
-        begun = f"without {entry.flag}" if before is None else f"with {entry.flag} {before}"
-        raise ConfigError(
-            f"{folder} was begun {begun}, now it is {value}; leave the option out, or start anew with another --out"
-        )
-    _put(content, entry._replace(value=value))
+    Raises:
+        ConfigError: a name is unknown, or a setting is given by two names.
+    """
+    settings = training_settings()
+    words = {word: each for each in settings.values() for word in (each.name, each.path, each.keyword)}
+    values: Values = {}
+    for word, value in given.items():
+        path: tuple[str, ...] = (TRAINING, *word.split("."))
+        if word in words:
+            path = place_in_config(words[word])
+        elif "." not in word and word not in {parent for each in settings.values() for parent in each.parents}:
+            raise ConfigError(unknown_name("training setting", word, [each.keyword for each in settings.values()]))
+        if path in values:
+            raise ConfigError(f"{word} is given twice; give it once")
+        values[path] = str(value) if isinstance(value, PurePath) else value
+    return values
 
 
-def _put(content: dict[str, Any], entry: Entry) -> None:
-    *folders, last = entry.path
-    for key in folders:
-        content = content.setdefault(key, {})
+@contextmanager
+def settings_called(name: Callable[[DeclaredSetting], str]) -> Iterator[None]:
+    """Within the block the message of a SettingError calls the setting as the user does.
+
+    Args:
+        name: returns the keyword or the option of a setting; an empty text stands for its path in config.yaml.
+
+    Raises:
+        SettingError: the one of the block, with another name at the beginning of its message.
+    """
+    try:
+        yield
+    except SettingError as error:
+        known = training_settings().values()
+        last = error.setting.rpartition(".")[2]
+        found = next((each for each in known if error.setting in (each.keyword, each.name) or last == each.name), None)
+        if found is None or not str(error).startswith(error.setting):
+            raise
+        word = name(found) or found.path
+        raise SettingError(f"{word}{str(error)[len(error.setting) :]}", word) from None
+
+
+def put(content: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    """Sets a value in nested dictionaries.
+
+    Raises:
+        ConfigError: a part of the path is one value.
+    """
+    *parents, last = path
+    for name in parents:
+        content = content.setdefault(name, {})
         if not isinstance(content, dict):
-            from search_space.errors import ConfigError
+            raise ConfigError(f"{'.'.join(path[1:])}: {name} is one value and has no {last}")
+    content[last] = value
 
-            raise ConfigError(f"{entry.flag}: {key} is one value and has no {last}")
-    content[last] = entry.value
+
+def _stored() -> dict[str, DeclaredSetting]:
+    return {name: each for name, each in all_settings(TrainingRequest).items() if each.about.is_stored}
+
+
+def request_of(values: Mapping[str, Any]) -> TrainingRequest:
+    """Returns the settings of the command among these; others are left out."""
+    names = all_settings(TrainingRequest)
+    given = {name: value for name, value in values.items() if name in names and value is not None}
+    return read_settings(TrainingRequest, given)
+
+
+def _absolute(setting: DeclaredSetting, value: Any) -> Any:
+    """Returns a path as an absolute one, so that the training can be resumed from another folder."""
+    return str(Path(value).resolve()) if setting.about.is_path and value is not None else value
+
+
+def _data_of(subject: Subject, values: Values) -> tuple[Values, str | None]:
+    """Returns the settings of the data, as given or as of the run of the architecture, and a notice of the latter."""
+    from nas.api.data_of_run import with_known_data
+
+    given = {name: values.get((name,)) for name in DATA}
+    if subject.data_options is not None and given["data"] is None:
+        found = {**subject.data_options, **{name: value for name, value in given.items() if value is not None}}
+        return {(name,): found[name] for name in DATA if found.get(name) is not None}, None
+    if subject.place is None:
+        return {}, None
+    known = with_known_data(given, subject.place)
+    return {(name,): value for name, value in known.options.items() if value is not None}, known.notice
+
+
+def _check_same(folder: Path, found: Architecture, named: ArchitectureLike | None, values: Values) -> None:
+    request = request_of({name: value for (name, *_), value in values.items()})
+    if request.out is not None and Path(request.out).resolve() != folder.resolve():
+        raise ConfigError(f"--out is {request.out}, but {folder} is resumed; leave --out out")
+    if request.input_hw is not None and request.input_hw != tuple(found.input_hw):
+        height, width = found.input_hw
+        raise ConfigError(f"{folder} was begun with --input {height} {width}; leave --input out or start anew")
+    if named is not None and subject_of(named, found.input_hw).architecture.key() != found.key():
+        raise ConfigError(
+            f"{folder} holds a training of another architecture than {shown_name(named)}; leave it out or start anew"
+        )
+
+
+def _change(folder: Path, content: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    """Sets a value that is given at a resume."""
+    setting = next((each for each in training_settings().values() if place_in_config(each) == path), None)
+    if setting is not None:
+        if not setting.about.is_stored:
+            return
+        value = _absolute(setting, value)
+    before = value_at(content, path)
+    if before != value and not (setting is not None and setting.about.resumable):
+        name = ".".join(path).removeprefix(f"{TRAINING}.")
+        begun = f"{folder} was begun {'without it' if before is None else f'with {before}'}"
+        raise SettingError(
+            f"{name} is {value}, but {begun}; leave it out, or start anew with another output folder", name
+        )
+    put(content, path, value)

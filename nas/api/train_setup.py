@@ -1,34 +1,37 @@
-"""How a training begins: everything opened and checked, the folder held and written last."""
+"""Prepare a training: open and check everything, then lock and write the folder."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from nas.api.train_settings import Settings
+    from nas.api.train_settings import TrainSettings
     from search_space import Detector
     from trainers.data import DataSplits
+    from trainers.logs import EventLog
 
 
 class Ready(NamedTuple):
-    """What a training is begun with."""
+    """What a training starts with."""
 
     detector: Detector
     splits: DataSplits
-    log: Any
-    """Of events for TensorBoard, or None."""
+    log: EventLog | None
+    """Of events for TensorBoard."""
 
 
 def prepare(
-    settings: Settings, held: contextlib.ExitStack, *, is_first: bool, on_notice: Callable[[str | None], None]
+    settings: TrainSettings, held: contextlib.ExitStack, *, is_first: bool, on_notice: Callable[[str | None], None]
 ) -> Ready:
-    """Opens and checks everything, the first process alone holds and writes the folder: last, or not at all.
+    """Opens and checks everything; then the first process locks and writes the folder.
+
+    Nothing is written if a check fails.
 
     Args:
-        held: keeps the folder for this process.
+        held: holds the lock of the folder.
         is_first: whether this is the first of several processes.
         on_notice: is called with each line that the user should read.
     """
@@ -39,17 +42,22 @@ def prepare(
     from trainers.heads import check_trainable
     from trainers.optimizer import device_for
 
-    command = settings.command
+    request = settings.request
     busy = f"another process trains in {settings.out}; wait for it, or choose another --out"
-    set_threads(command["threads"])
+    set_threads(request.threads)
     check_trainable(settings.architecture.head.kind)
     device_for(settings.config.device)
     if is_first and settings.resume:
         held.enter_context(locked(settings.out, busy))
     log = _event_log(settings) if is_first else None
-    where = {"data_format": command["data_format"], "images": command["images"]}
-    seed = settings.config.seed
-    splits = open_for_user(command["data"], command["split"], seed=seed, on_notice=on_notice, **where)
+    splits = open_for_user(
+        request.data,
+        request.split,
+        seed=settings.config.seed,
+        data_format=request.data_format,
+        images=request.images,
+        on_notice=on_notice,
+    )
     detector = _detector(settings, splits, on_notice)
     _check_data(settings, splits, on_notice)
     if is_first:
@@ -61,18 +69,18 @@ def prepare(
     return Ready(detector, splits, log)
 
 
-def _check_data(settings: Settings, splits: DataSplits, on_notice: Callable[[str | None], None]) -> None:
-    """Raises ConfigError where data and settings do not go together, and notes what can do nothing."""
+def _check_data(settings: TrainSettings, splits: DataSplits, on_notice: Callable[[str | None], None]) -> None:
+    """Raises ConfigError where data and settings contradict each other, and notes options that have no effect."""
     from nas.api.tiling import small_images_note
     from nas.api.train_folder import CHECKPOINT
-    from search_space.errors import ConfigError
     from trainers.checkpoint import check_same_data, fingerprints, read_checkpoint
+    from trainers.settings import SettingError
 
     config, num_images = settings.config, len(splits.train)
     if config.batch_size > num_images and not settings.resume:
-        raise ConfigError(
-            f"--batch is {config.batch_size}, but there are {num_images} training images; give --batch {num_images} "
-            "or less"
+        raise SettingError(
+            f"batch_size is {config.batch_size}, but there are {num_images} training images; give {num_images} or less",
+            "batch_size",
         )
     path = settings.out / CHECKPOINT
     if settings.resume and path.exists():
@@ -84,14 +92,14 @@ def _check_data(settings: Settings, splits: DataSplits, on_notice: Callable[[str
         on_notice(small_images_note("--eval-tile", "validation", splits.val, input_hw))
 
 
-def _event_log(settings: Settings) -> Any:
+def _event_log(settings: TrainSettings) -> EventLog | None:
     from trainers.logs import EventLog
 
-    return EventLog(settings.out) if settings.command["tensorboard"] else None
+    return EventLog(settings.out) if settings.request.tensorboard else None
 
 
-def _detector(settings: Settings, splits: DataSplits, on_notice: Callable[[str | None], None]) -> Detector:
-    """Returns the detector to begin with, its weights taken from a file where one is named and nothing is resumed."""
+def _detector(settings: TrainSettings, splits: DataSplits, on_notice: Callable[[str | None], None]) -> Detector:
+    """Returns the detector to start with, with the weights of a file if one is given and nothing is resumed."""
     from nas.api.train_folder import can_go_on
     from nas.api.weights_path import weights_file
     from search_space.errors import ConfigError
@@ -100,11 +108,11 @@ def _detector(settings: Settings, splits: DataSplits, on_notice: Callable[[str |
 
     classes = splits.train.classes
     detector = fresh_detector(settings.architecture, num_classes=len(classes), seed=settings.config.seed)
-    weights, pretrained = settings.command["weights"], settings.command["pretrained"]
+    weights, pretrained = settings.request.weights, settings.request.pretrained
     if settings.resume:
         if can_go_on(settings.out):
             return detector
-        on_notice(f"note: the training in {settings.out} had not written anything yet; it begins now")
+        on_notice(f"note: the training in {settings.out} had written no checkpoint yet; it starts now")
     if pretrained is not None:
         taken, total = load_matching(detector, load_weights(weights_file(Path(pretrained))).state)
         on_notice(f"pretrained: {taken} of {total} tensors fit and were taken from {pretrained}")

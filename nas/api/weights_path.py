@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from search_space.errors import ConfigError
+
 
 def weights_file(path: Path) -> Path:
     """Returns the weights file in `path`: itself, or that of a training, of an export, or of a member of a run's front.
@@ -14,7 +16,6 @@ def weights_file(path: Path) -> Path:
     Raises:
         ConfigError: It is an architecture, or a folder of some, that was not trained.
     """
-    from search_space.errors import ConfigError
 
     if path.is_dir():
         exported = sorted(path.glob("weights.safetensors")) or sorted(path.glob("*/weights.safetensors"))
@@ -30,7 +31,6 @@ def weights_file(path: Path) -> Path:
 
 def _of_member(architecture: Path) -> Path:
     """Returns the weights of an architecture, which lie beside it or, of a front, in the folder of the run."""
-    from search_space.errors import ConfigError
 
     if not architecture.is_file():
         return architecture

@@ -13,7 +13,7 @@ SHELLS = ("bash", "zsh", "fish")
 def command(shell: str) -> None:
     """Print what SHELL needs to complete commands, options and paths of nas.
 
-    To have it in every new shell, let its start-up file run it.
+    To have it in every new shell, run it in the start-up file of the shell.
 
     \b
     Examples:
@@ -21,8 +21,7 @@ def command(shell: str) -> None:
       echo 'eval "$(nas completion zsh)"' >> ~/.zshrc
       nas completion fish > ~/.config/fish/completions/nas.fish
     """
-    from nas.cli import group
-
+    group = click.get_current_context().find_root().command
     completion = get_completion_class(shell)
     assert completion is not None, "click knows these shells"
     click.echo(completion(group, {}, "nas", "_NAS_COMPLETE").source())

@@ -23,7 +23,7 @@ class DataGroup(LazyGroup):
 def command() -> None:
     """Check a data set, or convert it to another format.
 
-    Formats: COCO, YOLO, VisDrone, TinyPerson and Pascal VOC, found by looking or named with --format.
+    Formats: COCO, YOLO, VisDrone, TinyPerson and Pascal VOC, detected or named with --format.
 
     \b
     Examples:

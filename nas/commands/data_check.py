@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,7 +11,7 @@ from nas.commands.display import counted, say
 from nas.commands.options import echo_json, format_option, images_option, json_option, plugin_option, split_option
 
 if TYPE_CHECKING:
-    from trainers.data.check import Report
+    from trainers.data.check import DataReport
 
 EXIT_DEFECTS = 1
 """Exit code where there are defects; 2 is an error of use, as everywhere."""
@@ -24,29 +24,30 @@ EXIT_DEFECTS = 1
 @split_option
 @plugin_option
 @json_option
-def command(path: str, images: str | None, data_format: str | None, split: str | None, as_json: bool) -> None:
+def command(path: str, as_json: bool, **options: Any) -> None:
     """Report every defect of the data set at PATH, with file and line.
 
-    All images are decoded. The exit code is 0 where there is no defect and 1 where there are some. None of them stops
-    a training, unless it says so: what cannot be used is left out and counted.
+    All images are decoded. The exit code is 0 without defects and 1 with some. A defect stops no training, unless it
+    says so: what cannot be used is left out and counted.
 
     \b
     Examples:
       nas data check hit-uav
       nas data check labels.json --images frames --json
     """
-    from trainers.data.check import check_data
+    from nas.api.data import check_data
 
-    report = check_data(path, split=split, format=data_format, images=images)
+    report = check_data(path, **options)
     if as_json:
         echo_json(report.to_dict())
     else:
-        _print(report)
+        print_defects(report)
     if report.defects:
         sys.exit(EXIT_DEFECTS)
 
 
-def _print(report: Report) -> None:
+def print_defects(report: DataReport) -> None:
+    """Prints the defects, a line each, and what the data set holds."""
     for defect in report.defects:
         line = "" if defect.line is None else f":{defect.line}"
         say(f"{defect.file}{line}: {defect.kind}: {defect.what}")

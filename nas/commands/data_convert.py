@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from nas.commands.display import counted, say
@@ -13,31 +15,21 @@ from nas.commands.options import echo_json, format_option, images_option, json_o
 @click.argument("out", type=click.Path(), metavar="OUT")
 @click.option(
     "--to",
-    "to_format",
     metavar="NAME",
     required=True,
     help="coco, tinyperson, yolo, visdrone, voc or that of a plug-in.",
 )
-@click.option("--copy/--link", "copies", default=True, help="Copy the images (default), or link to them.")
+@click.option("--copy/--link", default=True, help="Copy the images (default), or link to them.")
 @images_option
 @format_option
 @split_option
 @plugin_option
 @json_option
-def command(
-    path: str,
-    out: str,
-    to_format: str,
-    copies: bool,
-    images: str | None,
-    data_format: str | None,
-    split: str | None,
-    as_json: bool,
-) -> None:
+def command(path: str, out: str, as_json: bool, **options: Any) -> None:
     """Write the data set at PATH to the folder OUT in another format.
 
-    OUT must not exist, and appears only when all of it is written. A training and a validation part stay apart; what
-    the format cannot hold is told in one line each.
+    OUT must not exist, and appears only when all of it is written. A training and a validation part stay apart. One
+    line for each thing says what the format cannot hold.
 
     \b
     Example:
@@ -45,9 +37,9 @@ def command(
     """
     from dataclasses import asdict
 
-    from trainers.data.convert import convert_data
+    from nas.api.data import convert_data
 
-    done = convert_data(path, out, to=to_format, link=not copies, split=split, format=data_format, images=images)
+    done = convert_data(path, out, **options)
     for notice in done.notices:
         say(f"note: {notice}", err=True)
     for loss in done.losses:

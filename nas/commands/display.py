@@ -11,9 +11,6 @@ from results.visible import visible_lines
 if TYPE_CHECKING:
     from rich.console import Console
 
-PLAIN_WIDTH = 180
-"""Columns where the output is no terminal, so that files and pipes get whole cells."""
-
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """Returns a number with its noun, `1 box` or `2 boxes`."""
@@ -21,14 +18,10 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Returns a console that is as wide as the terminal, or wide enough for every table where there is none.
-
-    Names are printed as they are, with their control characters spelt out.
-    """
+    """Returns a console that prints names as they are, with their control characters spelt out."""
     from nas.commands.screen import Screen
 
-    terminal = Screen(stderr=stderr)
-    return terminal if terminal.is_terminal else Screen(stderr=stderr, width=PLAIN_WIDTH)
+    return Screen(stderr=stderr)
 
 
 def notify(notice: str | None) -> None:

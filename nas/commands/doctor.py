@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from nas.commands.display import counted, say
+from nas.commands.display import counted, notify, say
 from nas.commands.options import echo_json, json_option
 
 if TYPE_CHECKING:
-    from nas.doctor.machine_check import Check
+    from nas.doctor.diagnosis import Diagnosis
 
 MARKS = {"ok": "ok", "note": "note", "fault": "FAULT"}
 
@@ -32,61 +31,38 @@ def command(out: Path, quick: bool, as_json: bool) -> None:
     """Say whether this machine can search and train: versions, cores, memory, GPUs, folders, extras, Ray.
 
     The self-test searches and trains for about ten seconds in a temporary folder, counts with fvcore, opens what was
-    found, and goes on with Ray; nothing is left behind. The exit code is 1 where something is at fault, else 0. A note
-    is about what not everybody needs.
+    found, and repeats that with Ray; nothing is left behind. The exit code is 1 if something is at fault, else 0. A
+    note is about something that not everybody needs.
 
     \b
     Examples:
       nas doctor
       nas doctor --quick --json
     """
-    checks = examine(out, quick=quick, tell=lambda what: say(f"{what} ...", err=True))
-    is_well = all(check.state != "fault" for part in checks.values() for check in part)
+    from nas.doctor.diagnosis import diagnose
+
+    diagnosis = diagnose(out=out, quick=quick, on_notice=notify)
     if as_json:
-        plain = {part: [dict(vars(check)) for check in of_part] for part, of_part in checks.items()}
-        echo_json({"is_well": is_well, "checks": plain})
+        echo_json(diagnosis.to_dict())
     else:
-        _print(checks)
-    if not is_well:
+        print_checks(diagnosis)
+    if not diagnosis.is_well:
         raise SystemExit(1)
 
 
-def examine(out: Path, *, quick: bool, tell: Callable[[str], Any]) -> dict[str, list[Check]]:
-    """Returns what was looked at, by part.
+def print_checks(diagnosis: Diagnosis) -> None:
+    """Prints the checks by part, with advice, and their number."""
+    from nas.commands.table import Column, print_table
 
-    Args:
-        out: Where the folders of runs are to be made.
-        quick: Whether to leave out what takes seconds.
-        tell: Is told what takes a while, before it does.
-    """
-    import tempfile
-
-    from nas.doctor.machine import check_machine
-    from nas.doctor.packages import check_packages
-
-    tell("packages")
-    checks = {"machine": check_machine(out), "packages": check_packages()}
-    if not quick:
-        from nas.doctor.self_test import check_by_doing
-
-        with tempfile.TemporaryDirectory(prefix="nas-doctor-") as folder:
-            checks["self-test"] = check_by_doing(Path(folder), tell)
-    return checks
-
-
-def _print(checks: dict[str, list[Check]]) -> None:
-    from rich.table import Table
-
-    from nas.commands.display import console
-
-    table = Table("", "", "found", box=None, pad_edge=False, show_header=False)
-    for part, of_part in checks.items():
-        table.add_row(part.upper(), "", "")
+    columns = (Column("check", is_name=True), Column("state"), Column("found", is_text=True))
+    rows: list[tuple[str, ...]] = []
+    for part, of_part in diagnosis.checks.items():
+        rows.append((part.upper(),))
         for check in of_part:
-            table.add_row(f"  {check.name}", MARKS[check.state], check.found)
+            rows.append((f"  {check.name}", MARKS[check.state], check.found))
             if check.advice:
-                table.add_row("", "", f"  {check.advice}")
-    console().print(table)
-    states = [check.state for of_part in checks.values() for check in of_part]
+                rows.append(("", "", f"  {check.advice}"))
+    print_table(columns, rows, has_titles=False)
+    states = [check.state for of_part in diagnosis.checks.values() for check in of_part]
     faults, notes = states.count("fault"), states.count("note")
     say(f"{counted(faults, 'fault')}, {counted(notes, 'note')}" + ("" if faults else "; ready for nas run"))

@@ -11,7 +11,8 @@ from nas.advice.inspection import InspectionReport, input_sizes, run_flags
 from nas.advice.leaks import ALIKE, CHANCE
 from nas.advice.levels import LEVELS, num_served
 from nas.advice.recommendation import percent, pixels
-from nas.commands.display import console, say
+from nas.commands.display import say
+from nas.commands.table import Column, numbers, print_table
 
 if TYPE_CHECKING:
     from nas.advice.leaks import Leak
@@ -36,26 +37,37 @@ def print_report(report: InspectionReport, data_options: list[str]) -> None:
 
 
 def _print_parts(report: InspectionReport) -> None:
-    from rich.table import Table
-
     names = ("median", "p90", "p99", "max")
-    table = Table("part", "images", "without boxes", "boxes", *(f"boxes an image, {name}" for name in names))
+    columns = (
+        Column("part", is_name=True),
+        numbers("images"),
+        numbers("without boxes", priority=1),
+        numbers("boxes"),
+        *(numbers(f"boxes an image, {name}", priority=2) for name in names),
+    )
+    rows = []
     for part in report.parts:
         counts = (part.num_images, part.num_empty, part.num_boxes, *(part.objects[name] for name in names))
-        table.add_row(part.name, *(f"{count:,}" for count in counts))
-    console().print(table)
+        rows.append((part.name, *(f"{count:,}" for count in counts)))
+    print_table(columns, rows)
 
 
 def _print_classes(report: InspectionReport) -> None:
-    from rich.table import Table
-
+    say("")
     train, val = report.parts[0], report.parts[1]
-    table = Table("class", "train", "share", "val", "share")
+    columns = (
+        Column("class", is_name=True),
+        *(
+            numbers(title, priority=priority)
+            for title, priority in (("train", 0), ("share", 1), ("val", 0), ("share", 1))
+        ),
+    )
+    rows = []
     for name, count in train.by_class.items():
         other = val.by_class[name]
         shares = (f"{count:,}", _share(count, train.num_boxes), f"{other:,}", _share(other, val.num_boxes))
-        table.add_row(name, *shares)
-    console().print(table)
+        rows.append((name, *shares))
+    print_table(columns, rows)
 
 
 def _print_histogram(report: InspectionReport) -> None:
@@ -75,18 +87,21 @@ def _range(each: Bin) -> str:
 
 
 def _print_inputs(report: InspectionReport) -> None:
-    from rich.table import Table
-
     considered = report.advice.considered
-    limits = (f"under {limit} px" for limit in LIMITS_PX)
-    table = Table("input px", *limits, *(f"P{level}" for level in LEVELS), title="boxes as the detector sees them")
+    say("boxes as the detector sees them:")
+    columns = (
+        Column("input px", is_name=True),
+        *(numbers(f"under {limit} px", priority=2) for limit in LIMITS_PX),
+        *(numbers(f"P{level}", priority=1) for level in LEVELS),
+    )
+    rows = []
     for size in input_sizes():
         if size in USUAL_PX or size in (considered[0], considered[-1]):
             sides = report.sizes.at(size)
             counts = (*num_under(sides).values(), *num_served(sides).values())
             mark = "*" if considered[0] <= size <= considered[-1] else ""
-            table.add_row(f"{size}{mark}", *(_share(count, len(sides)) for count in counts))
-    console().print(table)
+            rows.append((f"{size}{mark}", *(_share(count, len(sides)) for count in counts)))
+    print_table(columns, rows)
     say(
         "P2 to P6: the boxes that a level serves, 2.1 to 4.2 of its cells a side; what is smaller goes to P2, what is "
         "larger to P6. *: among the sizes advised below"

@@ -1,11 +1,14 @@
-"""How predicted latencies are printed."""
+"""Tables and lines of predicted latencies."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from nas.commands.display import counted, say
 from nas.cost.breakdown import DEAR, SIZES_SHOWN
+
+if TYPE_CHECKING:
+    from nas.api.latency import FrontLatency, LatencyPrediction, OnDevice
 
 NODES_SHOWN = 10
 WORDS = {
@@ -33,109 +36,114 @@ WORDS = {
     "other": "operators of no known class",
     "start": "starting the network",
 }
-"""What the operator classes are."""
+"""The operator classes in words."""
 
 
-def print_architecture(result: dict[str, Any]) -> None:
-    """Prints one prediction: the time, what it is worth, where it goes, and what would be faster."""
-    height, width = result["input_hw"]
-    classes = counted(result["num_classes"], "class", "classes")
+def print_architecture(result: LatencyPrediction) -> None:
+    """Prints one prediction: the latency, its error, where the time is spent, and what would be faster."""
+    height, width = result.input_hw
+    classes = counted(result.num_classes, "class", "classes")
     say(
-        f"{result['architecture']} (key {result['key']}), {classes}, input {width}x{height} "
-        f"(width x height), {result['macs'] / 1e9:.4f} GMACs ({result['flops_2x'] / 1e9:.4f} GFLOPs with a "
-        f"multiply-add as two), {result['params']:,} parameters"
+        f"{result.architecture} (key {result.key}), {classes}, input {width}x{height} "
+        f"(width x height), {result.macs / 1e9:.4f} GMACs ({result.flops_2x / 1e9:.4f} GFLOPs with a "
+        f"multiply-add as two), {result.params:,} parameters"
     )
     say(
-        f"{result['latency_ms']:.4g} ms predicted, not measured; {100 * result['confidence']:g} % interval "
-        f"{result['low_ms']:.4g} to {result['high_ms']:.4g} ms"
+        f"{result.latency_ms:.4g} ms predicted, not measured; {100 * result.confidence:g} % interval "
+        f"{result.low_ms:.4g} to {result.high_ms:.4g} ms"
     )
     _print_device(result)
-    if result["extrapolated"]:
+    if result.extrapolated:
         say(f"note: extrapolated: {unmeasured_text(result)}")
     _print_classes(result)
     _print_nodes(result)
     _print_faster(result)
 
 
-def print_run(result: dict[str, Any]) -> None:
+def print_run(result: FrontLatency) -> None:
     """Prints the front of a run, accuracy beside predicted latency."""
-    from rich.table import Table
+    from nas.commands.table import Column, numbers, print_table
 
-    from nas.commands.display import console
-
-    classes = counted(result["num_classes"], "class", "classes")
-    say(f"front of {result['run']}, {classes}; latencies are predicted, not measured")
+    classes = counted(result.num_classes, "class", "classes")
+    say(f"front of {result.run}, {classes}; latencies are predicted, not measured")
     _print_device(result)
-    table = Table("file in front/", "input px")
-    interval = f"{100 * result['confidence']:g} % interval"
-    for title in ("accuracy %", "AP50 %", "ms, predicted", interval, "GMACs", "params M"):
-        table.add_column(title, justify="right")
-    for row in result["front"]:
-        table.add_row(
-            row["architecture"].replace("\\", "/").rpartition("/")[2],
-            f"{row['input_hw'][1]}x{row['input_hw'][0]}",
-            *("-" if row[name] is None else f"{100 * row[name]:.1f}" for name in ("accuracy", "ap50")),
-            f"{row['latency_ms']:.4g}" + " (extrapolated)" * row["extrapolated"],
-            f"{row['low_ms']:.4g} to {row['high_ms']:.4g}",
-            f"{row['macs'] / 1e9:.4f}",
-            f"{row['params'] / 1e6:.3f}",
-        )
-    console().print(table)
-    best = result["front"][0]["architecture"]
-    say(f"next: nas latency {best} --device {result['device']} --num-classes {result['num_classes']}")
-
-
-def _print_device(result: dict[str, Any]) -> None:
-    error, count = result["error"], result["num_measured"]
-    say(
-        f"device: {result['device']}: {result['board']}, {result['runtime']}, {result['precision']}, "
-        f"batch {result['batch']}"
+    columns = (
+        Column("file in front/", is_name=True),
+        Column("input px", priority=4),
+        numbers("accuracy %", priority=1),
+        numbers("AP50 %", priority=2),
+        numbers("ms, predicted", priority=1),
+        numbers(f"{100 * result.confidence:g} % interval", priority=2),
+        numbers("GMACs", priority=3),
+        numbers("params M", priority=3),
     )
-    if error["mean_error_percent"] is None:
+    rows = []
+    for row in result.front:
+        cells = (
+            row.architecture.name,
+            f"{row.input_hw[1]}x{row.input_hw[0]}",
+            *("-" if score is None else f"{100 * score:.1f}" for score in (row.accuracy, row.ap50)),
+            f"{row.latency_ms:.4g}" + " (extrapolated)" * row.extrapolated,
+            f"{row.low_ms:.4g} to {row.high_ms:.4g}",
+            f"{row.macs / 1e9:.4f}",
+            f"{row.params / 1e6:.3f}",
+        )
+        rows.append(cells)
+    print_table(columns, rows)
+    best = result.front[0].architecture
+    say(f"next: nas latency {best} --device {result.device} --num-classes {result.num_classes}")
+
+
+def _print_device(result: OnDevice) -> None:
+    error, count = result.error, result.num_measured
+    say(f"device: {result.device}: {result.board}, {result.runtime}, {result.precision}, batch {result.batch}")
+    if error.mean_error_percent is None:
         known = "one measured network" if count else "the data sheet alone: an order of magnitude"
         say(f"error: not measured; the profile rests on {known}")
     else:
         say(
-            f"error: {error['mean_error_percent']:.1f} % on average of {count} measured networks "
-            f"({error['held_out']}), {error['within_10_percent']:.0f} % of them within 10 %"
+            f"error: {error.mean_error_percent:.1f} % on average of {count} measured networks "
+            f"({error.held_out}), {error.within_10_percent:.0f} % of them within 10 %"
         )
-    if result["notes"]:
-        say(f"profile: {result['notes']}")
-    say(f"in it: {result['includes']}")
+    if result.notes:
+        say(f"profile: {result.notes}")
+    say(f"in it: {result.includes}")
 
 
-def unmeasured_text(result: dict[str, Any]) -> str:
+def unmeasured_text(result: LatencyPrediction) -> str:
     """Returns in words which operators of a network were never measured on the device."""
-    never = [row for row in result["classes"] if row["networks_measured"] == 0]
+    never = [row for row in result.classes if row["networks_measured"] == 0]
     named = ", ".join(f"{row['class']} {100 * row['share']:.1f} %" for row in never)
-    return f"{100 * result['unsupported_share']:.1f} % of the time is in operators never measured there ({named})"
+    return f"{100 * result.unsupported_share:.1f} % of the time is in operators never measured there ({named})"
 
 
-def _print_classes(result: dict[str, Any]) -> None:
-    from rich.table import Table
+def _print_classes(result: LatencyPrediction) -> None:
+    from nas.commands.table import Column, numbers, print_table
 
-    from nas.commands.display import console
-
-    table = Table("operators", "which are")
-    for title in ("ms", "share %"):
-        table.add_column(title, justify="right")
-    for row in result["classes"]:
+    columns = (Column("operators", is_name=True), Column("which are", is_text=True), numbers("ms"), numbers("share %"))
+    rows = []
+    for row in result.classes:
         name = row["class"] + " (never measured)" * (row["networks_measured"] == 0)
-        table.add_row(name, WORDS[row["class"]], f"{row['ms']:.3g}", f"{100 * row['share']:.1f}")
-    console().print(table)
+        rows.append((name, WORDS[row["class"]], f"{row['ms']:.3g}", f"{100 * row['share']:.1f}"))
+    print_table(columns, rows)
 
 
-def _print_nodes(result: dict[str, Any]) -> None:
-    from rich.table import Table
+def _print_nodes(result: LatencyPrediction) -> None:
+    from nas.commands.table import Column, numbers, print_table
 
-    from nas.commands.display import console
-
-    nodes = sorted(result["nodes"], key=lambda row: -row["share"])[:NODES_SHOWN]
-    table = Table("part", "dearest nodes", "block", "most of it in")
-    for title in ("ms", "share %"):
-        table.add_column(title, justify="right")
+    say("")
+    nodes = sorted(result.nodes, key=lambda row: -row["share"])[:NODES_SHOWN]
+    columns = (
+        Column("part", priority=3),
+        Column("dearest nodes", is_name=True),
+        Column("block", priority=2),
+        Column("most of it in", priority=1),
+        numbers("ms"),
+        numbers("share %", priority=1),
+    )
+    rows = []
     for row in nodes:
-        table.add_row(
+        cells = (
             row["part"],
             row["name"],
             row["block"],
@@ -143,38 +151,39 @@ def _print_nodes(result: dict[str, Any]) -> None:
             f"{row['ms']:.3g}",
             f"{100 * row['share']:.1f}",
         )
-    console().print(table)
-    left = len(result["nodes"]) - len(nodes)
+        rows.append(cells)
+    print_table(columns, rows)
+    left = len(result.nodes) - len(nodes)
     if left > 0:
         share = 1 - sum(row["share"] for row in nodes)
         say(f"the other {left} nodes and the start take {100 * share:.1f} %; --json lists them")
 
 
-def _print_faster(result: dict[str, Any]) -> None:
+def _print_faster(result: LatencyPrediction) -> None:
     say("what would make it faster, by prediction; accuracy changes too:")
     for line in faster_lines(result):
         say(f"  {line}")
 
 
-def faster_lines(result: dict[str, Any]) -> list[str]:
+def faster_lines(result: LatencyPrediction) -> list[str]:
     """Returns the changes that save time, one line each."""
     lines = []
-    sizes = [row for row in result["faster"] if row["change"] == "input_size"][:SIZES_SHOWN]
+    sizes = [row for row in result.faster if row["change"] == "input_size"][:SIZES_SHOWN]
     for row in sorted(sizes, key=lambda row: -row["latency_ms"]):
         height, width = row["input_hw"]
         lines.append(
             f"--input {height} {width}: {row['latency_ms']:.4g} ms, {row['saved_percent']:.0f} % less for "
             f"{row['pixels_lost_percent']:.0f} % fewer pixels"
         )
-    for row in result["faster"]:
+    for row in result.faster:
         if row["change"] == "activation":
             guess = "" if row["both_measured"] else "; not all of it was measured there"
             lines.append(
                 f"{row['from']} takes {100 * row['share']:.0f} %: SiLU and its like are costly here, ReLU in their "
                 f"place costs {row['saved_ms']:.3g} ms less{guess}"
             )
-    for row in [row for row in result["classes"] if row["class"] not in (DEAR, "start")][:2]:
-        within = [node for node in result["nodes"] if node["dearest_class"] == row["class"]]
+    for row in [row for row in result.classes if row["class"] not in (DEAR, "start")][:2]:
+        within = [node for node in result.nodes if node["dearest_class"] == row["class"]]
         node = max(within, key=lambda node: node["ms"], default=None)
         most = "" if node is None else f"; the dearest node with them is {node['name']} ({100 * node['share']:.0f} %)"
         lines.append(f"{WORDS[row['class']]} take {100 * row['share']:.0f} %{most}")

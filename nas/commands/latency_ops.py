@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.commands.display import say
-from nas.commands.latency_options import confidence_option, device_option, open_device, precision_option
-from nas.commands.options import echo_json, json_option
+from nas.commands.display import notify, say
+from nas.commands.latency_options import confidence_option, device_option, precision_option
+from nas.commands.options import echo_json, json_option, wide_option
+
+if TYPE_CHECKING:
+    from nas.api.latency import OpsLatency
 
 
 @click.command("predict-ops")
@@ -17,64 +20,41 @@ from nas.commands.options import echo_json, json_option
 @device_option
 @precision_option
 @confidence_option
+@wide_option
 @json_option
-def command(ops: Path, device: str, precision: str | None, confidence: float, as_json: bool) -> None:
+def command(ops: Path, as_json: bool, **options: Any) -> None:
     """Predict the latency of every network in a table of operators, one row an operator, of any framework.
 
-    Columns and types of operators are in docs/latency.md; a type that is not known there counts as never measured.
+    Columns and types of operators are in docs/latency.md; an unknown type counts as never measured.
 
     \b
     Example:
       nas latency predict-ops ops.csv.gz --device pi4-ort-fp32 --json
     """
-    model = open_device(device, precision, confidence)
-    models = predictions(ops, model)
-    _tell_unknown(ops)
-    if as_json:
-        return echo_json({"device": model.profile.name, "confidence": confidence, "models": models})
-    return _print(models, model.profile, confidence)
+    from nas.api.latency import predict_ops
+
+    result = predict_ops(ops, on_notice=notify, **options)
+    return echo_json(result.to_dict()) if as_json else print_networks(result)
 
 
-def predictions(ops: Path, model: Any) -> list[dict[str, Any]]:
-    """Returns one row a network of a table of operators, in the table's order, JSON-ready."""
-    from nas.cost.operators import read_operators
-    from nas.cost.terms import network_terms
+def print_networks(result: OpsLatency) -> None:
+    """Prints the networks with their predicted latencies as a table."""
+    from nas.commands.table import Column, numbers, print_table
 
-    names, operators = read_operators(ops)
-    terms = network_terms(operators, model.profile.rules, len(names))
-    predicted = model.predict(terms)
-    fields = ("latency_ms", "low_ms", "high_ms", "unsupported_share")
-    columns = [getattr(predicted, field).tolist() for field in fields]
-    return [
-        {"model_name": name, **dict(zip(fields, values, strict=True)), "extrapolated": predicted[index].extrapolated}
-        for index, (name, *values) in enumerate(zip(names, *columns, strict=True))
-    ]
-
-
-def _tell_unknown(ops: Path) -> None:
-    """Says on standard error which types of operators are of no class."""
-    from nas.cost.operators import CLASS_OF, CONVOLUTIONS, unknown_types
-
-    if unknown := unknown_types(ops):
-        names = ", ".join(f"{name} ({count} rows)" for name, count in unknown.items())
-        known = ", ".join((*CONVOLUTIONS, *CLASS_OF))
-        say(f"note: op_type {names} count as operators that were never measured; known: {known}", err=True)
-
-
-def _print(models: list[dict[str, Any]], profile: Any, confidence: float) -> None:
-    from rich.table import Table
-
-    from nas.commands.display import console
-
-    table = Table("network")
-    for title in ("ms, predicted", f"{100 * confidence:g} % interval", "never measured"):
-        table.add_column(title, justify="right")
-    for row in models:
-        table.add_row(
-            row["model_name"],
-            f"{row['latency_ms']:.4g}",
-            f"{row['low_ms']:.4g} to {row['high_ms']:.4g}",
-            f"{100 * row['unsupported_share']:.1f} %{' (extrapolated)' if row['extrapolated'] else ''}",
+    columns = (
+        Column("network", is_name=True),
+        numbers("ms, predicted"),
+        numbers(f"{100 * result.confidence:g} % interval", priority=1),
+        numbers("never measured", priority=2),
+    )
+    rows = []
+    for row in result.models:
+        cells = (
+            row.model_name,
+            f"{row.latency_ms:.4g}",
+            f"{row.low_ms:.4g} to {row.high_ms:.4g}",
+            f"{100 * row.unsupported_share:.1f} %{' (extrapolated)' if row.extrapolated else ''}",
         )
-    console().print(table)
-    say(f"predicted for {profile.board}, {profile.runtime}, {profile.precision}, batch 1: {profile.includes}")
+        rows.append(cells)
+    print_table(columns, rows)
+    say(f"predicted for {result.includes}")

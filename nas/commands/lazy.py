@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 
 import click
 
+from search_space.errors import nearest
+
 
 class LazyGroup(click.Group):
     """Knows the names of its commands but imports `nas.commands.MODULE` only to run one of them."""
@@ -30,8 +32,6 @@ class LazyGroup(click.Group):
         """Ends with an error of usage that lists the near and the known names where the first argument is none."""
         name = args[0]
         if not name.startswith("-") and name not in self.known:
-            from search_space.errors import nearest  # imports torch, so only where something went wrong
-
             ctx.fail(f"unknown command {name!r}{nearest(name, self.known)}; known: {', '.join(self.known)}")
         return super().resolve_command(ctx, args)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from importlib import resources
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -13,32 +12,53 @@ from click.shell_completion import CompletionItem
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-PICTURES = (".png", ".svg", ".pdf")
+_WIDE = "nas.wide"
+"""Where `--wide` is noted for the tables of the command that runs."""
 
 json_option: Callable[[Command], Command] = click.option(
     "--json", "as_json", is_flag=True, help="Print the result as JSON, integers unrounded."
 )
+
+
+def _note_wide(context: click.Context, option: click.Parameter, value: bool) -> None:
+    context.meta[_WIDE] = value
+
+
+wide_option: Callable[[Command], Command] = click.option(
+    "--wide",
+    is_flag=True,
+    expose_value=False,
+    callback=_note_wide,
+    help="Show all columns of a table, however narrow the terminal is.",
+)
+
+
+def shows_all_columns() -> bool:
+    """Returns whether the command that runs was given `--wide`."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.meta.get(_WIDE))
+
+
 data_option: Callable[[Command], Command] = click.option(
     "--data",
     type=click.Path(),
     metavar="PATH",
     default=None,
-    help="A data set in COCO, YOLO, VisDrone, TinyPerson or VOC form. Default: that of the training or the run that is "
-    "given, else the built-in set.",
+    help="A data set in COCO, YOLO, VisDrone, TinyPerson or VOC form. Default: that of the training or the run that "
+    "is given, else the built-in set.",
 )
 format_option: Callable[[Command], Command] = click.option(
     "--format",
-    "data_format",
     metavar="NAME",
     default=None,
-    help="Of the data set: coco, tinyperson, yolo, visdrone, voc or a plug-in's; default: found by looking.",
+    help="Of the data set: coco, tinyperson, yolo, visdrone, voc or a plug-in's; default: detected.",
 )
 images_option: Callable[[Command], Command] = click.option(
     "--images",
     type=click.Path(),
     metavar="DIR",
     default=None,
-    help="Folder of the images where they do not lie beside the annotations.",
+    help="Folder of the images, if they are not beside the annotations.",
 )
 split_option: Callable[[Command], Command] = click.option(
     "--split", metavar="NAME", default=None, help="Which pair of annotation files to use where a folder holds several."
@@ -70,26 +90,6 @@ plugin_option: Callable[[Command], Command] = click.option(
     metavar="FILE.py",
     help="Python file that registers blocks, heads, formats and the like of your own; it is run. May be repeated.",
 )
-
-
-def check_plot(path: Path | None) -> None:
-    """Makes sure that a picture can be drawn to a path, before the work whose result it shows.
-
-    Raises:
-        ConfigError: Its name is none of a picture, its folder is not there, or matplotlib is missing.
-    """
-    import importlib.util
-
-    from search_space.errors import ConfigError
-
-    if path is None:
-        return
-    if path.suffix.lower() not in PICTURES:
-        raise ConfigError(f"--plot {path} is no picture; next: a name that ends in {', '.join(PICTURES)}")
-    if not path.absolute().parent.is_dir():
-        raise ConfigError(f"--plot {path}: there is no folder {path.parent}; next: make it, or name another one")
-    if importlib.util.find_spec("matplotlib") is None:
-        raise ConfigError("--plot needs matplotlib; next: pip install 'pyramidnas[plots]'")
 
 
 def echo_json(result: Any) -> None:

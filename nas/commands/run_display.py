@@ -2,112 +2,136 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich.progress import BarColumn, Progress, TextColumn
 
 from nas import plugins
+from nas.api.events import RunOpened, RunStarted, SearchEvent, TrainingStep, TrialFinished, TrialStarted
+from nas.api.executor_options import executor_words
 from nas.commands.display import counted
 from nas.commands.screen import Screen
-from nas.engine.loop import Search, num_ended
-from nas.engine.scheduler import TrialIndex
-from nas.executors import Step
+from nas.engine.loop import num_ended
 from results import records
 from results.trial import Outcome
 
 if TYPE_CHECKING:
-    from nas.api.executor_options import ExecutorOptions
-    from nas.engine.search_study import RunningTrial
-    from nas.engine.session import Session
+    from nas.config import RunConfig
     from results.trial import Trial
 
 SCORES = (("ap", "AP"), ("ap50", "AP50"), ("ap_small", "AP_small"))
 """The columns of a record that are shown with every trial, and what they are called."""
 
 
-def make_display(session: Session, executor_options: ExecutorOptions, *, to_stderr: bool) -> Display:
-    """Prints what is about to happen and returns the display of the run."""
+def make_display(*, to_stderr: bool) -> Display:
+    """Returns what shows a run: bars in a terminal, else lines."""
     console = Screen(stderr=to_stderr, soft_wrap=True)
-    for line in (*_introduction(session, executor_options), *session.notices):
-        console.print(line)
-    return (Bars if console.is_terminal else Display)(session, console)
+    return (Bars if console.is_terminal else Display)(console)
 
 
 class Display:
-    """Prints one plain line when a trial ends."""
+    """Prints what is about to happen, notices, and one plain line when a trial ends. Its context is a run."""
 
-    def __init__(self, session: Session, console: Screen) -> None:
-        self.session = session
+    def __init__(self, console: Screen) -> None:
         self.console = console
+        self.folder: Path | None = None
+        """Of the run, once it has one."""
 
-    @contextmanager
-    def following(self, search: Search) -> Iterator[None]:
-        """Shows a search while it runs."""
-        for line in search.notices:
-            self.console.print(line, markup=False)
-        again = [str(each.number) for each in TrialIndex(search.study.trials(), search.study.running()).interrupted()]
-        if again:
-            self.console.print(f"trying the interrupted trials again: {', '.join(again)}")
-        yield
+    def __enter__(self) -> Display:
+        return self
 
-    def started(self, running: RunningTrial) -> None:
-        """Called when the training of a trial begins."""
+    def __exit__(self, *error: object) -> None:
+        pass
 
-    def stepped(self, step: Step) -> None:
-        """Called after steps of training."""
+    def __call__(self, event: SearchEvent) -> None:
+        """Shows an event of the search."""
+        match event:
+            case RunStarted():
+                self.folder = event.folder
+                self.began(event)
+            case RunOpened():
+                self.opened(event)
+            case TrialStarted():
+                self.started(event)
+            case TrainingStep():
+                self.stepped(event)
+            case TrialFinished():
+                self.finished(event)
 
-    def finished(self, trial: Trial, trials: list[Trial]) -> None:
-        """Prints the trial that has ended."""
-        self.console.print(f"{trial_line(trial)} | {standing(trials)}")
+    def notice(self, line: str) -> None:
+        """Prints a line that the user should read."""
+        self.console.print(line)
+
+    def began(self, event: RunStarted) -> None:
+        """Says what is searched."""
+        for line in _introduction(event):
+            self.console.print(line)
+
+    def opened(self, event: RunOpened) -> None:
+        """Is told that the search begins."""
+
+    def started(self, event: TrialStarted) -> None:
+        """Is told that the training of a trial begins."""
+
+    def stepped(self, event: TrainingStep) -> None:
+        """Is told of each step of training."""
+
+    def finished(self, event: TrialFinished) -> None:
+        """Prints the trial that ended."""
+        self.console.print(f"{trial_line(event.trial)} | {standing(event.trials)}")
 
 
 class Bars(Display):
     """Shows two bars: the run, and the training of the current trial."""
 
-    def __init__(self, session: Session, console: Screen) -> None:
-        super().__init__(session, console)
-        config = session.config
+    def __init__(self, console: Screen) -> None:
+        super().__init__(console)
         self._bars = Progress(
             TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), console=console
         )
-        self._run = self._bars.add_task("run", total=config.trials or (config.minutes or 0) * 60, note="")
+        self._config: RunConfig | None = None
+        self._trials: Sequence[Trial] = ()
+
+    def __exit__(self, *error: object) -> None:
+        self._bars.stop()
+
+    def began(self, event: RunStarted) -> None:
+        """Says what is searched, and makes the bars."""
+        super().began(event)
+        self._config = event.config
+        total = event.config.trials or (event.config.minutes or 0) * 60
+        self._run = self._bars.add_task("run", total=total, note="")
         self._trial = self._bars.add_task("trial", total=1, note="")
-        self._trials: list[Trial] = []
-        self._elapsed: Callable[[], float] = lambda: 0.0
 
-    @contextmanager
-    def following(self, search: Search) -> Iterator[None]:
-        """Shows the bars while the search runs."""
-        self._elapsed = lambda: search.elapsed_seconds
-        self._trials = search.study.trials()
-        with super().following(search), self._bars:
-            yield
+    def opened(self, event: RunOpened) -> None:
+        """Shows the bars."""
+        self._trials = event.trials
+        self._bars.start()
 
-    def started(self, running: RunningTrial) -> None:
-        """Resets the bar of the trial."""
-        spec = running.spec
-        rung = _rung(spec.rung, self.session.ladder.last)
-        note = f"{spec.origin}{rung}, {spec.candidate.cost.gmacs:.3f} GMACs"
-        self._bars.reset(self._trial, description=f"trial {running.number}", note=note)
+    def started(self, event: TrialStarted) -> None:
+        """Empties the bar of the trial."""
+        note = f"{event.origin}{_rung(event.rung, event.num_rungs)}, {event.gmacs:.3f} GMACs"
+        self._bars.reset(self._trial, description=f"trial {event.number}", note=note)
 
-    def stepped(self, step: Step) -> None:
+    def stepped(self, event: TrainingStep) -> None:
         """Moves both bars."""
-        note = f"step {step.step}/{step.num_steps}, loss {step.loss:.2f}"
-        self._bars.update(self._trial, total=step.num_steps, completed=step.step, note=note)
-        self._move_run()
+        note = f"step {event.step}/{event.num_steps}, loss {event.loss:.2f}"
+        self._bars.update(self._trial, total=event.num_steps, completed=event.step, note=note)
+        self._move_run(event.run_seconds)
 
-    def finished(self, trial: Trial, trials: list[Trial]) -> None:
+    def finished(self, event: TrialFinished) -> None:
         """Prints the trial above the bars."""
-        self._trials = trials
-        if trial.outcome is not Outcome.REJECTED:
-            self.console.print(trial_line(trial))
-        self._move_run()
+        self._trials = event.trials
+        if event.trial.outcome is not Outcome.REJECTED:
+            self.console.print(trial_line(event.trial))
+        self._move_run(event.run_seconds)
 
-    def _move_run(self) -> None:
-        config, spent, done = self.session.config, self._elapsed(), num_ended(self._trials)
+    def _move_run(self, spent: float) -> None:
+        config, done = self._config, num_ended(self._trials)
+        assert config is not None
         if config.trials is not None:
             left = spent / done * (config.trials - done) if done else None
             completed = float(done)
@@ -117,41 +141,33 @@ class Bars(Display):
         self._bars.update(self._run, completed=completed, note=standing(self._trials) + time_left)
 
 
-def _introduction(session: Session, executor_options: ExecutorOptions) -> list[str]:
+def _introduction(event: RunStarted) -> list[str]:
     """Says what is searched, on what, for how long."""
-    config, heads = session.config, session.domain.space.axis("head").choices
+    config = event.config
     limits = config.limit_words()
     rungs = ", ".join(f"{each:g}" for each in config.rungs)
-    objectives = " against ".join(each.option for each in session.objectives)
+    objectives = " against ".join(config.objective)
     ends = [counted(config.trials, "trial")] if config.trials else []
     ends += [f"{config.minutes:g} minutes"] if config.minutes else []
     ends[-1] += "" if config.trial_minutes is None else f", each trial within {config.trial_minutes:g} minutes"
+    fixed = f" and {event.num_fixed_axes} fixed" if event.num_fixed_axes else ""
     return [
         f"budget: {' and '.join(limits)}",
-        *_device(session),
-        f"data:   {session.splits.source}",
+        *_device(event),
+        f"data:   {event.data_source}",
         f"search: {objectives}, by {config.strategy}, until {' or '.join(ends)}, epochs of each rung: {rungs}, batch "
-        f"{config.batch}, seed {config.seed}, {executor_options}",
-        f"space:  {_axes(session)}, head {' or '.join(map(str, heads))}, "
-        f"{counted(len(session.starts), 'architecture')} to start from",
-        f"folder: {session.folder.path} (go on after a stop: nas run --resume {session.folder.path}"
-        f"{plugins.options()})",
+        f"{config.batch}, seed {config.seed}, {executor_words(config)}",
+        f"space:  {counted(event.num_axes, 'axis', 'axes')}{fixed}, head {' or '.join(event.heads)}, "
+        f"{counted(event.num_starts, 'architecture')} to start from",
+        f"folder: {event.folder} (go on after a stop: nas run --resume {event.folder}{plugins.options()})",
     ]
 
 
-def _axes(session: Session) -> str:
-    """Says how many axes are searched, and how many the user has fixed."""
-    axes = session.domain.space.axes
-    fixed = sum(len(axis.choices) == 1 for axis in axes if axis.name != "head")
-    return counted(len(axes) - fixed, "axis", "axes") + (f" and {fixed} fixed" if fixed else "")
-
-
-def _device(session: Session) -> list[str]:
+def _device(event: RunStarted) -> list[str]:
     """Says what latency is predicted for, and that it is not measured."""
-    device = session.domain.device
-    if device is None:
+    profile = event.profile
+    if profile is None:
         return []
-    profile = device.profile
     return [
         f"device: {profile.name}: {profile.board}, {profile.runtime}, {profile.precision}, batch 1; latencies are "
         "predicted, not measured"
@@ -178,7 +194,7 @@ def _rung(rung: int, rungs: int) -> str:
     return f" rung {rung}/{rungs}" if rungs > 1 or not rung else ""
 
 
-def standing(trials: list[Trial]) -> str:
+def standing(trials: Sequence[Trial]) -> str:
     """Says in a few words how far the search is."""
     table = records.frame(trials)
     members = records.front(table)

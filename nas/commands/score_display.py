@@ -9,6 +9,8 @@ from nas.commands.display import say
 
 FEW_NAMES = 12
 """Rows up to which a confusion matrix is printed; a larger one is better read from its file."""
+PRIORITIES = {"AP": 1, "AP50": 1, "AP_small": 1, "recall": 2, "AP75": 3, "AP_medium": 4, "AP_large": 4}
+"""Which scores stay where the terminal is narrow: those with small numbers."""
 
 
 def percent(value: float | None) -> str:
@@ -37,42 +39,43 @@ def print_score(score: Mapping[str, Any], intervals: Mapping[str, Any] | None = 
 
 
 def _print_averages(score: Mapping[str, Any], intervals: Mapping[str, Any]) -> None:
-    from rich.table import Table
-
-    from nas.commands.display import console
+    from nas.commands.table import Column, numbers, print_table
 
     names = {"ap": "AP", "ap50": "AP50", "ap75": "AP75", "ap_small": "AP_small"}
     sizes = {"ap_medium": "AP_medium", "ap_large": "AP_large"}
-    table = Table("", *(f"{title} %" for title in (*names.values(), *sizes.values(), "recall")), "objects")
-    table.add_row(
-        "all",
-        *(percent(score[name]) for name in (*names, *sizes, "recall")),
-        str(score["num_objects"]),
-        end_section=True,
+    titles = (*names.values(), *sizes.values(), "recall")
+    columns = (
+        Column("class", is_name=True),
+        *(numbers(f"{title} %", priority=PRIORITIES[title]) for title in titles),
+        numbers("objects", priority=2),
     )
+    rows = [("all", *(percent(score[name]) for name in (*names, *sizes, "recall")), str(score["num_objects"]))]
     if intervals:
-        table.add_row(
-            "interval", *(_interval(intervals.get(name)) for name in (*names, *sizes)), "", "", end_section=True
-        )
+        rows.append(("interval", *(_interval(intervals.get(name)) for name in (*names, *sizes)), "", ""))
+    rows.append(())
     for name, entry in score["per_class"].items():
-        table.add_row(
-            name, *(percent(entry[each]) for each in names), "", "", percent(entry["recall"]), str(entry["num_objects"])
-        )
-    console().print(table)
+        scores = (percent(entry[each]) for each in names)
+        rows.append((name, *scores, "", "", percent(entry["recall"]), str(entry["num_objects"])))
+    print_table(columns, rows)
 
 
 def _print_bins(bins: Mapping[str, Any], intervals: Mapping[str, Any]) -> None:
-    from rich.table import Table
+    from nas.commands.table import Column, numbers, print_table
 
-    from nas.commands.display import console
-
+    say("")
     names = [name for name in next(iter(bins.values())) if name.startswith("ap")]
-    table = Table("size", "from px", "to px", *(f"{name.upper()} %" for name in names), "AP interval", "objects")
+    columns = (
+        Column("size", is_name=True),
+        *(numbers(title, priority=3) for title in ("from px", "to px")),
+        *(numbers(f"{name.upper()} %", priority=1) for name in names),
+        *(numbers(title, priority=2) for title in ("AP interval", "objects")),
+    )
+    rows = []
     for name, entry in bins.items():
         ends = ("-" if entry[end] is None else f"{entry[end]:g}" for end in ("low_px", "high_px"))
         interval = _interval(intervals.get(f"bin {name}"))
-        table.add_row(name, *ends, *(percent(entry[each]) for each in names), interval, str(entry["num_objects"]))
-    console().print(table)
+        rows.append((name, *ends, *(percent(entry[each]) for each in names), interval, str(entry["num_objects"])))
+    print_table(columns, rows)
 
 
 def _interval(interval: Mapping[str, Any] | None) -> str:
@@ -83,15 +86,13 @@ def _interval(interval: Mapping[str, Any] | None) -> str:
 
 def print_confusion(confusion: Mapping[str, Any]) -> None:
     """Prints a confusion matrix, a row for what is there and a column for what was found."""
-    from rich.table import Table
-
-    from nas.commands.display import console
+    from nas.commands.table import Column, numbers, print_table
 
     names = confusion["names"]
     if len(names) > FEW_NAMES:
         say(f"confusion of {len(names) - 1} classes: see --curves DIR or --json")
         return
-    table = Table("there / found", *names, title=f"IoU 0.5, score from {confusion['score_threshold']:.3f}")
-    for name, row in zip(names, confusion["counts"], strict=True):
-        table.add_row(name, *(str(count) if count else "" for count in row))
-    console().print(table)
+    say(f"confusion at IoU 0.5, score from {confusion['score_threshold']:.3f}:")
+    columns = (Column("there / found", is_name=True), *(numbers(name, priority=1) for name in names))
+    counts = zip(names, confusion["counts"], strict=True)
+    print_table(columns, [(name, *(str(count) if count else "" for count in row)) for name, row in counts])

@@ -6,7 +6,7 @@ Each profile is a YAML file in `nas/cost/devices/`, named by board, runtime and 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ import numpy as np
 from nas.cost.measurements import MeasurementSource
 from nas.cost.operators import CLASSES
 from nas.cost.terms import CLASS_OF_TERM, START, TERMS, Rules, Vector
-from search_space.errors import ConfigError, nearest
+from search_space.errors import ConfigError, nearest, shown, unknown_name
 from search_space.files import write_text
+from search_space.plain import NOT_IN_FILES, READ, WRITE, read_plain, without_defaults
 from search_space.yaml_text import YamlError, read_yaml
 
 DEVICES = Path(__file__).parent / "devices"
@@ -35,6 +36,7 @@ UNITS = {"launch": "launch_us", "bytes": "gbytes_per_s", "flops": "gflops_2x_per
 """Names and units of constants in a profile, by kind; rates are reciprocal."""
 GRID = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 """Confidences with stored error quantiles."""
+FIGURE_TYPES = ("a number of 0 or more", "text")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,11 @@ class DataSheet:
     launch_us: float
     """Estimated time to launch one operator, which depends more on the runtime than on the board."""
     source: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("peak_flops", "bandwidth", "launch_us"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"data_sheet {name} is {getattr(self, name)}; it must be above 0")
 
     def constants(self) -> Vector:
         """Returns the seconds per unit of each term, `(len(TERMS),)`, from the data sheet alone."""
@@ -68,9 +75,9 @@ class DataSheet:
 class ErrorModel:
     """The error of a profile's predictions, measured on networks held out of the fit."""
 
-    quantiles: Mapping[float, float]
+    quantiles: Mapping[float, float] = field(metadata={WRITE: lambda values: _rounded(values)})
     """By confidence: the largest log error, in units of its scale."""
-    class_scale: Mapping[str, float] = field(default_factory=dict)
+    class_scale: Mapping[str, float] = field(default_factory=dict, metadata={WRITE: lambda values: _rounded(values)})
     """By operator class: 90 % quantile of |log(measured / predicted)|, weighted by the time spent in that class."""
     figures: Mapping[str, Any] = field(default_factory=dict)
     """The measured error: what was held out, how many networks, how far off."""
@@ -82,6 +89,14 @@ class ErrorModel:
         numbers = (*values, *self.class_scale.values())
         if values != sorted(values) or not all(0 <= each < float("inf") for each in numbers):
             raise ValueError("its error has a negative or non-finite quantile or class_scale, or decreasing quantiles")
+        for name, value in self.figures.items():
+            is_number = type(value) in (int, float) and 0 <= value < float("inf")
+            if not (isinstance(value, str) if name == "held_out" else is_number):
+                raise ValueError(f"error figures {name} is {value!r}; it must be {FIGURE_TYPES[name == 'held_out']}")
+
+
+def _rounded(values: Mapping[Any, float]) -> dict[Any, float]:
+    return {name: round(value, 4) for name, value in values.items()}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,7 +115,10 @@ class Profile:
     """A profile whose constants, relative to its data sheet, replace the general fractions as the prior."""
     includes: str = "the network alone, batch 1: no image decoding, no copy to the board, no non-maximum suppression"
     notes: str = ""
-    constants: Vector = field(default_factory=lambda: np.zeros(0))
+    constants: Vector = field(
+        default_factory=lambda: np.zeros(0),
+        metadata={READ: lambda plain: _seconds(plain), WRITE: lambda constants: _in_units(constants)},
+    )
     """Seconds per unit of each term. An empty array is replaced by the prior when the profile is read."""
     measured: Mapping[str, int] = field(default_factory=dict)
     """By operator class: how many measured networks spend at least 1 % of their time in it."""
@@ -112,7 +130,14 @@ class Profile:
     error: ErrorModel | None = None
     residual: str | None = None
     """Fingerprint of the learned residual in the file beside the profile, if any."""
-    path: Path | None = None
+    path: Path | None = field(default=None, metadata={NOT_IN_FILES: True})
+
+    def __post_init__(self) -> None:
+        if strange := [each for each in self.measured if each not in CLASSES]:
+            raise ValueError(f"measured has {', '.join(strange)}; known: {', '.join(CLASSES)}")
+        for count in (self.num_measured, *self.measured.values()):
+            if count < 0:
+                raise ValueError(f"num_measured or measured is {count}; it must be an integer of 0 or more")
 
     @property
     def residual_path(self) -> Path | None:
@@ -130,38 +155,10 @@ def prior(profile: Profile) -> Vector:
     return np.asarray(sheet * model.constants / model.data_sheet.constants())
 
 
-def to_plain(profile: Profile) -> dict[str, Any]:
-    """Returns a profile as plain data for YAML, with constants in readable units."""
-    plain: dict[str, Any] = {
-        name: getattr(profile, name)
-        for name in ("name", "board", "runtime", "precision", "usual", "includes", "notes", "like")
-    }
-    plain["data_sheet"] = {each.name: getattr(profile.data_sheet, each.name) for each in fields(DataSheet)}
-    plain["rules"] = {each.name: getattr(profile.rules, each.name) for each in fields(Rules)}
-    plain["measurements"] = [_without_defaults(source) for source in profile.measurements]
-    plain["fitted_on"] = list(profile.fitted_on)
-    plain["num_measured"] = profile.num_measured
-    plain["residual"] = profile.residual
-    plain["measured"] = dict(profile.measured)
-    if profile.error is not None:
-        plain["error"] = {
-            "quantiles": {float(key): round(value, 4) for key, value in profile.error.quantiles.items()},
-            "class_scale": {name: round(value, 4) for name, value in profile.error.class_scale.items()},
-            "figures": dict(profile.error.figures),
-        }
-    if len(profile.constants):
-        plain["constants"] = _readable(profile.constants)
-    return {name: value for name, value in plain.items() if value not in ("", None, [], {}, False)}
-
-
-def _without_defaults(source: MeasurementSource) -> dict[str, Any]:
-    plain = {each.name: getattr(source, each.name) for each in fields(MeasurementSource)}
-    return {
-        each.name: plain[each.name] for each in fields(MeasurementSource) if plain[each.name] not in (each.default, {})
-    }
-
-
-def _readable(constants: Vector) -> dict[str, Any]:
+def _in_units(constants: Vector) -> dict[str, Any] | None:
+    """Returns constants in the units of a profile; None where there are none."""
+    if not len(constants):
+        return None
     plain: dict[str, Any] = {"start_us": _short(constants[START] * 1e6)}
     for (kind, name), seconds in zip(TERMS, constants, strict=True):
         if kind == "start":
@@ -175,7 +172,16 @@ def _short(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-def _seconds(plain: Mapping[str, Any]) -> Vector:
+def _seconds(plain: Any) -> Vector:
+    """Returns the constants of a profile's file in seconds: `(len(TERMS),)`, or empty where the file has none."""
+    if not plain:
+        return np.zeros(0)
+    if not isinstance(plain, Mapping):
+        raise ValueError(f"constants is {shown(plain)}; it must be a mapping")
+    known = {(UNITS[kind], name) for kind, name in TERMS if kind in UNITS}
+    given = {(unit, name) for unit, values in plain.items() if unit != "start_us" for name in values}
+    if unknown := sorted(given - known):
+        raise ValueError(f"constants has an unknown entry {unknown[0][0]} {unknown[0][1]}")
     seconds = []
     for kind, name in TERMS:
         value = float(plain["start_us"] if kind == "start" else plain[UNITS[kind]][name])
@@ -189,7 +195,7 @@ def write_profile(profile: Profile, path: Path) -> Profile:
     """Writes a profile and returns it with its path. The caller writes its residual beside it."""
     import yaml
 
-    write_text(path, yaml.safe_dump(to_plain(profile), sort_keys=False, allow_unicode=True, width=120))
+    write_text(path, yaml.safe_dump(without_defaults(profile), sort_keys=False, allow_unicode=True, width=120))
     return replace(profile, path=path)
 
 
@@ -207,10 +213,6 @@ def read_profile(path: Path) -> Profile:
         raise ConfigError(f"{path} is not a profile: {error}; compare it with one in nas/cost/devices") from None
     if not isinstance(plain, dict):
         raise ConfigError(f"{path} is not a profile: it has no entries; start from a copy of one in nas/cost/devices")
-    known = [each.name for each in fields(Profile) if each.name != "path"]
-    for name in plain:
-        if name not in known:
-            raise ConfigError(f"{path}: unknown entry {name!r}{nearest(str(name), known)}; known: {', '.join(known)}")
     try:
         return _from_plain(plain, path)
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
@@ -218,84 +220,13 @@ def read_profile(path: Path) -> Profile:
         raise ConfigError(f"{path} is not a profile: {reason}; compare it with one in nas/cost/devices") from None
 
 
-def _check_entries(plain: Mapping[str, Any]) -> None:
-    """Raises ValueError where an entry has the wrong type or an unknown name."""
-    for name in ("data_sheet", "rules", "measured", "error", "constants"):
-        if not isinstance(plain.get(name, {}), dict):
-            raise ValueError(f"{name} is {str(plain[name])[:40]!r}; it must be a mapping")
-    for name in ("name", "board", "runtime", "precision", "like", "includes", "notes", "residual"):
-        if name in plain and not isinstance(plain[name], str):
-            raise ValueError(f"{name} is {plain[name]!r}; it must be text")
-    if not isinstance(plain.get("usual", False), bool):
-        raise ValueError(f"usual is {plain['usual']!r}; it must be true or false")
-    measured = plain.get("measured") or {}
-    if strange := [str(each) for each in measured if each not in CLASSES]:
-        raise ValueError(f"measured has {', '.join(strange)}; known: {', '.join(CLASSES)}")
-    for count in (plain.get("num_measured", 0), *measured.values()):
-        if type(count) is not int or count < 0:
-            raise ValueError(f"num_measured or measured is {count!r}; it must be an integer of 0 or more")
-    if not isinstance(plain.get("fitted_on") or [], list):
-        raise ValueError("fitted_on must be a list of sentences")
-    constants = plain.get("constants") or {}
-    if plain.get("num_measured") and not (constants and plain.get("error")):
+def _from_plain(plain: Mapping[str, Any], path: Path) -> Profile:
+    profile = replace(read_plain(Profile, plain), path=path)
+    if profile.num_measured and not (len(profile.constants) and profile.error):
         raise ValueError("it has num_measured without constants or error; fit it, or remove num_measured")
-    known = {(UNITS[kind], name) for kind, name in TERMS if kind in UNITS}
-    given = {(unit, name) for unit, values in constants.items() if unit != "start_us" for name in values}
-    if unknown := sorted(given - known):
-        raise ValueError(f"constants has an unknown entry {unknown[0][0]} {unknown[0][1]}")
-
-
-def _from_plain(plain: dict[str, Any], path: Path) -> Profile:
-    _check_entries(plain)
-    _check_keys("data_sheet", plain["data_sheet"], DataSheet)
-    _check_keys("rules", plain["rules"], Rules)
-    numbers = {name: value for name, value in plain["data_sheet"].items() if name != "source"}
-    sheet = DataSheet(
-        **{name: float(value) for name, value in numbers.items()}, source=str(plain["data_sheet"].get("source", ""))
-    )
-    for each in ("peak_flops", "bandwidth", "launch_us"):
-        if not 0 < getattr(sheet, each) < float("inf"):
-            raise ValueError(f"data_sheet {each} is {getattr(sheet, each)}; it must be above 0")
-    error = None
-    if plain.get("error"):
-        error = ErrorModel(
-            quantiles={float(key): float(value) for key, value in plain["error"]["quantiles"].items()},
-            class_scale={str(key): float(value) for key, value in plain["error"].get("class_scale", {}).items()},
-            figures=_checked_figures(plain["error"].get("figures", {})),
-        )
-    if plain.get("like") is not None and plain["like"] not in device_names():
-        raise ValueError(f"like is {plain['like']!r}; it must be one of {', '.join(device_names())}")
-    special = {
-        "data_sheet": sheet,
-        "rules": Rules(**plain["rules"]),
-        "error": error,
-        "measurements": tuple(MeasurementSource(**source) for source in plain.get("measurements") or ()),
-        "fitted_on": tuple(plain.get("fitted_on") or ()),
-        "constants": _seconds(plain["constants"]) if plain.get("constants") else np.zeros(0),
-        "path": path,
-    }
-    profile = Profile(**plain | special)
+    if profile.like is not None and profile.like not in device_names():
+        raise ValueError(f"like: {unknown_name('profile', profile.like, device_names())}")
     return profile if len(profile.constants) else replace(profile, constants=prior(profile))
-
-
-def _check_keys(name: str, plain: Mapping[str, Any], owner: type[Any]) -> None:
-    known = [each.name for each in fields(owner)]
-    for key in plain:
-        if key not in known:
-            raise ValueError(
-                f"{name} has an unknown entry {key!r}{nearest(str(key), known)}; known: {', '.join(known)}"
-            )
-
-
-def _checked_figures(figures: Any) -> dict[str, Any]:
-    """Returns the figures of an error if `held_out` is text and all others are numbers of 0 or more."""
-    for name, value in figures.items():
-        good = (
-            isinstance(value, str) if name == "held_out" else type(value) in (int, float) and 0 <= value < float("inf")
-        )
-        if not good:
-            raise ValueError(f"error figures {name} is {value!r}")
-    return dict(figures)
 
 
 def device_names() -> tuple[str, ...]:

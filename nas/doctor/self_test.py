@@ -4,44 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from nas.api.executor_options import ExecutorOptions
+from nas.api import search as api
+from nas.api.search_run import SearchRun
 from nas.doctor.machine_check import Check
-from nas.engine.run_request import RunRequest
-from nas.engine.search_study import RunningTrial
-from nas.engine.session import Session, begin, go_on, open_search
-from nas.executors import Step
-from results import records
-from results.trial import Trial
 
 NUM_TRIALS = 2
 NUM_CLASSES = 3
 """Of the built-in set."""
-SMALL = RunRequest(
-    name="self-test",
-    budget_gflops=0.05,
-    fix=("input_size=128", "width=0.125"),
-    rungs="0.03",
-    trials=NUM_TRIALS,
-    threads=1,
-    seed=0,
-)
+SMALL: dict[str, Any] = {
+    "name": "self-test",
+    "budget_gflops": 0.05,
+    "fix": ("input_size=128", "width=0.125"),
+    "rungs": 0.03,
+    "trials": NUM_TRIALS,
+    "threads": 1,
+}
 """Two trials of 30 images each of the built-in set."""
-
-
-class Silent:
-    """Watches a search and says nothing."""
-
-    def started(self, running: RunningTrial) -> None:
-        """Is told that the training of a trial begins."""
-
-    def stepped(self, step: Step) -> None:
-        """Is told after each step of training."""
-
-    def finished(self, trial: Trial, trials: list[Trial]) -> None:
-        """Is told that a trial ended."""
 
 
 def check_by_doing(folder: Path, tell: Callable[[str], None]) -> list[Check]:
@@ -78,22 +59,19 @@ def _tried(name: str, do: Callable[[Path], str], folder: Path, advice: str) -> C
 
 def search(folder: Path) -> str:
     """Searches: asks, costs, trains, scores, records."""
-    session = begin(replace(SMALL, out=str(folder)))
-    _search(session, ExecutorOptions(), NUM_TRIALS)
+    _check(api.search(out=folder, **SMALL), NUM_TRIALS)
     return f"{NUM_TRIALS} trials trained and scored"
 
 
 def search_with_ray(folder: Path) -> str:
     """Goes on with the same run for one more trial, in a worker of Ray."""
-    session = go_on(folder / str(SMALL.name), RunRequest(trials=NUM_TRIALS + 1))
-    _search(session, ExecutorOptions(executor="ray", workers=1), NUM_TRIALS + 1)
+    run = api.search(resume=folder / SMALL["name"], trials=NUM_TRIALS + 1, executor="ray", workers=1)
+    _check(run, NUM_TRIALS + 1)
     return "started, one trial trained and scored in a worker of it"
 
 
-def _search(session: Session, crew: ExecutorOptions, num_trials: int) -> None:
-    with session.folder.locked(), crew.executor_of(session) as trainer:
-        open_search(session, trainer, Silent()).run()
-    outcomes = records.load(session.folder.path)["outcome"].tolist()
+def _check(run: SearchRun, num_trials: int) -> None:
+    outcomes = run.table["outcome"].tolist()
     if outcomes.count("complete") != num_trials:
         raise RuntimeError(f"{num_trials} trials were asked for, their outcomes are {', '.join(outcomes)}")
 
@@ -130,4 +108,4 @@ def detect(folder: Path) -> str:
 
 
 def _member(folder: Path) -> Path:
-    return next(iter(sorted((folder / str(SMALL.name) / "front").glob("*.yaml"))))
+    return next(iter(sorted((folder / str(SMALL["name"]) / "front").glob("*.yaml"))))

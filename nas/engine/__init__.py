@@ -1,1 +1,1 @@
-"""The search: what is asked for, what may be trained, what was learned. Optuna is imported here and nowhere else."""
+"""The search engine: scheduler, strategies, surrogate, study. Optuna is imported only in this package."""

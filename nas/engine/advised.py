@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nas.advice.advice import advise
-from nas.engine.run_request import RunRequest
+from nas.settings import RunSettings
 from search_space.errors import BudgetError, ConfigError
 from trainers.data import Record
 
@@ -37,10 +37,10 @@ class Advised:
 NO_ADVICE = Advised()
 
 
-def check_auto(request: RunRequest) -> None:
-    """Raises ConfigError where advice is asked for without data that it could be about."""
-    if request.auto and request.data is None:
-        raise ConfigError("--auto goes by the boxes of your data, and none is given; next: nas run --auto --data PATH")
+def check_auto(settings: RunSettings) -> None:
+    """Raises ConfigError where advice is asked for without a data set."""
+    if settings.auto and settings.data is None:
+        raise ConfigError("--auto needs the boxes of your data; next: nas run --auto --data PATH")
 
 
 def follow_advice(records: Sequence[Record], narrowing: Mapping[str, tuple[Any, ...]]) -> Advised:

@@ -1,10 +1,9 @@
-"""Further workers on a run whose study lies in a database: all that they need is there, but the data."""
+"""Further workers on a run whose study is in a database: it holds all that they need, except the data."""
 
 from __future__ import annotations
 
 import os
 import socket
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,16 @@ import optuna
 from nas.config import parse_config
 from nas.engine.run_request import RunRequest
 from nas.engine.search_study import SearchStudy
-from nas.engine.session import Session, prepare, reopen_data, with_totals
+from nas.engine.session import Session, changed, prepare, reopen_data
 from nas.engine.storage import database_storage, hide_password
 from nas.engine.warm_start import Starts
 from nas.run_folder import create
 from search_space import Architecture
 from search_space.errors import ConfigError
+from trainers.settings import declared_settings
 
 CONFIG, STARTS = "config", "starts"
 """Notes of the study."""
-ALLOWED = ("data", "images", "threads", "name", "out", "storage", "trials", "minutes", "trial_minutes")
-"""What a worker may say for itself; all else is the run's."""
 
 
 def publish(study: SearchStudy, session: Session) -> None:
@@ -40,19 +38,20 @@ def join(request: RunRequest) -> Session:
     Raises:
         ConfigError: If there is no such run, the data is not the run's, or a setting is given that is the run's.
     """
-    given = [name for name, value in vars(request).items() if value not in (None, ()) and name not in ALLOWED]
-    if given:
-        raise ConfigError(f"--join takes all settings from the run; next: drop {', '.join(map(_option, given))}")
-    if request.storage is None or request.name is None:
+    said, declared = request.settings, declared_settings(type(request.settings))
+    refused = [declared[name].option for name in request.given if not declared[name].about.joinable]
+    if refused:
+        raise ConfigError(f"--join takes all settings from the run; next: drop {', '.join(refused)}")
+    if said.storage is None or not said.name:
         raise ConfigError("--join needs --storage URL and --name NAME of the run to join")
-    notes = _notes(request.storage, request.name)
-    config = parse_config(str(notes[CONFIG]), source=f"the run {request.name}")
-    space, splits = reopen_data(config, request)
+    notes = _notes(said.storage, said.name)
+    config = parse_config(str(notes[CONFIG]), source=f"the run {said.name}")
+    here = {"threads": None, "out": str(Path(said.out).resolve())}
+    config = changed(config, here | request.stored(config))
+    space, splits = reopen_data(config)
     named = Starts(architectures={name: Architecture.from_dict(each) for name, each in notes[STARTS].items()})
-    data = request.data or config.data
-    config = with_totals(replace(config, threads=request.threads, data=data and str(Path(data).resolve())), request)
     domain, starts, notices = prepare(config, space, splits, named)
-    path = Path(request.out or "runs") / f"{config.name}-{socket.gethostname()}-{os.getpid()}"
+    path = Path(said.out) / f"{config.name}-{socket.gethostname()}-{os.getpid()}"
     return Session(
         config=config,
         splits=splits,
@@ -61,7 +60,7 @@ def join(request: RunRequest) -> Session:
         named=named,
         notices=[*splits.notices, *notices],
         folder=create(path, config, named.write),
-        storage=request.storage,
+        storage=said.storage,
     )
 
 
@@ -73,8 +72,3 @@ def _notes(url: str, name: str) -> dict[str, Any]:
     if CONFIG not in notes:
         raise ConfigError(f"there is no run {name!r} in {hide_password(url)}; next: start it without --join")
     return notes
-
-
-def _option(name: str) -> str:
-    named = {"choices": "--choices", "starts": "--start", "earlier": "--from", "data_format": "--format"}
-    return named.get(name, f"--{name.replace('_', '-')}")

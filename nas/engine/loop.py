@@ -20,7 +20,7 @@ from nas.run_folder import RunFolder
 from results import records
 from results.trial import Cause, Outcome, Trial
 from search_space.errors import ConfigError, DataError, WriteError
-from trainers.weights import is_whole
+from trainers.weights import is_readable
 
 MAX_FAILURES = 5
 MAX_BARREN = 20
@@ -179,7 +179,7 @@ class Search:
         assert spec.candidate.feasible, "nothing over budget is ever trained"
         suffix = "" if spec.repeat_of is None else f"-seed{spec.training_seed}"
         weights = self.folder.weights_path(spec.candidate.key, suffix)
-        has_weights = spec.rung > 1 and is_whole(weights)
+        has_weights = spec.rung > 1 and is_readable(weights)
         return Job(
             number=running.number,
             architecture=spec.candidate.architecture,

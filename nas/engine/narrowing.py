@@ -85,6 +85,15 @@ def read_narrowing(space: SearchSpace, path: Path) -> Narrowing:
     return narrowing
 
 
+def narrowing_words(narrowing: Mapping[str, Iterable[Any]]) -> dict[str, tuple[str, ...]]:
+    """Returns a narrowing as the settings `fix` and `choices`: `axis=value` and `axis=value,value`."""
+    kept = {axis: tuple(map(str, choices)) for axis, choices in narrowing.items()}
+    return {
+        "fix": tuple(f"{axis}={choices[0]}" for axis, choices in kept.items() if len(choices) == 1),
+        "choices": tuple(f"{axis}={','.join(choices)}" for axis, choices in kept.items() if len(choices) > 1),
+    }
+
+
 def narrowing_of(config: RunConfig) -> Narrowing:
     """Returns the choices that remain in the space of a run, the heads included."""
     space = SearchSpace()

@@ -6,83 +6,87 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nas.config import RunConfig, versions
 from nas.cost import Budget
-from nas.cost.latency import CONFIDENCE, LatencyModel, load_model
-from nas.cost.profile import Profile
+from nas.cost.latency import LatencyModel, load_model
+from nas.cost.profile import Profile, find_profile
 from nas.data_state import data_fingerprint_of
-from nas.engine.narrowing import Narrowing
+from nas.engine.narrowing import Narrowing, narrowing_words, parse_narrowing
 from nas.engine.objectives import Objective, objective, objectives
 from nas.engine.starts import ANCHOR_FREE
 from nas.engine.storage import hide_password
 from nas.engine.strategies import STRATEGIES
 from nas.engine.warm_start import read_starts
 from nas.plugins import labels
+from nas.setting_forms import absolute, check_needs, given_settings, stored_settings
+from nas.settings import RunSettings
 from search_space import SearchSpace
 from search_space.errors import ConfigError
 from trainers.data import DataSplits
 from trainers.proxies import PROXIES
 
 LONGEST_NAME = 200
-"""Bytes of the name of a run, for a folder whose files have names of their own."""
+"""Bytes of the name of a run; files in its folder have names of their own."""
 DEFAULT_STARTS = {
     ANCHOR_FREE: ("yolov8n-p2-nop5", "sodet-s", "sn2-yolov8n", "tinydet-s"),
     "ssd": ("ssd-mobilenetv1-s1l0", "ssd-mobilenetv1-s1l0-dualpath"),
     "two_stage": ("tinydet-s", "tinydet-m"),
 }
-"""By kind of head: what a short search has time for. For the anchor-free one that is the cheapest design of each paper
-with a P2 or P3 head."""
+"""By kind of head: as many designs as a short search has time for. For the anchor-free head that is the cheapest design
+of each paper that has a P2 or P3 head."""
 DEFAULT_MINUTES = {"built-in": 8.0, "data": 30.0}
 DEFAULT_RUNGS = {"built-in": (0.3, 0.6), "data": (0.5, 1.5)}
 """Epochs of each rung. The built-in set is learned in 600 images; shorter trials leave time for a search."""
+DEVICE_EXAMPLE = "--device jetson-nano (nas devices lists all)"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunRequest:
-    """What the user asked for; None and empty where nothing was said."""
+    """The settings that a user gave; `RunRequest.of` makes one."""
 
-    budget_gflops: float | None = None
-    budget_params_m: float | None = None
-    budget_latency_ms: float | None = None
-    budget_memory_mb: float | None = None
-    device: str | None = None
-    precision: str | None = None
-    confidence: float | None = None
-    objective: tuple[str, ...] = ()
-    strategy: str | None = None
-    data: str | None = None
-    split: str | None = None
-    data_format: str | None = None
-    images: str | None = None
-    trials: int | None = None
-    minutes: float | None = None
-    trial_minutes: float | None = None
-    epochs: float | None = None
-    """A ladder of one rung."""
-    rungs: str | None = None
-    """Epochs of each rung, separated by commas."""
-    proxy: str | None = None
-    repeats: int | None = None
-    batch: int | None = None
-    seed: int | None = None
-    threads: int | None = None
-    name: str | None = None
-    out: str | None = None
-    fix: tuple[str, ...] = ()
-    """`axis=value`."""
-    choices: tuple[str, ...] = ()
-    """`axis=value,value`."""
-    space: str | None = None
-    """A file of axes and their choices."""
-    auto: bool | None = None
-    """Whether the axes that the user says nothing of are narrowed by the boxes of the data; see `nas.advice`."""
-    starts: tuple[str, ...] = ()
-    """Names of designs, and files of architectures."""
-    earlier: str | None = None
-    """The folder of an earlier run."""
-    storage: str | None = None
-    """URL of a database."""
+    given: Mapping[str, Any]
+    """By name, only what was given."""
+    settings: RunSettings
+    """The same with the declared defaults in the place of the others."""
+
+    @classmethod
+    def of(cls, owner: type[RunSettings] = RunSettings, /, **values: Any) -> RunRequest:
+        """Returns the request of some values, by the names or the keywords of the settings.
+
+        Raises:
+            ConfigError: A setting is unknown, or of another type.
+        """
+        given = given_settings(values, owner)
+        return cls(given=given, settings=owner(**given))
+
+    def stored(self, config: RunConfig | None = None) -> dict[str, Any]:
+        """Returns what was given in the form in which a run's configuration keeps it.
+
+        Args:
+            config: Of the run that the request is about; None for a new one.
+
+        Raises:
+            UserError: A device, an axis, a design, a file or an objective is unknown.
+        """
+        said, names = self.settings, set(self.given)
+        kept = stored_settings(type(said))
+        values = {name: value for name, value in absolute(self.given, type(said)).items() if name in kept}
+        if names & {"rungs", "epochs"}:
+            values["rungs"] = rungs_of(self)
+        if "objective" in names:
+            values["objective"] = objectives_of(self)
+        if names & {"device", "precision"}:
+            board = said.device or (config.device if config is not None else None) or ""
+            values["device"] = device_name(said.device, find_profile(board, said.precision))
+        if names & {"fix", "choices", "space"}:
+            values |= narrowing_words(parse_narrowing(SearchSpace(), said.fix, said.choices, said.space))
+        if "start" in names:
+            values["start"] = tuple(read_starts(said.start).architectures)
+        if said.storage is not None:
+            values["storage"] = hide_password(said.storage)
+        return values
 
 
 def checked_name(name: str | None) -> str:
@@ -102,97 +106,91 @@ def resolve(
     splits: DataSplits,
     narrowing: Narrowing,
     device: LatencyModel | None,
+    owner: type[RunConfig] = RunConfig,
 ) -> RunConfig:
-    """Fills in the defaults; raises ConfigError for what does not go with the data, or is unknown."""
-    minutes, kind = request.minutes, "built-in" if request.data is None else "data"
-    if request.trials is None and minutes is None:
-        minutes = DEFAULT_MINUTES[kind]
-    if request.proxy is not None:
-        PROXIES.get(request.proxy)
-    STRATEGIES.get(request.strategy or RunConfig.strategy)
-    if (request.batch or 0) > len(splits.train):
+    """Returns the configuration of a new run, of the class `owner`, with all defaults filled in.
+
+    Raises:
+        ConfigError: A setting does not go with the data, is unknown or out of bounds.
+    """
+    said, kind = request.settings, "built-in" if request.settings.data is None else "data"
+    if said.proxy is not None:
+        PROXIES.get(said.proxy)
+    STRATEGIES.get(said.strategy)
+    if request.given.get("batch", 0) > len(splits.train):
         raise ConfigError(
-            f"--batch is {request.batch}, but there are {len(splits.train)} training images; "
+            f"--batch is {said.batch}, but there are {len(splits.train)} training images; "
             f"next: --batch {len(splits.train)} or less"
         )
-    return RunConfig(
-        name=name,
-        space_fingerprint=space.fingerprint(),
-        data_fingerprint=data_fingerprint_of(splits),
-        classes=splits.train.classes,
-        budget_gflops=request.budget_gflops,
-        budget_params_m=request.budget_params_m,
-        budget_latency_ms=request.budget_latency_ms,
-        budget_memory_mb=request.budget_memory_mb,
-        device=None if device is None else device_name(request.device, device.profile),
-        device_fingerprint=None if device is None else device.fingerprint(),
-        confidence=CONFIDENCE if request.confidence is None else request.confidence,
-        objectives=objectives_of(request),
-        strategy=request.strategy or RunConfig.strategy,
-        data=None if request.data is None else str(Path(request.data).resolve()),
-        split=request.split,
-        data_format=request.data_format,
-        images=None if request.images is None else str(Path(request.images).resolve()),
-        trials=request.trials,
-        minutes=minutes,
-        trial_minutes=request.trial_minutes,
-        rungs=rungs_of(request) or DEFAULT_RUNGS[kind],
-        proxy=request.proxy,
-        repeats=1 if request.repeats is None else request.repeats,
-        batch=RunConfig.batch if request.batch is None else request.batch,
-        seed=request.seed or 0,
-        threads=request.threads,
-        narrowing={axis: tuple(map(str, kept)) for axis, kept in narrowing.items()},
-        starts=tuple(read_starts(request.starts).architectures) or default_starts(narrowing),
-        storage=None if request.storage is None else hide_password(request.storage),
-        plugins=labels(),
-        versions=versions(),
-    )
+    defaults = {
+        "minutes": DEFAULT_MINUTES[kind] if said.trials is None else None,
+        "rungs": DEFAULT_RUNGS[kind],
+        "start": default_starts(narrowing),
+        "out": str(Path(said.out).resolve()),
+    }
+    found = {
+        "name": name,
+        "space_fingerprint": space.fingerprint(),
+        "data_fingerprint": data_fingerprint_of(splits),
+        "classes": splits.train.classes,
+        "device_fingerprint": None if device is None else device.fingerprint(),
+        "plugins": labels(),
+        "versions": versions(),
+    }
+    return owner(**{**defaults, **request.stored(), **narrowing_words(narrowing), **found})
 
 
 def default_starts(narrowing: Mapping[str, Iterable[object]]) -> tuple[str, ...]:
-    """Returns the designs that a search begins with where the user names none: those of the kinds of head it has."""
+    """Returns the designs that a search begins with by default: those of the kinds of head it has."""
     heads = map(str, narrowing.get("head", (ANCHOR_FREE,)))
     return tuple(dict.fromkeys(name for head in heads for name in DEFAULT_STARTS.get(head, ())))
 
 
 def rungs_of(request: RunRequest) -> tuple[float, ...] | None:
-    """Returns the epochs of each rung that the user asked for; None where nothing was said.
+    """Returns the epochs of each rung that the user asked for; None where none were given.
 
     Raises:
-        ConfigError: where the rungs are no numbers, or `--epochs` is given as well.
+        ConfigError: Both `--rungs` and `--epochs` are given.
     """
-    if request.rungs is None:
-        return None if request.epochs is None else (request.epochs,)
-    if request.epochs is not None:
+    said = request.settings
+    if said.rungs and said.epochs is not None:
         raise ConfigError("--epochs is a ladder of one rung and does not go with --rungs; next: drop one of them")
-    try:
-        return tuple(float(each) for each in request.rungs.split(","))
-    except ValueError:
-        raise ConfigError(f"--rungs {request.rungs!r} is no list of epochs; next: --rungs 0.5,1.5") from None
+    if said.epochs is not None:
+        return (said.epochs,)
+    return said.rungs or None
 
 
 def objectives_of(request: RunRequest) -> tuple[str, ...]:
-    """Returns the columns that the front is of: what the user named, with accuracy and MACs for what is missing."""
-    named = [objective(each) for each in dict.fromkeys(request.objective)]
+    """Returns the objectives of a search by the names of their options.
+
+    Accuracy and MACs are added where no accuracy or no cost is given.
+
+    Raises:
+        ConfigError: One is unknown, or there are more than three.
+    """
+    named = [objective(each) for each in dict.fromkeys(request.given.get("objective", ()))]
     accuracies = [each.name for each in named if not each.is_cost] or ["accuracy"]
     costs = [each.name for each in named if each.is_cost]
     costs = costs or ([] if len(accuracies) > 1 else ["macs"])
-    return tuple(each.name for each in objectives([*accuracies, *costs]))
+    return tuple(each.option for each in objectives([*accuracies, *costs]))
 
 
 def objectives_notice(chosen: Iterable[Objective]) -> list[str]:
-    """Says it where no objective is a cost, which is rarely meant; nothing otherwise."""
+    """Returns a notice where no objective is a cost, which is rarely meant; nothing otherwise."""
     if any(each.is_cost for each in chosen):
         return []
     return [
-        "no objective is a cost, so that the front is of accuracies alone and its members lie close to the budget; "
-        "--objective macs beside them gives cheaper ones too"
+        "no objective is a cost: the front is of accuracies alone, and its members are close to the budget; "
+        "add --objective macs for cheaper ones"
     ]
 
 
-def budget_of(settings: RunRequest | RunConfig) -> Budget:
-    """Returns the limits that were asked for, GFLOPs as multiply-adds in billions."""
+def budget_of(settings: RunSettings) -> Budget:
+    """Returns the limits that were asked for; GFLOPs are multiply-adds in billions.
+
+    Raises:
+        BudgetError: A limit is not positive.
+    """
     return Budget(
         gmacs=settings.budget_gflops,
         params_m=settings.budget_params_m,
@@ -205,25 +203,18 @@ def check_device(request: RunRequest) -> LatencyModel | None:
     """Returns the device that latency is predicted for, or None where the user named none.
 
     Raises:
-        ConfigError: where a setting that needs a device comes without one, or the device is unknown.
+        ConfigError: A setting that needs a device is given without one, or the device is unknown.
     """
-    wanted = objectives_of(request)
-    if request.device is not None:
-        confidence = CONFIDENCE if request.confidence is None else request.confidence
-        return load_model(request.device, request.precision, confidence=confidence)
-    needing = {
-        "--budget-latency-ms": request.budget_latency_ms is not None,
-        "--precision": request.precision is not None,
-        "--confidence": request.confidence is not None,
-        "--objective latency": "latency_ms" in wanted,
-    }
-    for option, given in needing.items():
-        if given:
-            raise ConfigError(f"{option} needs a board; next: --device jetson-nano (nas devices lists all)")
+    said, wanted = request.settings, objectives_of(request)
+    if said.device is not None:
+        return load_model(said.device, said.precision, confidence=said.confidence)
+    check_needs(request.given, type(said), DEVICE_EXAMPLE)
+    if "latency" in wanted:
+        raise ConfigError(f"--objective latency needs --device; next: {DEVICE_EXAMPLE}")
     return None
 
 
 def device_name(given: str | None, profile: Profile) -> str:
-    """Returns what a run writes down: the full name of a profile that comes with the package, or a file's path."""
+    """Returns what a run stores: the full name of a profile of the package, or the absolute path of a file."""
     is_file = given is not None and given.endswith((".yaml", ".yml"))
     return str(Path(given).resolve()) if given is not None and is_file else profile.name

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from nas.config import RunConfig, check_same, read_config
+from nas.config import RunConfig, check_fingerprint, check_same, read_config
 from nas.cost.latency import load_model
-from nas.cost.profile import find_profile
 from nas.data_state import DataWatch, data_fingerprint_of
 from nas.engine.advised import NO_ADVICE, check_auto, follow_advice
 from nas.engine.domain import CostedDomain
@@ -26,24 +26,25 @@ from nas.engine.run_request import (
     check_device,
     checked_name,
     default_starts,
-    device_name,
     objectives_notice,
-    objectives_of,
     resolve,
-    rungs_of,
 )
 from nas.engine.scheduler import Scheduler
 from nas.engine.search_study import STUDY_NAME, SearchStudy
 from nas.engine.starts import Start, starting_points
-from nas.engine.storage import Heartbeats, database_storage, heartbeat, hide_password, journal_storage, worker_name
+from nas.engine.storage import Heartbeats, database_storage, heartbeat, journal_storage, worker_name
 from nas.engine.strategies import STRATEGIES
 from nas.engine.warm_start import Earlier, Starts, import_trials, open_earlier, read_starts
 from nas.executors import Executor
 from nas.plugins import check_plugins
 from nas.run_folder import RunFolder, create, reopen
+from nas.setting_forms import check_bounds, stored_settings
 from search_space import SearchSpace
 from search_space.errors import ConfigError
 from trainers.data import DataSplits, open_data
+
+TOTALS = {"trials", "minutes"}
+"""Limits of the whole run; one that is given at a resume replaces both."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,7 @@ class Session:
     @property
     def objectives(self) -> tuple[Objective, ...]:
         """What the front is of."""
-        return objectives(self.config.objectives)
+        return objectives(self.config.objective)
 
     @property
     def ladder(self) -> Ladder:
@@ -78,22 +79,24 @@ def begin(request: RunRequest) -> Session:
     Raises:
         UserError: Of the kind that fits; then nothing was written.
     """
-    narrowing = parse_narrowing(SearchSpace(), request.fix, request.choices, request.space)
-    check_auto(request)
-    path = Path(request.out or "runs") / checked_name(request.name)
+    said = request.settings
+    narrowing = parse_narrowing(SearchSpace(), said.fix, said.choices, said.space)
+    check_auto(said)
+    path = Path(said.out) / checked_name(request.given.get("name"))
     if path.exists():
         raise ConfigError(f"{path} exists already; next: nas run --resume {path}, or another --name")
-    if not budget_of(request).limits():
+    if not budget_of(said).limits():
         raise ConfigError(
             "no budget is given; next: nas run --budget-gflops 1, --budget-params-m 2, --budget-memory-mb 50, "
             "--budget-latency-ms 30 --device jetson-nano, or several of them"
         )
+    check_bounds(said)
     device = check_device(request)
-    earlier = None if request.earlier is None else open_earlier(Path(request.earlier))
+    earlier = None if said.from_run is None else open_earlier(Path(said.from_run))
     with_heads(narrowing)
-    named = read_starts(request.starts or default_starts(narrowing))
-    splits = open_data(request.data, split=request.split, format=request.data_format, images=request.images)
-    advised = follow_advice(splits.train.records, narrowing) if request.auto else NO_ADVICE
+    named = read_starts(said.start or default_starts(narrowing))
+    splits = open_data(said.data, split=said.split, format=said.data_format, images=said.images)
+    advised = follow_advice(splits.train.records, narrowing) if said.auto else NO_ADVICE
     narrowing = {**narrowing, **advised.narrowing}
     space = SearchSpace().narrowed(with_heads(narrowing))
     config = resolve(request, path.name, space, splits, narrowing, device)
@@ -101,12 +104,12 @@ def begin(request: RunRequest) -> Session:
     with advised.told_of_errors():
         domain, starts, more = prepare(config, space, splits, named)
     propose_once(config, domain)
-    if request.storage is not None:
-        database_storage(request.storage)
+    if said.storage is not None:
+        database_storage(said.storage)
 
     def fill(folder: RunFolder) -> None:
         named.write(folder)
-        if earlier is not None and config.imported_from is not None:
+        if earlier is not None and config.from_run is not None:
             earlier.write(folder)
 
     return Session(
@@ -120,10 +123,10 @@ def begin(request: RunRequest) -> Session:
             *advised.notices,
             *notices,
             *more,
-            *objectives_notice(objectives(config.objectives)),
+            *objectives_notice(objectives(config.objective)),
         ],
         folder=create(path, config, fill),
-        storage=request.storage,
+        storage=said.storage,
     )
 
 
@@ -133,7 +136,6 @@ def _with_earlier(config: RunConfig, named: Starts, earlier: Earlier | None) -> 
         return config, named, []
     apart = earlier.differences(config)
     if not apart:
-        config = replace(config, imported_from=str(earlier.path))
         return config, named, [f"from {earlier.path}: {len(earlier.trials)} trials, trained alike, are taken over"]
     members = dict(earlier.members())
     named = Starts(architectures={**members, **named.architectures})
@@ -141,31 +143,20 @@ def _with_earlier(config: RunConfig, named: Starts, earlier: Earlier | None) -> 
         f"from {earlier.path}: its {' and '.join(apart)} differ, so that its {len(members)} best members are where "
         "this run starts, and are trained anew"
     )
-    return replace(config, starts=tuple(named.architectures)), named, [notice]
+    return replace(config, from_run=None, start=tuple(named.architectures)), named, [notice]
 
 
 def go_on(path: Path, request: RunRequest) -> Session:
-    """Opens a run to go on with it, with new totals of trials or time where they are given.
+    """Opens a run to go on with it, with the settings that a resume may change.
 
     Raises:
-        ConfigError: If a setting, the data or the space is not that of the run; it names the difference.
+        ConfigError: If another setting, the data or the space is not that of the run; it names the difference.
     """
-    given = {"--auto": request.auto, f"--out {request.out}": request.out, f"--from {request.earlier}": request.earlier}
-    for option, value in given.items():
-        if value is not None:
-            raise ConfigError(f"{option} does not go with --resume {path}, which says all about the run; drop it")
     folder = reopen(path)
     config = read_config(folder.config_yaml)
-    _check_given(config, request)
-    space, splits = reopen_data(config, request)
-    config = with_totals(config, request)
-    config = replace(
-        config,
-        threads=request.threads or config.threads,
-        trial_minutes=config.trial_minutes if request.trial_minutes is None else request.trial_minutes,
-        repeats=config.repeats if request.repeats is None else request.repeats,
-    )
-    named = read_starts(config.starts, path)
+    config = resumed(config, request)
+    space, splits = reopen_data(config)
+    named = read_starts(config.start, path)
     domain, starts, notices = prepare(config, space, splits, named)
     return Session(
         config=config,
@@ -175,51 +166,45 @@ def go_on(path: Path, request: RunRequest) -> Session:
         named=named,
         notices=[*splits.notices, *notices],
         folder=folder,
-        storage=request.storage or config.storage,
+        storage=request.settings.storage or config.storage,
     )
 
 
-def reopen_data(config: RunConfig, request: RunRequest) -> tuple[SearchSpace, DataSplits]:
-    """Opens the space and the data of a run, the latter possibly from where the user says that it lies now.
+def resumed(config: RunConfig, request: RunRequest) -> RunConfig:
+    """Returns the configuration of a run with what the user changes at a resume.
 
     Raises:
-        ConfigError: If one of them is not that of the run.
+        ConfigError: A setting differs that a resume may not change.
+    """
+    declared, given = stored_settings(type(config)), request.stored(config)
+    free = {name for name in given if declared[name].about.resumable or declared[name].about.per_session}
+    check_same(config, {name: value for name, value in given.items() if name not in free})
+    return changed(config, {name: value for name, value in given.items() if name in free})
+
+
+def changed(config: RunConfig, given: Mapping[str, Any]) -> RunConfig:
+    """Returns a run's configuration with settings changed; a total of trials or of time replaces both totals.
+
+    Settings of a session that are not given are at their defaults.
+    """
+    session = {n: each.default for n, each in stored_settings(type(config)).items() if each.about.per_session}
+    totals = {name: given.get(name) for name in TOTALS if given.keys() & TOTALS}
+    return replace(config, **{**session, **given, **totals})
+
+
+def reopen_data(config: RunConfig) -> tuple[SearchSpace, DataSplits]:
+    """Opens the space and the data of a run.
+
+    Raises:
+        ConfigError: If one of them is not what it was when the run began.
         DataError: If the data cannot be opened.
     """
     check_plugins(config)
     space = SearchSpace().narrowed(narrowing_of(config))
-    images = request.images or config.images
-    splits = open_data(request.data or config.data, split=config.split, format=config.data_format, images=images)
-    check_same(config, {"data_fingerprint": data_fingerprint_of(splits), "space_fingerprint": space.fingerprint()})
+    splits = open_data(config.data, split=config.split, format=config.data_format, images=config.images)
+    check_fingerprint(config, "data", data_fingerprint_of(splits))
+    check_fingerprint(config, "space", space.fingerprint())
     return space, splits
-
-
-def with_totals(config: RunConfig, request: RunRequest) -> RunConfig:
-    """Returns a run's configuration with the totals of trials or time that a user gives anew."""
-    if request.trials is None and request.minutes is None:
-        return config
-    return replace(config, trials=request.trials, minutes=request.minutes)
-
-
-def _check_given(config: RunConfig, request: RunRequest) -> None:
-    """Compares what the user gave beside `--resume` with the run's own settings."""
-    given = (
-        *("budget_gflops", "budget_params_m", "budget_latency_ms", "budget_memory_mb", "confidence", "strategy"),
-        *("split", "data_format", "proxy", "batch", "seed", "name"),
-    )
-    check_same(config, {name: getattr(request, name) for name in given})
-    check_same(
-        config, {"rungs": rungs_of(request), "objectives": objectives_of(request) if request.objective else None}
-    )
-    if request.storage is not None:
-        check_same(config, {"storage": hide_password(request.storage)})
-    if request.device is not None or request.precision is not None:
-        profile = find_profile(request.device or config.device or "", request.precision)
-        check_same(config, {"device": device_name(request.device, profile)})
-    if request.fix or request.choices or request.space:
-        wanted = parse_narrowing(SearchSpace(), request.fix, request.choices, request.space)
-        check_same(config, {"narrowing": {name: tuple(map(str, kept)) for name, kept in wanted.items()}})
-    check_same(config, {"starts": tuple(read_starts(request.starts).architectures) or None})
 
 
 def open_search(session: Session, executor: Executor, observer: Observer) -> Search:
@@ -240,8 +225,8 @@ def open_search(session: Session, executor: Executor, observer: Observer) -> Sea
     notices = rescue.restore(study, session.domain) if session.storage is None else []
     settle = settling(study, shared=session.storage is not None)
     settle()
-    if config.imported_from is not None:
-        import_trials(study, session.domain, session.folder, source=config.imported_from, training_seed=config.seed)
+    if config.from_run is not None:
+        import_trials(study, session.domain, session.folder, source=config.from_run, training_seed=config.seed)
     return Search(
         study=study,
         domain=session.domain,
@@ -286,7 +271,7 @@ def propose_once(config: RunConfig, domain: CostedDomain) -> None:
         UserError: The strategy cannot search this space.
     """
     strategy = STRATEGIES.get(config.strategy)
-    strategy(History(objectives=objectives(config.objectives)), domain, seed=config.seed)
+    strategy(History(objectives=objectives(config.objective)), domain, seed=config.seed)
 
 
 def prepare(
@@ -296,7 +281,7 @@ def prepare(
     device = None if config.device is None else load_model(config.device, confidence=config.confidence)
     notices = []
     if device is not None:
-        check_same(config, {"device_fingerprint": device.fingerprint()})
+        check_fingerprint(config, "device", device.fingerprint())
         if not device.profile.num_measured:
             notices.append(
                 f"nothing was ever measured on {device.profile.name}: its latencies are of the data sheet alone; "

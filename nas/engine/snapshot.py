@@ -30,6 +30,6 @@ def trials_in_database(config: RunConfig, space: SearchSpace) -> list[Trial]:
             "database that the run was started with"
         )
     study = SearchStudy(
-        storage, space, objectives(config.objectives), name=config.name, num_rungs=len(config.rungs), worker="report"
+        storage, space, objectives(config.objective), name=config.name, num_rungs=len(config.rungs), worker="report"
     )
     return study.trials()

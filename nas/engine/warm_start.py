@@ -17,6 +17,7 @@ from results import records
 from results.trial import Cause, Trial
 from search_space import DESIGNS, Architecture, SearchSpace
 from search_space.errors import ConfigError, SpaceError
+from trainers.settings import declared_settings
 
 STARTS = "starts"
 MAX_MEMBERS = 8
@@ -50,7 +51,8 @@ class Earlier:
 
     def differences(self, config: RunConfig) -> list[str]:
         """Returns the settings of training in which it differs from a run, so that results cannot be compared."""
-        names = {"data_fingerprint": "data", "classes": "classes", "rungs": "rungs", "batch": "batch", "proxy": "proxy"}
+        alike = {name: name for name, each in declared_settings(type(config)).items() if each.about.identity}
+        names = {"data_fingerprint": "data", "classes": "classes", **alike}
         return [title for name, title in names.items() if getattr(self.config, name) != getattr(config, name)]
 
     def members(self) -> Iterator[tuple[str, Architecture]]:

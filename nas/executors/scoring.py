@@ -11,9 +11,10 @@ import numpy as np
 
 from search_space import Detector
 from search_space.errors import ConfigError
-from trainers.bootstrap import Resampled, interval_of, resample
+from trainers.bootstrap import interval_of, resample
 from trainers.data.dataset import Dataset
-from trainers.evaluation import find
+from trainers.evaluation import detect_dataset
+from trainers.precision import accuracy
 from trainers.proxies import PROXIES, proxy_batch
 from trainers.sizes import SizeBin, SizeBins
 
@@ -50,23 +51,18 @@ def score(detector: Detector, dataset: Dataset, *, bins: SizeBins | None = None,
     Raises:
         DataError: None of the images can be read.
     """
-    findings = find(detector, dataset, batch_size=batch_size)
-    matches = findings.match(bins)
-    found = findings.score(matches)
+    detections = detect_dataset(detector, dataset, batch_size=batch_size)
+    matches = detections.match(bins)
+    found = detections.score(matches)
     values = {name: float(getattr(found, name)) for name in SCORES}
     values |= {name: each["ap"] for name, each in found.bins.items()}
     if matches.num_images < 2:
         return Scores(values=values, draws=())
-    draws = _accuracies(resample(matches, num_resamples=NUM_DRAWS), small=not math.isnan(found.ap_small))
+    drawn = resample(matches, num_resamples=NUM_DRAWS)
+    draws = accuracy(drawn.mean(size=1), drawn.mean(iou=0.5), has_small=not math.isnan(found.ap_small))
     interval = interval_of(values["accuracy"], draws)
     values |= {"accuracy_low": interval.low, "accuracy_high": interval.high}
     return Scores(values=values, draws=tuple(float(each) for each in np.nan_to_num(draws)))
-
-
-def _accuracies(drawn: Resampled, *, small: bool) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Returns the accuracy of each draw: the mean of AP of small objects and AP50, or AP50 alone."""
-    ap50 = np.asarray(drawn.mean(iou=0.5))
-    return 0.5 * np.asarray(drawn.mean(size=1)) + 0.5 * ap50 if small else ap50
 
 
 def proxy_score(name: str, detector: Detector, dataset: Dataset, *, seed: int) -> float:

@@ -19,9 +19,9 @@ from results.trial import Cause, Outcome
 from search_space import Detector
 from search_space.plugins import load_plugins
 from trainers import (
-    Progress,
     StopTraining,
     TrainConfig,
+    TrainProgress,
     TrainResult,
     fresh_detector,
     load_weights,
@@ -70,7 +70,7 @@ class TrainingSpec:
             data_format=config.data_format,
             images=config.images,
             threads=config.threads,
-            bins=tuple(each for each in config.objectives if BIN.fullmatch(each)),
+            bins=tuple(each for each in (name.replace("-", "_") for name in config.objective) if BIN.fullmatch(each)),
             fingerprint=config.data_fingerprint,
             plugins=plugins.paths(),
         )
@@ -178,7 +178,7 @@ class _Watch:
         self.images_seen = 0
         self.stop_cause: Cause | None = None
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, progress: TrainProgress) -> None:
         self.epochs, self.images_seen = progress.epoch, progress.images_seen
         step = Step(number=self._number, step=progress.step, num_steps=progress.num_steps, loss=progress.loss)
         try:

@@ -20,7 +20,7 @@ from nas.exporters.onnx_model import Exportable, OnnxOptions, SecondStage, diffe
 from search_space import Detector
 from search_space.errors import ConfigError
 from trainers import save_weights
-from trainers.detect import evaluating
+from trainers.detect import evaluation_mode
 from trainers.heads import head_training
 
 ARCHITECTURE, COST, WEIGHTS, CARD = "architecture.yaml", "cost.json", "weights.safetensors", "README.md"
@@ -130,7 +130,7 @@ def description(detector: Detector, classes: Sequence[str], options: OnnxOptions
         "input_hw": list(detector.input_hw),
         "strides": list(detector.strides),
     }
-    with evaluating(detector):
+    with evaluation_mode(detector):
         outputs = detector(torch.zeros(1, 3, *detector.input_hw))
         exported = Exportable(detector, options)(torch.zeros(1, 3, *detector.input_hw))
     found["output_shapes"] = [list(each.shape) for each in exported]

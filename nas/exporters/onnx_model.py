@@ -18,7 +18,7 @@ from search_space import Detector
 from search_space.errors import ConfigError
 from search_space.graph import IMAGE
 from search_space.heads.roi import RoIHead
-from trainers.detect import evaluating
+from trainers.detect import evaluation_mode
 from trainers.heads import head_training
 
 Form = Literal["raw", "decoded"]
@@ -118,7 +118,7 @@ def write_onnx(detector: Detector, options: OnnxOptions) -> dict[str, bytes]:
             "the outputs of a two-stage head cannot be decoded inside ONNX, because the number of boxes depends on "
             "the image; next: --outputs raw, and postprocess.py to decode them"
         )
-    with evaluating(detector):
+    with evaluation_mode(detector):
         module = _halved(detector) if options.precision == "fp16" else detector
         model = Exportable(module, options).eval()
         image = torch.zeros(1, 3, *detector.input_hw)
@@ -190,7 +190,7 @@ def difference(detector: Detector, files: Mapping[str, bytes], options: OnnxOpti
         images: `(B, 3, H, W)` 32-bit floats from 0 to 1; they are run one at a time.
     """
     worst = 0.0
-    with evaluating(detector):
+    with evaluation_mode(detector):
         reference = Exportable(detector, OnnxOptions(form=options.form)).eval()
         for image in images:
             expected = reference(torch.from_numpy(image[None]))

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from nas.commands.run_summary import rung_correlation_line
 from nas.config import RunConfig, read_config
 from nas.engine.importance import axis_importance
 from nas.engine.ladder import Ladder, rung_correlation
@@ -15,6 +14,7 @@ from nas.engine.narrowing import narrowing_of
 from nas.engine.objectives import objective, objectives
 from nas.engine.snapshot import trials_in_database
 from nas.plugins import check_plugins
+from nas.reports.correlation_words import rung_correlation_line
 from nas.reports.detectors import detectors_of, front_files, points_of
 from nas.reports.next_commands import commands
 from nas.reports.object_sizes import box_sizes
@@ -55,7 +55,7 @@ def gather(run: Path) -> Content:
         written=time.strftime("%Y-%m-%d %H:%M %Z"),
         table=table,
         detectors=detectors_of(plotted, points, space, files, num_classes=len(config.classes)),
-        importance=axis_importance(trials, points, space, objectives(config.objectives)),
+        importance=axis_importance(trials, points, space, objectives(config.objective)),
         boxes=box_sizes(config, front) if front else "The front has no member yet to compare the objects with.",
         facts=_facts(config),
         limits=_limits(config),
@@ -103,12 +103,12 @@ def _facts(config: RunConfig) -> tuple[tuple[str, str], ...]:
     ends += [f"{config.minutes:g} minutes"] if config.minutes else []
     facts = {
         "budget": " and ".join(config.limit_words()),
-        "objectives": " against ".join(objective(name).title for name in config.objectives),
+        "objectives": " against ".join(objective(name).title for name in config.objective),
         "device": f"{config.device}; latencies are predicted, not measured" if config.device else "",
         "data": f"{config.data or 'built-in set'}; {len(config.classes)} classes: {', '.join(config.classes)}",
         "search": f"{config.strategy}, until {' or '.join(ends)}; epochs of each rung {rungs}; batch {config.batch}, "
         f"seed {config.seed}",
-        "begun with": f"the trials of {config.imported_from}" if config.imported_from else "",
+        "begun with": f"the trials of {config.from_run}" if config.from_run else "",
         "versions": ", ".join(f"{name} {version}" for name, version in config.versions.items()),
     }
     return tuple((name, text) for name, text in facts.items() if text)

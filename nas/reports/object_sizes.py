@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.config import RunConfig
-from nas.engine.run_request import RunRequest
 from nas.engine.session import reopen_data
 from results.report import ObjectSizes
 from results.trial import Trial
@@ -32,7 +31,7 @@ def box_sizes(config: RunConfig, trials: Iterable[Trial]) -> ObjectSizes | str:
         Histograms and shares by key, or a sentence that says why there are none.
     """
     try:
-        _, splits = reopen_data(config, RunRequest())
+        _, splits = reopen_data(config)
     except (UserError, OSError) as error:
         return f"The data of the run cannot be read any more, so the sizes of its objects are not shown: {error}"
     return measure(splits, trials)

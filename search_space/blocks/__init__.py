@@ -1,20 +1,20 @@
-"""The building blocks of detectors: plain modules, each written once, found by role and name.
+"""The building blocks of detectors: plain modules, registered by role and name.
 
-A node of a graph names its block as `role:name`, for example `stage:c2f`. What each role is built with:
+A node of a graph names its block as `role:name`, for example `stage:c2f`. The interface of each role:
 
-| role | built with | called with |
+| role | constructor arguments | inputs |
 |---|---|---|
-| layer | its own arguments | one map |
-| unit | `in_channels, out_channels`, plus arguments of its own; several make a plain stage | one map |
-| stage | `in_channels, out_channels, repeats`, plus what its `options(in_backbone, level)` returns | one map |
+| layer | any | one map |
+| unit | `in_channels, out_channels`, plus its own; a stage can be a list of units | one map |
+| stage | `in_channels, out_channels, repeats`, plus the result of `options(in_backbone, level)` | one map |
 | transform | `in_channels, out_channels, stride` | one map |
-| downsample | `in_channels, out_channels`; gives `output_channels(out_channels)` channels | one map, halves it |
-| upsample | nothing; `sni` also `factor` | one map, doubles it |
-| fusion | `in_channels`, a tuple; gives `output_channels(in_channels)` channels | the maps, the lateral one last |
+| downsample | `in_channels, out_channels`; `channel_factor` multiplies `out_channels` | one map, halves it |
+| upsample | none; optionally `factor` for `sni` | one map, doubles it |
+| fusion | `in_channels`, a tuple; `output_channels(in_channels)` gives its output channels | maps, the lateral last |
 | smooth | `channels, groups` | one map |
 | attention | `channels` | one map |
 | extra | `in_channels, out_channels, pattern` | one map, shrinks it |
-| head | see `search_space.heads` | one map, or as the head says |
+| head | see `search_space.heads` | one map, or several |
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ ROLES: dict[str, Registry[type[nn.Module]]] = {
 
 
 def find_block(block: str) -> type[nn.Module]:
-    """Returns the class that a node's `role:name` stands for; raises SpaceError if there is none."""
+    """Returns the class of `role:name`; raises SpaceError if there is none."""
     role, _, name = block.partition(":")
     return ROLES[role].get(name)
 

@@ -1,4 +1,4 @@
-"""Attention that re-weights a map by gates computed from it; every gate keeps the shape `(B, C, H, W)`."""
+"""Attention blocks: gates that re-weight a map and keep its shape `(B, C, H, W)`."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from search_space.blocks.registries import ATTENTIONS
 
 
 def eca_kernel_size(channels: int) -> int:
-    """Returns the odd kernel of ECA's one-dimensional convolution: half of |log2(C) + 1|, raised to the next odd."""
+    """Returns the kernel size of the 1D convolution of ECA: half of |log2(C) + 1|, rounded up to an odd number."""
     size = int(abs(log2(channels) + 1) / 2)
     return size if size % 2 else size + 1
 
 
 @ATTENTIONS.register("eca")
 class ECA(nn.Module):
-    """Efficient channel attention (Wang et al., CVPR 2020): a gate a channel, from a convolution over the channels.
+    """Efficient channel attention (Wang et al., CVPR 2020): one gate per channel, from a 1D convolution.
 
-    `(B, C, H, W)` is kept. `kernel_channels` is the channel count that the kernel size is derived from; `channels`
-    unless given.
+    Keeps `(B, C, H, W)`. The kernel size is derived from `kernel_channels`, by default `channels`.
     """
 
     def __init__(self, channels: int, kernel_channels: int | None = None) -> None:
@@ -38,10 +37,10 @@ class ECA(nn.Module):
 
 @ATTENTIONS.register("cbam")
 class CBAM(nn.Module):
-    """The gates of the small-object YOLOv8 paper, which are not the textbook CBAM.
+    """CBAM as in the small-object YOLOv8 paper, which differs from the original CBAM.
 
-    `(B, C, H, W)` is kept. Channels: average pool and one full 1x1 convolution with bias, no reduction and no maximum
-    branch. Positions: a 7x7 convolution over the channel mean and maximum. Source: Krasnov et al., YOLOv8 for small
+    Keeps `(B, C, H, W)`. Channel gate: average pool and a 1x1 convolution with bias, without reduction and maximum
+    branch. Spatial gate: a 7x7 convolution over the channel mean and maximum. Source: Krasnov et al., YOLOv8 for small
     objects.
     """
 
@@ -59,7 +58,7 @@ class CBAM(nn.Module):
 
 @ATTENTIONS.register("se")
 class SE(nn.Module):
-    """Squeeze and excitation (Hu et al., CVPR 2018), `(B, C, H, W)` kept: reduction 16, at least 8 hidden channels."""
+    """Squeeze and excitation (Hu et al., CVPR 2018), reduction 16, at least 8 hidden channels. Keeps `(B, C, H, W)`."""
 
     def __init__(self, channels: int, reduction: int = 16) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Convolution with batch norm and activation, the pooling pyramid built of it, and the plain 1x1."""
+"""Convolution with batch norm and activation, spatial pyramid pooling, and a plain 1x1 convolution."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Conv(nn.Module):
     and momentum 0.03, as in the YOLO family.
 
     Raises:
-        ValueError: where there are no channels, as when a block of one channel splits them.
+        ValueError: A number of channels is below 1, as after splitting a single channel.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Conv(nn.Module):
         activation: bool = True,
     ) -> None:
         super().__init__()
-        if min(in_channels, out_channels) < 1:  # PyTorch would build it, and only warn
+        if min(in_channels, out_channels) < 1:  # PyTorch builds it with a warning only
             raise ValueError(f"a convolution of {in_channels} to {out_channels} channels is none")
         padding = (kernel_size - 1) // 2
         self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=False)
@@ -48,7 +48,7 @@ class Conv(nn.Module):
 
 
 def depthwise(in_channels: int, out_channels: int, kernel_size: int = 3) -> Conv:
-    """Returns a `Conv` with as many groups as the two channel counts allow."""
+    """Returns a `Conv` with as many groups as both channel counts allow."""
     return Conv(in_channels, out_channels, kernel_size, groups=gcd(in_channels, out_channels))
 
 

@@ -1,4 +1,4 @@
-"""Cross-stage partial blocks: split the channels, process one part, keep every intermediate map, join by 1x1."""
+"""Cross-stage partial blocks: split the channels, process one part, concatenate, and merge by a 1x1."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from search_space.blocks.registries import STAGES
 
 
 class Bottleneck(nn.Module):
-    """Two convolutions, `(B, C, H, W)` to the same shape, with a residual connection where asked for.
+    """Two convolutions, `(B, C, H, W)` to the same shape, with an optional residual connection.
 
-    The second is 3x3, the first as well unless told.
+    The second is 3x3; the first is 3x3 by default.
     """
 
     def __init__(self, channels: int, expansion: float = 1.0, shortcut: bool = True, first_kernel: int = 3) -> None:
@@ -29,7 +29,7 @@ class Bottleneck(nn.Module):
 
 @STAGES.register("c3")
 class C3(nn.Module):
-    """The YOLOv5 stage block in SN2-YOLO's form: `(B, in_channels, H, W)` to `(B, out_channels, H, W)`.
+    """The YOLOv5 stage block as in SN2-YOLO: `(B, in_channels, H, W)` to `(B, out_channels, H, W)`.
 
     Two parallel 1x1 branches, one through `repeats` bottlenecks of two 3x3, joined by 1x1; the residual is on in the
     backbone and off in the neck. YOLOv5 itself has `c3_light`.
@@ -51,19 +51,19 @@ class C3(nn.Module):
 
     @staticmethod
     def options(in_backbone: bool, level: int) -> dict[str, object]:
-        """Returns the constructor arguments that follow from the place in the detector."""
+        """Returns the constructor arguments that depend on part and level."""
         return {"shortcut": in_backbone}
 
 
 class C3k(C3):
-    """`C3` of two bottlenecks with residuals and as many channels out as in: `(B, C, H, W)` to the same shape."""
+    """`C3` of two bottlenecks with residuals and equal input and output channels: `(B, C, H, W)` to the same shape."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, channels, repeats=2, shortcut=True)
 
 
 class SplitChain(nn.Module):
-    """1x1 to two halves of `hidden` channels, a chain of `inner` blocks on the second, 1x1 over all the maps.
+    """1x1 to two halves of `hidden` channels, a chain of `inner` blocks on the second half, 1x1 over all maps.
 
     `(B, in_channels, H, W)` to `(B, out_channels, H, W)`.
     """
@@ -96,7 +96,7 @@ class C2f(SplitChain):
 
     @staticmethod
     def options(in_backbone: bool, level: int) -> dict[str, object]:
-        """Returns the constructor arguments that follow from the place in the detector."""
+        """Returns the constructor arguments that depend on part and level."""
         return {"shortcut": in_backbone}
 
 
@@ -116,7 +116,7 @@ class C3k2(SplitChain):
 
     @staticmethod
     def options(in_backbone: bool, level: int) -> dict[str, object]:
-        """Returns the constructor arguments that follow from the place in the detector."""
+        """Returns the constructor arguments that depend on part and level."""
         return {"nested": level >= 4, "expansion": 0.25 if in_backbone and level <= 3 else 0.5}
 
 
@@ -132,13 +132,13 @@ class C3k2Nested(C3k2):
 
     @staticmethod
     def options(in_backbone: bool, level: int) -> dict[str, object]:
-        """Returns the constructor arguments that follow from the place in the detector."""
+        """Returns the constructor arguments that depend on part and level."""
         return {"expansion": C3k2.options(in_backbone, level)["expansion"]}
 
 
 @STAGES.register("c3_light")
 class C3Light(C3):
-    """The stage block of YOLOv5 itself: `(B, in_channels, H, W)` to `(B, out_channels, H, W)`.
+    """The stage block of the original YOLOv5: `(B, in_channels, H, W)` to `(B, out_channels, H, W)`.
 
     As `C3`, with a 1x1 and a 3x3 in each bottleneck.
     """

@@ -1,4 +1,4 @@
-"""Ways to halve a map: `(B, in_channels, H, W)` with even H and W to half the height and width."""
+"""Downsampling blocks: `(B, in_channels, H, W)` with even H and W to half the height and width."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from search_space.errors import SpaceError
 
 
 def output_channels(downsample: str, out_channels: int) -> int:
-    """Returns the channels that the named downsampling gives when it is asked for `out_channels`."""
+    """Returns the output channels of the named downsampling built with `out_channels`."""
     return out_channels * int(getattr(DOWNSAMPLES.get(downsample), "channel_factor", 1))
 
 
@@ -27,11 +27,11 @@ class StridedConv(Conv):
 
 @DOWNSAMPLES.register("cdown")
 class CDown(nn.Module):
-    """Convolution at full resolution, space to depth, ECA: nothing is thrown away, and 4 x `out_channels` come out.
+    """Convolution at full resolution, space to depth and ECA, giving 4 x `out_channels`.
 
     `(B, in_channels, H, W)` to `(B, 4 * out_channels, H/2, W/2)`. The four blocks of channels are the (row, column)
-    parities (even, even), (odd, even), (even, odd), (odd, odd). The kernel of ECA follows from `out_channels`. Source:
-    SO-Det.
+    parities (even, even), (odd, even), (even, odd), (odd, odd). The kernel size of ECA depends on `out_channels`.
+    Source: SO-Det.
     """
 
     channel_factor = 4
@@ -51,7 +51,7 @@ class CDown(nn.Module):
 def extended_pools(x: Tensor) -> tuple[Tensor, Tensor]:
     """Returns the average and the maximum over 4x4 windows at stride 2, padding 1, `(B, C, H/2, W/2)` each.
 
-    The zeros of the padding count in the average, which always divides by 16.
+    The padding counts in the average: the divisor is always 16.
     """
     return F.avg_pool2d(x, 4, stride=2, padding=1), F.max_pool2d(x, 4, stride=2, padding=1)
 
@@ -60,11 +60,11 @@ def extended_pools(x: Tensor) -> tuple[Tensor, Tensor]:
 class ESD1(nn.Module):
     """Extended spatial window downsampling for light models: strided convolution plus both pools, no extra weights.
 
-    `(B, in_channels, H, W)` to `(B, out_channels, H/2, W/2)`. With as many channels out as in, the three are added;
-    with twice as many, the average is added to the first half and the maximum to the second. Source: SN2-YOLO, ESD-I.
+    `(B, in_channels, H, W)` to `(B, out_channels, H/2, W/2)`. If the channels are kept, the three are added; if they
+    double, the average is added to the first half and the maximum to the second. Source: SN2-YOLO, ESD-I.
 
     Raises:
-        SpaceError: for any other ratio, which the paper leaves undefined.
+        SpaceError: Any other ratio of channels, which the paper does not define.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -86,7 +86,7 @@ class ESD1(nn.Module):
 
 @DOWNSAMPLES.register("esd2")
 class ESD2(nn.Module):
-    """Extended spatial window downsampling for normal models: both pools and the convolution, joined by a plain 1x1.
+    """Extended spatial window downsampling for normal models: both pools and the convolution, merged by a plain 1x1.
 
     `(B, in_channels, H, W)` to `(B, out_channels, H/2, W/2)`. Source: SN2-YOLO, ESD-II.
     """

@@ -1,6 +1,6 @@
-"""The neck block of SYOLO: layers in a row of which every map is kept, as in ELAN, and a C2f at the end.
+"""The neck block of SYOLO: a chain of layers whose outputs are all concatenated, as in ELAN, followed by a C2f.
 
-Maps are `(B, C, H, W)`; height and width stay.
+Maps are `(B, C, H, W)`; height and width are kept.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from search_space.blocks.registries import STAGES
 class ElanLayers(nn.Module):
     """Two 1x1 branches, one through GSConvE-I and three 3x3 of half the width: `(B, in_channels, H, W)` to 4 x `width`.
 
-    All six maps are joined, the newest first.
+    All six maps are concatenated, the last one first.
     """
 
     def __init__(self, in_channels: int, width: int) -> None:
@@ -36,13 +36,13 @@ class ElanLayers(nn.Module):
 
 @STAGES.register("elan")
 class Elan(nn.Module):
-    """`repeats` times `ElanLayers` with a 1x1 between two of them, then a C2f.
+    """`repeats` times `ElanLayers` with a 1x1 in between, then a C2f.
 
     `(B, in_channels, H, W)` to `(B, out_channels, H, W)`.
-    SYOLO repeats it twice, but once at its first merge, which `lighter_first_merge` tells. Source: SN2-YOLO, SYOLO.
+    SYOLO has two repeats, but one at its first merge; see `lighter_first_merge`. Source: SN2-YOLO, SYOLO.
 
     Raises:
-        SpaceError: where four does not divide `out_channels`.
+        SpaceError: `out_channels` is not divisible by 4.
     """
 
     lighter_first_merge = True

@@ -1,7 +1,7 @@
-"""Extra stages behind a backbone, which give SSD its coarse maps: a 1x1, then a 3x3 that shrinks the map.
+"""Extra stages after a backbone, which compute the coarse maps of SSD: a 1x1, then a 3x3 that shrinks the map.
 
-`pattern` says how it shrinks a map `(B, in_channels, H, W)`: S, stride 2 padded, to ceil(H/2); P, stride 2 unpadded, to
-(H - 3) // 2 + 1; V, stride 1 unpadded, to H - 2. Without padding the sides must be 3 at least. Source: Liu et al., SSD,
+`pattern` decides the size of the output. S: stride 2, padded, ceil(H/2). P: stride 2, unpadded, (H - 3) // 2 + 1. V:
+stride 1, unpadded, H - 2. Without padding the sides must be at least 3. Source: Liu et al., SSD,
 ECCV 2016; the separable form and the letters: Mudassar and Mukhopadhyay, BMVC 2019.
 """
 
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search_space.blocks.registries import EXTRAS
-from search_space.errors import SpaceError
+from search_space.errors import check_known
 
 PATTERNS = {"S": (2, 1), "P": (2, 0), "V": (1, 0)}
 """Stride and padding of the 3x3."""
@@ -19,8 +19,7 @@ PATTERNS = {"S": (2, 1), "P": (2, 0), "V": (1, 0)}
 
 def stride_and_padding(pattern: str) -> tuple[int, int]:
     """Returns the stride and the padding of the 3x3; raises SpaceError unless `pattern` is one of PATTERNS."""
-    if pattern not in PATTERNS:
-        raise SpaceError(f"unknown extra stage pattern {pattern!r}; choose one of {', '.join(PATTERNS)}")
+    check_known("extra stage pattern", pattern, PATTERNS)
     return PATTERNS[pattern]
 
 
@@ -28,11 +27,11 @@ def stride_and_padding(pattern: str) -> tuple[int, int]:
 class SeparableExtra(nn.Module):
     """1x1 and depthwise 3x3, each with batch norm and ReLU6, then 1x1 with batch norm and ReLU; no biases.
 
-    `(B, in_channels, H, W)` to `(B, out_channels, ., .)`, the sides as `pattern` says. Source: Mudassar and
+    `(B, in_channels, H, W)` to `(B, out_channels, ., .)`, with sides by `pattern`. Source: Mudassar and
     Mukhopadhyay, BMVC 2019.
 
     Raises:
-        SpaceError: for an unknown pattern.
+        SpaceError: The pattern is unknown.
     """
 
     def __init__(self, in_channels: int, out_channels: int, pattern: str) -> None:
@@ -53,13 +52,13 @@ class SeparableExtra(nn.Module):
 
 @EXTRAS.register("plain")
 class PlainExtra(nn.Module):
-    """1x1 to half the channels and a full 3x3 to all of them, each with bias and ReLU, no norm.
+    """1x1 to half the channels and a 3x3 to all channels, each with bias and ReLU, no norm.
 
-    `(B, in_channels, H, W)` to `(B, out_channels, ., .)`, the sides as `pattern` says. Source: Liu et al., SSD, ECCV
+    `(B, in_channels, H, W)` to `(B, out_channels, ., .)`, with sides by `pattern`. Source: Liu et al., SSD, ECCV
     2016.
 
     Raises:
-        SpaceError: for an unknown pattern.
+        SpaceError: The pattern is unknown.
     """
 
     def __init__(self, in_channels: int, out_channels: int, pattern: str) -> None:

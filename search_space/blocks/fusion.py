@@ -1,6 +1,6 @@
-"""Ways to merge maps of one level: each takes maps `(B, C_i, H, W)`, the lateral one last, and gives one map.
+"""Fusions: merge maps `(B, C_i, H, W)` of one level, the lateral map last, into one map.
 
-Each class says what it gives: `output_channels(in_channels)`.
+`output_channels(in_channels)` of each class returns the channels of the result.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def shares(weights: Tensor) -> Tensor:
 
 
 def align_to_last(in_channels: tuple[int, ...]) -> nn.ModuleList:
-    """Returns for each map a 1x1 `Conv` to the channels of the last one, or nothing where it has as many."""
+    """Returns for each map a 1x1 `Conv` to the channels of the last one, or an identity where they are equal."""
     last = in_channels[-1]
     return nn.ModuleList(nn.Identity() if channels == last else Conv(channels, last) for channels in in_channels)
 
@@ -76,8 +76,8 @@ def _total(maps: Iterable[Tensor]) -> Tensor:
 class Add(nn.Module):
     """The sum of the maps, as in FPN (Lin et al., CVPR 2017).
 
-    Maps `(B, C_i, H, W)` to the shape of the last. A map with other channels than the lateral one comes to these by a
-    1x1 `Conv` first.
+    Maps `(B, C_i, H, W)` to the shape of the last. A map with other channels than the lateral map passes a 1x1 `Conv`
+    first.
     """
 
     def __init__(self, in_channels: tuple[int, ...]) -> None:
@@ -116,7 +116,7 @@ class WeightedAdd(nn.Module):
 
 @FUSIONS.register("bidir_concat")
 class BidirConcat(Concat):
-    """Concatenation that, on the way down the pyramid, also takes the next finer backbone map through a strided 3x3.
+    """Concatenation that, on the top-down path, also takes the next finer backbone map after a strided 3x3.
 
     Maps `(B, C_i, H, W)` to `(B, sum of C_i, H, W)`. Source: Krasnov et al., YOLOv8 for small objects.
     """
@@ -125,7 +125,7 @@ class BidirConcat(Concat):
 
 
 class SpatialAttention(nn.Module):
-    """The spatial half of EAFusion's attention: 7x7 over channel mean and maximum, `(B, C, H, W)` to `(B, 1, H, W)`."""
+    """The spatial attention of EAFusion: 7x7 over channel mean and maximum, `(B, C, H, W)` to `(B, 1, H, W)`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -138,7 +138,7 @@ class SpatialAttention(nn.Module):
 
 
 def simam_by_quadrant(x: Tensor, regulariser: float = 1e-4) -> Tensor:
-    """Weights every position by how far it stands out in its quadrant and channel (SimAM with slicing, no parameters).
+    """Weights each position by its distance from the mean of its quadrant and channel (sliced SimAM, no parameters).
 
     Args:
         x: `(B, C, H, W)`; the quadrants meet at `(H // 2, W // 2)`.
@@ -168,7 +168,7 @@ class EAFusion(nn.Module):
     """Content-guided fusion of two maps, gated by channel, spatial and pixel attention. Source: SO-Det.
 
     Called with `(y, x)`: `y` comes from the neighbouring level, `x` is the lateral map; the result has the shape of
-    `x`, `(B, C, H, W)` with H and W of at least 4. Where `y` has other channels, a 1x1 `Conv` brings it to C first (in
+    `x`, `(B, C, H, W)` with H and W of at least 4. If `y` has other channels, a 1x1 `Conv` maps it to C first (in
     SO-Det both have C).
     """
 
@@ -177,7 +177,7 @@ class EAFusion(nn.Module):
     def __init__(self, in_channels: tuple[int, ...], reduction: int = 8) -> None:
         super().__init__()
         other, channels = in_channels
-        hidden = max(1, channels // reduction)  # the paper has no map of fewer channels than `reduction`
+        hidden = max(1, channels // reduction)  # the paper does not cover fewer channels than `reduction`
         self.align = nn.Identity() if other == channels else Conv(other, channels)
         self.squeeze = nn.Conv2d(channels, hidden, 1)
         self.excite = nn.Conv2d(hidden, channels, 1)

@@ -1,7 +1,7 @@
-"""GSConv and its two extensions: half or a quarter of the channels by a dense 3x3, the rest from them at less cost.
+"""GSConv and its extensions: a dense 3x3 computes half or a quarter of the channels, cheaper layers the others.
 
 Each is a transform, `(B, in_channels, H, W)` to `(B, out_channels, ceil(H/stride), ceil(W/stride))`, and with stride 2
-a way to halve a map. Activations are SiLU but where said. Source: SN2-YOLO (Rethinking Features-Fused-Pyramid-Neck,
+a downsampling. Activations are SiLU unless stated otherwise. Source: SN2-YOLO (Rethinking Features-Fused-Pyramid-Neck,
 ECCV 2024) and, for GSConv, Slim-neck by GSConv.
 """
 
@@ -15,11 +15,11 @@ from search_space.blocks.registries import DOWNSAMPLES, TRANSFORMS
 from search_space.errors import SpaceError
 
 WIDEST_FAST = 13
-"""The widest depthwise kernel that bfloat16 is fast for on a CPU."""
+"""The widest depthwise kernel for which bfloat16 is fast on a CPU."""
 
 
 def interleave(first: Tensor, second: Tensor) -> Tensor:
-    """Returns the channels of two maps `(B, C, H, W)` in turn, `(B, 2C, H, W)`.
+    """Interleaves the channels of two maps `(B, C, H, W)`: `(B, 2C, H, W)`.
 
     This is the two-group channel shuffle of their concatenation: 0..7 becomes 0, 4, 1, 5, 2, 6, 3, 7.
     """
@@ -34,7 +34,7 @@ def _part(block: str, out_channels: int, parts: int) -> int:
 
 @TRANSFORMS.register("conv")
 class PlainTransform(Conv):
-    """A 3x3 `Conv`, what the others are lighter stand-ins for.
+    """A 3x3 `Conv`, the baseline of the other transforms.
 
     `(B, in_channels, H, W)` to `(B, out_channels, ceil(H/stride), ceil(W/stride))`.
     """
@@ -51,7 +51,7 @@ class GSConv(nn.Module):
     GSConv.
 
     Raises:
-        SpaceError: for an odd number of channels.
+        SpaceError: `out_channels` is odd.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
@@ -70,11 +70,11 @@ class GSConvE1(nn.Module):
     """GSConvE-I, for normal models: the second half by a dense and a depthwise 3x3 without norm, then GELU.
 
     `(B, in_channels, H, W)` to `(B, out_channels, ceil(H/stride), ceil(W/stride))`.
-    There is nothing between the two convolutions, so that together they are one linear 5x5 map. It is no lighter than a
-    3x3 where the channels double.
+    There is no activation between the two convolutions, so together they are one linear 5x5 convolution. It is no
+    cheaper than a 3x3 where the channels double.
 
     Raises:
-        SpaceError: for an odd number of channels.
+        SpaceError: `out_channels` is odd.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
@@ -93,7 +93,7 @@ class GSConvE1(nn.Module):
 class WideDepthwise(nn.Conv2d):
     """A depthwise convolution wider than 13x13, in float32 on a CPU: oneDNN's bfloat16 kernels for it take minutes.
 
-    `(B, C, H, W)` is kept.
+    Keeps `(B, C, H, W)`.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -104,7 +104,7 @@ class WideDepthwise(nn.Conv2d):
 
 
 def _window(channels: int, kernel_size: int) -> Conv:
-    """Returns a depthwise `Conv` that can be as wide as GSConvE-II wants it."""
+    """Returns a depthwise `Conv` with a kernel as wide as in GSConvE-II."""
     window = Conv(channels, channels, kernel_size, groups=channels)
     if kernel_size > WIDEST_FAST:
         window.conv = WideDepthwise(
@@ -115,14 +115,14 @@ def _window(channels: int, kernel_size: int) -> Conv:
 
 @TRANSFORMS.register("gsconve2")
 class GSConvE2(nn.Module):
-    """GSConvE-II, for light models: a quarter of the channels by a 3x3, three by depthwise 9x9, 13x13 and 17x17 of it.
+    """GSConvE-II, for light models: a quarter of the channels by a 3x3, the others by depthwise 9x9, 13x13 and 17x17.
 
     `(B, in_channels, H, W)` to `(B, out_channels, ceil(H/stride), ceil(W/stride))`.
-    The quarters u, d9, d13, d17 are shuffled in two groups: u takes turns with d13, then d9 with d17. The published
-    code cannot run (it pads all four kernels alike); this is the authors' later repair.
+    The quarters u, d9, d13, d17 are shuffled in two groups: u with d13, then d9 with d17. The published code does not
+    run, because it pads all four kernels equally; this follows the later fix of the authors.
 
     Raises:
-        SpaceError: for a number of channels that four does not divide.
+        SpaceError: `out_channels` is not divisible by 4.
     """
 
     kernel_sizes = (9, 13, 17)

@@ -1,9 +1,9 @@
 """The units of MobileNetV1 and MobileNetV3: depthwise separable convolutions and inverted residuals, with their stems.
 
-Convolutions have no bias; batch norm has eps 1e-5 and momentum 0.1, the framework's defaults, unlike the YOLO blocks.
-A unit takes `(B, in_channels, H, W)` to `(B, out_channels, ceil(H/stride), ceil(W/stride))`. An aligned one averages
-2x2 windows at stride 1 before it strides, so that a step is centred between two pixels; it takes even sides (an odd one
-is rounded down) and costs no parameters. With stride 1 `aligned` changes nothing. Source of the filter: TinyDet.
+Convolutions have no bias. Batch norm has eps 1e-5 and momentum 0.1, the defaults of PyTorch, unlike the YOLO blocks.
+A unit maps `(B, in_channels, H, W)` to `(B, out_channels, ceil(H/stride), ceil(W/stride))`. An aligned unit averages
+2x2 windows at stride 1 before the strided convolution, which removes the half-pixel shift. It needs even sides (odd
+ones are rounded down) and adds no parameters. With stride 1, `aligned` has no effect. Source of the filter: TinyDet.
 """
 
 from __future__ import annotations
@@ -12,34 +12,33 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search_space.blocks.registries import LAYERS, UNITS
-from search_space.errors import SpaceError
+from search_space.errors import check_known
 
 ACTIVATIONS: dict[str, type[nn.ReLU] | type[nn.Hardswish]] = {"relu": nn.ReLU, "hswish": nn.Hardswish}
 
 
 def activation_of(name: str) -> nn.Module:
     """Returns a new activation; raises SpaceError unless `name` is one of ACTIVATIONS."""
-    if name not in ACTIVATIONS:
-        raise SpaceError(f"unknown activation {name!r}; choose one of {', '.join(ACTIVATIONS)}")
+    check_known("activation", name, ACTIVATIONS)
     return ACTIVATIONS[name](inplace=True)
 
 
 def normed_conv(
     in_channels: int, out_channels: int, kernel_size: int = 1, stride: int = 1, groups: int = 1
 ) -> nn.Sequential:
-    """Returns a convolution without bias, padded by half its kernel, and its batch norm."""
+    """Returns a convolution without bias, padded by half its kernel, and a batch norm."""
     padding = kernel_size // 2
     conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(out_channels))
 
 
 def alignment(aligned: bool, stride: int) -> nn.Module:
-    """Returns the 2x2 mean at stride 1 that goes before an aligned convolution of stride 2, nothing otherwise."""
+    """Returns the 2x2 mean at stride 1 before an aligned convolution of stride 2; an identity otherwise."""
     return nn.AvgPool2d(2, stride=1) if aligned and stride == 2 else nn.Identity()
 
 
-def start_he_normal(module: nn.Module) -> None:
-    """Draws the weights of all convolutions from He's normal distribution over the fan out, as MobileNetV3 does."""
+def init_he_normal(module: nn.Module) -> None:
+    """Initialises all convolutions by He's normal distribution over the fan-out, as in MobileNetV3."""
     for part in module.modules():
         if isinstance(part, nn.Conv2d):
             nn.init.kaiming_normal_(part.weight, mode="fan_out")
@@ -56,7 +55,7 @@ class HardswishConv(nn.Module):
         super().__init__()
         self.conv = normed_conv(in_channels, out_channels, kernel_size, stride)
         self.activation = activation_of("hswish")
-        start_he_normal(self)
+        init_he_normal(self)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.activation(self.conv(x))
@@ -79,9 +78,9 @@ class ReLUConv(nn.Module):
 
 
 class HardSE(nn.Module):
-    """Squeeze and excitation as MobileNetV3 has it, `(B, C, H, W)` kept: a hard sigmoid, and C // 4 hidden channels.
+    """Squeeze and excitation of MobileNetV3: a hard sigmoid and C // 4 hidden channels. Keeps `(B, C, H, W)`.
 
-    Neither 1x1 has a bias, and the hidden channels are not rounded, as in TinyDet.
+    The 1x1 convolutions have no bias, and the hidden channels are not rounded, as in TinyDet.
     """
 
     def __init__(self, channels: int) -> None:
@@ -95,14 +94,14 @@ class HardSE(nn.Module):
 
 @UNITS.register("inverted_residual")
 class InvertedResidual(nn.Module):
-    """1x1 to `expanded` channels, depthwise `kernel` x `kernel`, squeeze and excitation if asked for, 1x1 back.
+    """1x1 to `expanded` channels, depthwise `kernel` x `kernel`, optional SE, 1x1 to `out_channels`.
 
     `(B, in_channels, H, W)` to `(B, out_channels, ceil(H/stride), ceil(W/stride))`.
-    The activation follows the first two; the last is linear. The identity is added where stride and channels allow.
-    Source: MobileNetV3 (Howard et al., ICCV 2019) in TinyDet's form.
+    The activation follows the first two; the last is linear. The input is added where shapes match.
+    Source: MobileNetV3 (Howard et al., ICCV 2019) as in TinyDet.
 
     Raises:
-        SpaceError: for an unknown activation.
+        SpaceError: The activation is unknown.
     """
 
     def __init__(
@@ -124,7 +123,7 @@ class InvertedResidual(nn.Module):
         self.squeeze = HardSE(expanded) if squeeze else nn.Identity()
         self.project = normed_conv(expanded, out_channels)
         self.residual = stride == 1 and in_channels == out_channels
-        start_he_normal(self)
+        init_he_normal(self)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.project(self.squeeze(self.depthwise(self.align(self.expand(x)))))
@@ -133,13 +132,13 @@ class InvertedResidual(nn.Module):
 
 @UNITS.register("depthwise_residual")
 class DepthwiseResidual(nn.Module):
-    """Depthwise 3x3 with activation, linear 1x1; the identity is added where stride and channels allow.
+    """Depthwise 3x3 with activation, linear 1x1; the input is added where shapes match.
 
     `(B, in_channels, H, W)` to `(B, out_channels, ceil(H/stride), ceil(W/stride))`. The first unit of
-    MobileNetV3, which has nothing to expand.
+    MobileNetV3, without expansion.
 
     Raises:
-        SpaceError: for an unknown activation.
+        SpaceError: The activation is unknown.
     """
 
     def __init__(self, in_channels: int, out_channels: int, activation: str = "relu", stride: int = 1) -> None:
@@ -148,7 +147,7 @@ class DepthwiseResidual(nn.Module):
         self.depthwise = nn.Sequential(depthwise, activation_of(activation))
         self.project = normed_conv(in_channels, out_channels)
         self.residual = stride == 1 and in_channels == out_channels
-        start_he_normal(self)
+        init_he_normal(self)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.project(self.depthwise(x))
@@ -157,7 +156,7 @@ class DepthwiseResidual(nn.Module):
 
 @UNITS.register("separable")
 class Separable(nn.Module):
-    """Depthwise 3x3, which carries the stride, and 1x1, each with batch norm and ReLU: a layer of MobileNetV1.
+    """Depthwise 3x3 with the stride and 1x1, each with batch norm and ReLU: a layer of MobileNetV1.
 
     `(B, in_channels, H, W)` to `(B, out_channels, ceil(H/stride), ceil(W/stride))`. Source: Howard et
     al., MobileNets, 2017.

@@ -1,4 +1,4 @@
-"""Ways to halve a map that have no weights: `(B, C, H, W)` to `(B, C, H/2, W/2)`, odd sides as said at each."""
+"""Downsampling without weights: `(B, C, H, W)` to `(B, C, H/2, W/2)`; each class states how odd sides are rounded."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from search_space.blocks.registries import LAYERS
 
 @LAYERS.register("subsample")
 class Subsample(nn.Module):
-    """Every second row and column, the first included, no filter: `(B, C, H, W)` to `(B, C, ceil(H/2), ceil(W/2))`."""
+    """Every second row and column, without a filter: `(B, C, H, W)` to `(B, C, ceil(H/2), ceil(W/2))`."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x[..., ::2, ::2]

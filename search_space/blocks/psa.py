@@ -1,4 +1,4 @@
-"""Attention between all positions of a map, on half of its channels."""
+"""Position-sensitive attention (PSA): self-attention over all positions of a map, on half of its channels."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from search_space.blocks.registries import LAYERS
 
 
 def num_heads(channels: int) -> int:
-    """Returns the most heads that divide the channels, at most one for every 64 channels, and at least one."""
+    """Returns the largest number of heads that divides the channels, at most one per 64 channels, at least one."""
     return next(heads for heads in range(max(channels // 64, 1), 0, -1) if channels % heads == 0)
 
 
 class PositionAttention(nn.Module):
     """Self-attention over the positions with a depthwise 3x3 of the values added: `(B, C, H, W)` to the same shape.
 
-    Keys have half the channels of values. The attention matrix has H * W squared entries a head.
+    Keys have half the channels of values. The attention matrix has (H * W)² entries per head.
     """
 
     def __init__(self, channels: int) -> None:
@@ -40,7 +40,7 @@ class PositionAttention(nn.Module):
 
 
 class PSABlock(nn.Module):
-    """Attention, then two 1x1 that double the channels between them, each added to its input: `(B, C, H, W)` kept."""
+    """Attention, then two 1x1 with twice the channels in between, both residual. Keeps `(B, C, H, W)`."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class PSABlock(nn.Module):
 
 @LAYERS.register("c2psa")
 class C2PSA(nn.Module):
-    """Half of the channels through `repeats` attention blocks, the other half past them: `(B, C, H, W)` kept.
+    """`repeats` attention blocks on half of the channels; the other half bypasses them. Keeps `(B, C, H, W)`.
 
     Source: YOLO11, as in SO-Det.
     """

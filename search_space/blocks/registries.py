@@ -1,4 +1,4 @@
-"""The registries of blocks, one for each role that a block can play in a detector."""
+"""The registries of blocks, one for each role of a block in a detector."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Smoothing after a merge: a 3x3 of one kind or another with bias, without norm or activation, `(B, C, H, W)` kept."""
+"""Smoothing convolutions after a merge: 3x3 with bias, without norm or activation. They keep `(B, C, H, W)`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from search_space.errors import SpaceError
 
 @SMOOTHS.register("dense")
 class DenseSmooth(nn.Conv2d):
-    """A full 3x3 convolution, as in FPN (Lin et al., CVPR 2017), `(B, C, H, W)` kept.
+    """A dense 3x3 convolution, as in FPN (Lin et al., CVPR 2017). Keeps `(B, C, H, W)`.
 
-    `groups` is taken for uniformity and not used.
+    `groups` is ignored; it is part of the common interface.
     """
 
     def __init__(self, channels: int, groups: int = 1) -> None:
@@ -21,12 +21,12 @@ class DenseSmooth(nn.Conv2d):
 
 @SMOOTHS.register("scconv")
 class SCConv(nn.Module):
-    """Sparsely connected convolution: a depthwise 3x3, then directly a 1x1 in `groups` groups, both with bias.
+    """Sparsely connected convolution: a depthwise 3x3 and a 1x1 in `groups` groups, both with bias.
 
-    `(B, C, H, W)` is kept. A position costs 9C + C²/groups multiply-adds. Source: TinyDet.
+    Keeps `(B, C, H, W)`. A position costs 9C + C²/groups multiply-adds. Source: TinyDet.
 
     Raises:
-        SpaceError: where `groups` does not divide the channels.
+        SpaceError: `groups` does not divide the channels.
     """
 
     def __init__(self, channels: int, groups: int = 1) -> None:
@@ -43,9 +43,9 @@ class SCConv(nn.Module):
 
 @SMOOTHS.register("separable")
 class SeparableSmooth(SCConv):
-    """A depthwise 3x3 and a full 1x1, `SCConv` with one group: `(B, C, H, W)` kept.
+    """A depthwise 3x3 and a dense 1x1: `SCConv` with one group. Keeps `(B, C, H, W)`.
 
-    `groups` is taken for uniformity and not used.
+    `groups` is ignored; it is part of the common interface.
     """
 
     def __init__(self, channels: int, groups: int = 1) -> None:

@@ -1,4 +1,4 @@
-"""Ways to enlarge a map: `(B, C, H, W)` to `(B, C, 2H, 2W)`, or by another factor where a block takes one."""
+"""Upsampling: `(B, C, H, W)` to `(B, C, 2H, 2W)`, or by another factor where a block accepts one."""
 
 from __future__ import annotations
 
@@ -21,17 +21,19 @@ class Nearest(nn.Module):
 class SNI(nn.Module):
     """Soft nearest-neighbour interpolation: nearest by `factor`, times the fixed ratio of the areas, 1 / factor².
 
-    `(B, C, H, W)` to `(B, C, factor * H, factor * W)`. It softens what the coarser level says before it is merged; it
+    `(B, C, H, W)` to `(B, C, factor * H, factor * W)`. It reduces the influence of the coarser level in a merge and
     has no weights. Source: SN2-YOLO, SNI.
 
     Raises:
-        SpaceError: for a factor that is not a whole number of at least 1.
+        SpaceError: `factor` is not a whole number of at least 1.
     """
 
     def __init__(self, factor: int = 2) -> None:
         super().__init__()
         if not isinstance(factor, int) or factor < 1:
-            raise SpaceError(f"sni enlarges by a whole factor of at least 1, got {factor!r}; use 2 between two levels")
+            raise SpaceError(
+                f"sni factor must be a whole number of at least 1, got {factor!r}; use 2 between two levels"
+            )
         self.factor = factor
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The pieces of VGG16 as SSD uses it: convolutions with bias and ReLU and no norm, its last pool, and L2 scaling.
+"""The layers of VGG16 in SSD: convolutions with bias and ReLU but no norm, its last pool, and L2 scaling.
 
 Sources: Simonyan and Zisserman, ICLR 2015; Liu et al., SSD, ECCV 2016; Liu et al., ParseNet, 2015, for the scaling.
 """
@@ -17,7 +17,7 @@ from search_space.errors import SpaceError
 class BiasedConv(nn.Module):
     """Convolution with bias, ReLU: `(B, in_channels, H, W)` to `(B, out_channels, ceil(H/stride), ceil(W/stride))`.
 
-    The zero padding keeps the sides at stride 1 whatever the dilation, for odd kernels.
+    Zero padding keeps the sides at stride 1 for odd kernels and any dilation.
     """
 
     def __init__(
@@ -44,20 +44,22 @@ class MaxPool3(nn.MaxPool2d):
     """The last pool of VGG16 in SSD: 3x3 at stride 1, `(B, C, H, W)` to the same shape.
 
     Raises:
-        SpaceError: where it is asked to change the channels.
+        SpaceError: `out_channels` differs from `in_channels`.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         if in_channels != out_channels:
-            raise SpaceError(f"max_pool3 keeps its {in_channels} channels, asked for {out_channels}; make them equal")
+            raise SpaceError(
+                f"max_pool3 keeps its {in_channels} channels, got out_channels {out_channels}; make them equal"
+            )
         super().__init__(3, stride=1, padding=1)
 
 
 @LAYERS.register("l2_scale")
 class L2Scale(nn.Module):
-    """Scales each position to length 1 over the channels, times a learned gain a channel: `(B, C, H, W)` kept.
+    """L2-normalises each position over the channels, times a learned gain per channel. Keeps `(B, C, H, W)`.
 
-    The gains start at 20. A position of zeros stays zero and gets no gradient through the length.
+    The gains start at 20. A position of zeros stays zero, without a gradient through the norm.
     """
 
     def __init__(self, channels: int) -> None:
@@ -65,6 +67,6 @@ class L2Scale(nn.Module):
         self.gain = nn.Parameter(torch.full((channels,), 20.0))
 
     def forward(self, x: Tensor) -> Tensor:
-        # The vector norm has a gradient of zero at zero, where the root of a sum of squares has none.
+        # The gradient of the vector norm is zero at zero; that of the root of a sum of squares is not finite.
         length: Tensor = torch.linalg.vector_norm(x, dim=1, keepdim=True)
         return self.gain[:, None, None] * (x / (length + 1e-10))

@@ -1,4 +1,4 @@
-"""Published detectors as named points of the space, one file a paper."""
+"""Published detectors as named architectures, one file per paper."""
 
 from __future__ import annotations
 

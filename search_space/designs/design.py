@@ -1,4 +1,4 @@
-"""What is known of a published detector."""
+"""Designs: published detectors with their figures."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from search_space.registry import Registry
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One figure that a paper or its repository publishes."""
+    """One figure published by a paper or its repository."""
 
     value: float
     unit: str
     note: str = ""
     num_classes: int | None = None
-    """Number of classes that the figure is for, where it is not the design's."""
+    """Number of classes of the figure, where it differs from that of the design."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,11 +29,11 @@ class Design:
     paper: str
     citation: str
     num_classes: int
-    """Number of classes that the published counts are for."""
+    """Number of classes of the published counts."""
     published: Mapping[str, Figure]
     """Published figures by name: `params_m_folded`, `visdrone_val_map50`, …"""
     derived: bool = False
-    """Whether the design is ours, derived from a paper's for one of its ablations: no file of it was published."""
+    """Whether the design was derived for an ablation of the paper, of which no file was published."""
     notes: str = ""
 
 

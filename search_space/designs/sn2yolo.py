@@ -1,4 +1,4 @@
-"""SN2-YOLO: softened upsampling (SNI), wider windows when downsampling (ESD), light convolutions that mix channels.
+"""SN2-YOLO: soft upsampling (SNI), extended windows for downsampling (ESD), light convolutions with channel shuffle.
 
 Rebuilt from the configuration files of the paper's repository, whose YOLOv5 is a fork with two 3x3 in each bottleneck
 and the YOLOv8 head.
@@ -28,7 +28,7 @@ def with_neck(architecture: Architecture, **changes: object) -> Architecture:
 
 
 def yolov5n() -> Architecture:
-    """Returns the YOLOv5n of the paper's fork, plain: nearest upsampling, strided convolutions."""
+    """Returns the unmodified YOLOv5n of the fork: nearest upsampling, strided convolutions."""
     rows = ((2, 32, 1), (3, 64, 2), (4, 128, 3), (5, 256, 1))
     return Architecture(
         input_hw=(640, 640),
@@ -43,13 +43,13 @@ def yolov5n() -> Architecture:
 
 
 def independent(architecture: Architecture) -> Architecture:
-    """Returns an architecture with the independent hierarchy pyramid: a GSConvE-I and a block a level, no exchange."""
+    """Returns an architecture with the independent hierarchy pyramid: a GSConvE-I and a block per level."""
     assert architecture.neck is not None
     return replace(architecture, neck=Neck(kind="ihp", repeats=1, block=architecture.neck.block, transform="gsconve1"))
 
 
 def syolo() -> Architecture:
-    """Returns the paper's full SYOLO: YOLOv8 at width and depth 1, P5 uncapped, and an ELAN neck half as wide."""
+    """Returns the full SYOLO: YOLOv8 at width and depth 1, P5 uncapped, and an ELAN neck at half width."""
     rows = ((2, 128, 3), (3, 256, 6), (4, 512, 6), (5, 1024, 3))
     return Architecture(
         input_hw=(640, 640),
@@ -99,7 +99,7 @@ _register(
 _register(
     "sn2-yolov5n",
     with_neck(yolov5n(), upsample="sni", downsample="gsconve1"),
-    notes="The repository prints no figure for this file; its YOLOv5 is a fork and larger than the genuine one.",
+    notes="The repository prints no figure for this file; its YOLOv5 is a fork and larger than the original.",
 )
 _register("yolov5n-ihp", independent(yolov5n()), notes="The repository prints no figure for this file.")
 _register(

@@ -1,4 +1,4 @@
-"""SO-Det: nothing is thrown away on the way down (CDown), and P2 sees the backbone again (EAFusion)."""
+"""SO-Det: downsampling without loss of information (CDown), and fusion of P2 with the backbone map (EAFusion)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CITATION = "SO-Det, public repository magic524/SO-Det; figures of its README"
 
 
 def sodet(width: float, block: str) -> Architecture:
-    """Returns SO-Det at a width, with the C3k blocks of `block`: by level, or on every level."""
+    """Returns SO-Det at a width. `block` decides whether C3k blocks depend on the level or are on every level."""
     table = CHANNEL_TABLES["yolo11"]
     return Architecture(
         input_hw=(640, 640),
@@ -68,8 +68,8 @@ def _register(
                 **percent(visdrone_val_map50=visdrone[0], visdrone_val_map=visdrone[1]),
                 **percent(tinyperson_val_map50=tinyperson[0], tinyperson_val_map=tinyperson[1]),
             },
-            notes="Pinned by its six published counts: the repository's files do not run, and its widths and depth "
-            "contradict them.",
+            notes="Reconstructed from its six published counts: the files of the repository do not run, and its "
+            "widths and depth contradict the counts.",
         ),
     )
 

@@ -1,4 +1,4 @@
-"""SSD with one stride removed: larger maps for small objects, and a second path that gives the large ones back."""
+"""SSD with one stride removed: larger maps for small objects, and a second path for the large objects."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CITATION = (
 def ssd(
     table: str, extras: str, pattern: str, *, removed: int | None = None, dual_path: bool = False, anchors: str
 ) -> Architecture:
-    """Returns an SSD300 on a table, with the stride into one level removed where asked for."""
+    """Returns an SSD300 on a stage table, optionally with the stride into one level removed."""
     units = UNIT_TABLES[table]
     return Architecture(
         input_hw=(300, 300),
@@ -51,7 +51,7 @@ def vgg16(name: str, pattern: str, *, removed: int | None = None, dual_path: boo
 def _register(
     name: str, architecture: Architecture, ap: tuple[float, float, float, float], milliseconds: float | None = None
 ) -> None:
-    """Accuracies are AP of small, medium, large and all objects."""
+    """Registers a design; accuracies are AP of small, medium, large and all objects."""
     names = ("coco_val_ap_small", "coco_val_ap_medium", "coco_val_ap_large", "coco_val_ap")
     note = "GPU not named, batches of 16 timed without synchronisation"
     timed = {} if milliseconds is None else {"infer_ms_unnamed_gpu": Figure(value=milliseconds, unit="ms", note=note)}

@@ -1,4 +1,4 @@
-"""TinyDet: a light two-stage detector whose strides are centred, whose pyramid is sparse, and whose P2 is cheap."""
+"""TinyDet: a light two-stage detector with aligned strides, a sparsely connected pyramid and a cheap P2."""
 
 from __future__ import annotations
 

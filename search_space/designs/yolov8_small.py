@@ -1,4 +1,4 @@
-"""YOLOv8n for small objects: a P2 head, no P5 head, bi-directional fusion, and gates after every block.
+"""YOLOv8n for small objects: a P2 head, no P5 head, bi-directional fusion, and attention after every block.
 
 Rebuilt from the configuration files of the paper's repository, including their wiring where it differs from the figure.
 """
@@ -40,7 +40,7 @@ def yolov8n() -> Architecture:
 
 
 def yolov8n_p2() -> Architecture:
-    """Adds a P2 head, halves the stride-32 stage; inferred from the published count, no file of it exists."""
+    """Adds a P2 head and halves the stride-32 stage; inferred from the published count, as no file exists."""
     return Architecture(
         input_hw=(640, 640),
         backbone=backbone(128),
@@ -56,7 +56,7 @@ def yolov8n_p2_nop5() -> Architecture:
 
 
 def yolov8n_p2_nop5_bidir() -> Architecture:
-    """Merges the next finer backbone map on the way down; skips as wired in the paper's file."""
+    """Merges the next finer backbone map on the top-down path, with the skip connections of the published file."""
     neck = Neck(repeats=1, downsample="conv", fusion="bidir_concat", skip_wiring="published")
     return replace(yolov8n_p2_nop5(), neck=neck)
 
@@ -108,14 +108,14 @@ _register(
     yolov8n(),
     3.001,
     _accuracy((34.9, 20.3), (27.5, 15.4)) | _nano(31.8, 3.4),
-    "The published 3.001 M follows from no class count or counting convention; the folded count is 3.008 M (+0.2 %).",
+    "No class count or counting convention gives the published 3.001 M; the folded count is 3.008 M (+0.2 %).",
 )
 _register(
     "yolov8n-p2",
     yolov8n_p2(),
     1.737,
     _accuracy((36.6, 21.6), (28.7, 16.1)),
-    "Inferred: the repository has no file of this row; this reading gives its count and contains the next row.",
+    "Inferred: the repository has no file for this row; this architecture gives its count and contains the next row.",
 )
 _register("yolov8n-p2-nop5", yolov8n_p2_nop5(), 1.379, _accuracy((36.4, 21.9), (29.5, 17.1)))
 _register(
@@ -123,12 +123,12 @@ _register(
     yolov8n_p2_nop5_bidir(),
     1.461,
     _accuracy((36.4, 21.9), (30.1, 17.1)),
-    "Wired as in the repository's file; `skip_wiring: repaired` gives the graph of the paper's figure.",
+    "Wired as in the file of the repository; `skip_wiring: repaired` gives the graph of the figure in the paper.",
 )
 _register(
     "yolov8n-p2-nop5-bidir-cbam",
     yolov8n_p2_nop5_bidir_cbam(),
     1.542,
     _accuracy((39.8, 24.1), (32.2, 18.4)) | _nano(60.6, 8.3),
-    "Wired as in the repository's file; `skip_wiring: repaired` gives the graph of the paper's figure.",
+    "Wired as in the file of the repository; `skip_wiring: repaired` gives the graph of the figure in the paper.",
 )

@@ -1,4 +1,4 @@
-"""The heads of detectors: a kind of head a file, and the parts that they are made of."""
+"""The kinds of detection head, one file each, and their parts."""
 
 from __future__ import annotations
 

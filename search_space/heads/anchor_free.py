@@ -1,4 +1,4 @@
-"""The anchor-free decoupled head: a box-distribution branch and a class branch on each level."""
+"""The anchor-free decoupled head: a box distribution branch and a class branch per level."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from search_space.parts import Head
 
 REG_MAX = 16
-"""Bins of the distribution of each side's distance, in cells: 0 to 15."""
+"""Bins of the distance distribution of each box side: 0 to 15 cells."""
 
 
 def class_channels(finest_channels: int, num_classes: int) -> int:
-    """Returns the width of the class branches on all levels; it follows from the finest level, as in YOLOv8."""
+    """Returns the channels of all class branches, which depend on the finest level, as in YOLOv8."""
     return max(finest_channels, min(num_classes, 100))
 
 
@@ -47,8 +47,8 @@ class AnchorFreeLevel(nn.Module):
     """The head of one level: `(B, in_channels, H, W)` to `(B, 4 * REG_MAX + num_classes, H, W)` logits.
 
     The first 4 * REG_MAX channels are the distributions of the distances to the left, top, right and bottom side, in
-    cells; the rest are class logits. Biases start at 1 for boxes, and for classes at the odds of 5 objects in an image
-    of 640 pixels. Source: YOLOv8; distributions after Li et al., Generalized Focal Loss, NeurIPS 2020.
+    cells; the rest are class logits. Biases are initialised to 1 for boxes, and for classes to the prior of 5 objects
+    in an image of 640 pixels. Source: YOLOv8; distributions after Li et al., Generalized Focal Loss, NeurIPS 2020.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class AnchorFreeLevel(nn.Module):
 
 
 def add(builder: Builder, head: Head, maps: Mapping[int, Tap], num_classes: int) -> list[Tap]:
-    """Adds a head on every map; the width of the class branches follows from the finest level."""
+    """Adds a head on every map; the channels of the class branches depend on the finest level."""
     check_known("class_branch", head.class_branch, CLASS_TOWERS)
     branches = {
         "box_channels": head.box_channels,

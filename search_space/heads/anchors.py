@@ -1,4 +1,4 @@
-"""Anchors: the boxes that a head predicts offsets from, of the region proposals and of the SSD heads."""
+"""Anchors of region proposal heads and SSD heads: the boxes from which a head predicts offsets."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from search_space.errors import SpaceError
 from search_space.registry import Registry
 
 RPN_RATIOS = (0.5, 1.0, 2.0)
-"""Height over width of the anchors of a cell of a region-proposal head, in this order."""
+"""Aspect ratios, height over width, of the anchors of a cell of a region proposal head, in this order."""
 
 
 def rpn_base_anchors(stride: int, scale: float) -> Tensor:
     """Returns the anchors `(3, 4)` px of the first cell of a level, one for each of RPN_RATIOS, as x1, y1, x2, y2.
 
-    Each has the area of a square with sides `stride * scale`, in inclusive pixels, and is rounded to whole pixels, the
-    halves to even numbers. Source: Ren et al., Faster R-CNN, NeurIPS 2015, as TinyDet's authors released it.
+    Each has the area of a square with sides `stride * scale`, in inclusive pixels, and is rounded to whole pixels,
+    halves to even. Source: Ren et al., Faster R-CNN, NeurIPS 2015, as TinyDet's authors released it.
     """
     centre = (stride - 1) / 2
     ratios = torch.tensor(RPN_RATIOS, dtype=torch.float64)
@@ -40,27 +40,29 @@ def rpn_anchors(map_hw: tuple[int, int], stride: int, scale: float) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class AnchorScheme:
-    """The anchors of an SSD head on an input of 300x300 px; all empty where they follow from the maps."""
+    """The anchors of an SSD head on an input of 300x300 px; all empty where they depend on the maps."""
 
     sizes: tuple[int, ...] = ()
-    """Side of the small square of each map in px, finest map first, and one more: that after the last."""
+    """Side of the small square of each map in px, finest first, and one more value."""
     steps: tuple[int, ...] = ()
-    """Pixels from one centre to the next on each map."""
+    """Distance between neighbouring centres on each map, in px."""
     per_cell: tuple[int, ...] = ()
     """Anchors in each cell of each map, 4 or 6."""
 
     def __post_init__(self) -> None:
         lengths = (len(self.sizes), len(self.steps), len(self.per_cell))
         if lengths not in ((0, 0, 0), (len(self.steps) + 1, len(self.steps), len(self.steps))):
-            raise SpaceError(f"anchor scheme with {lengths} sizes, steps and anchors per cell; give n + 1, n and n")
+            raise SpaceError(
+                f"anchor scheme has {lengths} sizes, steps and anchors per cell; for n maps give n + 1, n and n"
+            )
         if not set(self.per_cell) <= {4, 6}:
-            raise SpaceError(f"anchor scheme with {self.per_cell} anchors per cell; choose 4 or 6 for each map")
+            raise SpaceError(f"anchor scheme has {self.per_cell} anchors per cell; choose 4 or 6 for each map")
 
 
 SSD_ANCHORS: Registry[AnchorScheme] = Registry("anchor scheme")
 
 REFERENCE_SIDE = 300
-"""Side in px of the input that the named schemes are written for."""
+"""Input side in px for which the named schemes are defined."""
 
 SSD_ANCHORS.add("by_cell", AnchorScheme())
 SSD_ANCHORS.add(
@@ -117,7 +119,7 @@ def anchors_per_cell(scheme: str, num_maps: int) -> tuple[int, ...]:
     """Returns how many anchors a cell has on each of `num_maps` maps, finest map first.
 
     Raises:
-        SpaceError: for an unknown scheme, or one that is written for another number of maps.
+        SpaceError: The scheme is unknown or defined for another number of maps.
     """
     found = SSD_ANCHORS.get(scheme)
     if not found.per_cell:
@@ -133,21 +135,22 @@ def anchors_per_cell(scheme: str, num_maps: int) -> tuple[int, ...]:
 def ssd_anchors(scheme: str, map_sizes: Sequence[tuple[int, int]], input_hw: tuple[int, int]) -> Tensor:
     """Returns the anchors `(A, 4)` of an SSD head as cx, cy, w, h in fractions of the input, clamped to 0 .. 1.
 
-    The order is map, row, column, anchor. A cell has a square of the map's size, one of the geometric mean of that and
-    the next map's size, then two of the first one's area for the aspect 2, wide and tall, and if it has 6 anchors two
-    for the aspect 3. Centre and size are clamped, not the corners. Source: Liu et al., SSD, ECCV 2016.
+    The order is map, row, column, anchor. A cell has a square of the size of its map, a square of the geometric mean of
+    that and the size of the next map, then two anchors with the area of the first and aspect ratio 2, wide and tall,
+    and if it has 6 anchors, two with aspect ratio 3. Centre and size are clamped, not the corners. Source: Liu et al.,
+    SSD, ECCV 2016.
 
-    A named scheme is used as it is written at 300x300 px. On other inputs its sizes grow with the side of the input,
-    and the centres are those of equal cells. The side of an input that is no square is the geometric mean of its two,
-    and anchors keep their aspect in pixels. "by_cell" has squares of 3 cells and equal cells, at any input; after the
-    last size comes twice that.
+    A named scheme is used unchanged at 300x300 px. On other inputs its sizes scale with the side of the input, and the
+    centres are those of equal cells. The side of an input that is not square is the geometric mean of both sides, and
+    anchors keep their aspect ratio in pixels. "by_cell" has squares of 3 cells and equal cells at any input; the size
+    after the last map is twice the last size.
 
     Args:
         map_sizes: rows and columns of each map, finest first.
         input_hw: height and width of the input in px.
 
     Raises:
-        SpaceError: for an unknown scheme, or one that is written for another number of maps.
+        SpaceError: The scheme is unknown or defined for another number of maps.
     """
     per_cell = anchors_per_cell(scheme, len(map_sizes))
     found = SSD_ANCHORS.get(scheme)
@@ -164,7 +167,7 @@ def ssd_anchors(scheme: str, map_sizes: Sequence[tuple[int, int]], input_hw: tup
 
 
 def _sizes(scheme: AnchorScheme, map_sizes: Sequence[tuple[int, int]], input_hw: tuple[int, int]) -> list[float]:
-    """Returns the side of each map's small square in px of this input, and that after the last."""
+    """Returns the side of the small square of each map in px of this input, and the value after the last map."""
     if not scheme.sizes:
         cells = [sqrt(prod(input_hw) / prod(map_hw)) for map_hw in map_sizes]
         return [3 * cell for cell in cells] + [6 * cells[-1]]
@@ -173,7 +176,7 @@ def _sizes(scheme: AnchorScheme, map_sizes: Sequence[tuple[int, int]], input_hw:
 
 
 def _steps(scheme: AnchorScheme, index: int, map_hw: tuple[int, int], input_hw: tuple[int, int]) -> tuple[float, float]:
-    """Returns the pixels from one centre to the next on map `index`, down and across."""
+    """Returns the vertical and horizontal distance of neighbouring centres on map `index`, in px."""
     if scheme.steps and tuple(input_hw) == (REFERENCE_SIDE, REFERENCE_SIDE):
         return scheme.steps[index], scheme.steps[index]
     return input_hw[0] / map_hw[0], input_hw[1] / map_hw[1]

@@ -1,4 +1,4 @@
-"""Boxes as offsets from other boxes, in the inclusive pixels of the first two-stage detectors.
+"""Encodes boxes as offsets from reference boxes, in inclusive pixels as in the first two-stage detectors.
 
 Boxes are `(x1, y1, x2, y2)` in pixels. Both corners belong to the box, so its width is x2 - x1 + 1.
 """
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 MAX_LOG_SCALE = log(1000 / 16)
-"""A box is at most this much larger or smaller than the one it is an offset from."""
+"""Limit on the absolute logarithm of the size ratio between a box and its reference."""
 
 
 def _centres_and_sizes(boxes: Tensor) -> tuple[Tensor, Tensor]:
@@ -22,7 +22,7 @@ def _centres_and_sizes(boxes: Tensor) -> tuple[Tensor, Tensor]:
 def encode(boxes: Tensor, references: Tensor) -> Tensor:
     """Returns the offsets dx, dy, dw, dh `(..., 4)` of `boxes` from `references`, both `(..., 4)` px.
 
-    dx and dy are in widths and heights of the reference, dw and dh logarithms of the ratio of the sizes.
+    dx and dy are in widths and heights of the reference; dw and dh are logarithms of the size ratios.
     Girshick et al., "Rich feature hierarchies for accurate object detection", CVPR 2014.
     """
     centres, sizes = _centres_and_sizes(boxes)
@@ -31,7 +31,7 @@ def encode(boxes: Tensor, references: Tensor) -> Tensor:
 
 
 def decode(offsets: Tensor, references: Tensor) -> Tensor:
-    """Returns the boxes `(..., 4)` px that lie at `offsets` from `references`; the inverse of `encode`.
+    """Returns the boxes `(..., 4)` px at `offsets` from `references`; the inverse of `encode`.
 
     The logarithms of the sizes are clamped to +-MAX_LOG_SCALE.
     """
@@ -42,7 +42,7 @@ def decode(offsets: Tensor, references: Tensor) -> Tensor:
 
 
 def clip(boxes: Tensor, image_hw: tuple[int, int]) -> Tensor:
-    """Returns `boxes` `(..., 4)` px moved into an image: x into 0 .. W - 1, y into 0 .. H - 1."""
+    """Returns `boxes` `(..., 4)` px clamped to an image: x to 0 .. W - 1, y to 0 .. H - 1."""
     height, width = image_hw
     x1, y1, x2, y2 = boxes.unbind(dim=-1)
     x1, x2 = x1.clamp(0, width - 1), x2.clamp(0, width - 1)

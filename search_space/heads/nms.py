@@ -1,4 +1,4 @@
-"""Non-maximum suppression: the greedy one that proposals and detectors share, and the soft one of two stages."""
+"""Non-maximum suppression: the greedy version for proposals and detectors, and soft-NMS for two-stage heads."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import torch
 from torch import Tensor
 
 ROWS_AT_ONCE = 256
-"""Rows of the table of overlaps that are computed together: what a processor's cache holds."""
+"""Rows of the overlap matrix that are computed together, so that they fit into the processor cache."""
 
 
 def suppress(boxes: Tensor, scores: Tensor, labels: Tensor | None = None, *, iou_threshold: float) -> Tensor:
-    """Lets a box stay unless a better box that stays overlaps it; equal scores keep their order.
+    """Greedy non-maximum suppression: drops each box that a better kept box overlaps. Equal scores keep their order.
 
-    All overlaps are computed at once, where the boxes lie; the greedy pass then runs over rows of bits on the CPU. A
-    tracer that follows the caller sees its outcome as a constant.
+    All overlaps are computed at once on the device of the boxes; the greedy pass runs over rows of bits on the CPU. A
+    tracer records the result as a constant.
 
     Args:
         boxes: `(N, 4)` as x1, y1, x2, y2; areas are `(x2 - x1) * (y2 - y1)`.
         scores: `(N,)`.
-        labels: `(N,)`; boxes of different classes never suppress each other. Without it all boxes are of one class.
-        iou_threshold: a box whose overlap with a better one is above this goes.
+        labels: `(N,)`; boxes of different classes never suppress each other. None: all boxes have one class.
+        iou_threshold: A box whose IoU with a better kept box is above this is dropped.
 
     Returns:
-        Indices of the boxes that stay, best first.
+        Indices of the kept boxes, best first.
     """
     order = scores.argsort(descending=True, stable=True)
     beats = _overlap(boxes[order].float(), iou_threshold)
@@ -48,7 +48,7 @@ def _overlap(boxes: Tensor, iou_threshold: float) -> Tensor:
 
 
 def _overlap_of(first: Tensor, second: Tensor, iou_threshold: float) -> Tensor:
-    """Returns where the IoU of boxes is above the threshold: `(N, M)`; written without a division for speed."""
+    """Returns where the IoU of boxes is above the threshold: `(N, M)`; avoids a division for speed."""
     ax1, ay1, ax2, ay2 = (column[:, None] for column in first.unbind(dim=-1))
     bx1, by1, bx2, by2 = second.unbind(dim=-1)
     width = torch.minimum(ax2, bx2).sub_(torch.maximum(ax1, bx1)).clamp_(min=0)
@@ -59,24 +59,24 @@ def _overlap_of(first: Tensor, second: Tensor, iou_threshold: float) -> Tensor:
 
 
 def soft_suppress(boxes: Tensor, scores: Tensor, *, iou_threshold: float, least_score: float) -> Tensor:
-    """Lowers the scores of boxes that better boxes of their class overlap, by the linear rule of soft-NMS.
+    """Linear soft-NMS: lowers the scores of boxes that better boxes of their class overlap.
 
     In each class the best box is taken, the scores of the others are multiplied by 1 - IoU where their IoU with it is
-    above the threshold, and so on with the best of what is left. Bodla et al., "Soft-NMS: improving object detection
-    with one line of code", ICCV 2017.
+    above the threshold, and the procedure repeats with the best of the rest. Bodla et al., "Soft-NMS: improving object
+    detection with one line of code", ICCV 2017.
 
     Args:
         boxes: `(B, N, 4)` as x1, y1, x2, y2, the same for all classes.
-        scores: `(B, N, C)` in 0..1, classes apart from each other.
-        iou_threshold: a box whose overlap with a better one is above this loses score.
-        least_score: above 0; what falls below gets the score 0.
+        scores: `(B, N, C)` in 0..1, independent per class.
+        iou_threshold: A box whose IoU with a better one is above this loses score.
+        least_score: Above 0; lower scores become 0.
 
     Returns:
         `(B, N, C)`.
     """
     overlap = _iou(boxes.float())
     share = torch.where(overlap > iou_threshold, (1 - overlap).clamp(min=0), 1.0)
-    left = scores.float().transpose(1, 2).nan_to_num(nan=0.0)  # (B, C, N): what is not taken yet
+    left = scores.float().transpose(1, 2).nan_to_num(nan=0.0)  # (B, C, N): not taken yet
     taken = torch.zeros_like(left)
     for _ in range(boxes.shape[1]):
         best, index = left.max(dim=2, keepdim=True)
@@ -90,7 +90,7 @@ def soft_suppress(boxes: Tensor, scores: Tensor, *, iou_threshold: float, least_
 
 
 def _iou(boxes: Tensor) -> Tensor:
-    """Returns the IoU of every box `(B, N, 4)` with every one of its image: `(B, N, N)`."""
+    """Returns the IoU of every pair of boxes `(B, N, 4)` of an image: `(B, N, N)`."""
     x1, y1, x2, y2 = boxes.unbind(dim=-1)
     width = torch.minimum(x2[..., None], x2[..., None, :]) - torch.maximum(x1[..., None], x1[..., None, :])
     height = torch.minimum(y2[..., None], y2[..., None, :]) - torch.maximum(y1[..., None], y1[..., None, :])

@@ -1,4 +1,4 @@
-"""Region proposals: the best boxes of all levels of a region-proposal head, always the same number of them."""
+"""Region proposals: a fixed number of the best boxes of all levels of a region proposal head."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from search_space.heads.box_coding import clip, decode
 from search_space.heads.nms import suppress
 
 NUM_CANDIDATES = 1000
-"""Anchors of a level that are looked at, the best by score. TinyDet takes 2000 in training and 1000 in testing."""
+"""Best anchors of a level by score that are candidates. TinyDet uses 2000 in training and 1000 in testing."""
 
 IOU_THRESHOLD = 0.7
 
@@ -23,25 +23,25 @@ NUM_ANCHORS = len(RPN_RATIOS)
 
 @HEADS.register("proposals")
 class Proposals(nn.Module):
-    """Turns the maps `(B, 15, H, W)` of a region-proposal head, finest first, into boxes `(B, num_proposals, 4)`.
+    """Turns the maps `(B, 15, H, W)` of a region proposal head, finest first, into boxes `(B, num_proposals, 4)`.
 
-    Boxes are x1, y1, x2, y2 in pixels of the input, which is the finest map times its stride. No gradient flows
-    through them. See `propose` for the rules.
+    Boxes are x1, y1, x2, y2 in pixels of the input, whose size is that of the finest map times its stride. They carry
+    no gradient. See `propose` for the rules.
 
     Raises:
-        SpaceError: if `num_proposals` is not positive.
+        SpaceError: `num_proposals` is not positive.
     """
 
     def __init__(self, strides: tuple[int, ...], anchor_scale: float, num_proposals: int) -> None:
         super().__init__()
         if num_proposals < 1:
-            raise SpaceError(f"a two-stage head needs 1 proposal or more, got {num_proposals}; TinyDet has 200")
+            raise SpaceError(f"a two-stage head needs at least 1 proposal, got {num_proposals}; TinyDet has 200")
         self.strides = tuple(strides)
         self.anchor_scale = anchor_scale
         self.num_proposals = num_proposals
 
     def forward(self, *maps: Tensor) -> Tensor:
-        if maps[0].is_meta:  # which boxes stay depends on values, which meta tensors do not have
+        if maps[0].is_meta:  # the selection depends on values, which meta tensors do not have
             return maps[0].new_empty((maps[0].shape[0], self.num_proposals, 4))
         return propose(maps, self.strides, anchor_scale=self.anchor_scale, num_proposals=self.num_proposals)
 
@@ -57,17 +57,17 @@ def propose(
 ) -> Tensor:
     """Returns the `num_proposals` best boxes `(B, num_proposals, 4)` px of each image, without gradients.
 
-    On each level the `num_candidates` best anchors are moved by their offsets and cut at the borders of the input, and
-    boxes that a better one of the same level overlaps by an IoU above 0.7 go. The best of what all levels keep are the
-    proposals, best first. Too few are made up with the best of those that went, then by repeating all from the first.
-    Equal scores keep the order of the levels and anchors, so that the same maps give the same boxes.
+    On each level the `num_candidates` best anchors are decoded and clamped to the input, and suppressed at an IoU above
+    0.7 with a better one of the same level. The best kept boxes of all levels are the proposals, best first. If they
+    are too few, the best suppressed boxes follow, then all are repeated from the first. Equal scores keep the order of
+    levels and anchors, so the same maps always give the same boxes.
 
     Args:
         maps: `(B, 15, H, W)` of each level, as `RPNLevel` gives them, finest first.
-        strides: pixels per cell of each level.
-        anchor_scale: side of an anchor in strides.
-        num_proposals: rows of the result.
-        num_candidates: anchors of a level that are looked at.
+        strides: Pixels per cell of each level.
+        anchor_scale: Side of an anchor in strides.
+        num_proposals: Boxes in the result.
+        num_candidates: Best anchors of a level that are candidates.
     """
     ranked = rank_candidates(maps, strides, anchor_scale=anchor_scale, num_candidates=num_candidates)
     return torch.stack([_repeated(boxes, num_proposals) for boxes, _ in ranked])
@@ -77,9 +77,9 @@ def propose(
 def rank_candidates(
     maps: Sequence[Tensor], strides: Sequence[int], *, anchor_scale: float, num_candidates: int
 ) -> list[tuple[Tensor, int]]:
-    """Returns what `propose` chooses from: all boxes `(n, 4)` px of each image, and how many of them stay.
+    """Returns the candidates of `propose`: all boxes `(n, 4)` px of each image, and how many of them are kept.
 
-    Those that stay come first, then those that a better one suppresses, both best first; see `propose` for the rules.
+    The kept boxes come first, then the suppressed ones, both best first; see `propose` for the rules.
     """
     image_hw = (maps[0].shape[2] * strides[0], maps[0].shape[3] * strides[0])
     levels = [
@@ -88,7 +88,7 @@ def rank_candidates(
     ]
     ranked = []
     for image in range(maps[0].shape[0]):
-        # Maps of a detector that diverged are to give a loss that is not finite, not an index out of range later on.
+        # A diverged detector must give a non-finite loss, not an index out of range later.
         boxes = [clip(level_boxes[image], image_hw).nan_to_num(nan=0.0) for _, level_boxes in levels]
         scores = [level_scores[image] for level_scores, _ in levels]
         ranked.append(_rank(boxes, scores))
@@ -108,7 +108,7 @@ def split_level(level: Tensor) -> tuple[Tensor, Tensor]:
 def _candidates(level: Tensor, anchors: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Returns logits `(B, n)` and boxes `(B, n, 4)` px of the best anchors of a level `(B, 15, H, W)`, best first.
 
-    Logits order anchors as their sigmoid does, and still tell those apart that a sigmoid rounds to 1.
+    Logits give the order of their sigmoids, and also differ where the sigmoid rounds to 1.
     """
     logits, offsets = split_level(level)
     best = logits.argsort(dim=1, descending=True, stable=True)[:, :count]
@@ -117,7 +117,7 @@ def _candidates(level: Tensor, anchors: Tensor, count: int) -> tuple[Tensor, Ten
 
 
 def _rank(boxes: list[Tensor], scores: list[Tensor]) -> tuple[Tensor, int]:
-    """Returns the candidates `(n, 4)` of all levels of one image, those that stay first, and how many of them stay."""
+    """Returns the candidates `(n, 4)` of all levels of one image, kept ones first, and the number of kept ones."""
     stays = []
     for level_boxes, level_scores in zip(boxes, scores, strict=True):
         stay = torch.zeros_like(level_scores)
@@ -130,10 +130,10 @@ def _rank(boxes: list[Tensor], scores: list[Tensor]) -> tuple[Tensor, int]:
 
 
 def _repeated(boxes: Tensor, count: int) -> Tensor:
-    """Returns the first `count` of `boxes` `(n, 4)`, from the first again where there are fewer."""
+    """Returns the first `count` of `boxes` `(n, 4)`, repeated from the first where there are fewer."""
     return boxes[torch.arange(count, device=boxes.device) % len(boxes)]
 
 
 def _suppress_inclusive(boxes: Tensor, scores: Tensor) -> Tensor:
-    """Suppresses boxes whose last pixel belongs to them: a pixel wider and higher than their corners are apart."""
+    """Suppresses boxes in inclusive pixels, which are a pixel wider and higher than their corners are apart."""
     return suppress(boxes + boxes.new_tensor([0, 0, 1, 1]), scores, iou_threshold=IOU_THRESHOLD)

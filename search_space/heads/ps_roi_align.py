@@ -1,8 +1,8 @@
-"""Position-sensitive RoI align: each bin of a box reads its own channels, on the level that fits the box's size.
+"""Position-sensitive RoI align: each bin of a box reads its own channels, from the level for the size of the box.
 
-Dai et al., "R-FCN", NeurIPS 2016, with the sampling of He et al., "Mask R-CNN", ICCV 2017. As TinyDet's authors
-released it, a bin is the maximum of its samples; the operators of libraries take the mean, and some shift boxes by half
-a cell.
+Dai et al., "R-FCN", NeurIPS 2016, with the sampling of He et al., "Mask R-CNN", ICCV 2017. As in
+the code of TinyDet, a bin is the maximum of its samples. The operators of libraries take the mean, and some shift boxes
+by half a cell.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import torch
 from torch import Tensor
 
 SAMPLES = 2
-"""Samples of a bin along each axis, in the middles of equal parts."""
+"""Samples per bin along each axis, at the centres of equal parts."""
 
 MIN_SIZE = 0.1
-"""Least width and height of a box, in cells of its level."""
+"""Smallest width and height of a box, in cells of its level."""
 
 
 def assign_levels(boxes: Tensor, base_size: float, num_levels: int) -> Tensor:
     """Returns the level of each of `boxes` `(..., 4)` px, counted from the finest: `(...)`.
 
-    Boxes below twice `base_size` px go to the finest level, below four times to the next, and so on. The size is the
-    square root of the area in inclusive pixels, one pixel at least. Lin et al., "Feature pyramid networks", CVPR 2017.
+    Boxes below twice `base_size` px are on the finest level, below four times on the next, and so on. The size is the
+    square root of the area in inclusive pixels, at least one pixel. Lin et al., "Feature pyramid networks", CVPR 2017.
     """
     width, height = (boxes[..., 2:] - boxes[..., :2] + 1).clamp(min=1).unbind(dim=-1)
     return ((width * height).sqrt() / base_size + 1e-6).log2().floor().clamp(0, num_levels - 1).long()
@@ -34,9 +34,9 @@ def ps_roi_align(maps: Sequence[Tensor], boxes: Tensor, levels: Tensor, *, strid
     """Returns the features of boxes, each read from its level: `(B, N, planes * bins * bins)`.
 
     Bin (i, j) of plane t, row i and column j of the box, is channel (t * bins + i) * bins + j of the maps and of the
-    result. It is the maximum of 2x2 bilinear samples. Corners are divided by the stride and nothing else, so that
-    coordinate 0 is the middle of the first cell. A sample more than one cell outside the first row or column, or past
-    the number of rows or columns, is 0; others outside read the nearest cells. Gradients flow to the maps only.
+    result. It is the maximum of 2x2 bilinear samples. Corners are only divided by the stride, so coordinate 0
+    is the centre of the first cell. A sample more than one cell before the first row or column, or past the number of
+    rows or columns, is 0; other samples outside read the nearest cells. Gradients flow to the maps only.
 
     Args:
         maps: `(B, planes * bins * bins, H, W)` of each level, finest first.
@@ -47,7 +47,7 @@ def ps_roi_align(maps: Sequence[Tensor], boxes: Tensor, levels: Tensor, *, strid
     """
     batch, channels = maps[0].shape[:2]
     num_boxes = boxes.shape[1]
-    # All levels in one row of cells: a box on any of them is the same gather, whose shape is known beforehand.
+    # All levels in one row of cells: boxes of all levels need one gather of a static shape.
     cells = torch.unflatten(torch.cat([level.flatten(2) for level in maps], dim=2), 1, (-1, bins * bins))
     with torch.no_grad():
         index, weight = _corners(maps, boxes.detach(), levels, strides, bins)
@@ -60,16 +60,16 @@ def ps_roi_align(maps: Sequence[Tensor], boxes: Tensor, levels: Tensor, *, strid
 
 @dataclass(frozen=True, kw_only=True)
 class _Axis:
-    """Where the samples of boxes lie along one axis of their maps, `(B, N, bins * SAMPLES)` each."""
+    """Positions of the samples of boxes along one axis of their maps, `(B, N, bins * SAMPLES)` each."""
 
     low: Tensor
     """Index of the cell before the sample."""
     high: Tensor
     """Index of the cell after it."""
     fraction: Tensor
-    """How far the sample is from the first to the second."""
+    """Position of the sample between the two cells, 0 to 1."""
     inside: Tensor
-    """1 where the map reaches, 0 elsewhere."""
+    """1 inside the map, 0 outside."""
 
 
 def _axis(start: Tensor, end: Tensor, length: Tensor, bins: int) -> _Axis:
@@ -97,12 +97,12 @@ def _corners(
 
     Returns:
         Indices into the row of all cells, `(B, bins * bins, samples * 4 * N)`, and weights
-        `(B, bins * bins, samples, 4, N)`. Boxes come last, so that what is done to all of them is done in one sweep.
+        `(B, bins * bins, samples, 4, N)`. Boxes are the last dimension for speed.
     """
     sizes = [(level.shape[2], level.shape[3]) for level in maps]
     first_cells = [sum(rows * columns for rows, columns in sizes[:index]) for index in range(len(sizes))]
     facts = [(*size, first, stride) for size, first, stride in zip(sizes, first_cells, strides, strict=True)]
-    table = torch.tensor(facts, dtype=torch.float32, device=boxes.device)  # of maps in half precision as well
+    table = torch.tensor(facts, dtype=torch.float32, device=boxes.device)  # also for maps in half precision
     rows, columns, first, stride = table[levels].unbind(dim=-1)
     x1, y1, x2, y2 = (boxes.float() / stride[..., None]).unbind(dim=-1)
     down, across = _axis(y1, y2, rows, bins), _axis(x1, x2, columns, bins)
@@ -110,7 +110,7 @@ def _corners(
     x_index = _by_bin(torch.stack((across.low, across.high), dim=2) + first.long()[..., None, None], bins)
     y_weight = _by_bin(torch.stack((1 - down.fraction, down.fraction), dim=2) * down.inside[:, :, None], bins)
     x_weight = _by_bin(torch.stack((1 - across.fraction, across.fraction), dim=2) * across.inside[:, :, None], bins)
-    # Of the axes bin, sample, corner those down come before those across.
+    # In each of the axes bin, sample and corner, vertical comes before horizontal.
     index = y_index[:, :, None, :, None, :, None] + x_index[:, None, :, None, :, None]
     weight = y_weight[:, :, None, :, None, :, None] * x_weight[:, None, :, None, :, None]
     batch, num_boxes = boxes.shape[:2]
@@ -118,6 +118,6 @@ def _corners(
 
 
 def _by_bin(pairs: Tensor, bins: int) -> Tensor:
-    """Sorts what holds for the two cells around each sample `(B, N, 2, bins * s)` by bins: `(B, bins, s, 2, N)`."""
+    """Reorders values of the two cells around each sample `(B, N, 2, bins * s)` by bins: `(B, bins, s, 2, N)`."""
     batch, num_boxes = pairs.shape[:2]
     return pairs.permute(0, 3, 2, 1).contiguous().reshape(batch, bins, SAMPLES, 2, num_boxes)

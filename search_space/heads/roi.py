@@ -1,4 +1,4 @@
-"""The light second stage: classes and a better box for each proposal, from position-sensitive features."""
+"""The light second stage: classifies each proposal and refines its box, from position-sensitive features."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from search_space.heads.ps_roi_align import assign_levels, ps_roi_align
 class RoIHead(nn.Module):
     """Proposals `(B, N, 4)` px and maps `(B, in_channels, H, W)`, finest first, to `(B, N, num_classes + 1 + 4)`.
 
-    The first `num_classes + 1` values of a proposal are class logits, the background first, and the last four dx, dy,
-    dw, dh from the proposal, one box for all classes. A proposal is read from one level, by `assign_levels` with
-    `roi_scale` as the base size in px. Then a fully connected layer of `hidden` with ReLU, and one for each output.
+    The first `num_classes + 1` values of a proposal are class logits, background first; the last four are dx, dy, dw,
+    dh from the proposal, for all classes. A proposal is pooled from one level, by `assign_levels` with base size
+    `roi_scale` px. A fully connected layer of `hidden` with ReLU and one layer per output follow.
     Source: TinyDet, arXiv 2304.03428, after Li et al., "Light-head R-CNN", 2017.
 
     Raises:
-        SpaceError: if `in_channels` are no whole number of planes of `bins * bins`.
+        SpaceError: `in_channels` is not a multiple of `bins * bins`.
     """
 
     def __init__(
@@ -36,8 +36,8 @@ class RoIHead(nn.Module):
         super().__init__()
         if in_channels % (bins * bins):
             raise SpaceError(
-                f"a RoI head with {bins}x{bins} bins reads planes of {bins * bins} channels, got {in_channels}; choose "
-                f"a multiple of {bins * bins}, such as {5 * bins * bins}"
+                f"a RoI head with {bins}x{bins} bins needs a multiple of {bins * bins} channels, got {in_channels}; "
+                f"choose for example {5 * bins * bins}"
             )
         self.strides = tuple(strides)
         self.roi_scale = roi_scale

@@ -1,4 +1,4 @@
-"""The region-proposal head: says on each level which anchors hold an object, and how to move them onto it."""
+"""The region proposal head: objectness and box offsets of the anchors of each level."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from search_space.heads.anchors import RPN_RATIOS
 
 @HEADS.register("rpn")
 class RPNLevel(nn.Module):
-    """The light region-proposal head: `(B, in_channels, H, W)` to `(B, 5 * num_anchors, H, W)`.
+    """The light region proposal head: `(B, in_channels, H, W)` to `(B, 5 * num_anchors, H, W)`.
 
     A sparsely connected 3x3 and ReLU, then two 1x1 convolutions. The first `num_anchors` channels are objectness
-    logits, the rest dx, dy, dw, dh of each anchor in turn. `groups` of the sparsely connected convolution fall to what
-    they have in common with the channels. All levels run the same weights, which start at N(0, 0.01), biases at 0.
+    logits, the rest dx, dy, dw, dh of one anchor after the other. `groups` of the sparsely connected convolution are
+    reduced to a common divisor with the channels. All levels share the weights, initialised to N(0, 0.01), biases to 0.
     Source: TinyDet, arXiv 2304.03428.
     """
 

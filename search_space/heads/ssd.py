@@ -1,4 +1,4 @@
-"""The SSD head: two convolutions on each level that predict the offsets and the classes of its anchors."""
+"""The SSD head: two convolutions per level that predict the offsets and classes of its anchors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from search_space.axis import Axis, Params, Point
 from search_space.blocks.registries import HEADS
-from search_space.errors import SpaceError, nearest
+from search_space.errors import check_known
 from search_space.head_kind import HEAD_KINDS, HeadKind
 from search_space.heads.anchors import SSD_ANCHORS, anchors_per_cell
 from search_space.point.layout import coarsest, span
@@ -42,19 +42,17 @@ PREDICTORS: dict[str, Callable[[int, int], nn.Module]] = {"dense": dense_predict
 class SSDLevel(nn.Module):
     """The head of one level: `(B, in_channels, H, W)` to `(B, num_anchors * (4 + num_classes + 1), H, W)`.
 
-    The first `4 * num_anchors` channels are dx, dy, dw, dh of each anchor in turn, the rest the class logits of each
-    anchor in turn. `num_classes` counts the classes of objects; the head puts the background before them.
+    The first `4 * num_anchors` channels are dx, dy, dw, dh of one anchor after the other, the rest their class logits.
+    `num_classes` does not include the background, which the head adds as the first class.
     Source: Liu et al., SSD, ECCV 2016.
 
     Raises:
-        SpaceError: for an unknown predictor.
+        SpaceError: The predictor is unknown.
     """
 
     def __init__(self, in_channels: int, num_anchors: int, num_classes: int, predictor: str = "dense") -> None:
         super().__init__()
-        if predictor not in PREDICTORS:
-            hint = nearest(str(predictor), PREDICTORS)
-            raise SpaceError(f"unknown predictor {predictor!r} of an SSD head{hint}; known: {', '.join(PREDICTORS)}")
+        check_known("SSD predictor", predictor, PREDICTORS)
         build = PREDICTORS[predictor]
         self.box_offsets = build(in_channels, 4 * num_anchors)
         self.class_logits = build(in_channels, num_anchors * (num_classes + 1))
@@ -64,7 +62,7 @@ class SSDLevel(nn.Module):
 
 
 def add(builder: Builder, head: Head, maps: Mapping[int, Tap], num_classes: int) -> list[Tap]:
-    """Adds a head on every map; the finest map's scaled copy goes to its predictor alone."""
+    """Adds a head on every map. Only the predictor of the finest map reads its L2-normalised copy."""
     outputs = []
     for (level, x), num_anchors in zip(maps.items(), anchors_per_cell(head.anchors, len(maps)), strict=True):
         if head.l2_scale and level == head.finest_level:
@@ -78,16 +76,16 @@ def add(builder: Builder, head: Head, maps: Mapping[int, Tap], num_classes: int)
 def axes() -> tuple[Axis, ...]:
     """Returns the axes of an SSD head."""
     return (
-        Axis(name="predictor", choices=tuple(PREDICTORS), doc="convolutions that predict, of an SSD head"),
+        Axis(name="predictor", choices=tuple(PREDICTORS), doc="prediction convolutions of an SSD head"),
         Axis(
             name="l2_scale",
             choices=("no", "yes"),
-            doc="whether the finest map of an SSD head is scaled to a learned norm",
+            doc="whether the finest map of an SSD head is L2-normalised with learned gains",
         ),
         Axis(
             name="anchors",
             choices=SSD_ANCHORS.names(),
-            doc="sizes of an SSD head's anchors: three cells of each map, or a published table for six maps",
+            doc="anchor sizes of an SSD head: three cells of each map, or a published table for six maps",
             active=_has_six_maps,
         ),
     )
@@ -99,12 +97,12 @@ def _has_six_maps(params: Point) -> bool:
 
 
 def decode(own: Point) -> dict[str, Any]:
-    """Returns the fields of an SSD head that the choices on its axes say."""
+    """Returns the fields of an SSD head for the choices on its axes."""
     return {**own, "l2_scale": own["l2_scale"] == "yes"}
 
 
 def read(head: Head) -> Params:
-    """Reads the choices off an SSD head whose axis says something else than the field."""
+    """Returns the choices of an SSD head that differ from the value of the field."""
     return {"l2_scale": "yes" if head.l2_scale else "no"}
 
 

@@ -1,4 +1,4 @@
-"""The two-stage head as a part of a detector: proposals of all levels, and what they hold."""
+"""The two-stage head: region proposals of all levels and their classification."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from search_space.parts import Head
 
 COARSEST_ROI_LEVEL = 4
-"""The head reads boxes from its levels up to P4, as TinyDet does; the coarser ones only propose."""
+"""Coarsest level from which boxes are pooled, as in TinyDet; coarser levels give proposals only."""
 ROI_SCALES = {2.25: 30.0, 3.2: 22.4, 5.12: 35.8}
-"""Anchor scale to RoI scale: of TinyDet-S and -M at 320 px, and of -L at 512 px."""
+"""RoI scale by anchor scale: of TinyDet-S and -M at 320 px, and of TinyDet-L at 512 px."""
 
 
 def add(builder: Builder, head: Head, maps: Mapping[int, Tap], num_classes: int) -> list[Tap]:
-    """Adds one proposal head for all levels, the best boxes of all, and what they hold, read from the finer levels."""
+    """Adds a proposal head with shared weights on all levels, the proposals, and the second stage."""
     builder.part = "rpn"
     width = maps[head.finest_level].channels
     first = f"rpn{head.finest_level}"
@@ -61,28 +61,32 @@ def add(builder: Builder, head: Head, maps: Mapping[int, Tap], num_classes: int)
 def axes() -> tuple[Axis, ...]:
     """Returns the axes of a two-stage head."""
     return (
-        Axis(name="proposals", choices=(50, 100, 200, 300), doc="boxes that reach the second stage"),
-        Axis(name="anchor_scale", choices=tuple(ROI_SCALES), doc="side of a two-stage head's anchors, in strides"),
+        Axis(
+            name="proposals",
+            choices=(50, 100, 200, 300),
+            doc="number of proposals for the second stage of a two-stage head",
+        ),
+        Axis(name="anchor_scale", choices=tuple(ROI_SCALES), doc="side of the anchors of a two-stage head, in strides"),
     )
 
 
 def decode(own: Point) -> dict[str, Any]:
-    """Returns the fields of a two-stage head that the choices on its axes say."""
+    """Returns the fields of a two-stage head for the choices on its axes."""
     return {**own, "roi_scale": ROI_SCALES[float(own["anchor_scale"])]}
 
 
 def check(architecture: Architecture) -> None:
-    """Raises SpaceError where the levels are not those of an fpn whose channels are whole planes of bins."""
+    """Raises SpaceError where the neck is not an fpn whose width is a multiple of the bins of a box."""
     neck = architecture.neck
     if neck is None or neck.kind != "fpn" or neck.channels is None or neck.channels[0] % ROI_BINS**2:
         add_it = "; add the neck" if neck is None else ""
-        raise SpaceError(f"a two-stage head reads an fpn whose width is a multiple of {ROI_BINS**2}{add_it}")
+        raise SpaceError(f"a two-stage head needs an fpn neck whose width is a multiple of {ROI_BINS**2}{add_it}")
 
 
-def start(blocks: nn.ModuleDict, graph: Graph) -> None:
-    """Starts the lateral and smoothing convolutions of the neck with Xavier's weights, biases at 0, as TinyDet does.
+def init_weights(blocks: nn.ModuleDict, graph: Graph) -> None:
+    """Initialises the lateral and smoothing convolutions of the neck by Xavier, biases to 0, as in TinyDet.
 
-    Glorot & Bengio, AISTATS 2010; the heads of both stages start themselves.
+    Glorot & Bengio, AISTATS 2010. The heads of both stages initialise themselves.
     """
     for node in graph.nodes:
         if node.part == "neck" and (node.block == "layer:pointwise" or node.block.startswith("smooth:")):
@@ -103,6 +107,6 @@ HEAD_KINDS.add(
         decode=decode,
         topology="fpn",
         check=check,
-        start=start,
+        init_weights=init_weights,
     ),
 )

@@ -1,4 +1,4 @@
-"""From an architecture to its graph, part by part: backbone, neck, head."""
+"""Lowers an architecture to its graph, part by part: backbone, neck, head."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from search_space.lowering.necks import add_neck
 __all__ = ["lower"]
 
 LARGEST_SEARCHED = 4096
-"""Pixels a side up to which the smallest input of extra stages is looked for."""
+"""Largest side in pixels that is tried as the smallest input of extra stages."""
 
 
 def lower(architecture: Architecture, *, num_classes: int, input_hw: tuple[int, int] | None = None) -> Graph:
     """Returns the graph of an architecture for a number of classes, optionally at another input size.
 
     Raises:
-        SpaceError: for an unknown block, an input size the detector cannot take, or no class.
+        SpaceError: A block is unknown, the input size is invalid, or there is no class.
     """
     if num_classes < 1:
         raise SpaceError(f"num_classes must be at least 1, got {num_classes}")
@@ -53,7 +53,7 @@ def lower(architecture: Architecture, *, num_classes: int, input_hw: tuple[int, 
 
 
 def _smallest_square(architecture: Architecture) -> int:
-    """Returns the smallest side of a square input that the extra stages can take."""
+    """Returns the smallest side of a square input for which the extra stages fit."""
 
     def is_enough(side: int) -> bool:
         try:

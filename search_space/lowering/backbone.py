@@ -1,4 +1,4 @@
-"""The backbone: stem, stages, context, the second run of a dual path, and extra stages after it."""
+"""Lowers the backbone: stem, stages, context, the second run of a dual path, and the extra stages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cache
 from search_space.architecture import Architecture
 from search_space.blocks import DOWNSAMPLES, UNITS
 from search_space.blocks.extra import stride_and_padding
-from search_space.errors import SpaceError, check_known, nearest
+from search_space.errors import SpaceError, check_known, unknown_name
 from search_space.graph import IMAGE, Builder, Tap
 from search_space.lowering.nodes import add_attention, add_conv, add_downsample, add_stage_block, halved
 from search_space.parts import IN_UNIT, POOLS, Backbone, Extra, Stage, Unit
@@ -16,14 +16,14 @@ from search_space.parts import IN_UNIT, POOLS, Backbone, Extra, Stage, Unit
 STEMS = ("conv", "conv_hswish", "conv_relu", "conv_bias_relu")
 CONTEXTS = ("none", "sppf", "sppf_c2psa")
 DUAL_PATHS = {"subsample": "subsample", "max": "max_pool", "mean": "mean_pool"}
-"""How the second run of a dual path gets its map: the name in an architecture, and the layer."""
+"""Layers that halve the map for the second run of a dual path, by their name in an architecture."""
 
 
 def add_backbone(builder: Builder, architecture: Architecture) -> tuple[dict[int, Tap], list[Tap]]:
-    """Adds backbone and extra stages; returns the map of each level from 1, and those of the extra stages.
+    """Adds backbone and extra stages; returns the map of each level from 1 on, and those of the extra stages.
 
-    In a dual path the levels come from the run on the whole map, and the extra stages follow the run on the halved one,
-    which forks after the layer whose stride is removed (Mudassar & Mukhopadhyay, BMVC 2019).
+    A dual path forks after the layer whose stride is removed. The levels come from the run on the whole map, the extra
+    stages follow the run on the halved map (Mudassar & Mukhopadhyay, BMVC 2019).
     """
     backbone = architecture.backbone
     fork_level = backbone.removed_levels[0] if backbone.dual_path != "none" else None
@@ -44,7 +44,7 @@ def add_backbone(builder: Builder, architecture: Architecture) -> tuple[dict[int
 
 
 def _run_again(builder: Builder, backbone: Backbone, fork_level: int, x: Tap) -> Tap:
-    """Adds all that follows the fork once more, with the same weights; returns the map of the coarsest level."""
+    """Adds the second run of the layers after the fork, with shared weights; returns the map of the coarsest level."""
     builder.second_run = True
     x = _finish_level(builder, backbone, fork_level, x)
     for level in range(fork_level + 1, backbone.coarsest_level + 1):
@@ -54,7 +54,7 @@ def _run_again(builder: Builder, backbone: Backbone, fork_level: int, x: Tap) ->
 
 
 def _enter_level(builder: Builder, backbone: Backbone, level: int, x: Tap) -> Tap:
-    """Adds what changes the resolution: the stem at level 1, the downsampling (or the strided unit) of a stage."""
+    """Adds the layer that changes the resolution: the stem at level 1, the downsampling or strided unit of a stage."""
     if level == 1:
         return _add_stem(builder, backbone, x)
     stage = backbone.stages[level - 2]
@@ -65,7 +65,7 @@ def _enter_level(builder: Builder, backbone: Backbone, level: int, x: Tap) -> Ta
         return x if stage.stride == 1 else _add_pool(builder, f"p{level}_down", stage.downsample, x)
     if stage.stride == 1:
         if stage.downsample != "conv":
-            raise SpaceError(f"P{level}: a removed stride leaves a plain downsampling, got {stage.downsample!r}")
+            raise SpaceError(f"P{level}: a removed stride allows only a plain downsampling, got {stage.downsample!r}")
         return add_conv(builder, f"p{level}_down", x, stage.down_channels or stage.channels, stride=1)
     check_known("downsampling", stage.downsample, (*(IN_UNIT + POOLS if stage.units else ()), *DOWNSAMPLES))
     width = x.channels if stage.units else stage.down_channels or stage.channels
@@ -73,7 +73,7 @@ def _enter_level(builder: Builder, backbone: Backbone, level: int, x: Tap) -> Ta
 
 
 def _finish_level(builder: Builder, backbone: Backbone, level: int, x: Tap) -> Tap:
-    """Adds the rest of a level: its units or block, attention, and at the coarsest level the context."""
+    """Adds the rest of a level: units or block, attention, and at the coarsest level the context."""
     if level == 1:
         return _add_units(builder, "p1", x, backbone.stem_units, start=1)
     stage = backbone.stages[level - 2]
@@ -89,7 +89,9 @@ def _finish_level(builder: Builder, backbone: Backbone, level: int, x: Tap) -> T
 
 def _units(stage: Stage) -> tuple[Unit, ...]:
     if not stage.units:
-        raise SpaceError(f"P{stage.level}: {stage.downsample!r} strides the first unit, the stage has none; use 'conv'")
+        raise SpaceError(
+            f"P{stage.level}: downsample {stage.downsample!r} needs units, but the stage has none; use 'conv'"
+        )
     return stage.units
 
 
@@ -112,12 +114,12 @@ def _add_units(builder: Builder, name: str, x: Tap, units: tuple[Unit, ...], sta
 
 
 def _add_unit(builder: Builder, name: str, unit: Unit, x: Tap, stride: int = 1, **options: object) -> Tap:
-    """Adds one unit; raises SpaceError where its kind knows none of what is asked for."""
+    """Adds one unit; raises SpaceError where its kind does not accept one of the arguments."""
     arguments = {**unit.arguments(), **({"stride": stride} if stride > 1 else {}), **options}
     known = _parameters(unit.kind)
     for argument in arguments:
         if argument not in known:
-            raise SpaceError(f"unit {unit.kind!r} takes no {argument!r}{nearest(argument, known)}; leave it out")
+            raise SpaceError(f"unit {unit.kind!r}: {unknown_name('argument', argument, known)}")
     output = halved(x, name, unit.channels, stride)
     sizes = {"in_channels": x.channels, "out_channels": unit.channels}
     return builder.add(output, f"unit:{unit.kind}", (x,), {**sizes, **arguments})
@@ -125,12 +127,12 @@ def _add_unit(builder: Builder, name: str, unit: Unit, x: Tap, stride: int = 1, 
 
 @cache
 def _parameters(kind: str) -> tuple[str, ...]:
-    """Returns the names of what a kind of unit is built with."""
+    """Returns the names of the constructor arguments of a kind of unit."""
     return tuple(inspect.signature(UNITS.get(kind)).parameters)
 
 
 def _add_pool(builder: Builder, name: str, kind: str, x: Tap) -> Tap:
-    """Adds a 2x2 pooling; it drops an odd last row unless it is to round up."""
+    """Adds a 2x2 pool; sides are rounded down unless it is `max_pool_ceil`."""
     round_up = int(kind == "max_pool_ceil")
     height, width = ((side + round_up) // 2 for side in x.hw)
     output = Tap(name, x.channels, x.level + 1, (height, width))
@@ -139,7 +141,7 @@ def _add_pool(builder: Builder, name: str, kind: str, x: Tap) -> Tap:
 
 
 def _add_halving(builder: Builder, kind: str, x: Tap) -> Tap:
-    """Adds what the second run of a dual path begins with."""
+    """Adds the layer that halves the map for the second run of a dual path."""
     check_known("dual_path", kind, ("none", *DUAL_PATHS))
     if kind == "subsample":
         return builder.add(halved(x, "fork", x.channels), "layer:subsample", (x,))
@@ -147,7 +149,7 @@ def _add_halving(builder: Builder, kind: str, x: Tap) -> Tap:
 
 
 def _add_context(builder: Builder, kind: str, x: Tap) -> Tap:
-    """Adds what gathers context at the coarsest level."""
+    """Adds the context block at the coarsest level."""
     check_known("context", kind, CONTEXTS)
     if kind == "none":
         return x
@@ -159,7 +161,7 @@ def _add_context(builder: Builder, kind: str, x: Tap) -> Tap:
 
 
 def _add_extras(builder: Builder, extras: tuple[Extra, ...], x: Tap) -> list[Tap]:
-    """Adds the extra stages one after the other; raises SpaceError where a map is too small for the next."""
+    """Adds the extra stages in order; raises ExtraTooSmall where a map is too small for the next one."""
     maps = []
     for number, extra in enumerate(extras, start=1):
         output = _extra_output(f"extra{number}", extra, x)

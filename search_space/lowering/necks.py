@@ -1,4 +1,4 @@
-"""The necks: from the backbone's maps to the maps that the head reads."""
+"""Lowers the neck: from the maps of the backbone to the maps that the head reads."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Maps = dict[int, Tap]
 
 
 def add_neck(builder: Builder, neck: Neck, architecture: Architecture, features: Mapping[int, Tap]) -> Maps:
-    """Adds the neck; returns the maps of the head's levels, finest first."""
+    """Adds the neck; returns the maps of the head levels, finest first."""
     levels = architecture.head.levels
     features = dict(features)
     if neck.p2_source == "stem":
@@ -38,7 +38,7 @@ def add_neck(builder: Builder, neck: Neck, architecture: Architecture, features:
 
 
 def _add_pan(builder: Builder, neck: Neck, architecture: Architecture, features: Mapping[int, Tap]) -> Maps:
-    """Adds the way down, the way up, and the finest map's fusion for the head alone."""
+    """Adds the top-down path, the bottom-up path, and the fusion of the finest map for the head."""
     widths = _widths(architecture, features)
     maps, skips = _add_way_down(builder, neck, widths, features)
     outputs = _add_way_up(builder, neck, architecture.head, widths, features, maps, skips)
@@ -61,11 +61,11 @@ def _widths(architecture: Architecture, features: Mapping[int, Tap]) -> dict[int
 def _add_way_down(
     builder: Builder, neck: Neck, widths: Mapping[int, int], features: Mapping[int, Tap]
 ) -> tuple[Maps, Maps]:
-    """Adds the path from the coarsest level to the finest; returns its maps by level, and what skips to the way up.
+    """Adds the top-down path; returns its maps by level, and the skip connections to the bottom-up path.
 
-    With the `published` wiring the way up takes, on level 3, the map brought down for the merge there and, on level 4,
-    that merge before its block: stale indices in the paper's configuration files, which its counts and its trained
-    weights contain.
+    With the `published` wiring the bottom-up path takes, on level 3, the downsampled finer map of the merge there and,
+    on level 4, the output of that merge before its block. These are wrong layer indices in the configuration files of
+    the paper, but its counts and trained weights contain them.
     """
     trunk, finest = max(features), min(widths)
     takes_finer = bool(getattr(FUSIONS.get(neck.fusion), "takes_finer", False))
@@ -87,7 +87,7 @@ def _add_way_down(
 def _merged_down(
     builder: Builder, neck: Neck, coarser: Tap, features: Mapping[int, Tap], level: int
 ) -> tuple[Tap, ...]:
-    """Returns what is merged on the way down: the coarser map, the backbone's, and the finer one where it is taken."""
+    """Returns the maps to merge on the top-down path: coarser, backbone and optionally finer map."""
     up = add_upsample(builder, f"down{level}_up", neck.upsample, coarser)
     if not getattr(FUSIONS.get(neck.fusion), "takes_finer", False):
         return up, features[level]
@@ -96,7 +96,7 @@ def _merged_down(
 
 
 def _repeats_at_first(neck: Neck) -> int:
-    """Returns the repeats at the first merge on the way down, whose map is merged again: SYOLO has fewer there."""
+    """Returns the repeats at the first merge of the top-down path; SYOLO has fewer there."""
     return 1 if getattr(STAGES.get(neck.block), "lighter_first_merge", False) else neck.repeats
 
 
@@ -109,7 +109,7 @@ def _add_way_up(
     maps: Mapping[int, Tap],
     skips: Mapping[int, Tap],
 ) -> Maps:
-    """Adds the path from the finest head level to the coarsest; returns the head's maps by level."""
+    """Adds the bottom-up path; returns the maps of the head levels."""
     trunk = max(features)
     outputs = {head.finest_level: maps[head.finest_level]}
     for level in head.levels[1:]:
@@ -128,20 +128,20 @@ def _add_way_up(
 
 
 def _downsampled_width(neck: Neck, below: int, level_width: int, *, last: bool) -> int:
-    """Returns the channels of a downsampling on the way up: multiples of 4 where they are narrowed."""
+    """Returns the channels of a downsampling on the bottom-up path, rounded to multiples of 4 where reduced."""
     if neck.downsample_to == "level":
         return level_width
     return scaled(below, neck.last_downsample_width, least=4) if last else below
 
 
 def _add_block(builder: Builder, name: str, neck: Neck, x: Tap, channels: int, repeats: int, level: int) -> Tap:
-    """Adds the neck's block and attention after a merge."""
+    """Adds the block and the attention of the neck after a merge."""
     x = add_stage_block(builder, name, neck.block, x, channels, repeats, level=level, in_backbone=False)
     return add_attention(builder, name, neck.attention, x)
 
 
 def _independent(builder: Builder, neck: Neck, x: Tap, level: int) -> Tap:
-    """Adds transform and block of one level of an independent hierarchy pyramid (SN2-YOLO, IHP)."""
+    """Adds transform and block of one level of an independent hierarchy pyramid (IHP, SN2-YOLO)."""
     sizes = {"in_channels": x.channels, "out_channels": x.channels}
     name = f"level{level}"
     x = builder.add(x.renamed(f"{name}_transform"), f"transform:{neck.transform}", (x,), sizes)
@@ -149,9 +149,9 @@ def _independent(builder: Builder, neck: Neck, x: Tap, level: int) -> Tap:
 
 
 def _add_fpn(builder: Builder, neck: Neck, architecture: Architecture, features: Mapping[int, Tap]) -> Maps:
-    """Adds lateral 1x1 convolutions, the way down, and a smoothing convolution a head level (TinyDet).
+    """Adds lateral 1x1 convolutions, the top-down path, and a smoothing convolution per head level (TinyDet).
 
-    A fusion that changes the width is followed by a 1x1 convolution back to it.
+    A 1x1 convolution restores the width after a fusion that changes it.
     """
     assert neck.channels is not None
     width, levels, trunk = neck.channels[0], architecture.head.levels, max(features)

@@ -1,4 +1,4 @@
-"""The nodes that several parts of a detector are made of; each function adds one and returns the map it gives."""
+"""Nodes used by several parts of a detector. Each function adds one node and returns its output map."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from search_space.graph import Builder, Tap
 
 
 def halved(tap: Tap, name: str, channels: int, stride: int = 2) -> Tap:
-    """Returns the map that a padded convolution of this stride gives: sides rounded up."""
+    """Returns the output map of a padded convolution with this stride: sides are rounded up."""
     if stride == 1:
         return tap.renamed(name, channels)
     height, width = tap.hw
@@ -17,12 +17,12 @@ def halved(tap: Tap, name: str, channels: int, stride: int = 2) -> Tap:
 
 
 def doubled(tap: Tap, name: str) -> Tap:
-    """Returns the map of twice the size."""
+    """Returns a map of twice the size."""
     return Tap(name, tap.channels, tap.level - 1, (2 * tap.hw[0], 2 * tap.hw[1]))
 
 
 def add_conv(builder: Builder, name: str, x: Tap, channels: int, stride: int = 2, kernel_size: int = 3) -> Tap:
-    """Adds a `Conv`; 3x3 with stride 2 unless told."""
+    """Adds a `Conv`, by default 3x3 with stride 2."""
     sizes = {"in_channels": x.channels, "out_channels": channels, "kernel_size": kernel_size, "stride": stride}
     return builder.add(halved(x, name, channels, stride), "layer:conv", (x,), sizes)
 
@@ -34,7 +34,7 @@ def add_pointwise(builder: Builder, name: str, x: Tap, channels: int) -> Tap:
 
 
 def add_downsample(builder: Builder, name: str, kind: str, x: Tap, channels: int) -> Tap:
-    """Adds the downsampling `kind`; it may give more channels than it is asked for."""
+    """Adds the downsampling `kind`, which may give a multiple of `channels`."""
     output = halved(x, name, output_channels(kind, channels))
     sizes = {"in_channels": x.channels, "out_channels": channels}
     return builder.add(output, f"downsample:{kind}", (x,), sizes)
@@ -46,7 +46,7 @@ def add_upsample(builder: Builder, name: str, kind: str, x: Tap) -> Tap:
 
 
 def add_fusion(builder: Builder, name: str, kind: str, maps: tuple[Tap, ...]) -> Tap:
-    """Adds the fusion `kind` of maps of one size, the lateral one last."""
+    """Adds the fusion `kind` of maps of equal size, the lateral map last."""
     in_channels = tuple(tap.channels for tap in maps)
     channels = FUSIONS.get(kind).output_channels(in_channels)  # type: ignore[attr-defined]
     output = maps[-1].renamed(name, channels)
@@ -56,7 +56,7 @@ def add_fusion(builder: Builder, name: str, kind: str, maps: tuple[Tap, ...]) ->
 def add_stage_block(
     builder: Builder, name: str, kind: str, x: Tap, channels: int, repeats: int, *, level: int, in_backbone: bool
 ) -> Tap:
-    """Adds the stage block `kind`, with the options that follow from its level and place."""
+    """Adds the stage block `kind`, with the options for its level and part."""
     cls = STAGES.get(kind)
     options = cls.options(in_backbone, level) if hasattr(cls, "options") else {}
     output = x.renamed(f"{name}_block", channels)
@@ -73,5 +73,5 @@ def add_attention(builder: Builder, name: str, kind: str, x: Tap) -> Tap:
 
 
 def add_finer(builder: Builder, name: str, finer: Tap, level: int) -> Tap:
-    """Adds the 3x3 `Conv` that brings a finer map down to `level`, log2 of the stride, with the channels it has."""
+    """Adds a 3x3 `Conv` that downsamples a finer map to `level`, log2 of the stride; channels are kept."""
     return add_conv(builder, name, finer, finer.channels, stride=2 ** (level - finer.level))

@@ -1,4 +1,4 @@
-"""The axes of a point and the two ways between its choices and its architecture, part by part."""
+"""The axes, and the conversion between the choices of a point and its architecture, part by part."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ __all__ = ["all_axes", "decode", "read"]
 
 
 def all_axes() -> tuple[Axis, ...]:
-    """Returns the axes in the order of their dependence: an axis depends only on those before it.
+    """Returns the axes in dependency order: whether an axis is active depends only on the axes before it.
 
     Raises:
-        SpaceError: where a kind of head gives an axis the name of another one.
+        SpaceError: Two axes have the same name, because of a kind of head.
     """
     axes = (*layout.axes(), *backbone.axes(), *neck.axes(), *head.axes())
     names = Counter(axis.name for axis in axes)
     for name in (name for name, count in names.items() if count > 1):
-        raise SpaceError(f"there are two axes {name!r}; choose another name for that of the new head")
+        raise SpaceError(f"two axes are called {name!r}; choose another name for the axis of the new head")
     return axes
 
 
@@ -38,9 +38,9 @@ def decode(params: Point) -> Architecture:
 
 
 def read(architecture: Architecture) -> Params:
-    """Reads off an architecture a choice for every axis that might be active; raises SpaceError where none is near.
+    """Returns a choice for every axis that may be active for an architecture; raises SpaceError where none fits.
 
-    What the space cannot say shows when the active ones are checked and decoded.
+    The result may contain choices outside the space. They are found when the active ones are checked and decoded.
     """
     rest = {**layout.read(architecture), **backbone.read(architecture)}
     return {**rest, **neck.read(architecture, rest), **head.read(architecture)}

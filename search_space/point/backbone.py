@@ -1,4 +1,4 @@
-"""The axes of the backbone: its table, strides, downsamplings, attention, context, extra stages and second path."""
+"""The axes of the backbone: table, strides, downsamplings, attention, context, extra stages and dual path."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ DEPTHS = (0.17, 0.33, 0.67, 1.0)
 LEVELS = range(2, 7)
 REMOVABLE = range(1, 6)
 EXTRAS_WITHOUT_PADDING_FROM = 17
-"""Cells a side that the coarsest backbone map must have for extra stages without padding."""
+"""Smallest side of the coarsest backbone map, in cells, for extra stages without padding."""
 PATTERNS = ("SSSS", "SSSP", "SSVV")
 
 
 def attentions() -> tuple[str, ...]:
-    """Returns the kinds of attention, none included."""
+    """Returns the kinds of attention, with `none`."""
     return ("none", *ATTENTIONS.names())
 
 
@@ -49,13 +49,13 @@ def _table_axes() -> tuple[Axis, ...]:
         Axis(
             name="channel_cap",
             choices=(0.25, 0.5, 1.0),
-            doc="upper limit of all channels, relative to the uncapped coarsest stage",
+            doc="upper limit of the channels of all stages, relative to the coarsest stage",
             active=lambda params: params["backbone"] == "yolov8",
         ),
         Axis(
             name="depth",
             choices=DEPTHS,
-            doc="depth multiplier of the repeats 3, 6, 6 or 9, 3",
+            doc="depth multiplier of the repeats 3, 6, 6 or 9, and 3",
             active=lambda params: of_blocks(params) and trunk(params) >= 3,
         ),
         Axis(
@@ -64,12 +64,12 @@ def _table_axes() -> tuple[Axis, ...]:
             doc="repeats of P4 at depth 1: 6 in YOLOv8, 9 in YOLOv5",
             active=lambda params: of_blocks(params) and trunk(params) >= 4,
         ),
-        Axis(name="block", choices=STAGES.names(), doc="block of every stage", active=of_blocks),
-        Axis(name="context", choices=CONTEXTS, doc="what gathers context at the coarsest level", active=of_blocks),
+        Axis(name="block", choices=STAGES.names(), doc="block of all backbone stages", active=of_blocks),
+        Axis(name="context", choices=CONTEXTS, doc="context block after the coarsest stage", active=of_blocks),
         Axis(
             name="squeeze",
             choices=("table", "none", "all"),
-            doc="which inverted residuals have squeeze and excitation: as in the table, none or all",
+            doc="inverted residuals with squeeze and excitation: as in the table, none or all",
             active=lambda params: str(params["backbone"]).startswith("mobilenetv3") and trunk(params) >= 3,
         ),
     )
@@ -81,7 +81,7 @@ def _stride_axes() -> tuple[Axis, ...]:
             name=f"stride_p{level}",
             choices=(2, 1),
             rare=(1,),
-            doc=f"stride into level P{level}; 1 removes it, and doubles the map of this and all later levels",
+            doc=f"stride into level P{level}; 1 removes it, which doubles the map sides of this and all later levels",
             active=lambda params, level=level: _removable(params, level),  # type: ignore[misc]
         )
         for level in REMOVABLE
@@ -92,7 +92,7 @@ def _stem_axis() -> Axis:
     return Axis(
         name="stem_kernel",
         choices=(3, 6),
-        doc="kernel of the stem; 6 in YOLOv5",
+        doc="kernel size of the stem; 6 in YOLOv5",
         active=lambda params: of_blocks(params) and params["stride_p1"] == 2,
     )
 
@@ -108,20 +108,20 @@ def _extra_axes() -> tuple[Axis, ...]:
         Axis(
             name="dual_path",
             choices=("none", *DUAL_PATHS),
-            doc="a second run of the backbone on a halved map, which feeds the extra stages",
+            doc="how the map is halved for a second run of the backbone, which feeds the extra stages",
             active=lambda params: _has_extras(params) and len(_removed(params)) == 1,
         ),
         Axis(
             name="extras_pattern",
             choices=PATTERNS,
-            doc="3x3 of the extra stages: S stride 2, P stride 2 and V stride 1 without padding",
+            doc="3x3 convolutions of the extra stages: S stride 2; P stride 2, V stride 1, both without padding",
             active=lambda params: takes_unpadded(params) and _has_extras(params) and _has_room(params),
         ),
     )
 
 
 def _level_axes() -> tuple[Axis, ...]:
-    """The choices of downsampling differ between the kinds of backbone, so they are two axes."""
+    """Returns the axes of each level. The choices of downsampling depend on the kind of backbone: two axes."""
     kinds = (
         (
             "downsample",
@@ -132,7 +132,7 @@ def _level_axes() -> tuple[Axis, ...]:
         (
             "unit_downsample",
             ("native", "aligned", *DOWNSAMPLES.names()),
-            "downsampling into level P{}: in its first unit or pool, the same averaged first, or a block before it",
+            "downsampling into level P{}: by its first unit or pool, by that after a 2x2 mean, or by a separate block",
             lambda p, level: _free(p, level, blocks=False),
         ),
         ("attention", attentions(), "attention after level P{}", lambda p, level: level <= trunk(p)),
@@ -151,7 +151,7 @@ def _level_axes() -> tuple[Axis, ...]:
 
 
 def _removable(params: Point, level: int) -> bool:
-    """Up to the finest head level, so that the levels of a neck keep halving; VGG's stem has no stride to remove."""
+    """Whether a stride can be removed: up to the finest head level, and not in the stem of VGG, which has none."""
     return level <= span(params)[0] and not (level == 1 and of_pools(params))
 
 
@@ -171,18 +171,18 @@ def _has_room(params: Point) -> bool:
 
 
 def _free(params: Point, level: int, *, blocks: bool) -> bool:
-    """Whether the downsampling into a level can be chosen: it is there, and the maps have even sides."""
+    """Whether the downsampling into a level is free: it exists, and the maps have even sides."""
     there = level <= trunk(params) and params.get(f"stride_p{level}") != 1
     return bool(there and of_blocks(params) == blocks and layout.input_size(params) % layout.EVEN == 0)
 
 
 def stage_channels(params: Point) -> dict[int, int]:
-    """Returns the channels of the backbone's stages by level."""
+    """Returns the channels of the backbone stages by level."""
     return {stage.level: stage.channels for stage in decode(params).stages}
 
 
 def neck_channels(params: Point) -> dict[int, int]:
-    """Returns the channels that the stage table gives a `pan` of full width, by level."""
+    """Returns the channels of a `pan` of full width by level, from the stage table."""
     if of_blocks(params):
         return _channels(params, "neck")
     return stage_channels(params)
@@ -194,7 +194,7 @@ def decode(params: Point) -> Backbone:
 
 
 def _channels(params: Point, column: str) -> dict[int, int]:
-    """Returns a column of the channel table, capped and at the point's width, which makes multiples of 8."""
+    """Returns a column of the channel table with cap and width applied, which gives multiples of 8."""
     nominal = getattr(CHANNEL_TABLES[str(params["backbone"])], column)
     cap = nominal[trunk(params)] * float(params.get("channel_cap", 1.0))
     width = float(params["width"])
@@ -252,7 +252,7 @@ def _decode_units(params: Point) -> Backbone:
 
 
 def _unit_downsample(params: Point, table: UnitTable, level: int) -> str:
-    """Returns the downsampling that the choice stands for: of pools, `aligned` is the mean."""
+    """Returns the downsampling of a choice; for pools, `aligned` is the mean pool."""
     choice = str(params.get(f"unit_downsample_p{level}", "native"))
     if choice == "native":
         return native_downsample(table, level)
@@ -271,7 +271,7 @@ def decode_extras(params: Point) -> tuple[Extra, ...]:
 
 
 def read(architecture: Architecture) -> Params:
-    """Reads the backbone off an architecture; raises SpaceError where no table gives it."""
+    """Returns the choices of the backbone of an architecture; raises SpaceError where no table matches."""
     backbone = architecture.backbone
     params: Params = {
         "stride_p1": backbone.stem_stride,
@@ -297,7 +297,7 @@ def _read_unit_downsample(name: str) -> str:
 
 
 def _read_units(backbone: Backbone) -> Params:
-    """Finds table, width and squeeze by trying them: they are few."""
+    """Finds table, width and squeeze by trying all combinations."""
     for name, table in UNIT_TABLES.items():
         for width in layout.WIDTHS:
             for squeeze in ("table", "none", "all"):
@@ -307,11 +307,11 @@ def _read_units(backbone: Backbone) -> Params:
                     for stage in backbone.stages
                 ):
                     return {"backbone": name, "width": width, "squeeze": squeeze}
-    raise SpaceError(f"no stage table ({', '.join(UNIT_TABLES)}) has these units at a width of the space")
+    raise SpaceError(f"no stage table ({', '.join(UNIT_TABLES)}) has these units at a width of the search space")
 
 
 def _read_blocks(backbone: Backbone) -> Params:
-    """Reads width and depth, and which table has the ratio of channels; `encode` finds out whether it all fits."""
+    """Returns table, width, cap, depth and block of a backbone; `encode` checks whether they match exactly."""
     stages = {stage.level: stage for stage in backbone.stages}
     width, last = backbone.stem_channels / NOMINAL_STEM, backbone.coarsest_level
     wide = any(stage.down_channels is not None for stage in backbone.stages)

@@ -1,4 +1,4 @@
-"""The axes of the head, of each kind its own."""
+"""The axes of the head, which each kind of head defines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from search_space.point.layout import span
 
 
 def axes() -> tuple[Axis, ...]:
-    """Returns the axes of the kinds of head, each active in points of its kind only."""
+    """Returns the axes of all kinds of head, each active for its kind only."""
     return tuple(
         replace(axis, active=_in_kind(kind, axis.active)) for kind in HEAD_KINDS for axis in HEAD_KINDS.get(kind).axes()
     )
@@ -40,7 +40,7 @@ def decode(params: Point) -> Head:
 
 
 def read(architecture: Architecture) -> Params:
-    """Reads the head off an architecture."""
+    """Returns the choices of the head of an architecture."""
     head = architecture.head
     kind = HEAD_KINDS.get(head.kind)
     options = {name: head.option(name) for name in kind.options}

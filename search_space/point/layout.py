@@ -1,4 +1,4 @@
-"""The axes that lay a detector out: head, backbone, levels, how the levels meet, and the input's size."""
+"""The axes of the layout: head, backbone, levels, topology of the neck, and input size."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from search_space.tables import BACKBONES, CHANNEL_TABLES, UNIT_TABLES
 FINEST, COARSEST = 2, 5
 SIZES = tuple(range(128, 1281, 32))
 FREE_SIZES = tuple(sorted((*SIZES, 300)))
-"""Sizes of a detector whose maps need not fit each other; 300 is that of the published SSDs."""
+"""Input sizes of a detector without a neck; 300 is the size of the published SSDs."""
 EVEN = 32
-"""What a side must be a multiple of for all backbone maps down to P5 to have even sides before they are halved."""
+"""Input sides that are multiples of this give even sides to all backbone maps that are downsampled, up to P5."""
 WIDTHS = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
-"""Eighths, so that the channel tables give multiples of 8, and ESD-I, which keeps or doubles channels, is defined."""
+"""Eighths, so that channels are multiples of 8 and each stage keeps or doubles them, as ESD-I requires."""
 
 
 def axes() -> tuple[Axis, ...]:
@@ -26,39 +26,39 @@ def axes() -> tuple[Axis, ...]:
     return (
         Axis(name="head", choices=HEAD_KINDS.names(), doc="kind of head"),
         Axis(
-            name="backbone", choices=BACKBONES, rare=("vgg16",), doc="stage table: which blocks or units a level holds"
+            name="backbone", choices=BACKBONES, rare=("vgg16",), doc="stage table: the channels or units of each level"
         ),
         Axis(name="head_levels", choices=spans, doc="finest and coarsest backbone level with a head"),
         Axis(
             name="topology",
             choices=(*NECK_FIELDS, "none"),
-            doc="how levels meet: down and up, down with one width, each for itself, or no neck",
+            doc="neck: top-down and bottom-up, top-down with one width, independent levels, or none",
             active=lambda params: _kind(params).topology is None and span(params)[0] < COARSEST,
         ),
         Axis(
             name="input_size",
             choices=SIZES,
             ordered=True,
-            doc="side of the square input, pixels",
+            doc="side of the square input in pixels",
             active=lambda params: topology(params) != "none",
         ),
         Axis(
             name="free_input_size",
             choices=FREE_SIZES,
             ordered=True,
-            doc="side of the square input, pixels, without a neck",
+            doc="side of the square input in pixels, for detectors without a neck",
             active=lambda params: topology(params) == "none",
         ),
         Axis(
             name="p6",
             choices=("no", "yes"),
-            doc="whether the MobileNetV3 tables go on to P6, and the head with them",
+            doc="whether MobileNetV3 backbone and head continue to P6",
             active=_may_have_p6,
         ),
         Axis(
             name="trunk_level",
             choices=(4, 5),
-            doc="coarsest level of the backbone, where the head does not reach P5",
+            doc="coarsest level of the backbone, where the head ends before P5",
             active=_may_outreach_head,
         ),
         Axis(
@@ -71,13 +71,13 @@ def axes() -> tuple[Axis, ...]:
 
 
 def span(params: Point) -> tuple[int, int]:
-    """Returns the finest and the coarsest level of `head_levels`, P6 not counted."""
+    """Returns the finest and the coarsest level of `head_levels`, without P6."""
     finest, _, coarsest = str(params["head_levels"]).partition("-")
     return int(finest[1:]), int(coarsest[1:])
 
 
 def topology(params: Point) -> str:
-    """Returns how the levels meet, said or implied."""
+    """Returns the topology: the choice, or what the kind of head implies."""
     return str(params.get("topology", _kind(params).topology or "none"))
 
 
@@ -103,27 +103,27 @@ def trunk(params: Point) -> int:
 
 
 def takes_unpadded(params: Point) -> bool:
-    """Whether the head takes the maps of extra stages without padding."""
+    """Whether the head accepts extra stages without padding."""
     return _kind(params).takes_unpadded
 
 
 def of_blocks(params: Point) -> bool:
-    """Whether the backbone repeats one block, and is no list of units."""
+    """Whether the backbone repeats one block, instead of a list of units."""
     return params["backbone"] in CHANNEL_TABLES
 
 
 def of_pools(params: Point) -> bool:
-    """Whether pools halve the backbone's maps."""
+    """Whether the backbone downsamples by pools."""
     return not of_blocks(params) and UNIT_TABLES[str(params["backbone"])].pooled
 
 
 def has_way_up(params: Point) -> bool:
-    """Whether a `pan` goes up again."""
+    """Whether there is a bottom-up path: a `pan` with several head levels."""
     return topology(params) == "pan" and span(params)[0] < coarsest(params)
 
 
 def merges(params: Point) -> bool:
-    """Whether levels are merged at all."""
+    """Whether the neck merges levels."""
     return topology(params) in ("pan", "fpn") and span(params)[0] < trunk(params)
 
 
@@ -134,7 +134,7 @@ def _may_have_p6(params: Point) -> bool:
 
 
 def _may_outreach_head(params: Point) -> bool:
-    """A `pan` needs a level to merge with: one on P4 alone takes P5 as given."""
+    """Whether the backbone may continue beyond the head. A `pan` on P4 alone always does: it merges P5."""
     finest, coarsest_span = span(params)
     if topology(params) not in ("pan", "fpn") or coarsest_span == COARSEST:
         return False
@@ -142,10 +142,10 @@ def _may_outreach_head(params: Point) -> bool:
 
 
 def read(architecture: Architecture) -> Params:
-    """Reads the layout off an architecture; raises SpaceError where its input is not square."""
+    """Returns the choices of the layout of an architecture; raises SpaceError where its input is not square."""
     head, backbone, neck = architecture.head, architecture.backbone, architecture.neck
     if architecture.input_hw[0] != architecture.input_hw[1]:
-        raise SpaceError(f"the space holds detectors with square inputs, got {architecture.input_hw}")
+        raise SpaceError(f"the search space has only square inputs, got {architecture.input_hw}")
     return {
         "head": head.kind,
         "head_levels": f"P{head.finest_level}-P{min(head.coarsest_level, COARSEST)}",

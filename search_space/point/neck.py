@@ -1,4 +1,4 @@
-"""The axes of the neck: what it merges, how, at which width, and what its blocks are."""
+"""The axes of the neck: inputs, fusions, widths and blocks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from search_space.point.layout import coarsest, has_way_up, merges, span, topolo
 from search_space.tables import scaled
 
 FPN_WIDTHS = tuple(ROI_BINS**2 * planes for planes in range(1, 6))
-"""Multiples of 49, so that every fpn can carry a two-stage head; 245 is TinyDet's."""
+"""Multiples of 49, so that every fpn works with a two-stage head; 245 is the width of TinyDet."""
 NECK_WIDTHS = (0.5, 1.0)
 PAIR_FUSIONS = ("eafusion", "add", "weighted_add")
 MANY_FUSIONS = ("concat", "weighted_concat", "add", "weighted_add")
@@ -29,15 +29,17 @@ def _merge_axes() -> tuple[Axis, ...]:
         Axis(
             name="p2_source",
             choices=("backbone", "stem"),
-            doc="what enters the neck at P2: the backbone's stage, or the stem brought down by a convolution",
+            doc="input of the neck at P2: the backbone stage, or the stem after a strided convolution",
             active=lambda params: topology(params) != "none" and span(params)[0] == layout.FINEST < trunk(params),
         ),
-        Axis(name="fusion", choices=FUSIONS.names(), doc="how the neck merges maps", active=merges),
-        Axis(name="upsample", choices=UPSAMPLES.names(), doc="upsampling on the neck's way down", active=merges),
+        Axis(name="fusion", choices=FUSIONS.names(), doc="fusion of maps in the neck", active=merges),
+        Axis(
+            name="upsample", choices=UPSAMPLES.names(), doc="upsampling on the top-down path of the neck", active=merges
+        ),
         Axis(
             name="attention_neck",
             choices=attentions(),
-            doc="attention after the neck's blocks or smoothing convolutions",
+            doc="attention after the blocks or smoothing convolutions of the neck",
             active=lambda params: topology(params) != "none",
         ),
     )
@@ -56,31 +58,31 @@ def _block_axes() -> tuple[Axis, ...]:
             name="neck_repeats",
             choices=(1, 2, 3),
             ordered=True,
-            doc="repeats of the neck's block; in an ihp twice as many at P4 and three times at P5",
+            doc="repeats of the neck block; in an ihp, twice as many at P4 and three times as many at P5",
             active=lambda params: topology(params) in with_blocks,
         ),
         Axis(
             name="transform",
             choices=TRANSFORMS.names(),
-            doc="convolution before each level's block of an ihp",
+            doc="convolution before the block of each level of an ihp",
             active=lambda params: topology(params) == "ihp",
         ),
         Axis(
             name="neck_width",
             choices=NECK_WIDTHS,
-            doc="channels of a pan relative to the stage table",
+            doc="channels of a pan, relative to the stage table",
             active=lambda params: topology(params) == "pan",
         ),
         Axis(
             name="reduce",
             choices=YES_NO,
-            doc="whether a 1x1 convolution narrows a map before it is upsampled, as in YOLOv5",
+            doc="whether a 1x1 convolution reduces the channels before upsampling, as in YOLOv5",
             active=lambda params: topology(params) == "pan",
         ),
         Axis(
             name="finest_fusion",
             choices=("none", *PAIR_FUSIONS),
-            doc="fusion of the finest map with the backbone's, for the head alone",
+            doc="fusion of the finest map with the backbone map, used by the head only",
             active=lambda params: topology(params) == "pan",
         ),
     )
@@ -91,31 +93,31 @@ def _way_up_axes() -> tuple[Axis, ...]:
         Axis(
             name="downsample_neck",
             choices=DOWNSAMPLES.names(),
-            doc="downsampling on the neck's way up",
+            doc="downsampling on the bottom-up path of the neck",
             active=has_way_up,
         ),
         Axis(
             name="downsample_to",
             choices=("input", "level"),
-            doc="whether these keep the channels of their input or take those of the level they reach",
+            doc="channels of `downsample_neck`: those of its input, or of the level that it reaches",
             active=lambda params: has_way_up(params) and _can_take_level(params),
         ),
         Axis(
             name="last_downsample_width",
             choices=(0.5, 1.0),
-            doc="channels of the last of these, relative to its input",
+            doc="channels of the last `downsample_neck`, relative to its input",
             active=lambda params: has_way_up(params) and _can_narrow_last(params),
         ),
         Axis(
             name="cross_layer",
             choices=("none", *MANY_FUSIONS),
-            doc="fusion on the way up that takes the backbone's map as well",
+            doc="fusion on the bottom-up path that also takes the backbone map",
             active=lambda params: has_way_up(params) and span(params)[0] + 1 < trunk(params),
         ),
         Axis(
             name="skip_wiring",
             choices=("repaired", "published"),
-            doc="skips of the bi-directional neck; `published` as in the paper's files",
+            doc="skip connections of the bi-directional neck; `published`: as in the files of the paper",
             active=_has_stale_skips,
         ),
     )
@@ -139,14 +141,14 @@ def _fpn_axes() -> tuple[Axis, ...]:
         Axis(
             name="smooth_groups",
             choices=("graded", 7, 49),
-            doc="groups of sparsely connected smoothing; `graded`: 49 at P2, 7 at P3, width / 49 at P4, then 1",
+            doc="groups of the `scconv` smoothing; `graded`: 49 at P2, 7 at P3, width / 49 at P4, then 1",
             active=lambda params: params.get("smooth") == "scconv" and _is_graded(params),
         ),
     )
 
 
 def _is_graded(params: Point) -> bool:
-    """Whether grading differs from the same groups on all levels."""
+    """Whether `graded` differs from equal groups on all levels."""
     return span(params)[0] <= 3 and span(params)[0] < coarsest(params)
 
 
@@ -166,13 +168,13 @@ def _pan_channels(params: Point) -> dict[int, int]:
 
 
 def _steps_up(params: Point) -> list[tuple[int, int]]:
-    """Returns the channels below and at each level of the way up."""
+    """Returns the channels of the level below and of the level, for each level of the bottom-up path."""
     channels = _pan_channels(params)
     return [(channels[level - 1], channels[level]) for level in range(span(params)[0] + 1, coarsest(params) + 1)]
 
 
 def _can_take_level(params: Point) -> bool:
-    """Whether a level has other channels than the one below, in ratios that the downsampling is defined for."""
+    """Whether channels change along the bottom-up path, in ratios that the downsampling supports."""
     steps = _steps_up(params)
     differ = any(below != at for below, at in steps)
     return differ and (params["downsample_neck"] != "esd1" or all(at in (below, 2 * below) for below, at in steps))
@@ -227,7 +229,7 @@ def _decode_fpn(params: Point) -> Neck:
 
 
 def _groups(params: Point, width: int) -> tuple[int, ...]:
-    """Returns the groups of the smoothing convolutions by head level; none where they have no groups."""
+    """Returns the groups of the smoothing convolutions per head level; empty where they have no groups."""
     if params["smooth"] != "scconv":
         return ()
     groups = params.get("smooth_groups", 7)
@@ -248,7 +250,7 @@ def _decode_ihp(params: Point) -> Neck:
 
 
 def read(architecture: Architecture, rest: Point) -> Params:
-    """Reads the neck off an architecture, given what was read of layout and backbone."""
+    """Returns the choices of the neck of an architecture, given those of layout and backbone."""
     neck = architecture.neck
     if neck is None:
         return {}
@@ -275,7 +277,7 @@ def read(architecture: Architecture, rest: Point) -> Params:
 
 
 def _read_width(neck: Neck, rest: Point) -> float:
-    """Returns the width at which the stage table gives the neck's channels; 1 where it gives them at none."""
+    """Returns the width at which the stage table gives the channels of the neck; 1 if there is none."""
     if neck.kind != "pan" or neck.channels is None:
         return 1.0
     wanted = list(neck.channels)

@@ -41,6 +41,14 @@ def test_the_table_of_axes_is_up_to_date():
     assert all(SearchSpace().axis(name) for name in once)
 
 
+def test_the_tables_of_settings_are_up_to_date():
+    written = (DOCS / "running.md").read_text(encoding="utf-8")
+    script = _script("generate_settings")
+    assert script.BEGIN in written and script.END in written
+    assert written == script.page(written), "the settings are stale; write them anew: python docs/generate_settings.py"
+    assert "| `--trial-minutes M` |" in written
+
+
 def test_the_latency_page_names_every_operator_type_and_counts_the_constants():
     page = (DOCS / "latency.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`([a-z0-9_]+)`", page.split("## Networks of other frameworks")[1]))
@@ -57,11 +65,23 @@ def test_the_example_of_the_proxies_page_runs_as_it_stands(tmp_path: Path) -> No
     assert math.isfinite(runpy.run_path(str(tmp_path / "example.py"))["score"])
 
 
+def test_the_settings_of_a_training_are_those_that_are_declared() -> None:
+    script = _script("generate_train_settings")
+    written = script.PAGE.read_text(encoding="utf-8")
+    assert written == script.page(written), "the tables are stale; run python docs/generate_train_settings.py"
+
+
 def test_the_training_page_names_options_that_exist() -> None:
     from nas.commands.train import command
 
     page = (DOCS / "training.md").read_text(encoding="utf-8")
-    rows = [line.split("|")[1] for line in page.split("## Options")[1].splitlines() if line.startswith("| `--")]
+    rows = [line.split("|")[1] for line in page.split("## Settings")[1].splitlines() if line.startswith("| `--")]
     named = {option for row in rows for option in re.findall(r"--[a-z-]+", row)}
     known = {option for each in command.params if not getattr(each, "hidden", False) for option in each.opts}
     assert len(named) > 20 and named <= known
+
+
+def test_make_test_runs_the_command_of_the_readme() -> None:
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8").split("<!-- test command -->")[1]
+    recipe = re.search(r"^test:.*\n\t(.+)$", (DOCS.parent / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert recipe is not None and readme.split("```")[1].rstrip().endswith(f"&& {recipe[1]}")

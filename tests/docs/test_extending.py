@@ -73,6 +73,7 @@ def test_the_fusion_is_searched_and_costed(nas: Nas) -> None:
     assert "fusion:product" in {node["block"] for node in nas("explain", str(member))["nodes"]}
 
 
+@pytest.mark.slow
 def test_the_design_is_listed_and_equals_its_published_count(nas: Nas) -> None:
     designs, reproduce = COMMANDS["drone.py"]
     assert "drone-n" in str(nas(*designs))
@@ -111,7 +112,7 @@ def test_an_option_is_one_of_its_head_and_the_default_is_not_written(nas: Nas) -
     for options, words in (({"towr": 16}, "did you mean 'tower'"), ({"tower": "x"}, "must be of type int, got 'x'")):
         with pytest.raises(SpaceError, match=words):
             with_head(kind="centre", options=options)
-    with pytest.raises(SpaceError, match="box_channels means nothing in kind 'centre'"):
+    with pytest.raises(SpaceError, match="box_channels is not used by kind 'centre'"):
         with_head(kind="centre", box_channels=32)
 
 
@@ -154,6 +155,7 @@ class NoFactory:
         raise AssertionError("nothing is to be evaluated")
 
 
+@pytest.mark.slow
 def test_the_executor_trains(nas: Nas, capsys: pytest.CaptureFixture[str]) -> None:
     (run,) = COMMANDS["fresh.py"]
     assert nas(*run, *QUICK, "--trials", "1", "--trial-minutes", "5", "--name", "r")["complete"] == 1
@@ -178,7 +180,7 @@ def test_what_a_file_registers_is_forgotten_whole(name: str, nas: Nas) -> None:
 
 
 WRONG_HEADS = {
-    "an axis of another part": ('"tower"', '"width"', "there are two axes 'width'"),
+    "an axis of another part": ('"tower"', '"width"', "two axes are called 'width'"),
     "an axis without its option": ('options={"tower": 32}, ', "", "unexpected keyword argument 'tower'"),
     "outputs that are no nodes": ("return [\n        builder", "return 3\n    [\n        builder", "not iterable"),
 }

@@ -126,7 +126,7 @@ def weights(scene: Scene) -> Outcome:
     child = scene.resume(trials=len(before) + 3, spoil=lambda: None)
     code = child.wait()
     gone = how == "deleted"
-    outcome = scene.close_books(child, r"ended: " if gone else r"\.pt .*taken for lost|ended: ", before=before)
+    outcome = scene.close_books(child, r"ended: " if gone else r"\.pt .*treated as missing|ended: ", before=before)
     later = [
         trial for number, trial in ended_trials(run).items() if number not in before and trial.promoted_from in before
     ]
@@ -153,7 +153,9 @@ def checkpoint(scene: Scene) -> Outcome:
     spoil_file(last, ("cut", "garbled")[scene.index % 2], scene.rng)
     child = scene.nas("train", "--resume", folder)
     code = child.wait()
-    message, said = heard(child.text, (r"^nas: error: .*(damaged|is no checkpoint).*put a copy in its place",), folder)
+    message, said = heard(
+        child.text, (r"^nas: error: .*(damaged|is not a checkpoint).*restore it from a copy",), folder
+    )
     kept = {path: content for path, content in files.items() if path not in (last, folder / "lock")}
     changed = [path for path, content in kept.items() if path.read_bytes() != content]
     last.write_bytes(files[last])

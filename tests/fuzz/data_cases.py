@@ -39,7 +39,7 @@ from tests.trainers.data_sets import (
     write_yolo_set,
 )
 from trainers.data import DataSplits, open_data
-from trainers.data.check import Report, check_data
+from trainers.data.check import DataReport, check_data
 from trainers.data.convert import convert_data
 from trainers.data.formats import FORMATS
 from trainers.data.images import image_header, read_image
@@ -87,7 +87,7 @@ def opened(path: Path, **options: Any) -> DataSplits:
     return splits
 
 
-def checked(path: Path, **options: Any) -> Report:
+def checked(path: Path, **options: Any) -> DataReport:
     """Checks a data set and makes sure that the report can be printed."""
     report = check_data(path, **options)
     assert report.num_images >= 0 and str(report.to_dict())

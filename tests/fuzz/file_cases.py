@@ -18,11 +18,12 @@ import torch
 import yaml
 
 from nas.api.train_folder import read_config as read_training
-from nas.api.train_settings import entries
+from nas.api.train_settings import placed, put
+from nas.commands.train import read_assignment
 from nas.config import RunConfig, read_config
 from nas.cost.latency import LatencyModel, load_model
 from nas.cost.operators import TABLE_COLUMNS, read_operators, unknown_types
-from nas.cost.profile import DEVICES, find_profile, read_profile, to_plain
+from nas.cost.profile import DEVICES, find_profile, read_profile
 from nas.cost.residual import read_residual
 from nas.cost.terms import network_terms
 from nas.cost.user_measurements import measured, read_rows
@@ -33,6 +34,7 @@ from results import records
 from results.report.text import escape, script_json
 from results.visible import as_cell, from_cell, visible
 from search_space import DESIGNS, Architecture, SearchSpace, lower
+from search_space.plain import without_defaults
 from search_space.plugins import forget_plugin, load_plugin
 from search_space.registry import additions
 from tests.fuzz.data_cases import Act, Cases
@@ -114,7 +116,7 @@ def option_cases(folder: Path) -> Cases:
         acts: tuple[Act, ...] = (
             lambda: parse_narrowing(_space(), [fix], []),
             lambda: parse_narrowing(_space(), [], [choices]),
-            lambda: rungs_of(RunRequest(rungs=rungs)),
+            lambda: rungs_of(RunRequest.of(rungs=rungs)),
             lambda: _is_inside(folder, checked_name(name)),
         )
         return rng.choice(acts)
@@ -136,8 +138,8 @@ def run_cases(folder: Path) -> Cases:
         budget_gflops=1.0,
         minutes=5.0,
         rungs=(0.5, 1.5),
-        narrowing={"fusion": ("concat", "sni")},
-        starts=("sodet-s",),
+        choices=("fusion=concat,sni",),
+        start=("sodet-s",),
         versions={"python": "3"},
     )
 
@@ -176,11 +178,9 @@ def setting_cases(folder: Path) -> Cases:
 
 
 def _set(text: str) -> TrainConfig:
-    (entry,) = entries({"assignments": (text,)}, ("assignments",))
+    ((path, value),) = placed(dict([read_assignment(text)])).items()
     content: Any = {"training": TrainConfig().to_dict()}
-    from nas.api.train_settings import _put
-
-    _put(content, entry)
+    put(content, path, value)
     return TrainConfig.from_dict(content["training"])
 
 
@@ -225,8 +225,8 @@ def _operators(path: Path) -> object:
 
 def profile_cases(folder: Path) -> Cases:
     """Cases for the profile of a board."""
-    plain = yaml.safe_load(yaml.safe_dump(to_plain(find_profile("jetson-nano"))))
-    return _yaml_cases(folder / "board.yaml", plain, lambda path: to_plain(read_profile(path)))
+    plain = yaml.safe_load(yaml.safe_dump(without_defaults(find_profile("jetson-nano"))))
+    return _yaml_cases(folder / "board.yaml", plain, lambda path: without_defaults(read_profile(path)))
 
 
 def residual_cases(folder: Path) -> Cases:

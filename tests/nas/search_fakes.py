@@ -120,6 +120,7 @@ def make_config(name: str = "run", **settings: Any) -> RunConfig:
         "classes": ("a", "b", "c"),
         "budget_gflops": 0.5,
         "trials": 4,
+        "rungs": (1.0,),
     }
     return RunConfig(name=name, **{**known, **settings})
 

@@ -17,7 +17,7 @@ from nas.advice.thumbnails import SIDE, Gallery, gallery, thumbnail
 from trainers.data import Record, open_data
 from trainers.data.dataset import no_boxes, no_labels
 from trainers.data.images import image_size, read_image
-from trainers.data.source import Request
+from trainers.data.source import ReadRequest
 
 FORMATS = Path(__file__).parents[1] / "data" / "formats" / "images"
 FRAMES = sorted(FORMATS.iterdir())
@@ -186,5 +186,5 @@ def test_the_test_part_of_a_folder_of_images(tmp_path: Path) -> None:
             label.write_text("0 0.5 0.5 0.1 0.1\n")
     (tmp_path / "classes.txt").write_text("thing\n")
     splits = open_data(tmp_path)
-    found = find_test_part(splits, Request(path=tmp_path))
+    found = find_test_part(splits, ReadRequest(path=tmp_path))
     assert [record.path.name for record in found if record.path] == [frame.name for frame in FRAMES[5:9]]

@@ -130,6 +130,7 @@ def test_a_gpu_that_torch_does_not_see_is_told(monkeypatch: pytest.MonkeyPatch) 
     assert machine.gpus() == Check(name="GPUs", found="Orin, 8.0 GiB")
 
 
+@pytest.mark.slow
 def test_the_self_test_searches_counts_and_detects(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     told: list[str] = []
     monkeypatch.setattr(self_test, "search_with_ray", lambda folder: "left out here")

@@ -48,6 +48,7 @@ from results.trial import Cause, Outcome
 from search_space.errors import DataError
 
 NUMBERS = itertools.count()
+KINDS = [pytest.param(name, marks=pytest.mark.slow if name == "ray" else ()) for name in EXECUTORS.names()]
 
 
 class Rig:
@@ -114,7 +115,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     executor.shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(scope="module", params=EXECUTORS.names())
+@pytest.fixture(scope="module", params=KINDS)
 def rigs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Rig]]:
     """Gives an executor that the tests of this module share, as workers are slow to start: anew after a failed one."""
     if request.param == "ray":
@@ -139,7 +140,7 @@ def rig(rigs: Callable[[], Rig]) -> Rig:
     return rigs()
 
 
-@pytest.fixture(params=EXECUTORS.names())
+@pytest.fixture(params=KINDS)
 def own(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
     """An executor of one test, which ends it."""
     if request.param == "ray":
@@ -301,6 +302,7 @@ def test_an_interruption_between_two_waits_ends_all_jobs(own: Rig) -> None:
     own.await_none_alive()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [name for name in EXECUTORS if name != "local"])
 def test_a_search_finds_the_same_with_every_executor(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     found = {}

@@ -207,6 +207,7 @@ def test_paths_are_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert sent.weights_path == tmp_path / "a.pt" and sent.start_weights is None
 
 
+@pytest.mark.slow
 def test_a_rung_goes_on_from_the_weights_of_the_one_before(tmp_path: Path) -> None:
     spec = TrainingSpec(config=TrainConfig(epochs=1.0, batch_size=2, device="cpu"), data=str(DATA), threads=1)
     evaluator = spec.make()
@@ -233,6 +234,7 @@ def _distance(one: Path, other: Path) -> float:
     return float(sum((states[0][name] - states[1][name]).norm() for name in states[0] if states[0][name].ndim == 4))
 
 
+@pytest.mark.slow
 def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
     evaluator = TrainingSpec(config=TrainConfig(epochs=0.34, batch_size=2), data=str(DATA), threads=1).make()
     evaluator.evaluate(Job(number=0, architecture=SMALL, seed=0, weights_path=tmp_path / "a.pt"), lambda step: None)
@@ -243,6 +245,7 @@ def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.slow
 def test_without_ray_one_line_says_how_to_install_it() -> None:
     script = "import sys; sys.modules['ray'] = None\ntry: import nas.executors.ray\nexcept ValueError as e: print(e)"
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from nas.api.differences import differences
+from nas.api.reproduce import num_decimals, reproduce
 from nas.cli import main
-from nas.commands.reproduce import num_decimals, reproduce
 from nas.cost import cost_of
 from search_space import DESIGNS, SearchSpace, Unit
 
@@ -34,6 +34,7 @@ def _json(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
     return json.loads(_run(capsys, *arguments, "--json")[0])
 
 
+@pytest.mark.slow(but=("yolov8n-10", "yolov8n-p2-10"))
 @pytest.mark.parametrize("row", GOLDEN, ids=lambda row: f"{row['design']}-{row['num_classes']}")
 def test_reproduce_gives_golden_counts(row: dict[str, Any], capsys: pytest.CaptureFixture[str]):
     arguments = ("--num-classes", str(row["num_classes"]), "--input", *map(str, row["input_hw"]), "--no-check-fvcore")
@@ -49,9 +50,10 @@ def test_reproduce_gives_golden_counts(row: dict[str, Any], capsys: pytest.Captu
         assert out["params_conv_bn_folded"] == row["params_conv_bn_folded"]
 
 
+@pytest.mark.slow(but=("yolov8n-p2-nop5-bidir", "syolo"))
 @pytest.mark.parametrize("name", DESIGNS.names())
 def test_every_published_count_is_compared_and_near(name: str):
-    for row in reproduce(DESIGNS.get(name))["published"]:
+    for row in reproduce(name, check_fvcore=False).to_dict()["published"]:
         if not row["unit"].startswith(COUNTED_UNITS):
             assert (
                 row["num_classes"] is None
@@ -74,6 +76,7 @@ def test_the_designs_publish_what_the_golden_file_says(row: dict[str, Any]):
         assert name == "note" or published[name].value == value
 
 
+@pytest.mark.slow
 def test_figures_for_other_classes_than_the_design_are_compared_at_their_own(capsys: pytest.CaptureFixture[str]):
     def rows(*arguments: str) -> dict[str, Any]:
         out = _json(capsys, "reproduce", "syolo", "--no-check-fvcore", *arguments)
@@ -87,6 +90,7 @@ def test_figures_for_other_classes_than_the_design_are_compared_at_their_own(cap
     assert smaller["ours"] is None and smaller["deviation_percent"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["yolov8n", "tinydet-s", "ssd-mobilenetv1-s1l0-dualpath"])
 def test_one_design_is_checked_with_fvcore(name: str, capsys: pytest.CaptureFixture[str]):
     arguments = ("reproduce", name, "--input", "128", "128", "--num-classes", "3")
@@ -104,6 +108,7 @@ def test_a_count_that_fvcore_denies_shows(monkeypatch: pytest.MonkeyPatch, capsy
     assert "DIFFERENT" in text and "0 of 1 published counts equal ours" in text
 
 
+@pytest.mark.slow
 def test_reproduce_all_has_a_row_for_every_published_count(capsys: pytest.CaptureFixture[str]):
     rows = _json(capsys, "reproduce", "--all")["rows"]
     assert list(dict.fromkeys(row["design"] for row in rows)) == list(DESIGNS)
@@ -157,6 +162,7 @@ PAIRS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("a", "b"), PAIRS)
 def test_diff_names_the_axes_and_prices_each(a: str, b: str, capsys: pytest.CaptureFixture[str]):
     out = _json(capsys, "explain", a, "--diff", b)
@@ -192,12 +198,12 @@ def test_diff_says_what_goes_only_together(capsys: pytest.CaptureFixture[str]):
     assert rows["trunk_level"]["macs"] is None
     text, _ = _run(capsys, "explain", "yolov8n", "--diff", "yolov8n-p2-nop5-bidir")
     assert "only together with head_levels, counted there" in text and "only together with skip_wiring" in text
-    assert "both for 10 classes, both at 640x640" in text and "all together" in text
+    assert "both for 10 classes, both at 640x640" in text and "total" in text
 
 
 def test_diff_counts_each_at_its_own_size():
     architecture = DESIGNS.get("yolov8n").architecture
-    result = differences(architecture, architecture.resized((320, 320)), num_classes=10, input_hw=None)
+    result = differences(architecture, architecture.resized((320, 320)), num_classes=10, input_hw=None).to_dict()
     (row,) = result["differences"]
     assert row["name"] == "input_size" and row["only_with"] == [] and row["reason"] is None
     assert row["params"] == 0 and row["macs"] == result["total"]["macs"] == -3 * 4045670400 // 4
@@ -209,7 +215,7 @@ def test_diff_of_two_that_need_each_other_prices_the_pair():
     a = DESIGNS.get("yolov8n").architecture
     units = replace(a.backbone.stages[-1], repeats=0, units=(Unit(kind="separable", channels=256),))
     b = replace(a, backbone=replace(a.backbone, stages=(*a.backbone.stages[:-1], units)))
-    result = differences(a, b, num_classes=10, input_hw=None)
+    result = differences(a, b, num_classes=10, input_hw=None).to_dict()
     rows = {row["name"].rpartition(".")[2]: row for row in result["differences"]}
     assert set(rows) == {"repeats", "units"}
     for name, other in (("repeats", "units"), ("units", "repeats")):
@@ -251,7 +257,7 @@ def test_diff_of_fields_names_what_contradicts():
     odd = replace(
         yolo, input_hw=(320, 640), neck=replace(yolo.neck, repeats=0, kind="fpn", downsample=None, channels=(64,))
     )
-    result = differences(yolo, odd, num_classes=10, input_hw=(320, 320))
+    result = differences(yolo, odd, num_classes=10, input_hw=(320, 320)).to_dict()
     rows = {row["name"]: row for row in result["differences"]}
     assert rows["neck.kind"]["macs"] is None and len(rows["neck.kind"]["only_with"]) > 1
     assert "fpn" in rows["neck.kind"]["reason"] or "repeats" in rows["neck.kind"]["reason"]
@@ -285,6 +291,7 @@ def test_mistakes_get_one_line(arguments: tuple[str, ...], message: str, capsys:
     assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_dear_detector_is_run_under_fvcore_only_when_asked(capsys: pytest.CaptureFixture[str]):
     out, _ = _run(capsys, "reproduce", "ssd-vgg16-s1l2")
     assert "not run on the built module; --check-fvcore runs it" in out

@@ -75,6 +75,7 @@ def measure(out: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=out, capture_output=True, text=True, env={"PATH": ""})
 
 
+@pytest.mark.slow
 def test_a_detector_is_measured_and_its_csv_calibrates_a_board(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,6 +113,7 @@ def test_the_times_around_the_network_are_measured_where_numpy_is(tmp_path: Path
         assert 0 < found["host"][name]["median_ms"] <= found["host"][name]["p95_ms"]
 
 
+@pytest.mark.slow
 def test_both_engines_of_a_two_stage_head_are_measured_and_told_apart(tmp_path: Path) -> None:
     out = exported(tmp_path, "tinydet-s")
     done = measure(out, "--trtexec", stand_in(tmp_path))
@@ -123,6 +125,7 @@ def test_both_engines_of_a_two_stage_head_are_measured_and_told_apart(tmp_path: 
     assert "not in measured.csv" in done.stdout and (out / "board" / "measured.csv").read_text().count("\n") == 1
 
 
+@pytest.mark.slow
 def test_what_trtexec_refuses_is_told_and_the_rest_is_measured(tmp_path: Path) -> None:
     out = exported(tmp_path, "yolov8n-p2-nop5")
     done = measure(out, "--trtexec", stand_in(tmp_path, "fails"))

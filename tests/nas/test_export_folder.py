@@ -59,6 +59,7 @@ def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return member
 
 
+@pytest.mark.slow
 def test_the_folder_says_what_it_holds(exported: Path) -> None:
     files = "README.md architecture.yaml cost.json detector.json model.onnx postprocess.py weights.safetensors"
     assert sorted(path.name for path in exported.iterdir()) == sorted(files.split())
@@ -82,6 +83,7 @@ def test_the_folder_says_what_it_holds(exported: Path) -> None:
     assert onnx.load(exported / "model.onnx").graph.input[0].name == "image"
 
 
+@pytest.mark.slow
 def test_it_is_trained_scored_and_used_from_the_folder_alone(
     exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -98,6 +100,7 @@ def test_it_is_trained_scored_and_used_from_the_folder_alone(
     assert any(Path("drawn").iterdir())
 
 
+@pytest.mark.slow
 def test_safetensors_hold_the_weights_of_the_run(run: Path, exported: Path) -> None:
     kept = load_weights(run / "weights" / f"{exported.name.partition('-')[2]}.pt")
     given = load_weights(exported / "weights.safetensors")
@@ -116,6 +119,7 @@ def test_a_design_is_exported_untrained(name: str, tmp_path: Path, capsys: pytes
     assert (Path(member["path"]).parent / "second_stage.onnx").is_file() == (name == "tinydet-s")
 
 
+@pytest.mark.slow
 def test_limits_choose_members_and_say_when_none_is_left(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -126,6 +130,7 @@ def test_limits_choose_members_and_say_when_none_is_left(
     assert not any(tmp_path.glob("b/*/*.onnx"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -150,6 +155,7 @@ def test_what_a_user_can_get_wrong_is_one_line_and_leaves_nothing(
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_weights_of_another_architecture_are_refused(
     exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,8 +22,8 @@ from search_space import DESIGNS, Detector, SearchSpace, lower
 from search_space.errors import ConfigError
 from trainers.data import open_data
 from trainers.data.geometry import Letterbox
-from trainers.detect import evaluating
-from trainers.heads import Limits, head_training
+from trainers.detect import evaluation_mode
+from trainers.heads import DetectionLimits, head_training
 
 KIT = Path(__file__).parents[2] / "nas" / "exporters" / "kit" / "postprocess.py"
 DATA = Path(__file__).parents[1] / "data" / "hit_uav"
@@ -72,6 +72,7 @@ def noise(detector: Detector, count: int = 1) -> np.ndarray:
     return np.random.default_rng(0).random((count, 3, *detector.input_hw), dtype=np.float32)
 
 
+@pytest.mark.slow(but=("yolov8n-p2-nop5",))
 @pytest.mark.parametrize("name", ["yolov8n-p2-nop5", "sodet-s", "sn2-yolov8n", "ssd-mobilenetv1-s1l0", "tinydet-s"])
 def test_onnx_agrees_with_pytorch(name: str) -> None:
     detector, files = written(name, RAW)
@@ -80,6 +81,7 @@ def test_onnx_agrees_with_pytorch(name: str) -> None:
     assert "BatchNormalization" not in operators
 
 
+@pytest.mark.slow(but=("1",))
 @pytest.mark.parametrize("seed", range(3))
 def test_random_points_agree(seed: int) -> None:
     space = SearchSpace().narrowed({"width": [0.125, 0.25], "input_size": [128, 160], "fpn_width": [49]})
@@ -89,6 +91,7 @@ def test_random_points_agree(seed: int) -> None:
     assert difference(detector, write_onnx(detector, OnnxOptions()), OnnxOptions(), noise(detector)) < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", DECODED)
 def test_decoded_outputs_are_boxes_and_scores(head: str) -> None:
     detector, files = written(HEADS[head], DECODED[head])
@@ -105,6 +108,7 @@ def test_what_cannot_be_written_is_said() -> None:
             OnnxOptions(**settings)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_half_precision_is_half_as_large_and_takes_floats() -> None:
     detector, whole = written("yolov8n-p2-nop5", RAW)
     half = write_onnx(detector, OnnxOptions(precision="fp16"))
@@ -130,7 +134,7 @@ def test_the_script_for_boards_reads_every_box_of_a_real_picture(head: str, form
     options = RAW if form == "raw" else DECODED[head]
     detector, files = written(HEADS[head], options)
     feed, _ = kit.prepare(open_data(str(DATA)).val.image(0), detector.input_hw)
-    with evaluating(detector):
+    with evaluation_mode(detector):
         expected = head_training(detector).table(detector(torch.from_numpy(feed)), detector.input_hw)
     described = json.loads(json.dumps(description(detector, ("a", "b", "c"), options)))
     outputs = run_onnx(files["model.onnx"], {"image": feed})
@@ -156,7 +160,7 @@ def test_the_script_for_boards_prepares_a_picture_as_detection_does(kit: Any) ->
 def test_the_script_for_boards_keeps_the_boxes_that_detection_keeps(head: str, seed: int, kit: Any) -> None:
     detector = small(HEADS[head], 128 if head == "anchor_free" else None)
     training, generator = head_training(detector), torch.Generator().manual_seed(seed)
-    with evaluating(detector):
+    with evaluation_mode(detector):
         exported = Exportable(detector, OnnxOptions())(torch.zeros(1, 3, *detector.input_hw))
         maps = [2 * torch.randn(each.shape, generator=generator) for each in exported]
         outputs, second = list(maps), None
@@ -170,7 +174,7 @@ def test_the_script_for_boards_keeps_the_boxes_that_detection_keeps(head: str, s
             def second(features: np.ndarray) -> np.ndarray:
                 return np.asarray(module(torch.from_numpy(features)).detach().numpy())
 
-        limits = Limits(score_threshold=0.3, iou_threshold=0.5, one_class=True)
+        limits = DetectionLimits(score_threshold=0.3, iou_threshold=0.5, one_class=True)
         ((boxes, scores, labels),) = training.read(outputs, limits, detector.input_hw)
     described = description(detector, ("a", "b", "c"), OnnxOptions())
     found = kit.detections([each.numpy() for each in maps], described, threshold=0.3, iou=0.5, second_stage=second)

@@ -27,7 +27,7 @@ from results import records, trials
 from results.trial import Cause, Outcome, Trial
 from search_space.errors import ConfigError, DataError, WriteError
 from trainers.data import open_data
-from trainers.weights import is_whole, save_weights
+from trainers.weights import is_readable, save_weights
 
 DATA = Path(__file__).parent.parent / "data" / "hit_uav"
 ROOT = Path(__file__).parent.parent.parent
@@ -160,6 +160,7 @@ def test_readers_notice_a_table_that_lacks_trials(folder: RunFolder, how: str) -
             assert len(trials.load(folder.path)) == len(lines) - 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["study.journal", "trials.csv", ".pt"])
 def test_a_full_disk_ends_a_search_with_the_next_step(
     where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -220,11 +221,11 @@ def test_a_single_changed_byte_of_weights_is_found(tmp_path: Path) -> None:
 
     path = tmp_path / "a.pt"
     save_weights(path, {"w": torch.ones(1000)}, {}, ["a"])
-    assert is_whole(path) and not is_whole(tmp_path / "b.pt")
+    assert is_readable(path) and not is_readable(tmp_path / "b.pt")
     content = bytearray(path.read_bytes())
     content[content.index(b"\x00\x00\x80\x3f" * 100) + 50] ^= 0x01
     path.write_bytes(content)
-    assert not is_whole(path)
+    assert not is_readable(path)
 
 
 def test_data_that_changes_under_a_search_ends_it(tmp_path: Path) -> None:
@@ -244,6 +245,7 @@ def test_data_that_changes_under_a_search_ends_it(tmp_path: Path) -> None:
     DataWatch(replace(config, data=None))()
 
 
+@pytest.mark.slow
 def test_the_bench_injects_and_counts(tmp_path: Path) -> None:
     """In a process of its own, which forks: nothing may be lost, and the exit code says so."""
     words = [word for kind in KINDS for word in ("--only", kind)]

@@ -164,6 +164,7 @@ def test_errors_are_one_line(
     assert list(home.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_auto_follows_the_advice_and_the_run_keeps_it(
     home: Path, capsys: pytest.CaptureFixture[str], evaluator: FakeEvaluator
 ) -> None:
@@ -181,6 +182,7 @@ def test_auto_follows_the_advice_and_the_run_keeps_it(
     assert "3 asked" in shown(capsys, "run", "--resume", "runs/a", *flags)
 
 
+@pytest.mark.slow
 def test_auto_leaves_alone_what_the_user_narrowed(
     home: Path, capsys: pytest.CaptureFixture[str], evaluator: FakeEvaluator
 ) -> None:
@@ -206,6 +208,7 @@ def test_without_auto_nothing_is_narrowed(
     assert narrowing_of("d") == {}
 
 
+@pytest.mark.slow
 def test_auto_searches_in_earnest(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = ["--trials", "1", "--epochs", "0.5", "--batch", "2", "--threads", "1", "--fix", "width=0.125"]
     said = shown(capsys, "run", "--data", DATA, "--budget-gflops", "0.3", *settings, "--auto", "--name", "real")

@@ -138,7 +138,9 @@ def run_folder(tmp_path: Path) -> Path:
     from nas.config import RunConfig
     from nas.run_folder import create
 
-    config = RunConfig(name="a", space_fingerprint="s", data_fingerprint="d", classes=("car", "bus", "van"))
+    config = RunConfig(
+        name="a", space_fingerprint="s", data_fingerprint="d", classes=("car", "bus", "van"), rungs=(1.0,)
+    )
     folder = create(tmp_path / "a", config)
     architectures = [DESIGNS.get("yolov8n-p2").architecture.resized((size, size)) for size in (96, 64)]
     rows = [

@@ -103,6 +103,7 @@ def test_the_input_is_as_large_as_the_latency_lets_it_be(model: LatencyModel, fi
     assert found is not None and found.feasible and found.architecture.input_hw == (in_time[-1], in_time[-1])
 
 
+@pytest.mark.slow
 def test_where_nothing_is_fast_enough_the_option_is_named(model: LatencyModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nas.engine.feasibility.NUM_CORNERS", 2)
     domain = CostedDomain(small_space(), Budget(latency_ms=0.5), num_classes=NUM_CLASSES, device=model)
@@ -110,6 +111,7 @@ def test_where_nothing_is_fast_enough_the_option_is_named(model: LatencyModel, m
         ensure_feasible(domain, small_space())
 
 
+@pytest.mark.slow
 def test_every_trained_trial_is_under_the_limit_at_its_upper_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], evaluator: FakeEvaluator
 ) -> None:

@@ -48,11 +48,13 @@ def found() -> Iterator[dict[str, Any]]:
         study.nested_predictions.cache_clear()
 
 
+@pytest.mark.slow
 def test_every_step_is_told_and_has_figures(found: dict[str, Any]) -> None:
     steps = [name.replace(" ", "_") for name in found["told"]]
     assert steps == [name for name in found if name != "told"] and all(found[name] for name in steps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("board", ["jetson_nano", "nvidia_a40"])
 def test_the_model_and_each_peer_are_scored_on_both_splits(board: str, found: dict[str, Any]) -> None:
     for name in ("model", *PEERS):
@@ -67,6 +69,7 @@ def test_the_model_and_each_peer_are_scored_on_both_splits(board: str, found: di
     assert model < found[board]["line in GFLOPs"]["leave_one_architecture_out"]["mean_percent"]
 
 
+@pytest.mark.slow
 def test_more_shots_and_intervals_are_reported_with_their_spread(found: dict[str, Any]) -> None:
     for by_shots in found["few_shots"].values():
         assert list(by_shots) == [str(shots) for shots in study.SHOTS]
@@ -76,11 +79,13 @@ def test_more_shots_and_intervals_are_reported_with_their_spread(found: dict[str
         assert all(60 <= each["coverage_percent"] <= 100 for each in by_split.values())
 
 
+@pytest.mark.slow
 def test_picks_by_the_upper_bound_are_over_the_limit_least(found: dict[str, Any]) -> None:
     picking = found["picking"]
     assert picking["by upper bound"]["over_percent"] <= picking["by FLOPs"]["over_percent"]
 
 
+@pytest.mark.slow
 def test_classifiers_in_a_hurry_are_held_out_at_random_alone(
     found: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

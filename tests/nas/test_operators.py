@@ -128,6 +128,7 @@ def test_op_ids_need_not_start_at_0_nor_be_in_order(tmp_path: Path):
     assert _follows(tmp_path, act, conv) == [True, False]
 
 
+@pytest.mark.slow
 @given(order=st.permutations(range(6)), start=st.integers(0, 1000))
 def test_the_order_of_rows_and_the_numbering_do_not_matter(
     order: list[int], start: int, tmp_path_factory: pytest.TempPathFactory

@@ -69,6 +69,7 @@ def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return line
 
 
+@pytest.mark.slow
 def test_the_documented_block_is_searched_costed_explained_trained_and_exported(
     example: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -99,6 +100,7 @@ def _config() -> object:
     return read_config(Path("runs/r/config.yaml"))
 
 
+@pytest.mark.slow
 def test_worker_processes_and_a_resume_have_the_block(example: Path, capsys: pytest.CaptureFixture[str]) -> None:
     begin = (*QUICK, "--plugin", str(example), *GHOSTS, "--trials", "1", "--rungs", "0.2", "--name", "r")
     assert run_json(capsys, "run", *begin, "--workers", "2")["complete"] == 1
@@ -108,6 +110,7 @@ def test_worker_processes_and_a_resume_have_the_block(example: Path, capsys: pyt
     assert run_json(capsys, *went_on, "--plugin", str(example))["complete"] == 2
 
 
+@pytest.mark.slow
 def test_a_changed_file_is_refused_at_a_resume(example: Path, capsys: pytest.CaptureFixture[str]) -> None:
     begin = (*QUICK, "--plugin", str(example), "--trials", "1", "--rungs", "0.2", "--name", "r")
     main(["run", *begin])
@@ -167,7 +170,7 @@ def test_what_is_wrong_is_one_line_and_nothing_stays(text: str, said: str, tmp_p
     assert SearchSpace().fingerprint() == before and plugins.loaded() == ()
 
 
-@pytest.mark.parametrize(("name", "said"), [("absent.py", "No such file"), ("blocks.txt", "no Python file")])
+@pytest.mark.parametrize(("name", "said"), [("absent.py", "No such file"), ("blocks.txt", "is not a Python file")])
 def test_what_is_no_python_file_is_refused(name: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "blocks.txt").touch()
     with pytest.raises(PluginError, match=said):

@@ -27,6 +27,7 @@ from nas.reports.detectors import detectors_of, points_of
 from nas.reports.gather import gather
 from nas.reports.object_sizes import EDGES_PX, input_sides
 from nas.run_folder import RunFolder
+from nas.settings import RunSettings
 from results import records
 from results.report import ObjectSizes
 from search_space import SearchSpace
@@ -73,6 +74,7 @@ def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return said
 
 
+@pytest.mark.slow
 def test_a_report_of_a_run(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = search(capsys, "r", "--trials", "6", "--device", "jetson-nano", "--repeats", "2")
     before = {path: path.read_bytes() for path in Path("runs/r").rglob("*") if path.is_file()}
@@ -88,6 +90,7 @@ def test_a_report_of_a_run(home: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert sorted(path.name for path in Path("runs/r").glob("*report*")) == ["report.html"]
 
 
+@pytest.mark.slow
 def test_what_is_in_the_way_is_not_written_over(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     search(capsys, "r", "--trials", "1")
     Path("mine.html").write_text("mine")
@@ -102,6 +105,7 @@ def test_what_is_in_the_way_is_not_written_over(home: Path, capsys: pytest.Captu
     assert "is not the folder of a run" in fails(capsys, "gone")
 
 
+@pytest.mark.slow
 def test_the_detectors_are_those_of_the_trials(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     search(capsys, "r", "--trials", "6")
     content = gather(Path("runs/r"))
@@ -117,6 +121,7 @@ def test_the_detectors_are_those_of_the_trials(home: Path, capsys: pytest.Captur
     assert content.limits == {"macs": 4e8} and content.rungs[0].startswith("rung 1 against rung 2")
 
 
+@pytest.mark.slow
 def test_nodes_are_left_out_where_they_would_take_too_much_room(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     search(capsys, "r", "--trials", "4", "--epochs", "1")
     trials = records.trials_of(records.load("runs/r"))
@@ -164,6 +169,7 @@ def test_sides_of_boxes_in_an_input_by_hand() -> None:
     assert EDGES_PX[0] == 1 and EDGES_PX[-1] == 1024
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -184,19 +190,21 @@ def test_the_command_to_search_again_comes_to_the_same_run(
     words = shlex.split(again.line)
     assert words[:2] == ["nas", "run"]
     given = run_command.make_context("run", words[2:]).params
-    known = {name: value for name, value in given.items() if name in RunRequest.__dataclass_fields__}
-    session = begin(RunRequest(**known))
+    known = {name: value for name, value in given.items() if name in RunSettings.__dataclass_fields__}
+    session = begin(RunRequest.of(**known))
     first = read_config(Path("runs/the run/config.yaml"))
     assert session.config.name == "the run-again" and replace(session.config, name=first.name) == first
     assert ("ends by the clock" in again.note) == ("--minutes" in settings)
 
 
+@pytest.mark.slow
 def test_an_imported_run(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     search(capsys, "first", "--trials", "4", "--epochs", "1")
     search(capsys, "next", "--trials", "2", "--epochs", "1", "--from", "runs/first")
     told = report(capsys, "runs/next")
     page = Path("runs/next/report.html").read_text()
-    assert told["cached"] >= 4 and "taken over: trial 0 of runs/first" in page and "--from runs/first" in page
+    first = Path("runs/first").resolve()
+    assert told["cached"] >= 4 and f"taken over: trial 0 of {first}" in page and f"--from {first}" in page
 
 
 def test_hostile_names_of_classes_and_folders(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -214,10 +222,11 @@ def test_hostile_names_of_classes_and_folders(home: Path, capsys: pytest.Capture
     assert "&lt;/script&gt;&lt;script&gt;alert(1)" in page and "a&#x27;&quot;&lt;b&gt;&amp;" in page
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(postgres_server.find("initdb") is None, reason="PostgreSQL's server is not here")
 def test_a_run_in_a_database_is_read_there(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with postgres_server.running() as url:
-        asked = RunRequest(budget_gflops=0.4, trials=3, epochs=1.0, name="shared", storage=url, data=DATA)
+        asked = RunRequest.of(budget_gflops=0.4, trials=3, epochs=1.0, name="shared", storage=url, data=DATA)
         session = begin(asked)
         with session.folder.locked():
             open_search(session, LocalExecutor(FakeEvaluator(scored)), Silent()).run()

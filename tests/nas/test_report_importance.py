@@ -47,6 +47,7 @@ def test_the_axis_that_decides_is_found_and_stands_out_from_chance() -> None:
     assert sum(each.front for each in found.axes) == pytest.approx(1) == sum(each.accuracy for each in found.axes)
 
 
+@pytest.mark.slow
 def test_the_best_are_the_most_accurate_and_not_the_least() -> None:
     rows, points = trials(60, decided=False)
     gains = [0.5 * (point.get("depth") == 0.17) * (point["width"] == 0.25) for point in points.values()]

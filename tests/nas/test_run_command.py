@@ -116,6 +116,7 @@ def test_json_is_alone_on_standard_output(
     assert all(member["ap_small"] is None for member in result["front"])
 
 
+@pytest.mark.slow
 def test_nothing_fits_writes_nothing(
     home: Path, capsys: pytest.CaptureFixture[str], evaluator: FakeEvaluator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,25 +136,27 @@ def test_nothing_fits_writes_nothing(
         (["--budget-gflops", "1", "--fix", "fusion"], "axis=value"),
         (["--budget-gflops", "1", "--fix", "width=0.25", "--choices", "width=0.5,1.0"], "given twice"),
         (["--budget-gflops", "1", "--trials", "0"], "trials"),
-        (["--budget-gflops", "1", "--epochs", "0"], "--rungs must be above zero"),
+        (["--budget-gflops", "1", "--epochs", "0"], "--epochs must be above 0, got 0"),
         (["--budget-gflops", "1", "--rungs", "0.5,x"], "--rungs 0.5,1.5"),
         (["--budget-gflops", "1", "--rungs", "0.5,1", "--epochs", "1"], "drop one of them"),
         (["--budget-gflops", "1", "--batch", "7"], "there are 6 training images; next: --batch 6 or less"),
-        (["--budget-gflops", "1", "--seed", "-1"], "--seed must be 0 or more"),
+        (["--budget-gflops", "1", "--seed", "-1"], "--seed must be at least 0 and at most 4,294,967,295, got -1"),
         (["--budget-gflops", "1", "--out", str(Path(__file__))], "it is a file; next: another folder with --out"),
         (["--resume", "runs/none"], "there is no folder runs/none"),
         (["--budget-gflops", "1", "--rungs", "0.4,0.2"], "must rise, got 0.4,0.2; next: --rungs 0.2,0.4"),
         (["--budget-gflops", "1", "--strategy", "grid"], "a grid tries every point"),
         (["--budget-gflops", "1", "--strategy", "tep"], "did you mean 'tpe'"),
         (["--budget-gflops", "1", "--objective", "ap-smal"], "did you mean 'ap-small'"),
-        (["--budget-gflops", "1", "--objective", "latency"], "needs a board"),
+        (["--budget-gflops", "1", "--objective", "latency"], "--objective latency needs --device"),
         (
             ["--budget-gflops", "1"] + ["--objective", "macs", "--objective", "params", "--objective", "memory"],
             "two or",
         ),
         (["--budget-gflops", "1", "--proxy", "nwto"], "did you mean 'nwot'"),
         (["--budget-gflops", "1", "--repeats", "-1"], "repeats"),
-        (["--budget-gflops", "1", "--workers", "0"], "--workers must be 1 or more"),
+        (["--budget-gflops", "1", "--executor", "lokal"], "did you mean 'local'"),
+        (["--budget-gflops", "1", "--precision", "fp16"], "--precision needs --device"),
+        (["--budget-gflops", "1", "--workers", "0"], "--workers must be at least 1, got 0"),
         (["--budget-gflops", "1", "--gpus-per-trial", "1"], "--executor ray only"),
         (["--budget-gflops", "1", "--from", "runs/none"], "not the folder of a run"),
         (["--budget-gflops", "1", "--start", "none.yaml"], "there is no such file"),
@@ -173,13 +176,14 @@ def test_what_a_user_gets_wrong(
     assert list(home.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", [None, "ssd", "two_stage"])
 def test_heads_other_than_the_anchor_free_one_are_searched_when_asked_for(
     home: Path, capsys: pytest.CaptureFixture[str], evaluator: FakeEvaluator, asked: str | None
 ) -> None:
     narrowed = [] if asked is None else ["--fix", f"head={asked}"]
     result = run_json(capsys, "--data", DATA, "--budget-gflops", "2", "--trials", "4", *narrowed, "--name", "r")
-    starts = read_config(home / "runs" / "r" / "config.yaml").starts
+    starts = read_config(home / "runs" / "r" / "config.yaml").start
     assert starts == DEFAULT_STARTS[asked or "anchor_free"]
     table = records.load(home / "runs" / "r")
     assert table["origin"].iloc[0] == f"design {starts[0]}"
@@ -219,15 +223,23 @@ def test_resume(home: Path, capsys: pytest.CaptureFixture[str], evaluator: FakeE
     assert "--resume runs/r" in fails(capsys, "run", *start, "--name", "r")
     assert run_json(capsys, "--resume", "runs/r")["asked"] == 4
     assert run_json(capsys, "--resume", "runs/r", "--trials", "6", *QUICK)["asked"] == 6
-    assert "--rungs 0.5,1.5, got --rungs 0.5" in fails(capsys, "run", "--resume", "runs/r", "--rungs", "0.5")
-    assert "--strategy ehvi, got random" in fails(capsys, "run", "--resume", "runs/r", "--strategy", "random")
-    assert "--from" in fails(capsys, "run", "--resume", "runs/r", "--from", "runs/r")
-    assert "--budget-gflops 0.4, got 0.5" in fails(capsys, "run", "--resume", "runs/r", "--budget-gflops", "0.5")
-    assert "--out" in fails(capsys, "run", "--resume", "runs/r", "--out", "elsewhere")
-    assert "seed 0, got 1" in fails(capsys, "run", "--resume", "runs/r", "--seed", "1")
-    assert "got width=0.25" in fails(capsys, "run", "--resume", "runs/r", "--fix", "width=0.25")
+    for option, was, now in (
+        ("--rungs", "0.5,1.5", "0.5"),
+        ("--strategy", "ehvi", "random"),
+        ("--budget-gflops", "0.4", "0.5"),
+        ("--seed", "0", "1"),
+        ("--out", str(home / "runs"), str(home / "elsewhere")),
+    ):
+        said = fails(capsys, "run", "--resume", "runs/r", option, now)
+        assert f"the run r was started with {option} {was}, got {option} {now}; next: " in said
+    said = fails(capsys, "run", "--resume", "runs/r", "--from", "runs/r")
+    assert f"started with no --from, got --from {home / 'runs' / 'r'}" in said
+    assert "got --fix width=0.25" in fails(capsys, "run", "--resume", "runs/r", "--fix", "width=0.25")
     changed = yaml.safe_load(Path("runs/r/config.yaml").read_text())
-    messages = {"data_fingerprint": "(fingerprint other), got other data", "space_fingerprint": "other, got"}
+    messages = {
+        "data_fingerprint": f"the data {DATA} has changed",
+        "space_fingerprint": "the fingerprint was other, got",
+    }
     for name, message in messages.items():
         Path("runs/r/config.yaml").write_text(yaml.safe_dump({**changed, name: "other"}))
         assert message in fails(capsys, "run", "--resume", "runs/r")
@@ -270,7 +282,7 @@ def test_a_signal_ends_the_search_and_says_how_to_go_on(
     assert "nas run --resume runs/i" in said and "1 asked = 0 complete + 1 stopped" in said
     monkeypatch.setattr("nas.executors.training.TrainingEvaluator", lambda *a, **k: FakeEvaluator())
     main(["run", "--resume", "runs/i"])
-    assert "asking again for the interrupted trials: 0" in capsys.readouterr().out
+    assert "trying the interrupted trials again: 0" in capsys.readouterr().out
     assert records.load(home / "runs" / "i")["retry_of"].tolist()[1] == 0
 
 
@@ -283,6 +295,7 @@ def train_front(run: Path) -> None:
         save_weights(run / "weights" / f"{architecture.key()}.pt", detector, architecture.to_dict(), classes)
 
 
+@pytest.mark.slow
 def test_export(home: Path, capsys: pytest.CaptureFixture[str], evaluator: FakeEvaluator) -> None:
     front = run_json(capsys, *QUICK, "--budget-gflops", "0.4", "--trials", "6", "--name", "e")["front"]
     train_front(Path("runs/e"))

@@ -44,6 +44,7 @@ def rows_of(folder: Any, columns: tuple[str, ...] = ("number", "outcome", "key",
     return records.load(folder.path)[list(columns)].astype(object).where(lambda t: t.notna(), None).values.tolist()
 
 
+@pytest.mark.slow
 def test_nothing_over_budget_is_trained_and_the_numbers_add_up(tmp_path: Path) -> None:
     folder, evaluator = make_folder(tmp_path), FakeEvaluator()
     ending = make_search(folder, evaluator, trials=14).run()
@@ -70,6 +71,7 @@ def test_the_front_lies_in_the_folder(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_one_seed_gives_one_run_even_across_a_resume(tmp_path: Path) -> None:
     whole, parts, other = (make_folder(tmp_path, name) for name in ("whole", "parts", "other"))
     make_search(whole, FakeEvaluator(), trials=13).run()
@@ -80,6 +82,7 @@ def test_one_seed_gives_one_run_even_across_a_resume(tmp_path: Path) -> None:
     assert rows_of(whole) != rows_of(other)
 
 
+@pytest.mark.slow
 def test_optuna_knows_the_constraint_of_every_trial(tmp_path: Path) -> None:
     folder = make_folder(tmp_path)
     search = make_search(folder, FakeEvaluator(), trials=13, domain=make_gate(0.03, params_m=3.0), designs=False)
@@ -148,6 +151,7 @@ def test_many_failures_in_a_row_end_the_run(tmp_path: Path) -> None:
     assert len(evaluator.jobs) == MAX_FAILURES
 
 
+@pytest.mark.slow
 def test_a_broken_image_ends_the_run_at_once_and_the_trial_is_asked_again(tmp_path: Path) -> None:
     def broken(job: Job) -> Evaluation:
         raise DataError("cannot decode image a.jpg")
@@ -161,6 +165,7 @@ def test_a_broken_image_ends_the_run_at_once_and_the_trial_is_asked_again(tmp_pa
     assert mended.jobs[0].architecture == evaluator.jobs[0].architecture
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_the_trial_and_a_resume_repeats_it(tmp_path: Path) -> None:
     def interrupt(job: Job) -> Evaluation:
         if job.number == 2:
@@ -252,6 +257,7 @@ def test_the_record_survives_a_kill_before_the_tell(tmp_path: Path, monkeypatch:
     assert search.study._study.trials[0].values == [trial.accuracy, trial.macs]
 
 
+@pytest.mark.slow
 def test_a_point_that_kills_its_process_is_given_up(tmp_path: Path) -> None:
     def die(job: Job) -> Evaluation:
         raise SystemExit
@@ -266,6 +272,7 @@ def test_a_point_that_kills_its_process_is_given_up(tmp_path: Path) -> None:
     assert set(table["key"][:MAX_ATTEMPTS]) == {table["key"][0]} and table["key"][MAX_ATTEMPTS] != table["key"][0]
 
 
+@pytest.mark.slow
 def test_half_a_line_and_a_stale_lock_do_not_matter(tmp_path: Path) -> None:
     folder = make_folder(tmp_path)
     make_search(folder, FakeEvaluator(), trials=2).run()
@@ -311,6 +318,7 @@ with folder.locked():
 """
 
 
+@pytest.mark.slow
 def test_kill_9_loses_at_most_the_trial_in_flight(tmp_path: Path) -> None:
     folder = make_folder(tmp_path)
     command = [sys.executable, "-c", KILLED, str(folder.path), str(Path(__file__).parent), "500"]

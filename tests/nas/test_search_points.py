@@ -77,6 +77,7 @@ def test_the_gate_measures_every_limit() -> None:
     assert exact.assess(SPACE.encode(architecture)).feasible
 
 
+@pytest.mark.slow
 def test_random_points_fit() -> None:
     domain, rng = make_gate(0.1, params_m=0.5), np.random.default_rng(0)
     points = [random_feasible(domain, rng) for _ in range(6)]
@@ -84,6 +85,7 @@ def test_random_points_fit() -> None:
     assert len({point.params["input_size"] for point in points if point}) > 1
 
 
+@pytest.mark.slow
 def test_spread_points_follow_the_share() -> None:
     domain, rng = CostedDomain(SPACE, Budget(gmacs=1.0), num_classes=NUM_CLASSES), np.random.default_rng(0)
     for share, target in ((0.0, 0.08), (0.5, math.sqrt(0.08)), (1.0, 1.0)):
@@ -200,6 +202,7 @@ def test_designs_outside_the_space_are_left_out_by_name() -> None:
     assert starts == [] and "yolov8n is left out" in notices[0] and "width" in notices[0]
 
 
+@pytest.mark.slow
 def test_nothing_fits_says_the_nearest_miss_and_the_way_out() -> None:
     domain = make_gate(0.001, space=small_space().narrowed({"input_size": (256,)}))
     with pytest.raises(
@@ -208,6 +211,7 @@ def test_nothing_fits_says_the_nearest_miss_and_the_way_out() -> None:
         ensure_feasible(domain, SearchSpace())
 
 
+@pytest.mark.slow
 def test_the_proposed_limit_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nas.engine.feasibility.NUM_CORNERS", 2)
     with pytest.raises(BudgetError) as caught:

@@ -22,7 +22,7 @@ from trainers.bootstrap import resample
 from trainers.data import open_data
 from trainers.data.dataset import Dataset
 from trainers.detect import Detections
-from trainers.evaluation import Findings
+from trainers.evaluation import DatasetDetections
 from trainers.sizes import size_bins
 
 DATA = Path(__file__).parents[1] / "data" / "hit_uav"
@@ -61,6 +61,7 @@ def test_a_stopped_training_tells_how_far_it_came(tmp_path: Path, ending: Any, c
     assert not (tmp_path / "weights.pt").exists()
 
 
+@pytest.mark.slow
 def test_an_error_is_a_failed_trial_with_its_reason(tmp_path: Path) -> None:
     evaluation = train(tmp_path, MemoryError("no memory"))
     assert (evaluation.outcome, evaluation.cause) == (Outcome.FAILED, Cause.OUT_OF_MEMORY)
@@ -71,7 +72,7 @@ def job(tmp_path: Path, **more: Any) -> Job:
     return Job(number=0, architecture=ARCHITECTURE, seed=3, weights_path=tmp_path / "weights.pt", **more)
 
 
-def rough_findings(data: Dataset) -> Findings:
+def rough_detections(data: Dataset) -> DatasetDetections:
     """What a detector would find that misses every third object and is a pixel off with the others."""
     found = []
     for record in data.records:
@@ -79,28 +80,29 @@ def rough_findings(data: Dataset) -> Findings:
         boxes = (record.boxes[keep] + np.array([1, 0, 1, 0])).astype(np.float32)
         scores = np.linspace(0.9, 0.2, keep.sum()).astype(np.float32)
         found.append(Detections(boxes=boxes, scores=scores, labels=record.labels[keep]))
-    return Findings(dataset=data, found=tuple(found))
+    return DatasetDetections(dataset=data, found=tuple(found))
 
 
 def test_scores_and_draws_are_those_of_the_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
     data = open_data(DATA).val
-    findings = rough_findings(data)
-    monkeypatch.setattr(scoring, "find", lambda *args, **kwargs: findings)
+    detections = rough_detections(data)
+    monkeypatch.setattr(scoring, "detect_dataset", lambda *args, **kwargs: detections)
     detector = fresh_detector(ARCHITECTURE, num_classes=len(data.classes), seed=0)
     found, again = (scoring.score(detector, data, bins=scoring.size_bins(["ap_0_16", "macs"])) for _ in range(2))
-    plain = findings.score(findings.match())
+    plain = detections.score(detections.match())
     assert 0.1 < plain.accuracy < 0.9 and not math.isnan(plain.ap_small)
     assert {"ap_0_16"} == set(found.values) - {*SCORES, "accuracy_low", "accuracy_high"}
     for name in SCORES:
         assert found.values[name] == pytest.approx(getattr(plain, name), nan_ok=True)
-    sides = findings.score(findings.match(size_bins("0,16", data.records))).bins["0-16"]["ap"]
+    sides = detections.score(detections.match(size_bins("0,16", data.records))).bins["0-16"]["ap"]
     assert found.values["ap_0_16"] == pytest.approx(sides) and 0.1 < sides < 0.9
-    draws = resample(findings.match(), num_resamples=NUM_DRAWS)
+    draws = resample(detections.match(), num_resamples=NUM_DRAWS)
     wanted = 0.5 * np.asarray(draws.mean(size=1)) + 0.5 * np.asarray(draws.mean(iou=0.5))
     assert found.draws == pytest.approx(wanted) and again.draws == found.draws and np.std(wanted) > 0
     assert found.values["accuracy_low"] < found.values["accuracy_high"]
 
 
+@pytest.mark.slow
 def test_a_rung_goes_on_from_the_weights_of_the_one_below(tmp_path: Path) -> None:
     train(tmp_path)
     evaluator = TrainingEvaluator(open_data(DATA), TrainConfig(epochs=9.0, batch_size=2), num_threads=1)
@@ -119,6 +121,7 @@ def test_a_proxy_is_a_score_without_training(tmp_path: Path) -> None:
     assert not (tmp_path / "weights.pt").exists()
 
 
+@pytest.mark.slow
 def test_a_search_with_a_score_without_training_goes_on_to_training(tmp_path: Path) -> None:
     data = str(Path(__file__).parents[1] / "data" / "hit_uav")
     limits = ("--budget-gflops", "0.05", "--fix", "input_size=128", "--fix", "width=0.125")

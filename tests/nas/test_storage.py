@@ -93,6 +93,7 @@ def work(folder: Path, url: str) -> None:
     make_search(reopen(folder), evaluator, trials=14, storage=url, designs=False, strategy="random").run()
 
 
+@pytest.mark.slow
 @needs_postgres
 def test_workers_share_a_study_and_one_that_is_killed_loses_its_trial_only(
     tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
@@ -130,6 +131,7 @@ def test_workers_share_a_study_and_one_that_is_killed_loses_its_trial_only(
     assert watching.running() == []
 
 
+@pytest.mark.slow
 @needs_postgres
 def test_a_worker_joins_with_nothing_but_the_database_and_the_data(
     tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
@@ -138,7 +140,7 @@ def test_a_worker_joins_with_nothing_but_the_database_and_the_data(
     narrow = tuple(
         f"{axis.name}={','.join(map(str, axis.choices))}" for axis in small_space().axes if len(axis.choices) < 6
     )
-    asked = RunRequest(budget_gflops=0.2, trials=3, name="shared", storage=url, choices=narrow, seed=3)
+    asked = RunRequest.of(budget_gflops=0.2, trials=3, name="shared", storage=url, choices=narrow, seed=3)
     session = begin(asked)
     assert "secret" not in (session.folder.path / "config.yaml").read_text()
     first = open_search(session, LocalExecutor(FakeEvaluator()), Silent())
@@ -146,12 +148,12 @@ def test_a_worker_joins_with_nothing_but_the_database_and_the_data(
     assert str(first.run()) == "3 trials are done"
     assert heartbeat_name(first.study.worker) in first.study.notes  # else it would be taken for lost after a minute
     monkeypatch.chdir(tmp_path / "runs")
-    joined = join_run.join(RunRequest(name="shared", storage=url, trials=5))
+    joined = join_run.join(RunRequest.of(name="shared", storage=url, trials=5))
     assert joined.config.narrowing == session.config.narrowing and joined.config.seed == 3
     second = open_search(joined, LocalExecutor(FakeEvaluator()), Silent())
     assert str(second.run()) == "5 trials are done"
     assert len(records.load(joined.folder.path)) == 5
     with pytest.raises(ConfigError, match="drop --budget-gflops"):
-        join_run.join(RunRequest(name="shared", storage=url, budget_gflops=1.0))
+        join_run.join(RunRequest.of(name="shared", storage=url, budget_gflops=1.0))
     with pytest.raises(ConfigError, match="there is no run 'nowhere'"):
-        join_run.join(RunRequest(name="nowhere", storage=url))
+        join_run.join(RunRequest.of(name="nowhere", storage=url))

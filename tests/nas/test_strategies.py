@@ -132,7 +132,7 @@ def test_a_network_is_in_the_pool_at_a_few_sizes_only() -> None:
 
 def test_tpe_is_told_of_the_front_and_of_the_latest(monkeypatch: pytest.MonkeyPatch) -> None:
     domain, told = table_gate(), []
-    monkeypatch.setattr("nas.engine.candidates.MAX_TOLD", 5)
+    monkeypatch.setattr("nas.engine.candidates.MAX_TPE_TRIALS", 5)
     monkeypatch.setattr("nas.engine.candidates.SamplerStudy", lambda history, *rest: told.append(history) or Nothing())
     history = History(objectives=OBJECTIVES, trials=tuple(run("random", domain, 20)))
     assert next(of_tpe(history, domain, np.random.default_rng(0), 0), None) is None

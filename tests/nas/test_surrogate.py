@@ -51,6 +51,7 @@ def test_what_was_seen_is_known_better_than_what_was_not() -> None:
     assert (after < before).all() and np.abs(mean - values[10:]).max() < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_objectives", [2, 3])
 def test_the_expected_gain_is_that_of_many_draws(num_objectives: int) -> None:
     rng = np.random.default_rng(num_objectives)

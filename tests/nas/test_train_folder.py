@@ -6,18 +6,20 @@ import csv
 import json
 import resource
 import shutil
+from math import nan
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import yaml
 
+from nas.api.train_results import Training
 from nas.cli import main
-from nas.commands.train_results import failures
 from nas.locking import locked
 from nas.process_control import launched_rank, reported_once
 from search_space import DESIGNS
-from trainers import fresh_detector, load_weights, save_weights
+from trainers import Score, fresh_detector, load_weights, save_weights
 from trainers.data import open_data
 
 DATA = Path(__file__).parent.parent / "data" / "hit_uav"
@@ -49,6 +51,31 @@ def begin(out: Path, monkeypatch: pytest.MonkeyPatch, *more: object) -> None:
         assert train(out, *more) == 130
 
 
+def finished_training(**change: object) -> Training:
+    """Returns the result of a training of 20 steps."""
+    values: dict[str, Any] = {
+        "folder": Path("out"),
+        "weights": Path("out/weights.pt"),
+        "architecture": DESIGNS.get(DESIGN).architecture,
+        "classes": ("car",),
+        "score": Score(ap=0.1, ap50=0.2),
+        "last_score": Score(ap=0.1, ap50=0.2),
+        "rows": ({"epoch": 1.0, "step": 20, "learning_rate": 0.1, "loss": 2.0},),
+        "data": "shapes",
+        "train_fingerprint": "a",
+        "val_fingerprint": "b",
+        "epochs": 1.0,
+        "images_seen": 80,
+        "steps": 20,
+        "skipped_steps": 0,
+        "broken_images": 0,
+        "seconds": 3.0,
+        "best_epoch": 1.0,
+        "ended_by": "schedule",
+    }
+    return Training(**{**values, **change})
+
+
 def error_line(capsys: pytest.CaptureFixture[str]) -> str:
     """Returns the one line that is neither about the data nor a note."""
     (line,) = (line for line in capsys.readouterr().err.splitlines() if not line.startswith(("data:", "note:")))
@@ -76,6 +103,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["--weights", "--pretrained"])
 def test_given_weights_are_taken_also_when_going_on_before_the_first_checkpoint(
     option: str, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -83,7 +111,7 @@ def test_given_weights_are_taken_also_when_going_on_before_the_first_checkpoint(
     out = tmp_path / "out"
     begin(out, monkeypatch, option, weights, "--lr", 1e-12, "--eval-every", 0)
     assert run("train", "--resume", out) == 0
-    assert "had not written anything yet; it begins now" in capsys.readouterr().err
+    assert "had written no checkpoint yet; it starts now" in capsys.readouterr().err
     before, after = (load_weights(path).state for path in (weights, out / "weights.pt"))
     kernels = [name for name, value in before.items() if value.ndim == 4]
     assert kernels and all(torch.allclose(before[name], after[name], atol=1e-6) for name in kernels)
@@ -125,6 +153,7 @@ def test_a_second_process_in_the_folder_is_refused(
         pass
 
 
+@pytest.mark.slow
 def test_data_that_moved_is_found_again_and_data_that_changed_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -180,13 +209,13 @@ def test_going_on_with_a_training_that_has_ended_changes_no_result(
         ({}, []),
         ({"skipped_steps": 3}, ["3 of 20 steps were skipped"]),
         ({"skipped_steps": 19}, ["19 of 20 steps were skipped", "most steps were skipped"]),
-        ({"score": {"accuracy": 0.0}}, ["no evaluation found anything"]),
-        ({"score": {"accuracy": None}, "skipped_steps": 1}, ["1 of 20", "no evaluation found anything"]),
+        ({"score": Score(ap=0.0, ap50=0.0)}, ["no evaluation found anything"]),
+        ({"score": Score(ap=nan, ap50=nan), "skipped_steps": 1}, ["1 of 20", "no evaluation found anything"]),
         ({"score": None}, []),
     ],
 )
 def test_a_training_that_failed_is_called_so(change: dict[str, object], lines: list[str]) -> None:
-    found = failures({"skipped_steps": 0, "steps": 20, "score": {"accuracy": 0.2}, **change})
+    found = finished_training(**change).failures
     assert len(found) == len(lines) and all(line.startswith(begin) for line, begin in zip(found, lines, strict=True))
 
 
@@ -200,7 +229,7 @@ def test_what_is_shown_of_a_training_that_found_nothing(tmp_path: Path, capsys: 
 
 def test_a_batch_above_the_number_of_images_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("train", DESIGN, "--data", DATA, "--out", tmp_path / "out", "--batch", 7) == 2
-    assert "--batch is 7, but there are 6 training images; give --batch 6 or less" in error_line(capsys)
+    assert "--batch is 7, but there are 6 training images; give 6 or less" in error_line(capsys)
     assert not (tmp_path / "out").exists()
 
 
@@ -219,7 +248,7 @@ def test_windows_that_can_do_nothing_are_noted(
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("last.pt", b"broken", "last.pt is no checkpoint of this program, or it is damaged; put a copy in its place"),
+        ("last.pt", b"broken", "last.pt is not a checkpoint of this program, or it is damaged; restore it from a copy"),
         ("config.yaml", b"- 1", "config.yaml is damaged; put a copy of it back"),
         ("config.yaml", b"\xff\xfe\xff", "config.yaml is damaged; put a copy of it back"),
         ("config.yaml", b"data: 3\ntraining: {}", "config.yaml is damaged; put a copy of it back"),

@@ -78,7 +78,7 @@ def test_what_was_trained_otherwise_is_where_a_run_starts(
     assert "its rungs differ" in capsys.readouterr().out
     assert evaluator.jobs[0].architecture.key() == members[0]
     config = yaml.safe_load((earlier.parent / "other" / "config.yaml").read_text())
-    assert config["starts"][0] == f"starts/{members[0]}.yaml" and config["imported_from"] is None
+    assert config["start"][0] == f"starts/{members[0]}.yaml" and config["from_run"] is None
     (earlier / "front").rename(earlier / "gone")
     assert run(capsys, "--resume", "runs/other", "--trials", "5")["asked"] == 5
 

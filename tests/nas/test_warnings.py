@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 DATA = Path(__file__).parents[1] / "data" / "hit_uav"
 SCRIPT = """
 import sys

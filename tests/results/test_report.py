@@ -146,7 +146,7 @@ def test_text_is_made_visible() -> None:
 def test_a_run_without_a_complete_trial_says_so() -> None:
     page = render(content([FRONT[2], FRONT[4]]))
     assert "No trial is complete yet" in page and "1 ended on a lower rung" in page and 'id="lower" checked' in page
-    assert "There is no member of the front yet" in page and "hypervolume" not in page.split("<script>")[0]
+    assert "The front has no member yet" in page and "hypervolume" not in page.split("<script>")[0]
     empty = render(content([]))
     assert "No trial is complete yet" in empty and "0 asked" in empty and 'id="scatter"' not in empty
     assert data_of(empty)["trials"] == []

@@ -48,15 +48,15 @@ def _changed(**changes: object) -> dict[str, object]:
     ("data", "message"),
     [
         (_changed(nek=None), "unknown field 'nek'; did you mean 'neck'"),
-        (_changed(input_hw="640"), "input_hw must be a list"),
-        (_changed(input_hw=[640, "640"]), r"input_hw\[1\] must be of type int, got '640'"),
-        (_changed(input_hw=[640, True]), "must be of type int, got True"),
+        (_changed(input_hw="640"), "input_hw is '640'; it must be a list"),
+        (_changed(input_hw=[640, "640"]), r"input_hw\[1\] is '640'; it must be a whole number"),
+        (_changed(input_hw=[640, True]), "is True; it must be a whole number"),
         (_changed(input_hw=[640]), "must be .height, width."),
         (_changed(input_hw=[600, 640]), "multiple of 32; nearest: 576 or 608"),
         (_changed(input_hw=[640, 16416]), "16416 must be at most "),
         (_changed(input_hw=[0, 640]), "positive multiple of 32; nearest: 32"),
-        ({"input_hw": [64, 64]}, "lacks the field 'backbone'"),
-        ([1], "must be a mapping, got a list"),
+        ({"input_hw": [64, 64]}, "field 'backbone' is missing"),
+        ([1], "is a list; it must be a mapping with fields such as input_hw"),
     ],
 )
 def test_wrong_data_is_named(data: dict[str, object], message: str):
@@ -79,23 +79,23 @@ def _with_stage(design: str, index: int, **changes: object) -> dict[str, object]
     ("data", "message"),
     [
         (_nested("yolov8n", "neck", kind="bifpn"), "unknown neck kind 'bifpn'.*known: pan, fpn, ihp"),
-        (_nested("yolov8n", "neck", repeats=0), "repeats must be 0 in an fpn and at least 1 elsewhere"),
-        (_nested("yolov8n", "neck", channels=[8]), "one for each of P3 to P5, got .8."),
-        (_nested("yolov8n", "neck", downsample=None), "needs a downsample exactly where"),
-        (_nested("yolov8n", "head", kind="two_stage"), "fpn whose width is a multiple of 49"),
-        (_nested("yolov8n", "head", coarsest_level=3) | {"neck": None}, "nothing reads the backbone beyond P3"),
+        (_nested("yolov8n", "neck", repeats=0), "repeats must be 0 for an fpn and at least 1 otherwise"),
+        (_nested("yolov8n", "neck", channels=[8]), "one value for each of P3 to P5, got .8."),
+        (_nested("yolov8n", "neck", downsample=None), "downsample must be set for a pan"),
+        (_nested("yolov8n", "head", kind="two_stage"), "fpn neck whose width is a multiple of 49"),
+        (_nested("yolov8n", "head", coarsest_level=3) | {"neck": None}, "no head uses the backbone beyond P3"),
         (_nested("yolov8n", "backbone", stem_kernel=6, stem_stride=1), "odd stem_kernel"),
         (_nested("tinydet-m", "neck", channels=[200]), "multiple of 49"),
-        (_nested("tinydet-m", "neck", channels=[245, 245]), "one width on all levels"),
-        (_nested("tinydet-m", "neck", finest_fusion="add"), "finest_fusion means nothing in kind .fpn.*leave it out"),
-        (_nested("tinydet-m", "neck", transform="gsconv"), "neck transform means nothing in kind .fpn."),
-        (_nested("tinydet-m", "head", box_channels=32), "head box_channels means nothing in kind .two_stage."),
+        (_nested("tinydet-m", "neck", channels=[245, 245]), "one value in neck channels, got .245, 245."),
+        (_nested("tinydet-m", "neck", finest_fusion="add"), "finest_fusion is not used by kind .fpn.*remove it"),
+        (_nested("tinydet-m", "neck", transform="gsconv"), "neck transform is not used by kind .fpn."),
+        (_nested("tinydet-m", "head", box_channels=32), "head box_channels is not used by kind .two_stage."),
         (_nested("tinydet-m", "head", anchor_scale=0.0), "anchor_scale must be a positive number, got 0.0"),
-        (_nested("tinydet-m", "head", roi_scale=float("nan")), "roi_scale must be a positive number, got nan"),
-        (_nested("tinydet-m", "head") | {"neck": None}, "reads an fpn whose width is a multiple of 49; add the neck"),
-        (_nested("yolov8n", "head", finest_level=5), "the head must start finer than the backbone ends"),
-        (_changed(extras=[EXTRA]), "extra stages and the dual path read the backbone as it is"),
-        (_nested("yolov8n", "backbone", stages=[]), "levels 2, 3, … without a gap, got ..$"),
+        (_nested("tinydet-m", "head", roi_scale=float("nan")), "roi_scale is nan; it must be a finite number"),
+        (_nested("tinydet-m", "head") | {"neck": None}, "an fpn neck whose width is a multiple of 49; add the neck"),
+        (_nested("yolov8n", "head", finest_level=5), "the head must start below the last backbone level"),
+        (_changed(extras=[EXTRA]), "extra stages and a dual path cannot be combined with a neck"),
+        (_nested("yolov8n", "backbone", stages=[]), "levels 2, 3, … without gaps, got ..$"),
         (_nested("yolov8n", "backbone", stem_stride=3), "stem_stride must be 1 or 2, got 3"),
         (_nested("yolov8n", "neck", last_downsample_width=0.0), r"last_downsample_width must be in \(0, 1\], got 0.0"),
         (_nested("yolov8n", "neck", p2_source="stem"), "p2_source 'stem' needs a head on P2"),
@@ -104,9 +104,9 @@ def _with_stage(design: str, index: int, **changes: object) -> dict[str, object]
         (_with_stage("ssd-mobilenetv1", 0, channels=40), "must be those of its last unit, 128, got 40"),
         (_with_stage("tinydet-m", 0, units=[{"kind": "inverted_residual", "channels": 36}]), "expanded must be"),
         (_with_stage("ssd-vgg16", 0, units=[{"kind": "conv_bias_relu", "channels": 128, "kernel": 4}]), "odd, got 4"),
-        (_nested("tinydet-m", "neck", groups=[7]), "one a head level .5., got .7."),
-        (_nested("yolov8n", "backbone", dual_path="max"), "forks where one stride is removed, got 0"),
-        (_nested("ssd-vgg16-s1l2-dualpath", "head") | {"extras": []}, "second run to the extra stages"),
+        (_nested("tinydet-m", "neck", groups=[7]), "one value per head level .5., got .7."),
+        (_nested("yolov8n", "backbone", dual_path="max"), "exactly one removed stride, got 0"),
+        (_nested("ssd-vgg16-s1l2-dualpath", "head") | {"extras": []}, "a dual path feeds the extra stages"),
         (_with_stage("yolov8n", 3, stride=1), "the stride of P5 is removed; remove strides only up to P3"),
         (_with_stage("yolov8n", 0, stride=3), "stride must be 1 or 2, got 3"),
         (_with_stage("yolov8n", 0, repeats=0), "either repeats of at least 1 or units"),
@@ -120,9 +120,9 @@ def test_parts_that_contradict_each_other_are_named(data: dict[str, object], mes
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (_with_stage("yolov8n", 0, downsample="strided"), "the stage has none; use 'conv'"),
+        (_with_stage("yolov8n", 0, downsample="strided"), "but the stage has none; use 'conv'"),
         (_with_stage("yolov8n", 0, block="c2g"), "unknown stage block 'c2g'; did you mean 'c2f'"),
-        (_with_stage("yolov8n", 0, stride=1, downsample="cdown"), "leaves a plain downsampling, got 'cdown'"),
+        (_with_stage("yolov8n", 0, stride=1, downsample="cdown"), "allows only a plain downsampling, got 'cdown'"),
         (_nested("yolov8n", "backbone", context="spp"), "unknown context 'spp'; did you mean 'sppf'"),
         (_nested("yolov8n", "backbone", stem="conv_rely"), "unknown stem 'conv_rely'; did you mean"),
         (_with_stage("tinydet-m", 0, downsample="strode"), "unknown downsampling 'strode'; did you mean 'strided'"),
@@ -132,11 +132,11 @@ def test_parts_that_contradict_each_other_are_named(data: dict[str, object], mes
         (_nested("ssd-vgg16-s1l2-dualpath", "backbone", dual_path="maximum"), "did you mean 'max'"),
         (
             DESIGNS.get("ssd-vgg16").architecture.to_dict() | {"extras": [{"channels": 256, "pattern": "X"}]},
-            "unknown extra stage pattern 'X'; choose one of S, P, V",
+            "unknown extra stage pattern 'X'; known: S, P, V",
         ),
         (
             _with_stage("ssd-mobilenetv1", 0, units=[{"kind": "separable", "channels": 128, "kernel": 5}]),
-            "takes no 'kernel'",
+            "unknown argument 'kernel'",
         ),
     ],
 )
@@ -162,7 +162,7 @@ def test_what_a_block_refuses_is_one_line_that_names_the_node(data: dict[str, ob
 
 def test_head_cannot_reach_below_the_backbone():
     architecture = DESIGNS.get("yolov8n").architecture
-    with pytest.raises(SpaceError, match="reaches P6, the backbone ends at P5"):
+    with pytest.raises(SpaceError, match="needs P6, but the backbone ends at P5"):
         dataclasses.replace(architecture, head=Head(finest_level=3, coarsest_level=6))
     with pytest.raises(SpaceError, match="2 <= finest <= coarsest"):
         Head(finest_level=4, coarsest_level=3)
@@ -177,9 +177,9 @@ def test_wrong_files_are_named(content: str, tmp_path: Path):
 
 
 def test_missing_file_and_binary_file(tmp_path: Path):
-    with pytest.raises(SpaceError, match="is no file"):
+    with pytest.raises(SpaceError, match="is not a file"):
         Architecture.from_yaml(tmp_path / "none.yaml")
-    with pytest.raises(SpaceError, match="is no file"):
+    with pytest.raises(SpaceError, match="is not a file"):
         Architecture.from_yaml(tmp_path)
     (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff\xe0")
     with pytest.raises(SpaceError, match="not a YAML"):

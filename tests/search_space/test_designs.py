@@ -61,6 +61,7 @@ def _sizes(architecture: Architecture) -> list[tuple[int, int]]:
     return [(first, first), (first, second)]
 
 
+@pytest.mark.slow(but=("yolov8n-p2-nop5",))
 @pytest.mark.parametrize("name", DESIGNS.names())
 def test_designs_run_forward_and_backward_and_fvcore_counts_the_same(name: str):
     architecture = DESIGNS.get(name).architecture
@@ -128,6 +129,7 @@ def test_removing_a_stride_and_a_second_path_leave_the_parameters(name: str):
         assert cost_of(removed, num_classes=20).macs > cost_of(architecture, num_classes=20).macs
 
 
+@pytest.mark.slow
 def test_the_second_path_of_mobilenet_is_the_plain_network():
     """A stride-2 convolution is a stride-1 convolution of which every second row and column is kept."""
     plain = DESIGNS.get("ssd-mobilenetv1").architecture

@@ -113,5 +113,5 @@ def test_sni_divides_by_the_ratio_of_the_areas(factor: int, share: float):
 
 @pytest.mark.parametrize("factor", [0, 1.5])
 def test_sni_refuses_factors_that_are_no_whole_number(factor: float):
-    with pytest.raises(SpaceError, match="whole factor"):
+    with pytest.raises(SpaceError, match="sni factor must be a whole number"):
         SNI(factor)  # type: ignore[arg-type]

@@ -31,6 +31,7 @@ def test_designs_are_points(name: str):
     assert SPACE.why_not(architecture) is None
 
 
+@pytest.mark.slow
 @hypothesis.settings(max_examples=250, deadline=None)
 @hypothesis.given(points())
 def test_encode_and_decode_are_inverse(params: dict[str, object]):
@@ -42,6 +43,7 @@ def test_encode_and_decode_are_inverse(params: dict[str, object]):
     assert {node.name for node in graph.nodes} <= used, "every node must reach an output"
 
 
+@pytest.mark.slow
 @hypothesis.settings(max_examples=200, deadline=None)
 @hypothesis.given(points(), points())
 def test_different_points_are_different_graphs(first: dict[str, object], second: dict[str, object]):
@@ -71,11 +73,13 @@ def _check_neighbours(params: dict[str, object], rng: np.random.Generator) -> in
     return count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DESIGNS.names())
 def test_one_axis_mutations_of_every_design_are_other_points(name: str):
     assert _check_neighbours(SPACE.encode(DESIGNS.get(name).architecture), np.random.default_rng(0)) > 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_one_axis_mutations_of_random_points_are_other_points(seed: int):
     """The sharper half of `test_different_points…`: neighbours, where a meaningless axis would show."""
@@ -122,6 +126,7 @@ def _detector(params: dict[str, object], input_hw: tuple[int, int]) -> Detector:
 CHEAP = {"width": (0.125, 0.25), "depth": (0.17, 0.33), "input_size": (256, 320), "fpn_width": (49, 98)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_random_points_run_forward_and_backward_and_equal_fvcore(seed: int):
     """6 x 5 points over all families; `benchmarks/space.py` checks a thousand over all widths and depths."""
@@ -150,7 +155,7 @@ def test_what_is_no_point_is_refused():
     wrong = [
         ({**params, "widht": 0.25}, "unknown axis 'widht'; did you mean 'width'"),
         ({**params, "width": 0.26}, "axis 'width' cannot be 0.26"),
-        ({**params, "trunk_level": 5}, "axis 'trunk_level' means nothing"),
+        ({**params, "trunk_level": 5}, "axis 'trunk_level' is inactive"),
         ({name: choice for name, choice in params.items() if name != "fusion"}, "axis 'fusion' is missing"),
     ]
     for point, message in wrong:
@@ -182,9 +187,9 @@ def test_a_design_of_other_widths_is_refused_by_its_field():
     tiny = DESIGNS.get("tinydet-m").architecture
     assert design.neck is not None and tiny.neck is not None
     wide = dataclasses.replace(design, neck=dataclasses.replace(design.neck, channels=(8, 8, 8)))
-    assert str(SPACE.why_not(wide)).endswith("its neck.channels would have to be None, it is (8, 8, 8)")
+    assert str(SPACE.why_not(wide)).endswith("neck.channels must be None, got (8, 8, 8)")
     other = dataclasses.replace(tiny, neck=dataclasses.replace(tiny.neck, groups=(49, 7, 5, 1, 3)))
-    assert "its neck.groups would have to be (49, 7, 5, 1, 1), it is (49, 7, 5, 1, 3)" in str(SPACE.why_not(other))
+    assert "neck.groups must be (49, 7, 5, 1, 1), got (49, 7, 5, 1, 3)" in str(SPACE.why_not(other))
 
 
 def test_maps_too_small_for_a_block_are_refused():

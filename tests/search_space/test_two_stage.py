@@ -173,7 +173,7 @@ def test_maps_that_are_not_numbers_give_boxes_inside_the_image():
 
 
 def test_no_proposals_is_an_error():
-    with pytest.raises(SpaceError, match="1 proposal or more, got 0"):
+    with pytest.raises(SpaceError, match="at least 1 proposal, got 0"):
         Proposals((8,), 2.0, 0)
 
 
@@ -323,7 +323,7 @@ def test_roi_head_puts_classes_before_the_box_and_reads_the_level_of_the_size():
 
 @pytest.mark.parametrize("channels", [24, 48, 50, 240])
 def test_channels_that_are_no_planes_are_an_error(channels: int):
-    with pytest.raises(SpaceError, match=f"7x7 bins reads planes of 49 channels, got {channels}; .* 245"):
+    with pytest.raises(SpaceError, match=f"7x7 bins needs a multiple of 49 channels, got {channels}; .* 245"):
         RoIHead(channels, 80, (8,), 30.0)
 
 

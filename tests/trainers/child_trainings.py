@@ -15,9 +15,9 @@ import torch
 import torch._dynamo  # noqa: F401  else every child imports it at its first step
 
 from tests.trainers.conftest import TinyDetector, tiny_detector
-from trainers import Augmentation, Progress, TrainConfig, train
+from trainers import Augmentation, TrainConfig, TrainProgress, train
 from trainers.data.synthetic import synthetic_splits
-from trainers.distributed import joined
+from trainers.distributed import join_processes
 from trainers.weights import write_torch
 
 CONFIG = TrainConfig(
@@ -84,9 +84,9 @@ def _train(folder: Path, rank: int, size: int, port: int, options: dict[str, Any
         detector.load_state_dict(tiny_detector().state_dict())
     shapes = synthetic_splits(seed=3, num_train=24, num_val=1)[0]
     config = replace(CONFIG, **options)
-    with joined("cpu"), (folder / f"losses-{rank}.txt").open("a", buffering=1) as losses:
+    with join_processes("cpu"), (folder / f"losses-{rank}.txt").open("a", buffering=1) as losses:
 
-        def note(progress: Progress) -> None:
+        def note(progress: TrainProgress) -> None:
             losses.write(f"{progress.step} {progress.loss!r}\n")
 
         result = train(

@@ -45,7 +45,7 @@ def read_all(dataset: Dataset) -> int:
 
 
 def write_image(path: Path, *, width: int = WIDTH, height: int = HEIGHT, seed: int = 0) -> Path:
-    """Writes a colour image of noise."""
+    """Writes a color image of noise."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     path.write_bytes(cv2.imencode(path.suffix, pixels)[1].tobytes())

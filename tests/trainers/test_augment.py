@@ -7,9 +7,10 @@ import pytest
 
 from search_space.errors import ConfigError
 from trainers.data import DataSplits
-from trainers.data.augment import Letterbox, Sample, augment, clip, place, read_sample
+from trainers.data.augment import Letterbox, Sample, augment, clip, read_sample
 from trainers.data.augmentation import Augmentation
 from trainers.data.batches import BatchStream
+from trainers.data.geometry import place_on_canvas
 
 
 def square(size: int, box: tuple[int, int, int, int]) -> Sample:
@@ -44,7 +45,7 @@ def test_letterbox_pads_with_grey_and_keeps_the_aspect() -> None:
 @pytest.mark.parametrize("flip", [False, True])
 @pytest.mark.parametrize(("scale", "shift"), [(1.0, (0.0, 0.0)), (2.0, (-20.0, -30.0)), (1.0, (13.0, 7.0))])
 def test_moved_boxes_lie_on_the_moved_pixels(flip: bool, scale: float, shift: tuple[float, float]) -> None:
-    moved = place(square(64, (20, 30, 34, 38)), scale, shift, flip=flip, hw=(96, 96))
+    moved = place_on_canvas(square(64, (20, 30, 34, 38)), scale, shift, flip=flip, hw=(96, 96))
     assert np.abs(np.array(bright_box(moved.image)) - moved.boxes[0]).max() <= 0.5
 
 

@@ -1,4 +1,4 @@
-"""Each object has a colour of its own: after any augmentation its box must lie on its colour."""
+"""Each object has a color of its own: after any augmentation its box must lie on its color."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from trainers.data.augmentation import Augmentation
 from trainers.data.color_jitter import jitter_color
 from trainers.data.compose import window
 from trainers.data.copy_paste import MAX_HIDDEN, paste_copies
-from trainers.data.geometry import MIN_VISIBLE, Sample, cut, mirror, turn
+from trainers.data.geometry import MIN_VISIBLE, Sample, crop, flip_sample, rotate
 
 SHADES = [(a, b) for a in (0, 100, 200) for b in (0, 100, 200)]
-PALETTE = np.array([colour for a, b in SHADES for colour in ((250, a, b), (a, 250, b), (a, b, 250))], np.uint8)
+PALETTE = np.array([color for a, b in SHADES for color in ((250, a, b), (a, 250, b), (a, b, 250))], np.uint8)
 """Blended with black, none looks like another."""
 QUIET = Augmentation(light=0.0)
 
 
 def painted(hw: tuple[int, int], *, side: int = 24, ignored: tuple[int, ...] = ()) -> Sample:
-    """A black image with a grid of squares, each of its own colour, which is also its label."""
+    """A black image with a grid of squares, each of its own color, which is also its label."""
     image = np.zeros((*hw, 3), np.uint8)
     gap = (hw[0] // 5, hw[1] // 6)
     corners = [
@@ -34,8 +34,8 @@ def painted(hw: tuple[int, int], *, side: int = 24, ignored: tuple[int, ...] = (
     return Sample(image=image, boxes=boxes, labels=labels, ignored=np.isin(labels, ignored))
 
 
-def coloured(image: np.ndarray, label: int) -> np.ndarray:
-    """Returns where an image shows the colour of a label, but for pixels blended at its edge."""
+def colored(image: np.ndarray, label: int) -> np.ndarray:
+    """Returns where an image shows the color of a label, but for pixels blended at its edge."""
     return np.asarray(np.abs(image.astype(np.int16) - PALETTE[label]).max(axis=2) <= 12)
 
 
@@ -44,11 +44,11 @@ def extent(mask: np.ndarray) -> list[int]:
     return [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
 
 
-def assert_on_their_colours(sample: Sample, *, covered: float = 0.97, enough: int = 3) -> None:
-    """Boxes are filled with their colour, which is nowhere else; pixels at their edges are left out."""
+def assert_on_their_colors(sample: Sample, *, covered: float = 0.97, enough: int = 3) -> None:
+    """Boxes are filled with their color, which is nowhere else; pixels at their edges are left out."""
     checked = 0
     for label in range(20):
-        mask = coloured(sample.image, label)
+        mask = colored(sample.image, label)
         alone = mask.copy()
         for box in sample.boxes[sample.labels == label]:
             x1, y1, x2, y2 = np.rint(box + [2, 2, -2, -2]).astype(int)
@@ -66,16 +66,18 @@ EVERYTHING = Augmentation(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(25))
 @pytest.mark.parametrize("hw", [(480, 640), (200, 900)])
-def test_boxes_lie_on_their_colours(seed: int, hw: tuple[int, int]) -> None:
+def test_boxes_lie_on_their_colors(seed: int, hw: tuple[int, int]) -> None:
     sample = painted(hw)
     rng = np.random.default_rng(seed)
     moved = augment(lambda: sample, rng, input_hw=(320, 384), strength=EVERYTHING, mosaic_allowed=True)
     assert moved.image.shape == (320, 384, 3)
-    assert_on_their_colours(moved, covered=0.7, enough=1)  # a copy may hide a tenth, perhaps at one corner
+    assert_on_their_colors(moved, covered=0.7, enough=1)  # a copy may hide a tenth, perhaps at one corner
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "strength",
     [
@@ -91,24 +93,24 @@ def test_each_part_alone_moves_boxes_and_pixels_alike(strength: Augmentation) ->
     for seed in range(6):
         rng = np.random.default_rng(seed)
         moved = augment(lambda: sample, rng, input_hw=(256, 256), strength=strength, mosaic_allowed=True)
-        assert_on_their_colours(moved, covered=0.7 if strength.copy_paste else 0.97)
+        assert_on_their_colors(moved, covered=0.7 if strength.copy_paste else 0.97)
         assert not np.array_equal(moved.image[:, :, 0], sample.image[:256, :256, 0])
 
 
 @pytest.mark.parametrize("quarters", range(5))
 def test_turned_by_quarters(quarters: int) -> None:
     sample = painted((100, 160), side=6)
-    turned = turn(sample, quarters)
+    turned = rotate(sample, quarters)
     assert turned.hw == ((160, 100) if quarters % 2 else (100, 160))
-    assert all(extent(coloured(turned.image, label)) == turned.boxes[label].tolist() for label in range(20))
-    back = turn(turned, 4 - quarters % 4)
+    assert all(extent(colored(turned.image, label)) == turned.boxes[label].tolist() for label in range(20))
+    back = rotate(turned, 4 - quarters % 4)
     assert np.array_equal(back.image, sample.image) and np.array_equal(back.boxes, sample.boxes)
 
 
-@pytest.mark.parametrize(("sideways", "upright"), [(True, False), (False, True), (True, True)])
-def test_mirrored(sideways: bool, upright: bool) -> None:
-    mirrored = mirror(painted((100, 160), side=6), sideways=sideways, upright=upright)
-    assert all(extent(coloured(mirrored.image, label)) == mirrored.boxes[label].tolist() for label in range(20))
+@pytest.mark.parametrize(("horizontal", "vertical"), [(True, False), (False, True), (True, True)])
+def test_mirrored(horizontal: bool, vertical: bool) -> None:
+    mirrored = flip_sample(painted((100, 160), side=6), horizontal=horizontal, vertical=vertical)
+    assert all(extent(colored(mirrored.image, label)) == mirrored.boxes[label].tolist() for label in range(20))
 
 
 def test_a_window_keeps_the_scale_and_mostly_holds_objects() -> None:
@@ -120,7 +122,7 @@ def test_a_window_keeps_the_scale_and_mostly_holds_objects() -> None:
         assert part.hw == (256, 320)
         with_object += len(part.boxes)
         for box in part.boxes:
-            assert extent(coloured(part.image, 0)) == box.tolist()
+            assert extent(colored(part.image, 0)) == box.tolist()
             whole = box.min() > 0 and box[2] < 320 and box[3] < 256
             assert not whole or (box[2:] - box[:2]).tolist() == [20, 20]
     assert 40 <= with_object <= 57, "four fifths, and hardly ever by chance"
@@ -171,7 +173,7 @@ def test_an_image_within_the_input_is_never_tiled() -> None:
 def test_objects_cut_by_a_window_become_ignored() -> None:
     sample = painted((384, 384), side=20)
     x1, y1 = sample.boxes[6, :2].astype(int)
-    part = cut(sample, (x1 + 17, y1 - 50), (100, 100))  # leaves 3 of 20 px
+    part = crop(sample, (x1 + 17, y1 - 50), (100, 100))  # leaves 3 of 20 px
     (row,) = np.flatnonzero(part.labels == 6)
     assert part.ignored[row] and part.boxes[row].tolist() == [0, 50, 3, 70] and MIN_VISIBLE > 3 / 20
 
@@ -186,7 +188,7 @@ def test_copies_are_new_objects_and_hide_nothing() -> None:
         sides = added[:, 2:] - added[:, :2]
         assert (sides >= 16 * 0.75).all() and (sides <= 16 * 1.25).all() and len(np.unique(sides.round(1))) > 3
         assert added.min() >= 0 and (added[:, 2:] <= [384, 320]).all()
-        assert_on_their_colours(pasted, covered=0.7, enough=28)
+        assert_on_their_colors(pasted, covered=0.7, enough=28)
         for index, box in enumerate(pasted.boxes[:20]):
             shared = np.minimum(box[2:], added[:, 2:]) - np.maximum(box[:2], added[:, :2])
             limit = 0 if sample.ignored[index] else MAX_HIDDEN * 256
@@ -209,7 +211,7 @@ def test_only_whole_small_objects_apart_from_others_are_copied(change: str) -> N
     sample = painted((320, 384), side={"large": 34, "tiny": 2}.get(change, 16))
     boxes, ignored = sample.boxes[:1], np.zeros(1, bool)
     if change == "cut":
-        sample = cut(sample, (int(boxes[0, 0]) + 4, 0), (320, 300))
+        sample = crop(sample, (int(boxes[0, 0]) + 4, 0), (320, 300))
         boxes = sample.boxes[:1]
     if change in ("covered", "ignored"):
         boxes = np.concatenate((boxes, boxes + 10))
@@ -231,7 +233,7 @@ def test_no_place_no_copy() -> None:
     assert len(paste_copies(free, np.random.default_rng(0), 1.0).boxes) == 7
 
 
-def test_colour_changes_hue_but_not_grey() -> None:
+def test_color_changes_hue_but_not_grey() -> None:
     image = painted((100, 100), side=8).image
     grey = np.repeat(image[:, :, :1], 3, axis=2)
     varied = [jitter_color(image, np.random.default_rng(seed), hue=0.1, saturation=0.5) for seed in range(3)]
@@ -240,7 +242,7 @@ def test_colour_changes_hue_but_not_grey() -> None:
     assert jitter_color(image, np.random.default_rng(0), hue=0, saturation=0) is image
     red = np.full((2, 2, 3), (250, 0, 0), np.uint8)
     turned = [jitter_color(red, np.random.default_rng(seed), hue=0.5, saturation=0.0)[0, 0] for seed in range(20)]
-    assert min(colour[0] for colour in turned) < 60 and all(colour.max() >= 248 for colour in turned)
+    assert min(color[0] for color in turned) < 60 and all(color.max() >= 248 for color in turned)
 
 
 def test_augmentation_is_a_function_of_the_generator() -> None:

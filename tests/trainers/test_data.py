@@ -74,7 +74,7 @@ def test_flat_folder_is_split_and_says_so(tmp_path: Path) -> None:
             shutil.copytree(HIT_UAV / name / part, tmp_path / name, dirs_exist_ok=True)
     splits = open_data(tmp_path)
     assert (len(splits.train), len(splits.val)) == (7, 1)
-    assert "last 1 of 8 images by name are val" in splits.notices[0]
+    assert "last 1 of 8 images by name are the val split" in splits.notices[0]
     assert splits.val.fingerprint() == open_data(tmp_path).val.fingerprint()
 
 
@@ -151,7 +151,7 @@ def test_missing_images_are_left_out_until_none_is_left(coco: Path) -> None:
     splits = open_data(coco)
     assert len(splits.train) == 5 and "1 of 6 images are missing" in splits.notices[0]
     shutil.rmtree(coco / "images")
-    with pytest.raises(DataError, match="none of its images was found.*looked in"):
+    with pytest.raises(DataError, match="none of its images was found.*searched"):
         open_data(coco)
 
 
@@ -176,7 +176,7 @@ def test_a_json_brings_its_partner_or_is_split(coco: Path) -> None:
     assert len(open_data(coco / "annotations/instances_val.json").train) == 6
     (coco / "annotations/instances_val.json").unlink()
     splits = open_data(coco / TRAIN)
-    assert (len(splits.train), len(splits.val)) == (5, 1) and "stands alone" in splits.notices[0]
+    assert (len(splits.train), len(splits.val)) == (5, 1) and "has no val file" in splits.notices[0]
 
 
 def test_empty_sets_are_refused(coco: Path) -> None:

@@ -66,14 +66,14 @@ def boxes(least: float) -> st.SearchStrategy[list[float]]:
     return st.tuples(number(0, 50), number(0, 36), number(least, 14), number(least, 12)).map(list)
 
 
-MARKED = st.tuples(st.integers(0, 2), st.integers(1, 2), st.booleans(), boxes(0.25))
+ANNOTATIONS = st.tuples(st.integers(0, 2), st.integers(1, 2), st.booleans(), boxes(0.25))
 
 
-def write_random_set(folder: Path, marks: list[tuple[int, int, bool, list[float]]]) -> Path:
+def write_random_set(folder: Path, annotations: list[tuple[int, int, bool, list[float]]]) -> Path:
     content = coco_content()
     content["annotations"] = [
         {"id": index, "image_id": image + 1, "category_id": category, "iscrowd": int(crowd), "bbox": bbox}
-        for index, (image, category, crowd, bbox) in enumerate(marks)
+        for index, (image, category, crowd, bbox) in enumerate(annotations)
     ] + [{"id": -1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 5, 5]}]
     return write_coco_set(folder, content)
 
@@ -93,12 +93,12 @@ def close(one: Record, other: Record, tolerance_px: float) -> bool:
 
 @pytest.mark.parametrize("to", WRITERS)
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
-@given(marks=st.lists(MARKED, max_size=8))
+@given(annotations=st.lists(ANNOTATIONS, max_size=8))
 def test_reading_what_was_written_gives_the_same(
-    to: str, marks: list[Any], tmp_path_factory: pytest.TempPathFactory
+    to: str, annotations: list[Any], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("random")
-    path = write_random_set(folder / "source", marks)
+    path = write_random_set(folder / "source", annotations)
     convert_data(path, folder / "out", to=to)
     source, target = all_records(open_data(path)), all_records(open_data(folder / "out"))
     for name, record in source.items():
@@ -146,7 +146,9 @@ def test_an_existing_folder_is_refused_and_left_alone(tmp_path: Path) -> None:
 
 def test_a_format_that_is_only_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(FORMATS._things, "voc", replace(FORMATS.get("voc"), writer=None))
-    with pytest.raises(ConfigError, match="'voc' is read and not written; allowed: coco, tinyperson, yolo, visdrone"):
+    with pytest.raises(
+        ConfigError, match="'voc' can be read but not written; allowed: coco, tinyperson, yolo, visdrone"
+    ):
         convert_data(HIT_UAV, tmp_path / "out", to="voc")
 
 
@@ -188,7 +190,7 @@ def test_windows_are_kept_or_cut_out(to: str, tmp_path: Path) -> None:
     windows = {record.name: record for record in all_records(target).values()}
     assert len(windows) == 3
     assert len({record.path for record in windows.values()}) == (1 if WRITERS[to].keeps_windows else 3)
-    assert any("cut out" in loss for loss in done.losses) != WRITERS[to].keeps_windows
+    assert any("cropped" in loss for loss in done.losses) != WRITERS[to].keeps_windows
     for part in (source.train, source.val):
         for index, record in enumerate(part.records):
             name = (
@@ -223,7 +225,7 @@ def test_what_the_target_cannot_hold_is_told_in_one_line_each(tmp_path: Path) ->
     assert told["coco"] == ()
     assert [loss.split(":")[0] for loss in told["yolo"]] == ["yolo has no ignored regions"]
     assert "ignores a region for every class: 1 " in told["visdrone"][0] and len(told["visdrone"]) == 2
-    assert "1 boxes have fractions of a pixel" in told["visdrone"][1] == told["visdrone"][-1]
+    assert "1 boxes have fractional coordinates" in told["visdrone"][1] == told["visdrone"][-1]
     assert len(told["tinyperson"]) == len(told["voc"]) == 1
     assert not any("\n" in loss for losses in told.values() for loss in losses)
 
@@ -239,7 +241,7 @@ def rename(names: list[str]) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("names", "to", "message"),
     [
-        (["person", "DontCare"], "voc", "means an ignored region"),
+        (["person", "DontCare"], "voc", "is the name of ignored regions"),
         (["car", "car"], "voc", "two classes have the same name"),
         (["car", "a\nb"], "yolo", "cannot be written as a line"),
         (["car", " "], "visdrone", "cannot be written as a line"),

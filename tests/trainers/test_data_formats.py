@@ -1,4 +1,4 @@
-"""The same boxes from five formats, and what each format means by its marks."""
+"""The same boxes from five formats, and the meaning of flags in each format."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_the_folder_of_images_is_asked_for(tmp_path: Path) -> None:
         copy = tmp_path / name / path
         copy.parent.mkdir()
         (shutil.copytree if source.is_dir() else shutil.copy)(source, copy)
-        with pytest.raises(DataError, match="--images DIR names the folder|does not exist in|no data set found"):
+        with pytest.raises(DataError, match="give the folder with --images DIR|does not exist in|no data set found"):
             open_data(copy)
         assert len(all_records(open_data(copy, images=IMAGES))) == 23
     for wrong in (tmp_path / "nowhere", FORMATS_FOLDER / "README.md"):
@@ -172,7 +172,10 @@ def test_tinyperson_comes_with_a_test_set_for_val(tmp_path: Path) -> None:
         write_images(tmp_path / part)
         write_json(tmp_path / f"tiny_set_{part}.json", tiny_content())
     splits = open_data(tmp_path)
-    assert (len(splits.train), len(splits.val)) == (3, 3) and "tiny_set_test.json takes its place" in splits.notices[0]
+    assert (len(splits.train), len(splits.val)) == (
+        3,
+        3,
+    ) and "tiny_set_test.json is used for validation" in splits.notices[0]
     assert splits.val.records[0].path == tmp_path / "test" / "a.png"
 
 
@@ -216,7 +219,7 @@ def test_voc_lists_of_its_parts(tmp_path: Path, val: str) -> None:
     (lists / f"{val}.txt").write_text("c  1\nnowhere\n")
     splits = open_data(folder)
     assert [record.name for record in splits.val.records] == ["c.png"] and len(splits.train) == 2
-    assert any("takes its place" in notice for notice in splits.notices) == (val == "test")
+    assert any("is used for validation" in notice for notice in splits.notices) == (val == "test")
     (lists / "train.txt").write_text("../../secret\n")
     with pytest.raises(DataError, match="lies outside the data set"):
         open_data(folder)

@@ -18,6 +18,7 @@ from trainers.data import open_data
 fuzz = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RULES)
 def test_nothing_but_an_error_of_the_user_comes_of_what_is_built_by_rule(name: str, tmp_path: Path) -> None:
     strategy, prepare = RULES[name]
@@ -33,6 +34,7 @@ def test_nothing_but_an_error_of_the_user_comes_of_what_is_built_by_rule(name: s
     run()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # pytest sets filters of its own
 @pytest.mark.parametrize("name", PARSERS)
 def test_nothing_but_an_error_of_the_user_comes_of_spoilt_files(name: str, tmp_path: Path) -> None:

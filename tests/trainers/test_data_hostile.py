@@ -27,8 +27,6 @@ from tests.trainers.data_sets import (
     write_voc_set,
     write_yolo_set,
 )
-from trainers.confusion import Confusion
-from trainers.curves import confusion_table
 from trainers.data import open_data, read_image
 from trainers.data.check import check_data
 from trainers.data.convert import convert_data
@@ -124,7 +122,7 @@ def test_deep_xml_is_read_or_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (BOMB, "stands for more than"),
+        (BOMB, "expands to more than"),
         ("train: !!python/object/apply:os.system ['touch x']\nval: images", "constructor for the tag"),
         ("train: images\nval: images\ntrain: other", "'train' is given twice"),
         ("train: images\nval: images\nnames: ['\\ud800']".replace("'", '"'), "names must be a list of words"),
@@ -146,7 +144,10 @@ def test_a_hostile_data_yaml_is_one_line(text: str, message: str, tmp_path: Path
         ('{"images": ' + "[" * 100_000, "nested too deeply"),
         ('{"images": [' + "9" * 5000 + "]}", "a number in it has thousands of digits"),
         (b"\xff\xfe\xff", "is no text|not JSON"),
-        ('{"images": [], "annotations": [], "categories": [], "images": []}', "has the list 'images' twice; join them"),
+        (
+            '{"images": [], "annotations": [], "categories": [], "images": []}',
+            "has the list 'images' twice; merge them",
+        ),
         ('{"images": [], "annotations": [], "categories": [{"id": 1, "name": "\\ud800"}]}', "needs an id and a name"),
     ],
 )
@@ -256,10 +257,3 @@ def test_marks_and_line_ends_change_no_box(mark: bytes, tmp_path: Path) -> None:
     text = path.read_text().replace("\n", "\r\n")
     path.write_bytes(text.encode("utf-16") if mark == b"utf-16" else mark + text.encode())
     assert [len(record.boxes) for record in open_data(folder).train.records] == [2, 2]
-
-
-def test_names_of_classes_are_no_formulas_in_a_table() -> None:
-    names = ("=1+1", "+a", "-a", "@a", "\tx", "plain")
-    confusion = Confusion(names=names, counts=np.zeros((6, 6), np.int64), score_threshold=0.5, iou=0.5)
-    cells = [cell for line in confusion_table(confusion).splitlines() for cell in line.split(",")]
-    assert not any(cell.strip('"')[:1] in ("=", "+", "-", "@", "\t") for cell in cells) and "'=1+1" in cells

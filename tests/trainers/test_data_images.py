@@ -94,7 +94,7 @@ def test_an_orientation_that_is_none_is_left_alone(tmp_path: Path, value: int) -
 
 
 def tiff(width: int, height: int) -> bytes:
-    """Returns the header of a TIFF of 16-bit colour, which Pillow does not open."""
+    """Returns the header of a TIFF of 16-bit color, which Pillow does not open."""
     depths = 8 + 2 + 5 * 12 + 4  # behind the entries
     entries = ((256, 4, 1, width), (257, 4, 1, height), (258, 3, 3, depths), (262, 4, 1, 2), (277, 4, 1, 3))
     packed = b"".join(struct.pack("<HHII", *entry) for entry in entries)
@@ -112,7 +112,7 @@ def test_huge_headers_that_pillow_does_not_know_are_refused_as_well(tmp_path: Pa
     assert image_size(path) == (13_377, 13_377)
 
 
-def test_16_bit_colour_tiff_has_a_header(tmp_path: Path) -> None:
+def test_16_bit_color_tiff_has_a_header(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     cv2.imwrite(str(path), np.full((5, 7, 3), 514, np.uint16))
     header = image_header(path)

@@ -13,7 +13,9 @@ from tests.trainers.conftest import tiny_detector
 from tests.trainers.test_loop_resume import assert_same_ending, ending
 from trainers.data import DataSplits
 from trainers.data.batches import BatchStream
-from trainers.distributed import World, joined
+from trainers.distributed import World, join_processes
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +80,7 @@ def test_shares_are_the_images_of_the_whole_step(hit_uav: DataSplits) -> None:
 def test_a_single_process_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     module = torch.nn.Linear(2, 2)
-    with joined() as rank:
+    with join_processes() as rank:
         world = World.current(torch.device("cpu"))
         assert (rank, world.size, world.is_first) == (0, 1, True)
         assert world.wrap(module) is module and world.largest(2) == 2

@@ -19,7 +19,7 @@ from search_space.errors import DataError
 from tests.trainers.conftest import HIT_UAV, tiny_detector
 from trainers import Score, evaluate, predict
 from trainers.data import Dataset, Record, open_data
-from trainers.evaluation import find
+from trainers.evaluation import detect_dataset
 from trainers.precision import average_precision
 from trainers.sizes import size_bins
 
@@ -193,13 +193,13 @@ def test_a_broken_image_is_one_in_which_nothing_was_found(number: int, batch_siz
     score = evaluate(Oracle(), broken({number}, two_images()), batch_size=batch_size)
     assert score.num_unreadable == 1 and score.num_images == 2
     assert score.ap == pytest.approx(51 / 101) and score.recall == pytest.approx(0.5)
-    findings = find(Oracle(), broken({number}, two_images()), batch_size=batch_size)
-    assert findings.unreadable == (f"image {number} is damaged",)
-    assert [len(each) for each in findings.found] == [number, 1 - number]
+    detections = detect_dataset(Oracle(), broken({number}, two_images()), batch_size=batch_size)
+    assert detections.unreadable == (f"image {number} is damaged",)
+    assert [len(each) for each in detections.found] == [number, 1 - number]
 
 
 def test_no_image_that_can_be_read_is_an_error() -> None:
-    with pytest.raises(DataError, match="none of the 2 images can be read; the first: image 0 is damaged"):
+    with pytest.raises(DataError, match="none of the 2 images can be read; first error: image 0 is damaged"):
         evaluate(Oracle(), broken({0, 1}, two_images()))
     assert evaluate(Oracle(), Dataset([], ("a", "b"))).num_images == 0
 
@@ -221,5 +221,5 @@ def test_evaluation_is_the_same_every_time(shapes: Dataset) -> None:
 
 def test_evaluation_tells_how_far_it_is() -> None:
     told: list[int] = []
-    find(Oracle(), broken({1}, two_images()), batch_size=1, on_images=told.append)
+    detect_dataset(Oracle(), broken({1}, two_images()), batch_size=1, on_images=told.append)
     assert told == [1, 2]

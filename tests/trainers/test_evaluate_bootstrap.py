@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.ap_agreement import Case, large_case, random_case
 from search_space.errors import ConfigError
-from trainers.bootstrap import Interval, draw, interval_of, intervals, resample
+from trainers.bootstrap import Interval, draw_counts, interval_of, intervals, resample
 from trainers.matching import Matches
 from trainers.precision import match_sizes, measure
 from trainers.sizes import size_bins
@@ -31,6 +31,7 @@ def without_ties(case: Case, seed: int) -> Case:
     return Case(records=case.records, found=found, num_classes=case.num_classes)
 
 
+@pytest.mark.slow
 def test_a_resample_scores_as_a_set_of_the_drawn_images() -> None:
     compared = 0
     for seed in range(30):
@@ -38,7 +39,7 @@ def test_a_resample_scores_as_a_set_of_the_drawn_images() -> None:
         if len(case.records) < 2:
             continue
         resampled = resample(matches_of(case), num_resamples=6, seed=seed)
-        for number, times in enumerate(draw(len(case.records), 6, seed)):
+        for number, times in enumerate(draw_counts(len(case.records), 6, seed)):
             images = np.repeat(np.arange(len(case.records)), times)
             found = tuple(case.found[image] for image in images)
             records = tuple(case.records[image] for image in images)
@@ -68,6 +69,7 @@ def test_intervals_hold_the_score_and_shrink_with_more_images() -> None:
     assert 2.5 < widths[0] / widths[1] < 6, "16 times the images, a quarter of the width"
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_truth_nearly_as_often_as_they_say() -> None:
     """The truth is the score on many images; intervals come from small sets of the same kind."""
     truth = measure(matches_of(large_case(1000, seed=99, num_found=40))).mean()

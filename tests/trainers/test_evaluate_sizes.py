@@ -78,8 +78,8 @@ def test_thresholds_of_tinyperson_are_reported_by_bin() -> None:
     [
         ("koko", "unknown size bins 'koko'; did you mean 'coco'"),
         ("8", "unknown size bins '8'"),
-        ("0,8,x", "are no numbers"),
-        ("0,nan,8", "are no numbers"),
+        ("0,8,x", "are not numbers"),
+        ("0,nan,8", "are not numbers"),
         ("8,4", "rise"),
         ("8,8", "rise"),
         ("-1,4", "rise"),
@@ -95,9 +95,9 @@ def test_what_is_no_bin_is_refused(text: str, message: str) -> None:
 
 
 def test_quantiles_need_objects() -> None:
-    with pytest.raises(DataError, match="no object is marked"):
+    with pytest.raises(DataError, match="there are no objects"):
         size_bins("quantiles", [record_of([])])
-    with pytest.raises(DataError, match="no object is marked"):
+    with pytest.raises(DataError, match="there are no objects"):
         size_bins("quantiles", [])
 
 

@@ -10,8 +10,8 @@ from head_cases import objects, small_detector
 
 from search_space.errors import ConfigError
 from trainers.assigners import Objects, TaskAlignedAssigner
-from trainers.boxes import anchor_grid, ciou, likeness, wasserstein_likeness
-from trainers.heads import HEAD_TRAINING, HeadOptions, Limits, head_training
+from trainers.boxes import anchor_grid, box_similarity, ciou, wasserstein_similarity
+from trainers.heads import HEAD_TRAINING, DetectionLimits, HeadOptions, head_training
 from trainers.heads.anchor_free import AnchorFreeLoss, AnchorFreeTraining
 
 
@@ -25,21 +25,21 @@ from trainers.heads.anchor_free import AnchorFreeLoss, AnchorFreeTraining
     ],
 )
 def test_wasserstein_likeness_by_hand(first: tuple[int, ...], second: tuple[int, ...], distance: float) -> None:
-    found = wasserstein_likeness(torch.tensor([first]).float(), torch.tensor([second]).float())
+    found = wasserstein_similarity(torch.tensor([first]).float(), torch.tensor([second]).float())
     assert found.item() == pytest.approx(exp(-distance / 12.8), abs=1e-4)
 
 
 def test_equal_boxes_have_a_finite_gradient() -> None:
     boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0]], requires_grad=True)
-    torch.autograd.backward(wasserstein_likeness(boxes, boxes.detach()).sum())
+    torch.autograd.backward(wasserstein_similarity(boxes, boxes.detach()).sum())
     assert boxes.grad is not None and boxes.grad.isfinite().all()
 
 
 def test_likeness_mixes_by_the_share() -> None:
     first, second = torch.tensor([[0.0, 0.0, 4.0, 4.0]]), torch.tensor([[1.0, 2.0, 7.0, 5.0]])
-    assert torch.equal(likeness(first, second), ciou(first, second))
-    mixed = 0.75 * ciou(first, second) + 0.25 * wasserstein_likeness(first, second)
-    assert torch.allclose(likeness(first, second, nwd=0.25), mixed)
+    assert torch.equal(box_similarity(first, second), ciou(first, second))
+    mixed = 0.75 * ciou(first, second) + 0.25 * wasserstein_similarity(first, second)
+    assert torch.allclose(box_similarity(first, second, nwd=0.25), mixed)
 
 
 def assigned_score(nwd: float) -> float:
@@ -84,7 +84,7 @@ def test_heads_without_use_for_it_refuse_it(kind: str) -> None:
 
 def test_a_kind_without_training_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(HEAD_TRAINING._things, "two_stage")
-    with pytest.raises(ConfigError, match="'two_stage' can be built and counted, but not trained.*anchor_free.*, ssd"):
+    with pytest.raises(ConfigError, match="'two_stage' has no training.*anchor_free.*, ssd"):
         head_training(small_detector("two_stage"))
 
 
@@ -138,9 +138,9 @@ def test_what_is_read_obeys_the_limits(kind: str) -> None:
         outputs = detector(torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(1)))
     training = head_training(detector)
     for limits in (
-        Limits(score_threshold=0.0, max_detections=7),
-        Limits(score_threshold=0.3, max_detections=7),
-        Limits(score_threshold=2.0),
+        DetectionLimits(score_threshold=0.0, max_detections=7),
+        DetectionLimits(score_threshold=0.3, max_detections=7),
+        DetectionLimits(score_threshold=2.0),
     ):
         found = training.read(outputs, limits)
         assert len(found) == 2
@@ -149,7 +149,7 @@ def test_what_is_read_obeys_the_limits(kind: str) -> None:
             assert (scores >= limits.score_threshold).all() and (scores.diff() <= 0).all()
             assert boxes.dtype == scores.dtype == torch.float32 and labels.dtype == torch.int64
             assert ((labels >= 0) & (labels < 3)).all()
-    assert len(training.read(outputs, Limits(score_threshold=0.0))[0][0]) > 0
+    assert len(training.read(outputs, DetectionLimits(score_threshold=0.0))[0][0]) > 0
 
 
 def _total(kind: str, seed: int, wanted: Objects) -> float:

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from search_space.heads.anchors import ssd_anchors
 from trainers.assigners import Objects
-from trainers.boxes import cover_matrix, iou_matrix
-from trainers.heads import Limits, head_training
-from trainers.heads.anchor_matching import from_offsets, ignored_classes, match, to_offsets
+from trainers.boxes import coverage_matrix, iou_matrix
+from trainers.heads import DetectionLimits, head_training
+from trainers.heads.anchor_matching import from_offsets, ignored_classes, match_anchors, to_offsets
 from trainers.heads.ssd import MultiboxLoss, SSDTraining, _anchor_boxes
 
 ROW = torch.tensor(
@@ -25,7 +25,7 @@ NOTHING = objects()
 
 
 def owners(*boxes: tuple[float, ...], positive: float = 0.5, least: float = 0.0) -> list[int]:
-    found = match(ROW, torch.tensor(boxes).reshape(-1, 4), positive=positive, least=least)
+    found = match_anchors(ROW, torch.tensor(boxes).reshape(-1, 4), positive=positive, least=least)
     assert torch.equal(found.positive, found.objects >= 0)
     return found.objects.tolist()
 
@@ -33,7 +33,7 @@ def owners(*boxes: tuple[float, ...], positive: float = 0.5, least: float = 0.0)
 def test_overlaps_by_hand() -> None:
     first, second = torch.tensor([[0.0, 0, 4, 4], [0, 0, 2, 2]]), torch.tensor([[2.0, 2, 6, 6], [0, 0, 4, 2]])
     assert torch.allclose(iou_matrix(first, second), torch.tensor([[4 / 28, 0.5], [0, 0.5]]))
-    assert torch.allclose(cover_matrix(first, second), torch.tensor([[0.25, 0.5], [0, 1]]))
+    assert torch.allclose(coverage_matrix(first, second), torch.tensor([[0.25, 0.5], [0, 1]]))
     assert iou_matrix(first, second[:0]).shape == (2, 0)
 
 
@@ -44,7 +44,9 @@ def test_anchors_learn_what_they_overlap_by_half() -> None:
         torch.tensor([[0.0, 0, 10, 10]]),
         torch.tensor([[0.0, 0, 20, 12]]),
     )  # IoUs of exactly 0.5 and of 5 / 6
-    assert match(torch.cat((half, better)), torch.tensor([[0.0, 0, 20, 10]]), positive=0.5).objects.tolist() == [0, 0]
+    assert match_anchors(
+        torch.cat((half, better)), torch.tensor([[0.0, 0, 20, 10]]), positive=0.5
+    ).objects.tolist() == [0, 0]
 
 
 def test_the_best_anchor_learns_an_object_at_any_overlap() -> None:
@@ -66,7 +68,7 @@ def test_the_best_anchor_of_an_object_goes_before_a_greater_overlap_of_another()
 def test_objects_outside_of_all_anchors_and_no_objects_have_none() -> None:
     assert owners((100, 100, 110, 110)) == [-1] * 6
     assert owners() == [-1] * 6
-    assert match(ROW[:0], ROW, positive=0.5).objects.shape == (0,)
+    assert match_anchors(ROW[:0], ROW, positive=0.5).objects.shape == (0,)
 
 
 def test_offsets_by_hand() -> None:
@@ -182,7 +184,7 @@ def test_a_class_is_read_at_its_anchor(level: int, row: int, column: int, anchor
     maps = silent_maps()
     maps[level][0, 24 + anchor * 4 + 2, row, column] = 40.0  # the second class
     maps[level][0, 4 * anchor, row, column] = 1.0  # a tenth of the width to the right
-    (boxes, scores, labels), *_ = ssd().read(maps, Limits(score_threshold=0.5))
+    (boxes, scores, labels), *_ = ssd().read(maps, DetectionLimits(score_threshold=0.5))
     stride = (8, 16)[level]
     sizes = ((8, 12), (4, 6))
     index = (0, 8 * 12 * 6)[level] + (row * sizes[level][1] + column) * 6 + anchor
@@ -199,7 +201,7 @@ def test_read_and_loss_agree() -> None:
     training = ssd()
     wanted = objects((20, 10, 41, 37, 2, 0))
     anchors = _anchor_boxes("by_cell", ((8, 12), (4, 6)), (64, 96), "cpu")
-    found = match(anchors, wanted.boxes, positive=0.5)
+    found = match_anchors(anchors, wanted.boxes, positive=0.5)
     maps = silent_maps()
     offsets, logits = training._tables(maps)
     offsets[0, found.positive] = to_offsets(wanted.boxes[found.objects[found.positive]], anchors[found.positive])
@@ -209,7 +211,7 @@ def test_read_and_loss_agree() -> None:
         torch.cat([part.reshape(1, *hw, -1).permute(0, 3, 1, 2) for part in parts], dim=1)
         for hw, parts in zip(((8, 12), (4, 6)), zip(*tables, strict=True), strict=True)
     ]
-    (boxes, _, labels), *_ = training.read(maps, Limits(score_threshold=0.5, iou_threshold=0.99))
+    (boxes, _, labels), *_ = training.read(maps, DetectionLimits(score_threshold=0.5, iou_threshold=0.99))
     assert labels.tolist() == [2] and torch.allclose(boxes, wanted.boxes, atol=1e-2)
 
 
@@ -218,9 +220,9 @@ def test_suppression_is_within_a_class() -> None:
     for anchor, (label, logit) in enumerate([(0, 30.0), (0, 29.0), (1, 28.0)]):
         maps[0][0, 24 + anchor * 4 + 1 + label, 3, 5] = logit
         maps[0][0, 4 * anchor : 4 * anchor + 4, 3, 5] = 0.0
-    (_, _, labels), *_ = ssd().read(maps, Limits(score_threshold=0.5, iou_threshold=0.4))
+    (_, _, labels), *_ = ssd().read(maps, DetectionLimits(score_threshold=0.5, iou_threshold=0.4))
     assert sorted(labels.tolist()) == [0, 1]
-    (_, _, labels), *_ = ssd().read(maps, Limits(score_threshold=0.5, iou_threshold=1.0))
+    (_, _, labels), *_ = ssd().read(maps, DetectionLimits(score_threshold=0.5, iou_threshold=1.0))
     assert sorted(labels.tolist()) == [0, 0, 1]
 
 
@@ -228,16 +230,16 @@ def test_one_class_a_place() -> None:
     maps = silent_maps()
     maps[0][0, 24 + 1, 3, 5] = maps[0][0, 24 + 2, 3, 5] = 20.0
     maps[0][0, 24 + 3, 3, 5] = 21.0
-    limits = Limits(score_threshold=0.1)
+    limits = DetectionLimits(score_threshold=0.1)
     assert len(ssd().read(maps, limits)[0][0]) == 3
-    (_, _, labels), *_ = ssd().read(maps, Limits(score_threshold=0.1, one_class=True))
+    (_, _, labels), *_ = ssd().read(maps, DetectionLimits(score_threshold=0.1, one_class=True))
     assert labels.tolist() == [2]
 
 
 def test_anchors_follow_the_size_of_the_input() -> None:
     maps = silent_maps((128, 64))
     maps[0][0, 24 + 1, 2, 1] = 40.0
-    limits = Limits(score_threshold=0.5)
+    limits = DetectionLimits(score_threshold=0.5)
     (boxes, _, _), *_ = ssd().read(maps, limits, (128, 64))
     assert torch.allclose(boxes[0], torch.tensor([0.0, 8.0, 24.0, 32.0]), atol=1e-3)  # 3 cells of 8 px at (12, 20)
     (elsewhere, _, _), *_ = ssd().read(maps, limits, (120, 60))

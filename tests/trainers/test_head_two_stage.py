@@ -15,16 +15,16 @@ from search_space.heads.nms import soft_suppress, suppress
 from search_space.heads.proposals import rank_candidates
 from trainers.assigners import Objects
 from trainers.boxes import iou_matrix
-from trainers.heads import Limits, head_training
+from trainers.heads import DetectionLimits, head_training
 from trainers.heads.anchor_matching import NOTHING as NONE
-from trainers.heads.anchor_matching import by_pixels, by_sides
-from trainers.heads.region_loss import RegionLoss, draw
-from trainers.heads.roi_loss import Pool, RoILoss, pool
+from trainers.heads.anchor_matching import to_exclusive, to_inclusive
+from trainers.heads.region_loss import RegionLoss, sample_rows
+from trainers.heads.roi_loss import RoICandidates, RoILoss, roi_candidates
 from trainers.heads.two_stage import TwoStageTraining
 
 NOTHING = objects()
 LOSS = RegionLoss(strides=(8, 16), anchor_scale=2.0)
-ANCHORS = by_sides(torch.cat((rpn_anchors((8, 8), 8, 2.0), rpn_anchors((4, 4), 16, 2.0))))
+ANCHORS = to_exclusive(torch.cat((rpn_anchors((8, 8), 8, 2.0), rpn_anchors((4, 4), 16, 2.0))))
 """Of an input of 64x64 px: squares of 16 and 32 px, and as much area in the aspects 1:2 and 2:1."""
 SQUARE = (3 * 8 + 3) * 3 + 1
 """The square anchor of row 3, column 3 of the fine map: 20, 20, 36, 36."""
@@ -96,12 +96,12 @@ def test_the_draw_follows_the_seed() -> None:
     mask = torch.arange(100) % 2 == 0
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        first = draw(mask, 10)
+        first = sample_rows(mask, 10)
         torch.manual_seed(3)
-        assert torch.equal(first, draw(mask, 10))
-        assert not torch.equal(first, draw(mask, 10))
+        assert torch.equal(first, sample_rows(mask, 10))
+        assert not torch.equal(first, sample_rows(mask, 10))
     assert mask[first].all() and len(set(first.tolist())) == 10
-    assert torch.equal(draw(mask, 50), mask.nonzero()[:, 0])
+    assert torch.equal(sample_rows(mask, 50), mask.nonzero()[:, 0])
 
 
 @pytest.mark.parametrize("label", [-1, 0])
@@ -156,8 +156,8 @@ def test_region_loss_reads_each_anchor_at_its_place() -> None:
     assert objectness > 0.1 and box > 1e-3
 
 
-def pool_of(boxes: Tensor, wanted: Objects, ignored: Objects = NOTHING) -> Pool:
-    return pool(by_pixels(boxes), wanted, ignored, 0, num_classes=2, iou=0.5)
+def pool_of(boxes: Tensor, wanted: Objects, ignored: Objects = NOTHING) -> RoICandidates:
+    return roi_candidates(to_inclusive(boxes), wanted, ignored, 0, num_classes=2, iou=0.5)
 
 
 def test_a_pool_begins_with_the_objects() -> None:
@@ -183,7 +183,7 @@ def stage_of(hardness: Tensor, boxes: Tensor) -> Tensor:
     return logits
 
 
-def crowd(num_positive: int, num_negative: int) -> Pool:
+def crowd(num_positive: int, num_negative: int) -> RoICandidates:
     """One object of the first class, boxes on it, and boxes far away; the x1 of each is its number."""
     x = torch.arange(float(1 + num_positive + num_negative))
     boxes = torch.stack((x, x, x + 5000, x + 5000), dim=1)
@@ -217,7 +217,9 @@ def test_roi_loss_by_hand() -> None:
     """Images of different size, one without objects: sums over all boxes, divided by how many they are."""
     wanted = objects((0, 0, 10, 10, 1, 0))
     first = pool_of(torch.tensor([[0.0, 0, 10, 12], [50, 50, 60, 60]]), wanted)
-    second = pool(by_pixels(torch.tensor([[50.0, 50, 60, 60]])), wanted, NOTHING, 1, num_classes=2, iou=0.5)
+    second = roi_candidates(
+        to_inclusive(torch.tensor([[50.0, 50, 60, 60]])), wanted, NOTHING, 1, num_classes=2, iou=0.5
+    )
 
     given: list[Tensor] = []
 
@@ -265,6 +267,7 @@ def scalar_soft_nms(boxes: list[list[float]], scores: list[float], threshold: fl
     return final
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 0.5])
 def test_soft_nms_equals_the_loop(threshold: float) -> None:
     generator = torch.Generator().manual_seed(0)
@@ -279,6 +282,7 @@ def test_soft_nms_equals_the_loop(threshold: float) -> None:
     assert (found == 0).any() and (found >= 0.05).any()
 
 
+@pytest.mark.slow
 def test_suppression_of_more_boxes_than_are_compared_at_once_equals_the_loop() -> None:
     generator = torch.Generator().manual_seed(0)
     low = torch.rand(700, 2, generator=generator) * 100
@@ -296,7 +300,7 @@ def test_proposals_of_training_are_those_that_stay() -> None:
     regions = [torch.randn(1, 15, 8, 8, generator=torch.Generator().manual_seed(0)) * 0.3]
     (boxes, num_staying), *_ = rank_candidates(regions, (8,), anchor_scale=2.0, num_candidates=150)
     assert len(boxes) == 150 and 1 < num_staying < 150
-    overlap = iou_matrix(by_sides(boxes), by_sides(boxes)).fill_diagonal_(0)
+    overlap = iou_matrix(to_exclusive(boxes), to_exclusive(boxes)).fill_diagonal_(0)
     assert overlap[:num_staying, :num_staying].max() <= 0.7
     assert (overlap[num_staying:, :num_staying].amax(dim=1) > 0.7).all()
 
@@ -322,7 +326,7 @@ def training_of(input_hw: tuple[int, int] = (64, 96)) -> TwoStageTraining:
 def outputs_of(boxes: list[list[float]], logits: list[list[float]], offsets: list[list[float]]) -> list[Tensor]:
     regions = [torch.zeros(1, 15, 8, 12), torch.zeros(1, 15, 4, 6)]
     table = torch.cat((torch.tensor(logits), torch.tensor(offsets)), dim=1)
-    return [*regions, by_pixels(torch.tensor(boxes))[None], table[None]]
+    return [*regions, to_inclusive(torch.tensor(boxes))[None], table[None]]
 
 
 def test_boxes_are_moved_by_scaled_offsets_and_cut_at_the_border() -> None:
@@ -331,7 +335,7 @@ def test_boxes_are_moved_by_scaled_offsets_and_cut_at_the_border() -> None:
         [[0.0, 20, 0], [0, 0, 10]],
         [[1.0, 0, 0, log(0.5) / 0.2], [5, 5, 0, 0]],
     )
-    (boxes, scores, labels), *_ = training_of().read(outputs, Limits(score_threshold=0.5))
+    (boxes, scores, labels), *_ = training_of().read(outputs, DetectionLimits(score_threshold=0.5))
     assert labels.tolist() == [0, 1] and (scores > 0.99).all()
     assert torch.allclose(boxes, torch.tensor([[12.0, 20, 32, 40], [88, 52, 96, 64]]), atol=1e-3)
 
@@ -339,16 +343,16 @@ def test_boxes_are_moved_by_scaled_offsets_and_cut_at_the_border() -> None:
 def test_repeated_proposals_are_read_once_and_overlapping_ones_lose() -> None:
     outputs = outputs_of([[10.0, 10, 20, 20], [10, 10, 20, 20], [10, 10, 20, 18]], [[0.0, 3, 0]] * 3, [[0.0] * 4] * 3)
     chance = torch.tensor([0.0, 3, 0]).softmax(0)[1].item()
-    (boxes, scores, _), *_ = training_of().read(outputs, Limits(score_threshold=0.1, iou_threshold=0.5))
+    (boxes, scores, _), *_ = training_of().read(outputs, DetectionLimits(score_threshold=0.1, iou_threshold=0.5))
     assert scores.tolist() == pytest.approx([chance, chance * 0.2]) and boxes[1, 3] == 18
-    (_, scores, _), *_ = training_of().read(outputs, Limits(score_threshold=0.2, iou_threshold=0.5))
+    (_, scores, _), *_ = training_of().read(outputs, DetectionLimits(score_threshold=0.2, iou_threshold=0.5))
     assert scores.tolist() == pytest.approx([chance])
 
 
 def test_one_class_a_place() -> None:
     outputs = outputs_of([[10.0, 10, 20, 20]], [[0.0, 2, 1]], [[0.0] * 4])
-    assert len(training_of().read(outputs, Limits(score_threshold=0.05))[0][0]) == 2
-    (_, _, labels), *_ = training_of().read(outputs, Limits(score_threshold=0.05, one_class=True))
+    assert len(training_of().read(outputs, DetectionLimits(score_threshold=0.05))[0][0]) == 2
+    (_, _, labels), *_ = training_of().read(outputs, DetectionLimits(score_threshold=0.05, one_class=True))
     assert labels.tolist() == [0]
 
 

@@ -10,7 +10,7 @@ import torch
 
 from search_space.errors import ConfigError, DataError
 from tests.trainers.conftest import TinyDetector, tiny_detector
-from trainers import Augmentation, Progress, StopTraining, TrainConfig, TrainResult, evaluate, train
+from trainers import Augmentation, StopTraining, TrainConfig, TrainProgress, TrainResult, evaluate, train
 from trainers.averaging import StatisticsWarmup, WeightAverage
 from trainers.data import Dataset, DataSplits
 from trainers.optimizer import make_optimizer
@@ -37,6 +37,7 @@ def equal_states(first: TrainResult, second: TrainResult) -> bool:
     return all(torch.equal(first.state_dict[name], second.state_dict[name]) for name in first.state_dict)
 
 
+@pytest.mark.slow
 def test_same_seed_same_bits_other_seed_other_losses(shapes: Dataset) -> None:
     first, first_result = losses_of(shapes, SHORT)
     second, second_result = losses_of(shapes, SHORT)
@@ -52,12 +53,13 @@ def test_the_global_generator_is_left_alone(shapes: Dataset) -> None:
     assert torch.equal(before, torch.random.get_rng_state())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop_at", [3, 6, 8])
 def test_resumed_equals_uninterrupted(shapes: Dataset, tmp_path: Path, stop_at: int) -> None:
     whole, whole_result = losses_of(shapes, SHORT, val_set=shapes.limited(4))
     seen: list[float] = []
 
-    def interrupt(progress: Progress) -> None:
+    def interrupt(progress: TrainProgress) -> None:
         seen.append(progress.loss)
         if progress.step == stop_at:
             raise KeyboardInterrupt
@@ -90,6 +92,7 @@ def test_an_interrupted_evaluation_is_made_up_for(
     assert rest == [] and result.score is not None and "ap50" in result.history[-1]
 
 
+@pytest.mark.slow
 def test_the_score_is_that_of_the_averaged_weights(shapes: Dataset) -> None:
     _, result = losses_of(shapes, TrainConfig(epochs=12, batch_size=4, augmentation=PLAIN), val_set=shapes)
     detector = tiny_detector()
@@ -103,7 +106,7 @@ def test_the_score_is_that_of_the_averaged_weights(shapes: Dataset) -> None:
 def test_resuming_with_other_settings_is_refused(shapes: Dataset, tmp_path: Path) -> None:
     place = tmp_path / "last.pt"
     losses_of(shapes, SHORT, checkpoint=place)
-    with pytest.raises(ConfigError, match="seed 1, now it is 9"):
+    with pytest.raises(ConfigError, match="seed is 9, but .* was trained with 1"):
         losses_of(shapes, TrainConfig(**{**vars(SHORT), "seed": 9}), checkpoint=place, resume=True)
     with pytest.raises(ConfigError, match="other training data"):
         losses_of(shapes.limited(20), SHORT, checkpoint=place, resume=True)
@@ -120,7 +123,7 @@ def test_resuming_with_another_validation_set_is_refused(shapes: Dataset, tmp_pa
 def test_time_and_broken_images_of_all_parts_are_counted(shapes: Dataset, tmp_path: Path) -> None:
     place = tmp_path / "last.pt"
 
-    def interrupt(progress: Progress) -> None:
+    def interrupt(progress: TrainProgress) -> None:
         if progress.step == 3:
             raise KeyboardInterrupt
 
@@ -151,7 +154,7 @@ def test_weights_never_lie_in_a_folder_without_a_checkpoint(shapes: Dataset, tmp
 
 
 def test_stop_training_ends_orderly(shapes: Dataset, tmp_path: Path) -> None:
-    def stop(progress: Progress) -> None:
+    def stop(progress: TrainProgress) -> None:
         if progress.step == 2:
             raise StopTraining
 
@@ -160,6 +163,7 @@ def test_stop_training_ends_orderly(shapes: Dataset, tmp_path: Path) -> None:
     assert read_torch(tmp_path / "last.pt", "checkpoint")["state"]["step"] == 2
 
 
+@pytest.mark.slow
 def test_a_handful_of_real_images_is_learned(hit_uav: DataSplits) -> None:
     few = hit_uav.train.limited(3)
     detector = tiny_detector(num_classes=4, input_hw=(256, 320))
@@ -219,17 +223,17 @@ def test_schedule_warms_up_and_runs_down() -> None:
         ({"batch_size": -1}, "batch_size is -1"),
         ({"learning_rate": float("nan")}, "learning_rate is nan"),
         ({"optimizer": "adam"}, "did you mean 'adamw'"),
-        ({"epoch": 3}, "unknown training setting 'epoch'; did you mean 'epochs'"),
+        ({"epoch": 3}, "unknown field 'epoch'; did you mean 'epochs'"),
         ({"augmentation": {"flips": 1}}, "did you mean 'flip'"),
         ({"augmentation": {"scale": "x"}}, "augmentation.scale is 'x'; it must be a finite number"),
-        ({"augmentation": 3}, "augmentation is 3; it must be a group of settings, such as augmentation.mosaic"),
+        ({"augmentation": 3}, "augmentation is 3; it must be a mapping with fields such as augmentation.mosaic"),
         ({"checkpoint_steps": 1.5}, "checkpoint_steps is 1.5; it must be a whole number"),
         ({"batch_size": True}, "batch_size is True; it must be a whole number"),
         ({"clip_norm": 10**400}, "clip_norm is 1000000.*it must be a finite number"),
-        ({"optimizer": None}, "optimizer is None; it must be a word"),
+        ({"optimizer": None}, "optimizer is nothing; it must be text"),
         ({"learning_rate": "fast"}, "learning_rate is 'fast'; it must be a finite number or empty"),
-        ({"epochs": 1e300}, r"epochs is 1e\+300; it must be at most 1,000,000"),
-        ({"seed": 2**32}, "seed is 4294967296; it must be at most 4,294,967,295"),
+        ({"epochs": 1e300}, r"epochs is 1e\+300; it must be above 0 and at most 1,000,000"),
+        ({"seed": 2**32}, "seed is 4294967296; it must be from 0 to 4,294,967,295"),
     ],
 )
 def test_wrong_settings_are_named(settings: dict[str, object], message: str) -> None:

@@ -10,10 +10,10 @@ import torch
 
 from search_space import DESIGNS
 from search_space.errors import ConfigError
-from trainers import HEAD_TRAINING, Progress, TrainConfig, TrainResult, fresh_detector, train
+from trainers import HEAD_TRAINING, TrainConfig, TrainProgress, TrainResult, fresh_detector, train
 from trainers.data import Dataset
 from trainers.data.dataset import no_boxes, no_labels
-from trainers.steps import assemble
+from trainers.steps import prepare_run
 
 SMALL = {"anchor_free": ("yolov8n", 64), "ssd": ("ssd-mobilenetv1", 160), "two_stage": ("tinydet-s", 128)}
 CONFIG = TrainConfig(epochs=12 / 24, batch_size=4, accumulate=2, seed=3)
@@ -25,7 +25,7 @@ def run(head: str, dataset: Dataset, *, until: int = 99, **more: object) -> tupl
     architecture = DESIGNS.get(design).architecture.resized((side, side))
     losses: list[float] = []
 
-    def note(progress: Progress) -> None:
+    def note(progress: TrainProgress) -> None:
         losses.append(progress.loss)
         if progress.step == until:
             raise KeyboardInterrupt
@@ -43,6 +43,7 @@ def test_every_head_is_tried() -> None:
     assert set(SMALL) == set(HEAD_TRAINING)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", SMALL)
 def test_repeated_with_other_readers_and_resumed_to_the_bit(head: str, shapes: Dataset, tmp_path: Path) -> None:
     whole, first = run(head, shapes)
@@ -60,7 +61,7 @@ def test_every_weight_has_a_gradient_even_without_objects(head: str, shapes: Dat
     records = [replace(record, boxes=no_boxes(), labels=no_labels()) for record in shapes.records]
     empty = Dataset(records, shapes.classes, reader=shapes._reader)
     detector = fresh_detector(DESIGNS.get(design).architecture.resized((side, side)), num_classes=3, seed=1)
-    run = assemble(detector, empty, None, replace(CONFIG, accumulate=1), None, None)
+    run = prepare_run(detector, empty, None, replace(CONFIG, accumulate=1), None, None)
     run.add_gradients(run.stream.parts(0)[0], 0, 0)
     assert [name for name, value in detector.named_parameters() if value.grad is None] == []
 

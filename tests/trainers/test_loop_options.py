@@ -16,22 +16,22 @@ from torch import Tensor, nn
 from search_space.errors import ConfigError, DataError
 from tests.trainers.conftest import tiny_detector
 from tests.trainers.test_loop import SHORT, Failing, equal_states, losses_of
-from trainers import Augmentation, Progress, Score, TrainConfig, evaluate, train
+from trainers import Augmentation, Score, TrainConfig, TrainProgress, evaluate, train
 from trainers.checkpoint import TrainingState
 from trainers.data import Dataset
 from trainers.data.dataset import Image, Record
-from trainers.steps import DetectorLoss, Run, assemble
+from trainers.steps import DetectorLoss, TrainingRun, prepare_run
 from trainers.tiling import Tiling
 from trainers.weights import read_torch
 
 SPLIT = replace(SHORT, accumulate=2, precision="float32")
 
 
-def run_of(dataset: Dataset, config: TrainConfig, detector: Any = None) -> Run:
-    return assemble(detector or tiny_detector(), dataset, None, config, None, None)
+def run_of(dataset: Dataset, config: TrainConfig, detector: Any = None) -> TrainingRun:
+    return prepare_run(detector or tiny_detector(), dataset, None, config, None, None)
 
 
-def gradients(run: Run) -> Tensor:
+def gradients(run: TrainingRun) -> Tensor:
     """Returns the gradient of the first step, all weights in one vector."""
     run.begin_step(0)
     for number, part in enumerate(run.stream.parts(0)):
@@ -68,11 +68,12 @@ def test_split_steps_equal_whole_ones_where_the_loss_is_a_mean(shapes: Dataset) 
     assert found[0].norm() > 0.1 and torch.allclose(*found, rtol=1e-4, atol=1e-6 * float(found[0].norm()))
 
 
+@pytest.mark.slow
 def test_split_training_repeats_and_resumes(shapes: Dataset, tmp_path: Path) -> None:
     whole, result = losses_of(shapes, SPLIT)
     assert len(whole) == 12 and whole != losses_of(shapes, replace(SPLIT, accumulate=1))[0]
 
-    def interrupt(progress: Progress) -> None:
+    def interrupt(progress: TrainProgress) -> None:
         if progress.step == 5:
             raise KeyboardInterrupt
 
@@ -82,6 +83,7 @@ def test_split_training_repeats_and_resumes(shapes: Dataset, tmp_path: Path) -> 
     assert rest == whole[5:] and equal_states(resumed, result)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_the_number_of_readers_changes_nothing(shapes: Dataset, accumulate: int) -> None:
     config = replace(SHORT, epochs=1, accumulate=accumulate)
@@ -89,6 +91,7 @@ def test_the_number_of_readers_changes_nothing(shapes: Dataset, accumulate: int)
     assert one[0] == other[0] and equal_states(one[1], other[1])
 
 
+@pytest.mark.slow
 def test_a_bad_part_spoils_its_step_only(shapes: Dataset) -> None:
     result = train(Failing(range(3, 5)), shapes, shapes.limited(4), config=SPLIT)  # type: ignore[arg-type]
     assert result.bad_steps == 1, "passes 3 and 4 are the two parts of step 2"
@@ -97,6 +100,7 @@ def test_a_bad_part_spoils_its_step_only(shapes: Dataset) -> None:
         train(Failing(range(1, 99)), shapes, config=replace(SPLIT, max_bad_steps=5))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_float16_finds_its_scale_and_keeps_it_when_resumed(
     shapes: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,7 +110,7 @@ def test_float16_finds_its_scale_and_keeps_it_when_resumed(
     whole, result = losses_of(shapes, config)
     assert result.bad_steps == 0 and result.scaled_down > 0
 
-    def interrupt(progress: Progress) -> None:
+    def interrupt(progress: TrainProgress) -> None:
         if progress.step == 4:
             raise KeyboardInterrupt
 
@@ -135,6 +139,7 @@ def scores(*accuracies: float) -> Any:
 PATIENT = replace(SHORT, epochs=6, eval_every=1.0, patience=2)
 
 
+@pytest.mark.slow
 def test_patience_ends_a_training_that_gets_no_better(
     shapes: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,6 +184,7 @@ def test_a_score_that_is_not_a_number_is_never_better() -> None:
     assert state.rate(Score(ap=0.1, ap50=0.0)) and not state.rate(Score(ap=0.1, ap50=nan)) and state.num_worse == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seconds", "steps", "written"), [(0.0, 0, [6, 12]), (1e-9, 0, range(1, 13)), (0, 5, [5, 6, 10, 12])]
 )
@@ -210,7 +216,9 @@ def test_broken_images_are_replaced_and_counted(shapes: Dataset, caplog: pytest.
     one, other = (losses_of(broken(shapes, {3, 17}), replace(config, num_readers=readers)) for readers in (1, 3))
     assert one[1].broken_images == other[1].broken_images == 2 and one[0] == other[0]
     assert one[0] != losses_of(shapes, config)[0]
-    assert sum("cannot decode image 17 (left out" in message for message in caplog.messages) == 2, "once a training"
+    assert sum("cannot decode image 17 (not used for training" in message for message in caplog.messages) == 2, (
+        "once a training"
+    )
 
 
 def test_too_many_broken_images_end_the_training(shapes: Dataset) -> None:

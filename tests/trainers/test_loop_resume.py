@@ -13,6 +13,8 @@ import torch
 from tests.trainers.child_trainings import STEPS, finish, read_losses, start
 from trainers.weights import read_torch
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from trainers.unseen_taps import UnseenTaps, seen_taps
+from trainers.padding_taps import PaddingTapGuard, taps_on_map
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
@@ -17,13 +17,13 @@ def test_seen_taps_are_those_with_a_gradient(size: int, kernel: int, stride: int
     conv = nn.Conv2d(2, 2, kernel, stride, padding, dilation, groups=2, bias=False)
     torch.autograd.backward(conv(torch.ones(1, 2, size, size + 1)).sum())
     assert conv.weight.grad is not None
-    assert torch.equal(seen_taps(conv, (size, size + 1)), conv.weight.grad[0, 0] > 0)
+    assert torch.equal(taps_on_map(conv, (size, size + 1)), conv.weight.grad[0, 0] > 0)
 
 
 @pytest.mark.parametrize("groups", [4, 1])
 def test_what_is_not_a_number_is_cleaned_until_it_is_closed(groups: int) -> None:
     conv = nn.Conv2d(4, 4, 3, 2, 1, groups=groups, bias=False)
-    unseen = ~seen_taps(conv, (1, 1))
+    unseen = ~taps_on_map(conv, (1, 1))
     conv.weight.register_hook(lambda gradient: gradient.masked_fill(unseen, torch.nan))  # what bfloat16 does by chance
 
     def gradient() -> torch.Tensor:
@@ -33,7 +33,7 @@ def test_what_is_not_a_number_is_cleaned_until_it_is_closed(groups: int) -> None
         return conv.weight.grad
 
     assert unseen.sum() == 8 and gradient().isnan().any()
-    guard = UnseenTaps(nn.Sequential(conv))
+    guard = PaddingTapGuard(nn.Sequential(conv))
     assert torch.equal(gradient(), (~unseen).expand(4, 4 // groups, 3, 3).float())
     guard.close()
     assert gradient().isnan().any()

@@ -17,6 +17,8 @@ from trainers.data import Dataset, open_data
 from trainers.data.augmentation import Augmentation
 from trainers.data.dataset import Image, Record
 
+pytestmark = pytest.mark.slow
+
 IMAGES = Path(__file__).parent.parent / "data" / "formats" / "coco.json"
 SIDE = 128
 WHOLE = 0.6

@@ -15,6 +15,7 @@ from trainers.precision import average_precision
 from trainers.sizes import EVERY_SIZE, size_bins
 
 
+@pytest.mark.slow
 def test_random_sets_agree_with_pycocotools() -> None:
     cases = [random_case(seed) for seed in range(150)]
     assert max(largest_difference(case) for case in cases) < 1e-9

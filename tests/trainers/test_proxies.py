@@ -22,7 +22,7 @@ from trainers.losses import Loss
 from trainers.proxies import PROXIES, proxy, proxy_batch
 from trainers.proxies.gradients import part_of
 from trainers.proxies.zen import head_inputs, norm_deviations
-from trainers.proxies.zico import STEADIEST, steadiness
+from trainers.proxies.zico import MAX_RATIO, gradient_consistency
 
 NEED_A_LOSS = {"gradient_norm", "zico"}
 SIDES = (64, 288)
@@ -97,6 +97,7 @@ def toy_head(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(HEAD_TRAINING, "_things", {"toy": ToyHead})
 
 
+@pytest.mark.slow(but=("yolov8n-p2-nop5",))
 @pytest.mark.parametrize("design", DESIGNS.names())
 def test_scores_are_finite_on_every_design(design: str, monkeypatch: pytest.MonkeyPatch):
     """With thin layers; some designs take minutes as they are, with `python benchmarks/proxies.py designs`."""
@@ -111,6 +112,7 @@ def test_scores_are_finite_on_every_design(design: str, monkeypatch: pytest.Monk
                 score(name, detector, count=count)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROXIES.names())
 def test_a_score_leaves_everything_as_it_was(name: str, thin: Detector):
     thin.train()
@@ -137,6 +139,7 @@ def test_a_score_leaves_everything_as_it_was(name: str, thin: Detector):
     warm.grad = None
 
 
+@pytest.mark.slow(but=("nwot",))
 @pytest.mark.parametrize("name", PROXIES.names())
 def test_a_score_follows_from_its_seed(name: str, thin: Detector):
     with torch.random.fork_rng():
@@ -147,12 +150,14 @@ def test_a_score_follows_from_its_seed(name: str, thin: Detector):
         assert (score(name, thin, seed=5) != first) == (name == "zen")
 
 
+@pytest.mark.slow(but=("nwot",))
 @pytest.mark.parametrize("name", PROXIES.names())
 def test_a_score_depends_on_the_weights_it_reads(name: str, thin: Detector):
     other = built(with_axes("yolov8n-p2", width=0.125), seed=1)
     assert (score(name, other) == score(name, thin)) == (name == "zen")  # it draws its own weights
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["nwot", "synflow", "zen"])
 @pytest.mark.parametrize(("axis", "choices"), [("width", (0.125, 0.25, 0.5)), ("depth", (0.33, 0.67, 1.0))])
 def test_wider_and_deeper_score_higher(name: str, axis: str, choices: tuple[float, ...]):
@@ -212,15 +217,15 @@ def test_zico_deals_images_and_objects_out_to_batches(toy_head: None):
     for first, end in ((0, 2), (2, 4), (4, 6), (6, 9)):
         outputs = toy(images[first:end])[0]
         gradients.append(torch.autograd.grad(outputs.square().sum() + 3 * outputs.sum(), list(toy.parameters())))
-    wanted = sum(steadiness(layer) for layer in zip(*gradients, strict=True))
+    wanted = sum(gradient_consistency(layer) for layer in zip(*gradients, strict=True))
     assert PROXIES.get("zico")(toy, images, objects, seed=0) == pytest.approx(wanted, rel=1e-5)
 
 
-def test_steadiness_is_the_ratio_of_mean_and_deviation():
+def test_gradient_consistency_is_the_ratio_of_mean_and_deviation():
     layer = torch.tensor([[[1.0, -3.0], [2.0, 1.0]], [[3.0, 3.0], [2.0, 1.0]]])  # two weights never change
-    assert steadiness(list(layer)) == pytest.approx(math.log(2 / 1 + 3 / 3))
-    assert steadiness([torch.ones(3), torch.ones(3)]) == 0
-    assert steadiness([torch.tensor([1.0]), torch.tensor([1.0001])]) == pytest.approx(math.log(STEADIEST))
+    assert gradient_consistency(list(layer)) == pytest.approx(math.log(2 / 1 + 3 / 3))
+    assert gradient_consistency([torch.ones(3), torch.ones(3)]) == 0
+    assert gradient_consistency([torch.tensor([1.0]), torch.tensor([1.0001])]) == pytest.approx(math.log(MAX_RATIO))
 
 
 def test_objects_of_a_part_are_numbered_from_its_first_image():
@@ -274,6 +279,7 @@ def test_zen_is_the_log_of_the_answer_to_a_change_whatever_a_norm_divides_by(nor
     assert found == pytest.approx(wanted, abs=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "least"), [("nwot", 2), ("zen", 2), ("gradient_norm", 2), ("zico", 4)])
 def test_too_few_images_are_an_error_that_says_how_many(name: str, least: int, thin: Detector):
     with pytest.raises(ConfigError, match=rf"'{name}'.* got {least - 1}; allowed: {least} or more"):

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from search_space.errors import ConfigError
 from tests.trainers.conftest import tiny_detector
 from trainers.data import Dataset, Record
-from trainers.detect import Detections, detect, evaluating
+from trainers.detect import Detections, detect, evaluation_mode
 from trainers.evaluation import evaluate
-from trainers.heads import Limits
+from trainers.heads import DetectionLimits
 from trainers.tiling import Tiling, Window, detect_all, merge, starts
 
-LIMITS = Limits(score_threshold=0.05, max_detections=300)
+LIMITS = DetectionLimits(score_threshold=0.05, max_detections=300)
 RED, GREEN = 0, 1
 
 
@@ -43,7 +43,7 @@ class RectanglesReading:
     def __init__(self, *, large_first: bool) -> None:
         self.large_first = large_first
 
-    def read(self, outputs: Tensor, limits: Limits, *more: object) -> list[tuple[Tensor, Tensor, Tensor]]:
+    def read(self, outputs: Tensor, limits: DetectionLimits, *more: object) -> list[tuple[Tensor, Tensor, Tensor]]:
         found = []
         for image in outputs.numpy():
             rows = []
@@ -73,7 +73,7 @@ def picture(hw: tuple[int, int], *boxes: tuple[int, int, int, int], label: int =
 
 
 def found_in(detector: nn.Module, image: np.ndarray, tiling: Tiling | None, batch_size: int = 4) -> Detections:
-    with evaluating(detector):
+    with evaluation_mode(detector):
         (found,) = detect_all(detector, [image], input_hw=(64, 64), limits=LIMITS, tiling=tiling, batch_size=batch_size)
     assert (np.diff(found.scores) <= 0).all()
     return found
@@ -122,6 +122,7 @@ def random_boxes(rng: np.random.Generator, hw: tuple[int, int], largest: int) ->
     return sorted(boxes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("largest", [16, 60], ids=["small", "large"])
 def test_pictures_of_any_size_give_each_object_once(detector: Rectangles, seed: int, largest: int) -> None:
@@ -147,8 +148,8 @@ def test_classes_do_not_merge(detector: Rectangles) -> None:
 def test_an_image_no_larger_than_a_tile_is_as_without_tiling(hw: tuple[int, int]) -> None:
     detector = tiny_detector(num_classes=2, input_hw=(64, 64))
     image = np.random.default_rng(0).integers(0, 256, (*hw, 3), np.uint8)
-    with evaluating(detector):
-        limits = Limits(score_threshold=0.0)
+    with evaluation_mode(detector):
+        limits = DetectionLimits(score_threshold=0.0)
         (plain,) = detect(detector, [image], input_hw=(64, 64), limits=limits)
         (tiled,) = detect_all(detector, [image], input_hw=(64, 64), limits=limits, tiling=native(whole=True))
     assert len(plain) > 0
@@ -248,7 +249,9 @@ def test_what_one_slice_reports_twice_stays_twice() -> None:
 
 def test_the_best_detections_of_all_slices_are_kept() -> None:
     many = detections(*(([x, 50, x + 3, 53], 0.5 + x / 1000) for x in range(5, 55, 5)))
-    found = merge([LEFT, RIGHT], [many, detections(([90, 10, 95, 15], 0.9))], (100, 160), Limits(max_detections=4))
+    found = merge(
+        [LEFT, RIGHT], [many, detections(([90, 10, 95, 15], 0.9))], (100, 160), DetectionLimits(max_detections=4)
+    )
     assert found.scores.tolist() == pytest.approx([0.9, 0.55, 0.545, 0.54])
 
 

@@ -17,6 +17,7 @@ from trainers.weights import load_state, write_torch
 ARCH = DESIGNS.get("yolov8n-p2-nop5").architecture.resized((64, 64))
 
 
+@pytest.mark.slow
 def test_round_trip_gives_the_same_outputs(tmp_path: Path) -> None:
     detector = fresh_detector(ARCH, num_classes=2, seed=4).eval()
     save_weights(tmp_path / "w.pt", detector, ARCH.to_dict(), ("a", "b"))
@@ -76,6 +77,6 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pyte
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(WriteError, match=f"cannot write {tmp_path / 'w.pt'}: No space left on device; make room"):
+    with pytest.raises(WriteError, match=f"cannot write {tmp_path / 'w.pt'}: No space left on device; free disk space"):
         write_torch(tmp_path / "w.pt", {"a": torch.zeros(3)})
     assert list(tmp_path.iterdir()) == []

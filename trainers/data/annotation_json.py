@@ -1,4 +1,4 @@
-"""JSON annotation files: loading them, finding their images, and the lines on which their entries stand."""
+"""COCO-style JSON annotation files: load them, find their images and the line numbers of their entries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from search_space.errors import DataError, is_text, nearest
-from trainers.data.defects import BrokenFile, Place
+from trainers.data.defects import BrokenFile, SourceLocation
 
 ANNOTATION_FOLDERS = ("", "annotations", "coco")
 LISTS = ("images", "annotations", "categories")
@@ -23,7 +23,7 @@ _BLANK = re.compile(r"[ \t\n\r]*")
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """Two annotation files that belong together."""
+    """The annotation files of a training and a validation split."""
 
     name: str
     train: Path
@@ -32,25 +32,25 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True)
 class AnnotationJson:
-    """A loaded file in COCO's layout."""
+    """A loaded annotation file in the COCO layout."""
 
     path: Path
     images: list[Any]
     annotations: list[Any]
     categories: list[dict[str, Any]]
     lines: dict[str, list[int]] = field(default_factory=dict)
-    """By list, the line on which each entry begins; empty where nobody asked."""
+    """By list: the line on which each entry begins; empty if the file was loaded without lines."""
 
-    def place(self, name: str, index: int, *about: object) -> Place:
-        """Returns where entry `index` of the list `name` stands; `about` are the words for what it is."""
-        return Place(str(self.path), self.lines[name][index] if self.lines else None, about)
+    def location(self, name: str, index: int, *about: object) -> SourceLocation:
+        """Returns the location of entry `index` of the list `name`; `about` are the words that describe the entry."""
+        return SourceLocation(str(self.path), self.lines[name][index] if self.lines else None, about)
 
 
 def find_pairs(folder: Path) -> tuple[Pair, ...]:
     """Returns the `*train*.json` files of a folder that have a `*val*.json` beside them, sorted by name."""
     pairs = []
-    for place in ANNOTATION_FOLDERS:
-        for train in sorted((folder / place).glob("*train*.json")):
+    for name in ANNOTATION_FOLDERS:
+        for train in sorted((folder / name).glob("*train*.json")):
             pair = pair_of(train)
             if pair is not None:
                 pairs.append(pair)
@@ -58,9 +58,9 @@ def find_pairs(folder: Path) -> tuple[Pair, ...]:
 
 
 def pair_of(path: Path) -> Pair | None:
-    """Returns the pair that an annotation file belongs to, or None if it stands alone.
+    """Returns the pair that an annotation file belongs to, or None if it has no partner.
 
-    A training file without a val file beside it takes a test file instead.
+    Without a val file, a test file serves as the validation split.
     """
     for word in ("train", "val", "test"):
         train = path.with_name(path.name.replace(word, "train"))
@@ -74,7 +74,7 @@ def pair_of(path: Path) -> Pair | None:
 
 
 def choose_pair(pairs: tuple[Pair, ...], split: str | None) -> tuple[Pair, tuple[str, ...]]:
-    """Returns the pair named `split`, by default the alphabetically first, and a notice where there was a choice.
+    """Returns the pair named `split` (default: the first in alphabetical order), and a notice if there are several.
 
     Raises:
         DataError: no pair has that name.
@@ -84,12 +84,12 @@ def choose_pair(pairs: tuple[Pair, ...], split: str | None) -> tuple[Pair, tuple
         if split not in known:
             raise DataError(f"unknown split {split!r}{nearest(split, known)}; found: {', '.join(known)}")
         return known[split], _about_test(known[split])
-    # Caption files have no boxes: take them only when asked for.
+    # Caption files have no boxes, so they are only opened on request.
     chosen = next((pair for pair in pairs if not pair.name.startswith("captions")), pairs[0])
     if len(pairs) == 1:
         return chosen, _about_test(chosen)
     return chosen, (
-        f"found the splits {', '.join(known)}; using {chosen.name!r} (--split NAME chooses another)",
+        f"found the splits {', '.join(known)}; using {chosen.name!r} (--split NAME selects another)",
         *_about_test(chosen),
     )
 
@@ -97,20 +97,20 @@ def choose_pair(pairs: tuple[Pair, ...], split: str | None) -> tuple[Pair, tuple
 def _about_test(pair: Pair) -> tuple[str, ...]:
     if "val" in pair.val.name:
         return ()
-    return (f"{pair.train.name} has no val file beside it: {pair.val.name} takes its place",)
+    return (f"{pair.train.name} has no val file: {pair.val.name} is used for validation",)
 
 
 def load_annotations(path: Path, *, with_lines: bool = False) -> AnnotationJson:
-    """Loads a file with the lists images, annotations and categories.
+    """Loads an annotation file: a JSON object with the lists images, annotations and categories.
 
     Raises:
         DataError: the file cannot be read.
-        BrokenFile: it is no JSON, or lacks a list.
+        BrokenFile: the file is not JSON or lacks a list.
     """
     content, text = _load(path)
     for key in LISTS:
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            message = f"{path} has no list {key!r}; a COCO file has images, annotations and categories"
+            message = f"{path} has no list {key!r}; a COCO file needs images, annotations and categories"
             raise BrokenFile(message, "wrong_layout", path)
     assert isinstance(content, dict)
     if not all(_is_category(entry) for entry in content["categories"]):
@@ -136,9 +136,9 @@ def _load(path: Path) -> tuple[object, str]:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
-        return f"byte {error.start} is no text"
+        return f"byte {error.start} is not valid text"
     known = isinstance(error, json.JSONDecodeError)
-    return str(error) if known else "a number in it has thousands of digits"  # Python refuses to read those
+    return str(error) if known else "it contains a number with thousands of digits"  # which Python refuses to parse
 
 
 def _is_category(entry: object) -> bool:
@@ -149,7 +149,7 @@ def _is_category(entry: object) -> bool:
 
 
 def _check_given_once(text: str, path: Path) -> None:
-    """Raises BrokenFile where a list stands twice: JSON takes the last, and all of the first would be lost unsaid."""
+    """Raises BrokenFile if a list occurs twice: the JSON parser would silently keep only the last one."""
     if len(_LIST_KEY.findall(text)) <= len(LISTS):
         return
 
@@ -159,16 +159,16 @@ def _check_given_once(text: str, path: Path) -> None:
     outermost = json.loads(text, object_pairs_hook=keys)
     for key in LISTS:
         if outermost.count(key) > 1:
-            raise BrokenFile(f"{path} has the list {key!r} twice; join them", "wrong_layout", path)
+            raise BrokenFile(f"{path} has the list {key!r} twice; merge them", "wrong_layout", path)
 
 
 def is_id(value: object) -> bool:
-    """Tells whether a value can be an id: a number or a text."""
+    """Returns whether a value can be an id: a number or a string."""
     return isinstance(value, (int, str, float))
 
 
 def entry_lines(text: str) -> dict[str, list[int]]:
-    """Returns, for each list of the outermost object of a JSON text, the lines on which its entries begin."""
+    """Returns the lines on which entries begin, for each list in the top-level object of a JSON text."""
     decode = json.JSONDecoder().raw_decode
     starts: dict[str, list[int]] = {}
     position = _after(text, _after(text, 0) + 1)
@@ -193,15 +193,15 @@ def entry_lines(text: str) -> dict[str, list[int]]:
 
 def _after(text: str, position: int) -> int:
     match = _BLANK.match(text, position)
-    assert match is not None  # the pattern matches nothing, too
+    assert match is not None  # the pattern also matches the empty string
     return match.end()
 
 
 def image_root(path: Path, names: Sequence[str], images: Path | None, num_parents: int = 2) -> Path:
-    """Returns the folder in which most of a sample of the images exist.
+    """Returns the folder that holds most of up to 200 sampled images.
 
     Raises:
-        DataError: there is none.
+        BrokenFile: no folder holds any of them.
     """
     words = [word for word in path.stem.split("_") if word.startswith(("train", "val", "test"))]
     places = ["images", "", *(f"images/{word}" for word in words), *words]
@@ -211,6 +211,6 @@ def image_root(path: Path, names: Sequence[str], images: Path | None, num_parent
     found = [sum(os.path.isfile(root / name) for name in sample) for root in roots]
     if max(found) == 0:
         looked = ", ".join(dict.fromkeys(os.path.normpath(root) for root in roots))
-        message = f"{path}: none of its images was found, e.g. {names[0]!r}; looked in {looked}"
-        raise BrokenFile(f"{message}; --images DIR names the folder", "missing_image", path)
+        message = f"{path}: none of its images was found, for example {names[0]!r}; searched {looked}"
+        raise BrokenFile(f"{message}; give the folder with --images DIR", "missing_image", path)
     return roots[found.index(max(found))]

@@ -1,4 +1,4 @@
-"""How training images are varied. All randomness comes from a generator that is passed in."""
+"""Augmentation of training images. All randomness comes from the generator that is passed in."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from trainers.data.augmentation import Augmentation
 from trainers.data.color_jitter import jitter_brightness, jitter_color
 from trainers.data.compose import View, fitted, make_mosaic, window
 from trainers.data.copy_paste import paste_copies
-from trainers.data.geometry import Letterbox, Sample, clip, place, read_sample, resize, turn
+from trainers.data.geometry import Letterbox, Sample, clip, read_sample, resize, rotate
 
-__all__ = ["Letterbox", "Sample", "augment", "clip", "place", "read_sample", "resize"]
+__all__ = ["Letterbox", "Sample", "augment", "clip", "read_sample", "resize"]
 
 
 def augment(
@@ -24,7 +24,7 @@ def augment(
     strength: Augmentation,
     mosaic_allowed: bool,
 ) -> Sample:
-    """Returns one training sample of size `input_hw`; `draw` gives the next raw sample, four times for a mosaic."""
+    """Returns one augmented sample of size `input_hw`; `draw` returns the next raw sample (a mosaic needs four)."""
     if mosaic_allowed and rng.random() < strength.mosaic:
         sample = make_mosaic([_view(draw(), rng, input_hw, strength)[0] for _ in range(4)], rng, input_hw=input_hw)
     else:
@@ -36,9 +36,9 @@ def augment(
 def _view(
     sample: Sample, rng: np.random.Generator, input_hw: tuple[int, int], strength: Augmentation
 ) -> tuple[View, float]:
-    """Returns an image or a window of it at the scale of the input, and by how much it may be moved sideways."""
+    """Returns an image or a window of it at input scale, and the largest shift as a share of the input."""
     if strength.turn > 0 and rng.random() < strength.turn:
-        sample = turn(sample, int(rng.integers(1, 4)))
+        sample = rotate(sample, int(rng.integers(1, 4)))
     too_large = any(side > limit for side, limit in zip(sample.hw, input_hw, strict=True))
     tiled = strength.tile > 0 and rng.random() < strength.tile and too_large
     sample = window(sample, rng, input_hw=input_hw, jitter=strength.scale) if tiled else fitted(sample, input_hw)
@@ -52,7 +52,7 @@ def _view(
 
 
 def _move(view: View, translate: float, rng: np.random.Generator, *, input_hw: tuple[int, int]) -> Sample:
-    """Mirrors, scales and shifts a view at random about the middle of the input."""
+    """Flips, scales and shifts a view at random about the center of the input."""
     scale = view.draw(rng)
     height, width = view.sample.hw
     shift_x = (input_hw[1] - width * scale) / 2 + rng.uniform(-1, 1) * translate * input_hw[1]

@@ -1,42 +1,46 @@
-"""The settings of the augmentation."""
+"""The settings of data augmentation."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from search_space.errors import ConfigError
+from trainers.settings import check_settings, setting
+
+
+def _share(default: float, help: str, **about: Any) -> Any:
+    return setting(default, help, minimum=0, maximum=1, group="Augmentation", **about)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """How strongly training images are varied; zero switches a part off."""
+    """How strongly training images are varied; zero switches a part off.
 
-    mosaic: float = 0.0
-    """Chance that a training image is put together from four; pays on long schedules, so that it is off here."""
-    mosaic_until: float = 0.8
-    """Share of the schedule after which no mosaic is made any more."""
-    flip: float = 0.5
-    """Chance of mirroring left and right."""
-    flip_vertical: float = 0.0
-    """Chance of mirroring above and below; for images taken from straight above."""
-    turn: float = 0.0
-    """Chance of turning by one, two or three quarters of a circle; for images taken from straight above."""
-    scale: float = 0.3
-    """Images are scaled by a factor in 1 - scale .. 1 + scale."""
-    translate: float = 0.1
-    """Images are moved by up to this share of the input's sides."""
-    tile: float = 0.0
-    """Chance that of an image larger than the input a window at its own scale is taken instead of the whole."""
-    copy_paste: float = 0.0
-    """Share of the small objects that are pasted a second time elsewhere in their image."""
-    light: float = 0.2
-    """Brightness and contrast vary by up to this share."""
-    hue: float = 0.0
-    """The hue is turned by up to this share of the colour circle."""
-    saturation: float = 0.0
-    """The saturation varies by up to this share."""
+    Raises:
+        SettingError: a value is not in 0..1.
+    """
+
+    mosaic: float = _share(
+        0.0,
+        "Chance of joining four images into one. Off in the last part of the schedule (mosaic_until); pays on long "
+        "schedules.",
+        command_default=0.5,
+    )
+    mosaic_until: float = _share(0.8, "Share of the schedule after which no mosaic is made.", option="-")
+    flip: float = _share(0.5, "Chance of a left-right flip.", option="-")
+    flip_vertical: float = _share(0.0, "Chance of an up-down flip; for aerial images.")
+    turn: float = _share(0.0, "Chance of a rotation by 90, 180 or 270 degrees; for aerial images.")
+    scale: float = _share(0.3, "Images are scaled by a random factor in 1 - scale .. 1 + scale.", option="-")
+    translate: float = _share(0.1, "Largest shift, as a share of the sides of the input.", option="-")
+    tile: float = _share(
+        0.0,
+        "Chance that an image larger than the input is replaced by a crop at its own scale.",
+        option="--tile-chance",
+    )
+    copy_paste: float = _share(0.0, "Share of the small objects that are pasted a second time into their image.")
+    light: float = _share(0.2, "Largest relative change of brightness and contrast.", option="-")
+    hue: float = _share(0.0, "Largest change of hue, as a share of the color circle.", command_default=0.015)
+    saturation: float = _share(0.0, "Largest relative change of saturation.", command_default=0.4)
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not 0 <= value <= 1:
-                raise ConfigError(f"augmentation {name} is {value}; it must lie in 0..1")
+        check_settings(self)

@@ -1,4 +1,4 @@
-"""The endless stream of training batches: the order, the augmentation and the prefetching."""
+"""The stream of training batches: order, augmentation and prefetching."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from trainers.settings import SettingError
 logger = logging.getLogger(__name__)
 
 MAX_BROKEN = 0.1
-"""Share of the images that may be unreadable; two images are always forgiven."""
+"""Share of the images that may be unreadable; up to two are always tolerated."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """One step's images and what is to be found in them."""
+    """The images of a step, or of a part of it, with their objects."""
 
     images: Tensor
     """`(B, 3, H, W)` uint8 RGB, channels last in memory."""
@@ -49,34 +49,34 @@ class Batch:
 
 @dataclass(kw_only=True)
 class BrokenImages:
-    """Images that could not be read and were replaced by others."""
+    """Unreadable images, which were replaced by other images."""
 
     num_images: int
-    """Of the data set."""
+    """Number of images in the data set."""
     errors: dict[int, str] = field(default_factory=dict)
-    """What is wrong, by index in the data set."""
+    """Error message by index in the data set."""
 
     def __len__(self) -> int:
         return len(self.errors)
 
     def add(self, index: int, error: DataError) -> None:
-        """Notes an image; raises DataError when there are too many."""
+        """Records an unreadable image; raises DataError if there are too many."""
         if index not in self.errors:
-            logger.warning("%s (left out of the training, another image takes its place)", error)
+            logger.warning("%s (not used for training; another image replaces it)", error)
         self.errors[index] = str(error)
         if len(self) > MAX_BROKEN * self.num_images and len(self) >= min(3, self.num_images):
             raise DataError(
-                f"{len(self)} of {self.num_images} training images cannot be read, at most {MAX_BROKEN:.0%} may be "
-                f"broken; check the data set; the last: {error}"
+                f"{len(self)} of {self.num_images} training images cannot be read, allowed are {MAX_BROKEN:.0%}; "
+                f"check the data set; last error: {error}"
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchStream:
-    """Batches as a function of (seed, step): reading them in threads or starting in the middle changes nothing.
+    """Batches as a function of (seed, step), whatever the number of threads and the first step.
 
-    A step's images can be shared among several processes (`num_ranks`), and each process's share be split into
-    `accumulate` parts; the images of a step and their augmentation stay the same.
+    The images of a step can be divided among `num_ranks` processes, and the share of each process into `accumulate`
+    parts. This changes neither the images of a step nor their augmentation.
 
     Raises:
         ConfigError: the batch cannot be divided evenly.
@@ -85,7 +85,7 @@ class BatchStream:
     dataset: Dataset
     input_hw: tuple[int, int]
     batch_size: int
-    """Images a step, over all processes and parts."""
+    """Images per step, over all processes and parts."""
     num_steps: int
     seed: int
     strength: Augmentation = field(default_factory=Augmentation)
@@ -105,11 +105,11 @@ class BatchStream:
         object.__setattr__(self, "broken", BrokenImages(num_images=len(self.dataset)))
 
     def epoch(self, step: int) -> float:
-        """Returns how many times the data set has been gone through after `step` steps."""
+        """Returns the number of passes over the data set after `step` steps."""
         return step * self.batch_size / len(self.dataset)
 
     def is_due(self, step: int, every_epochs: float) -> bool:
-        """Tells whether step `step` (counted from 1) is the last one or completes another `every_epochs` epochs."""
+        """Returns whether step `step` (1-based) is the last one or completes another `every_epochs` epochs."""
         if step == self.num_steps:
             return True
         return every_epochs > 0 and self.epoch(step) // every_epochs > self.epoch(step - 1) // every_epochs
@@ -141,7 +141,7 @@ class BatchStream:
         )
 
     def _draw(self, queue: list[int], rng: np.random.Generator) -> Sample:
-        """Reads the image in the queue, if there is one, and else random ones until one can be read."""
+        """Reads the image in the queue if there is one, otherwise random images until one can be read."""
         while True:
             index = queue.pop() if queue else int(rng.integers(len(self.dataset)))
             try:
@@ -150,10 +150,10 @@ class BatchStream:
                 self.broken.add(index, error)
 
     def read(self, first_step: int = 0, *, num_threads: int = 1, depth: int = 3) -> Generator[list[Batch], None, None]:
-        """Yields the parts of each step from `first_step` on, prepared ahead in background threads.
+        """Yields the parts of each step from `first_step` on, prefetched by background threads.
 
         Args:
-            depth: steps that are prepared ahead, one a thread at least.
+            depth: steps that are prefetched, at least one more than there are threads.
         """
         steps = iter(range(first_step, self.num_steps))
         with ThreadPoolExecutor(num_threads, thread_name_prefix="batches") as pool:
@@ -174,7 +174,7 @@ def _order(seed: int, epoch: int, size: int) -> np.ndarray:
 
 
 def collate(samples: list[Sample]) -> Batch:
-    """Joins samples of equal size into a batch."""
+    """Stacks samples of equal size into a batch."""
     images = torch.from_numpy(np.stack([sample.image for sample in samples])).permute(0, 3, 1, 2)
     return Batch(images=images, objects=_table(samples, ignored=False), ignored=_table(samples, ignored=True))
 

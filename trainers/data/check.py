@@ -1,4 +1,4 @@
-"""Checking a data set: every defect of its annotations and its images, and what it holds."""
+"""Check a data set: all defects of its annotations and images, and its contents."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from trainers.data.dataset import Dataset, Record, size_mismatch, stated_hw
-from trainers.data.defects import NOTES, BrokenFile, Defect, Place
-from trainers.data.diagnostics import Findings
-from trainers.data.formats import open_parts
-from trainers.data.images import Header, ImageError, image_header, read_pixels
-from trainers.data.source import Request
+from trainers.data.defects import NOTES, BrokenFile, Defect, SourceLocation
+from trainers.data.diagnostics import DefectLog
+from trainers.data.formats import read_data
+from trainers.data.images import ImageError, ImageHeader, image_header, read_pixels
+from trainers.data.source import ReadRequest
 
 
 @dataclass(frozen=True, kw_only=True)
-class Note:
-    """Something good to know that is no defect."""
+class DataNote:
+    """Something worth knowing that is not a defect."""
 
     kind: str
     """A key of `NOTES`."""
     count: int
     what: str
     first: str
-    """Where it was found first."""
+    """Location of the first occurrence."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
-    """What a data set holds, counted over all its parts and each image once, and what is wrong with it."""
+class DataReport:
+    """Contents and defects of a data set; an image that is in several splits counts once."""
 
     format: str | None
-    """None where a broken file kept the set from being opened."""
+    """None if a broken file prevented the data set from being opened."""
     num_images: int
     """Images that can be used."""
     num_boxes: int
     """Boxes of those images, without ignored regions."""
     num_ignored: int
-    """Ignored regions: a region that is given once for each class is one."""
+    """Ignored regions; a region that is listed once per class counts as one."""
     classes: tuple[str, ...]
     num_boxes_by_class: dict[str, int]
     defects: tuple[Defect, ...]
-    notes: tuple[Note, ...]
+    notes: tuple[DataNote, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the report as JSON-ready fields."""
@@ -57,95 +57,95 @@ class Report:
 
 def check_data(
     path: str | Path, *, split: str | None = None, format: str | None = None, images: str | Path | None = None
-) -> Report:
-    """Opens a data set as `open_data` does, decodes every image, and reports what is wrong instead of raising it.
+) -> DataReport:
+    """Opens a data set like `open_data`, decodes every image, and reports defects instead of raising them.
 
     Raises:
-        ConfigError: a format is named that is not known.
-        DataError: nothing known lies at `path`.
+        ConfigError: the format is unknown.
+        DataError: no known format is found at `path`.
     """
-    findings = Findings()
+    defect_log = DefectLog()
     folder = None if images is None else Path(images)
-    request = Request(path=Path(path), split=split, images=folder, named=format, findings=findings)
+    request = ReadRequest(path=Path(path), split=split, images=folder, format=format, defect_log=defect_log)
     try:
-        parts = open_parts(request)
+        parts = read_data(request)
     except BrokenFile as error:
-        findings.defects.append(error.defect)
-        return _report(None, [], (), findings)
+        defect_log.defects.append(error.defect)
+        return _report(None, [], (), defect_log)
     records = distinct_records(parts.datasets.values())
-    usable = [record for record, good in _look(records, findings) if good]
+    usable = [record for record, good in _decode_all(records, defect_log) if good]
     for name, dataset in parts.datasets.items():
         if not any(len(record.boxes) for record in dataset.records):
             which = "the data set" if name == "all" else f"its {name} part"
-            findings.add("empty_set", Place(str(path)), f"{which} has no boxes ({len(dataset)} images)")
-    return _report(parts.format, usable, next(iter(parts.datasets.values())).classes, findings)
+            defect_log.add("empty_set", SourceLocation(str(path)), f"{which} has no boxes ({len(dataset)} images)")
+    return _report(parts.format, usable, next(iter(parts.datasets.values())).classes, defect_log)
 
 
 def distinct_records(datasets: Iterable[Dataset]) -> list[Record]:
-    """Returns every image of the data sets once."""
+    """Returns the distinct images of the data sets."""
     return list({record.key: record for dataset in datasets for record in dataset.records}.values())
 
 
-class _Look(NamedTuple):
-    """What decoding one file showed: its error, or its size and depth."""
+class _DecodedImage(NamedTuple):
+    """Result of decoding one file: an error, or its size and depth."""
 
     error: ImageError | None = None
-    header: Header = Header(height=0, width=0, channels=3)
+    header: ImageHeader = ImageHeader(height=0, width=0, channels=3)
     grey: bool = False
     deep: bool = False
 
     def hw(self, record: Record) -> tuple[int, int]:
-        """Returns the size that the file has for a record."""
+        """Returns the (height, width) of the file in the orientation that the record uses."""
         shown = (self.header.height, self.header.width)
         return shown[::-1] if self.header.is_shown_as_stored(stated_hw(record)) else shown
 
 
-def _decode(path: Path) -> _Look:
+def _decode(path: Path) -> _DecodedImage:
     try:
         pixels, header = read_pixels(path), image_header(path)
     except ImageError as error:
-        return _Look(error)
+        return _DecodedImage(error)
     grey = pixels.ndim == 2 or pixels.shape[2] <= 2
-    return _Look(None, header, grey, pixels.dtype == np.uint16)
+    return _DecodedImage(None, header, grey, pixels.dtype == np.uint16)
 
 
-def _look(records: list[Record], findings: Findings) -> Iterator[tuple[Record, bool]]:
-    """Decodes every file once and gives each record with whether it can be used."""
+def _decode_all(records: list[Record], defect_log: DefectLog) -> Iterator[tuple[Record, bool]]:
+    """Decodes every file once; yields each record with whether it can be used."""
     paths = list(dict.fromkeys(record.path for record in records if record.path is not None))
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         looks = dict(zip(paths, pool.map(_decode, paths), strict=True))
     for path, look in looks.items():
-        place = Place(str(path), about=(path.name,))
+        location = SourceLocation(str(path), about=(path.name,))
         if look.error is not None:
-            findings.add(look.error.kind, place, str(look.error))
+            defect_log.add(look.error.kind, location, str(look.error))
         for kind, seen in (
             ("greyscale", look.grey),
             ("deep_pixels", look.deep),
             ("orientation", look.header.orientation > 1),
         ):
             if seen:
-                findings.add(kind, place, kind)
+                defect_log.add(kind, location, kind)
     for record in records:
         assert record.path is not None  # only the built-in set has images without files
         look = looks[record.path]
         wrong = size_mismatch(record, look.hw(record)) if look.error is None else None
         if wrong is not None:
-            findings.add("image_size", Place(str(record.path)), wrong)
+            defect_log.add("image_size", SourceLocation(str(record.path)), wrong)
         yield record, look.error is None and wrong is None
 
 
-def _report(format: str | None, records: list[Record], classes: tuple[str, ...], findings: Findings) -> Report:
+def _report(format: str | None, records: list[Record], classes: tuple[str, ...], defect_log: DefectLog) -> DataReport:
     counts = Counter(label for record in records for label in record.labels.tolist())
-    return Report(
+    return DataReport(
         format=format,
         num_images=len(records),
         num_boxes=counts.total(),
         num_ignored=sum(len({tuple(box) for box in record.ignored.tolist()}) for record in records),
         classes=classes,
         num_boxes_by_class={name: counts[index] for index, name in enumerate(classes)},
-        defects=tuple(findings.defects),
+        defects=tuple(defect_log.defects),
         notes=tuple(
-            Note(kind=kind, count=count, what=NOTES[kind], first=findings.first[kind])
-            for kind, count in sorted(findings.notes.items())
+            DataNote(kind=kind, count=count, what=NOTES[kind], first=defect_log.first[kind])
+            for kind, count in sorted(defect_log.notes.items())
         ),
     )

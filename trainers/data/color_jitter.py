@@ -1,4 +1,4 @@
-"""Light and colour of training images."""
+"""Random brightness, contrast, hue and saturation of training images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from trainers.data.dataset import Image
 
 
 def jitter_brightness(image: Image, rng: np.random.Generator, amount: float) -> Image:
-    """Changes contrast about the middle grey and brightness, each by up to `amount`."""
+    """Changes contrast (about mid-grey) and brightness, each by up to `amount`."""
     contrast, brightness = 1 + rng.uniform(-amount, amount, 2)
     if amount == 0:
         return image
@@ -18,9 +18,9 @@ def jitter_brightness(image: Image, rng: np.random.Generator, amount: float) -> 
 
 
 def jitter_color(image: Image, rng: np.random.Generator, *, hue: float, saturation: float) -> Image:
-    """Turns the hue by up to a share `hue` of the colour circle and scales the saturation by up to `saturation`.
+    """Shifts the hue by up to a share `hue` of the color circle and scales the saturation by up to `saturation`.
 
-    Grey images stay as they are.
+    Grey images do not change.
     """
     if hue == 0 and saturation == 0:
         return image

@@ -1,4 +1,4 @@
-"""Training images made of parts of others: mosaics, and windows of large images."""
+"""Mosaics of four images, and windows of large images."""
 
 from __future__ import annotations
 
@@ -6,43 +6,43 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from trainers.data.geometry import Letterbox, Sample, cut, place, resize_sample
+from trainers.data.geometry import Letterbox, Sample, crop, place_on_canvas, resize_sample
 
 TOWARDS_OBJECTS = 0.8
-"""Share of the windows that are laid over an object."""
+"""Share of the windows that are placed over an object."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """A sample at about the scale of the input, and how it may still be moved."""
+    """A sample at about input scale, with the random changes that are still to be made."""
 
     sample: Sample
     scale: float
-    """It may be scaled by a factor in 1 - scale .. 1 + scale."""
+    """The scale factor is drawn from 1 - scale .. 1 + scale."""
     flip: float
-    """Chance of mirroring left and right."""
+    """Probability of a horizontal flip."""
     flip_vertical: float
-    """Chance of mirroring above and below."""
+    """Probability of a vertical flip."""
 
     def draw(self, rng: np.random.Generator) -> float:
-        """Draws a scale."""
+        """Draws a scale factor."""
         return 1 + rng.uniform(-self.scale, self.scale)
 
     def put(self, rng: np.random.Generator, scale: float, shift: tuple[float, float], hw: tuple[int, int]) -> Sample:
-        """Puts the sample on a canvas of `hw` with its corner at `shift` (x, y), mirrored at random."""
+        """Places the sample on a canvas of `hw` with its corner at `shift` (x, y), flipped at random."""
         flip = rng.random() < self.flip
         flip_vertical = self.flip_vertical > 0 and rng.random() < self.flip_vertical
-        return place(self.sample, scale, shift, flip=flip, flip_vertical=flip_vertical, hw=hw)
+        return place_on_canvas(self.sample, scale, shift, flip=flip, flip_vertical=flip_vertical, hw=hw)
 
 
 def fitted(sample: Sample, input_hw: tuple[int, int]) -> Sample:
-    """Scales a sample to the size it has in the letterbox, without padding."""
+    """Scales a sample to its size in the letterbox, without padding."""
     box = Letterbox.fit(sample.hw, input_hw)
     return resize_sample(sample, (box.height, box.width))
 
 
 def make_mosaic(views: list[View], rng: np.random.Generator, *, input_hw: tuple[int, int]) -> Sample:
-    """Fills the four quarters about a random point with random crops of four samples.
+    """Fills the four quadrants about a random point with random crops of four samples.
 
     Bochkovskiy et al., "YOLOv4: optimal speed and accuracy of object detection", 2020.
     """
@@ -70,20 +70,20 @@ def _crop(view: View, rng: np.random.Generator, hw: tuple[int, int]) -> Sample:
 
 
 def window(sample: Sample, rng: np.random.Generator, *, input_hw: tuple[int, int], jitter: float) -> Sample:
-    """Returns a random part of a large image at its own scale times 1 - jitter .. 1 + jitter, as large as the input.
+    """Returns a random window of a large image, as large as the input, scaled by a factor in 1 - jitter .. 1 + jitter.
 
-    Small objects keep their pixels so, where fitting the whole image into the input would shrink them away. Most
-    windows hold an object. Along a side on which the image is smaller than the window, the result is smaller too.
+    Small objects keep their resolution, which scaling the whole image down to the input would reduce. Most windows
+    contain an object. If a side of the image is shorter than the window, so is that side of the result.
     """
     scale = 1 + rng.uniform(-jitter, jitter)
     height, width = (min(side, max(1, round(wanted / scale))) for side, wanted in zip(sample.hw, input_hw, strict=True))
-    part = cut(sample, _corner(sample, rng, (height, width)), (height, width))
+    part = crop(sample, _corner(sample, rng, (height, width)), (height, width))
     target = (min(input_hw[0], max(1, round(height * scale))), min(input_hw[1], max(1, round(width * scale))))
     return resize_sample(part, target)
 
 
 def _corner(sample: Sample, rng: np.random.Generator, hw: tuple[int, int]) -> tuple[int, int]:
-    """Draws the corner (x, y) of a window of `hw`; mostly so that it holds one of the objects, drawn at random."""
+    """Draws the corner (x, y) of a window of `hw`; TOWARDS_OBJECTS of the windows contain a randomly drawn object."""
     room_x, room_y = sample.hw[1] - hw[1], sample.hw[0] - hw[0]
     objects = sample.boxes[~sample.ignored]
     if len(objects) == 0 or rng.random() >= TOWARDS_OBJECTS:
@@ -93,7 +93,7 @@ def _corner(sample: Sample, rng: np.random.Generator, hw: tuple[int, int]) -> tu
 
 
 def _start(rng: np.random.Generator, low: float, high: float, size: int, room: int) -> int:
-    """Draws where a window of `size` begins so that it covers low..high; an object larger than it is covered partly."""
+    """Draws the start of a window of `size` that covers low..high; larger objects are covered partly."""
     first, last = sorted((int(np.ceil(high)) - size, int(np.floor(low))))
     first, last = (min(max(value, 0), room) for value in (first, last))
     return int(rng.integers(first, last + 1))

@@ -1,4 +1,4 @@
-"""Converting a data set to another format, whole or not at all."""
+"""Convert a data set to another format; on failure nothing is written."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from search_space.errors import ConfigError, DataError
 from trainers.data.check import distinct_records
 from trainers.data.dataset import EVERY_CLASS, Dataset, Record, read_record, stated_hw
 from trainers.data.format import FORMATS, Writer
-from trainers.data.formats import check_format, open_parts
+from trainers.data.formats import check_format, read_data
 from trainers.data.images import IMAGE_SUFFIXES, ImageError, image_header
-from trainers.data.source import Parts, Request
-from trainers.data.writing import Writing, whole
+from trainers.data.source import ReadRequest, ReadResult
+from trainers.data.writing import WriteRequest, snap_to_pixels
 
 _NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f/\\:]")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Conversion:
-    """What was converted."""
+    """Summary of a conversion."""
 
     source: str
     from_format: str
@@ -35,9 +35,9 @@ class Conversion:
     num_ignored: int
     """Ignored regions of the source."""
     notices: tuple[str, ...]
-    """What was found in the source."""
+    """Notices from reading the source."""
     losses: tuple[str, ...]
-    """What the target cannot hold."""
+    """What the target format cannot represent."""
 
 
 def convert_data(
@@ -52,23 +52,23 @@ def convert_data(
 ) -> Conversion:
     """Writes the data set at `path` to the folder `out` in the format `to`.
 
-    The folder appears when all of it is written. Images are copied, or linked to if `link`; one that is a window of its
-    file is cut out and written as PNG where the format knows no windows.
+    The folder appears once it is complete. Images are copied, or linked if `link`. A window of an image file is cropped
+    and written as PNG if the format has no windows.
 
     Raises:
-        ConfigError: `out` exists, or a format is not known.
-        DataError: nothing known lies at `path`, it has no images, or a name cannot be written.
+        ConfigError: `out` exists, or a format is unknown.
+        DataError: no known format is found at `path`, it has no images, or a name cannot be written.
     """
     writer = _writer(to)
     out = Path(out)
     if os.path.lexists(out):
-        raise ConfigError(f"{out} exists already; give a folder that does not")
+        raise ConfigError(f"{out} exists already; give a folder that does not exist")
     folder = None if images is None else Path(images)
-    parts = open_parts(Request(path=Path(path), split=split, images=folder, named=format))
+    parts = read_data(ReadRequest(path=Path(path), split=split, images=folder, format=format))
     datasets, notices = _undivided_if_same(parts)
     records = distinct_records(datasets.values())
     if not records:
-        raise DataError(f"{parts.source} has no images that can be used; nas data check tells why")
+        raise DataError(f"{parts.source} has no usable images; run nas data check for the reasons")
     writer.check_classes(next(iter(datasets.values())).classes)
     _write(out, datasets, _Images(records, whole=writer.keeps_windows, link=link), writer)
     return Conversion(
@@ -84,32 +84,34 @@ def convert_data(
 
 
 def _writer(to: str) -> Writer:
-    """Returns the writer of a format; raises ConfigError for one that is not known or is only read."""
+    """Returns the writer of a format; raises ConfigError for an unknown or read-only format."""
     check_format(to)
     writer = FORMATS.get(to).writer
     if writer is None:
         known = ", ".join(name for name in FORMATS if FORMATS.get(name).writer is not None)
-        raise ConfigError(f"the format {to!r} is read and not written; allowed: {known}")
+        raise ConfigError(f"the format {to!r} can be read but not written; allowed: {known}")
     return writer
 
 
-def _undivided_if_same(parts: Parts) -> tuple[dict[str, Dataset], tuple[str, ...]]:
-    """Returns the parts, or a single one where train and val are the same images."""
+def _undivided_if_same(parts: ReadResult) -> tuple[dict[str, Dataset], tuple[str, ...]]:
+    """Returns the splits, or a single one if train and val have the same images, and the notices."""
     keys = [{record.key for record in dataset.records} for dataset in parts.datasets.values()]
     if len(keys) == 1 or keys[0] != keys[1]:
         return parts.datasets, parts.notices
-    told = f"{parts.source}: train and val are the same images; they are written once, as a set that is not divided"
-    return {"all": next(iter(parts.datasets.values()))}, (told,)
+    notice = f"{parts.source}: train and val have the same images; they are written once, without a split"
+    return {"all": next(iter(parts.datasets.values()))}, (notice,)
 
 
 def _write(out: Path, datasets: dict[str, Dataset], images: _Images, writer: Writer) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
-        writer.write(Writing(folder=folder, datasets=datasets, name_of=images.name_of, put=images.put))
-        folder.chmod(0o755)  # mkdtemp lets only its owner in
+        writer.write(
+            WriteRequest(folder=folder, datasets=datasets, image_name=images.name_of, write_image=images.write)
+        )
+        folder.chmod(0o755)  # mkdtemp creates it with 0o700
         if os.path.lexists(out):
-            raise ConfigError(f"{out} has come into being meanwhile; give a folder that does not exist")
+            raise ConfigError(f"{out} was created in the meantime; give a folder that does not exist")
         folder.rename(out)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -117,12 +119,12 @@ def _write(out: Path, datasets: dict[str, Dataset], images: _Images, writer: Wri
 
 
 class _Images:
-    """The images of a data set under names that differ without their endings, whatever the case of the letters.
+    """Names and writes the images of a data set; names are unique without their suffix and ignoring case.
 
     Args:
         records: all images.
-        whole: files are written whole, with one name for all windows of a file.
-        link: files are linked to.
+        whole: write whole files, one for all windows of a file.
+        link: link to the files instead of copying them.
     """
 
     def __init__(self, records: list[Record], *, whole: bool, link: bool) -> None:
@@ -146,8 +148,8 @@ class _Images:
         """Returns the file name of an image."""
         return self._names[self._key(record)]
 
-    def put(self, record: Record, folder: Path) -> None:
-        """Writes an image into a folder, unless it is there."""
+    def write(self, record: Record, folder: Path) -> None:
+        """Writes an image into a folder unless it is there already."""
         target = folder / self.name_of(record)
         assert record.path is not None  # only the built-in set has images without files
         if os.path.lexists(target):
@@ -167,7 +169,7 @@ def _free_name(record: Record, taken: set[str], *, cut: bool) -> str:
     suffix = record.path.suffix
     if suffix.lower() not in IMAGE_SUFFIXES:
         known = ", ".join(sorted(IMAGE_SUFFIXES))
-        raise DataError(f"{record.path} has an ending that readers do not look for; known: {known}; rename it")
+        raise DataError(f"{record.path} has a suffix that readers do not recognize; known: {known}; rename it")
     stem = _NOT_IN_NAMES.sub("_", record.path.stem).encode(errors="replace").decode().strip() or "image"
     if cut and record.window is not None:
         stem, suffix = f"{stem}_{'_'.join(map(str, record.window))}", ".png"
@@ -188,27 +190,27 @@ def _is_shown_as_stored(record: Record) -> bool:
 
 
 def _losses(to: str, writer: Writer, records: list[Record], num_classes: int) -> list[str]:
-    """Returns one line for each thing that the format cannot hold."""
+    """Returns one line for each kind of information that the format cannot represent."""
     losses = []
     num_ignored = sum(len(record.ignored) for record in records)
     if writer.ignores == "never" and num_ignored:
         losses.append(
-            f"{to} has no ignored regions: {num_ignored} are left out, detections in them will count as wrong"
+            f"{to} has no ignored regions: {num_ignored} are dropped, detections there become false positives"
         )
     num_single = sum(int((record.ignored_labels != EVERY_CLASS).sum()) for record in records)
     if writer.ignores == "all" and num_single and num_classes > 1:
-        losses.append(f"{to} ignores a region for every class: {num_single} that hold for one class now hold for all")
+        losses.append(f"{to} ignores regions for every class: {num_single} regions of a single class now apply to all")
     boxes = [box for record in records for box in record.boxes.tolist()]
-    num_broken = sum(any(value % 1 for value in whole(box)) for box in boxes)
+    num_broken = sum(any(value % 1 for value in snap_to_pixels(box)) for box in boxes)
     if writer.whole_pixels and num_broken:
-        losses.append(f"{num_broken} boxes have fractions of a pixel, which other tools that read {to} may cut off")
+        losses.append(f"{num_broken} boxes have fractional coordinates, which other readers of {to} may truncate")
     num_stored = sum(_is_shown_as_stored(record) for record in records) if not writer.states_sizes else 0
     if num_stored:
         losses.append(
-            f"{to} states no sizes: {num_stored} JPEGs are annotated as stored, against their EXIF tag, and will be "
-            "turned away from their boxes; remove the tag from the copies"
+            f"{to} stores no image sizes: {num_stored} JPEGs are annotated without their EXIF rotation and will be "
+            "rotated away from their boxes; remove the EXIF tag from the copies"
         )
     num_windows = sum(record.window is not None for record in records)
     if not writer.keeps_windows and num_windows:
-        losses.append(f"{to} has no windows of a file: {num_windows} are cut out and written as PNG")
+        losses.append(f"{to} has no windows of a file: {num_windows} are cropped and written as PNG")
     return losses

@@ -1,4 +1,4 @@
-"""Copies of small objects, pasted into the image that they are from."""
+"""Copy-paste augmentation: copies of small objects, pasted into the same image."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from trainers.data.dataset import Boxes, Image
 from trainers.data.geometry import Sample
 
 SIDES_PX = (3.0, 32.0)
-"""Shortest and longest side of the objects that are copied, in pixels of the input."""
+"""Shortest and longest side of objects that are copied, in input pixels."""
 MAX_HIDDEN = 0.1
-"""Largest share of an object that copies may hide, with their soft edges."""
+"""Largest share of an object that copies may cover, blended margins included."""
 SCALE = 0.2
 """Copies are scaled by a factor in 1 - SCALE .. 1 + SCALE."""
 MARGIN_PX = 2
-"""Width of the soft edge about a copy."""
+"""Width of the blended margin around a copy."""
 TRIES = 10
-"""Places that are tried for a copy before it is given up."""
+"""Positions that are tried for a copy before it is skipped."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,31 +29,31 @@ class _Patch:
     box: Boxes
     """`(4,)` in pixels of the patch."""
     weight: NDArray[np.float32]
-    """`(H, W)`: 1 on the object, falling to 0 over the margin."""
+    """`(H, W)` blending weight: 1 on the object, falling to 0 over the margin."""
 
 
 def paste_copies(sample: Sample, rng: np.random.Generator, share: float) -> Sample:
-    """Copies small objects to other places of their image, mirrored and scaled a little, with soft edges.
+    """Copies small objects to random positions in their image, slightly scaled, flipped at random and blended in.
 
-    Copies hide no more than a tenth of any object and touch no ignored region. An object that is cut by the border
-    or overlaps something else is not copied. Kisantal et al., "Augmentation for small object detection", 2019.
+    Copies cover at most a tenth of any object and touch no ignored region. Objects that touch the image border or
+    overlap another box are not copied. Kisantal et al., "Augmentation for small object detection", 2019.
 
     Args:
-        sample: at the scale of the input, and not padded yet.
-        share: chance of each small object to be copied.
+        sample: at input scale, not padded.
+        share: probability that a small object is copied.
     """
     if share == 0 or bool(sample.ignored.all()):
         return sample
     image, objects, blocked = sample.image.copy(), sample.boxes[~sample.ignored], sample.boxes[sample.ignored]
-    sources, hidden = _sources(sample), np.zeros(len(objects))
+    sources, covered = _sources(sample), np.zeros(len(objects))
     labels = []
     for index in sources[rng.random(len(sources)) < share]:
         patch = _cut_patch(sample, sample.boxes[index], rng)
-        bearable = MAX_HIDDEN * (objects[:, 2:] - objects[:, :2]).prod(axis=1) - hidden
-        corner = _free_corner(rng, patch.image.shape[:2], sample.hw, objects, bearable, blocked)
+        coverable = MAX_HIDDEN * (objects[:, 2:] - objects[:, :2]).prod(axis=1) - covered
+        corner = _free_corner(rng, patch.image.shape[:2], sample.hw, objects, coverable, blocked)
         if corner is not None:
             _blend(image, patch, corner)
-            hidden = np.append(hidden + _shared_area(_at(corner, patch.image.shape[:2]), objects), 0.0)
+            covered = np.append(covered + _shared_area(_at(corner, patch.image.shape[:2]), objects), 0.0)
             objects = np.concatenate((objects, [patch.box + np.array([*corner, *corner], np.float32)]))
             labels.append(sample.labels[index])
     copies = objects[len(objects) - len(labels) :]
@@ -66,25 +66,25 @@ def paste_copies(sample: Sample, rng: np.random.Generator, share: float) -> Samp
 
 
 def _sources(sample: Sample) -> NDArray[np.int64]:
-    """Returns the rows of objects that are small, whole and apart from everything else."""
+    """Returns the rows of small objects that lie inside the image and overlap no other box."""
     boxes, (height, width) = sample.boxes, sample.hw
     sides = boxes[:, 2:] - boxes[:, :2]
     small = (sides.min(axis=1) >= SIDES_PX[0]) & (sides.max(axis=1) <= SIDES_PX[1])
     inside = (boxes[:, :2] > 0).all(axis=1) & (boxes[:, 2:] < np.array([width, height])).all(axis=1)
     rows: NDArray[np.int64] = np.flatnonzero(small & inside & ~sample.ignored)
     touching = (_shared_area(boxes[rows][:, None], boxes) > 0).sum(axis=1)
-    return np.asarray(rows[touching == 1], np.int64)  # each touches itself
+    return np.asarray(rows[touching == 1], np.int64)  # each box overlaps itself
 
 
 def _shared_area(box: Boxes, boxes: Boxes) -> NDArray[np.float32]:
-    """Returns the area that `box` `(4,)` has in common with each of `boxes` `(N, 4)`; or `(M, N)` for `(M, 1, 4)`."""
+    """Returns the intersection area of `box` `(4,)` with each of `boxes` `(N, 4)`; `(M, N)` for `(M, 1, 4)`."""
     sides = np.minimum(box[..., 2:], boxes[:, 2:]) - np.maximum(box[..., :2], boxes[:, :2])
     sides = np.maximum(sides, 0)
     return np.asarray(sides[..., 0] * sides[..., 1], np.float32)
 
 
 def _cut_patch(sample: Sample, box: Boxes, rng: np.random.Generator) -> _Patch:
-    """Cuts an object with a margin out of its image, scales it and mirrors it by chance."""
+    """Crops an object with its margin, scales it and flips it at random."""
     corner = np.maximum(np.floor(box[:2]).astype(int) - MARGIN_PX, 0)
     end = np.minimum(np.ceil(box[2:]).astype(int) + MARGIN_PX, sample.hw[::-1])
     image = sample.image[corner[1] : end[1], corner[0] : end[0]]
@@ -111,13 +111,13 @@ def _free_corner(
     patch_hw: tuple[int, ...],
     hw: tuple[int, int],
     objects: Boxes,
-    bearable: NDArray[np.floating],
+    coverable: NDArray[np.floating],
     blocked: Boxes,
 ) -> tuple[int, int] | None:
-    """Draws the corner (x, y) of a place for a patch; None if none is found.
+    """Draws the corner (x, y) of a free position for a patch; None if none is found.
 
     Args:
-        bearable: area of each object `(N,)` that may still be hidden.
+        coverable: area of each object `(N,)` that may still be covered.
         blocked: regions `(M, 4)` that must not be touched.
     """
     height, width = patch_hw
@@ -126,7 +126,7 @@ def _free_corner(
     for _ in range(TRIES):
         corner = int(rng.integers(hw[1] - width + 1)), int(rng.integers(hw[0] - height + 1))
         place = _at(corner, patch_hw)
-        if (_shared_area(place, objects) <= bearable).all() and not _shared_area(place, blocked).any():
+        if (_shared_area(place, objects) <= coverable).all() and not _shared_area(place, blocked).any():
             return corner
     return None
 

@@ -1,4 +1,4 @@
-"""One form for all data sets: a list of records (file, size, boxes) and a way to read an image."""
+"""The representation of all data sets: records (file, size, boxes) and a function that reads an image."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Boxes = NDArray[np.float32]
 Labels = NDArray[np.int64]
 
 EVERY_CLASS = -1
-"""Label of an ignored region that holds for all classes."""
+"""Label of an ignored region that applies to all classes."""
 CACHE_BYTES = 1_500_000_000
 
 
@@ -51,10 +51,10 @@ def no_labels() -> Labels:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Record:
-    """One image and what is marked in it; boxes are `(x1, y1, x2, y2)` in pixels of that image."""
+    """One image with its annotations; boxes are `(x1, y1, x2, y2)` in pixels of the image."""
 
     path: Path | None
-    """Image file; None for an image that is generated."""
+    """Image file; None for a generated image."""
     height: int
     width: int
     boxes: Boxes
@@ -62,13 +62,13 @@ class Record:
     labels: Labels
     """`(N,)` indices into the classes of the data set."""
     ignored: Boxes = field(default_factory=no_boxes)
-    """`(M, 4)`: regions in which detections count neither as right nor as wrong."""
+    """`(M, 4)`: regions in which detections count neither as true nor as false positives."""
     ignored_labels: Labels = field(default_factory=no_labels)
-    """`(M,)` class for which each region is ignored; -1 is every class. Left out: every class for all regions."""
+    """`(M,)`: class for which each region is ignored; -1 is every class, which is also the default."""
     number: int = 0
-    """Which image of a generated set this is."""
+    """Number of the image in a generated set."""
     window: tuple[int, int, int, int] | None = None
-    """`(x1, y1, x2, y2)` in pixels of the file: the part of it that is this image; None is all of it."""
+    """`(x1, y1, x2, y2)` in pixels of the file: the window that is this image; None is the whole file."""
 
     def __post_init__(self) -> None:
         if len(self.ignored_labels) != len(self.ignored):
@@ -76,40 +76,40 @@ class Record:
 
     @property
     def name(self) -> str:
-        """File name, with the window where the image is a part of the file, or the number of a generated image."""
+        """File name, with the window if there is one, or the number of a generated image."""
         if self.path is None:
             return f"image {self.number}"
         return self.path.name if self.window is None else f"{self.path.name}@{','.join(map(str, self.window))}"
 
     @property
     def key(self) -> str:
-        """What tells this image from all others: its place and its window, or the number of a generated image."""
+        """Identifies the image: its path and window, or the number of a generated image."""
         return self.name if self.path is None else str(self.path.parent / self.name)
 
 
 @dataclass(kw_only=True)
 class ImageCache:
-    """Decoded images, kept until they take `limit_bytes`; greyscale images are kept with one channel."""
+    """Decoded images, at most `limit_bytes` of them; greyscale images are kept with one channel."""
 
     limit_bytes: int = CACHE_BYTES
     num_bytes: int = 0
     images: dict[str, Image] = field(default_factory=dict)
 
     def add(self, key: str, image: Image) -> None:
-        """Keeps an image if there is room for it."""
+        """Adds an image if it fits into the limit."""
         if self.num_bytes + image.nbytes <= self.limit_bytes:
             self.images[key] = image
             self.num_bytes += image.nbytes
 
 
 class Dataset:
-    """Images with boxes. Images are read when asked for and remembered while memory allows.
+    """Images with boxes. Images are read on access and cached up to a limit.
 
     Args:
-        records: one entry an image.
+        records: one per image.
         classes: names in the order of the labels.
         reader: returns the image of a record, `(H, W)` or `(H, W, 3)` RGB, uint8; default: from its file.
-        cache: shared by data sets that show the same images.
+        cache: to be shared by data sets with the same images.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class Dataset:
         """Returns image `index` as RGB `(H, W, 3)` uint8.
 
         Raises:
-            DataError: the file is missing, cannot be decoded or has another size than its annotation says.
+            DataError: the file is missing, cannot be decoded, or its size is not that of the annotation.
         """
         record = self.records[index]
         key = record.key
@@ -146,7 +146,7 @@ class Dataset:
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), np.uint8) if image.ndim == 2 else image
 
     def limited(self, num_images: int) -> Dataset:
-        """Returns a data set of at most `num_images` images, evenly spaced over this one."""
+        """Returns a data set of at most `num_images` images, evenly spaced in this one."""
         if num_images >= len(self):
             return self
         chosen = np.linspace(0, len(self) - 1, num_images).round().astype(int)
@@ -157,7 +157,7 @@ class Dataset:
         """Returns 16 hex characters that change with the classes, file names, image sizes, boxes or labels."""
         digest = hashlib.sha256("\n".join(self.classes).encode())
         for record in self.records:
-            name = record.name.encode(errors="surrogateescape")  # on disk a name may be any bytes
+            name = record.name.encode(errors="surrogateescape")  # file names may be arbitrary bytes
             digest.update(name + f"\0{record.height}x{record.width}".encode())
             for boxes, labels in ((record.boxes, record.labels), (record.ignored, record.ignored_labels)):
                 digest.update(f"\0{len(boxes)}\0".encode())
@@ -167,13 +167,13 @@ class Dataset:
 
 
 def read_record(record: Record) -> Image:
-    """Reads the file of a record, or its window in it, and checks the size against the annotation.
+    """Reads the image of a record and checks its size against the annotation.
 
     Raises:
-        DataError: there is no file, it cannot be decoded, or it is of another size.
+        DataError: there is no file, it cannot be decoded, or its size is not that of the annotation.
     """
     if record.path is None:
-        raise DataError(f"{record.name} has no file to be read from; give the data set a reader")
+        raise DataError(f"{record.name} has no image file; give the data set a reader")
     image = read_image(record.path, stated_hw(record))
     wrong = size_mismatch(record, (image.shape[0], image.shape[1]))
     if wrong:
@@ -185,12 +185,12 @@ def read_record(record: Record) -> Image:
 
 
 def stated_hw(record: Record) -> tuple[int, int] | None:
-    """Returns the size that the annotation states for the file; None where the image is a window of it."""
+    """Returns the (height, width) that the annotation states for the file; None if the image is a window of it."""
     return (record.height, record.width) if record.window is None else None
 
 
 def size_mismatch(record: Record, hw: tuple[int, int]) -> str | None:
-    """Returns what contradicts the annotation in an image file of `hw` pixels, or None."""
+    """Returns how an image file of `hw` pixels contradicts its annotation, or None."""
     if record.window is not None:
         x1, y1, x2, y2 = record.window
         fits = 0 <= x1 < x2 <= hw[1] and 0 <= y1 < y2 <= hw[0]

@@ -1,4 +1,4 @@
-"""What can be wrong with a data set: the kinds of defects, and where one was found."""
+"""The kinds of defects that a data set can have, and the location of a defect."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from search_space.errors import DataError
 
 LABELS_LEFT_OUT = {
     "malformed": "that cannot be read",
-    "not_a_number": "that are no numbers",
+    "not_a_number": "that are not numbers",
     "zero_size": "without area",
     "negative_size": "of negative size",
     "outside_image": "outside the image",
@@ -18,7 +18,7 @@ LABELS_LEFT_OUT = {
     "unknown_image": "of an unknown image",
     "duplicate_box": "given twice",
 }
-"""Labels that are left out, each with the words behind "N labels"."""
+"""Labels that are dropped; each text completes "N labels ..."."""
 IMAGES_LEFT_OUT = {
     "missing_image": "are missing",
     "unreadable_image": "cannot be decoded",
@@ -29,67 +29,67 @@ IMAGES_LEFT_OUT = {
     "duplicate_image": "are listed twice",
     "path_outside": "lie outside the data set",
 }
-"""Images that are left out, each with the words behind "N images"."""
-CHANGED = {"partly_outside": "boxes clipped to the image"}
-"""What is put right."""
-TOLD = {
+"""Images that are dropped; each text completes "N images ..."."""
+REPAIRED = {"partly_outside": "boxes clipped to the image"}
+"""Defects that are repaired."""
+HARMLESS = {
     "duplicate_annotation": "annotation ids given twice",
-    "image_size": "image sizes that the annotations give wrongly",
+    "image_size": "image sizes that are wrong in the annotations",
     "label_without_image": "annotation files without an image",
     "missing_label_folder": "folders of labels missing",
 }
-"""What is kept as it is, because it does no harm here."""
+"""Defects that are only reported, because they have no effect."""
 UNUSABLE = {
-    "not_json": "no JSON",
-    "not_yaml": "no YAML",
-    "wrong_layout": "a file without the entries that its format needs",
+    "not_json": "not a JSON file",
+    "not_yaml": "not a YAML file",
+    "wrong_layout": "a file without the entries that its format requires",
     "classes_differ": "training and validation classes that differ",
     "empty_set": "no images, or no boxes",
 }
-"""What makes the whole set unusable: opening it is an error."""
-DEFECTS = {**LABELS_LEFT_OUT, **IMAGES_LEFT_OUT, **CHANGED, **TOLD, **UNUSABLE}
+"""Defects that make the data set unusable: opening it raises an error."""
+DEFECTS = {**LABELS_LEFT_OUT, **IMAGES_LEFT_OUT, **REPAIRED, **HARMLESS, **UNUSABLE}
 NOTES = {
     "greyscale": "greyscale images, shown to the detector as RGB with three equal channels",
     "deep_pixels": "16-bit images, divided by 257",
-    "orientation": "JPEGs that an EXIF tag turns or mirrors, shown upright unless their stated size is that as stored",
+    "orientation": "JPEGs rotated by an EXIF tag, read upright unless the annotated size is that of the stored pixels",
     "crowd": "crowd boxes, read as ignored regions",
     "difficult": "difficult boxes, read as ignored regions of their class",
     "difficult_kept": "difficult boxes, kept as objects because their files name a database other than VOC",
-    "ignored": "boxes marked as ignored, uncertain or of no class",
+    "ignored": "boxes that are ignored, uncertain or without a class, read as ignored regions",
     "polygon": "polygons, read as their bounding boxes",
     "windows_path": "file names with backslashes, read as paths",
     "byte_order_mark": "files that begin with a byte order mark",
-    "carriage_return": "files with Windows line ends",
+    "carriage_return": "files with Windows line endings",
     "image_without_labels": "images without an annotation file",
-    "one_based": "annotation files of the original VOC, whose pixels are counted from 1",
+    "one_based": "annotation files of the original VOC, with pixel coordinates from 1",
 }
-"""What is no defect, but good to know."""
+"""Facts worth knowing that are not defects."""
 
 
-class Place(NamedTuple):
-    """Where something was found."""
+class SourceLocation(NamedTuple):
+    """Where a defect or a fact was found."""
 
     file: str
     line: int | None = None
-    """Counted from 1; None where it is not known."""
+    """1-based; None if unknown."""
     about: tuple[object, ...] = ()
-    """The words for what it is there, such as "annotation", 7, "of", "a.jpg"; joined only when they are needed."""
+    """Words that describe the entry, such as "annotation", 7, "of", "a.jpg"; joined only when needed, to save time."""
 
     @property
     def item(self) -> str:
-        """What it is there."""
+        """Description of the entry."""
         return " ".join(str(word)[:80] for word in self.about)
 
     @property
     def text(self) -> str:
-        """The place in one phrase."""
+        """The location in one phrase."""
         name = self.file.rpartition("/")[2]
         return self.item or (name if self.line is None else f"{name} line {self.line}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Defect:
-    """One thing that is wrong."""
+    """One defect."""
 
     kind: str
     """A key of `DEFECTS`."""
@@ -99,7 +99,7 @@ class Defect:
 
 
 class BrokenFile(DataError):
-    """A file that makes a data set unusable; the command that checks reports it like any defect."""
+    """A file that makes a data set unusable; `check_data` reports it like any other defect."""
 
     def __init__(self, message: str, kind: str = "wrong_layout", file: object = "", line: int | None = None) -> None:
         super().__init__(message)

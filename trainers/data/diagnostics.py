@@ -1,4 +1,4 @@
-"""What every reader does with the boxes that it finds: check, clip or drop them, and count."""
+"""Check boxes from annotation files: clip or drop defective ones, and count the defects."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ import numpy as np
 
 from trainers.data.dataset import EVERY_CLASS, Record
 from trainers.data.defects import (
-    CHANGED,
     DEFECTS,
+    HARMLESS,
     IMAGES_LEFT_OUT,
     LABELS_LEFT_OUT,
     NOTES,
-    TOLD,
+    REPAIRED,
     BrokenFile,
     Defect,
-    Place,
+    SourceLocation,
 )
 from trainers.data.images import ImageError, image_size
 
 logger = logging.getLogger(__name__)
-logger.addHandler(logging.NullHandler())  # the commands print the same lines themselves
+logger.addHandler(logging.NullHandler())  # the commands print the notices
 
 MIN_SIDE_PX = 0.1
 CLIP_TOLERANCE_PX = 1.0
@@ -36,63 +36,63 @@ Corners = tuple[float, float, float, float]
 
 
 class Annotation(NamedTuple):
-    """One box as a reader found it, before any check."""
+    """One box as it is in the annotation file, before any check."""
 
     box: Corners
     """`(x1, y1, x2, y2)` in pixels."""
     label: int
     """Index of the class; `EVERY_CLASS` only for an ignored region."""
     ignored: bool
-    place: Place
+    location: SourceLocation
 
 
 @dataclass(kw_only=True)
-class Findings:
-    """Everything that was found in a data set, for the command that checks."""
+class DefectLog:
+    """All defects and notes of a data set, for `check_data`."""
 
     defects: list[Defect] = field(default_factory=list)
     notes: Counter[str] = field(default_factory=Counter)
     first: dict[str, str] = field(default_factory=dict)
 
-    def add(self, kind: str, place: Place, what: str) -> None:
-        """Keeps one defect, or counts one thing of note."""
+    def add(self, kind: str, location: SourceLocation, what: str) -> None:
+        """Stores a defect, or counts a note."""
         if kind in NOTES:
             self.notes[kind] += 1
-            self.first.setdefault(kind, place.text)
+            self.first.setdefault(kind, location.text)
         else:
-            self.defects.append(Defect(kind=kind, file=place.file, line=place.line, what=what))
+            self.defects.append(Defect(kind=kind, file=location.file, line=location.line, what=what))
 
 
 @dataclass(kw_only=True)
 class Diagnostics:
-    """Counts what was wrong in one source, so that it is reported once and not box by box."""
+    """Counts defects of one source, so that each kind is reported once and not per box."""
 
     source: str
-    findings: Findings | None = None
-    """Where every single defect is kept; None when a data set is opened to be used."""
+    defect_log: DefectLog | None = None
+    """Stores each single defect; None if the data set is opened for use."""
     num_images: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     first: dict[str, str] = field(default_factory=dict)
 
-    def add(self, kind: str, place: Place, what: str = "") -> None:
-        """Counts one defect or one thing of note."""
+    def add(self, kind: str, location: SourceLocation, what: str = "") -> None:
+        """Counts a defect or a note."""
         self.counts[kind] += 1
-        self.first.setdefault(kind, place.text)
-        if self.findings is not None:
+        self.first.setdefault(kind, location.text)
+        if self.defect_log is not None:
             about = what or (DEFECTS | NOTES)[kind]
-            self.findings.add(kind, place, f"{place.item}: {about}" if place.item else about)
+            self.defect_log.add(kind, location, f"{location.item}: {about}" if location.item else about)
 
-    def refuse(self, kind: str, place: Place, what: str) -> None:
-        """Raises a one-line error when a data set is opened to be used, and counts when it is only checked.
+    def refuse(self, kind: str, location: SourceLocation, what: str) -> None:
+        """Counts a defect if the data set is being checked, and raises it otherwise.
 
         Raises:
-            BrokenFile: nothing is being checked.
+            BrokenFile: the data set is opened for use.
         """
-        if self.findings is None:
-            raise BrokenFile(f"{place.file}: {what}", kind, place.file, place.line)
-        self.add(kind, place, what)
+        if self.defect_log is None:
+            raise BrokenFile(f"{location.file}: {what}", kind, location.file, location.line)
+        self.add(kind, location, what)
 
-    def check(self, box: Corners, hw: tuple[int, int], place: Place) -> Corners | None:
+    def check(self, box: Corners, hw: tuple[int, int], location: SourceLocation) -> Corners | None:
         """Returns a box `(x1, y1, x2, y2)` clipped to an image of `(H, W)`, or None if nothing usable is left."""
         height, width = hw
         x1, y1, x2, y2 = box
@@ -102,43 +102,43 @@ class Diagnostics:
         problem = _problem(box, inside, hw)
         if problem is None:
             return inside
-        self.add(problem[0], place, problem[1])
-        return inside if problem[0] in CHANGED else None
+        self.add(problem[0], location, problem[1])
+        return inside if problem[0] in REPAIRED else None
 
     def size_of(self, path: Path) -> tuple[int, int] | None:
-        """Returns (height, width) of an image file from its header, or counts it as unusable and returns None."""
+        """Returns (height, width) from the header of an image file, or counts it as unusable and returns None."""
         try:
             return image_size(path)
         except ImageError as error:
-            self.add(error.kind, Place(str(path), about=(path.name,)), str(error))
+            self.add(error.kind, SourceLocation(str(path), about=(path.name,)), str(error))
             return None
 
     def record(
         self,
         path: Path,
         hw: tuple[int, int],
-        marks: Iterable[Annotation],
+        annotations: Iterable[Annotation],
         *,
         num_classes: int | None = None,
         window: tuple[int, int, int, int] | None = None,
     ) -> Record:
-        """Returns the record of an image: usable boxes, each once, and ignored regions joined over the classes."""
+        """Returns the record of an image: usable boxes without duplicates, and ignored regions merged over classes."""
         seen: set[tuple[Corners, int, bool]] = set()
         boxes: list[Corners] = []
         labels: list[int] = []
         regions: list[tuple[Corners, int]] = []
-        for mark in marks:
-            box = self.check(mark.box, hw, mark.place)
+        for annotation in annotations:
+            box = self.check(annotation.box, hw, annotation.location)
             if box is None:
                 continue
-            key = (mark.box, mark.label, mark.ignored)
+            key = (annotation.box, annotation.label, annotation.ignored)
             if key in seen:
-                self.add("duplicate_box", mark.place, f"the box {_shown(mark.box)} is given twice")
-            elif mark.ignored:
-                regions.append((box, mark.label))
+                self.add("duplicate_box", annotation.location, f"the box {_shown(annotation.box)} occurs twice")
+            elif annotation.ignored:
+                regions.append((box, annotation.label))
             else:
                 boxes.append(box)
-                labels.append(mark.label)
+                labels.append(annotation.label)
             seen.add(key)
         merged = _merge_classes(regions, num_classes)
         return Record(
@@ -153,13 +153,13 @@ class Diagnostics:
         )
 
     def notices(self) -> tuple[str, ...]:
-        """Returns what the user should know, a line for each kind; logs it as well, unless a check tells it anyway."""
+        """Returns the notices for the user, one line per kind; logs them unless the data set is being checked."""
         lines = [*self._about_images(), *self._about_labels()]
-        for kind in (*TOLD, "windows_path"):
-            if self.counts[kind] and kind != "duplicate_annotation":  # the ids of annotations are not used
-                words = (TOLD | NOTES)[kind]
+        for kind in (*HARMLESS, "windows_path"):
+            if self.counts[kind] and kind != "duplicate_annotation":  # annotation ids are not used
+                words = (HARMLESS | NOTES)[kind]
                 lines.append(f"{self.source}: {self.counts[kind]} {words}; first: {self.first[kind]}")
-        for line in lines if self.findings is None else ():
+        for line in lines if self.defect_log is None else ():
             logger.warning(line)
         return tuple(lines)
 
@@ -177,24 +177,24 @@ class Diagnostics:
         if dropped:
             reasons = ", ".join(f"{count} {LABELS_LEFT_OUT[kind]}" for kind, count in dropped.most_common())
             parts.append(f"{sum(dropped.values())} labels left out ({reasons})")
-        parts += [f"{self.counts[kind]} {words}" for kind, words in CHANGED.items() if self.counts[kind]]
+        parts += [f"{self.counts[kind]} {words}" for kind, words in REPAIRED.items() if self.counts[kind]]
         if not parts:
             return []
-        example = next(where for kind, where in self.first.items() if kind in LABELS_LEFT_OUT or kind in CHANGED)
+        example = next(where for kind, where in self.first.items() if kind in LABELS_LEFT_OUT or kind in REPAIRED)
         return [f"{self.source}: {', '.join(parts)}; first: {example}"]
 
 
 def _problem(box: Corners, inside: Corners, hw: tuple[int, int]) -> tuple[str, str] | None:
-    """Returns the kind of defect and what it is; `inside` is the box clipped to the image."""
+    """Returns the kind and the description of a defect; `inside` is the box clipped to the image."""
     if not all(math.isfinite(value) for value in box):
-        return "not_a_number", f"the box {_shown(box)} has values that are no numbers"
+        return "not_a_number", f"the box {_shown(box)} has values that are not numbers"
     width, height = box[2] - box[0], box[3] - box[1]
     if width < MIN_SIDE_PX or height < MIN_SIDE_PX:
         return "negative_size" if min(width, height) < 0 else "zero_size", f"a box of {width:g}x{height:g} px"
     if min(inside[2] - inside[0], inside[3] - inside[1]) < MIN_SIDE_PX:
         return "outside_image", f"the box {_shown(box)} lies outside the image of {hw[1]}x{hw[0]}"
     if max(abs(old - new) for old, new in zip(box, inside, strict=True)) > CLIP_TOLERANCE_PX:
-        return "partly_outside", f"the box {_shown(box)} reaches out of the image of {hw[1]}x{hw[0]}"
+        return "partly_outside", f"the box {_shown(box)} extends beyond the image of {hw[1]}x{hw[0]}"
     return None
 
 
@@ -203,7 +203,7 @@ def _shown(box: Corners) -> str:
 
 
 def _merge_classes(regions: list[tuple[Corners, int]], num_classes: int | None) -> list[tuple[Corners, int]]:
-    """Joins a region that is repeated for each class into one that holds for every class."""
+    """Merges regions that are repeated for each class into one that applies to every class."""
     labels: dict[Corners, set[int]] = defaultdict(set)
     for box, label in regions:
         labels[box].add(label)

@@ -1,4 +1,4 @@
-"""What is known of a format of data sets: how it is found and read, and how it is written."""
+"""The registry of data set formats, and what a format declares: its readers and its writer."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from search_space.errors import DataError
 from search_space.registry import Registry
 
 if TYPE_CHECKING:
-    from trainers.data.source import Parts, Request
-    from trainers.data.writing import Writing
+    from trainers.data.source import ReadRequest, ReadResult
+    from trainers.data.writing import WriteRequest
 
-Reader = Callable[["Request"], "Parts | None"]
-"""Returns what lies at the path of a request, or None where nothing of its format does; raises DataError where it is
-of the format and cannot be used."""
+Reader = Callable[["ReadRequest"], "ReadResult | None"]
+"""Returns the data set at the path of a request, or None if the path holds nothing in this format; raises DataError if
+it does, but cannot be used."""
 
 
-def check_lines(classes: tuple[str, ...]) -> None:
-    """Raises DataError where the name of a class cannot be a line of a text file."""
+def check_class_names(classes: tuple[str, ...]) -> None:
+    """Raises DataError if a class name cannot be a line of a text file."""
     for name in classes:
         if not name or name != name.strip() or not name.isprintable():
             raise DataError(f"class {name!r} cannot be written as a line of classes.txt; rename it")
@@ -27,32 +27,32 @@ def check_lines(classes: tuple[str, ...]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Writer:
-    """How data sets are written in a format. What it cannot hold is told to the user, and left out or cut out."""
+    """How data sets are written in a format. The user is told what the format cannot represent."""
 
-    write: Callable[[Writing], None]
-    """Writes the annotations, and by `Writing.put` the images, into a folder that is there and empty."""
+    write: Callable[[WriteRequest], None]
+    """Writes the annotations and, by `WriteRequest.write_image`, the images into an existing empty folder."""
     ignores: Literal["never", "all", "class"] = "never"
-    """Whether it holds no ignored regions, only such that hold for all classes, or those of single classes as well."""
+    """Ignored regions: not supported, only for all classes together, or also for single classes."""
     states_sizes: bool = False
-    """Whether the annotations state the size of an image."""
+    """Whether annotations include the image size."""
     keeps_windows: bool = False
-    """Whether an image may be a window of a file."""
+    """Whether an image can be a window of a file."""
     whole_pixels: bool = False
-    """Whether other tools that read the format may cut fractions of a pixel off."""
+    """Whether other readers of the format may truncate fractional coordinates."""
     check_classes: Callable[[tuple[str, ...]], None] = lambda classes: None
-    """Raises DataError for names of classes that it cannot hold."""
+    """Raises DataError for class names that the format cannot represent."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """One format. A data set whose format is not named is shown to the first readers of all, then to the second."""
+    """One format. To detect a format, the first readers of all formats are tried, then the second ones, and so on."""
 
     readers: tuple[Reader, ...]
-    """The surest first."""
+    """The most specific first."""
     looks: str = ""
-    """What they look for in a folder, for a user whose folder holds nothing."""
+    """What the readers look for in a folder, for the message that nothing was found."""
     writer: Writer | None = None
-    """None where nothing is converted into it."""
+    """None if the format is read-only."""
 
 
 FORMATS: Registry[Format] = Registry("format", modules=("trainers.data.formats",))

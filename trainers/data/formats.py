@@ -1,4 +1,4 @@
-"""The known formats of data sets, and which of them lies at a path."""
+"""Detection of the format of a data set, and the built-in formats."""
 
 from __future__ import annotations
 
@@ -8,61 +8,61 @@ from itertools import zip_longest
 from search_space.errors import ConfigError, DataError, nearest
 from trainers.data.coco import jsons_in
 from trainers.data.format import FORMATS, Reader
-from trainers.data.source import Parts, Request
+from trainers.data.source import ReadRequest, ReadResult
 
 from trainers.data import json_writer, yolo_writer, visdrone_writer, voc_writer  # noqa: F401  isort: skip
 
 
-def looked_for() -> tuple[Reader, ...]:
-    """Returns the readers in the order in which they are asked where no format is named, each once."""
+def readers_in_order() -> tuple[Reader, ...]:
+    """Returns the distinct readers in the order in which they are tried if no format is given."""
     rounds = zip_longest(*(FORMATS.get(name).readers for name in FORMATS))
     return tuple(dict.fromkeys(reader for each in rounds for reader in each if reader is not None))
 
 
 def check_format(name: str) -> None:
-    """Raises ConfigError, naming the near ones and all that are known, where `name` is no format."""
+    """Raises ConfigError, with the nearest and all known names, if `name` is not a format."""
     if name not in FORMATS:
         raise ConfigError(f"unknown format {name!r}{nearest(name, FORMATS)}; known: {', '.join(FORMATS)}")
 
 
-def open_parts(request: Request) -> Parts:
+def read_data(request: ReadRequest) -> ReadResult:
     """Opens the data set at a path.
 
     Raises:
-        ConfigError: a format is named that is not known.
-        DataError: nothing known is found there, or it cannot be used.
+        ConfigError: the format is unknown.
+        DataError: no known format is found, or the data set cannot be used.
     """
-    if request.named is not None:
-        check_format(request.named)
+    if request.format is not None:
+        check_format(request.format)
     for what, path in (("data set", request.path), ("folder of images", request.images)):
         if path is not None and not path.exists():
-            raise DataError(f"no {what} at {path}: the path does not exist; give one that does")
+            raise DataError(f"no {what} at {path}: the path does not exist; correct it")
     if request.images is not None and not request.images.is_dir():
-        raise DataError(f"{request.images} is no folder; give --images the folder of the images")
-    for reader in FORMATS.get(request.named).readers if request.named else looked_for():
+        raise DataError(f"{request.images} is not a folder; give the folder of the images with --images")
+    for reader in FORMATS.get(request.format).readers if request.format else readers_in_order():
         parts = reader(request)
         if parts is not None:
             return parts
     raise DataError(_nothing_found(request))
 
 
-def _nothing_found(request: Request) -> str:
-    path, named = request.path, request.named
+def _nothing_found(request: ReadRequest) -> str:
+    path, named = request.path, request.format
     if not path.is_dir():
         what = f"a data set in the format {named}" if named else "a COCO or TinyPerson json, a data YAML or a folder"
         return f"no data set at {path}: give {what}"
     num_jsons = len(jsons_in(path))
-    also = f"; {num_jsons} other json files are there, give one of them" if num_jsons else ""
+    also = f"; the folder has {num_jsons} other json files, give one of them" if num_jsons else ""
     if named:
-        found = [name for name in FORMATS if name != named and _finds(replace(request, named=name))]
+        found = [name for name in FORMATS if name != named and _finds(replace(request, format=name))]
         return f"no {named} data set found in {path}{also}" + (f"; it looks like {found[0]}" if found else "")
     *looks, last = (FORMATS.get(name).looks for name in FORMATS if FORMATS.get(name).looks)
     return f"no data set found in {path}; looked for {', '.join(looks)}, and {last}{also}"
 
 
-def _finds(request: Request) -> bool:
+def _finds(request: ReadRequest) -> bool:
     try:
-        readers = FORMATS.get(str(request.named)).readers
-        return any(reader(replace(request, findings=None)) is not None for reader in readers)
+        readers = FORMATS.get(str(request.format)).readers
+        return any(reader(replace(request, defect_log=None)) is not None for reader in readers)
     except DataError:
         return False

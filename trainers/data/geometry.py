@@ -1,4 +1,4 @@
-"""Images with boxes and how they are scaled, cut, mirrored and turned: boxes stay on their pixels."""
+"""Scale, crop, flip and rotate images together with their boxes."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ PAD_VALUE = 114
 MIN_EXTENT_PX = 1.5
 MIN_VISIBLE = 0.2
 SEEN_PX = 0.5
-"""What shows less than this in width or height is taken as not to be seen at all."""
+"""Boxes with a smaller visible width or height are dropped."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """An image with its boxes on the way to a batch; objects and ignored regions are in one table."""
+    """An image with its boxes; objects and ignored regions share one table."""
 
     image: Image
     boxes: Boxes
     """`(N, 4)` in pixels of `image`."""
     labels: Labels
-    """`(N,)`; -1 in ignored regions that hold for every class."""
+    """`(N,)`; -1 for ignored regions of every class."""
     ignored: NDArray[np.bool_]
     """`(N,)`: True for ignored regions."""
 
@@ -48,17 +48,17 @@ def read_sample(dataset: Dataset, index: int) -> Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class Letterbox:
-    """How an image is fitted into the input of a detector: scaled with its aspect kept, centred, padded with grey."""
+    """How an image is fitted into the input of a detector: aspect ratio kept, centered, padded with grey."""
 
     width: int
     height: int
     """Size of the scaled image in pixels."""
     scale_x: float
     scale_y: float
-    """Exact scale factors; they differ by the rounding to whole pixels."""
+    """Exact scale factors; rounding to whole pixels makes them differ slightly."""
     left: int
     top: int
-    """Padding before the image in pixels."""
+    """Padding left of and above the image in pixels."""
     input_hw: tuple[int, int]
 
     @classmethod
@@ -101,7 +101,7 @@ class Letterbox:
 
 
 def resize(image: Image, hw: tuple[int, int]) -> Image:
-    """Resizes to `(H, W)`; shrinking averages over areas so that small objects do not fall between samples."""
+    """Resizes to `(H, W)`; downscaling averages over areas, so that small objects are not skipped."""
     if image.shape[:2] == hw:
         return image
     method = cv2.INTER_AREA if hw[0] < image.shape[0] else cv2.INTER_LINEAR
@@ -115,8 +115,8 @@ def resize_sample(sample: Sample, hw: tuple[int, int]) -> Sample:
     return replace(sample, image=resize(sample.image, hw), boxes=sample.boxes * scale)
 
 
-def turn(sample: Sample, quarters: int) -> Sample:
-    """Turns an image anticlockwise by so many quarters of a circle."""
+def rotate(sample: Sample, quarters: int) -> Sample:
+    """Rotates an image counterclockwise by `quarters` times 90 degrees."""
     boxes, width, height = sample.boxes, sample.hw[1], sample.hw[0]
     for _ in range(quarters % 4):
         boxes = np.stack((boxes[:, 1], width - boxes[:, 2], boxes[:, 3], width - boxes[:, 0]), axis=1)
@@ -124,27 +124,27 @@ def turn(sample: Sample, quarters: int) -> Sample:
     return replace(sample, image=np.ascontiguousarray(np.rot90(sample.image, quarters)), boxes=boxes)
 
 
-def mirror(sample: Sample, *, sideways: bool = False, upright: bool = False) -> Sample:
-    """Exchanges left and right, above and below, or both."""
-    if not sideways and not upright:
+def flip_sample(sample: Sample, *, horizontal: bool = False, vertical: bool = False) -> Sample:
+    """Flips an image horizontally (`horizontal`), vertically (`vertical`) or both."""
+    if not horizontal and not vertical:
         return sample
     (height, width), boxes = sample.hw, sample.boxes
-    if sideways:
+    if horizontal:
         boxes = np.stack((width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]), axis=1)
-    if upright:
+    if vertical:
         boxes = np.stack((boxes[:, 0], height - boxes[:, 3], boxes[:, 2], height - boxes[:, 1]), axis=1)
-    image = sample.image[:: -1 if upright else 1, :: -1 if sideways else 1]
+    image = sample.image[:: -1 if vertical else 1, :: -1 if horizontal else 1]
     return replace(sample, image=np.ascontiguousarray(image), boxes=boxes)
 
 
-def cut(sample: Sample, corner: tuple[int, int], hw: tuple[int, int]) -> Sample:
-    """Returns the part of `(H, W)` pixels from `corner` (x, y) on; it must lie inside the image."""
+def crop(sample: Sample, corner: tuple[int, int], hw: tuple[int, int]) -> Sample:
+    """Returns the crop of `(H, W)` pixels at `corner` (x, y); it must lie inside the image."""
     x, y = corner
     image = np.ascontiguousarray(sample.image[y : y + hw[0], x : x + hw[1]])
     return clip(replace(sample, image=image, boxes=sample.boxes - np.array([x, y, x, y], np.float32)))
 
 
-def place(
+def place_on_canvas(
     sample: Sample,
     scale: float,
     shift: tuple[float, float],
@@ -153,11 +153,11 @@ def place(
     flip: bool = False,
     flip_vertical: bool = False,
 ) -> Sample:
-    """Mirrors a sample within itself, scales it and puts its corner at `shift` (x, y in pixels) of a canvas of `hw`."""
-    sample = mirror(sample, sideways=flip, upright=flip_vertical)
+    """Flips and scales a sample and places its corner at `shift` (x, y in pixels) on a canvas of `hw`."""
+    sample = flip_sample(sample, horizontal=flip, vertical=flip_vertical)
     if (scale, *shift) == (1.0, 0.0, 0.0) and sample.hw == hw:
         return clip(sample)
-    # Pixel centres sit at half-integers in box coordinates but at integers in the warp.
+    # Pixel centers are at half-integers in box coordinates, but at integers in warpAffine.
     matrix = np.array([[scale, 0, shift[0] + scale / 2 - 0.5], [0, scale, shift[1] + scale / 2 - 0.5]])
     image = cv2.warpAffine(sample.image, matrix, (hw[1], hw[0]), flags=cv2.INTER_LINEAR, borderValue=(PAD_VALUE,) * 3)
     boxes = sample.boxes * np.float32(scale) + np.array([*shift, *shift], np.float32)
@@ -167,8 +167,8 @@ def place(
 def clip(sample: Sample) -> Sample:
     """Clips boxes to the image.
 
-    Objects that are cut to less than a fifth or show less than 1.5 px become ignored regions of their class as far as
-    they are seen: to call the rest of an object background would be as wrong as to ask for its whole box.
+    Objects of which less than a fifth, or less than 1.5 px, remains visible become ignored regions of their class: the
+    visible rest is neither background nor enough to predict the whole box.
     """
     height, width = sample.hw
     clipped = sample.boxes.clip(0, np.array([width, height, width, height], np.float32))

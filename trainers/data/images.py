@@ -1,4 +1,4 @@
-"""Reading image files: pixels as uint8, and sizes from headers alone."""
+"""Read image files: pixels as uint8, and sizes from headers."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 
 from search_space.errors import DataError
 
-# What Pillow warns of is told here as an error of the image, or does not matter to a detector.
+# Where Pillow warns, this module either raises an ImageError or the image is usable.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 Image = NDArray[np.uint8]
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 MAX_PIXELS = 178_956_970
-"""Larger images are refused before they are decoded: a header of a few bytes can ask for any amount of memory."""
+"""Larger images are refused before decoding: a forged header could exhaust memory."""
 _FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 _TIFF_STARTS = (b"II*\x00", b"MM\x00*")
 _TAIL_BYTES = 256
@@ -41,13 +41,13 @@ _UPRIGHT: dict[int, Callable[[NDArray[np.generic]], NDArray[np.generic]]] = {
     7: lambda pixels: pixels.swapaxes(0, 1)[::-1, ::-1],
     8: lambda pixels: pixels.swapaxes(0, 1)[::-1],
 }
-"""What makes an image upright, by the orientation that its EXIF tag gives."""
+"""The transformation that makes an image upright, by EXIF orientation."""
 _FIRST_TURNED = 5
-"""From this orientation on, width and height are exchanged."""
+"""From this orientation on, width and height are swapped."""
 
 
 class ImageError(DataError):
-    """An image file that cannot be used; `kind` is the kind of defect."""
+    """An unusable image file; `kind` is the kind of defect."""
 
     def __init__(self, message: str, kind: str = "unreadable_image") -> None:
         super().__init__(message)
@@ -55,50 +55,50 @@ class ImageError(DataError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Header:
-    """What an image file says about itself before its pixels are decoded."""
+class ImageHeader:
+    """What the header of an image file states."""
 
     height: int
-    """Of the image as it is shown, upright."""
+    """Of the upright image."""
     width: int
     channels: int
     orientation: int = 1
-    """By which a JPEG's EXIF tag makes the stored pixels upright, 1 to 8; 1: they are."""
+    """EXIF orientation of a JPEG, 1 to 8; 1: the stored pixels are upright."""
 
     def is_shown_as_stored(self, stated_hw: tuple[int, int] | None) -> bool:
-        """Tells whether annotations that state a size go by the stored pixels, though the tag turns these."""
+        """Returns whether the annotated size is that of the stored pixels, although an EXIF tag rotates them."""
         shown = (self.height, self.width)
         return self.orientation >= _FIRST_TURNED and stated_hw == shown[::-1] != shown
 
 
-def image_header(path: str | Path) -> Header:
+def image_header(path: str | Path) -> ImageHeader:
     """Returns the header of an image file.
 
     Raises:
-        ImageError: the file is missing, is no image, or asks for more than `MAX_PIXELS`.
+        ImageError: the file is missing, is not an image, or has more than `MAX_PIXELS`.
     """
     with _named_errors(path), open(path, "rb") as file:
         return _header(file, path)
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Returns (height, width) of an image file in pixels, from its header; errors as `image_header`."""
+    """Returns (height, width) of an image file in pixels from its header; raises like `image_header`."""
     header = image_header(path)
     return header.height, header.width
 
 
 def read_image(path: str | Path, stated_hw: tuple[int, int] | None = None) -> Image:
-    """Reads an image file as uint8, `(H, W)` if it is grey and `(H, W, 3)` RGB otherwise.
+    """Reads an image file as uint8, `(H, W)` if it is greyscale and `(H, W, 3)` RGB otherwise.
 
-    16-bit values are divided by 257, so that the full range 0..65535 becomes 0..255 and equal values stay equal from
-    image to image. An alpha channel is dropped. A JPEG with an orientation tag is shown upright, as tools for
-    annotation and training do, unless its annotations state the size that it has as stored.
+    16-bit values are divided by 257, which maps 0..65535 to 0..255 in the same way for every image. An alpha channel
+    is dropped. A JPEG with an orientation tag is read upright, as annotation and training tools do, unless the
+    annotated size is that of the stored pixels.
 
     Args:
-        stated_hw: height and width that the annotations state, if they do.
+        stated_hw: height and width in the annotations, if they state it.
 
     Raises:
-        ImageError: the file is missing, cannot be decoded, is cut off, or asks for more than `MAX_PIXELS`.
+        ImageError: the file is missing, cannot be decoded, is truncated, or has more than `MAX_PIXELS`.
     """
     return _as_rgb8(read_pixels(path, stated_hw), path)
 
@@ -110,7 +110,7 @@ def read_rgb(path: str | Path) -> Image:
 
 
 def read_pixels(path: str | Path, stated_hw: tuple[int, int] | None = None) -> NDArray[np.generic]:
-    """Reads the pixels of an image file with the depth and channels it has, BGR, upright; otherwise as `read_image`."""
+    """Reads the upright pixels of an image file in BGR with their original depth and channels; see `read_image`."""
     with _named_errors(path):
         raw = np.fromfile(path, np.uint8)
     header = _header(io.BytesIO(raw.tobytes()), path)
@@ -140,14 +140,14 @@ def _damaged(path: str | Path) -> str:
     return f"cannot decode image {path}: it is damaged or of an unknown format; replace or remove it"
 
 
-def _header(file: IO[bytes], path: str | Path) -> Header:
+def _header(file: IO[bytes], path: str | Path) -> ImageHeader:
     try:
         with PIL.Image.open(file, formats=_FORMATS) as image:
             width, height = image.size
             channels, orientation = len(image.getbands()), _orientation(image)
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning):
         raise ImageError(_huge(path, "more pixels than that"), "huge_image") from None
-    except Exception:  # damaged headers make Pillow raise nearly anything
+    except Exception:  # damaged headers make Pillow raise almost any exception
         height, width, channels = _tiff_header(file, path)
         orientation = 1
     if width * height > MAX_PIXELS:
@@ -156,16 +156,16 @@ def _header(file: IO[bytes], path: str | Path) -> Header:
         raise ImageError(_damaged(path))
     if orientation >= _FIRST_TURNED:
         height, width = width, height
-    return Header(height=height, width=width, channels=channels, orientation=orientation)
+    return ImageHeader(height=height, width=width, channels=channels, orientation=orientation)
 
 
 def _orientation(image: PIL.Image.Image) -> int:
-    """Returns the orientation of a JPEG, 1 where the tag is missing or damaged; other formats go without."""
+    """Returns the EXIF orientation of a JPEG; 1 if the tag is missing or damaged, and for other formats."""
     if not isinstance(image, PIL.JpegImagePlugin.JpegImageFile) or "exif" not in image.info:
         return 1
     try:
         found = image.getexif().get(_ORIENTATION_TAG, 1)
-    except Exception:  # as damaged headers
+    except Exception:  # see `_header`
         return 1
     return found if found in _UPRIGHT else 1
 
@@ -177,7 +177,7 @@ def _huge(path: str | Path, got: str) -> str:
 
 
 def _tiff_header(file: IO[bytes], path: str | Path) -> tuple[int, int, int]:
-    """Returns height, width and channels of a TIFF whose pixels Pillow does not know, such as 16-bit colour."""
+    """Returns height, width and channels of a TIFF that Pillow does not support, such as 16-bit color."""
     try:
         file.seek(0)
         start = file.read(8)
@@ -192,23 +192,23 @@ def _tiff_header(file: IO[bytes], path: str | Path) -> tuple[int, int, int]:
 
 
 def _check_complete(raw: NDArray[np.uint8], path: str | Path) -> None:
-    """Refuses a JPEG or PNG that is cut off: OpenCV before version 5 fills up what is missing with grey."""
+    """Refuses a truncated JPEG or PNG: OpenCV before version 5 fills the missing part with grey."""
     ends = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND\xaeB`\x82"}
     end = ends.get(raw[:2].tobytes())
     if end is None or end in raw[-_TAIL_BYTES:].tobytes():
         return
-    try:  # a camera may have written more behind the end
+    try:  # some cameras append data after the end marker
         with PIL.Image.open(io.BytesIO(raw.tobytes()), formats=_FORMATS) as image:
             image.load()
     except Exception:  # as above
-        raise ImageError(f"image {path} is cut off; replace or remove it", "truncated_image") from None
+        raise ImageError(f"image {path} is truncated; replace or remove it", "truncated_image") from None
 
 
 def _as_rgb8(image: NDArray[np.generic], path: str | Path) -> Image:
     if image.dtype == np.uint16:
         image = (image.astype(np.uint32) // 257).astype(np.uint8)
     if image.dtype != np.uint8:
-        raise ImageError(f"image {path} holds {image.dtype} values; 8-bit and 16-bit images can be read, convert it")
+        raise ImageError(f"image {path} holds {image.dtype} values; 8 and 16 bits are supported; convert it")
     pixels = np.asarray(image, np.uint8)
     if pixels.ndim == 3 and pixels.shape[2] in (1, 2):
         pixels = pixels[:, :, 0]
@@ -218,5 +218,5 @@ def _as_rgb8(image: NDArray[np.generic], path: str | Path) -> Image:
 
 
 def is_file(path: str | Path) -> bool:
-    """Tells whether a file is there; a name that no file can have is not there."""
+    """Returns whether a file exists; False for a name that no file can have."""
     return os.path.isfile(path)

@@ -1,4 +1,4 @@
-"""The formats with one JSON a part, COCO and TinyPerson: their writers, and their registration."""
+"""Writers and registration of the formats with one JSON file per split: COCO and TinyPerson."""
 
 from __future__ import annotations
 
@@ -9,52 +9,52 @@ from typing import Any
 from trainers.data import coco, tinyperson
 from trainers.data.dataset import EVERY_CLASS, Record
 from trainers.data.format import FORMATS, Format, Writer
-from trainers.data.writing import Writing, marked, regions, sides
+from trainers.data.writing import WriteRequest, ignored_regions, labelled_boxes, xywh
 
 TINY = "tiny"
 
 
-def write_coco(writing: Writing) -> None:
-    """Writes `annotations/instances_PART.json` and `images/PART`; a region for every class is a crowd of each."""
-    num_classes = len(writing.classes)
+def write_coco(request: WriteRequest) -> None:
+    """Writes `annotations/instances_PART.json` and `images/PART`; a region of every class is a crowd of each."""
+    num_classes = len(request.classes)
 
     def crowds(label: int) -> list[dict[str, Any]]:
         labels = range(num_classes) if label == EVERY_CLASS else (label,)
         return [{"category_id": each + 1, "iscrowd": 1} for each in labels]
 
-    _write_json(writing, "instances", {"iscrowd": 0}, crowds)
+    _write_json(request, "instances", {"iscrowd": 0}, crowds)
 
 
-def write_tinyperson(writing: Writing) -> None:
+def write_tinyperson(request: WriteRequest) -> None:
     """Writes `annotations/tiny_PART.json` and `images/PART`; a window becomes an image with a `corner`."""
-    marks = {"iscrowd": 0, **dict.fromkeys((*tinyperson.IGNORING, *tinyperson.KEEPING), False)}
+    flags = {"iscrowd": 0, **dict.fromkeys((*tinyperson.IGNORING, *tinyperson.KEEPING), False)}
 
     def ignoring(label: int) -> list[dict[str, Any]]:
-        return [{"category_id": max(label, 0) + 1, **marks, "ignore": True}]
+        return [{"category_id": max(label, 0) + 1, **flags, "ignore": True}]
 
-    _write_json(writing, TINY, marks, ignoring)
+    _write_json(request, TINY, flags, ignoring)
 
 
 def _write_json(
-    writing: Writing, stem: str, plain: dict[str, Any], ignoring: Callable[[int], list[dict[str, Any]]]
+    request: WriteRequest, stem: str, plain: dict[str, Any], ignoring: Callable[[int], list[dict[str, Any]]]
 ) -> None:
-    categories = [{"id": index, "name": name} for index, name in enumerate(writing.classes, 1)]
-    for part, dataset in writing.datasets.items():
-        folder = writing.place("images", *([part] if writing.is_divided else []))
+    categories = [{"id": index, "name": name} for index, name in enumerate(request.classes, 1)]
+    for part, dataset in request.datasets.items():
+        folder = request.make_folder("images", *([part] if request.is_divided else []))
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
         for image_id, record in enumerate(dataset.records, 1):
-            writing.put(record, folder)
-            images.append(_image_entry(record, image_id, writing.name_of(record), with_corner=stem == TINY))
-            marks = [(box, {"category_id": label + 1, **plain}) for box, label in marked(record)]
-            marks += [(box, entry) for box, label in regions(record) for entry in ignoring(label)]
-            for box, entry in marks:
-                x, y, width, height = sides(box)
+            request.write_image(record, folder)
+            images.append(_image_entry(record, image_id, request.image_name(record), with_corner=stem == TINY))
+            boxes = [(box, {"category_id": label + 1, **plain}) for box, label in labelled_boxes(record)]
+            boxes += [(box, entry) for box, label in ignored_regions(record) for entry in ignoring(label)]
+            for box, entry in boxes:
+                x, y, width, height = xywh(box)
                 where = {"id": len(annotations) + 1, "image_id": image_id, "bbox": [x, y, width, height]}
                 corners = [x, y, x, y + height, x + width, y + height, x + width, y]
                 annotations.append({**where, "area": width * height, "segmentation": [corners], **entry})
         content = {"images": images, "annotations": annotations, "categories": categories}
-        path = writing.place("annotations") / (f"{stem}_{part}.json" if writing.is_divided else f"{stem}.json")
+        path = request.make_folder("annotations") / (f"{stem}_{part}.json" if request.is_divided else f"{stem}.json")
         path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""The folders of data sets with one annotation file an image: where the files of each part are, and their images."""
+"""Folder layouts with one annotation file per image: find the files of each split and their images."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from trainers.data.defects import BrokenFile
 from trainers.data.images import IMAGE_SUFFIXES
 
 IMAGE_FOLDERS = ("images", "JPEGImages")
-NO_PARTS = "{source} is not divided into train and val: the last {num_val} of {num_images} images by name are val"
+UNDIVIDED_NOTICE = (
+    "{source} has no train and val split: the last {num_val} of {num_images} images by name are the val split"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PartFolder:
-    """One part of a data set: its annotation files and the folders in which its images may be."""
+    """One split of a data set: its annotation files, and the folders that may contain its images."""
 
     files: tuple[Path, ...]
     folders: tuple[Path, ...]
 
     def images(self) -> dict[str, Path]:
-        """Returns the images by name without ending; the folder named first wins.
+        """Returns the images by name without suffix; earlier folders take precedence.
 
         Raises:
             BrokenFile: none of the annotation files has an image.
@@ -36,26 +38,26 @@ class PartFolder:
         if not any(file.stem in found for file in self.files):
             looked = ", ".join(dict.fromkeys(os.path.normpath(folder) for folder in self.folders))
             message = (
-                f"no image for any of {len(self.files)} annotation files, e.g. {self.files[0]}; looked in {looked}"
+                f"no image for any of {len(self.files)} annotation files, such as {self.files[0]}; searched {looked}"
             )
-            raise BrokenFile(f"{message}; --images DIR names the folder", "missing_image", self.files[0])
+            raise BrokenFile(f"{message}; give the folder with --images DIR", "missing_image", self.files[0])
         return found
 
 
 @dataclass(frozen=True, kw_only=True)
-class FolderStyle:
-    """How one format lays out its folders."""
+class FolderLayout:
+    """The folder layout of a format."""
 
     suffix: str
     annotation_folders: tuple[str, ...]
     is_annotation: Callable[[Path], bool]
-    """Tells whether a file holds annotations of this format."""
+    """Returns whether a file has annotations in this format."""
 
     def find(self, folder: Path, images: Path | None) -> dict[str, PartFolder] | None:
-        """Returns the parts `train` and `val`, or `all`; None where there is nothing of this style.
+        """Returns the splits `train` and `val`, or `all`; None if the folder does not have this layout.
 
-        Looked for are, each with its images: a folder of annotations, divided into `train` and `val` or not, and
-        folders with `train` and `val` in their names that hold such a folder or the files themselves.
+        Supported are, each with images: an annotation folder, with or without `train` and `val` subfolders; and
+        folders with `train` and `val` in their names that contain an annotation folder or the annotation files.
         """
         home = self._home(folder)
         if home is None:
@@ -79,7 +81,7 @@ class FolderStyle:
         return parts
 
     def _home(self, folder: Path) -> Path | None:
-        """Returns the folder of annotations in a folder, which may be the folder itself."""
+        """Returns the annotation folder in a folder, which may be the folder itself."""
         places = [folder / name for name in self.annotation_folders]
         for place in (*places, folder):
             if place.is_dir() and (self._files(place) or (place != folder and self._has_parts(place))):
@@ -98,20 +100,20 @@ class FolderStyle:
 
 
 def _name_of(folder: Path, part: str) -> str:
-    """Returns the name of the folder of a part: the part itself, or the first name that has it as a word."""
+    """Returns the folder name of a split: the split itself, or the first name that contains it."""
     names = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
     return part if part in names else next((name for name in names if part in name.lower()), part)
 
 
 def _beside(home: Path, images: Path | None, part: str) -> tuple[Path, ...]:
-    """Returns where the images of a folder of annotations are: in it, or in a folder beside it."""
+    """Returns the candidate image folders of an annotation folder: itself and sibling folders."""
     if images is not None:
         return tuple(dict.fromkeys((images / part, images)))
     return (home, *(home.parent / name for name in IMAGE_FOLDERS), home.parent)
 
 
 def _parallel(place: Path, images: Path | None, part: str) -> tuple[Path, ...]:
-    """Returns where the images of `annotations/train` are: in it, in `images/train` or in `images`."""
+    """Returns the candidate image folders of `annotations/train`: itself, `images/train` and `images`."""
     if images is not None:
         return _beside(place, images, part)
     bases = [place.parent.parent / name for name in IMAGE_FOLDERS]

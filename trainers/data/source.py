@@ -1,4 +1,4 @@
-"""What every reader is asked for and gives back, and the reading of text files and file names."""
+"""The request to a reader and its result, and functions that read text files and check file names."""
 
 from __future__ import annotations
 
@@ -12,57 +12,57 @@ from typing import TypeVar
 
 from search_space.errors import DataError
 from trainers.data.dataset import Dataset
-from trainers.data.defects import Place
-from trainers.data.diagnostics import Diagnostics, Findings
+from trainers.data.defects import SourceLocation
+from trainers.data.diagnostics import DefectLog, Diagnostics
 from trainers.data.images import IMAGE_SUFFIXES
 
 Item = TypeVar("Item")
 
 MAX_TEXT_BYTES = 64_000_000
-"""An annotation file of one image that is larger than this is none."""
+"""Larger files are not accepted as the annotation file of an image."""
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _DRIVE = re.compile(r"^[A-Za-z]:")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
-    """What a reader is asked for."""
+class ReadRequest:
+    """What a reader has to open."""
 
     path: Path
     split: str | None = None
-    """Which pair of annotation files, where a folder holds several."""
+    """Which pair of annotation files, if a folder has several."""
     images: Path | None = None
-    """Folder of the images, where they do not lie beside the annotations."""
-    named: str | None = None
-    """The format that the user named; None when a reader is only asked whether it knows what lies there."""
-    findings: Findings | None = None
+    """Folder of the images, if it cannot be found from the annotations."""
+    format: str | None = None
+    """The format that the user named; None if it has to be detected."""
+    defect_log: DefectLog | None = None
 
     def diagnostics(self, source: str) -> Diagnostics:
-        """Returns the counter of what is wrong in one source."""
-        return Diagnostics(source=source, findings=self.findings)
+        """Returns the defect counter of one source."""
+        return Diagnostics(source=source, defect_log=self.defect_log)
 
     def refuse_split(self) -> None:
-        """Raises a DataError where a split was asked for in a data set that has only one."""
+        """Raises DataError if a split is requested from a data set that has only one."""
         if self.split is not None:
-            raise DataError(f"split {self.split!r} was asked for, but {self.path} has only one; leave --split out")
+            raise DataError(f"split {self.split!r} was requested, but {self.path} has only one; omit --split")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parts:
-    """What a reader gives back."""
+class ReadResult:
+    """The data set that a reader opened."""
 
     format: str
     datasets: dict[str, Dataset]
-    """`train` and `val`, or `all` where the data set is not divided."""
+    """`train` and `val`, or `all` if the data set has no split."""
     source: str
-    """What was opened."""
+    """What was opened, for messages."""
     notices: tuple[str, ...] = ()
-    alone: str = "{source} stands alone: the last {num_val} of {num_images} images are val"
-    """The notice for a set that is not divided."""
+    undivided_notice: str = "{source} has no val file: the last {num_val} of {num_images} images are the val split"
+    """The notice for a data set without a split."""
 
 
 def last_fifth(items: tuple[Item, ...]) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
-    """Splits off the last fifth of the items, at least one; a single item is both."""
+    """Splits off the last fifth of the items, at least one; a single item is in both parts."""
     num_val = max(1, len(items) // 5)
     return (items[:-num_val], items[-num_val:]) if len(items) > 1 else (items, items)
 
@@ -70,72 +70,72 @@ def last_fifth(items: tuple[Item, ...]) -> tuple[tuple[Item, ...], tuple[Item, .
 def read_text(path: Path, diagnostics: Diagnostics) -> str | None:
     """Returns the text of an annotation file, or counts it as unreadable and returns None.
 
-    A byte order mark (UTF-8 or UTF-16) is understood and left out; bytes that are no UTF-8 become question marks.
+    A byte order mark (UTF-8 or UTF-16) is handled and removed; bytes that are not UTF-8 become question marks.
     """
-    place = Place(str(path), about=(path.name,))
+    location = SourceLocation(str(path), about=(path.name,))
     try:
         if path.stat().st_size > MAX_TEXT_BYTES:
-            diagnostics.add("malformed_file", place, f"{path} is larger than {MAX_TEXT_BYTES:,} bytes")
+            diagnostics.add("malformed_file", location, f"{path} is larger than {MAX_TEXT_BYTES:,} bytes")
             return None
         raw = path.read_bytes()
     except OSError as error:
-        diagnostics.add("malformed_file", place, f"cannot read {path}: {error.strerror}")
+        diagnostics.add("malformed_file", location, f"cannot read {path}: {error.strerror}")
         return None
     if b"\r\n" in raw:
-        diagnostics.add("carriage_return", place)
+        diagnostics.add("carriage_return", location)
     if raw.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        diagnostics.add("byte_order_mark", place)
+        diagnostics.add("byte_order_mark", location)
         wide = not raw.startswith(codecs.BOM_UTF8)
         return raw.decode("utf-16" if wide else "utf-8-sig", errors="replace")
     return raw.decode(errors="replace")
 
 
 def numbered_lines(text: str) -> list[tuple[int, str]]:
-    """Returns the lines that are not blank, stripped, with their numbers from 1."""
+    """Returns the non-blank lines, stripped, with their 1-based numbers."""
     lines = enumerate(_LINE_END.split(text), 1)
     return [(number, line.strip()) for number, line in lines if line.strip()]
 
 
 def read_names(folders: Iterable[Path], diagnostics: Diagnostics) -> tuple[str, ...] | None:
-    """Returns the class names of the first `classes.txt` found in the folders, one a line, or None."""
+    """Returns the class names of the first `classes.txt` in the folders, one per line, or None."""
     path = next((folder / "classes.txt" for folder in folders if os.path.isfile(folder / "classes.txt")), None)
     text = read_text(path, diagnostics) if path else None
     return tuple(line for _, line in numbered_lines(text)) or None if text else None
 
 
-def posix_name(name: str, place: Place, diagnostics: Diagnostics) -> str:
-    """Returns a file name with its backslashes turned, and notes it."""
+def posix_name(name: str, location: SourceLocation, diagnostics: Diagnostics) -> str:
+    """Returns a file name with backslashes replaced by slashes, and counts a note."""
     if "\\" not in name:
         return name
-    diagnostics.add("windows_path", place, f"{name!r} is read as a path")
+    diagnostics.add("windows_path", location, f"{name!r} is read as a path")
     return name.replace("\\", "/")
 
 
-def inner_name(name: str, place: Place, diagnostics: Diagnostics) -> str | None:
-    """Returns a file name that stays in the folder of the images; refuses any other and returns None.
+def inner_name(name: str, location: SourceLocation, diagnostics: Diagnostics) -> str | None:
+    """Returns a file name that stays inside the image folder; otherwise counts a defect and returns None.
 
     Raises:
-        BrokenFile: the name leaves the folder, and the data set is opened to be used.
+        BrokenFile: the name leaves the folder, and the data set is opened for use.
     """
-    turned = posix_name(name, place, diagnostics)
+    turned = posix_name(name, location, diagnostics)
     if leaves_folder(turned):
-        diagnostics.refuse("path_outside", place, f"file_name {name!r} leaves the image folder; use a relative name")
+        diagnostics.refuse("path_outside", location, f"file_name {name!r} leaves the image folder; use a relative name")
         return None
     return turned
 
 
 def leaves_folder(name: str) -> bool:
-    """Tells whether a file name, with slashes, could lead out of the folder that it is relative to."""
+    """Returns whether a file name, with slashes, could leave the folder that it is relative to."""
     path = PurePosixPath(name)
     return path.is_absolute() or ".." in path.parts or _DRIVE.match(name) is not None
 
 
 def is_inside(path: Path, folders: Iterable[Path]) -> bool:
-    """Tells whether a path, read without following links, lies in one of the folders."""
+    """Returns whether a path is inside one of the folders; symbolic links are not followed."""
     absolute = Path(os.path.abspath(path))
     return any(absolute.is_relative_to(os.path.abspath(folder)) for folder in folders)
 
 
 def listed_images(folder: Path) -> tuple[Path, ...]:
-    """Returns the image files in a folder and the folders in it, sorted."""
+    """Returns the image files in a folder and its subfolders, sorted."""
     return tuple(sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES))

@@ -1,4 +1,4 @@
-"""The built-in data set: three kinds of small shapes among distractors on noisy textures, generated from a seed."""
+"""The built-in data set: three classes of small shapes among distractors on noisy textures, from a seed."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ MIN_EXTENT, MAX_EXTENT = 5, 20
 
 
 def synthetic_splits(*, seed: int = 0, num_train: int = 1000, num_val: int = 150) -> tuple[Dataset, Dataset]:
-    """Returns a training and a validation set of 160x160 images with objects of 5 to 20 px; costs next to nothing.
+    """Returns a training and a validation set of 160x160 images with objects of 5 to 20 px.
 
-    Only the boxes are drawn here. An image is painted from (seed, set, number) when it is asked for.
+    Only the boxes are generated here, which is fast. An image is painted from (seed, set, number) on access.
     """
     return _synthetic_set(seed, 0, num_train), _synthetic_set(seed, 1, num_val)
 
@@ -26,7 +26,7 @@ def synthetic_splits(*, seed: int = 0, num_train: int = 1000, num_val: int = 150
 def _synthetic_set(seed: int, which: int, num_images: int) -> Dataset:
     rng = np.random.default_rng([seed, which])
     num_cells = (SIZE // CELL) ** 2
-    cells = rng.permuted(np.tile(np.arange(num_cells), (num_images, 1)), axis=1)[:, :8]  # one object a cell: no overlap
+    cells = rng.permuted(np.tile(np.arange(num_cells), (num_images, 1)), axis=1)[:, :8]  # no overlap
     extents = rng.integers(MIN_EXTENT, MAX_EXTENT + 1, cells.shape)
     corners = np.stack((cells % (SIZE // CELL), cells // (SIZE // CELL)), axis=-1) * CELL
     corners = corners + np.floor(rng.random((*cells.shape, 2)) * (CELL - extents[..., None]))

@@ -1,4 +1,4 @@
-"""What TinyPerson adds to COCO's annotation files.
+"""The TinyPerson extensions of COCO annotation files.
 
 X. Yu, Y. Gong, N. Jiang, Q. Ye, Z. Han: Scale Match for Tiny Person Detection, WACV 2020.
 """
@@ -12,29 +12,29 @@ from trainers.data.images import MAX_PIXELS
 
 NAME = "tinyperson"
 IGNORING = ("ignore", "uncertain")
-"""Marks that make an annotation an ignored region of every class."""
+"""Flags that make an annotation an ignored region of every class."""
 KEEPING = ("logo", "in_dense_image")
-"""Marks that describe an annotation and change nothing: the person on a logo, and the one in a crowd, are persons."""
+"""Flags without effect: a person on a logo and a person in a dense image are persons."""
 CORNER = "corner"
 
-Window = tuple[int, int, int, int]
+WindowBounds = tuple[int, int, int, int]
 
 
 def is_tinyperson(file: AnnotationJson) -> bool:
-    """Tells whether a file has the marks of TinyPerson on an annotation, or the corner of a cut image."""
-    telling = {"uncertain", *KEEPING}
+    """Returns whether a file has TinyPerson flags on an annotation, or the `corner` of an image window."""
+    flags = {"uncertain", *KEEPING}
     return any(isinstance(entry, dict) and CORNER in entry for entry in file.images) or any(
-        isinstance(entry, dict) and not telling.isdisjoint(entry) for entry in file.annotations
+        isinstance(entry, dict) and not flags.isdisjoint(entry) for entry in file.annotations
     )
 
 
 def is_ignored(annotation: dict[str, Any]) -> bool:
-    """Tells whether an annotation is a region in which nothing is judged."""
-    return any(bool(annotation.get(mark)) for mark in IGNORING)
+    """Returns whether an annotation is an ignored region."""
+    return any(bool(annotation.get(flag)) for flag in IGNORING)
 
 
-def window_of(entry: dict[str, Any]) -> Window | None:
-    """Returns the part `(x1, y1, x2, y2)` of the file that an image entry stands for, or None for all of it.
+def window_of(entry: dict[str, Any]) -> WindowBounds | None:
+    """Returns the window `(x1, y1, x2, y2)` of the file that an image entry describes; None is the whole file.
 
     Raises:
         ValueError: the corner is not four whole numbers that span a window.

@@ -13,14 +13,14 @@ from pathlib import Path, PurePosixPath
 from xml.parsers import expat
 
 from trainers.data.dataset import EVERY_CLASS, Dataset, Record
-from trainers.data.defects import BrokenFile, Place
+from trainers.data.defects import BrokenFile, SourceLocation
 from trainers.data.diagnostics import Annotation, Corners, Diagnostics
 from trainers.data.images import MAX_PIXELS, is_file
-from trainers.data.part_folders import NO_PARTS, FolderStyle, PartFolder
+from trainers.data.part_folders import UNDIVIDED_NOTICE, FolderLayout, PartFolder
 from trainers.data.source import (
     MAX_TEXT_BYTES,
-    Parts,
-    Request,
+    ReadRequest,
+    ReadResult,
     leaves_folder,
     numbered_lines,
     posix_name,
@@ -30,11 +30,11 @@ from trainers.data.source import (
 
 NAME = "voc"
 EVERY_CLASS_NAMES = frozenset({"dontcare", "don't care", "ignored region", "ignored regions"})
-"""Names, in any case, of objects that are ignored regions of every class."""
+"""Object names, in any case, that mean an ignored region of every class."""
 ORIGINAL = "the voc"
-"""How the `database` of the original data sets begins; only their pixels are counted from 1, the last one included."""
+"""Start of `database` in the original data sets. Only there, pixels are counted from 1 and xmax, ymax are inclusive."""
 NO_DATABASE = frozenset({"", "unknown", "unspecified"})
-"""What stands as `database` where none is meant. A file that names any other has flags of that data set's making."""
+"""Placeholder values of `database`. With any other value, the flags have the meaning of that data set."""
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -54,8 +54,8 @@ class VocObject:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Described:
-    """What one annotation file says."""
+class VocFile:
+    """The content of one annotation file."""
 
     path: Path
     filename: str
@@ -63,7 +63,7 @@ class Described:
     objects: tuple[VocObject, ...]
 
 
-def find_voc(request: Request) -> Parts | None:
+def find_voc(request: ReadRequest) -> ReadResult | None:
     """Opens folders of XML files with their images; None if there are none."""
     parts = STYLE.find(request.path, request.images) if request.path.is_dir() else None
     if parts is None:
@@ -80,7 +80,7 @@ def find_voc(request: Request) -> Parts | None:
     classes = names or _names_in(each for files in described.values() for each in files)
     datasets = {name: _read_part(parts[name], files, classes, diagnostics) for name, files in described.items()}
     source, every = str(request.path), (*notices, *diagnostics.notices())
-    return Parts(format=NAME, datasets=datasets, source=source, notices=every, alone=NO_PARTS)
+    return ReadResult(format=NAME, datasets=datasets, source=source, notices=every, undivided_notice=UNDIVIDED_NOTICE)
 
 
 def _is_annotation(path: Path) -> bool:
@@ -91,11 +91,11 @@ def _is_annotation(path: Path) -> bool:
         return False
 
 
-STYLE = FolderStyle(suffix=".xml", annotation_folders=("Annotations", "annotations"), is_annotation=_is_annotation)
+STYLE = FolderLayout(suffix=".xml", annotation_folders=("Annotations", "annotations"), is_annotation=_is_annotation)
 
 
 def _by_lists(part: PartFolder, diagnostics: Diagnostics) -> tuple[dict[str, PartFolder], tuple[str, ...]]:
-    """Divides a folder by `ImageSets/Main/train.txt` and `val.txt`, or `test.txt` where there is no val."""
+    """Splits a folder by `ImageSets/Main/train.txt` and `val.txt`, or `test.txt` if there is no val."""
     lists = part.files[0].parent.parent / "ImageSets" / "Main"
     val = next((name for name in ("val", "test") if is_file(lists / f"{name}.txt")), None)
     if val is None or not is_file(lists / "train.txt"):
@@ -106,28 +106,28 @@ def _by_lists(part: PartFolder, diagnostics: Diagnostics) -> tuple[dict[str, Par
         path = lists / f"{name}.txt"
         files = []
         for number, line in numbered_lines(read_text(path, diagnostics) or ""):
-            place, stem = Place(str(path), number), line if line in by_stem else line.split()[0]
+            location, stem = SourceLocation(str(path), number), line if line in by_stem else line.split()[0]
             if stem in by_stem:
                 files.append(by_stem[stem])
             elif leaves_folder(stem):
                 diagnostics.refuse(
-                    "path_outside", place, f"{stem!r} lies outside the data set; use the name of an image"
+                    "path_outside", location, f"{stem!r} lies outside the data set; use the name of an image"
                 )
             else:
-                diagnostics.add("missing_image", place, f"there is no annotation file {stem}.xml")
+                diagnostics.add("missing_image", location, f"there is no annotation file {stem}.xml")
         if not files:
-            raise BrokenFile(f"{path} lists no image of {part.files[0].parent}; list their names", "empty_set", path)
+            raise BrokenFile(f"{path} lists no image of {part.files[0].parent}; list image names", "empty_set", path)
         parts[name] = PartFolder(files=tuple(dict.fromkeys(files)), folders=part.folders)
-    told = () if val == "val" else (f"{lists} has no val.txt: test.txt takes its place",)
-    return {"train": parts["train"], "val": parts[val]}, told
+    notices = () if val == "val" else (f"{lists} has no val.txt: test.txt is used for validation",)
+    return {"train": parts["train"], "val": parts[val]}, notices
 
 
-def _describe_all(part: PartFolder, diagnostics: Diagnostics) -> list[Described]:
-    found = [describe(path, diagnostics) for path in part.files]
+def _describe_all(part: PartFolder, diagnostics: Diagnostics) -> list[VocFile]:
+    found = [read_voc_file(path, diagnostics) for path in part.files]
     return [each for each in found if each is not None]
 
 
-def _names_in(described: Iterable[Described]) -> tuple[str, ...]:
+def _names_in(described: Iterable[VocFile]) -> tuple[str, ...]:
     """Returns the names of the objects, sorted."""
     return tuple(sorted({each.name for file in described for each in file.objects if not each.every_class}))
 
@@ -135,15 +135,15 @@ def _names_in(described: Iterable[Described]) -> tuple[str, ...]:
 def parse_xml(raw: bytes) -> tuple[ElementTree.Element, list[int]]:
     """Returns the root of an XML text and the lines on which its objects begin.
 
-    A text that declares a document type is refused before anything of it is expanded, and with it every entity.
+    A document type declaration is refused before anything is expanded, so that there are no entities.
 
     Raises:
-        ValueError: the text is no XML, or declares a document type.
+        ValueError: the text is not XML, or declares a document type.
     """
     lines: list[int] = []
 
     def refuse(*_: object) -> None:
-        raise ValueError("it declares a document type, which annotation files do not need and which is not read")
+        raise ValueError("it declares a document type, which is not allowed in annotation files")
 
     def note(name: str, _: object) -> None:
         if name == "object":
@@ -156,39 +156,41 @@ def parse_xml(raw: bytes) -> tuple[ElementTree.Element, list[int]]:
         guard.Parse(raw, True)
         return ElementTree.fromstring(raw), lines
     except (expat.ExpatError, ElementTree.ParseError, LookupError) as error:
-        raise ValueError(f"it is no XML: {error}") from None
+        raise ValueError(f"it is not XML: {error}") from None
 
 
-def describe(path: Path, diagnostics: Diagnostics) -> Described | None:
+def read_voc_file(path: Path, diagnostics: Diagnostics) -> VocFile | None:
     """Reads one annotation file, or counts it as unreadable and returns None."""
-    place = Place(str(path), about=(path.name,))
+    location = SourceLocation(str(path), about=(path.name,))
     try:
         if path.stat().st_size > MAX_TEXT_BYTES:
             raise ValueError(f"it is larger than {MAX_TEXT_BYTES:,} bytes")
         root, lines = parse_xml(path.read_bytes())
     except (OSError, ValueError) as error:
-        diagnostics.add("malformed_file", place, f"{path.name} is left out: {error}")
+        diagnostics.add("malformed_file", location, f"{path.name} is left out: {error}")
         return None
     if root.tag != "annotation":
-        diagnostics.add("malformed_file", place, f"the outermost element is {root.tag[:40]!r}, not 'annotation'")
+        diagnostics.add("malformed_file", location, f"the outermost element is {root.tag[:40]!r}, not 'annotation'")
         return None
     database = (root.findtext("source/database") or "").strip().casefold()
     one_based = database.startswith(ORIGINAL)
     if one_based:
-        diagnostics.add("one_based", place)
+        diagnostics.add("one_based", location)
     nodes = list(root.iter("object"))
-    places = [Place(str(path), line) for line in lines] if len(lines) == len(nodes) else [place] * len(nodes)
-    objects = [_object(node, where, database, diagnostics) for node, where in zip(nodes, places, strict=True)]
-    return Described(
+    locations = (
+        [SourceLocation(str(path), line) for line in lines] if len(lines) == len(nodes) else [location] * len(nodes)
+    )
+    objects = [_object(node, where, database, diagnostics) for node, where in zip(nodes, locations, strict=True)]
+    return VocFile(
         path=path,
         filename=(root.findtext("filename") or "").strip(),
-        hw=_size(root, place, diagnostics),
+        hw=_size(root, location, diagnostics),
         objects=tuple(each for each in objects if each is not None),
     )
 
 
-def _size(root: ElementTree.Element, place: Place, diagnostics: Diagnostics) -> tuple[int, int] | None:
-    """Returns (height, width), or None where the file does not say it or says 0."""
+def _size(root: ElementTree.Element, location: SourceLocation, diagnostics: Diagnostics) -> tuple[int, int] | None:
+    """Returns (height, width), or None if the file does not state it or states 0."""
     words = [root.findtext(f"size/{side}") for side in ("height", "width")]
     try:
         height, width = (int(float(word or 0)) for word in words)
@@ -197,32 +199,34 @@ def _size(root: ElementTree.Element, place: Place, diagnostics: Diagnostics) -> 
     if height == width == 0:
         return None
     if not (1 <= height <= MAX_PIXELS and 1 <= width <= MAX_PIXELS):
-        diagnostics.add("image_size", place, "height and width are no sizes in pixels; those of the image are taken")
+        diagnostics.add("image_size", location, "height and width are not sizes in pixels; the image size is used")
         return None
     return height, width
 
 
-def _object(node: ElementTree.Element, place: Place, database: str, diagnostics: Diagnostics) -> VocObject | None:
+def _object(
+    node: ElementTree.Element, location: SourceLocation, database: str, diagnostics: Diagnostics
+) -> VocObject | None:
     name = (node.findtext("name") or "").strip()
     words = [node.findtext(f"bndbox/{side}") for side in CORNERS]
     if not name or None in words:
-        diagnostics.add("malformed", place, "an object needs a name and a bndbox with xmin, ymin, xmax and ymax")
+        diagnostics.add("malformed", location, "an object needs a name and a bndbox with xmin, ymin, xmax and ymax")
         return None
     try:
         x1, y1, x2, y2 = (float(word or "") for word in words)
     except ValueError:
-        diagnostics.add("not_a_number", place, f"the corners {words} are not all numbers")
+        diagnostics.add("not_a_number", location, f"the corners {words} are not all numbers")
         return None
     first = 1 if database.startswith(ORIGINAL) else 0
     difficult = (node.findtext("difficult") or "0").strip() not in ("0", "")
     ignored = difficult and (bool(first) or database in NO_DATABASE)
     if difficult:
-        diagnostics.add("difficult" if ignored else "difficult_kept", place)
-    return VocObject(name=name, box=(x1 - first, y1 - first, x2, y2), ignored=ignored, line=place.line)
+        diagnostics.add("difficult" if ignored else "difficult_kept", location)
+    return VocObject(name=name, box=(x1 - first, y1 - first, x2, y2), ignored=ignored, line=location.line)
 
 
 def _read_part(
-    part: PartFolder, described: list[Described], classes: tuple[str, ...], diagnostics: Diagnostics
+    part: PartFolder, described: list[VocFile], classes: tuple[str, ...], diagnostics: Diagnostics
 ) -> Dataset:
     images = part.images()
     index_of = {name: index for index, name in enumerate(classes)}
@@ -231,37 +235,45 @@ def _read_part(
 
 
 def _record(
-    file: Described, images: dict[str, Path], index_of: dict[str, int], diagnostics: Diagnostics
+    file: VocFile, images: dict[str, Path], index_of: dict[str, int], diagnostics: Diagnostics
 ) -> Record | None:
-    place = Place(str(file.path), about=(file.path.name,))
-    name = posix_name(file.filename, place, diagnostics)
+    location = SourceLocation(str(file.path), about=(file.path.name,))
+    name = posix_name(file.filename, location, diagnostics)
     if leaves_folder(name):
-        diagnostics.add("path_outside", place, f"filename {name!r} leaves the image folder; use a name without folders")
+        diagnostics.add(
+            "path_outside", location, f"filename {name!r} leaves the image folder; use a name without folders"
+        )
         return None
     image = _image(file, name, images)
     if image is None:
-        diagnostics.add("missing_image", place, f"there is no image {name or file.path.stem}")
+        diagnostics.add("missing_image", location, f"there is no image {name or file.path.stem}")
         return None
     hw = file.hw or diagnostics.size_of(image)
     if hw is None:
         return None
-    marks = [_mark(each, Place(str(file.path), each.line), index_of, diagnostics) for each in file.objects]
-    return diagnostics.record(image, hw, [mark for mark in marks if mark is not None], num_classes=len(index_of))
+    annotations = [
+        _annotation(each, SourceLocation(str(file.path), each.line), index_of, diagnostics) for each in file.objects
+    ]
+    return diagnostics.record(
+        image, hw, [annotation for annotation in annotations if annotation is not None], num_classes=len(index_of)
+    )
 
 
-def _image(file: Described, name: str, images: dict[str, Path]) -> Path | None:
-    """Returns the image that the file names, or the one that is called as the file is."""
+def _image(file: VocFile, name: str, images: dict[str, Path]) -> Path | None:
+    """Returns the image that the annotation file names, or the one with the same stem."""
     named = images.get(PurePosixPath(name).stem)
     if named is not None and named.name == PurePosixPath(name).name:
         return named
     return images.get(file.path.stem)
 
 
-def _mark(each: VocObject, place: Place, index_of: dict[str, int], diagnostics: Diagnostics) -> Annotation | None:
+def _annotation(
+    each: VocObject, location: SourceLocation, index_of: dict[str, int], diagnostics: Diagnostics
+) -> Annotation | None:
     if each.every_class:
-        diagnostics.add("ignored", place)
-        return Annotation(each.box, EVERY_CLASS, True, place)
+        diagnostics.add("ignored", location)
+        return Annotation(each.box, EVERY_CLASS, True, location)
     if each.name not in index_of:
-        diagnostics.add("unknown_category", place, f"{each.name[:40]!r} is none of the classes")
+        diagnostics.add("unknown_category", location, f"{each.name[:40]!r} is not a known class")
         return None
-    return Annotation(each.box, index_of[each.name], each.ignored, place)
+    return Annotation(each.box, index_of[each.name], each.ignored, location)

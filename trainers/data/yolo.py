@@ -1,4 +1,4 @@
-"""Reader of YOLO label files, found by a data YAML or by a fixed layout."""
+"""Reader of YOLO label files, with a data YAML or a fixed folder layout."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from typing import Any
 from search_space.errors import DataError, is_text, shown
 from search_space.yaml_text import YamlError, read_yaml
 from trainers.data.dataset import Dataset, Record
-from trainers.data.defects import BrokenFile, Place
+from trainers.data.defects import BrokenFile, SourceLocation
 from trainers.data.diagnostics import Annotation, Corners, Diagnostics
 from trainers.data.images import IMAGE_SUFFIXES, is_file
 from trainers.data.source import (
-    Parts,
-    Request,
+    ReadRequest,
+    ReadResult,
     is_inside,
     listed_images,
     numbered_lines,
@@ -31,19 +31,21 @@ from trainers.data.source import (
 NAME = "yolo"
 YAML_SUFFIXES = (".yaml", ".yml")
 MAX_CLASSES = 100_000
-NO_FOLDERS = "{source} has no train and val folders: the last {num_val} of {num_images} images by name are val"
+NO_FOLDERS = (
+    "{source} has no train and val folders: the last {num_val} of {num_images} images by name are the val split"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class YoloLayout:
-    """Which images belong to which part, and where their labels are."""
+    """The images of each split, and where their labels are."""
 
     parts: dict[str, tuple[Path, ...]]
     """`train` and `val`, or `all`."""
     classes: tuple[str, ...] | None
-    """None where nothing names them."""
+    """None if no file names them."""
     images: Path | None = None
-    """The folder of the images that the user named; their labels then lie in `labels`."""
+    """The image folder that the user gave; the labels are then in `labels`."""
     labels: Path | None = None
     notices: tuple[str, ...] = ()
 
@@ -59,8 +61,8 @@ class YoloLayout:
         return Path(*parts).with_suffix(".txt")
 
 
-def find_yolo(request: Request) -> Parts | None:
-    """Opens a data YAML, a folder with one, or a folder with `images/` and `labels/`; None if there is nothing so."""
+def find_yolo(request: ReadRequest) -> ReadResult | None:
+    """Opens a data YAML, a folder with one, or a folder with `images/` and `labels/`; None if there is none."""
     path, diagnostics = request.path, request.diagnostics(f"labels of {request.path}")
     yaml_path = find_yaml(path) if path.is_dir() else path
     if yaml_path is not None and yaml_path.suffix.lower() not in YAML_SUFFIXES:
@@ -72,12 +74,12 @@ def find_yolo(request: Request) -> Parts | None:
         return None
     request.refuse_split()
     datasets = read_yolo(layout, diagnostics)
-    return Parts(
+    return ReadResult(
         format=NAME,
         datasets=datasets,
         source=str(path),
         notices=(*layout.notices, *diagnostics.notices()),
-        alone=NO_FOLDERS,
+        undivided_notice=NO_FOLDERS,
     )
 
 
@@ -105,11 +107,11 @@ def _load(path: Path) -> object:
         raise BrokenFile(f"{path} is not YAML: {error}; correct the file", "not_yaml", path, error.line) from None
 
 
-def layout_from_yaml(path: Path, request: Request, diagnostics: Diagnostics) -> YoloLayout:
+def layout_from_yaml(path: Path, request: ReadRequest, diagnostics: Diagnostics) -> YoloLayout:
     """Reads a data YAML: `path` (relative to the file), `train`, `val` (folders or list files), `names`.
 
     Raises:
-        BrokenFile: the file is no YAML, a key is missing, or a folder does not exist.
+        BrokenFile: the file is not YAML, a key is missing, or a folder does not exist.
     """
     content = _load(path)
     missing = {"train", "val"} - (content.keys() if isinstance(content, dict) else set())
@@ -117,11 +119,11 @@ def layout_from_yaml(path: Path, request: Request, diagnostics: Diagnostics) -> 
         message = f"{path} lacks {', '.join(sorted(missing))}; a data YAML has path, train, val and names"
         raise BrokenFile(message, "wrong_layout", path)
     where = content.get("path")
-    base = path.parent / posix_name(where if isinstance(where, str) else ".", Place(str(path)), diagnostics)
+    base = path.parent / posix_name(where if isinstance(where, str) else ".", SourceLocation(str(path)), diagnostics)
     bases = [folder for folder in dict.fromkeys((base, path.parent)) if os.path.isdir(folder)]
     finder = _Finder(source=path, bases=bases, images=request.images, diagnostics=diagnostics)
     train, val = (finder.images_of(content[part]) for part in ("train", "val"))
-    same = (f"{path}: train and val are the same images; the score says little about others",)
+    same = (f"{path}: train and val have the same images; the score says little about other images",)
     return YoloLayout(
         parts=_checked({"train": train, "val": val}, str(path)),
         classes=_names(content, path),
@@ -131,11 +133,11 @@ def layout_from_yaml(path: Path, request: Request, diagnostics: Diagnostics) -> 
     )
 
 
-def layout_from_folder(request: Request, diagnostics: Diagnostics) -> YoloLayout | None:
-    """Reads `images/` and `labels/`, with `train` and `val` in them or without; None if the folder is not so."""
+def layout_from_folder(request: ReadRequest, diagnostics: Diagnostics) -> YoloLayout | None:
+    """Reads `images/` and `labels/`, with or without `train` and `val` in them; None if they do not exist."""
     folder = request.path
     images, labels = request.images or folder / "images", folder / "labels"
-    if not images.is_dir() or not (labels.is_dir() or (request.named and request.images is None)):
+    if not images.is_dir() or not (labels.is_dir() or (request.format and request.images is None)):
         return None
     classes = read_names((folder, labels), diagnostics)
     names = ("train", "val") if all((images / part).is_dir() for part in ("train", "val")) else ("",)
@@ -151,7 +153,7 @@ def _checked(parts: dict[str, tuple[Path, ...]], source: str) -> dict[str, tuple
     for name, part in parts.items():
         if not part:
             known = ", ".join(sorted(IMAGE_SUFFIXES))
-            message = f"{source}: no images in its {name} part; known endings: {known}"
+            message = f"{source}: no images in its {name} split; known suffixes: {known}"
             raise BrokenFile(message, "empty_set", source)
     return parts
 
@@ -170,14 +172,14 @@ def _names(content: dict[Any, Any], path: Path) -> tuple[str, ...] | None:
         return None
     if not isinstance(count, int) or not 0 < count <= MAX_CLASSES:
         raise BrokenFile(
-            f"{path}: nc must be a number of classes, 1 to {MAX_CLASSES}; correct it", "wrong_layout", path
+            f"{path}: nc must be the number of classes, 1 to {MAX_CLASSES}; correct it", "wrong_layout", path
         )
     return tuple(f"class {index}" for index in range(count))
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Finder:
-    """Finds the images that the entries `train` and `val` of a data YAML name."""
+    """Finds the images of the entries `train` and `val` of a data YAML."""
 
     source: Path
     bases: list[Path]
@@ -190,12 +192,12 @@ class _Finder:
             if not isinstance(item, str):
                 message = f"{self.source}: train and val must be folders or files, got {shown(item)}; correct it"
                 raise BrokenFile(message, "wrong_layout", self.source)
-            name = posix_name(item, Place(str(self.source)), self.diagnostics)
-            place = next((path for path in self._candidates(name) if os.path.isdir(path) or is_file(path)), None)
-            if place is None:
+            name = posix_name(item, SourceLocation(str(self.source)), self.diagnostics)
+            found_at = next((path for path in self._candidates(name) if os.path.isdir(path) or is_file(path)), None)
+            if found_at is None:
                 message = f"{self.source}: {item!r} does not exist in {self.bases[0]}; correct path, train or val"
                 raise BrokenFile(message, "missing_image", self.source)
-            found.extend(listed_images(place) if place.is_dir() else self._from_list(place))
+            found.extend(listed_images(found_at) if found_at.is_dir() else self._from_list(found_at))
         return tuple(found)
 
     def _candidates(self, name: str) -> list[Path]:
@@ -212,32 +214,35 @@ class _Finder:
         text = read_text(path, self.diagnostics)
         found: dict[Path, None] = {}
         for number, line in numbered_lines(text or ""):
-            place = Place(str(path), number)
-            image = self._listed(path, line, place)
+            location = SourceLocation(str(path), number)
+            image = self._listed(path, line, location)
             if image in found:
-                self.diagnostics.add("duplicate_image", place, f"{line!r} is listed before, too")
+                self.diagnostics.add("duplicate_image", location, f"{line!r} is listed already")
             elif image is not None:
                 found[image] = None
         return list(found)
 
-    def _listed(self, path: Path, line: str, place: Place) -> Path | None:
-        name = posix_name(line, place, self.diagnostics)
+    def _listed(self, path: Path, line: str, location: SourceLocation) -> Path | None:
+        name = posix_name(line, location, self.diagnostics)
         roots = [*([self.images] if self.images else []), path.parent, *self.bases]
         candidates = [*(self._candidates(name) if self.images else []), *(root / name for root in roots)]
         inside = [Path(os.path.normpath(image)) for image in candidates if is_inside(image, roots)]
         if not inside:
-            self.diagnostics.refuse("path_outside", place, f"{line!r} lies outside the data set; use a path inside it")
+            self.diagnostics.refuse(
+                "path_outside", location, f"{line!r} lies outside the data set; use a path inside it"
+            )
             return None
         image = next((image for image in inside if is_file(image)), None)
         if image is None:
-            self.diagnostics.add("missing_image", place, f"there is no {inside[0]}")
+            self.diagnostics.add("missing_image", location, f"there is no {inside[0]}")
         return image
 
 
 def read_yolo(layout: YoloLayout, diagnostics: Diagnostics) -> dict[str, Dataset]:
-    """Reads the labels of every part; an image without a label file has no objects.
+    """Reads the labels of every split; an image without a label file has no objects.
 
-    A line is `class x y width height` relative to the image, or a class and a polygon, whose bounding box is taken.
+    A line is `class x y width height` relative to the image, or a class and a polygon, which is replaced by its
+    bounding box.
     """
     images = tuple(dict.fromkeys(chain.from_iterable(layout.parts.values())))
     diagnostics.num_images = len(images)
@@ -262,39 +267,40 @@ def _record(path: Path, layout: YoloLayout, diagnostics: Diagnostics) -> Record 
     if is_file(labels):
         text = read_text(labels, diagnostics)
     else:
-        diagnostics.add("image_without_labels", Place(str(path), about=(path.name,)))
+        diagnostics.add("image_without_labels", SourceLocation(str(path), about=(path.name,)))
     if text is None:
         return None
     num_classes = MAX_CLASSES if layout.classes is None else len(layout.classes)
-    marks = [
-        _mark(line, num_classes, hw, Place(str(labels), number), diagnostics) for number, line in numbered_lines(text)
+    annotations = [
+        _read_line(line, num_classes, hw, SourceLocation(str(labels), number), diagnostics)
+        for number, line in numbered_lines(text)
     ]
-    return diagnostics.record(path, hw, [mark for mark in marks if mark is not None])
+    return diagnostics.record(path, hw, [annotation for annotation in annotations if annotation is not None])
 
 
-def _mark(
-    line: str, num_classes: int, hw: tuple[int, int], place: Place, diagnostics: Diagnostics
+def _read_line(
+    line: str, num_classes: int, hw: tuple[int, int], location: SourceLocation, diagnostics: Diagnostics
 ) -> Annotation | None:
     try:
         values = [float(word) for word in line.split()]
     except ValueError:
-        diagnostics.add("malformed", place, f"not all numbers: {line[:60]!r}")
+        diagnostics.add("malformed", location, f"not all numbers: {line[:60]!r}")
         return None
     if len(values) != 5 and (len(values) < 7 or len(values) % 2 == 0):
-        diagnostics.add("malformed", place, f"{len(values)} numbers; a box has 5, a polygon an odd number from 7 on")
+        diagnostics.add("malformed", location, f"{len(values)} numbers; a box has 5, a polygon an odd number from 7 on")
         return None
     if not (0 <= values[0] < num_classes and values[0].is_integer()):
         known = f"0 to {num_classes - 1}"
-        diagnostics.add("class_out_of_range", place, f"class {values[0]:g} is none of {known}")
+        diagnostics.add("class_out_of_range", location, f"class {values[0]:g} is not in {known}")
         return None
     if not all(math.isfinite(value) for value in values):
-        diagnostics.add("not_a_number", place, f"values that are no numbers: {line[:60]!r}")
+        diagnostics.add("not_a_number", location, f"values that are not numbers: {line[:60]!r}")
         return None
     if len(values) > 5:
-        diagnostics.add("polygon", place)
+        diagnostics.add("polygon", location)
     x1, y1, x2, y2 = _relative(values[1:])
     height, width = hw
-    return Annotation((x1 * width, y1 * height, x2 * width, y2 * height), int(values[0]), False, place)
+    return Annotation((x1 * width, y1 * height, x2 * width, y2 * height), int(values[0]), False, location)
 
 
 def _relative(values: list[float]) -> Corners:
@@ -305,22 +311,24 @@ def _relative(values: list[float]) -> Corners:
 
 
 def _check_folders(images: Iterable[Path], layout: YoloLayout, diagnostics: Diagnostics) -> None:
-    """Counts folders of labels that are missing, and label files whose image is."""
+    """Counts missing label folders, and label files without an image."""
     known: dict[Path, dict[Path, set[str]]] = defaultdict(lambda: defaultdict(set))
     for image in images:
         known[layout.label_path(image).parent][image.parent].add(image.stem)
     for folder, image_folders in known.items():
         if not folder.is_dir():
             diagnostics.add(
-                "missing_label_folder", Place(str(folder), about=(str(folder),)), "the folder does not exist"
+                "missing_label_folder", SourceLocation(str(folder), about=(str(folder),)), "the folder does not exist"
             )
         elif folder not in image_folders:
             stems = set().union(*image_folders.values())
             labels = {path.stem: path for path in folder.glob("*.txt") if path.name != "classes.txt"}
             orphans = labels.keys() - stems
-            if orphans:  # images that no list names have labels all the same
+            if orphans:  # an image that is in no list may still have labels
                 orphans -= {path.stem for each in image_folders for path in each.iterdir() if path.suffix != ".txt"}
             for stem in sorted(orphans):
                 diagnostics.add(
-                    "label_without_image", Place(str(labels[stem]), about=(labels[stem].name,)), "it has no image"
+                    "label_without_image",
+                    SourceLocation(str(labels[stem]), about=(labels[stem].name,)),
+                    "it has no image",
                 )

@@ -1,32 +1,32 @@
-"""The format YOLO: its writer, and its registration."""
+"""Writer and registration of the YOLO format."""
 
 from __future__ import annotations
 
 import yaml
 
 from trainers.data.dataset import Record
-from trainers.data.format import FORMATS, Format, Writer, check_lines
-from trainers.data.writing import Writing, marked
+from trainers.data.format import FORMATS, Format, Writer, check_class_names
+from trainers.data.writing import WriteRequest, labelled_boxes
 from trainers.data.yolo import NAME, find_yolo
 
 YOLO_DIGITS = 10
 
 
-def write_yolo(writing: Writing) -> None:
-    """Writes `images/PART`, `labels/PART` and `data.yaml`; a set that is not divided gets `classes.txt` instead."""
-    for part, dataset in writing.datasets.items():
-        names = [part] if writing.is_divided else []
-        images, labels = writing.place("images", *names), writing.place("labels", *names)
+def write_yolo(request: WriteRequest) -> None:
+    """Writes `images/PART`, `labels/PART` and `data.yaml`; a data set without a split gets `classes.txt` instead."""
+    for part, dataset in request.datasets.items():
+        names = [part] if request.is_divided else []
+        images, labels = request.make_folder("images", *names), request.make_folder("labels", *names)
         for record in dataset.records:
-            writing.put(record, images)
-            lines = [_yolo_line(record, box, label) for box, label in marked(record)]
-            (labels / writing.name_of(record)).with_suffix(".txt").write_text("".join(lines))
-    if not writing.is_divided:
-        writing.write_classes()
+            request.write_image(record, images)
+            lines = [_yolo_line(record, box, label) for box, label in labelled_boxes(record)]
+            (labels / request.image_name(record)).with_suffix(".txt").write_text("".join(lines))
+    if not request.is_divided:
+        request.write_classes()
         return
-    content = {**{part: f"images/{part}" for part in writing.datasets}, "names": dict(enumerate(writing.classes))}
+    content = {**{part: f"images/{part}" for part in request.datasets}, "names": dict(enumerate(request.classes))}
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-    (writing.place() / "data.yaml").write_text(text, encoding="utf-8")
+    (request.make_folder() / "data.yaml").write_text(text, encoding="utf-8")
 
 
 def _yolo_line(record: Record, box: list[float], label: int) -> str:
@@ -41,6 +41,6 @@ FORMATS.add(
     Format(
         readers=(find_yolo,),
         looks="a YAML with train and val, images/ with labels/",
-        writer=Writer(write=write_yolo, check_classes=check_lines),
+        writer=Writer(write=write_yolo, check_classes=check_class_names),
     ),
 )

@@ -1,4 +1,4 @@
-"""Training and reading of the anchor-free head: complete IoU, distribution focal loss, binary cross-entropy."""
+"""The anchor-free head: complete IoU, distribution focal loss and binary cross-entropy; decoding of its output."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from torch import Tensor
 from search_space import Detector
 from search_space.heads.nms import suppress
 from trainers.assigners import Assignment, Objects, TaskAlignedAssigner
-from trainers.boxes import AnchorGrid, decode_boxes, flatten_maps, grid_of, likeness
-from trainers.heads.head_training import HEAD_TRAINING, Found, HeadOptions, Limits
+from trainers.boxes import AnchorGrid, box_similarity, decode_boxes, flatten_maps, grid_of
+from trainers.heads.head_training import HEAD_TRAINING, DetectionLimits, DetectionTensors, HeadOptions
 from trainers.heads.reading import best_pairs
 from trainers.losses import Loss, distribution_focal_loss, ignore_weights
 
 
 @HEAD_TRAINING.register("anchor_free")
 class AnchorFreeTraining:
-    """How a detector with an anchor-free head learns and how its output is read."""
+    """Loss and decoding for detectors with an anchor-free head."""
 
     uses_nwd = True
 
@@ -37,8 +37,10 @@ class AnchorFreeTraining:
         """Runs the detector on images `(B, 3, H, W)` and returns its loss."""
         return self.loss_of(detector(images), objects, ignored)
 
-    def read(self, outputs: Sequence[Tensor], limits: Limits, input_hw: tuple[int, int] | None = None) -> list[Found]:
-        """Returns what each image holds, best first, from maps `(B, 4 * reg_max + classes, H, W)`."""
+    def read(
+        self, outputs: Sequence[Tensor], limits: DetectionLimits, input_hw: tuple[int, int] | None = None
+    ) -> list[DetectionTensors]:
+        """Returns the detections of each image, best first, from maps `(B, 4 * reg_max + classes, H, W)`."""
         grid, table = grid_of(outputs, self.strides), flatten_maps(outputs).float()
         return [self._read_one(rows, grid, limits) for rows in table]
 
@@ -49,10 +51,10 @@ class AnchorFreeTraining:
         return boxes, rows[..., 4 * self.reg_max :].sigmoid()
 
     def described(self, outputs: Sequence[Tensor]) -> dict[str, object]:
-        """Returns what it takes to read maps `(B, 4 * reg_max + classes, H, W)` elsewhere: the bins of a side."""
+        """Returns what is needed to decode maps `(B, 4 * reg_max + classes, H, W)` elsewhere: the bins per side."""
         return {"reg_max": self.reg_max}
 
-    def _read_one(self, rows: Tensor, grid: AnchorGrid, limits: Limits) -> Found:
+    def _read_one(self, rows: Tensor, grid: AnchorGrid, limits: DetectionLimits) -> DetectionTensors:
         boxes, scores, labels = _candidates(rows, grid, self.reg_max, limits.score_threshold, limits.one_class)
         keep = suppress(boxes, scores, labels, iou_threshold=limits.iou_threshold)[: limits.max_detections]
         return boxes[keep], scores[keep], labels[keep]
@@ -72,7 +74,7 @@ def _candidates(
 
 @dataclass(frozen=True, kw_only=True)
 class AnchorFreeLoss:
-    """Assigns objects to anchor points and sums the three parts, each divided by the sum of target scores.
+    """Assigns objects to anchor points and returns three loss parts, each divided by the sum of target scores.
 
     The weights 7.5, 1.5 and 0.5 are those published with YOLOv8; the distribution focal loss is from Li et al.,
     "Generalized focal loss", NeurIPS 2020.
@@ -84,16 +86,16 @@ class AnchorFreeLoss:
     distribution_weight: float = 1.5
     class_weight: float = 0.5
     nwd: float = 0.0
-    """Share of the normalised Wasserstein distance in the box part; the rest is the complete IoU."""
+    """Weight of the normalized Wasserstein distance in the box part; the rest is the complete IoU."""
     assigner: TaskAlignedAssigner = field(default_factory=TaskAlignedAssigner)
 
     def __call__(self, maps: Sequence[Tensor], objects: Objects, ignored: Objects) -> Loss:
         """Returns the loss of output `maps` `(B, 4 * reg_max + classes, H, W)`, computed in float32.
 
         Args:
-            maps: one map a level, finest first, of any floating type.
-            objects: what is to be found.
-            ignored: regions in which finding or not finding something costs nothing.
+            maps: one map per level, finest first, of any floating type.
+            objects: the ground truth.
+            ignored: regions in which background anchors add no class loss.
         """
         with torch.autocast(maps[0].device.type, enabled=False):
             grid = grid_of(maps, self.strides)
@@ -119,7 +121,7 @@ class AnchorFreeLoss:
         logits = box_logits.index_select(0, found.anchors).float()
         points, strides = grid.points[found.anchors % len(grid)], grid.point_strides[found.anchors % len(grid)]
         wanted = objects.boxes[found.objects]
-        overlap = likeness(decode_boxes(logits, points, strides, self.reg_max), wanted, nwd=self.nwd)
+        overlap = box_similarity(decode_boxes(logits, points, strides, self.reg_max), wanted, nwd=self.nwd)
         sides = torch.cat((points - wanted[:, :2], wanted[:, 2:] - points), dim=1) / strides[:, None]
         distribution = distribution_focal_loss(torch.unflatten(logits, 1, (4, self.reg_max)), sides)
         return ((1 - overlap) * found.scores).sum(), (distribution.mean(dim=1) * found.scores).sum()

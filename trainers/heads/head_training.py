@@ -1,4 +1,4 @@
-"""What training and detection need to know of a kind of head; each kind is registered from a file of its own."""
+"""The interface of heads for training and detection, and the registry of its implementations."""
 
 from __future__ import annotations
 
@@ -15,72 +15,74 @@ from search_space.registry import Registry
 from trainers.assigners import Objects
 from trainers.losses import Loss
 
-Found: TypeAlias = tuple[Tensor, Tensor, Tensor]
-"""Boxes `(N, 4)` in pixels of the input, scores `(N,)` in 0..1 and class indices `(N,)` of one image, best first."""
+DetectionTensors: TypeAlias = tuple[Tensor, Tensor, Tensor]
+"""Boxes `(N, 4)` in input pixels, scores `(N,)` in 0..1 and class indices `(N,)` of one image, best first."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What of a detector's output is reported."""
+class DetectionLimits:
+    """Which detections are reported."""
 
     score_threshold: float = 0.25
     iou_threshold: float = 0.6
-    """Two boxes of a class that overlap more are one object; with a two-stage head the worse one loses score."""
+    """IoU threshold of NMS within a class; a two-stage head uses soft-NMS, which lowers the score of the worse box."""
     max_detections: int = 300
-    """Of an image."""
+    """Per image."""
     one_class: bool = False
-    """Each place reports its best class only; otherwise every class above the threshold."""
+    """Report only the best class of each box; otherwise every class above the threshold."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeadOptions:
-    """What of a head's training a user may choose."""
+    """User options of the training of a head."""
 
     nwd: float = 0.0
-    """Share, 0 to 1, of the normalised Wasserstein distance where boxes are compared in training: the rest is the
-    complete IoU. It helps objects of a few pixels, whose IoU falls to 0 when they are missed by their own size. Only
-    the anchor-free head uses it."""
+    """Weight, 0 to 1, of the normalized Wasserstein distance in box comparisons of the training; the rest is the
+    complete IoU. It helps objects of a few pixels, whose IoU falls to 0 when the prediction is off by their size.
+    Only the anchor-free head uses it."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.nwd <= 1:
-            raise ConfigError(f"nwd is {self.nwd}; it must be in 0 .. 1; 0 trains with the complete IoU alone")
+            raise ConfigError(f"nwd is {self.nwd}; it must be in 0 .. 1; 0 uses only the complete IoU")
 
 
 class HeadTraining(Protocol):
-    """How detectors with one kind of head learn, and how their output is read.
+    """Loss and decoding for detectors with one kind of head.
 
-    A class whose `uses_nwd` is true gets options with that share; for all others a share above 0 is refused.
+    Only classes with a true `uses_nwd` accept options with `nwd` above 0.
     """
 
     def loss(self, detector: torch.nn.Module, images: Tensor, objects: Objects, ignored: Objects) -> Loss:
         """Runs the detector, in training mode, on images `(B, 3, H, W)` RGB 0..1; returns the loss in float32.
 
         Args:
-            detector: the one that this was made for, itself and not in a wrapper: a head may run its parts by name.
-            images: of any floating type; the caller decides on autocast, the loss itself is float32.
-            objects: what is to be found.
-            ignored: regions in which finding or not finding something costs nothing.
+            detector: the one that this was made for, not wrapped: a head may run its parts by name.
+            images: of any floating type; the caller decides on autocast, the loss is computed in float32.
+            objects: the ground truth.
+            ignored: regions that do not count as background.
         """
 
-    def read(self, outputs: Sequence[Tensor], limits: Limits, input_hw: tuple[int, int] | None = None) -> list[Found]:
-        """Returns what each image of a batch holds, from the outputs of a detector in evaluation mode.
+    def read(
+        self, outputs: Sequence[Tensor], limits: DetectionLimits, input_hw: tuple[int, int] | None = None
+    ) -> list[DetectionTensors]:
+        """Returns the detections of each image of a batch from the outputs of a detector in evaluation mode.
 
         Args:
-            outputs: of the detector: maps `(B, C, H, W)`, as the kind of head gives them.
-            limits: what is reported.
-            input_hw: height and width in px of the input that gave the outputs; None: the detector's own.
+            outputs: of the detector: maps `(B, C, H, W)` as defined by the kind of head.
+            limits: which detections are reported.
+            input_hw: height and width of the input in px; None: the input size of the detector.
         """
 
     def table(self, outputs: Sequence[Tensor], input_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Returns every box `(B, N, 4)` as x1, y1, x2, y2 px and its scores `(B, N, num_classes)` in 0..1.
 
-        Nothing is left out or suppressed, and the shapes depend on the shapes of `outputs` alone.
+        There is no threshold and no suppression; the shapes depend only on the shapes of `outputs`.
         """
 
     def described(self, outputs: Sequence[Tensor]) -> dict[str, object]:
-        """Returns what it takes to read the raw outputs, as `read` takes them, without this package.
+        """Returns the constants that are needed to decode the raw outputs without this package, as plain data.
 
-        The result is plain data; outputs are maps `(B, C, H, W)`.
+        Outputs are maps `(B, C, H, W)`.
         """
 
 
@@ -88,10 +90,10 @@ HEAD_TRAINING: Registry[Callable[[Detector, HeadOptions], HeadTraining]] = Regis
 
 
 def check_trainable(head: str) -> None:
-    """Raises ConfigError where detectors with this kind of head cannot be trained."""
+    """Raises ConfigError if detectors with this kind of head cannot be trained."""
     if head not in HEAD_TRAINING:
         raise ConfigError(
-            f"a head of kind {head!r} can be built and counted, but not trained yet; allowed: "
+            f"a head of kind {head!r} has no training; allowed: "
             f"{', '.join(HEAD_TRAINING)}; change head: kind in the architecture file"
         )
 
@@ -100,10 +102,10 @@ DEFAULTS = HeadOptions()
 
 
 def head_training(detector: Detector, options: HeadOptions = DEFAULTS) -> HeadTraining:
-    """Returns how a detector learns and how its output is read.
+    """Returns the loss and decoding of the head of a detector.
 
     Raises:
-        ConfigError: the kind of head cannot be trained, or has no use for one of the options.
+        ConfigError: the kind of head cannot be trained, or does not support one of the options.
     """
     check_trainable(detector.head)
     make = HEAD_TRAINING.get(detector.head)

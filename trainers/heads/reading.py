@@ -1,4 +1,4 @@
-"""What is common to reading the output of all heads."""
+"""Decoding that all heads have in common."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import torch
 from torch import Tensor
 
 from search_space.heads.nms import suppress
-from trainers.heads.head_training import Found, Limits
+from trainers.heads.head_training import DetectionLimits, DetectionTensors
 
 NUM_CANDIDATES = 1000
-"""(Place, class) pairs of an image that are looked at, the best by score."""
+"""Number of (box, class) pairs per image with the highest scores that enter NMS."""
 
 
 def best_pairs(table: Tensor, *, one_class: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns the values of the best (place, class) pairs of one image's `(A, C)` table, their places and classes.
+    """Returns values, rows and classes of the best (row, class) pairs of the `(A, C)` table of one image.
 
     Args:
         table: logits or scores.
-        one_class: each place gives its best class only.
+        one_class: only the best class of each row is a candidate.
     """
     if one_class:
         table = table.masked_fill(table < table.amax(dim=1, keepdim=True), -torch.inf)
@@ -25,18 +25,18 @@ def best_pairs(table: Tensor, *, one_class: bool) -> tuple[Tensor, Tensor, Tenso
     return values, index // table.shape[1], index % table.shape[1]
 
 
-def read_table(boxes: Tensor, scores: Tensor, limits: Limits) -> list[Found]:
-    """Returns what each image holds, from what `HeadTraining.table` gives: the best boxes, suppressed class by class.
+def read_table(boxes: Tensor, scores: Tensor, limits: DetectionLimits) -> list[DetectionTensors]:
+    """Returns the detections of each image from the result of `HeadTraining.table`, after NMS within each class.
 
     Args:
         boxes: `(B, N, 4)` px.
         scores: `(B, N, num_classes)` in 0..1.
-        limits: what is reported.
+        limits: which detections are reported.
     """
     return [_read_one(*tables, limits) for tables in zip(boxes, scores, strict=True)]
 
 
-def _read_one(boxes: Tensor, table: Tensor, limits: Limits) -> Found:
+def _read_one(boxes: Tensor, table: Tensor, limits: DetectionLimits) -> DetectionTensors:
     scores, places, labels = best_pairs(table, one_class=limits.one_class)
     good = scores >= limits.score_threshold
     boxes, scores, labels = boxes[places[good]], scores[good], labels[good]

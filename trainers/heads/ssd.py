@@ -1,4 +1,4 @@
-"""Training and reading of the SSD head: cross-entropy with mined negatives, smooth L1 of offsets from anchors."""
+"""The SSD head: cross-entropy with hard negative mining, smooth L1 of anchor offsets; decoding of its output."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from search_space.heads.nms import suppress
 from trainers.assigners import Objects
 from trainers.heads.anchor_matching import (
     OFFSET_SCALES,
-    Match,
+    AnchorMatch,
     class_entropy,
     from_offsets,
     ignored_classes,
-    match,
+    match_anchors,
     of_image,
     to_offsets,
 )
-from trainers.heads.head_training import HEAD_TRAINING, Found, HeadOptions, Limits
+from trainers.heads.head_training import HEAD_TRAINING, DetectionLimits, DetectionTensors, HeadOptions
 from trainers.heads.reading import best_pairs
 from trainers.losses import Loss
 
 
 @HEAD_TRAINING.register("ssd")
 class SSDTraining:
-    """How a detector with an SSD head learns and how its output is read."""
+    """Loss and decoding for detectors with an SSD head."""
 
     def __init__(self, detector: Detector, options: HeadOptions) -> None:
         self.scheme, self.num_classes, self.input_hw = (
@@ -49,12 +49,14 @@ class SSDTraining:
             anchors = self._anchors(maps, (images.shape[2], images.shape[3]))
             return self.loss_of(offsets, logits, anchors, objects, ignored)
 
-    def read(self, outputs: Sequence[Tensor], limits: Limits, input_hw: tuple[int, int] | None = None) -> list[Found]:
-        """Returns what each image holds, best first, from maps `(B, C, H, W)`, C = anchors * (classes + 5)."""
+    def read(
+        self, outputs: Sequence[Tensor], limits: DetectionLimits, input_hw: tuple[int, int] | None = None
+    ) -> list[DetectionTensors]:
+        """Returns the detections of each image, best first, from maps `(B, C, H, W)`, C = anchors * (classes + 5)."""
         offsets, logits = self._tables(outputs)
         anchors = self._anchors(outputs, input_hw or self.input_hw)
-        chances = logits.softmax(dim=-1)[..., 1:]
-        return [_read_one(*tables, anchors, limits) for tables in zip(offsets, chances, strict=True)]
+        probabilities = logits.softmax(dim=-1)[..., 1:]
+        return [_read_one(*tables, anchors, limits) for tables in zip(offsets, probabilities, strict=True)]
 
     def table(self, outputs: Sequence[Tensor], input_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Returns all boxes `(B, A, 4)` px and their scores `(B, A, num_classes)` in 0..1, before suppression."""
@@ -62,7 +64,7 @@ class SSDTraining:
         return from_offsets(offsets, self._anchors(outputs, input_hw)), logits.softmax(dim=-1)[..., 1:]
 
     def described(self, outputs: Sequence[Tensor]) -> dict[str, object]:
-        """Returns what it takes to read the raw outputs elsewhere: anchors `(A, 4)` px and what offsets are in."""
+        """Returns what is needed to decode the raw outputs elsewhere: anchors `(A, 4)` px and the offset scales."""
         return {"offset_scales": list(OFFSET_SCALES), "anchors": self._anchors(outputs, self.input_hw).tolist()}
 
     def _anchors(self, maps: Sequence[Tensor], input_hw: tuple[int, int]) -> Tensor:
@@ -87,13 +89,13 @@ def _anchor_boxes(
 ) -> Tensor:
     height, width = input_hw
     anchors = ssd_anchors(scheme, map_sizes, input_hw) * torch.tensor([width, height, width, height])
-    centres, halves = anchors[:, :2], anchors[:, 2:] / 2
-    return torch.cat((centres - halves, centres + halves), dim=1).to(device)
+    centers, halves = anchors[:, :2], anchors[:, 2:] / 2
+    return torch.cat((centers - halves, centers + halves), dim=1).to(device)
 
 
-def _read_one(offsets: Tensor, chances: Tensor, anchors: Tensor, limits: Limits) -> Found:
-    """Reads one image's offsets `(A, 4)` and chances `(A, classes)` of each class of object."""
-    scores, places, labels = best_pairs(chances, one_class=limits.one_class)
+def _read_one(offsets: Tensor, probabilities: Tensor, anchors: Tensor, limits: DetectionLimits) -> DetectionTensors:
+    """Decodes the offsets `(A, 4)` and class probabilities `(A, classes)` of one image."""
+    scores, places, labels = best_pairs(probabilities, one_class=limits.one_class)
     good = scores >= limits.score_threshold
     scores, places, labels = scores[good], places[good], labels[good]
     boxes = from_offsets(offsets[places], anchors[places])
@@ -103,10 +105,10 @@ def _read_one(offsets: Tensor, chances: Tensor, anchors: Tensor, limits: Limits)
 
 @dataclass(frozen=True, kw_only=True)
 class MultiboxLoss:
-    """The loss of Liu et al., SSD, ECCV 2016: both parts summed over the batch and divided by its positive anchors.
+    """The loss of Liu et al., SSD, ECCV 2016: both parts are sums over the batch, divided by the number of positives.
 
-    Positive is the best anchor of each object and all with an IoU of 0.5 or more. Of the others only the negatives
-    count that are most wrong, three for each positive of the image; without positives there are none.
+    Positive are the best anchor of each object and all anchors with an IoU of at least 0.5. Hard negative mining takes
+    the three negatives with the largest loss per positive of the image; without positives there are no negatives.
     """
 
     positive_iou: float = 0.5
@@ -119,16 +121,16 @@ class MultiboxLoss:
             offsets: `(B, A, 4)`, scaled by the variances.
             logits: `(B, A, classes + 1)`, background first.
             anchors: `(A, 4)` as x1, y1, x2, y2 px.
-            objects: what is to be found.
-            ignored: an anchor that learns no object and has half of its area in such a region is no negative; where
-                the region holds for some classes only, those classes are left out of its cross-entropy.
+            objects: the ground truth.
+            ignored: an anchor without an object and with half of its area in an ignored region is not a negative; if
+                the region is ignored for some classes only, these are excluded from its cross-entropy.
         """
         box, classes, num_positive = offsets.new_zeros(()), offsets.new_zeros(()), 0
         for image in range(len(offsets)):
             boxes, labels = of_image(objects, image)
-            found = match(anchors, boxes, positive=self.positive_iou)
-            silent = ignored_classes(anchors, ignored, image, logits.shape[2] - 1)
-            classes = classes + self._class_part(logits[image], found, labels, silent)
+            found = match_anchors(anchors, boxes, positive=self.positive_iou)
+            masked = ignored_classes(anchors, ignored, image, logits.shape[2] - 1)
+            classes = classes + self._class_part(logits[image], found, labels, masked)
             rows = found.positive.nonzero()[:, 0]
             wanted = to_offsets(boxes[found.objects[rows]], anchors[rows])
             box = box + F.smooth_l1_loss(offsets[image, rows], wanted, reduction="sum")
@@ -136,11 +138,11 @@ class MultiboxLoss:
         num_positive = max(1, num_positive)
         return Loss(parts={"box": box / num_positive, "classes": classes / num_positive})
 
-    def _class_part(self, logits: Tensor, found: Match, labels: Tensor, silent: Tensor) -> Tensor:
-        """Returns the summed cross-entropy of one image's positives and mined negatives."""
+    def _class_part(self, logits: Tensor, found: AnchorMatch, labels: Tensor, masked: Tensor) -> Tensor:
+        """Returns the summed cross-entropy of the positives and the mined negatives of one image."""
         positive = found.positive
-        entropy = class_entropy(logits, found, labels, silent)
-        negative = ~positive  # in an ignored region the entropy is 0: such an anchor comes last and counts nothing
+        entropy = class_entropy(logits, found, labels, masked)
+        negative = ~positive  # in ignored regions the entropy is 0: such anchors rank last and add nothing
         count = min(self.negatives_per_positive * int(positive.sum()), int(negative.sum()))
         hardest = entropy.detach().masked_fill(~negative, -1.0).topk(count).indices
         return entropy[positive].sum() + entropy[hardest].sum()

@@ -1,4 +1,4 @@
-"""Training and reading of the two-stage head: region proposals, then what they hold."""
+"""The two-stage head: region proposals, then classes and offsets of the proposals; decoding of its output."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from search_space.heads.nms import soft_suppress
 from search_space.heads.proposals import Proposals, rank_candidates
 from search_space.heads.roi import RoIHead
 from trainers.assigners import Objects
-from trainers.heads.anchor_matching import OFFSET_SCALES, by_pixels, by_sides, from_offsets
-from trainers.heads.head_training import HEAD_TRAINING, Found, HeadOptions, Limits
+from trainers.heads.anchor_matching import OFFSET_SCALES, from_offsets, to_exclusive, to_inclusive
+from trainers.heads.head_training import HEAD_TRAINING, DetectionLimits, DetectionTensors, HeadOptions
 from trainers.heads.reading import best_pairs
 from trainers.heads.region_loss import RegionLoss
-from trainers.heads.roi_loss import Pool, RoILoss, pool
+from trainers.heads.roi_loss import RoICandidates, RoILoss, roi_candidates
 from trainers.losses import Loss
 
 NUM_CANDIDATES = 2000
-"""Anchors of a level that become proposals in training."""
+"""Anchors per level that become proposals in training."""
 NUM_PROPOSALS = 2000
-"""Of an image in training; fewer where the levels have fewer, or where fewer stay."""
+"""Maximum number of proposals per image in training, after NMS."""
 POSITIVE_IOU = 0.5
-"""From which on a proposal holds an object."""
+"""IoU from which a proposal is positive."""
 LEAST_SCORE = 0.001
-"""Below which soft-NMS drops a box."""
+"""Score below which soft-NMS drops a box."""
 
 
 @HEAD_TRAINING.register("two_stage")
 class TwoStageTraining:
-    """How a detector with a two-stage head learns and how its output is read."""
+    """Loss and decoding for detectors with a two-stage head."""
 
     def __init__(self, detector: Detector, options: HeadOptions) -> None:
         self.num_classes = detector.num_classes
@@ -45,68 +45,70 @@ class TwoStageTraining:
         self.num_proposals = first_stage.num_proposals
         second = detector.blocks[self.second_stage]
         assert isinstance(second, RoIHead)
-        self.reading = {"strides": list(second.strides), "roi_scale": second.roi_scale, "bins": second.bins}
+        self.roi_parameters = {"strides": list(second.strides), "roi_scale": second.roi_scale, "bins": second.bins}
         self.region_loss = RegionLoss(strides=self.strides, anchor_scale=self.anchor_scale)
         self.roi_loss = RoILoss()
 
     def loss(self, detector: torch.nn.Module, images: Tensor, objects: Objects, ignored: Objects) -> Loss:
-        """Runs the detector on images `(B, 3, H, W)`, on more proposals than it has, and returns its loss."""
+        """Runs the detector on images `(B, 3, H, W)`, with more proposals than in detection, and returns its loss."""
         assert isinstance(detector, Detector)
         maps = detector.maps(images, (*self.levels, *self.features))
         regions, features = maps[: len(self.levels)], maps[len(self.levels) :]
         with torch.autocast(images.device.type, enabled=False):
             objectness, region_box = self.region_loss(regions, objects, ignored)
-            pools = self._pools(regions, objects, ignored)
+            candidates = self._candidates(regions, objects, ignored)
         second_stage = detector.blocks[self.second_stage]
-        classes, box = self.roi_loss(lambda boxes: second_stage(boxes, *features), pools)
+        classes, box = self.roi_loss(lambda boxes: second_stage(boxes, *features), candidates)
         return Loss(parts={"objectness": objectness, "region_box": region_box, "classes": classes, "box": box})
 
     def table(self, outputs: Sequence[Tensor], input_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Returns the boxes `(B, N, 4)` px of all proposals and their scores `(B, N, num_classes)`, unsuppressed."""
+        """Returns the boxes `(B, N, 4)` px of all proposals and scores `(B, N, num_classes)`, before suppression."""
         proposals, table = outputs[-2].float(), outputs[-1].float()
-        boxes = by_sides(clip(by_pixels(from_offsets(table[..., -4:], by_sides(proposals))), input_hw))
+        boxes = to_exclusive(clip(to_inclusive(from_offsets(table[..., -4:], to_exclusive(proposals))), input_hw))
         return boxes, table[..., :-4].softmax(dim=-1)[..., 1:]
 
     def described(self, outputs: Sequence[Tensor]) -> dict[str, object]:
-        """Returns what it takes to read the raw outputs elsewhere: first anchors `(A, 4)` px, how features are read."""
+        """Returns what is needed to decode the raw outputs elsewhere: base anchors `(A, 4)` px, RoI parameters."""
         return {
             "offset_scales": list(OFFSET_SCALES),
             "first_anchors": [rpn_base_anchors(stride, self.anchor_scale).tolist() for stride in self.strides],
             "num_proposals": self.num_proposals,
-            "second_stage": self.reading,
+            "second_stage": self.roi_parameters,
         }
 
-    def _pools(self, regions: Sequence[Tensor], objects: Objects, ignored: Objects) -> list[Pool]:
+    def _candidates(self, regions: Sequence[Tensor], objects: Objects, ignored: Objects) -> list[RoICandidates]:
         ranked = rank_candidates(regions, self.strides, anchor_scale=self.anchor_scale, num_candidates=NUM_CANDIDATES)
         return [
-            pool(
-                boxes[: min(num_staying, NUM_PROPOSALS)],
+            roi_candidates(
+                boxes[: min(num_kept, NUM_PROPOSALS)],
                 objects,
                 ignored,
                 image,
                 num_classes=self.num_classes,
                 iou=POSITIVE_IOU,
             )
-            for image, (boxes, num_staying) in enumerate(ranked)
+            for image, (boxes, num_kept) in enumerate(ranked)
         ]
 
-    def read(self, outputs: Sequence[Tensor], limits: Limits, input_hw: tuple[int, int] | None = None) -> list[Found]:
-        """Returns boxes, scores and labels of what each image of a batch holds, best first.
+    def read(
+        self, outputs: Sequence[Tensor], limits: DetectionLimits, input_hw: tuple[int, int] | None = None
+    ) -> list[DetectionTensors]:
+        """Returns boxes, scores and labels of each image of a batch, best first.
 
-        The last two outputs are proposals `(B, N, 4)` and what the second stage says of them, `(B, N, classes + 5)`.
-        Overlapping boxes of a class lose score by soft-NMS; what falls below the threshold, or below 0.001, goes.
+        The last two outputs are proposals `(B, N, 4)` and the second-stage outputs `(B, N, classes + 5)`. Soft-NMS
+        lowers the scores of overlapping boxes of a class; boxes below the threshold, or below 0.001, are dropped.
         """
         hw = input_hw or (outputs[0].shape[2] * self.strides[0], outputs[0].shape[3] * self.strides[0])
-        boxes, chances = self.table(outputs, hw)
+        boxes, probabilities = self.table(outputs, hw)
         if limits.one_class:
-            chances = chances.masked_fill(chances < chances.amax(dim=-1, keepdim=True), 0.0)
+            probabilities = probabilities.masked_fill(probabilities < probabilities.amax(dim=-1, keepdim=True), 0.0)
         least = max(limits.score_threshold, LEAST_SCORE)
-        scores = soft_suppress(boxes, chances, iou_threshold=limits.iou_threshold, least_score=least)
+        scores = soft_suppress(boxes, probabilities, iou_threshold=limits.iou_threshold, least_score=least)
         return [_read_one(*tables, least, limits) for tables in zip(boxes, scores, strict=True)]
 
 
-def _read_one(boxes: Tensor, scores: Tensor, least: float, limits: Limits) -> Found:
-    """Reads one image's boxes `(N, 4)` and their scores `(N, classes)` after soft-NMS."""
+def _read_one(boxes: Tensor, scores: Tensor, least: float, limits: DetectionLimits) -> DetectionTensors:
+    """Decodes the boxes `(N, 4)` and scores `(N, classes)` of one image after soft-NMS."""
     values, places, labels = best_pairs(scores, one_class=False)
     good = (values >= least).nonzero()[: limits.max_detections, 0]
     return boxes[places[good]], values[good], labels[good]

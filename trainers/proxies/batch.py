@@ -1,4 +1,4 @@
-"""The batch that candidates are scored on."""
+"""The batch of images on which candidates are scored."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from trainers.data.dataset import Dataset
 def proxy_batch(
     dataset: Dataset, input_hw: tuple[int, int], batch_size: int = 16, seed: int = 0
 ) -> tuple[Tensor, Objects]:
-    """Returns images `(batch_size, 3, H, W)` RGB 0..1 and their objects, drawn by `seed` and not augmented.
+    """Returns images `(batch_size, 3, H, W)` RGB 0..1 and their objects, drawn by `seed`, without augmentation.
 
-    Images that have objects are taken as long as there are any; none is taken twice before all were taken.
+    Images with objects are drawn first. No image is repeated before all have been drawn.
 
     Raises:
         DataError: the data set is empty, or an image cannot be read.
         ConfigError: `batch_size` is not positive.
     """
     if batch_size < 1:
-        raise ConfigError(f"batch_size is {batch_size}; it must be above 0, 16 is usual")
+        raise ConfigError(f"batch_size is {batch_size}; it must be positive, such as 16")
     if not len(dataset):
         raise DataError("the data set has no images to score detectors on; check its path and split")
     images, boxes, labels, owners = [], [], [], []

@@ -1,4 +1,4 @@
-"""Gradient norm: how strongly the first step of a training would pull at the weights."""
+"""Gradient norm: the size of the gradient in the first training step."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from trainers.proxies.proxy import proxy
 
 @proxy("gradient_norm", min_images=2)
 def gradient_norm(detector: Detector, images: Tensor, objects: Objects) -> float:
-    """Returns the sum over the layers of the norm of the loss's gradient: Abdelfattah et al., ICLR 2021.
+    """Returns the sum over layers of the norm of the loss gradient: Abdelfattah et al., ICLR 2021.
 
-    Of `images` `(B, 3, H, W)` two at least, because batch norm has nothing to compare in a map of one cell of a single
-    image.
+    `images` `(B, 3, H, W)` must be at least two: in training mode, batch norm needs more than one value per channel,
+    which a single image with a map of one cell does not give.
     """
     gradients = loss_gradients(detector, images, objects)
     return float(torch.stack([gradient.double().norm() for gradient in gradients]).sum())

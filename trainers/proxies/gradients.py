@@ -1,4 +1,4 @@
-"""The gradients of a head's loss, for the scores that are made of them."""
+"""Gradients of the loss of a head, for the proxies that use them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from trainers.heads import head_training
 
 
 def loss_gradients(detector: Detector, images: Tensor, objects: Objects) -> list[Tensor]:
-    """Returns the gradient of the head's loss for each weight of more than one dimension that it reaches.
+    """Returns the gradient of the loss for each weight of more than one dimension.
 
-    Each has the shape of its weight. `images` are `(B, 3, H, W)`. Batch norm takes the statistics of the batch and
-    keeps moving its averages, as in training.
+    Each gradient has the shape of its weight and is 0 where the loss does not depend on it. `images` are
+    `(B, 3, H, W)`. Batch norm is in training mode: it uses the statistics of the batch and updates its averages.
 
     Raises:
-        ConfigError: the kind of head has no loss.
+        ConfigError: the head has no loss.
     """
     head = head_training(detector)
     loss = head.loss(detector.train(), images, objects, no_objects(images.device)).total
@@ -36,6 +36,6 @@ def no_objects(device: torch.device) -> Objects:
 
 
 def part_of(objects: Objects, first: int, end: int) -> Objects:
-    """Returns the objects of the images from `first` to before `end`, numbered from 0."""
+    """Returns the objects of the images `first` .. `end` - 1, with image numbers from 0."""
     mine = (objects.images >= first) & (objects.images < end)
     return Objects(boxes=objects.boxes[mine], labels=objects.labels[mine], images=objects.images[mine] - first)

@@ -1,4 +1,4 @@
-"""NWOT: how differently the images of a batch switch the activations of an untrained detector."""
+"""NWOT: how much the activation patterns of the images of a batch differ in an untrained detector."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _NAMES = ("relu", "silu", "hardswish", "hardtanh", "leaky_relu", "gelu", "elu", 
 RECTIFIERS = frozenset(
     getattr(torch.ops.aten, name + end) for name in _NAMES for end in ("", "_") if hasattr(torch.ops.aten, name + end)
 )
-"""Activations that are switched by the sign of their input; ReLU6 is a `hardtanh`. Gates such as sigmoid are none."""
+"""Activations that are on or off by the sign of their input. ReLU6 is a `hardtanh`. Sigmoid gates are not included."""
 
 
-class SwitchPatterns(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """While active, counts for each pair of images the activations that both switch on or both switch off.
+class ActivationPatterns(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """While active, counts for each pair of images the activations that are on for both or off for both.
 
-    It sees operators, not modules, so that activations in any block count, also those called as functions.
+    It intercepts operators, not modules, so that functional activations count as well.
     """
 
     def __init__(self, num_images: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.num_images = num_images
         self.num_switches = 0
-        """Activations an image."""
+        """Number of activations per image."""
         self.agreement = torch.zeros(num_images, num_images, dtype=torch.float64)
         """`(B, B)`."""
 
@@ -51,7 +51,7 @@ class SwitchPatterns(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return
         signs = torch.where(before.detach().reshape(self.num_images, -1) > 0, 1.0, -1.0)
         size = signs.shape[1]
-        # Equal signs less unequal ones; whole numbers below 2 ** 24 are exact in float32.
+        # Number of equal signs minus number of unequal ones: integers below 2 ** 24, exact in float32.
         balance = (signs @ signs.T).double().cpu()
         self.num_switches += size
         self.agreement += (size + balance) / 2
@@ -60,13 +60,13 @@ class SwitchPatterns(TorchDispatchMode):  # type: ignore[no-untyped-call]
 @proxy("nwot", min_images=2)
 @torch.no_grad()
 def nwot(detector: Detector, images: Tensor, objects: Objects) -> float:
-    """Returns the log determinant of the kernel of switching patterns: Mellor et al., ICML 2021.
+    """Returns the log determinant of the kernel of activation patterns: Mellor et al., ICML 2021.
 
-    The kernel entry of two of the `images` `(B, 3, H, W)` is the number of activations that they switch alike. SiLU and
-    its kin count as switched by the sign of what they are given. Batch norm takes the statistics of the batch. One is
-    added to the diagonal, as if each image had one activation for itself, so that equal images give a finite score.
+    The kernel entry of two of the `images` `(B, 3, H, W)` is the number of activations that are in the same state. SiLU
+    and similar functions count as on if their input is positive. Batch norm uses the statistics of the batch. One is
+    added to the diagonal, so that identical images give a finite score.
     """
-    patterns = SwitchPatterns(len(images))
+    patterns = ActivationPatterns(len(images))
     with patterns:
         detector.train()(images)
     kernel = patterns.agreement + torch.eye(len(images), dtype=torch.float64)

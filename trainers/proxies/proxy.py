@@ -1,4 +1,4 @@
-"""What a score without training is, and the registry of those that are known."""
+"""The interface of zero-cost proxies, and their registry."""
 
 from __future__ import annotations
 
@@ -18,48 +18,48 @@ from trainers.assigners import Objects
 
 
 class Proxy(Protocol):
-    """Scores a freshly initialised detector; one signature for all kinds of head."""
+    """Scores a freshly initialized detector; the same signature for all kinds of head."""
 
     def __call__(self, detector: Detector, images: Tensor, objects: Objects, *, seed: int) -> float:
         """Returns the score, higher for detectors that are expected to become more accurate.
 
-        The detector keeps its weights, statistics, modes and gradients, and the global generators their states. On a
-        CPU the score depends on the arguments and the number of threads alone. A score that is not finite, because
-        something overflowed, is minus infinity: such a detector comes last.
+        The detector and the global random generators are left unchanged. On a CPU the score depends only on the
+        arguments and the number of threads. A score that overflows becomes minus infinity, so that the detector is
+        ranked last.
 
         Args:
-            detector: with weights as they were initialised; a score of trained weights means nothing.
+            detector: with its initial weights; a score of trained weights is meaningless.
             images: `(B, 3, H, W)` RGB 0..1, on the detector's device.
-            objects: what is on the images; scores that use no loss leave it unread.
-            seed: decides whatever is random in the score.
+            objects: the objects in the images; used only by scores that need a loss.
+            seed: of all randomness in the score.
 
         Raises:
-            ConfigError: there are too few images, or the score needs a loss and the kind of head has none.
+            ConfigError: there are too few images, or the score needs a loss and the head has none.
         """
 
 
-Score = TypeVar("Score", bound=Callable[[Detector, Tensor, Objects], float])
+ScoreFunction = TypeVar("ScoreFunction", bound=Callable[[Detector, Tensor, Objects], float])
 
 PROXIES: Registry[Proxy] = Registry("proxy")
 
 
-def proxy(name: str, *, min_images: int = 1) -> Callable[[Score], Score]:
+def proxy(name: str, *, min_images: int = 1) -> Callable[[ScoreFunction], ScoreFunction]:
     """Registers a function of (detector, images, objects) as the proxy `name`.
 
-    The function is handed a copy of the detector, without gradients, that it may change as it likes, and it may draw
-    from the global generators, which are seeded for it and put back afterwards.
+    The function gets a copy of the detector without gradients, which it may change. It may draw from the global random
+    generators, which are seeded before and restored afterwards.
 
     Raises:
         SpaceError: the name is taken.
-        ConfigError: when it is called with fewer than `min_images`.
+        ConfigError: when the proxy is called with fewer than `min_images`.
     """
 
-    def register(function: Score) -> Score:
+    def register(function: ScoreFunction) -> ScoreFunction:
         @wraps(function)
         def score(detector: Detector, images: Tensor, objects: Objects, *, seed: int) -> float:
             if len(images) < min_images:
                 raise ConfigError(
-                    f"proxy {name!r} compares images and got {len(images)}; allowed: {min_images} or more, 16 is usual"
+                    f"proxy {name!r} needs at least {min_images} images and got {len(images)}; give more, such as 16"
                 )
             devices = [images.device] if images.is_cuda else []
             with torch.random.fork_rng(devices=devices):

@@ -1,4 +1,4 @@
-"""SynFlow: how much can flow through an untrained detector from its input to its outputs."""
+"""SynFlow: the synaptic flow through an untrained detector."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from trainers.proxies.proxy import proxy
 def synflow(detector: Detector, images: Tensor, objects: Objects) -> float:
     """Returns the log of the summed synaptic flow |weight * gradient|: Tanaka et al., NeurIPS 2020.
 
-    All parameters are made positive, the input is all ones, of the size of `images` `(B, 3, H, W)`, and what is
-    differentiated is the sum of the raw outputs. Batch norm is in evaluation mode, where it does not mix images. The
-    flow of convolutions and linear layers is summed, in float64, since it multiplies up with depth; its logarithm ranks
-    alike.
+    All parameters are replaced by their absolute values, the input is all ones with the size of `images`
+    `(B, 3, H, W)`, and the sum of the raw outputs is differentiated. Batch norm is in evaluation mode. The flow of
+    convolutions and linear layers is summed in float64, because it grows exponentially with depth. The logarithm does
+    not change the ranking.
     """
     detector.double().eval()
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Zen-score: how strongly the features of an untrained detector answer to a small change of its input."""
+"""Zen-score: the sensitivity of the features of an untrained detector to a small change of its input."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from trainers.assigners import Objects
 from trainers.proxies.proxy import proxy
 
 STEP = 1e-2
-"""Size of the change relative to the input, both Gaussian noise."""
+"""Size of the perturbation relative to the input; both are Gaussian noise."""
 REPEATS = 4
 TINY = 1e-12
-"""Deviations count at least this much: that of a map without any would have no logarithm."""
+"""Lower bound of the deviations: a constant map has deviation 0, which has no logarithm."""
 HEAD = "head:"
-"""What the names of heads among a graph's blocks begin with."""
+"""Prefix of the block names of heads in a graph."""
 
 
 @proxy("zen", min_images=2)
@@ -28,9 +28,9 @@ HEAD = "head:"
 def zen(detector: Detector, images: Tensor, objects: Objects) -> float:
     """Returns log E|f(x + step) - f(x)| + the sum over batch norms of log deviation: Lin et al., ICCV 2021.
 
-    f is what the head reads, on all levels; weights and inputs are Gaussian noise, inputs of the shape of `images`,
-    `(B, 3, H, W)`. The second term puts back what batch norm divides by. The paper takes the skip connections out of
-    its networks first; here they stay, since they are part of what blocks of any kind do.
+    f are the inputs of the head on all levels. Weights and inputs are Gaussian noise; inputs have the shape of
+    `images`, `(B, 3, H, W)`. The second term compensates the division by batch norm. Unlike the paper, skip
+    connections are kept, because blocks of any kind may contain them.
     """
     redraw(detector.train())
     read_by_head = head_inputs(detector)
@@ -46,7 +46,7 @@ def zen(detector: Detector, images: Tensor, objects: Objects) -> float:
 
 
 def redraw(detector: nn.Module) -> None:
-    """Draws all weights anew: convolutions and linear layers from N(0, 1), norms to one, biases to zero."""
+    """Reinitializes all weights: convolutions and linear layers from N(0, 1), norms to one, biases to zero."""
     for module in detector.modules():
         for name, parameter in module.named_parameters(recurse=False):
             if parameter.ndim > 1:
@@ -58,7 +58,7 @@ def redraw(detector: nn.Module) -> None:
 
 
 def head_inputs(detector: Detector) -> tuple[str, ...]:
-    """Returns the names of the nodes whose maps the head reads, each once."""
+    """Returns the distinct names of the nodes that are inputs of the head."""
     heads = [node for node in detector.graph.nodes if node.block.startswith(HEAD)]
     inside = {node.name for node in heads}
     return tuple(dict.fromkeys(name for node in heads for name in node.inputs if name not in inside))
@@ -66,7 +66,7 @@ def head_inputs(detector: Detector) -> tuple[str, ...]:
 
 @contextmanager
 def norm_deviations(detector: nn.Module) -> Iterator[list[float]]:
-    """While active, collects the deviation of what enters each batch norm that runs: root mean square a norm."""
+    """While active, collects the deviation of the input of each batch norm, a root mean square over channels."""
     found: list[float] = []
 
     def read(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:

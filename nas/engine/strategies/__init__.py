@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from nas.engine.proposal import STRATEGIES, Proposal, Strategy, has_surrogate
 from nas.engine.strategies import ehvi, evolution, grid, nsga2, random, tpe
+from nas.settings import RunSettings
 
-DEFAULT_STRATEGY = "ehvi"
+DEFAULT_STRATEGY = RunSettings.strategy
 
 __all__ = [
     "DEFAULT_STRATEGY",

@@ -1,4 +1,4 @@
-"""A guard against gradients that are never written: kernel taps that lie in the padding at every place of a map."""
+"""Guard against uninitialized gradients of kernel taps that only ever see padding."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ import torch
 from torch import Tensor, nn
 
 
-class UnseenTaps:
-    """Sets the gradient of kernel taps that see padding only to zero, which it is.
+class PaddingTapGuard:
+    """Sets the gradient of kernel taps that only see padding to 0, its true value.
 
-    In bfloat16 on a CPU, torch 2.13 leaves these entries of a convolution's gradient as they were in memory, depthwise
-    or with a stride, so that a 3x3 kernel on a map of one or two cells now and then gets a gradient that is not a
-    number.
+    In bfloat16 on a CPU, torch 2.13 does not write these entries of the gradient of depthwise or strided convolutions
+    and returns uninitialized memory. A 3x3 kernel on a map of one or two cells then occasionally has a gradient of nan.
 
     Args:
-        detector: its convolutions with more than one tap are watched until `close`.
+        detector: hooks are added to its convolutions with more than one tap, until `close`.
     """
 
     def __init__(self, detector: nn.Module) -> None:
@@ -29,7 +28,7 @@ class UnseenTaps:
         seen: dict[str, Tensor] = {}
 
         def look(_: nn.Module, inputs: tuple[Tensor]) -> None:
-            seen["taps"] = seen_taps(conv, (inputs[0].shape[2], inputs[0].shape[3]))
+            seen["taps"] = taps_on_map(conv, (inputs[0].shape[2], inputs[0].shape[3]))
 
         def clean(gradient: Tensor) -> Tensor | None:
             taps = seen["taps"]
@@ -39,19 +38,19 @@ class UnseenTaps:
         self._hooks.append(conv.weight.register_hook(clean))  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
-        """Ends the watch."""
+        """Removes the hooks."""
         for hook in self._hooks:
             hook.remove()
 
 
-def seen_taps(conv: nn.Conv2d, map_hw: tuple[int, int]) -> Tensor:
-    """Returns `(kernel height, kernel width)`: True where a tap lies on a map of `(H, W)` cells at some place."""
+def taps_on_map(conv: nn.Conv2d, map_hw: tuple[int, int]) -> Tensor:
+    """Returns `(kernel height, kernel width)`: True if a tap reads a cell of an `(H, W)` map at some position."""
     rows, columns = (_seen_along(conv, axis, size) for axis, size in enumerate(map_hw))
     return rows[:, None] & columns[None, :]
 
 
 def _seen_along(conv: nn.Conv2d, axis: int, size: int) -> Tensor:
-    if isinstance(conv.padding, str):  # `same` and `valid` pad less than half a kernel, which then sees some cell
+    if isinstance(conv.padding, str):  # `same` and `valid` pad at most half a kernel, so that every tap reads some cell
         return torch.ones(conv.kernel_size[axis], dtype=torch.bool)
     kernel, stride, dilation = conv.kernel_size[axis], conv.stride[axis], conv.dilation[axis]
     padding = conv.padding[axis]

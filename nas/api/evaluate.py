@@ -1,0 +1,309 @@
+"""The accuracy of trained weights on a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.api.bounds import check_at_least
+from nas.api.plain_score import plain_score
+from nas.api.result import OnNotice, OnProgress, ProgressUpdate, Result, notify, plain
+from nas.api.trained_detector import TrainedDetector, WeightsLike, load_detector
+from search_space.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from trainers import Score
+    from trainers.bootstrap import Interval
+    from trainers.confusion import Confusion
+    from trainers.curves import BestF1, Curve
+    from trainers.data import Dataset, DataSplits
+    from trainers.evaluation import DatasetDetections
+    from trainers.matching import Matches
+    from trainers.tiling import Tiling
+
+PARTS = ("val", "train")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreIntervals:
+    """Intervals of scores over resamples of the images; they do not cover what another training would give."""
+
+    resamples: int
+    seed: int
+    confidence: float
+    values: Mapping[str, Interval]
+    """By name: `ap`, `ap50`, `ap_small`, `accuracy`, `bin NAME`, `class NAME`."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evaluation(Result):
+    """The accuracy of a detector on a data set, as fractions of 1."""
+
+    weights: Path
+    data: str
+    """What was opened, in words."""
+    part: str
+    input_hw: tuple[int, int]
+    tiling: Tiling | None
+    score: Score
+    intervals: ScoreIntervals | None
+    best_f1: Mapping[str, BestF1]
+    """By class."""
+    confusion: Confusion
+    unreadable: tuple[str, ...]
+    """What was said about each image that could not be read."""
+    curves: tuple[Path, ...] | None
+    """Files of the curves; None where none were asked for."""
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The scores as a table, a row for all classes together and one for each."""
+        import pandas as pd
+
+        names = ("ap", "ap50", "ap75", "ap_small", "recall", "num_objects")
+        rows = {"all": {name: getattr(self.score, name) for name in names}, **self.score.per_class}
+        frame: pd.DataFrame = pd.DataFrame.from_dict(rows, orient="index")
+        return frame
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns JSON-ready data; a score without a value is None."""
+        fields = {name: value for name, value in vars(self).items() if name != "curves" or value is not None}
+        confusion = {
+            "names": self.confusion.names,
+            "counts": self.confusion.counts.tolist(),
+            "score_threshold": self.confusion.score_threshold,
+        }
+        told: dict[str, Any] = plain({**fields, "score": plain_score(self.score), "confusion": confusion})
+        return told
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions:
+    """How a detector is evaluated; see `evaluate`."""
+
+    part: str
+    bins: str | None
+    bootstrap: int
+    seed: int
+    curves: Path | None
+    input_hw: tuple[int, int] | None
+    max_detections: int
+    batch: int
+    device: str
+
+    def __post_init__(self) -> None:
+        from trainers.sizes import size_bins
+
+        if self.part not in PARTS:
+            raise ConfigError(f"unknown part {self.part!r}; known: {', '.join(PARTS)}")
+        for option, value, least in (
+            ("--bootstrap", self.bootstrap, 0),
+            ("--seed", self.seed, 0),
+            ("--max-detections", self.max_detections, 1),
+            ("--batch", self.batch, 1),
+        ):
+            check_at_least(option, value, least)
+        if self.bins is not None and not self.bins.startswith("quantiles"):
+            size_bins(self.bins, ())  # a typing error is told before anything is read
+
+
+def evaluate(
+    weights: WeightsLike,
+    *,
+    data: str | Path | None = None,
+    format: str | None = None,
+    images: str | Path | None = None,
+    split: str | None = None,
+    part: str = "val",
+    bins: str | None = None,
+    tile: str | int | tuple[int, int] | None = None,
+    overlap: float | None = None,
+    tile_whole: bool = False,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    curves: str | Path | None = None,
+    input_hw: tuple[int, int] | None = None,
+    max_detections: int = 100,
+    batch: int = 8,
+    device: str = "auto",
+    threads: int | None = None,
+    on_notice: OnNotice | None = None,
+    on_progress: OnProgress | None = None,
+) -> Evaluation:
+    """Measures the average precision and more of trained weights on a data set, by the COCO rules.
+
+    Args:
+        weights: a weights file, the folder of a training, a run or an export, or an object that names its weights.
+        data: the data set; None: that of the training or the run of the weights, else the built-in set.
+        format: `coco`, `yolo`, `visdrone`, `tinyperson`, `voc` or that of a plug-in; None: detected.
+        images: folder of the images, where they do not lie beside the annotations.
+        split: which pair of annotation files to use where a folder holds several.
+        part: `val` or `train`.
+        bins: sizes of objects to report too: `coco`, `tinyperson`, `quantiles`, or edges in px as `0,8,16,inf`.
+        tile: slices of the image in pixels, one number or `(H, W)`; None: the whole image.
+        overlap: share of a slice that its neighbour covers too; None: 0.2.
+        tile_whole: whether the whole image is one more slice.
+        bootstrap: resamples of the images for 95 % intervals; 0: none.
+        seed: of the resamples.
+        curves: folder to write curves to.
+        input_hw: input size `(H, W)` in pixels; None: that of the detector.
+        max_detections: of an image, the best.
+        batch: images at once.
+        device: `auto`, `cpu` or `cuda`.
+        threads: CPU threads; None: all.
+        on_notice: is called with lines on the data that is used.
+        on_progress: is called after each batch.
+
+    Raises:
+        UserError: the weights or the data cannot be used, or an option is wrong.
+    """
+    options = EvaluationOptions(
+        part=part,
+        bins=bins,
+        bootstrap=bootstrap,
+        seed=seed,
+        curves=None if curves is None else Path(curves),
+        input_hw=input_hw,
+        max_detections=max_detections,
+        batch=batch,
+        device=device,
+    )
+    check_at_least("--threads", threads, 1)
+    tiling = tiling_from(tile, overlap, tile_whole)
+    loaded, given = load_detector(weights), weights if isinstance(weights, (str, Path)) else None
+    if input_hw is not None:
+        loaded.content.check_input(input_hw)
+    places = {"data": data, "data_format": format, "images": images, "split": split}
+    splits = _open(places, Path(given) if given is not None else loaded.weights, on_notice)
+    return _evaluate(loaded, splits, options, tiling, threads, (on_notice, on_progress))
+
+
+def tiling_from(tile: str | int | tuple[int, int] | None, overlap: float | None, tile_whole: bool) -> Tiling | None:
+    """Returns the tiling that a caller asks for; None for the whole image.
+
+    Args:
+        tile: side of a slice in pixels, or `(H, W)`, or either as text.
+        overlap: share of a slice that its neighbour covers too.
+        tile_whole: whether the whole image is one more slice.
+
+    Raises:
+        ConfigError: the size is no size, or another option was given without it.
+    """
+    from nas.api.tiling import tiling_of
+
+    if isinstance(tile, tuple):
+        tile = "x".join(map(str, tile))
+    return tiling_of(None if tile is None else str(tile), overlap, tile_whole)
+
+
+def _open(places: dict[str, Any], weights: Path, on_notice: OnNotice | None) -> DataSplits:
+    from nas.api.data_of_run import with_known_data
+    from nas.api.opening import open_for_user
+
+    given = {name: None if value is None else str(value) for name, value in places.items()}
+    known = with_known_data(given, weights)
+    notify(on_notice, known.notice)
+    return open_for_user(**known.options, seed=known.seed, on_notice=on_notice)
+
+
+def _evaluate(
+    loaded: TrainedDetector,
+    splits: DataSplits,
+    options: EvaluationOptions,
+    tiling: Tiling | None,
+    threads: int | None,
+    callbacks: tuple[OnNotice | None, OnProgress | None],
+) -> Evaluation:
+    from nas.api.folders import make_folder
+    from nas.api.opening import set_threads
+    from nas.api.tiling import small_images_note
+    from trainers.confusion import confuse
+    from trainers.curves import all_curves
+    from trainers.sizes import size_bins
+
+    on_notice, on_progress = callbacks
+    dataset = splits.val if options.part == "val" else splits.train
+    if tiling is not None:
+        notify(on_notice, small_images_note("--tile", options.part, dataset, tiling.tile_hw))
+    if dataset.classes != loaded.classes:
+        raise DataError(
+            f"{loaded.weights} finds {', '.join(loaded.classes)}, the data has {', '.join(dataset.classes)}; "
+            "next: --data with the same classes in the same order"
+        )
+    set_threads(threads)
+    if options.curves is not None:
+        make_folder(options.curves, "--curves")
+    findings = _find(loaded, dataset, options, tiling, on_progress)
+    matches = findings.match(None if options.bins is None else size_bins(options.bins, dataset.records))
+    score, curves = findings.score(matches), all_curves(matches, dataset.classes)
+    threshold = score.f1_score_threshold
+    confusion = confuse(matches, dataset.classes, score_threshold=threshold if threshold == threshold else 0.0)
+    return Evaluation(
+        weights=loaded.weights,
+        data=splits.source,
+        part=options.part,
+        input_hw=options.input_hw or loaded.input_hw,
+        tiling=tiling,
+        score=score,
+        intervals=_intervals(matches, dataset.classes, options),
+        best_f1={each.name: each.best_f1() for each in curves[1:]},
+        confusion=confusion,
+        unreadable=tuple(findings.unreadable),
+        curves=None if options.curves is None else _write_curves(options.curves, curves, confusion, on_notice),
+    )
+
+
+def _find(
+    loaded: TrainedDetector,
+    dataset: Dataset,
+    options: EvaluationOptions,
+    tiling: Tiling | None,
+    on_progress: OnProgress | None,
+) -> DatasetDetections:
+    from trainers.evaluation import detect_dataset
+
+    def on_images(number: int) -> None:
+        if on_progress is not None:
+            on_progress(ProgressUpdate(task="images", done=number, total=len(dataset)))
+
+    return detect_dataset(
+        loaded.module(options.device),
+        dataset,
+        input_hw=options.input_hw or loaded.input_hw,
+        batch_size=options.batch,
+        tiling=tiling,
+        max_detections=options.max_detections,
+        on_images=on_images,
+    )
+
+
+def _intervals(matches: Matches, classes: tuple[str, ...], options: EvaluationOptions) -> ScoreIntervals | None:
+    from trainers.bootstrap import CONFIDENCE, intervals, resample
+    from trainers.precision import measure
+
+    if not options.bootstrap or matches.num_images < 2:
+        return None
+    drawn = resample(matches, num_resamples=options.bootstrap, seed=options.seed)
+    return ScoreIntervals(
+        resamples=options.bootstrap,
+        seed=options.seed,
+        confidence=CONFIDENCE,
+        values=intervals(measure(matches), drawn, classes),
+    )
+
+
+def _write_curves(
+    folder: Path, curves: list[Curve], confusion: Confusion, on_notice: OnNotice | None
+) -> tuple[Path, ...]:
+    from nas.api.curve_files import write_curves, write_plots
+
+    paths = write_curves(folder, curves, confusion)
+    try:
+        paths += write_plots(folder, curves, confusion)
+    except ConfigError as error:  # the numbers are written; the pictures are an extra
+        notify(on_notice, f"note: {error}")
+    return tuple(paths)

@@ -1,0 +1,80 @@
+"""What `nas.search` tells while it runs: one event for each thing that happens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nas.config import RunConfig
+    from nas.cost.profile import Profile
+    from results.trial import Origin, Trial
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStarted:
+    """The settings are resolved, and the run has its folder."""
+
+    folder: Path
+    config: RunConfig
+    data_source: str
+    """What the data is, in words."""
+    profile: Profile | None
+    """Of the device that latency is predicted for."""
+    num_axes: int
+    """Axes that are searched."""
+    num_fixed_axes: int
+    heads: tuple[str, ...]
+    """Kinds of head that are searched."""
+    num_starts: int
+    """Architectures that the search begins with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOpened:
+    """The study is open and the search begins."""
+
+    trials: tuple[Trial, ...]
+    """Of earlier sessions of the run."""
+    run_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialStarted:
+    """The training of a trial begins."""
+
+    number: int
+    origin: Origin
+    """Where its point comes from."""
+    rung: int
+    num_rungs: int
+    gmacs: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingStep:
+    """One step of a training is done."""
+
+    number: int
+    """Of the trial."""
+    step: int
+    num_steps: int
+    loss: float
+    run_seconds: float
+    """Time spent on the run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialFinished:
+    """A trial has ended."""
+
+    trial: Trial
+    trials: tuple[Trial, ...]
+    """All trials of the run that have ended, this one included."""
+    run_seconds: float
+
+
+SearchEvent = RunStarted | RunOpened | TrialStarted | TrainingStep | TrialFinished
+OnSearchEvent = Callable[[SearchEvent], None]

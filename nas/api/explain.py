@@ -1,0 +1,158 @@
+"""The nodes of an architecture with their cost, and the differences between two architectures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, overload
+
+from nas.api.named_architecture import ArchitectureLike, classes_to_count, find_architecture, shown_name
+from nas.api.result import OnNotice, Result, table_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nas.api.differences import ArchitectureDiff
+    from search_space import Graph
+
+TOTALS = ("macs", "params", "weight_bytes", "activation_bytes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeCount:
+    """One node of a detector and what it costs for one image."""
+
+    name: str
+    part: str
+    block: str
+    arguments: Mapping[str, Any]
+    shares: str | None
+    """The node whose weights it uses; None where it has its own."""
+    inputs: tuple[str, ...]
+    stride: int
+    output_shape: tuple[int, ...]
+    """`(C, H, W)`."""
+    macs: int
+    params: int
+    weight_bytes: int
+    activation_bytes: int
+    macs_percent: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation(Result):
+    """An architecture, node by node; bytes are those of 32-bit floats and one image."""
+
+    architecture: str
+    key: str
+    num_classes: int
+    input_hw: tuple[int, int]
+    macs: int
+    """Multiply-adds, which is what fvcore counts as FLOPs."""
+    params: int
+    weight_bytes: int
+    activation_bytes: int
+    """Written by all nodes together."""
+    memory_bytes: int
+    """The most activations that are alive at the same time."""
+    flops_2x: int
+    """Operations with a multiply-add as two."""
+    nodes: tuple[NodeCount, ...]
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The nodes as a table, a row each."""
+        return table_of(self.nodes)
+
+
+@overload
+def explain(
+    architecture: ArchitectureLike,
+    *,
+    diff: None = None,
+    num_classes: int | None = None,
+    input_hw: tuple[int, int] | None = None,
+    on_notice: OnNotice | None = None,
+) -> Explanation: ...
+
+
+@overload
+def explain(
+    architecture: ArchitectureLike,
+    *,
+    diff: ArchitectureLike,
+    num_classes: int | None = None,
+    input_hw: tuple[int, int] | None = None,
+    on_notice: OnNotice | None = None,
+) -> ArchitectureDiff: ...
+
+
+def explain(
+    architecture: ArchitectureLike,
+    *,
+    diff: ArchitectureLike | None = None,
+    num_classes: int | None = None,
+    input_hw: tuple[int, int] | None = None,
+    on_notice: OnNotice | None = None,
+) -> Explanation | ArchitectureDiff:
+    """Counts the nodes of an architecture, or compares it with another one.
+
+    Args:
+        architecture: a YAML file, the name of a design, or an `Architecture`.
+        diff: another architecture; then the result is what differs, and what each difference costs.
+        num_classes: classes to count for; None: those of the design, else 80.
+        input_hw: input size `(H, W)` in pixels; None: that of the architecture.
+        on_notice: is called with a note where the number of classes is a default.
+
+    Raises:
+        UserError: there is no such architecture, or it does not take this size or number of classes.
+    """
+    from search_space import lower
+
+    # With `diff` the input size is one of the differences: both are compared as they are and counted at `input_hw`.
+    arch = find_architecture(architecture, input_hw if diff is None else None)
+    num_classes = classes_to_count(architecture, num_classes, "counted", on_notice)
+    if diff is not None:
+        from nas.api.differences import differences
+
+        names = (shown_name(architecture), shown_name(diff))
+        return differences(arch, find_architecture(diff), num_classes=num_classes, input_hw=input_hw, names=names)
+    counted, memory_bytes = count_nodes(lower(arch, num_classes=num_classes))
+    totals = {name: sum(getattr(node, name) for node in counted) for name in TOTALS}
+    return Explanation(
+        architecture=shown_name(architecture),
+        key=arch.key(),
+        num_classes=num_classes,
+        input_hw=arch.input_hw,
+        memory_bytes=memory_bytes,
+        flops_2x=2 * totals["macs"],
+        nodes=counted,
+        **totals,
+    )
+
+
+def count_nodes(graph: Graph) -> tuple[tuple[NodeCount, ...], int]:
+    """Returns the nodes of a graph with their cost, and the peak memory of its activations in bytes."""
+    from nas.cost import node_costs, peak_memory
+
+    costs = list(node_costs(graph))
+    total = max(sum(count.macs for _, count in costs), 1)
+    nodes = tuple(
+        NodeCount(
+            name=node.name,
+            part=node.part,
+            block=node.block,
+            arguments=dict(node.arguments),
+            shares=node.shares,
+            inputs=tuple(node.inputs),
+            stride=2**node.level,
+            output_shape=tuple(count.output_shape),
+            macs=count.macs,
+            params=count.params,
+            weight_bytes=count.weight_bytes,
+            activation_bytes=count.activation_bytes,
+            macs_percent=100 * count.macs / total,
+        )
+        for node, count in costs
+    )
+    return nodes, peak_memory(graph, [count for _, count in costs])

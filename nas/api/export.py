@@ -1,0 +1,188 @@
+"""Architectures with weights and ONNX as folders that need nothing of this machine."""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from nas.api.bounds import check_at_least
+from nas.api.named_architecture import ArchitectureLike, find_architecture
+from nas.api.result import Result, table_of
+from search_space.errors import ConfigError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nas.api.search_run import SearchRun
+    from nas.exporters.onnx_model import OnnxOptions
+
+FORMATS = ("yaml", "onnx")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportedMember(Result):
+    """One architecture in its folder."""
+
+    name: str
+    path: Path
+    """The file of the architecture."""
+    weights: Path | None
+    """None where it was not trained."""
+    macs: int
+    flops_2x: int
+    params: int
+    data: tuple[str, ...]
+    """The options of commands that name the data it was trained on."""
+    report: Mapping[str, Any] = field(repr=False)
+    """All that cost.json holds: counts, latency, and how far ONNX differs from PyTorch."""
+
+    @property
+    def onnx_difference(self) -> float | None:
+        """How far ONNX differs from PyTorch, of the scale of the outputs; None where no ONNX was written."""
+        onnx = self.report.get("onnx")
+        return None if onnx is None else float(onnx["largest_relative_difference"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns JSON-ready data."""
+        weights = None if self.weights is None else str(self.weights)
+        return {**self.report, "path": str(self.path), "weights": weights, "data": list(self.data)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportResult(Result):
+    """The folders of an export, most accurate member first."""
+
+    what: str
+    out: Path
+    front: tuple[ExportedMember, ...]
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The members as a table, a row each."""
+        return table_of(
+            {name: value for name, value in vars(each).items() if name not in ("report", "data")} for each in self.front
+        )
+
+
+def export(
+    what: ArchitectureLike | SearchRun,
+    *,
+    out: str | Path,
+    force: bool = False,
+    top: int | None = None,
+    max_gflops: float | None = None,
+    max_latency_ms: float | None = None,
+    formats: str | Sequence[str] = FORMATS,
+    opset: int | None = None,
+    precision: str | None = None,
+    outputs: str | None = None,
+    weights: str | Path | None = None,
+    num_classes: int | None = None,
+    input_hw: tuple[int, int] | None = None,
+    device: str | Path | None = None,
+    seed: int = 0,
+) -> ExportResult:
+    """Writes the front of a run, an architecture or a design to a folder, a folder each.
+
+    Args:
+        what: the folder of a run, a YAML file, the name of a design, or an object with an architecture, of which the
+            weights are taken too.
+        out: where the folders go.
+        force: whether to replace an earlier export.
+        top: of a run: the most accurate members that are left, so many.
+        max_gflops: of a run: members up to so many GFLOPs by fvcore's count.
+        max_latency_ms: of a run: members whose predicted interval ends by so many milliseconds.
+        formats: `yaml` and `onnx`, as a sequence or with a comma.
+        opset: of ONNX; None: 13.
+        precision: of ONNX, `fp32` or `fp16`; None: `fp32`.
+        outputs: of ONNX, `raw` maps or `decoded` boxes and scores; None: `raw`.
+        weights: of an architecture or a design.
+        num_classes: of an architecture without weights; None: those of the design, or 80.
+        input_hw: of an architecture or a design: input size `(H, W)` in pixels.
+        device: board to predict latency for; None: that of the run.
+        seed: of the weights of what was not trained.
+
+    Raises:
+        UserError: there is nothing to export, or something must not be replaced.
+    """
+    from nas.exporters.front import ExportRequest
+    from nas.exporters.front import export as write_folders
+
+    check_at_least("--top", top, 1)
+    check_at_least("--num-classes", num_classes, 1)
+    formats = _formats(formats)
+    onnx = _onnx_options({"opset": opset, "precision": precision, "outputs": outputs}, "onnx" in formats)
+    with _named(what, None if weights is None else Path(weights)) as (name, file):
+        wanted = ExportRequest(
+            what=name,
+            top=top,
+            max_gflops=max_gflops,
+            max_latency_ms=max_latency_ms,
+            weights=file,
+            num_classes=num_classes,
+            input_hw=input_hw,
+            device=None if device is None else str(device),
+            seed=seed,
+        )
+        try:
+            reports = write_folders(wanted, Path(out), formats=formats, options=onnx, force=force)
+        except FileExistsError as error:
+            raise ConfigError(str(error)) from error
+    return ExportResult(what=name, out=Path(out), front=tuple(_exported(Path(out), each) for each in reports))
+
+
+@contextmanager
+def _named(what: ArchitectureLike | SearchRun, weights: Path | None) -> Iterator[tuple[str, Path | None]]:
+    """Yields the path or the name of what is exported, and its weights; an object gets a file for the time."""
+    if isinstance(what, (str, Path)):
+        yield str(what), weights
+        return
+    members, folder = getattr(what, "members", None), getattr(what, "folder", None)
+    if members is not None and folder is not None:
+        yield str(folder), weights
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary) / "architecture.yaml"
+        find_architecture(cast(ArchitectureLike, what)).to_yaml(path)
+        known = getattr(what, "weights", None)
+        yield str(path), weights if weights is not None or known is None else Path(known)
+
+
+def _formats(formats: str | Sequence[str]) -> tuple[str, ...]:
+
+    given = formats.split(",") if isinstance(formats, str) else formats
+    names = tuple(each.strip() for each in given if each.strip())
+    if not names or any(each not in FORMATS for each in names):
+        raise ConfigError(f"--format is {','.join(names)!r}; allowed: {', '.join(FORMATS)}, or both with a comma")
+    return names
+
+
+def _onnx_options(given: Mapping[str, Any], with_onnx: bool) -> OnnxOptions:
+    """Returns the settings of ONNX; raises ConfigError for those that are given where none is written."""
+    from nas.exporters.onnx_model import OnnxOptions
+
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if chosen and not with_onnx:
+        raise ConfigError(
+            f"--{next(iter(chosen))} is of ONNX, and --format yaml writes none; next: drop one of the two"
+        )
+    return OnnxOptions(**{"form" if name == "outputs" else name: value for name, value in chosen.items()})
+
+
+def _exported(out: Path, report: Mapping[str, Any]) -> ExportedMember:
+    folder = out / report["name"]
+    return ExportedMember(
+        name=report["name"],
+        path=folder / "architecture.yaml",
+        weights=folder / "weights.safetensors" if report["trained"] else None,
+        macs=report["macs"],
+        flops_2x=report["flops_2x"],
+        params=report["params"],
+        data=tuple(shlex.split(report["data"])),
+        report=report,
+    )

@@ -1,0 +1,346 @@
+"""The predicted latency of a detector, of the front of a run, or of networks of other frameworks, on a board."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.api.named_architecture import ArchitectureLike, classes_to_count, find_architecture, shown_name
+from nas.api.result import OnNotice, Result, notify, table_of
+from search_space.errors import ConfigError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nas.cost.latency import LatencyModel
+    from search_space import Architecture
+
+ENDS_AT = "it ends at the head's raw maps: decoding them to boxes is not in it"
+"""What the prediction of our own graphs leaves out on top of what a profile's measurements do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOutError:
+    """How far off a profile's predictions were on networks left out of the fit; None where nothing was measured."""
+
+    held_out: str | None
+    mean_error_percent: float | None
+    median_error_percent: float | None
+    within_10_percent: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnDevice(Result):
+    """What a latency is predicted for."""
+
+    device: str
+    board: str
+    runtime: str
+    precision: str
+    batch: int = 1
+    confidence: float
+    """How often the interval holds the measured latency."""
+    predicted: bool = True
+    """Every latency here is predicted; none is measured."""
+    includes: str
+    notes: str
+    num_measured: int
+    """Networks that the profile is fitted on."""
+    error: HeldOutError
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatencyFigures:
+    """The predicted latency of one detector in milliseconds, with its interval and its counts."""
+
+    key: str
+    num_classes: int
+    input_hw: tuple[int, int]
+    latency_ms: float
+    low_ms: float
+    high_ms: float
+    unsupported_share: float
+    """Share of the time in operators that were never measured on the device."""
+    extrapolated: bool
+    macs: int
+    flops_2x: int
+    params: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatencyPrediction(LatencyFigures, OnDevice):
+    """The predicted latency of one architecture, where the time is spent, and what would save some."""
+
+    architecture: str
+    classes: tuple[Mapping[str, Any], ...]
+    """By class of operators: `class`, `ms`, `share`, `networks_measured`; most expensive first."""
+    nodes: tuple[Mapping[str, Any], ...]
+    """By node: `name`, `part`, `block`, `ms`, `share`, `dearest_class`."""
+    faster: tuple[Mapping[str, Any], ...]
+    """Changes that are predicted to save time: `change`, `saved_ms` and what the change needs."""
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The nodes as a table, a row each."""
+        return table_of(self.nodes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberLatency(LatencyFigures):
+    """The predicted latency of one member of a front, with its accuracies as fractions of 1."""
+
+    rank: int
+    architecture: Path
+    accuracy: float | None
+    ap: float | None
+    ap50: float | None
+    ap_small: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrontLatency(OnDevice):
+    """The predicted latencies of the front of a run, most accurate member first."""
+
+    run: Path
+    num_classes: int
+    front: tuple[MemberLatency, ...]
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The members as a table, a row each."""
+        return table_of(self.front)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkLatency:
+    """The predicted latency of a network of another framework in milliseconds."""
+
+    model_name: str
+    latency_ms: float
+    low_ms: float
+    high_ms: float
+    unsupported_share: float
+    extrapolated: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpsLatency(Result):
+    """The predicted latencies of the networks in a table of operators, in the order of the table."""
+
+    device: str
+    confidence: float
+    models: tuple[NetworkLatency, ...]
+    includes: str = field(repr=False)
+    """Board, runtime, precision, and what the latency includes."""
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The networks as a table, a row each."""
+        return table_of(self.models)
+
+
+def latency(
+    architecture: ArchitectureLike,
+    *,
+    device: str | Path,
+    precision: str | None = None,
+    input_hw: tuple[int, int] | None = None,
+    num_classes: int | None = None,
+    confidence: float = 0.9,
+    on_notice: OnNotice | None = None,
+) -> LatencyPrediction | FrontLatency:
+    """Predicts the latency of an architecture, or of the front of a run, on a board in milliseconds, with an interval.
+
+    Args:
+        architecture: a YAML file, the name of a design, an `Architecture`, or the folder of a run.
+        device: a profile, the bare name of a board, or the YAML file of a profile.
+        precision: such as `fp16`; None: the usual one of the board.
+        input_hw: input size `(H, W)` in pixels; None: that of the architecture.
+        num_classes: None: the classes of the design, else 80; of a run its own.
+        confidence: how often the interval holds the measured latency.
+        on_notice: is called with a note where the device or the number of classes is a default.
+
+    Raises:
+        UserError: there is no such architecture, run or device, or a setting does not apply to a run.
+    """
+    if isinstance(architecture, (str, Path)) and Path(architecture).is_dir():
+        _refuse_for_run(input_hw, num_classes)
+        return _of_run(Path(architecture), device, precision, confidence, on_notice)
+    arch = find_architecture(architecture, input_hw)
+    model = open_device(device, precision, confidence, on_notice=on_notice)
+    num_classes = classes_to_count(architecture, num_classes, "predicted", on_notice)
+    return _of_architecture(shown_name(architecture), model, arch, num_classes, confidence)
+
+
+def predict_ops(
+    ops: str | Path,
+    *,
+    device: str | Path,
+    precision: str | None = None,
+    confidence: float = 0.9,
+    on_notice: OnNotice | None = None,
+) -> OpsLatency:
+    """Predicts the latency in milliseconds of every network in a table of operators, of any framework.
+
+    Args:
+        ops: CSV file, gzipped or not, with a row for each operator.
+        device: a profile, the bare name of a board, or the YAML file of a profile.
+        precision: such as `fp16`; None: the usual one of the board.
+        confidence: how often the interval holds the measured latency.
+        on_notice: is called with a note on operators of unknown types.
+
+    Raises:
+        UserError: the table cannot be read, or there is no such device.
+    """
+    from nas.cost.operators import CLASS_OF, CONVOLUTIONS, read_operators, unknown_types
+    from nas.cost.terms import network_terms
+
+    ops = Path(ops)
+    model = open_device(device, precision, confidence, on_notice=on_notice)
+    names, operators = read_operators(ops)
+    predicted = model.predict(network_terms(operators, model.profile.rules, len(names)))
+    fields = ("latency_ms", "low_ms", "high_ms", "unsupported_share")
+    columns = {name: getattr(predicted, name).tolist() for name in fields}
+    models = tuple(
+        NetworkLatency(
+            model_name=name,
+            extrapolated=predicted[index].extrapolated,
+            **{column: values[index] for column, values in columns.items()},
+        )
+        for index, name in enumerate(names)
+    )
+    if unknown := unknown_types(ops):
+        listed = ", ".join(f"{name} ({count} rows)" for name, count in unknown.items())
+        known = ", ".join((*CONVOLUTIONS, *CLASS_OF))
+        notify(on_notice, f"note: op_type {listed} count as operators that were never measured; known: {known}")
+    profile = model.profile
+    includes = f"{profile.board}, {profile.runtime}, {profile.precision}, batch 1: {profile.includes}"
+    return OpsLatency(device=profile.name, confidence=confidence, models=models, includes=includes)
+
+
+def open_device(
+    device: str | Path, precision: str | None, confidence: float = 0.9, *, on_notice: OnNotice | None = None
+) -> LatencyModel:
+    """Returns the latency model of a device, with a notice of the profile that the bare name of a board means.
+
+    Raises:
+        UserError: there is no such device, or it has no such precision.
+    """
+    from nas.cost.latency import load_model
+
+    model = load_model(str(device), precision, confidence=confidence)
+    profile = model.profile
+    if profile.name != str(device) and profile.path is not None and profile.path != Path(device):
+        notify(on_notice, f"device: {device} means {profile.name} ({profile.board}, {profile.runtime})")
+    return model
+
+
+def _refuse_for_run(input_hw: tuple[int, int] | None, num_classes: int | None) -> None:
+
+    for option, value in (("--input", input_hw), ("--num-classes", num_classes)):
+        if value is not None:
+            raise ConfigError(
+                f"{option} does not apply to the folder of a run, whose accuracies are of its own sizes and classes; "
+                "next: leave it out, or give one file of RUN/front"
+            )
+
+
+def _about(model: LatencyModel, confidence: float) -> dict[str, Any]:
+    """Returns the fields of `OnDevice`."""
+    from nas.api.devices import listed
+
+    device = listed(model.profile)
+    return {
+        "device": device.name,
+        "board": device.board,
+        "runtime": device.runtime,
+        "precision": device.precision,
+        "confidence": confidence,
+        "includes": f"{device.includes}; {ENDS_AT}",
+        "notes": device.notes,
+        "num_measured": device.num_measured,
+        "error": HeldOutError(
+            held_out=device.held_out,
+            mean_error_percent=device.mean_error_percent,
+            median_error_percent=device.median_error_percent,
+            within_10_percent=device.within_10_percent,
+        ),
+    }
+
+
+def _figures(model: LatencyModel, arch: Architecture, num_classes: int) -> dict[str, Any]:
+    """Returns the fields of `LatencyFigures`."""
+    from nas.cost import cost_of
+
+    cost = cost_of(arch, num_classes=num_classes, device=model)
+    predicted = cost.latency
+    assert predicted is not None
+    return {
+        "key": arch.key(),
+        "num_classes": num_classes,
+        "input_hw": arch.input_hw,
+        "latency_ms": predicted.latency_ms,
+        "low_ms": predicted.low_ms,
+        "high_ms": predicted.high_ms,
+        "unsupported_share": predicted.unsupported_share,
+        "extrapolated": predicted.extrapolated,
+        "macs": cost.macs,
+        "flops_2x": 2 * cost.macs,
+        "params": cost.params,
+    }
+
+
+def _of_architecture(
+    name: str, model: LatencyModel, arch: Architecture, num_classes: int, confidence: float
+) -> LatencyPrediction:
+    from nas.cost.breakdown import class_rows, faster, node_rows
+    from search_space import lower
+
+    graph = lower(arch, num_classes=num_classes)
+    terms = model.terms(graph)
+    latency_ms = float(model.predict(terms[None]).latency_ms[0])
+    return LatencyPrediction(
+        architecture=name,
+        **_figures(model, arch, num_classes),
+        **_about(model, confidence),
+        classes=tuple(class_rows(model, terms, latency_ms)),
+        nodes=tuple(node_rows(model, graph, latency_ms)),
+        faster=tuple(faster(model, arch, num_classes, terms, latency_ms)),
+    )
+
+
+def _of_run(
+    run: Path, device: str | Path, precision: str | None, confidence: float, on_notice: OnNotice | None
+) -> FrontLatency:
+    """Returns the predicted latency of every architecture of a run's front, most accurate first."""
+    from nas.config import read_config
+    from nas.run_folder import RunFolder, read_trials
+    from results import records
+    from results.export import member_file
+    from search_space import Architecture
+
+    folder = RunFolder(run)
+    if not folder.config_yaml.is_file():
+        raise ConfigError(f"{run} is not the folder of a run: it has no {folder.config_yaml.name}; give one of nas run")
+    num_classes = len(read_config(folder.config_yaml).classes)
+    members = records.front(read_trials(run))
+    if members.empty:
+        raise ConfigError(f"{run} has no complete trial yet, so there is no front; next: nas run --resume {run}")
+    model = open_device(device, precision, confidence, on_notice=on_notice)
+    front = []
+    for rank, member in enumerate(members.to_dict("records"), start=1):
+        path = run / "front" / member_file(rank, str(member["key"]))
+        if not path.is_file():
+            raise ConfigError(f"{run} lacks {path.name} of its front; next: nas run --resume {run} writes it anew")
+        scores: dict[str, Any] = {name: _number(member[name]) for name in ("accuracy", "ap", "ap50", "ap_small")}
+        figures = _figures(model, Architecture.from_yaml(path), num_classes)
+        front.append(MemberLatency(rank=rank, architecture=path, **scores, **figures))
+    return FrontLatency(run=run, num_classes=num_classes, **_about(model, confidence), front=tuple(front))
+
+
+def _number(value: Any) -> float | None:
+    import pandas as pd
+
+    return None if pd.isna(value) else float(value)

@@ -1,0 +1,98 @@
+"""The settings of `nas train`: those of the command, and those of the training itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from trainers.settings import DeclaredSetting, all_settings, check_settings, setting
+
+TRAINING = "training"
+"""Where the settings of the training stand in config.yaml."""
+
+_DATA, _START, _COMPUTATION, _OUTPUT = (
+    partial(setting, group=each) for each in ("Data", "Detector", "Computation", "Output")
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRequest:
+    """The settings of a training that do not belong to `trainers.TrainConfig`.
+
+    Raises:
+        SettingError: a value is not allowed.
+    """
+
+    data: str | None = _DATA(
+        None,
+        "Data set in COCO, YOLO, VisDrone, TinyPerson or VOC format.",
+        metavar="PATH",
+        default_words="that of the training or run of the architecture, else the built-in set",
+        is_path=True,
+        resumable=True,
+    )
+    data_format: str | None = _DATA(
+        None,
+        "Format of the data set: coco, tinyperson, yolo, visdrone, voc or that of a plug-in.",
+        default_words="detected",
+        option="--format",
+        metavar="NAME",
+        resumable=True,
+    )
+    images: str | None = _DATA(
+        None,
+        "Folder of the images, if they are not beside the annotations.",
+        metavar="DIR",
+        is_path=True,
+        resumable=True,
+    )
+    split: str | None = _DATA(
+        None,
+        "Which pair of annotation files to use, if the folder holds several.",
+        metavar="NAME",
+        resumable=True,
+    )
+    weights: str | None = _START(
+        None, "Start from these weights of the same architecture and classes.", metavar="PATH", is_path=True
+    )
+    pretrained: str | None = _START(
+        None, "Start from those of these weights whose names and shapes fit.", metavar="PATH", is_path=True
+    )
+    threads: int | None = _COMPUTATION(
+        None, "CPU threads of the computation.", minimum=1, default_words="all", resumable=True
+    )
+    tensorboard: bool = _OUTPUT(False, "Also write events for TensorBoard.", resumable=True)
+    input_hw: tuple[int, int] | None = _START(
+        None,
+        "Height and width of the input in pixels.",
+        option="--input",
+        metavar="H W",
+        default_words="that of the architecture",
+        is_stored=False,
+    )
+    out: str | None = _OUTPUT(
+        None,
+        "Output folder; a new one.",
+        metavar="DIR",
+        is_path=True,
+        default_words="runs/train-NAME",
+        is_stored=False,
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+
+def training_settings() -> dict[str, DeclaredSetting]:
+    """Returns every setting of `nas train` by name: those of `TrainingRequest`, then those of `TrainConfig`."""
+    from trainers import config
+
+    of_command, of_training = all_settings(TrainingRequest), all_settings(config.TrainConfig)
+    assert not of_command.keys() & of_training.keys()
+    return {**of_command, **of_training}
+
+
+def place_in_config(setting: DeclaredSetting) -> tuple[str, ...]:
+    """Returns the keys under which a setting stands in config.yaml."""
+    path = tuple(setting.path.split("."))
+    return path if setting.name in all_settings(TrainingRequest) else (TRAINING, *path)

@@ -1,0 +1,90 @@
+"""Trained weights as a caller gives them: a path, or an object that names its weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from search_space.errors import ConfigError
+
+if TYPE_CHECKING:
+    from search_space import Architecture, Detector
+    from trainers import Weights
+
+
+class HasWeights(Protocol):
+    """A member of a run, the result of a training, or a loaded detector."""
+
+    @property
+    def weights(self) -> Path | None:
+        """The file of its weights; None where it was not trained."""
+        ...
+
+
+WeightsLike: TypeAlias = "str | Path | HasWeights"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainedDetector:
+    """A trained detector with its classes."""
+
+    weights: Path
+    """The file that it was read from."""
+    classes: tuple[str, ...]
+    architecture: Architecture
+    content: Weights = field(repr=False)
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes it tells apart."""
+        return len(self.classes)
+
+    @property
+    def input_hw(self) -> tuple[int, int]:
+        """The input size `(H, W)` in pixels that images are fitted to."""
+        return self.architecture.input_hw
+
+    def module(self, device: str = "cpu") -> Detector:
+        """Returns the detector as a PyTorch module in evaluation mode.
+
+        Args:
+            device: `auto`, `cpu` or `cuda`.
+
+        Raises:
+            ConfigError: the weights do not fit the architecture, or there is no such device.
+        """
+        from trainers.optimizer import device_for
+
+        return self.content.detector().to(device_for(device))
+
+
+def load_detector(weights: WeightsLike) -> TrainedDetector:
+    """Returns the trained detector that a caller means.
+
+    Args:
+        weights: a weights file, the folder of a training, of an export or of a run, the YAML file of a member of a
+            front, or an object that names its weights.
+
+    Raises:
+        ConfigError: there are no weights, or they are damaged.
+    """
+    from nas.api.weights_path import weights_file
+    from search_space import Architecture
+    from trainers import load_weights
+
+    if isinstance(weights, TrainedDetector):
+        return weights
+    if not isinstance(weights, (str, Path)):
+        named = weights.weights
+        if named is None:
+            raise ConfigError(f"{type(weights).__name__} has no weights; next: train it with nas.train")
+        weights = named
+    path = weights_file(Path(weights))
+    content = load_weights(path)
+    return TrainedDetector(
+        weights=path,
+        classes=content.classes,
+        architecture=Architecture.from_dict(content.architecture),
+        content=content,
+    )

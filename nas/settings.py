@@ -1,0 +1,248 @@
+"""The settings of a search, each declared once.
+
+The options of `nas run`, `config.yaml` in the folder of a run, the checks at `--resume` and `--join`, the command that
+the report prints, the keywords of `nas.search` and the table in docs/running.md are derived from these declarations by
+`nas.setting_forms`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from trainers.settings import setting
+
+_setting = partial(setting, identity=False)
+_BUDGET, _DATA, _SEARCH, _TRAINING, _SPACE, _FOLDER, _WORKERS = (
+    partial(_setting, group=each) for each in ("Budget", "Data", "Search", "Training", "Space", "Folder", "Workers")
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """What a user can say about a search."""
+
+    budget_gflops: float | None = _BUDGET(
+        None, "Upper limit on GFLOPs (= GMACs, fvcore's convention).", unit="GFLOPs", metavar="G", above=0
+    )
+    budget_params_m: float | None = _BUDGET(
+        None, "Upper limit on million parameters.", unit="million", metavar="P", above=0
+    )
+    budget_latency_ms: float | None = _BUDGET(
+        None,
+        "Upper limit on the upper end of the interval of the predicted latency; needs --device.",
+        unit="ms",
+        metavar="MS",
+        above=0,
+        needs="device",
+    )
+    budget_memory_mb: float | None = _BUDGET(
+        None,
+        "Upper limit on the peak of one image's activations as 32-bit floats, in units of 1e6 bytes.",
+        unit="MB",
+        metavar="MB",
+        above=0,
+    )
+    device: str | None = _BUDGET(
+        None, "Board to predict latency for: a name that nas devices lists, or a YAML file.", metavar="NAME"
+    )
+    precision: str | None = _BUDGET(
+        None,
+        "Precision of the board's profile, such as fp16.",
+        metavar="P",
+        default_words="the usual one of the board",
+        stands_for="device",
+        needs="device",
+    )
+    confidence: float = _BUDGET(
+        0.9, "Confidence of the interval of the latency.", metavar="C", above=0, below=1, needs="device"
+    )
+    data: str | None = _DATA(
+        None,
+        "A data set in COCO, YOLO, VisDrone, TinyPerson or VOC form.",
+        metavar="PATH",
+        default_words="the built-in set",
+        is_path=True,
+        resumable=True,
+        joinable=True,
+    )
+    split: str | None = _DATA(
+        None, "Which pair of annotation files to use where a folder holds several.", metavar="NAME"
+    )
+    data_format: str | None = _DATA(
+        None,
+        "Format of the data set: coco, tinyperson, yolo, visdrone, voc or that of a plug-in.",
+        option="--format",
+        metavar="NAME",
+        default_words="recognised from the files",
+    )
+    images: str | None = _DATA(
+        None,
+        "Folder of the images, where they are not beside the annotations.",
+        metavar="DIR",
+        is_path=True,
+        resumable=True,
+        joinable=True,
+    )
+    objective: tuple[str, ...] = _SEARCH(
+        ("accuracy", "macs"),
+        "What the front is made of, two or three, may be repeated: accuracy, ap, ap50, ap-small, ap-medium, ap-large, "
+        "ap-LOW-HIGH (sizes in px); macs, params, latency (needs --device), memory. One that is given replaces the "
+        "default of its kind (accuracy or cost).",
+        metavar="NAME",
+        default_words="accuracy and macs",
+    )
+    strategy: str = _SEARCH(
+        "ehvi",
+        "What proposes the points to try: ehvi, evolution, grid, nsga2, random, tpe or that of a plug-in.",
+        metavar="NAME",
+    )
+    trials: int | None = _SEARCH(
+        None,
+        "End after this number of trials that were trained or failed, on any rung. Rejected and cached trials do not "
+        "count.",
+        metavar="N",
+        minimum=1,
+        resumable=True,
+        joinable=True,
+    )
+    minutes: float | None = _SEARCH(
+        None,
+        "End after this time.",
+        unit="minutes",
+        metavar="M",
+        default_words="8, with --data 30; no limit with --trials",
+        above=0,
+        resumable=True,
+        joinable=True,
+    )
+    trial_minutes: float | None = _SEARCH(
+        None,
+        "End a trial that takes longer than this on one rung, and record it as failed.",
+        unit="minutes",
+        metavar="M",
+        default_words="no limit",
+        above=0,
+        resumable=True,
+        joinable=True,
+    )
+    seed: int = _SEARCH(0, "Seed of the search and of the training.", metavar="S", minimum=0, maximum=2**32 - 1)
+    rungs: tuple[float, ...] = _TRAINING(
+        (),
+        "Epochs of each rung. Every trial is trained on the first rung; the best third goes on to the next.",
+        unit="epochs",
+        metavar="E,E",
+        default_words="0.3,0.6, with --data 0.5,1.5",
+        above=0,
+        separator=",",
+        identity=True,
+    )
+    epochs: float | None = _TRAINING(
+        None,
+        "One rung of this many epochs: every trial is trained in full.",
+        unit="epochs",
+        metavar="E",
+        above=0,
+        stands_for="rungs",
+    )
+    proxy: str | None = _TRAINING(
+        None,
+        "A score without training, such as nwot, as the lowest rung.",
+        metavar="NAME",
+        default_words="none",
+        identity=True,
+    )
+    repeats: int = _TRAINING(
+        1, "Train the members of the front with this many seeds at the end.", metavar="R", minimum=1, resumable=True
+    )
+    batch: int = _TRAINING(4, "Images per training step.", metavar="B", minimum=1, identity=True)
+    threads: int | None = _TRAINING(
+        None,
+        "CPU threads of each training.",
+        metavar="N",
+        default_words="as PyTorch chooses",
+        minimum=1,
+        resumable=True,
+        joinable=True,
+    )
+    fix: tuple[str, ...] = _SPACE((), "Fix an axis of the space. May be repeated.", metavar="AXIS=VALUE")
+    choices: tuple[str, ...] = _SPACE(
+        (), "Narrow an axis of the space to some of its choices. May be repeated.", metavar="AXIS=A,B"
+    )
+    space: str | None = _SPACE(
+        None,
+        "File of axes to fix or narrow, with lines such as 'fusion: [concat, add]'.",
+        metavar="FILE.yaml",
+        stands_for="choices",
+        is_path=True,
+    )
+    auto: bool = _SPACE(
+        False,
+        "Narrow the axes that you do not mention by the sizes of the boxes in --data, as nas inspect advises.",
+    )
+    start: tuple[str, ...] = _SPACE(
+        (),
+        "Begin with this design or architecture. May be repeated.",
+        metavar="DESIGN|FILE.yaml",
+        default_words="four designs, one of each paper (nas designs)",
+    )
+    from_run: str | None = _SPACE(
+        None,
+        "Begin with the results of an earlier run: with its trials where the training was the same, else with its "
+        "front. Budget, space and objectives may differ.",
+        option="--from",
+        metavar="DIR",
+        is_path=True,
+    )
+    name: str = _FOLDER("", "Name of the run's folder.", metavar="NAME", default_words="date and time", joinable=True)
+    out: str = _FOLDER("runs", "Folder in which the run's folder is made.", metavar="DIR", is_path=True, joinable=True)
+    storage: str | None = _FOLDER(
+        None,
+        "PostgreSQL database for the study, postgresql://USER@HOST/DATABASE, for workers on several hosts.",
+        metavar="URL",
+        default_words="a file in the run's folder",
+        joinable=True,
+    )
+    executor: str = _WORKERS(
+        "local",
+        "What runs the trainings: local (this process, or several with --workers), processes, ray or that of a "
+        "plug-in.",
+        metavar="NAME",
+        per_session=True,
+        joinable=True,
+    )
+    workers: int | None = _WORKERS(
+        None,
+        "Trainings at a time.",
+        metavar="N",
+        default_words="1; with ray as many as fit",
+        minimum=1,
+        per_session=True,
+        joinable=True,
+    )
+    address: str | None = _WORKERS(
+        None,
+        "Address of the Ray cluster.",
+        metavar="HOST:PORT",
+        default_words="one on this machine",
+        per_session=True,
+        joinable=True,
+    )
+    cpus_per_trial: float | None = _WORKERS(
+        None,
+        "CPUs of each training; with ray.",
+        metavar="C",
+        default_words="1",
+        above=0,
+        per_session=True,
+        joinable=True,
+    )
+    gpus_per_trial: float | None = _WORKERS(
+        None,
+        "GPUs of each training, also a fraction; with ray.",
+        metavar="G",
+        default_words="1 where there are any",
+        minimum=0,
+        per_session=True,
+        joinable=True,
+    )
