@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from search_space.errors import ConfigError, nearest
+
 if TYPE_CHECKING:
     from search_space import Architecture
 
@@ -16,7 +18,6 @@ def load_architecture(name: str, input_hw: tuple[int, int] | None = None) -> Arc
         ConfigError: there is neither a file nor a design of that name.
     """
     from search_space import DESIGNS, Architecture
-    from search_space.errors import ConfigError, nearest
 
     if name in DESIGNS:
         arch = DESIGNS.get(name).architecture

@@ -29,8 +29,9 @@ FLOORS = (
     ("data_state", "plugins", "run_folder"),
     ("executors",),
     ("engine",),
-    ("bench", "doctor", "exporters", "reports"),
+    ("bench", "exporters", "reports"),
     ("api",),
+    ("doctor",),
     ("commands",),
     ("cli",),
 )

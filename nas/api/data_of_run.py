@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from search_space.files import read_bytes
+from search_space.yaml_text import MAX_BYTES, YamlError, parse_yaml
+
 CONFIG = "config.yaml"
 PLACES = ("split", "data_format", "images")
 
@@ -44,9 +47,6 @@ def with_known_data(options: dict[str, Any], path: Path) -> KnownData:
 
 def _read(path: Path) -> dict[str, Any] | None:
     """Returns what a configuration of a training or a run says; None where there is none that can be read."""
-    from search_space.files import read_bytes
-    from search_space.yaml_text import MAX_BYTES, YamlError, parse_yaml
-
     if not path.is_file():
         return None
     try:

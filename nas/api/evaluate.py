@@ -40,7 +40,7 @@ class ScoreIntervals:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Evaluation(Result):
+class EvaluationResult(Result):
     """The accuracy of a detector on a data set, as fractions of 1."""
 
     weights: Path
@@ -133,7 +133,7 @@ def evaluate(
     threads: int | None = None,
     on_notice: OnNotice | None = None,
     on_progress: OnProgress | None = None,
-) -> Evaluation:
+) -> EvaluationResult:
     """Measures the average precision and more of trained weights on a data set, by the COCO rules.
 
     Args:
@@ -217,7 +217,7 @@ def _evaluate(
     tiling: Tiling | None,
     threads: int | None,
     callbacks: tuple[OnNotice | None, OnProgress | None],
-) -> Evaluation:
+) -> EvaluationResult:
     from nas.api.folders import make_folder
     from nas.api.opening import set_threads
     from nas.api.tiling import small_images_note
@@ -242,7 +242,7 @@ def _evaluate(
     score, curves = findings.score(matches), all_curves(matches, dataset.classes)
     threshold = score.f1_score_threshold
     confusion = confuse(matches, dataset.classes, score_threshold=threshold if threshold == threshold else 0.0)
-    return Evaluation(
+    return EvaluationResult(
         weights=loaded.weights,
         data=splits.source,
         part=options.part,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from search_space.errors import ConfigError
+
 
 def make_folder(path: Path, option: str) -> None:
     """Makes a folder, if it does not exist, and checks that files can be written to it.
@@ -15,8 +17,6 @@ def make_folder(path: Path, option: str) -> None:
         ConfigError: it cannot be made or written to.
     """
     import tempfile
-
-    from search_space.errors import ConfigError
 
     try:
         path.mkdir(parents=True, exist_ok=True)

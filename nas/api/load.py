@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.api.evaluate import Evaluation, evaluate
+from nas.api.evaluate import EvaluationResult, evaluate
 from nas.api.opening import load_architecture
 from nas.api.predict import Image, Predictions, predict
 from nas.api.trained_detector import TrainedDetector, load_detector
@@ -33,7 +33,7 @@ class LoadedDetector(TrainedDetector):
         """
         return predict(self, inputs, **options)
 
-    def evaluate(self, **options: Any) -> Evaluation:
+    def evaluate(self, **options: Any) -> EvaluationResult:
         """Measures the accuracy on a data set; see `nas.evaluate`.
 
         Args:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from search_space.errors import ConfigError
+
 if TYPE_CHECKING:
     from trainers.data import Dataset
     from trainers.tiling import Tiling
@@ -17,7 +19,6 @@ def tiling_of(tile: str | None, overlap: float | None, tile_whole: bool) -> Tili
     Raises:
         ConfigError: the size is no size, or another option was given without it.
     """
-    from search_space.errors import ConfigError
     from trainers.tiling import Tiling
 
     if tile is None:

@@ -15,6 +15,7 @@ from nas.api.train_folder import CHECKPOINT
 from nas.api.train_request import training_settings
 from nas.process_control import launched_rank, reported_once
 from nas.setting_forms import signature_of
+from search_space.errors import ConfigError, WriteError
 
 if TYPE_CHECKING:
     from nas.api.train_results import Training
@@ -106,7 +107,6 @@ def _settings(
     on_notice: Callable[[str | None], None],
 ) -> TrainSettings:
     from nas.api.train_settings import fresh, resumed
-    from search_space.errors import ConfigError
 
     if resume is not None:
         return resumed(Path(resume), architecture, given)
@@ -165,8 +165,6 @@ def _recorded(
 @contextlib.contextmanager
 def _resumable(folder: Path) -> Iterator[None]:
     """Says how the training is resumed, if it is interrupted or the disk is full."""
-    from search_space.errors import ConfigError, WriteError
-
     try:
         yield
     except KeyboardInterrupt:

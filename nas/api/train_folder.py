@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from nas.api.train_request import TRAINING, request_of, training_settings
+from search_space.errors import ConfigError
+from search_space.yaml_text import YamlError, read_yaml
+
 CHECKPOINT = "last.pt"
 RESULTS = ("weights.pt", "results.json", "history.csv")
 """Results of a training that must not be overwritten, besides the checkpoint."""
@@ -13,8 +17,6 @@ OF_A_SEARCH = "study.journal"
 
 def check_free(out: Path) -> None:
     """Raises ConfigError if `out` is not a folder, or holds something that a training would overwrite."""
-    from search_space.errors import ConfigError
-
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out {out} is a file; give a folder; it is created if it does not exist")
     if (out / CHECKPOINT).exists():
@@ -35,8 +37,6 @@ def can_go_on(folder: Path) -> bool:
     Raises:
         ConfigError: there are results, but no checkpoint; starting again would overwrite the results.
     """
-    from search_space.errors import ConfigError
-
     if (folder / CHECKPOINT).exists():
         return True
     left = [name for name in RESULTS if (folder / name).exists()]
@@ -50,8 +50,6 @@ def can_go_on(folder: Path) -> bool:
 
 def no_folder(architecture: str) -> None:
     """Raises ConfigError, which names what can be trained, if a folder is given as an architecture."""
-    from search_space.errors import ConfigError
-
     path = Path(architecture)
     if not path.is_dir():
         return
@@ -75,9 +73,6 @@ def read_config(folder: Path) -> dict[str, Any]:
     Raises:
         ConfigError: the file does not exist, or it is damaged.
     """
-    from nas.api.train_request import TRAINING, training_settings
-    from search_space.errors import ConfigError
-    from search_space.yaml_text import YamlError, read_yaml
     from trainers.config import TrainConfig
 
     path = folder / "config.yaml"
@@ -100,9 +95,6 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def _has_valid_request(content: dict[str, Any]) -> bool:
-    from nas.api.train_settings import request_of
-    from search_space.errors import ConfigError
-
     try:
         request_of(content)
     except ConfigError:

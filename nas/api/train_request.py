@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
-from trainers.settings import DeclaredSetting, all_settings, check_settings, setting
+from trainers.settings import DeclaredSetting, all_settings, check_settings, read_settings, setting
 
 TRAINING = "training"
 """Where the settings of the training stand in config.yaml."""
@@ -96,3 +98,10 @@ def place_in_config(setting: DeclaredSetting) -> tuple[str, ...]:
     """Returns the keys under which a setting stands in config.yaml."""
     path = tuple(setting.path.split("."))
     return path if setting.name in all_settings(TrainingRequest) else (TRAINING, *path)
+
+
+def request_of(values: Mapping[str, Any]) -> TrainingRequest:
+    """Returns the settings of the command among these; others are left out."""
+    names = all_settings(TrainingRequest)
+    given = {name: value for name, value in values.items() if name in names and value is not None}
+    return read_settings(TrainingRequest, given)

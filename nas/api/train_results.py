@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.api.result import Result
+from search_space.errors import ConfigError
+from search_space.files import write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -180,8 +182,6 @@ def write_results(
     on_notice: Callable[[str], None],
 ) -> None:
     """Writes the files of the end of a training; those of one that had ended before stay as they are."""
-    from search_space.errors import ConfigError
-    from search_space.files import write_text
     from trainers.logs import draw_history, write_history
 
     out = training.folder

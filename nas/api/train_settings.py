@@ -9,9 +9,10 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from nas.api.named_architecture import ArchitectureLike, find_architecture, shown_name
-from nas.api.train_request import TRAINING, TrainingRequest, place_in_config, training_settings
-from search_space.errors import ConfigError, unknown_name
-from trainers.settings import DeclaredSetting, SettingError, all_settings, read_settings, value_at
+from nas.api.train_request import TRAINING, TrainingRequest, place_in_config, request_of, training_settings
+from search_space.errors import ConfigError, SpaceError, unknown_name
+from search_space.files import write_text
+from trainers.settings import DeclaredSetting, SettingError, all_settings, value_at
 
 if TYPE_CHECKING:
     from search_space import Architecture
@@ -38,7 +39,6 @@ class TrainSettings:
         import yaml
 
         from nas.config import versions
-        from search_space.files import write_text
 
         self.out.mkdir(parents=True, exist_ok=True)
         self.architecture.to_yaml(self.out / "architecture.yaml")
@@ -134,7 +134,6 @@ def resumed(folder: Path, architecture: ArchitectureLike | None, given: Mapping[
     """
     from nas.api.train_folder import can_go_on, read_config
     from search_space import Architecture
-    from search_space.errors import SpaceError
     from trainers.config import TrainConfig
 
     values = placed(given)
@@ -210,13 +209,6 @@ def put(content: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
 
 def _stored() -> dict[str, DeclaredSetting]:
     return {name: each for name, each in all_settings(TrainingRequest).items() if each.about.is_stored}
-
-
-def request_of(values: Mapping[str, Any]) -> TrainingRequest:
-    """Returns the settings of the command among these; others are left out."""
-    names = all_settings(TrainingRequest)
-    given = {name: value for name, value in values.items() if name in names and value is not None}
-    return read_settings(TrainingRequest, given)
 
 
 def _absolute(setting: DeclaredSetting, value: Any) -> Any:

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from nas.locking import locked
+from search_space.errors import ConfigError
+
 if TYPE_CHECKING:
     from nas.api.train_settings import TrainSettings
     from search_space import Detector
@@ -38,7 +41,6 @@ def prepare(
     from nas.api.folders import make_folder
     from nas.api.opening import open_for_user, set_threads
     from nas.api.train_folder import check_free
-    from nas.locking import locked
     from trainers.heads import check_trainable
     from trainers.optimizer import device_for
 
@@ -102,7 +104,6 @@ def _detector(settings: TrainSettings, splits: DataSplits, on_notice: Callable[[
     """Returns the detector to start with, with the weights of a file if one is given and nothing is resumed."""
     from nas.api.train_folder import can_go_on
     from nas.api.weights_path import weights_file
-    from search_space.errors import ConfigError
     from trainers import fresh_detector, load_weights
     from trainers.weights import load_matching, load_state
 

@@ -14,7 +14,9 @@ from nas.api.train_request import training_settings
 from nas.commands.display import notify
 from nas.commands.options import json_option, plugin_option, wide_option
 from nas.commands.setting_options import GroupedCommand, setting_options
-from nas.process_control import launched_rank
+from nas.process_control import ended_by_sigterm, launched_rank
+from search_space.errors import ConfigError
+from search_space.yaml_text import YamlError, parse_yaml
 
 
 def _refuse_tile(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
@@ -79,8 +81,6 @@ def _given(context: click.Context, options: dict[str, Any], assignments: tuple[s
     Raises:
         ConfigError: an assignment cannot be read, or a setting is given twice.
     """
-    from search_space.errors import ConfigError
-
     known = training_settings()
     on_command_line = [
         known[name] for name in options if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
@@ -98,9 +98,6 @@ def _given(context: click.Context, options: dict[str, Any], assignments: tuple[s
 
 def read_assignment(text: str) -> tuple[str, Any]:
     """Returns name and value of `NAME=VALUE`, the value as in YAML."""
-    from search_space.errors import ConfigError
-    from search_space.yaml_text import YamlError, parse_yaml
-
     name, equals, value = text.partition("=")
     equals = equals if all(part.isidentifier() for part in name.split(".")) else ""
     try:
@@ -125,7 +122,6 @@ def _number(value: Any) -> Any:
 def _interrupts_told() -> Iterator[None]:
     """Lets SIGTERM interrupt the training as Ctrl-C does, and tells how to resume."""
     from nas.api.train import TrainingInterrupted
-    from nas.process_control import ended_by_sigterm
 
     with ended_by_sigterm() as exit_code:
         try:

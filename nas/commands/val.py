@@ -21,7 +21,7 @@ from nas.commands.options import (
 from nas.commands.tiling_options import tiling_options
 
 if TYPE_CHECKING:
-    from nas.api.evaluate import Evaluation
+    from nas.api.evaluate import EvaluationResult
 
 
 @click.command("val")
@@ -80,7 +80,7 @@ def command(weights: Path, as_json: bool, **options: Any) -> None:
     return echo_json(result.to_dict()) if as_json else print_evaluation(result)
 
 
-def print_evaluation(result: Evaluation) -> None:
+def print_evaluation(result: EvaluationResult) -> None:
     """Prints the scores, their intervals, the confusion matrix and the files that were written."""
     from nas.commands.score_display import print_confusion, print_score
 
