@@ -12,6 +12,9 @@ from typing import Any
 from nas.setting_forms import check_bounds, command_words, spelled, stored_settings
 from nas.settings import RunSettings
 from search_space.errors import ConfigError, shown
+from search_space.files import read_bytes, write_text
+from search_space.plain import FieldError, read_plain
+from search_space.yaml_text import MAX_BYTES, YamlError, parse_yaml
 from trainers.settings import declared_settings
 
 VERSION = 3
@@ -78,8 +81,6 @@ class RunConfig(RunSettings):
 
     def to_yaml(self, path: Path) -> None:
         """Writes the configuration."""
-        from search_space.files import write_text
-
         write_text(path, self.to_text())
 
     def to_text(self) -> str:
@@ -95,9 +96,6 @@ class RunConfig(RunSettings):
 
 def read_config(path: Path) -> RunConfig:
     """Reads a configuration; raises ConfigError for a file that is none, or that holds an unknown setting."""
-    from search_space.files import read_bytes
-    from search_space.yaml_text import MAX_BYTES
-
     try:
         return parse_config(read_bytes(path, MAX_BYTES), source=path)
     except OSError as error:
@@ -108,9 +106,6 @@ def read_config(path: Path) -> RunConfig:
 
 def parse_config(text: str | bytes, *, source: Path | str, owner: type[RunConfig] = RunConfig) -> RunConfig:
     """Reads a configuration from its text, in the class `owner`; raises ConfigError where `read_config` does."""
-    from search_space.plain import FieldError, read_plain
-    from search_space.yaml_text import YamlError, parse_yaml
-
     path = Path(source)
     try:
         plain = parse_yaml(text)

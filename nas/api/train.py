@@ -165,7 +165,6 @@ def _recorded(
 @contextlib.contextmanager
 def _resumable(folder: Path) -> Iterator[None]:
     """Says how the training is resumed, if it is interrupted or the disk is full."""
-
     try:
         yield
     except KeyboardInterrupt:

@@ -11,6 +11,7 @@ import click
 from nas.commands.display import say
 from nas.commands.options import complete_device, echo_json, json_option, plugin_option, wide_option
 from nas.commands.setting_options import GroupedCommand, setting_options
+from nas.process_control import ended_by_sigterm
 from nas.settings import RunSettings
 
 if TYPE_CHECKING:
@@ -41,7 +42,6 @@ def command(resume: str | None, join: bool, as_json: bool, **settings: Any) -> N
     """
     from nas.api.search import SearchInterrupted, search
     from nas.commands.run_display import make_display
-    from nas.process_control import ended_by_sigterm
 
     display = make_display(to_stderr=as_json)
     with ended_by_sigterm() as exit_code, _going_on_told(display, exit_code):

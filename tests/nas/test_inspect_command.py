@@ -193,7 +193,7 @@ def test_auto_leaves_alone_what_the_user_narrowed(
     )
     narrowing = narrowing_of("b")
     assert narrowing["input_size"] == ["160", "192"] and narrowing["p6"] == ["yes"]
-    assert "P2-P2" in narrowing["head_levels"] and "at one of 160 to 192 px" in said
+    assert "P2-P2" in narrowing["head_levels"] and "at some size of 160 to 192 px" in said
     said = shown(
         *(capsys, "run", "--data", DATA, *BUDGET, "--auto", "--fix", "input_size=160", "--name", "c"),
         *("--fix", "head_levels=P2-P3"),
