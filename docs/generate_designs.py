@@ -117,10 +117,10 @@ def _notes(designs: Sequence[Reproduction]) -> Iterator[str]:
 
 
 def _conventions(designs: Sequence[Reproduction]) -> Iterator[str]:
-    yield "## How the published counts are counted\n"
+    yield "## Counting conventions\n"
     rows = [row for design in designs for row in design.published if row.convention is not None]
     sentences = {row.convention: row.convention_sentence for row in rows}
-    yield from _table(("counted as", "what that is"), sentences.items())
+    yield from _table(("counted as", "meaning"), sentences.items())
 
 
 def _name(design: Reproduction) -> str:

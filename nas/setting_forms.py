@@ -10,7 +10,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from search_space.errors import ConfigError, nearest, shown
+from search_space.errors import ConfigError, check_known, shown
 from search_space.plain import TYPE_NAMES
 from trainers.settings import DeclaredSetting, SettingError, declared_settings, format_value
 
@@ -35,8 +35,7 @@ def given_settings(values: Mapping[str, Any], owner: type[Any]) -> dict[str, Any
     found: dict[str, Any] = {}
     for word, value in values.items():
         if word not in names:
-            keywords = [declared.keyword for declared in known.values()]
-            raise ConfigError(f"unknown setting {word!r}{nearest(str(word), keywords)}; known: {', '.join(keywords)}")
+            check_known("setting", word, [declared.keyword for declared in known.values()], ConfigError)
         if value is not None and value is not False:
             name = names[word]
             if name in found:
@@ -214,7 +213,12 @@ def grouped(owner: Declared) -> dict[str, list[DeclaredSetting]]:
 
 
 def _group_table(group: str, settings: list[DeclaredSetting]) -> str:
-    rows = [f"### {group}", "", "| option | meaning | allowed | default | at a resume |", "|---|---|---|---|---|"]
+    rows = [
+        f"### {group}",
+        "",
+        "| option | name | meaning | allowed | default | at a resume |",
+        "|---|---|---|---|---|---|",
+    ]
     return "\n".join([*rows, *map(_row, settings)])
 
 
@@ -223,6 +227,6 @@ def _row(declared: DeclaredSetting) -> str:
     resume = "given anew" if about.per_session else "may change" if about.resumable else "fixed"
     allowed = " ".join(part for part in (declared.allowed, about.unit) if part)
     metavar = f" {about.metavar}" if about.metavar else ""
-    option = f"{declared.option}{metavar}" if declared.option else f"--set {declared.path}=VALUE"
-    cells = [f"`{option}`", about.help, allowed, declared.default_text, resume]
+    option = f"{declared.option}{metavar}" if declared.option else "--set"
+    cells = [f"`{option}`", f"`{declared.path}`", about.help, allowed, declared.default_text, resume]
     return f"| {' | '.join(each.replace('|', chr(92) + '|') for each in cells)} |"

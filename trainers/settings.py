@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
-from keyword import iskeyword
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -111,9 +110,8 @@ class DeclaredSetting:
 
     @property
     def keyword(self) -> str:
-        """The keyword of the Python API: the option without dashes, or the name where that is a keyword of Python."""
-        word = self.option.removeprefix("--").replace("-", "_")
-        return word if word.isidentifier() and not iskeyword(word) else self.name
+        """The keyword of the Python API."""
+        return self.name
 
     @property
     def is_list(self) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.api.evaluate import EvaluationResult, evaluate
 from nas.api.opening import load_architecture
-from nas.api.predict import Image, Predictions, predict
+from nas.api.predict import Image, PredictionList, predict
 from nas.api.trained_detector import TrainedDetector, load_detector
 from search_space.yaml_text import YamlError, read_yaml
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class LoadedDetector(TrainedDetector):
     """A trained detector that finds objects and can be evaluated."""
 
-    def predict(self, inputs: str | Path | Image | list[str | Path | Image], **options: Any) -> Predictions:
+    def predict(self, inputs: str | Path | Image | list[str | Path | Image], **options: Any) -> PredictionList:
         """Finds objects in images and videos; see `nas.predict`.
 
         Args:

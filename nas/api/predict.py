@@ -102,7 +102,7 @@ class Prediction(Result):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Predictions(Result, Sequence[Prediction]):
+class PredictionList(Result, Sequence[Prediction]):
     """What was found in all inputs, an entry for each image and each frame."""
 
     weights: Path
@@ -193,7 +193,7 @@ def predict(
     ids: str | Path | None = None,
     on_notice: OnNotice | None = None,
     on_progress: OnProgress | None = None,
-) -> Predictions:
+) -> PredictionList:
     """Finds objects in pictures, folders of pictures and videos, videos, and arrays `(H, W, 3)` of uint8 RGB.
 
     Args:
@@ -236,7 +236,7 @@ def predict(
     given = _as_list(inputs)
     with PredictionStream.open(weights, given, options, on_notice=on_notice, on_progress=on_progress) as stream:
         images = tuple(each for source in stream.sources for each in stream.look(source))
-    return Predictions(weights=stream.loaded.weights, classes=stream.loaded.classes, images=images)
+    return PredictionList(weights=stream.loaded.weights, classes=stream.loaded.classes, images=images)
 
 
 def _as_list(inputs: Input | Sequence[Input]) -> list[Input]:
@@ -247,7 +247,7 @@ def _as_list(inputs: Input | Sequence[Input]) -> list[Input]:
 
 @dataclass(kw_only=True, eq=False)
 class PredictionStream:
-    """Predictions one by one; a context that keeps on exit, however it ends, what was written so far."""
+    """PredictionList one by one; a context that keeps on exit, however it ends, what was written so far."""
 
     loaded: TrainedDetector
     detector: Detector

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from trainers import config
 from trainers.settings import DeclaredSetting, all_settings, check_settings, read_settings, setting
 
 TRAINING = "training"
@@ -87,8 +88,6 @@ class TrainingRequest:
 
 def training_settings() -> dict[str, DeclaredSetting]:
     """Returns every setting of `nas train` by name: those of `TrainingRequest`, then those of `TrainConfig`."""
-    from trainers import config
-
     of_command, of_training = all_settings(TrainingRequest), all_settings(config.TrainConfig)
     assert not of_command.keys() & of_training.keys()
     return {**of_command, **of_training}

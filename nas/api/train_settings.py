@@ -56,15 +56,13 @@ class Subject:
     """Part of the name of the default output folder."""
     place: Path | None = None
     """A file or folder; the training or the run that it lies in says which data to use."""
-    data_options: Mapping[str, Any] | None = None
-    """The data of the run that it was found in, where it is a result of the API."""
 
 
 def subject_of(architecture: ArchitectureLike, input_hw: tuple[int, int] | None) -> Subject:
     """Returns what is to be trained.
 
     Args:
-        architecture: see `nas.api.named_architecture`; the `data_options` or the `folder` of an object tell its data.
+        architecture: see `nas.api.named_architecture`; the `folder`, `path` or `weights` of an object tells its data.
         input_hw: height and width of the input; None is that of the architecture.
 
     Raises:
@@ -77,13 +75,11 @@ def subject_of(architecture: ArchitectureLike, input_hw: tuple[int, int] | None)
         no_folder(str(architecture))
         path = Path(architecture)
         return Subject(architecture=find_architecture(architecture, input_hw), name=path.stem, place=path)
-    found, folder = find_architecture(architecture, input_hw), getattr(architecture, "folder", None)
-    return Subject(
-        architecture=found,
-        name=found.key(),
-        place=None if folder is None else Path(folder),
-        data_options=getattr(architecture, "data_options", None),
-    )
+    found = find_architecture(architecture, input_hw)
+    places = [getattr(architecture, name, None) for name in ("folder", "path", "weights")]
+    place = next((Path(each) for each in places if isinstance(each, (str, PurePath))), None)
+    file = getattr(architecture, "path", None)
+    return Subject(architecture=found, name=found.key() if file is None else Path(file).stem, place=place)
 
 
 def fresh(
@@ -93,7 +89,7 @@ def fresh(
 
     Args:
         architecture: see `subject_of`.
-        given: settings by their keywords, or their names in config.yaml.
+        given: settings by name, or by their path in config.yaml.
         on_notice: is told whose data is used, if none was given.
 
     Raises:
@@ -127,7 +123,7 @@ def resumed(folder: Path, architecture: ArchitectureLike | None, given: Mapping[
     Args:
         folder: of the training.
         architecture: see `subject_of`; None is that of the training.
-        given: settings by their keywords, or their names in config.yaml.
+        given: settings by name, or by their path in config.yaml.
 
     Raises:
         ConfigError: the folder holds no training that can be resumed, or a setting was given that must not change.
@@ -157,14 +153,14 @@ def placed(given: Mapping[str, Any]) -> Values:
         ConfigError: a name is unknown, or a setting is given by two names.
     """
     settings = training_settings()
-    words = {word: each for each in settings.values() for word in (each.name, each.path, each.keyword)}
+    words = {word: each for each in settings.values() for word in (each.name, each.path)}
     values: Values = {}
     for word, value in given.items():
         path: tuple[str, ...] = (TRAINING, *word.split("."))
         if word in words:
             path = place_in_config(words[word])
         elif "." not in word and word not in {parent for each in settings.values() for parent in each.parents}:
-            raise ConfigError(unknown_name("training setting", word, [each.keyword for each in settings.values()]))
+            raise ConfigError(unknown_name("training setting", word, settings))
         if path in values:
             raise ConfigError(f"{word} is given twice; give it once")
         values[path] = str(value) if isinstance(value, PurePath) else value
@@ -176,7 +172,7 @@ def settings_called(name: Callable[[DeclaredSetting], str]) -> Iterator[None]:
     """Within the block the message of a SettingError calls the setting as the user does.
 
     Args:
-        name: returns the keyword or the option of a setting; an empty text stands for its path in config.yaml.
+        name: returns the name or the option of a setting; an empty text stands for its path in config.yaml.
 
     Raises:
         SettingError: the one of the block, with another name at the beginning of its message.
@@ -186,7 +182,7 @@ def settings_called(name: Callable[[DeclaredSetting], str]) -> Iterator[None]:
     except SettingError as error:
         known = training_settings().values()
         last = error.setting.rpartition(".")[2]
-        found = next((each for each in known if error.setting in (each.keyword, each.name) or last == each.name), None)
+        found = next((each for each in known if last == each.name), None)
         if found is None or not str(error).startswith(error.setting):
             raise
         word = name(found) or found.path
@@ -221,9 +217,6 @@ def _data_of(subject: Subject, values: Values) -> tuple[Values, str | None]:
     from nas.api.data_of_run import with_known_data
 
     given = {name: values.get((name,)) for name in DATA}
-    if subject.data_options is not None and given["data"] is None:
-        found = {**subject.data_options, **{name: value for name, value in given.items() if value is not None}}
-        return {(name,): found[name] for name in DATA if found.get(name) is not None}, None
     if subject.place is None:
         return {}, None
     known = with_known_data(given, subject.place)

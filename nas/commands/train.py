@@ -81,6 +81,7 @@ def _given(context: click.Context, options: dict[str, Any], assignments: tuple[s
     Raises:
         ConfigError: an assignment cannot be read, or a setting is given twice.
     """
+
     known = training_settings()
     on_command_line = [
         known[name] for name in options if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
@@ -97,7 +98,12 @@ def _given(context: click.Context, options: dict[str, Any], assignments: tuple[s
 
 
 def read_assignment(text: str) -> tuple[str, Any]:
-    """Returns name and value of `NAME=VALUE`, the value as in YAML."""
+    """Returns name and value of `NAME=VALUE`, the value as in YAML.
+
+    Raises:
+        ConfigError: the text cannot be read.
+    """
+
     name, equals, value = text.partition("=")
     equals = equals if all(part.isidentifier() for part in name.split(".")) else ""
     try:

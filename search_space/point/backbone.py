@@ -49,7 +49,7 @@ def _table_axes() -> tuple[Axis, ...]:
         Axis(
             name="channel_cap",
             choices=(0.25, 0.5, 1.0),
-            doc="upper limit of the channels of all stages, relative to the coarsest stage",
+            doc="upper limit of the channels of all stages, relative to the uncapped coarsest stage",
             active=lambda params: params["backbone"] == "yolov8",
         ),
         Axis(

@@ -11,7 +11,7 @@ from val_predict_fakes import DATA, IMAGES, make_weights
 
 import nas
 from nas.api.load import LoadedDetector
-from nas.api.predict import Prediction, Predictions
+from nas.api.predict import Prediction, PredictionList
 from nas.api.result import ProgressUpdate
 from search_space.errors import ConfigError, DataError
 from trainers.data import read_rgb
@@ -27,7 +27,7 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> LoadedDetector:
 
 
 @pytest.fixture(scope="module")
-def predictions(detector: LoadedDetector) -> Predictions:
+def predictions(detector: LoadedDetector) -> PredictionList:
     return nas.predict(detector, IMAGES[0], **QUICK)
 
 
@@ -49,7 +49,7 @@ def test_load_tells_architectures_from_weights(tmp_path: Path, detector: LoadedD
         nas.load(tmp_path / "none.pt")
 
 
-def test_an_array_is_found_like_its_file(detector: LoadedDetector, predictions: Predictions) -> None:
+def test_an_array_is_found_like_its_file(detector: LoadedDetector, predictions: PredictionList) -> None:
     array = read_rgb(IMAGES[0])
     (found,) = detector.predict(array, **QUICK)
     assert found.detections == predictions[0].detections and len(found.detections) == 5
@@ -57,7 +57,7 @@ def test_an_array_is_found_like_its_file(detector: LoadedDetector, predictions: 
     assert len(nas.predict(detector, [array, str(IMAGES[1])], **QUICK)) == 2
 
 
-def test_a_prediction_is_drawn(predictions: Predictions) -> None:
+def test_a_prediction_is_drawn(predictions: PredictionList) -> None:
     (prediction,) = predictions
     drawn = prediction.draw()
     assert isinstance(drawn, pillow.Image) and (np.asarray(drawn) != prediction.pixels()).any()
@@ -115,7 +115,7 @@ def test_what_was_not_trained_has_no_weights() -> None:
         nas.predict(Untrained(), IMAGES[0])
 
 
-def test_a_folder_of_one_image_is_an_entry(predictions: Predictions) -> None:
+def test_a_folder_of_one_image_is_an_entry(predictions: PredictionList) -> None:
     assert isinstance(predictions[0], Prediction) and len(predictions) == 1
     entry = predictions[0].to_dict()
     assert entry["image"] == str(IMAGES[0]) and set(entry["detections"][0]) == {"class", "score", "box"}

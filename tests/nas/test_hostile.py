@@ -206,7 +206,7 @@ def test_a_profile_names_tables_of_the_package_alone(name: str, tmp_path: Path) 
     plain = yaml.safe_load((DEVICES / "jetson-nano-trt-fp16.yaml").read_text())
     plain["measurements"][0]["latency"] = name
     (tmp_path / "a.yaml").write_text(yaml.safe_dump(plain))
-    with pytest.raises(ConfigError, match="named as they lie in nas/cost/data; compare"):
+    with pytest.raises(ConfigError, match="must be the name of a file in nas/cost/data; compare"):
         read_profile(tmp_path / "a.yaml")
 
 

@@ -134,8 +134,8 @@ def test_precisions_choose_among_the_profiles_of_a_board():
         ("", None, "unknown device ''; known: a40-trt"),
         ("../devices/a40-trt", None, "unknown device"),
         ("toaster", None, "unknown device 'toaster'; known: .*xavier-nx-trt-int8; or give a YAML file"),
-        ("orin-nano", "int16", "orin-nano has no profile of int16; known: orin-nano-trt-fp16, "),
-        ("a40-trt", "fp16", "profile a40-trt is of unstated, not fp16; known:"),
+        ("orin-nano", "int16", "orin-nano has no profile with precision int16; known: orin-nano-trt-fp16, "),
+        ("a40-trt", "fp16", "a40-trt has precision unstated, not fp16; known:"),
         ("nowhere/mine.yaml", None, "no profile nowhere/mine.yaml; nas devices lists"),
     ],
 )
@@ -173,7 +173,7 @@ def _changed(*keys: str, value: Any = KeyError) -> str:
         (_changed("constants", "start_us"), "lacks 'start_us'"),
         (_changed("constants", "launch_us", "conv4x4", value=1.0), "unknown entry launch_us conv4x4"),
         (_changed("constants", "watts", value={"conv1x1": 1.0}), "unknown entry watts conv1x1"),
-        (_changed("constants", value=[1, 2]), "is no profile"),
+        (_changed("constants", value=[1, 2]), "is not a profile"),
         (_changed("board"), "board"),
         (_changed("like", value="nowhere"), "like: unknown profile 'nowhere'; known: "),
         (_changed("data_sheet"), "field 'data_sheet' is missing"),
@@ -187,33 +187,33 @@ def _changed(*keys: str, value: Any = KeyError) -> str:
         (_changed("rules", "tiles", value="no"), "tiles is 'no'"),
         (_changed("rules", "bytes_per_element", value=-2), "bytes_per_element is -2.0; it must be above 0"),
         (_changed("rules", "cores", value=2), "cores"),
-        (_changed("measured", value=["conv1x1"]), "is no profile"),
+        (_changed("measured", value=["conv1x1"]), "is not a profile"),
         (_changed("measured", value={"conv9x9": 3}), "measured has conv9x9; known: conv1x1"),
         (_changed("num_measured", value="many"), "'many'; it must be a whole number"),
-        (_changed("num_measured", value=-1), "-1; it must be a whole number"),
+        (_changed("num_measured", value=-1), "-1; it must be an integer of 0 or more"),
         (_changed("fitted_on", value="me"), "fitted_on is 'me'; it must be a list"),
-        (_changed("error", value="large"), "is no profile"),
+        (_changed("error", value="large"), "is not a profile"),
         (_changed("error", "quantiles"), "field 'quantiles' is missing"),
-        (_changed("error", "quantiles", 0.9), "other confidences"),
+        (_changed("error", "quantiles", 0.9), "confidences or operator classes that this version does not know"),
         (_changed("error", "quantiles", value={level: 1 - level for level in GRID}), "decreasing quantiles"),
         (_changed("error", "quantiles", value=dict.fromkeys(GRID, float("nan"))), "is nan; it must be a finite number"),
         (_changed("error", "class_scale", value={"conv9x9": 1.0}), "operator classes"),
         (_changed("error", "class_scale", value={"conv1x1": -1.0}), "negative or non-finite"),
-        (_changed("error", "figures", value="good"), "is no profile"),
+        (_changed("error", "figures", value="good"), "is not a profile"),
         (_changed("error", "figures", "mean_percent", value="abc"), "error figures mean_percent is 'abc'"),
-        (_changed("constants", "start_us", value=10**400), "is no profile"),
+        (_changed("constants", "start_us", value=10**400), "is not a profile"),
         (_changed("data_sheet", value=[1]), "data_sheet is a list; it must be a mapping"),
-        ("[" * 3000, "is no profile"),
-        (_changed("measurements", value=["a.csv"]), "is no profile"),
+        ("[" * 3000, "is not a profile"),
+        (_changed("measurements", value=["a.csv"]), "is not a profile"),
         (_changed("measurements", 0, "unit", value="hours"), "use s or ms"),
         (_changed("measurements", 0, "noise", value=0), "a noise above 0"),
         ("- a\n- b\n", "has no entries"),
         ("", "has no entries"),
         ("3", "has no entries"),
-        ("a: [", "is no profile: line 1: expected the node content"),
-        ("\t: x", "is no profile"),
-        ("a: !!python/object:os.system x", "is no profile"),
-        (b"\x00\xff", "is no profile"),
+        ("a: [", "is not a profile: line 1: expected the node content"),
+        ("\t: x", "is not a profile"),
+        ("a: !!python/object:os.system x", "is not a profile"),
+        (b"\x00\xff", "is not a profile"),
     ],
 )
 def test_a_damaged_file_is_refused_in_one_line(text: str | bytes, message: str, tmp_path: Path):
@@ -225,14 +225,14 @@ def test_a_damaged_file_is_refused_in_one_line(text: str | bytes, message: str, 
 
 
 def test_a_folder_is_no_profile(tmp_path: Path):
-    with pytest.raises(ConfigError, match="is no profile"):
+    with pytest.raises(ConfigError, match="is not a profile"):
         read_profile(tmp_path)
 
 
 def test_without_constants_the_prior_stands_in(tmp_path: Path):
     path = tmp_path / "mine.yaml"
     path.write_text(_changed("constants"))
-    with pytest.raises(ConfigError, match="num_measured but no constants"):
+    with pytest.raises(ConfigError, match="num_measured without constants"):
         read_profile(path)
     left = {name: value for name, value in BASE.items() if name not in ("constants", "num_measured", "error")}
     path.write_text(yaml.safe_dump(left))
@@ -271,7 +271,7 @@ def test_every_term_but_the_start_is_of_one_class():
 
 
 def test_an_error_needs_the_confidences_of_this_version():
-    with pytest.raises(ValueError, match="other confidences"):
+    with pytest.raises(ValueError, match="confidences or operator classes that this version does not know"):
         ErrorModel(quantiles={0.9: 1.0})
 
 
@@ -363,16 +363,16 @@ def _damaged_gzip() -> bytes:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"not a gzip", "is no residual"),
-        (gzip.compress(b"model_name,weight\na,1\n", mtime=0)[:20], "is no residual"),
-        (_damaged_gzip(), "is no residual"),
-        (gzip.compress(b"", mtime=0), "is no residual"),
+        (b"not a gzip", "is not the residual of a profile"),
+        (gzip.compress(b"model_name,weight\na,1\n", mtime=0)[:20], "is not the residual of a profile"),
+        (_damaged_gzip(), "is not the residual of a profile"),
+        (gzip.compress(b"", mtime=0), "is not the residual of a profile"),
         (gzip.compress(b"model_name,launch conv1x1\na,1\n", mtime=0), "lacks 'weight'"),
         (gzip.compress(b"model_name,weight,launch conv1x1\n", mtime=0), "contains no networks"),
         (gzip.compress(b"model_name,weight,launch conv9x9\na,1,1\n", mtime=0), "unknown term 'launch conv9x9'"),
-        (gzip.compress(b"model_name,weight,launch conv1x1\na,1,\n", mtime=0), "no number"),
-        (gzip.compress(b"model_name,weight,launch conv1x1\na,inf,1\n", mtime=0), "no number"),
-        (gzip.compress(b"model_name,weight,launch conv1x1\na,1,much\n", mtime=0), "is no residual"),
+        (gzip.compress(b"model_name,weight,launch conv1x1\na,1,\n", mtime=0), "not a number"),
+        (gzip.compress(b"model_name,weight,launch conv1x1\na,inf,1\n", mtime=0), "not a number"),
+        (gzip.compress(b"model_name,weight,launch conv1x1\na,1,much\n", mtime=0), "is not the residual of a profile"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -14,10 +14,11 @@ from strategy_fakes import BUDGET, LARGE, OBJECTIVES, TABLE, known, run, table_g
 from nas.cost import Budget
 from nas.engine.acquisition import acquisition_values, surrogate_correlation
 from nas.engine.candidates import MAX_SIZES, SearchCandidate, dissimilar, of_tpe, sized
-from nas.engine.domain import CostedDomain, all_points, count_points, side_of
+from nas.engine.domain import CostedDomain, Domain, all_points, count_points, side_of
 from nas.engine.history import History, Observation
 from nas.engine.objectives import objective, objectives
-from nas.engine.strategies import STRATEGIES
+from nas.engine.proposal import Proposal, uses_surrogate
+from nas.engine.strategies import STRATEGIES, has_surrogate
 from nas.engine.strategies.evolution import crowding, fitness_order
 from nas.engine.strategies.nsga2 import POPULATION
 from nas.engine.variation import any_new, farthest, fit_input, resizes, walked
@@ -269,3 +270,11 @@ def test_objectives_are_named_as_on_the_command_line() -> None:
     ):
         with pytest.raises(ConfigError, match=said):
             objectives(names)
+
+
+def test_a_strategy_declares_whether_it_has_a_surrogate() -> None:
+    def plain(history: History, domain: Domain, *, seed: int) -> Proposal | None:
+        return None
+
+    assert [name for name in STRATEGIES if has_surrogate(STRATEGIES.get(name))] == ["ehvi"]
+    assert not has_surrogate(plain) and has_surrogate(uses_surrogate(plain))

@@ -17,21 +17,22 @@ from nas.api.train_results import Training
 from nas.process_control import launched_rank
 from search_space import DESIGNS, Architecture
 from search_space.errors import ConfigError
-from trainers import Progress, Score, StopTraining, load_weights
+from trainers import Score, StopTraining, TrainProgress, load_weights
 from trainers.settings import SettingError
 
 DATA = Path(__file__).parent.parent / "data" / "hit_uav"
 DESIGN = "yolov8n-p2-nop5"
-FAST: dict[str, Any] = {"input": (64, 64), "batch": 3, "epochs": 1, "threads": 1}
+FAST: dict[str, Any] = {"input_hw": (64, 64), "batch_size": 3, "epochs": 1, "threads": 1}
 
 
 @dataclasses.dataclass(frozen=True)
-class FrontMember:
-    """What a search returns of a member of its front."""
+class Found:
+    """A result that has an architecture, such as a member of a front."""
 
     architecture: Architecture
-    weights: Path
-    folder: Path
+    folder: Path | None = None
+    path: Path | None = None
+    weights: Path | None = None
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def test_nothing_is_printed_and_callbacks_are_called(
     trained: Training, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     notices: list[str] = []
-    seen: list[Progress] = []
+    seen: list[TrainProgress] = []
     result = train(DESIGN, DATA, out=tmp_path / "out", on_notice=notices.append, on_progress=seen.append, **FAST)
     assert capfd.readouterr() == ("", "")
     assert tuple(notices) == result.notices and [progress.step for progress in seen] == [1, 2]
@@ -72,7 +73,7 @@ def test_nothing_is_printed_and_callbacks_are_called(
 
 
 def test_a_callback_can_end_the_training(tmp_path: Path) -> None:
-    def stop(progress: Progress) -> None:
+    def stop(progress: TrainProgress) -> None:
         raise StopTraining
 
     result = train(DESIGN, DATA, out=tmp_path / "out", on_progress=stop, **FAST)
@@ -80,13 +81,13 @@ def test_a_callback_can_end_the_training(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_training_names_its_folder_and_is_resumed(trained: Training, tmp_path: Path) -> None:
-    def interrupt(progress: Progress) -> None:
+    def interrupt(progress: TrainProgress) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(TrainingInterrupted) as interrupted:
         train(DESIGN, DATA, out=tmp_path / "out", on_progress=interrupt, **FAST)
     assert isinstance(interrupted.value, KeyboardInterrupt) and interrupted.value.folder == tmp_path / "out"
-    result = train(resume=interrupted.value.folder, workers=2)
+    result = train(resume=interrupted.value.folder, num_readers=2)
     assert result.score == trained.score and list(result.history["step"]) == [2]
 
 
@@ -95,19 +96,17 @@ def test_a_training_that_has_ended_is_returned_again(trained: Training) -> None:
     assert again.to_dict() == trained.to_dict() and again.classes == trained.classes
 
 
-@pytest.mark.parametrize("known_by", ["folder", "data_options"])
-def test_a_member_of_a_front_is_trained_on_the_data_of_its_run(known_by: str, trained: Training) -> None:
+@pytest.mark.parametrize("known_by", ["folder", "path", "weights"])
+def test_a_found_architecture_is_trained_on_the_data_of_its_run(known_by: str, trained: Training) -> None:
     from nas.api.train_settings import fresh
 
-    arch = DESIGNS.get(DESIGN).architecture
-    member: Any = FrontMember(architecture=arch, weights=trained.weights, folder=trained.folder)
-    if known_by == "data_options":
-        member = type("Member", (), {"architecture": arch, "data_options": {"data": str(DATA), "split": None}})()
+    places = {"folder": trained.folder, "path": trained.folder / "architecture.yaml", "weights": trained.weights}
+    found = Found(architecture=DESIGNS.get(DESIGN).architecture, **{known_by: places[known_by]})
     notices: list[str | None] = []
-    settings = fresh(member, {"epochs": 2, "out": trained.folder.with_name("next")}, notices.append)
-    assert settings.request.data == str(DATA) and settings.architecture == arch and settings.config.epochs == 2.0
-    assert (notices == [f"note: no --data given: that of {trained.folder}"]) is (known_by == "folder")
-    elsewhere = fresh(member, {"data": "elsewhere", "out": trained.folder.with_name("next")}, notices.append)
+    settings = fresh(found, {"epochs": 2, "out": trained.folder.with_name("next")}, notices.append)
+    assert (settings.request.data, settings.architecture) == (str(DATA), found.architecture)
+    assert notices == [f"note: no --data given: that of {trained.folder}"] and settings.config.epochs == 2.0
+    elsewhere = fresh(found, {"data": "elsewhere", "out": trained.folder.with_name("next")}, notices.append)
     assert elsewhere.request.data == "elsewhere"
 
 
@@ -118,7 +117,8 @@ def test_the_default_folder_has_the_name_or_the_key_of_the_architecture(
 
     monkeypatch.chdir(tmp_path)
     arch = DESIGNS.get(DESIGN).architecture
-    for given, name in ((DESIGN, DESIGN), (arch, arch.key())):
+    found = Found(architecture=arch, path=Path("front/01-abc.yaml"))
+    for given, name in ((DESIGN, DESIGN), (arch, arch.key()), (found, "01-abc")):
         assert fresh(given, {}, lambda _: None).out == Path("runs") / f"train-{name}"
 
 
@@ -126,12 +126,13 @@ def test_the_default_folder_has_the_name_or_the_key_of_the_architecture(
     ("settings", "setting"),
     [
         ({"epochs": -1}, "epochs"),
-        ({"batch": 7}, "batch"),
-        ({"workers": 0}, "workers"),
-        ({"tile_chance": 2}, "tile_chance"),
+        ({"batch_size": 7}, "batch_size"),
+        ({"num_readers": 0}, "num_readers"),
+        ({"tile": 2}, "tile"),
         ({"scale": "x"}, "scale"),
         ({"threads": 0}, "threads"),
-        ({"input": 64}, "input"),
+        ({"input_hw": 64}, "input_hw"),
+        ({"input_hw": (64,)}, "input_hw"),
         ({"accumulate": 2}, "accumulate"),
     ],
 )
