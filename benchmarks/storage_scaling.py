@@ -122,13 +122,13 @@ def hammer(options: argparse.Namespace) -> None:
 
 
 def finish(study: SearchStudy, spec: TrialSpec) -> None:
-    """Begins a trial and tells it at once."""
+    """Starts a trial and reports it at once."""
     running = study.begin(spec)
     study.tell(running, formula(Job(number=0, architecture=spec.candidate.architecture, seed=0)))
 
 
 def random_specs(count: int, *, seed: int) -> list[TrialSpec]:
-    """Returns random points; of few architectures, as their costs do not matter here."""
+    """Returns random points of a few architectures; their costs do not matter here."""
     domain = make_gate(None)
     rng = np.random.default_rng(seed)
     few = [domain.assess(domain.space.random(rng)) for _ in range(10)]

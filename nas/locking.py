@@ -26,7 +26,7 @@ def locked(folder: Path, busy: str) -> Iterator[None]:
     try:
         handle = (folder / "lock").open("w")
     except OSError as error:
-        raise WriteError(f"cannot write to {folder}: {error.strerror or error}; check its permissions") from None
+        raise WriteError(f"cannot write to {folder}: {error.strerror or error}; fix its permissions") from None
     with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

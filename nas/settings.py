@@ -73,7 +73,6 @@ class RunSettings:
         None,
         "Format of the data set: coco, tinyperson, yolo, visdrone, voc or that of a plug-in.",
         option="--format",
-        keyword="format",
         metavar="NAME",
         default_words="recognised from the files",
     )

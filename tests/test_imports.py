@@ -51,6 +51,7 @@ def _roots(path: Path, *, late: bool = True) -> set[str]:
     return {module if module.startswith(".") else module.partition(".")[0] for module in modules}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", SOURCES, ids=_name)
 def test_imports_run_downward(path: Path) -> None:
     package, imported = path.relative_to(ROOT).parts[0], _roots(path)

@@ -18,6 +18,7 @@ SAME_MODULES = {
     "backbone": "a part of a detector: its axes in point/, its nodes in lowering/",
     "config": "what a run and what a training is configured by, each beside its package",
     "loop": "of trials in nas.engine, of training steps in trainers",
+    "settings": "the settings of a search in nas, the declaration of settings in trainers",
     "plugins": "loaded in search_space, checked against a run in nas",
 }
 """Module names that may occur more than once, with the reason."""

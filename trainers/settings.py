@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
+from keyword import iskeyword
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -41,8 +42,6 @@ class Setting:
     """Of a number, such as `ms` or `epochs`."""
     option: str = ""
     """The command-line option; empty: the name with dashes. `-` where there is none."""
-    keyword: str = ""
-    """The keyword of the Python API; empty: the name."""
     metavar: str = ""
     """How the option's value is shown in its help; empty: by the type."""
     minimum: float | None = None
@@ -112,8 +111,9 @@ class DeclaredSetting:
 
     @property
     def keyword(self) -> str:
-        """The keyword of the Python API."""
-        return self.about.keyword or self.name
+        """The keyword of the Python API: the option without dashes, or the name where that is a keyword of Python."""
+        word = self.option.removeprefix("--").replace("-", "_")
+        return word if word.isidentifier() and not iskeyword(word) else self.name
 
     @property
     def is_list(self) -> bool:

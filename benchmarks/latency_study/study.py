@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from benchmarks.latency_study.baselines import PEERS, Mask, Networks
 from nas.cost.calibration import calibrated, fit_constants, hold_out
-from nas.cost.latency import EXTRAPOLATES_FROM, LatencyModel, Predictions, load_model
+from nas.cost.latency import EXTRAPOLATES_FROM, LatencyModel, LatencyPredictions, load_model
 from nas.cost.measurements import Measurements, MeasurementSource, joined, load, read_latencies, shipped_operators
 from nas.cost.profile import Profile, find_profile, prior
 from nas.cost.terms import GROUP, TERMS, Vector
@@ -214,7 +214,7 @@ def intervals() -> dict[str, Any]:
 
 
 @lru_cache
-def nested_predictions(name: str, split: str) -> Predictions:
+def nested_predictions(name: str, split: str) -> LatencyPredictions:
     """Predicts detectors with profiles whose constants, residual and error were computed without them.
 
     Args:
@@ -230,7 +230,9 @@ def nested_predictions(name: str, split: str) -> Predictions:
         made = LatencyModel(*calibrated(profile, known, ())).predict(detectors.terms[tested])
         table[:, tested] = (made.latency_ms, made.low_ms, made.high_ms, made.unsupported_share)
     latency_ms, low_ms, high_ms, unsupported_share = table
-    return Predictions(latency_ms=latency_ms, low_ms=low_ms, high_ms=high_ms, unsupported_share=unsupported_share)
+    return LatencyPredictions(
+        latency_ms=latency_ms, low_ms=low_ms, high_ms=high_ms, unsupported_share=unsupported_share
+    )
 
 
 def classifier_kinds(classifiers: Measurements) -> dict[str, Mask]:

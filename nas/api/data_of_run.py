@@ -47,7 +47,6 @@ def with_known_data(options: dict[str, Any], path: Path) -> KnownData:
 
 def _read(path: Path) -> dict[str, Any] | None:
     """Returns what a configuration of a training or a run says; None where there is none that can be read."""
-
     if not path.is_file():
         return None
     try:

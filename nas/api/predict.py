@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 Image: TypeAlias = "np.ndarray"
 """An image `(H, W, 3)` of uint8 RGB."""
 Input: TypeAlias = "str | Path | Image"
+BOX_ENDS = ("x1", "y1", "x2", "y2")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,17 +125,18 @@ class PredictionList(Result, Sequence[Prediction]):
     @property
     def frame(self) -> pd.DataFrame:
         """All detections as a table, a row each; boxes are in pixels of the image."""
-        return table_of(
+        rows = (
             {
                 "image": str(each.source.path),
                 "frame": each.frame,
                 "class": found.class_name,
                 "score": found.score,
-                **dict(zip(("x1", "y1", "x2", "y2"), found.box, strict=True)),
+                **dict(zip(BOX_ENDS, found.box, strict=True)),
             }
             for each in self.images
             for found in each.detections
         )
+        return table_of(rows, ("image", "frame", "class", "score", *BOX_ENDS))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,12 +161,8 @@ class PredictionOptions:
 
         check_fraction("--score", self.score)
         check_fraction("--iou", self.iou)
-        for option, value in (
-            ("--max-detections", self.max_detections),
-            ("--batch", self.batch),
-            ("--threads", self.threads),
-        ):
-            check_at_least(option, value, 1)
+        for name in ("max_detections", "batch", "threads"):
+            check_at_least(f"--{name.replace('_', '-')}", getattr(self, name), 1)
         if self.ids is not None and self.save_json is None:
             raise ConfigError("--ids says which ids --save-json uses; give --save-json FILE too")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -46,11 +46,12 @@ class Result:
         return None if frame is None else str(frame.to_html(max_rows=60))
 
 
-def table_of(rows: Iterable[object]) -> pd.DataFrame:
-    """Returns dataclasses or mappings as a table, a row each."""
+def table_of(rows: Iterable[object], columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Returns dataclasses or mappings as a table, a row each; `columns` are there without rows too."""
     import pandas as pd
 
-    frame: pd.DataFrame = pd.DataFrame([dict(row) if isinstance(row, Mapping) else vars(row) for row in rows])
+    plain_rows = [dict(row) if isinstance(row, Mapping) else vars(row) for row in rows]
+    frame: pd.DataFrame = pd.DataFrame(plain_rows, columns=None if columns is None else list(columns))
     return frame
 
 

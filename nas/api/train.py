@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nas.api.train_results import Training
     from nas.api.train_settings import TrainSettings
     from nas.api.train_setup import Ready
-    from trainers import Progress, TrainResult
+    from trainers import TrainProgress, TrainResult
     from trainers.logs import EventLog
 
 __all__ = ["TrainingInterrupted", "train", "train_signature"]
@@ -45,7 +45,7 @@ def train(
     *,
     resume: str | Path | None = None,
     on_notice: OnNotice | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[TrainProgress], None] | None = None,
     **settings: Any,
 ) -> Training:
     """Trains a detector and writes weights, history and score into a folder.
@@ -60,7 +60,7 @@ def train(
         resume: folder of a training to resume; settings that are not given stay as they are.
         on_notice: is called with each line that the user should read.
         on_progress: is called after each step; may raise `trainers.StopTraining`.
-        **settings: the settings of a training, by name or by path in config.yaml: `scale`, `augmentation.scale`.
+        **settings: the settings of a training. Names and paths of config.yaml, such as `batch_size`, are accepted too.
 
     Returns:
         The result, with the folder that holds the weights.
@@ -116,7 +116,7 @@ def _settings(
 
 
 def _run(
-    settings: TrainSettings, ready: Ready, on_progress: Callable[[Progress], None] | None, *, is_first: bool
+    settings: TrainSettings, ready: Ready, on_progress: Callable[[TrainProgress], None] | None, *, is_first: bool
 ) -> TrainResult:
     from nas.api.train_results import save_weights
     from trainers import train as train_detector
@@ -137,14 +137,14 @@ def _run(
 
 @contextlib.contextmanager
 def _recorded(
-    folder: Path, log: EventLog | None, on_progress: Callable[[Progress], None] | None
-) -> Iterator[Callable[[Progress], None]]:
+    folder: Path, log: EventLog | None, on_progress: Callable[[TrainProgress], None] | None
+) -> Iterator[Callable[[TrainProgress], None]]:
     """Yields a callback that writes history.csv and the events of TensorBoard during the training."""
     from trainers.logs import SCORES, write_history
 
     rows = 0
 
-    def record(progress: Progress) -> None:
+    def record(progress: TrainProgress) -> None:
         nonlocal rows
         if len(progress.history) > rows:
             write_history(folder, progress.history)
@@ -165,7 +165,6 @@ def _recorded(
 @contextlib.contextmanager
 def _resumable(folder: Path) -> Iterator[None]:
     """Says how the training is resumed, if it is interrupted or the disk is full."""
-
     try:
         yield
     except KeyboardInterrupt:

@@ -17,7 +17,6 @@ OF_A_SEARCH = "study.journal"
 
 def check_free(out: Path) -> None:
     """Raises ConfigError if `out` is not a folder, or holds something that a training would overwrite."""
-
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out {out} is a file; give a folder; it is created if it does not exist")
     if (out / CHECKPOINT).exists():
@@ -38,7 +37,6 @@ def can_go_on(folder: Path) -> bool:
     Raises:
         ConfigError: there are results, but no checkpoint; starting again would overwrite the results.
     """
-
     if (folder / CHECKPOINT).exists():
         return True
     left = [name for name in RESULTS if (folder / name).exists()]
@@ -52,7 +50,6 @@ def can_go_on(folder: Path) -> bool:
 
 def no_folder(architecture: str) -> None:
     """Raises ConfigError, which names what can be trained, if a folder is given as an architecture."""
-
     path = Path(architecture)
     if not path.is_dir():
         return
@@ -98,7 +95,6 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def _has_valid_request(content: dict[str, Any]) -> bool:
-
     try:
         request_of(content)
     except ConfigError:

@@ -39,7 +39,6 @@ class TrainingRequest:
         "Format of the data set: coco, tinyperson, yolo, visdrone, voc or that of a plug-in.",
         default_words="detected",
         option="--format",
-        keyword="format",
         metavar="NAME",
         resumable=True,
     )

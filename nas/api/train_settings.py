@@ -89,7 +89,7 @@ def fresh(
 
     Args:
         architecture: see `subject_of`.
-        given: settings by name, or by their path in config.yaml.
+        given: settings by keyword, or by their name or path in config.yaml.
         on_notice: is told whose data is used, if none was given.
 
     Raises:
@@ -123,7 +123,7 @@ def resumed(folder: Path, architecture: ArchitectureLike | None, given: Mapping[
     Args:
         folder: of the training.
         architecture: see `subject_of`; None is that of the training.
-        given: settings by name, or by their path in config.yaml.
+        given: settings by keyword, or by their name or path in config.yaml.
 
     Raises:
         ConfigError: the folder holds no training that can be resumed, or a setting was given that must not change.
@@ -153,14 +153,14 @@ def placed(given: Mapping[str, Any]) -> Values:
         ConfigError: a name is unknown, or a setting is given by two names.
     """
     settings = training_settings()
-    words = {word: each for each in settings.values() for word in (each.name, each.path)}
+    words = {word: each for each in settings.values() for word in (each.name, each.path, each.keyword)}
     values: Values = {}
     for word, value in given.items():
         path: tuple[str, ...] = (TRAINING, *word.split("."))
         if word in words:
             path = place_in_config(words[word])
         elif "." not in word and word not in {parent for each in settings.values() for parent in each.parents}:
-            raise ConfigError(unknown_name("training setting", word, settings))
+            raise ConfigError(unknown_name("training setting", word, [each.keyword for each in settings.values()]))
         if path in values:
             raise ConfigError(f"{word} is given twice; give it once")
         values[path] = str(value) if isinstance(value, PurePath) else value
@@ -172,7 +172,7 @@ def settings_called(name: Callable[[DeclaredSetting], str]) -> Iterator[None]:
     """Within the block the message of a SettingError calls the setting as the user does.
 
     Args:
-        name: returns the name or the option of a setting; an empty text stands for its path in config.yaml.
+        name: returns the keyword or the option of a setting; an empty text stands for its path in config.yaml.
 
     Raises:
         SettingError: the one of the block, with another name at the beginning of its message.
@@ -182,7 +182,7 @@ def settings_called(name: Callable[[DeclaredSetting], str]) -> Iterator[None]:
     except SettingError as error:
         known = training_settings().values()
         last = error.setting.rpartition(".")[2]
-        found = next((each for each in known if last == each.name), None)
+        found = next((each for each in known if last in (each.name, each.keyword)), None)
         if found is None or not str(error).startswith(error.setting):
             raise
         word = name(found) or found.path

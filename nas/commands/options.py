@@ -49,6 +49,7 @@ data_option: Callable[[Command], Command] = click.option(
 )
 format_option: Callable[[Command], Command] = click.option(
     "--format",
+    "data_format",
     metavar="NAME",
     default=None,
     help="Of the data set: coco, tinyperson, yolo, visdrone, voc or a plug-in's; default: detected.",

@@ -81,7 +81,6 @@ def _given(context: click.Context, options: dict[str, Any], assignments: tuple[s
     Raises:
         ConfigError: an assignment cannot be read, or a setting is given twice.
     """
-
     known = training_settings()
     on_command_line = [
         known[name] for name in options if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE

@@ -17,7 +17,7 @@ from nas.cost.tracing import node_operators
 from search_space import Graph
 from search_space.errors import BudgetError, ConfigError
 
-__all__ = ["CONFIDENCE", "EXTRAPOLATES_FROM", "Latency", "LatencyModel", "Predictions", "load_model"]
+__all__ = ["CONFIDENCE", "EXTRAPOLATES_FROM", "Latency", "LatencyModel", "LatencyPredictions", "load_model"]
 
 CONFIDENCE = 0.9
 UNMEASURED_DEVIATION = 0.8
@@ -25,7 +25,7 @@ UNMEASURED_DEVIATION = 0.8
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Predictions:
+class LatencyPredictions:
     """Latencies of several networks; arrays `(n,)`."""
 
     latency_ms: Vector
@@ -73,7 +73,7 @@ class LatencyModel:
         text = repr([float(f"{value:.4g}") for part in parts for value in part]) + repr(self.profile.error)
         return sha256(text.encode()).hexdigest()[:12]
 
-    def predict(self, terms: Vector) -> Predictions:
+    def predict(self, terms: Vector) -> LatencyPredictions:
         """Returns the predictions for networks with `terms` `(n, len(TERMS))`.
 
         Raises:
@@ -88,7 +88,7 @@ class LatencyModel:
             )
         return made
 
-    def _predict(self, terms: Vector) -> Predictions:
+    def _predict(self, terms: Vector) -> LatencyPredictions:
         seconds = terms * self.profile.constants
         total = seconds.sum(axis=1)
         shares = seconds / total[:, None]
@@ -98,7 +98,7 @@ class LatencyModel:
             total = total * np.exp(learned)
         half, unsupported = self._half_widths(shares, distance)
         milliseconds = 1e3 * total
-        return Predictions(
+        return LatencyPredictions(
             latency_ms=milliseconds,
             low_ms=milliseconds * np.exp(-half),
             high_ms=milliseconds * np.exp(half),

@@ -66,6 +66,7 @@ def test_each_of_the_seven_has_a_section_with_one_example_and_a_command() -> Non
         assert commands and any(name in command for command in commands)
 
 
+@pytest.mark.slow
 def test_the_fusion_is_searched_and_costed(nas: Nas) -> None:
     (run,) = COMMANDS["product.py"]
     assert nas(*run, *QUICK, "--trials", "1", "--name", "r")["complete"] == 1
@@ -81,6 +82,7 @@ def test_the_design_is_listed_and_equals_its_published_count(nas: Nas) -> None:
     assert figure["as_printed"] is True
 
 
+@pytest.mark.slow
 def test_the_head_is_searched_trained_explained_and_exported(nas: Nas, capsys: pytest.CaptureFixture[str]) -> None:
     before = SearchSpace()
     run, export = map(list, COMMANDS["centre.py"])
@@ -116,6 +118,7 @@ def test_an_option_is_one_of_its_head_and_the_default_is_not_written(nas: Nas) -
         with_head(kind="centre", box_channels=32)
 
 
+@pytest.mark.slow
 def test_the_format_is_written_found_checked_and_trained_on(nas: Nas, capsys: pytest.CaptureFixture[str]) -> None:
     convert, check, train = COMMANDS["csv_boxes.py"]
     done = nas(*(DATA if word == "DATA" else word for word in convert))
@@ -141,6 +144,7 @@ def test_the_board_predicts(nas: Nas) -> None:
     assert "my-board-ort-fp32" in str(found) and found["low_ms"] < found["latency_ms"] < found["high_ms"]
 
 
+@pytest.mark.slow
 def test_the_strategy_searches_and_is_judged(nas: Nas) -> None:
     run, bench = COMMANDS["walk.py"]
     assert nas(*run, *QUICK, "--trials", "2", "--name", "r")["complete"] == 2

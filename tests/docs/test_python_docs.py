@@ -16,6 +16,8 @@ PAGE = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
 NOTEBOOK = ROOT / "docs" / "notebooks" / "quickstart.ipynb"
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_page_runs_from_top_to_bottom(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -38,10 +40,12 @@ def test_the_page_names_every_function() -> None:
     assert [name for name in re.findall(r"`(\w+)\(", table.split("A keyword is")[0]) if name not in functions] == []
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_notebook_runs(tmp_path: Path) -> None:
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    nbclient.NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    nbclient.NotebookClient(notebook, timeout=1000, resources={"metadata": {"path": str(tmp_path)}}).execute()
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     kinds = {kind for output in outputs for kind in output.get("data", {})}
     assert {"text/html", "image/png"} <= kinds

@@ -63,7 +63,7 @@ def read_only(scene: Scene) -> Outcome:
         set_disk(disk, "ro")
         refused = scene.resume(run=run)
         code = refused.wait()
-        message, said = heard(refused.text, (r"^nas: error: cannot write to .*check its permissions",), run)
+        message, said = heard(refused.text, (r"^nas: error: cannot write to .*fix its permissions",), run)
         set_disk(disk, "rw")
         outcome = scene.close_books(None, before=before, run=run)
     return Outcome(lost=outcome.lost + (code != 2), doubled=outcome.doubled, message=message, said=said)

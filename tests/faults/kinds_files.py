@@ -130,7 +130,7 @@ def weights(scene: Scene) -> Outcome:
     later = [
         trial for number, trial in ended_trials(run).items() if number not in before and trial.promoted_from in before
     ]
-    short = [trial for trial in later if trial.outcome == "complete" and trial.epochs < 0.59]
+    short = [trial for trial in later if trial.outcome == "complete" and (trial.epochs or 0) < 0.59]
     return Outcome(
         lost=outcome.lost + (code != 0) + len(short),
         doubled=outcome.doubled,

@@ -23,7 +23,7 @@ import nas.api
 from nas.api.result import Result, plain
 from nas.cli import group
 
-FUNCTIONS = [name for name in nas.__all__ if inspect.isfunction(getattr(nas, name))]
+FUNCTIONS = [name for name in nas.__all__ if inspect.isfunction(getattr(nas, name)) and name != "use_plugins"]
 CALLBACKS = {"on_notice", "on_progress"}
 COMMANDS = {
     "run": "search",
@@ -53,11 +53,14 @@ ONLY_COMMAND = {
     "set": "train takes every setting by its name",
 }
 """Options that are no keyword, and why."""
+OF_CONFIG = {"batch": "batch_size", "lr": "learning_rate", "workers": "num_readers", "tile_chance": "tile"}
+"""Settings of a training, which have the names of its config.yaml."""
 RENAMED = {
-    ("*", "input"): "input_hw",  # says the order, and is no name of Python
-    ("train", "input"): "input",
-    ("export", "format"): "formats",  # of files that are written, not of a data set
-    ("run", "from"): "from_run",  # a word of Python
+    ("*", "input"): "input_hw",  # which says the order; `input` and `format` are functions of Python
+    ("*", "format"): "data_format",
+    ("export", "format"): "formats",  # of the files that are written
+    ("run", "from"): "from_run",  # `from` is a keyword of Python
+    **{("train", option): name for option, name in OF_CONFIG.items()},
 }
 ONLY_KEYWORD = {"search": {"plugin"}}
 """A command has --plugin too, which loads the file before anything else is read."""
@@ -93,7 +96,7 @@ def test_a_function_says_its_types_arguments_and_errors(name: str) -> None:
     assert not [each for each in parameters if f"{each}:" not in doc]
 
 
-@pytest.mark.parametrize("name", sorted({*FUNCTIONS} - {"use_plugins"}))
+@pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_returns_frozen_dataclasses(name: str) -> None:
     function = getattr(nas, name)
     returned = eval(ast.unparse(ast.parse(str(function.__annotations__["return"]))), _module_names(function))
@@ -145,6 +148,7 @@ def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
     assert notices[0].startswith("note: counted for 80 classes") and notices[1].startswith("device: jetson-nano means")
 
 
+@pytest.mark.slow
 def test_the_api_needs_neither_click_nor_rich() -> None:
     script = (
         "import sys, nas\n"

@@ -66,6 +66,11 @@ def test_a_prediction_is_drawn(predictions: PredictionList) -> None:
     assert "<table" in (predictions._repr_html_() or "")
 
 
+def test_no_detection_is_a_table_without_rows(detector: LoadedDetector) -> None:
+    frame = detector.predict(IMAGES[0], score=1.0, threads=1).frame
+    assert len(frame) == 0 and list(frame) == ["image", "frame", "class", "score", "x1", "y1", "x2", "y2"]
+
+
 def test_frames_of_a_video_are_read_again(detector: LoadedDetector, tmp_path: Path) -> None:
     import cv2
 

@@ -62,6 +62,7 @@ def test_the_whole_table_has_the_whole_front() -> None:
     assert measured(table, [point]).shares[0] == pytest.approx(own / area)
 
 
+@pytest.mark.slow
 def test_the_default_strategy_needs_less_than_half_of_what_random_points_do() -> None:
     table = load_table("sku110k")
     own = summarise(table, "ehvi", seeds=range(3), evaluations=25)

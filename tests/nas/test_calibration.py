@@ -199,6 +199,7 @@ def test_intervals_of_few_measurements_are_wider_than_of_many():
     assert widths == sorted(widths, reverse=True) and widths[0] > 2 * widths[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("confidence", [0.6, 0.8, 0.9, 0.95])
 @pytest.mark.parametrize("count", [8, 40, 200])
 def test_intervals_hold_as_many_new_networks_as_they_say(count: int, confidence: float):
@@ -213,6 +214,7 @@ def test_intervals_hold_as_many_new_networks_as_they_say(count: int, confidence:
     assert confidence - 0.06 < np.mean(held) < confidence + (0.15 if count < FEW else 0.06)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FITTED)
 def test_the_shipped_constants_are_what_a_fit_gives(name: str):
     profile = FITTED[name]

@@ -90,6 +90,7 @@ def test_a_norm_outside_a_conv_does_not_fold():
     assert params_folded_published(architecture, num_classes) == all_folded + 64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ULTRALYTICS)
 def test_ultralytics_operations(name: str):
     counted = [count(*_design(name)) / 1e9 for count in (ultralytics_flops, ultralytics_flops_folded)]

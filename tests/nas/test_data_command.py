@@ -109,7 +109,7 @@ def test_convert_tells_what_is_lost(tmp_path: Path, capsys: pytest.CaptureFixtur
     result = json.loads(captured.out)
     assert (result["num_images"], result["num_boxes"], result["to_format"]) == (23, 301, "yolo")
     assert result["out"] == str(out) and len(result["losses"]) == 1
-    assert captured.err.count("warning: ") == 1 and "3 are left out" in captured.err
+    assert captured.err.count("warning: ") == 1 and "3 are dropped" in captured.err
     assert next((out / "images").iterdir()).is_symlink()
     assert run("data", "check", out) == 0
 

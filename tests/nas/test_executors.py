@@ -48,7 +48,7 @@ from results.trial import Cause, Outcome
 from search_space.errors import DataError
 
 NUMBERS = itertools.count()
-KINDS = [pytest.param(name, marks=pytest.mark.slow if name == "ray" else ()) for name in EXECUTORS.names()]
+KINDS = [pytest.param(name, marks=() if name == "local" else pytest.mark.slow) for name in EXECUTORS.names()]
 
 
 class Rig:

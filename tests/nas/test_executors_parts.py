@@ -182,6 +182,7 @@ def test_an_attempt_can_be_sent_whatever_happened() -> None:
         tried.check_fault()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak")
 def test_the_peak_of_one_evaluation_after_the_other() -> None:
     memory = PeakMemory(torch.device("cpu"))

@@ -100,6 +100,7 @@ def test_one_design_is_checked_with_fvcore(name: str, capsys: pytest.CaptureFixt
     assert out["fvcore_macs"] == out["macs"]
 
 
+@pytest.mark.slow
 def test_a_count_that_fvcore_denies_shows(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setattr("nas.cost.oracle.fvcore_macs", lambda *_: 1)
     assert "DIFFERENT" in _run(capsys, "reproduce", "yolov8n", "--input", "64", "64")[0]
@@ -140,6 +141,7 @@ def test_explain_adds_up_and_takes_a_file(tmp_path: Path, capsys: pytest.Capture
     assert "counted for 80 classes" in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DESIGNS.names())
 def test_explain_shows_shared_weights_as_such(name: str, capsys: pytest.CaptureFixture[str]):
     design = DESIGNS.get(name)

@@ -80,6 +80,7 @@ def spoil_journal(folder: RunFolder, how: str) -> None:
         folder.journal.write_bytes(b"".join(lines[:6]) + b"\x00\xffgarbage" + b"".join(lines[6:]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["cut", "gone", "line gone", "another number", "garbled"])
 def test_trials_that_a_journal_lost_come_back_from_the_table(folder: RunFolder, how: str) -> None:
     before = open_study(folder, num_rungs=2).trials()
@@ -99,6 +100,7 @@ def test_a_sound_run_is_left_alone(folder: RunFolder) -> None:
     assert rows == before and notices == ["trials.csv is gone; it is rewritten from the study"]
 
 
+@pytest.mark.slow
 def test_numbers_of_trials_in_flight_are_left_out(folder: RunFolder) -> None:
     before = open_study(folder, num_rungs=2).trials()
     lines = folder.trials_csv.read_text().splitlines(keepends=True)
@@ -187,6 +189,7 @@ def test_a_full_disk_ends_a_search_with_the_next_step(
     assert heal(folder.journal) is None and not list(folder.path.glob("*.part"))
 
 
+@pytest.mark.slow
 def test_after_many_failures_a_resume_may_try_again(tmp_path: Path) -> None:
     def never(job: Job) -> Evaluation:
         raise RuntimeError("no such device")

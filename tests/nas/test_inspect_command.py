@@ -141,6 +141,7 @@ def test_the_plain_output_ends_with_a_command_that_can_be_pasted(
     assert "1 asked = 1 complete" in said and "head_levels" in narrowing_of("pasted")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -192,7 +193,7 @@ def test_auto_leaves_alone_what_the_user_narrowed(
     )
     narrowing = narrowing_of("b")
     assert narrowing["input_size"] == ["160", "192"] and narrowing["p6"] == ["yes"]
-    assert "P2-P2" in narrowing["head_levels"] and "at one of 160 to 192 px" in said
+    assert "P2-P2" in narrowing["head_levels"] and "at some size of 160 to 192 px" in said
     said = shown(
         *(capsys, "run", "--data", DATA, *BUDGET, "--auto", "--fix", "input_size=160", "--name", "c"),
         *("--fix", "head_levels=P2-P3"),
@@ -201,6 +202,7 @@ def test_auto_leaves_alone_what_the_user_narrowed(
     assert set(narrowing_of("c")) == {"input_size", "head_levels"}
 
 
+@pytest.mark.slow
 def test_without_auto_nothing_is_narrowed(
     home: Path, capsys: pytest.CaptureFixture[str], evaluator: FakeEvaluator
 ) -> None:

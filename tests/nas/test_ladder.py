@@ -118,6 +118,7 @@ def test_a_ladder_of_no_effort_is_refused(epochs: tuple[float, ...]) -> None:
         Ladder(epochs=epochs)
 
 
+@pytest.mark.slow
 def test_a_run_on_rungs_trains_further_from_the_weights_and_keeps_the_sums(tmp_path: Path) -> None:
     folder, evaluator = make_folder(tmp_path), FakeEvaluator()
     make_search(folder, evaluator, trials=16, ladder=TWO).run()
@@ -139,6 +140,7 @@ def test_a_run_on_rungs_trains_further_from_the_weights_and_keeps_the_sums(tmp_p
     assert kept == set(members["key"]) | waiting
 
 
+@pytest.mark.slow
 def test_an_upper_rung_that_was_interrupted_is_asked_again_with_its_weights(tmp_path: Path) -> None:
     def interrupt(job: Job) -> Evaluation:
         if job.rung == 2 and job.number < 5:
@@ -155,6 +157,7 @@ def test_an_upper_rung_that_was_interrupted_is_asked_again_with_its_weights(tmp_
     assert table["promoted_from"][table["retry_of"] == 1].tolist() == [0]
 
 
+@pytest.mark.slow
 def test_one_seed_gives_one_run_on_rungs_even_across_a_resume(tmp_path: Path) -> None:
     whole, parts = make_folder(tmp_path, "whole"), make_folder(tmp_path, "parts")
     make_search(whole, FakeEvaluator(), trials=14, ladder=TWO).run()
@@ -215,6 +218,7 @@ def test_what_the_end_of_the_time_cut_short_is_asked_again_when_there_is_more(tm
     assert records.load(folder.path)["outcome"].tolist() == ["stopped", "stopped", "complete"]
 
 
+@pytest.mark.slow
 def test_the_front_is_trained_again_with_other_seeds(tmp_path: Path) -> None:
     folder, evaluator = make_folder(tmp_path), FakeEvaluator()
     make_search(folder, evaluator, trials=9, ladder=TWO, repeats=3).run()

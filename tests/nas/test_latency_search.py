@@ -158,6 +158,7 @@ def test_the_study_is_told_the_latency(
     assert trial.values == [0.5, pytest.approx(candidate.cost.latency.latency_ms)]
 
 
+@pytest.mark.slow
 def test_the_confidence_of_a_run_is_the_one_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], evaluator: FakeEvaluator
 ) -> None:
@@ -170,6 +171,7 @@ def test_the_confidence_of_a_run_is_the_one_asked_for(
     assert latency is not None and member["latency_high_ms"] == pytest.approx(latency.high_ms)
 
 
+@pytest.mark.slow
 def test_a_timed_run_resumes_on_its_own_device_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], evaluator: FakeEvaluator
 ) -> None:

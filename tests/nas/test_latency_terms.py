@@ -75,6 +75,7 @@ def test_tiles_pad_by_known_factors(row: dict[str, Any], expected: float):
         assert add_terms(operators, PLAIN)[0, _term("flops", kind)] == 2000
 
 
+@pytest.mark.slow
 @given(
     channels=st.integers(1, 300),
     height=st.integers(1, 100),

@@ -11,6 +11,7 @@ from search_space import DESIGNS, Detector, lower
 from search_space.errors import BudgetError
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(DESIGNS))
 def test_peak_memory_is_that_of_running_the_detector(name: str) -> None:
     architecture = DESIGNS.get(name).architecture

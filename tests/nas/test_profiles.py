@@ -49,6 +49,7 @@ def test_a_shipped_profile_is_whole(name: str):
     assert all(count <= profile.num_measured for count in profile.measured.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_profile_is_the_same_after_writing_and_reading(name: str, tmp_path: Path):
     profile = SHIPPED[name]
@@ -103,6 +104,7 @@ def test_a_board_has_one_usual_profile(board: str):
     assert find_profile(board).name == usual[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_names_boards_and_precisions_find_profiles(name: str, tmp_path: Path):
     profile = SHIPPED[name]
@@ -160,6 +162,7 @@ def _changed(*keys: str, value: Any = KeyError) -> str:
     return str(yaml.safe_dump(plain))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -147,6 +147,7 @@ def test_a_run_that_has_nothing_yet(home: Path, capsys: pytest.CaptureFixture[st
     assert "No trial is complete yet" in Path("runs/r/report.html").read_text()
 
 
+@pytest.mark.slow
 def test_data_that_is_gone_or_changed_is_said(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree(DATA, "data")
     main(["run", "--data", "data", *NARROW[2:], "--trials", "2", "--epochs", "1", "--name", "r", "--json"])

@@ -36,6 +36,7 @@ def scored(trial: Trial, accuracy: float) -> Trial:
     return replace(trial, scores={"accuracy": accuracy})
 
 
+@pytest.mark.slow
 def test_the_axis_that_decides_is_found_and_stands_out_from_chance() -> None:
     rows, points = trials(60)
     found = axis_importance(rows, points, small_space(), OBJECTIVES)
@@ -60,6 +61,7 @@ def test_the_best_are_the_most_accurate_and_not_the_least() -> None:
     assert both[0]["depth"] > 2 * both[1]["depth"]  # the best have both, the worst lack one or the other
 
 
+@pytest.mark.slow
 def test_an_axis_counts_the_trials_in_which_it_means_something() -> None:
     rows, points = trials(40)
     found = axis_importance(rows, points, small_space(), OBJECTIVES)
@@ -70,6 +72,7 @@ def test_an_axis_counts_the_trials_in_which_it_means_something() -> None:
     assert "block" not in active  # one choice only: nothing to decide
 
 
+@pytest.mark.slow
 def test_chance_stays_chance() -> None:
     rows, points = trials(60, decided=False)
     found = axis_importance(rows, points, small_space(), OBJECTIVES)
@@ -84,6 +87,7 @@ def test_few_trials_are_said_to_be_few() -> None:
     assert "0 architectures" in str(axis_importance([], {}, small_space(), OBJECTIVES))
 
 
+@pytest.mark.slow
 def test_the_highest_rung_with_enough_trials_is_taken_and_repeats_are_not() -> None:
     low, points = trials(30)
     done = {"rung": 2, "outcome": Outcome.COMPLETE, "cause": None}
@@ -97,6 +101,7 @@ def test_the_highest_rung_with_enough_trials_is_taken_and_repeats_are_not() -> N
     assert "All trials are equal" in str(axis_importance(equal, points, small_space(), OBJECTIVES))
 
 
+@pytest.mark.slow
 def test_the_verbosity_of_optuna_is_as_before() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     axis_importance(*trials(20), small_space(), OBJECTIVES)

@@ -54,6 +54,7 @@ def run_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, A
     return result
 
 
+@pytest.mark.slow
 def test_a_real_search_on_real_images(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = [*QUICK, "--budget-gflops", "0.4", "--trials", "3", "--epochs", "1.4", "--batch", "2", "--threads", "1"]
     result = run_json(capsys, *settings, "--name", "real")
@@ -101,6 +102,7 @@ def test_the_table_of_the_front_is_never_cut(
     assert f"design starts/{start.name}" in said.split("came from")[1] and "…" not in said
 
 
+@pytest.mark.slow
 def test_json_is_alone_on_standard_output(
     home: Path, capsys: pytest.CaptureFixture[str], evaluator: FakeEvaluator
 ) -> None:
@@ -262,6 +264,7 @@ def test_a_search_starts_with_the_designs_it_is_given(
     assert "--start yolov8n" in fails(capsys, "run", "--resume", "runs/s", "--start", "yolov8n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_search_and_says_how_to_go_on(
     number: signal.Signals,
@@ -312,6 +315,7 @@ def test_export(home: Path, capsys: pytest.CaptureFixture[str], evaluator: FakeE
     assert "next: nas train out/01-" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_format_and_the_images_of_the_data_are_the_runs(
     home: Path, capsys: pytest.CaptureFixture[str], evaluator: FakeEvaluator
 ) -> None:

@@ -133,6 +133,7 @@ def configs(draw: st.DrawFn) -> RunConfig:
     return RunConfig(**{**FACTS, **values})
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(configs())
 def test_the_command_of_the_report_repeats_every_setting(config: RunConfig) -> None:
@@ -146,6 +147,7 @@ def test_the_command_of_the_report_repeats_every_setting(config: RunConfig) -> N
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(configs())
 def test_a_configuration_is_read_as_it_was_written(config: RunConfig) -> None:

@@ -58,6 +58,7 @@ def test_a_search_returns_its_run_and_tells_what_happens(
         run.ending = "other"  # type: ignore[misc]
 
 
+@pytest.mark.slow
 def test_the_command_prints_what_the_api_returns(evaluator: FakeEvaluator, capsys: pytest.CaptureFixture[str]) -> None:
     run = search(str(DATA), trials=5, name="a", **QUICK)
     words = ["--fix", "block=c2f", "--choices", "input_size=128,160,192", "--choices", "width=0.125,0.25"]
@@ -66,6 +67,7 @@ def test_the_command_prints_what_the_api_returns(evaluator: FakeEvaluator, capsy
     assert printed == json.loads(json.dumps(run.to_dict()))
 
 
+@pytest.mark.slow
 def test_a_run_is_resumed_and_opened_from_its_folder(evaluator: FakeEvaluator) -> None:
     first = search(DATA, trials=3, name="a", **QUICK)
     run = search(resume=first.folder, trials=5)
@@ -79,6 +81,7 @@ def test_a_run_is_resumed_and_opened_from_its_folder(evaluator: FakeEvaluator) -
         open_run("nowhere")
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_run_and_raises_with_it(evaluator: FakeEvaluator) -> None:
     def press(event: SearchEvent) -> None:
         if isinstance(event, TrialFinished):

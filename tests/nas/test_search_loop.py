@@ -58,6 +58,7 @@ def test_nothing_over_budget_is_trained_and_the_numbers_add_up(tmp_path: Path) -
     assert len(set(table["origin"])) > len(STARTS) + 1
 
 
+@pytest.mark.slow
 def test_the_front_lies_in_the_folder(tmp_path: Path) -> None:
     folder = make_folder(tmp_path)
     make_search(folder, FakeEvaluator(), trials=14).run()
@@ -141,6 +142,7 @@ def test_a_failing_trial_is_recorded_and_the_run_goes_on(tmp_path: Path) -> None
     assert outcomes["reason"][1] == "RuntimeError: out of memory" and "nan" in outcomes["reason"][2]
 
 
+@pytest.mark.slow
 def test_many_failures_in_a_row_end_the_run(tmp_path: Path) -> None:
     def never(job: Job) -> Evaluation:
         raise RuntimeError("no such device")
@@ -226,6 +228,7 @@ def test_time_up_stops_the_trial_that_trains(tmp_path: Path) -> None:
     assert records.load(folder.path)["reason"].tolist() == ["StopTrial: time up"]
 
 
+@pytest.mark.slow
 def test_no_trial_starts_that_the_time_does_not_allow(tmp_path: Path) -> None:
     clock = Clock()
 

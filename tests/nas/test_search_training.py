@@ -51,6 +51,7 @@ def test_a_complete_training_has_scores_and_weights(tmp_path: Path) -> None:
     assert load_weights(tmp_path / "weights.pt").architecture == ARCHITECTURE.to_dict()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ending", "cause"), [(StopTrial(Cause.TIME_UP), Cause.TIME_UP), (KeyboardInterrupt(), Cause.INTERRUPTED)]
 )

@@ -26,6 +26,7 @@ from search_space import SearchSpace
 from search_space.errors import ConfigError, SpaceError
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STRATEGIES.names())
 def test_every_strategy_proposes_new_points_of_a_conditional_space(name: str) -> None:
     domain = table_gate()
@@ -46,6 +47,7 @@ def test_every_strategy_tries_all_of_a_tiny_space_and_ends(name: str) -> None:
     assert {trial.key for trial in run(name, domain, len(everything) + 1)} == feasible
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in STRATEGIES if name != "grid"])
 def test_every_strategy_keeps_a_tight_budget_in_a_large_space(name: str) -> None:
     domain = CostedDomain(LARGE, Budget(gmacs=0.05), num_classes=NUM_CLASSES)
@@ -55,6 +57,7 @@ def test_every_strategy_keeps_a_tight_budget_in_a_large_space(name: str) -> None
     assert len(told) == number and len({trial.params["backbone"] for trial in told}) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STRATEGIES.names())
 def test_every_strategy_keeps_to_a_narrowed_space(name: str) -> None:
     kept = {"topology": ("none", "pan"), "input_size": (128, 160), "width": (0.25,), "depth": (0.33, 0.67)}

@@ -17,12 +17,12 @@ from nas.api.train_results import Training
 from nas.process_control import launched_rank
 from search_space import DESIGNS, Architecture
 from search_space.errors import ConfigError
-from trainers import Progress, Score, StopTraining, load_weights
+from trainers import Score, StopTraining, TrainProgress, load_weights
 from trainers.settings import SettingError
 
 DATA = Path(__file__).parent.parent / "data" / "hit_uav"
 DESIGN = "yolov8n-p2-nop5"
-FAST: dict[str, Any] = {"input_hw": (64, 64), "batch_size": 3, "epochs": 1, "threads": 1}
+FAST: dict[str, Any] = {"input": (64, 64), "batch": 3, "epochs": 1, "threads": 1}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +62,7 @@ def test_nothing_is_printed_and_callbacks_are_called(
     trained: Training, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     notices: list[str] = []
-    seen: list[Progress] = []
+    seen: list[TrainProgress] = []
     result = train(DESIGN, DATA, out=tmp_path / "out", on_notice=notices.append, on_progress=seen.append, **FAST)
     assert capfd.readouterr() == ("", "")
     assert tuple(notices) == result.notices and [progress.step for progress in seen] == [1, 2]
@@ -73,7 +73,7 @@ def test_nothing_is_printed_and_callbacks_are_called(
 
 
 def test_a_callback_can_end_the_training(tmp_path: Path) -> None:
-    def stop(progress: Progress) -> None:
+    def stop(progress: TrainProgress) -> None:
         raise StopTraining
 
     result = train(DESIGN, DATA, out=tmp_path / "out", on_progress=stop, **FAST)
@@ -81,13 +81,13 @@ def test_a_callback_can_end_the_training(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_training_names_its_folder_and_is_resumed(trained: Training, tmp_path: Path) -> None:
-    def interrupt(progress: Progress) -> None:
+    def interrupt(progress: TrainProgress) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(TrainingInterrupted) as interrupted:
         train(DESIGN, DATA, out=tmp_path / "out", on_progress=interrupt, **FAST)
     assert isinstance(interrupted.value, KeyboardInterrupt) and interrupted.value.folder == tmp_path / "out"
-    result = train(resume=interrupted.value.folder, num_readers=2)
+    result = train(resume=interrupted.value.folder, workers=2)
     assert result.score == trained.score and list(result.history["step"]) == [2]
 
 
@@ -126,13 +126,13 @@ def test_the_default_folder_has_the_name_or_the_key_of_the_architecture(
     ("settings", "setting"),
     [
         ({"epochs": -1}, "epochs"),
-        ({"batch_size": 7}, "batch_size"),
-        ({"num_readers": 0}, "num_readers"),
-        ({"tile": 2}, "tile"),
+        ({"batch": 7}, "batch"),
+        ({"workers": 0}, "workers"),
+        ({"tile_chance": 2}, "tile_chance"),
         ({"scale": "x"}, "scale"),
         ({"threads": 0}, "threads"),
-        ({"input_hw": 64}, "input_hw"),
-        ({"input_hw": (64,)}, "input_hw"),
+        ({"input": 64}, "input"),
+        ({"input": (64,)}, "input"),
         ({"accumulate": 2}, "accumulate"),
     ],
 )

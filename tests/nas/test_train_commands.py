@@ -65,6 +65,7 @@ def test_train_writes_everything(trained: Path) -> None:
     assert (trained / "results.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_a_second_training_needs_resume(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (trained / "results.json").read_text()
     assert train(trained) == 2
@@ -99,6 +100,7 @@ def test_resuming_refuses_what_differs(
     assert (trained / "config.yaml").read_text() == before
 
 
+@pytest.mark.slow
 def test_resuming_takes_what_is_equal_and_what_may_change(trained: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(trained, copy)
@@ -196,6 +198,7 @@ def test_without_tensorboard_the_extra_is_named(
     assert "pip install 'pyramidnas[train]'" in error and error.count("\n") == 1 and not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_without_matplotlib_one_note_names_the_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -218,6 +221,7 @@ def test_pretrained_weights_give_what_fits(trained: Path, tmp_path: Path, capsys
     assert torch.allclose(before[first], after[first], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_train_from_weights_and_yaml(trained: Path, tmp_path: Path) -> None:
     weights = trained / "weights.pt"
     fast = ("--batch", 3, "--epochs", 0.5, "--threads", 1, "--data", DATA, "--out", tmp_path / "out")
@@ -294,7 +298,7 @@ def test_predict_with_a_missing_image_writes_nothing(
         (("train", "yolov8n", "--weights", "a.pt", "--pretrained", "b.pt"), "--weights and --pretrained both say"),
         (("train", "yolov8n", "--tile", 0.5), "--tile of this command is --tile-chance now"),
         (("train", "yolov8n", "--device", "tpu9"), "unknown device 'tpu9'"),
-        (("train", "yolov8n", "--images", "x"), "--images x says how a data set is read, but none is given"),
+        (("train", "yolov8n", "--images", "x"), "--images x needs a data set"),
         (("train", "yolov8n", "--out", "/dev/null"), "--out /dev/null is a file"),
         (("train", "yolov8n-p2-nop5", "--data", "nowhere"), "no data set at nowhere"),
         (("train",), "give an architecture"),

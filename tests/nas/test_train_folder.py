@@ -219,6 +219,7 @@ def test_a_training_that_failed_is_called_so(change: dict[str, object], lines: l
     assert len(found) == len(lines) and all(line.startswith(begin) for line, begin in zip(found, lines, strict=True))
 
 
+@pytest.mark.slow
 def test_what_is_shown_of_a_training_that_found_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert train(tmp_path / "out", "--lr", 1e-12) == 0
     printed = capsys.readouterr()

@@ -157,11 +157,14 @@ def test_a_made_up_setting_is_in_the_tables_of_the_documentation(made_up: None) 
 def test_every_setting_can_be_given_by_each_of_its_names(name: str) -> None:
     declared = SETTINGS[name]
     value = example(declared)
-    for word in {declared.name, declared.path}:
+    for word in {declared.name, declared.path, declared.keyword}:
         assert placed({word: value}) == {place_in_config(declared): value}
 
 
-@pytest.mark.parametrize("given", [{"scale": 0.1, "augmentation.scale": 0.1}, {"augmentation.hue": 0.1, "hue": 0.1}])
+@pytest.mark.parametrize(
+    "given",
+    [{"batch": 2, "batch_size": 2}, {"scale": 0.1, "augmentation.scale": 0.1}, {"augmentation.hue": 0.1, "hue": 0.1}],
+)
 def test_a_setting_that_is_given_by_two_names_is_refused(given: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="is given twice"):
         placed(given)
@@ -215,6 +218,7 @@ def instances_of(owner: type[Any], **fixed: st.SearchStrategy[Any]) -> st.Search
 CONFIGS = instances_of(TrainConfig, accumulate=st.just(1), augmentation=instances_of(Augmentation))
 
 
+@pytest.mark.slow
 @hypothesis.given(CONFIGS)
 def test_every_configuration_is_read_as_it_was_written(config: TrainConfig) -> None:
     assert TrainConfig.from_dict(yaml.safe_load(yaml.safe_dump(config.to_dict()))) == config

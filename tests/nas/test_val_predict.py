@@ -83,6 +83,7 @@ def test_val_reports_what_evaluate_returns(weights: Path, data: Path, capsys: py
     assert sum(map(sum, report["confusion"]["counts"][:-1])) == score.num_objects
 
 
+@pytest.mark.slow
 def test_val_in_slices(weights: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = val(weights, data, capsys, "--tile", "96x128", "--overlap", 0.1, "--tile-whole", "--bootstrap", 0)
     tiling = Tiling(tile_hw=(96, 128), overlap=0.1, whole=True)

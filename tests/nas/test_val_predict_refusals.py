@@ -18,6 +18,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_weights(tmp_path_factory.mktemp("weights"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["folder", "link", "save-json", "ids", "weights"])
 def test_no_input_is_ever_written_over(
     how: str, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -84,8 +85,8 @@ def test_other_files_given_as_weights_are_refused(
     [
         (("val", "W", "--data", DATA, "--overlap", 0.3), "--overlap needs --tile"),
         (("predict", "W", IMAGES[0], "--overlap", 0.3), "--overlap needs --tile"),
-        (("val", "W", "--images", "x"), "--images x says how a data set is read, but none is given; add --data"),
-        (("val", "W", "--format", "coco"), "--format coco says how a data set is read, but none is given"),
+        (("val", "W", "--images", "x"), "--images x needs a data set; add --data"),
+        (("val", "W", "--format", "coco"), "--format coco needs a data set"),
         (("val", "W", "--data", DATA, "--seed", -1), "-1 is not in the range"),
         (("val", "W", "--data", DATA, "--input", 1000000, 1000000), "input side 1000000 must be at most 8192"),
         (("val", "W", "--data", DATA, "--bins", "koko"), "unknown size bins 'koko'; did you mean 'coco'"),

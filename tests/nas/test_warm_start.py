@@ -43,6 +43,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_trials_that_were_trained_alike_are_taken_over_into_a_wider_space_and_a_smaller_budget(
     earlier: Path, capsys: pytest.CaptureFixture[str], evaluator: FakeEvaluator
 ) -> None:
@@ -69,6 +70,7 @@ def test_trials_that_were_trained_alike_are_taken_over_into_a_wider_space_and_a_
         assert (earlier.parent / "later" / "weights" / f"{member['key']}.pt").is_file()
 
 
+@pytest.mark.slow
 def test_what_was_trained_otherwise_is_where_a_run_starts(
     earlier: Path, capsys: pytest.CaptureFixture[str], evaluator: FakeEvaluator
 ) -> None:

@@ -191,6 +191,7 @@ def test_what_members_share_by_hand() -> None:
     assert shared(table[:2], table) == []
 
 
+@pytest.mark.slow
 def test_the_importance_of_axes_is_drawn_with_the_level_of_chance() -> None:
     axes = tuple(AxisImportance(axis=f"axis{n}", front=0.5, accuracy=0.05, num_active=30 - n) for n in range(14))
     found = Importance(axes=axes, rung=1, num_trials=30, num_top=8, chance_front=0.25, chance_accuracy=3.0)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from trial_fakes import ENDED, KNOWN, make_table, make_trial
 
@@ -59,6 +59,8 @@ def trials(draw: st.DrawFn) -> Trial:
     )
 
 
+@settings(deadline=None, max_examples=60)
+@pytest.mark.slow
 @given(st.lists(trials(), max_size=3))
 def test_trials_come_back_from_the_table_as_they_were(found: list[Trial]) -> None:
     assert records.trials_of(records.frame(found)) == found

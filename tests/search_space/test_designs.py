@@ -26,6 +26,7 @@ def test_each_design_has_a_row_or_is_derived():
     assert {name for name in DESIGNS if not DESIGNS.get(name).derived} <= with_row
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['design']}-{row['num_classes']}")
 def test_counts_are_golden(row: dict[str, object]):
     architecture = DESIGNS.get(str(row["design"])).architecture

@@ -76,6 +76,7 @@ def test_gsconve1_rows_of_the_published_models(c1: int, c2: int, params: int):
     assert _params("downsample:gsconve1", c1, c2) == params
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("stride,sides", [(1, (10, 8)), (2, (5, 4))])
 def test_transforms_shape_and_count(name: str, stride: int, sides: tuple[int, int]):

@@ -178,6 +178,7 @@ def test_objects_cut_by_a_window_become_ignored() -> None:
     assert part.ignored[row] and part.boxes[row].tolist() == [0, 50, 3, 70] and MIN_VISIBLE > 3 / 20
 
 
+@pytest.mark.slow
 def test_copies_are_new_objects_and_hide_nothing() -> None:
     sample = painted((320, 384), side=16, ignored=(3, 11))
     for seed in range(10):

@@ -58,6 +58,7 @@ def greedy(boxes: torch.Tensor, scores: torch.Tensor, labels: torch.Tensor, thre
     return kept
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_suppression_equals_the_greedy_loop(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)

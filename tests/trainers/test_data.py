@@ -184,7 +184,7 @@ def test_empty_sets_are_refused(coco: Path) -> None:
     with pytest.raises(DataError, match="no boxes"):
         open_data(coco)
     edit(coco / TRAIN, lambda content: content.update(images=[]))
-    with pytest.raises(DataError, match="lists no images"):
+    with pytest.raises(DataError, match="lists no usable images"):
         open_data(coco)
 
 
@@ -211,7 +211,7 @@ def test_nothing_to_be_found_lists_what_was_looked_for(tmp_path: Path) -> None:
         ("train: nowhere\nval: images/val\n", "'nowhere' does not exist"),
         ("train: [\n", "not YAML"),
         ("train: images/train\nval: images/val\nnames: 3\n", "names must be"),
-        ("train: labels\nval: images/val\n", "no images in its train part"),
+        ("train: labels\nval: images/val\n", "no images in its train split"),
     ],
 )
 def test_bad_data_yaml(yolo: Path, text: str, message: str) -> None:

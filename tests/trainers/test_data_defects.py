@@ -175,7 +175,7 @@ CASES = {
         error="'x' does not exist",
     ),
     "coco, no images": Case(
-        "coco", coco(lambda c: c["images"].clear()), "empty_set", "set.json", None, 0, error="lists no images"
+        "coco", coco(lambda c: c["images"].clear()), "empty_set", "set.json", None, 0, error="lists no usable images"
     ),
     "yolo, no objects": Case("yolo", no_objects, "empty_set", "", None, 0, error="no boxes"),
     "yolo, no images": Case(

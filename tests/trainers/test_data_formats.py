@@ -98,7 +98,7 @@ def test_the_folder_of_images_is_asked_for(tmp_path: Path) -> None:
             open_data(copy)
         assert len(all_records(open_data(copy, images=IMAGES))) == 23
     for wrong in (tmp_path / "nowhere", FORMATS_FOLDER / "README.md"):
-        with pytest.raises(DataError, match="no folder"):
+        with pytest.raises(DataError, match="no folder of images|is not a folder"):
             open_data(FORMATS_FOLDER / "coco.json", images=wrong)
 
 

@@ -93,7 +93,7 @@ def test_converting_what_is_annotated_as_stored_says_where_that_is_lost(
     WRITE["coco"](tmp_path / "set")
     turned_as_stored(tmp_path / "set")
     losses = convert_data(tmp_path / "set", tmp_path / "out", to=to).losses
-    assert sum("1 JPEGs are annotated as stored" in loss for loss in losses) == num_losses
+    assert sum("1 JPEGs are annotated without their EXIF rotation" in loss for loss in losses) == num_losses
 
 
 def test_every_note_has_a_case() -> None:

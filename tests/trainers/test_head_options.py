@@ -103,6 +103,7 @@ BATCHES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(HEAD_TRAINING))
 @pytest.mark.parametrize("name", list(BATCHES))
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])

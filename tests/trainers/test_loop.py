@@ -77,6 +77,7 @@ def test_resumed_equals_uninterrupted(shapes: Dataset, tmp_path: Path, stop_at: 
     assert again == [] and repr(again_result.score) == repr(whole_result.score)
 
 
+@pytest.mark.slow
 def test_an_interrupted_evaluation_is_made_up_for(
     shapes: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,6 +104,7 @@ def test_the_score_is_that_of_the_averaged_weights(shapes: Dataset) -> None:
     assert not torch.equal(result.state_dict["stem.0.0.weight"], tiny_detector().state_dict()["stem.0.0.weight"])
 
 
+@pytest.mark.slow
 def test_resuming_with_other_settings_is_refused(shapes: Dataset, tmp_path: Path) -> None:
     place = tmp_path / "last.pt"
     losses_of(shapes, SHORT, checkpoint=place)
@@ -120,6 +122,7 @@ def test_resuming_with_another_validation_set_is_refused(shapes: Dataset, tmp_pa
         losses_of(shapes, short, val_set=shapes.limited(3), checkpoint=place, resume=True)
 
 
+@pytest.mark.slow
 def test_time_and_broken_images_of_all_parts_are_counted(shapes: Dataset, tmp_path: Path) -> None:
     place = tmp_path / "last.pt"
 

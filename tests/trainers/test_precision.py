@@ -25,6 +25,7 @@ def test_random_sets_agree_with_pycocotools() -> None:
     assert (known == 0).any() and (known > 0.99).any() and ((known > 0.1) & (known < 0.9)).sum() > 100
 
 
+@pytest.mark.slow
 def test_other_sizes_and_thresholds_agree_too() -> None:
     bins = (EVERY_SIZE, *size_bins("tinyperson", ()).bins, *size_bins("0,10,24,inf", ()).bins)
     ious = (0.25, 0.5, 0.75, 1.0)

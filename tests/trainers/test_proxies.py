@@ -108,7 +108,7 @@ def test_scores_are_finite_on_every_design(design: str, monkeypatch: pytest.Monk
         if name not in NEED_A_LOSS or detector.head in HEAD_TRAINING:
             assert math.isfinite(score(name, detector, count=count)), name
         else:
-            with pytest.raises(ConfigError, match="not trained yet"):
+            with pytest.raises(ConfigError, match="has no training"):
                 score(name, detector, count=count)
 
 
@@ -282,7 +282,7 @@ def test_zen_is_the_log_of_the_answer_to_a_change_whatever_a_norm_divides_by(nor
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "least"), [("nwot", 2), ("zen", 2), ("gradient_norm", 2), ("zico", 4)])
 def test_too_few_images_are_an_error_that_says_how_many(name: str, least: int, thin: Detector):
-    with pytest.raises(ConfigError, match=rf"'{name}'.* got {least - 1}; allowed: {least} or more"):
+    with pytest.raises(ConfigError, match=rf"'{name}' needs at least {least} images and got {least - 1}"):
         score(name, thin, count=least - 1)
     assert math.isfinite(score(name, thin, count=least))
 
@@ -301,7 +301,7 @@ def test_a_proxy_of_ones_own_is_protected_like_the_others(monkeypatch: pytest.Mo
     assert score("mine", toy, count=1) == -math.inf
     assert score("mine", toy) == score("mine", toy) != score("mine", toy, seed=1)
     assert all(bool(weight.any()) for weight in toy.parameters())
-    with pytest.raises(SpaceError, match="registered already"):
+    with pytest.raises(SpaceError, match="already registered"):
         proxy("mine")(mine)
 
 
@@ -355,7 +355,7 @@ def test_a_batch_follows_from_its_seed_and_takes_images_with_objects_first():
 def test_a_batch_cannot_be_drawn_of_nothing():
     with pytest.raises(DataError, match="no images"):
         proxy_batch(small_set([]), (32, 32), 2)
-    with pytest.raises(ConfigError, match="above 0"):
+    with pytest.raises(ConfigError, match="must be positive"):
         proxy_batch(small_set([1]), (32, 32), 0)
     images, objects = proxy_batch(small_set([0, 0]), (32, 32), 2)
     assert len(images) == 2 and objects.boxes.shape == (0, 4) and objects.images.dtype == torch.int64

@@ -38,7 +38,7 @@ def test_initial_weights_follow_from_the_seed_alone() -> None:
 @pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04 broken"])
 def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "w.pt").write_bytes(content)
-    with pytest.raises(ConfigError, match="no weights file"):
+    with pytest.raises(ConfigError, match="not a weights file"):
         load_weights(tmp_path / "w.pt")
 
 
@@ -49,7 +49,7 @@ def test_missing_incomplete_and_unsafe_files_are_refused(tmp_path: Path) -> None
     with pytest.raises(ConfigError, match="lacks architecture, classes"):
         load_weights(tmp_path / "part.pt")
     torch.save(torch.nn.Linear(1, 1), tmp_path / "module.pt")
-    with pytest.raises(ConfigError, match="no weights file"):
+    with pytest.raises(ConfigError, match="not a weights file"):
         load_weights(tmp_path / "module.pt")
 
 
