@@ -14,7 +14,7 @@ def check_data(
     path: str | Path,
     *,
     images: str | Path | None = None,
-    data_format: str | None = None,
+    format: str | None = None,
     split: str | None = None,
 ) -> DataReport:
     """Decodes all images of a data set and returns every defect, with file and line.
@@ -22,7 +22,7 @@ def check_data(
     Args:
         path: the data set.
         images: folder of the images, where they do not lie beside the annotations.
-        data_format: `coco`, `yolo`, `visdrone`, `tinyperson`, `voc` or that of a plug-in; None: detected.
+        format: `coco`, `yolo`, `visdrone`, `tinyperson`, `voc` or that of a plug-in; None: detected.
         split: which pair of annotation files to use where a folder holds several.
 
     Raises:
@@ -30,7 +30,7 @@ def check_data(
     """
     from trainers.data.check import check_data as check
 
-    return check(path, split=split, format=data_format, images=images)
+    return check(path, split=split, format=format, images=images)
 
 
 def convert_data(
@@ -40,7 +40,7 @@ def convert_data(
     to: str,
     copy: bool = True,
     images: str | Path | None = None,
-    data_format: str | None = None,
+    format: str | None = None,
     split: str | None = None,
 ) -> Conversion:
     """Writes a data set to a new folder in another format; the folder appears when all of it is written.
@@ -51,7 +51,7 @@ def convert_data(
         to: `coco`, `tinyperson`, `yolo`, `visdrone`, `voc` or that of a plug-in.
         copy: whether images are copied, or linked to.
         images: folder of the images, where they do not lie beside the annotations.
-        data_format: that of the data set; None: detected.
+        format: that of the data set; None: detected.
         split: which pair of annotation files to use where a folder holds several.
 
     Raises:
@@ -59,4 +59,4 @@ def convert_data(
     """
     from trainers.data.convert import convert_data as convert
 
-    return convert(path, out, to=to, link=not copy, split=split, format=data_format, images=images)
+    return convert(path, out, to=to, link=not copy, split=split, format=format, images=images)

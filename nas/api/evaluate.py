@@ -115,7 +115,7 @@ def evaluate(
     weights: WeightsLike,
     *,
     data: str | Path | None = None,
-    data_format: str | None = None,
+    format: str | None = None,
     images: str | Path | None = None,
     split: str | None = None,
     part: str = "val",
@@ -139,7 +139,7 @@ def evaluate(
     Args:
         weights: a weights file, the folder of a training, a run or an export, or an object that names its weights.
         data: the data set; None: that of the training or the run of the weights, else the built-in set.
-        data_format: `coco`, `yolo`, `visdrone`, `tinyperson`, `voc` or that of a plug-in; None: detected.
+        format: `coco`, `yolo`, `visdrone`, `tinyperson`, `voc` or that of a plug-in; None: detected.
         images: folder of the images, where they do not lie beside the annotations.
         split: which pair of annotation files to use where a folder holds several.
         part: `val` or `train`.
@@ -177,7 +177,7 @@ def evaluate(
     loaded, given = load_detector(weights), weights if isinstance(weights, (str, Path)) else None
     if input_hw is not None:
         loaded.content.check_input(input_hw)
-    places = {"data": data, "data_format": data_format, "images": images, "split": split}
+    places = {"data": data, "data_format": format, "images": images, "split": split}
     splits = _open(places, Path(given) if given is not None else loaded.weights, on_notice)
     return _evaluate(loaded, splits, options, tiling, threads, (on_notice, on_progress))
 

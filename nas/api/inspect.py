@@ -63,7 +63,7 @@ def inspect(
     data: str | Path,
     *,
     images: str | Path | None = None,
-    data_format: str | None = None,
+    format: str | None = None,
     split: str | None = None,
     on_notice: OnNotice | None = None,
     on_progress: OnProgress | None = None,
@@ -73,7 +73,7 @@ def inspect(
     Args:
         data: the data set.
         images: folder of the images, where they do not lie beside the annotations.
-        data_format: `coco`, `yolo`, `visdrone`, `tinyperson`, `voc` or that of a plug-in; None: detected.
+        format: `coco`, `yolo`, `visdrone`, `tinyperson`, `voc` or that of a plug-in; None: detected.
         split: which pair of annotation files to use where a folder holds several.
         on_notice: is called with lines on the data that is used.
         on_progress: is called after each image that is read or compared.
@@ -87,7 +87,7 @@ def inspect(
     from trainers.data.source import ReadRequest
 
     folder = None if images is None else str(images)
-    splits = open_for_user(str(data), split, data_format=data_format, images=folder, on_notice=on_notice)
+    splits = open_for_user(str(data), split, data_format=format, images=folder, on_notice=on_notice)
     request = ReadRequest(path=Path(data), split=split, images=None if folder is None else Path(folder))
     leaks = _leaks(splits, find_test_part(splits, request), on_progress)
     return Inspection(data=str(data), source=splits.source, format=splits.format, report=make_report(splits, leaks))

@@ -46,6 +46,6 @@ def command(data: str, as_json: bool, **options: Any) -> None:
     if as_json:
         echo_json(result.to_dict())
     else:
-        given = (("--format", options["data_format"]), ("--images", options["images"]), ("--split", options["split"]))
+        given = (("--format", options["format"]), ("--images", options["images"]), ("--split", options["split"]))
         same_data = ["--data", data, *(word for pair in given if pair[1] is not None for word in pair)]
         print_report(result.report, same_data)

@@ -49,7 +49,6 @@ data_option: Callable[[Command], Command] = click.option(
 )
 format_option: Callable[[Command], Command] = click.option(
     "--format",
-    "data_format",
     metavar="NAME",
     default=None,
     help="Of the data set: coco, tinyperson, yolo, visdrone, voc or a plug-in's; default: detected.",

@@ -53,14 +53,11 @@ ONLY_COMMAND = {
     "set": "train takes every setting by its name",
 }
 """Options that are no keyword, and why."""
-OF_CONFIG = {"batch": "batch_size", "lr": "learning_rate", "workers": "num_readers", "tile_chance": "tile"}
-"""Settings of a training, which have the names of its config.yaml."""
 RENAMED = {
-    ("*", "input"): "input_hw",  # which says the order; `input` and `format` are functions of Python
-    ("*", "format"): "data_format",
+    ("*", "input"): "input_hw",  # which says the order
+    ("train", "input"): "input",
     ("export", "format"): "formats",  # of the files that are written
     ("run", "from"): "from_run",  # `from` is a keyword of Python
-    **{("train", option): name for option, name in OF_CONFIG.items()},
 }
 ONLY_KEYWORD = {"search": {"plugin"}}
 """A command has --plugin too, which loads the file before anything else is read."""

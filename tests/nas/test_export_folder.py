@@ -168,4 +168,4 @@ def test_damaged_safetensors_are_one_line(tmp_path: Path, capsys: pytest.Capture
     file = tmp_path / "weights.safetensors"
     for content in (b"", b"\xff" * 64, (2**60).to_bytes(8, "little") + b"{}"):
         file.write_bytes(content)
-        assert "no weights file" in fails(capsys, "val", file, "--data", DATA)
+        assert "is not a weights file" in fails(capsys, "val", file, "--data", DATA)

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from search_fakes import FakeEvaluator
 from test_advice_leaks import changed
 
 from nas.cli import main
+from nas.config import read_config
 from nas.engine.narrowing import parse_narrowing
 from search_space import SearchSpace
 
@@ -56,9 +56,8 @@ def fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 
 
 def narrowing_of(name: str) -> dict[str, list[str]]:
-    config: dict[str, Any] = yaml.safe_load(Path("runs", name, "config.yaml").read_text())
-    narrowing: dict[str, list[str]] = config["narrowing"]
-    return narrowing
+    config = read_config(Path("runs") / name / "config.yaml")
+    return {axis: list(choices) for axis, choices in config.narrowing.items()}
 
 
 def leaking(folder: Path) -> Path:
@@ -148,7 +147,7 @@ def test_the_plain_output_ends_with_a_command_that_can_be_pasted(
         (("inspect", "nowhere"), "no data set at nowhere: the path does not exist"),
         (("inspect",), "Missing argument 'DATA'"),
         (("inspect", DATA, "--format", "coko"), "did you mean 'coco'"),
-        (("run", "--auto", *BUDGET), "--auto goes by the boxes of your data, and none is given"),
+        (("run", "--auto", *BUDGET), "--auto needs the boxes of your data"),
         (("run", "--auto", "--join", "--storage", "postgresql://u@h/d", "--name", "r"), "drop --auto"),
         (("run", "--auto", "--data", DATA, "--budget-gflops", "0.0001"), "; --auto gave --choices input_size="),
     ],
@@ -177,7 +176,7 @@ def test_auto_follows_the_advice_and_the_run_keeps_it(
     assert len(told) == len(narrowing_of("a")) == 3 and all("%" in line for line in told)
     assert {str(job.architecture.input_hw[0]) for job in evaluator.jobs} <= set(narrowing_of("a")["input_size"])
     assert "3 asked" in shown(capsys, "run", "--resume", "runs/a", "--trials", "3")
-    assert "--auto does not go with --resume runs/a" in fails(capsys, "run", "--resume", "runs/a", "--auto")
+    assert "3 asked" in shown(capsys, "run", "--resume", "runs/a", "--auto"), "as it was begun"
     flags = shlex.split(" ".join(line.removeprefix("auto:").partition(" (")[0] for line in told))
     assert flags == report["run_flags"]
     assert "3 asked" in shown(capsys, "run", "--resume", "runs/a", *flags)
