@@ -17,6 +17,7 @@ from nas.cost.breakdown import smaller_sizes
 from nas.cost.latency import load_model
 from nas.cost.profile import DEVICES, device_names, read_profile
 from nas.cost.terms import START, TERMS
+from results.trial import Origin, Outcome, Trial
 from search_space import DESIGNS, lower
 
 
@@ -143,18 +144,28 @@ def run_folder(tmp_path: Path) -> Path:
     )
     folder = create(tmp_path / "a", config)
     architectures = [DESIGNS.get("yolov8n-p2").architecture.resized((size, size)) for size in (96, 64)]
-    rows = [
-        {
-            "number": number,
-            "outcome": "complete",
-            "key": arch.key(),
-            "macs": cost_of(arch, num_classes=3).macs,
-            "accuracy": accuracy,
-            "ap50": accuracy,
-        }
-        for number, (arch, accuracy) in enumerate(zip(architectures, (0.4, 0.3), strict=True))
+    costs = [cost_of(arch, num_classes=3) for arch in architectures]
+    trials = [
+        Trial(
+            number=number,
+            key=arch.key(),
+            origin=Origin("random"),
+            rung=1,
+            rungs=1,
+            input_height=arch.input_hw[0],
+            input_width=arch.input_hw[1],
+            levels=("P2",),
+            macs=cost.macs,
+            params=cost.params,
+            weight_bytes=cost.weight_bytes,
+            activation_bytes=cost.activation_bytes,
+            memory_bytes=cost.memory_bytes,
+            outcome=Outcome.COMPLETE,
+            scores={"accuracy": accuracy, "ap50": accuracy},
+        )
+        for number, (arch, cost, accuracy) in enumerate(zip(architectures, costs, (0.4, 0.3), strict=True))
     ]
-    folder.derive(rows, lambda row: architectures[row["number"]])
+    folder.derive(trials, lambda trial: architectures[trial.number])
     return folder.path
 
 

@@ -227,7 +227,7 @@ def test_a_bad_table_is_refused_in_one_line(name: str, content: bytes, message: 
 
 
 def test_a_missing_table_and_a_folder_are_refused(tmp_path: Path):
-    with pytest.raises(DataError, match="not a table of operators .*columns model_name, op_id"):
+    with pytest.raises(DataError, match="no table of operators .*columns model_name, op_id"):
         read_operators(tmp_path / "nothing.csv")
     with pytest.raises(DataError, match="not a table of operators"):
         read_operators(tmp_path)
