@@ -228,5 +228,6 @@ def _row(declared: DeclaredSetting) -> str:
     allowed = " ".join(part for part in (declared.allowed, about.unit) if part)
     metavar = f" {about.metavar}" if about.metavar else ""
     option = f"{declared.option}{metavar}" if declared.option else "--set"
-    cells = [f"`{option}`", f"`{declared.path}`", about.help, allowed, declared.default_text, resume]
+    name = declared.path if declared.parents else declared.keyword
+    cells = [f"`{option}`", f"`{name}`", about.help, allowed, declared.default_text, resume]
     return f"| {' | '.join(each.replace('|', chr(92) + '|') for each in cells)} |"

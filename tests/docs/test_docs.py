@@ -54,7 +54,7 @@ def test_the_latency_page_names_every_operator_type_and_counts_the_constants():
     named = set(re.findall(r"`([a-z0-9_]+)`", page.split("## Networks of other frameworks")[1]))
     assert named - set(TABLE_COLUMNS) == {*CLASS_OF, *CONVOLUTIONS}
     assert all(column in page for column in TABLE_COLUMNS)
-    assert f"One vector of {len(TERMS)} constants" in page
+    assert f"one vector of {len(TERMS)} constants" in page
 
 
 def test_the_example_of_the_proxies_page_runs_as_it_stands(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ class Cumulative(nn.Module):
 
 
 def test_an_operator_that_nobody_counts_is_named() -> None:
-    with pytest.raises(SpaceError, match="cumsum.* is neither counted nor known as free; add it to nas/cost/counting"):
+    with pytest.raises(SpaceError, match="cumsum.* has no counting rule; add it to COUNTED or FREE"):
         count_module(Cumulative(), (3, 4, 4))
 
 

@@ -161,7 +161,7 @@ def test_weights_of_another_architecture_are_refused(
     exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     weights = ("--weights", exported / "weights.safetensors")
-    assert "another architecture" in fails(capsys, "export", "yolov8n", *weights, "--out", tmp_path / "out")
+    assert "belong to another architecture" in fails(capsys, "export", "yolov8n", *weights, "--out", tmp_path / "out")
 
 
 def test_damaged_safetensors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

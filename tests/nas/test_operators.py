@@ -194,13 +194,13 @@ GOOD = _table({}, {})
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("ops.csv", b"", "no table of operators"),
+        ("ops.csv", b"", "not a table of operators"),
         ("ops.csv", GOOD.splitlines()[0].encode(), "contains no operators"),
-        ("ops.csv", b"\xff\xfe\x00\x80", "no table of operators"),
-        ("ops.csv", b'a,b\n"1,2\n', "no table of operators"),
+        ("ops.csv", b"\xff\xfe\x00\x80", "not a table of operators"),
+        ("ops.csv", b'a,b\n"1,2\n', "not a table of operators"),
         ("ops.csv.gz", GOOD.encode(), "cannot be unpacked"),
-        ("ops.csv.gz", gzip.compress(GOOD.encode(), mtime=0)[:60], "no table of operators"),
-        ("ops.csv.gz", _damaged(GOOD.encode()), "no table of operators"),
+        ("ops.csv.gz", gzip.compress(GOOD.encode(), mtime=0)[:60], "not a table of operators"),
+        ("ops.csv.gz", _damaged(GOOD.encode()), "not a table of operators"),
         ("ops.csv", _table({}, columns=[each for each in TABLE_COLUMNS if each != "macs"]).encode(), "lacks .* macs;"),
         ("ops.csv", _table({}, {"macs": -1}).encode(), "row 3: macs is -1; it must be 0 or more"),
         ("ops.csv", _table({"params": "many"}).encode(), "row 2: params is many"),
@@ -209,11 +209,11 @@ GOOD = _table({}, {})
         ("ops.csv", _table({"out_c": "inf"}).encode(), "row 2: out_c is inf"),
         ("ops.csv", _table({}, {"input_op_ids": "first"}).encode(), "row 3: input_op_ids is 'first'"),
         ("ops.csv", _table({"input_op_ids": "0,5"}).encode(), "more values than columns"),
-        ("ops.csv", _table({}, {"input_op_ids": "0;"}).encode(), "joined by ';'"),
-        ("ops.csv", _table({}, {"input_op_ids": "0.5"}).encode(), "joined by ';'"),
-        ("ops.csv", _table({"op_id": "x"}).encode(), "op_id that is no number"),
-        ("ops.csv", _table({"op_id": ""}).encode(), "op_id that is no number"),
-        ("ops.csv", _table({"op_id": 3}, {"op_id": 3}).encode(), "comes twice"),
+        ("ops.csv", _table({}, {"input_op_ids": "0;"}).encode(), "joined with ';'"),
+        ("ops.csv", _table({}, {"input_op_ids": "0.5"}).encode(), "joined with ';'"),
+        ("ops.csv", _table({"op_id": "x"}).encode(), "op_id that is not a number"),
+        ("ops.csv", _table({"op_id": ""}).encode(), "op_id that is not a number"),
+        ("ops.csv", _table({"op_id": 3}, {"op_id": 3}).encode(), "not unique"),
         ("ops.csv", _table({"model_name": ""}).encode(), "without model_name"),
         ("ops.csv", _table({"op_type": ""}).encode(), "without model_name or op_type"),
     ],
@@ -227,9 +227,9 @@ def test_a_bad_table_is_refused_in_one_line(name: str, content: bytes, message: 
 
 
 def test_a_missing_table_and_a_folder_are_refused(tmp_path: Path):
-    with pytest.raises(DataError, match="no table of operators .*columns model_name, op_id"):
+    with pytest.raises(DataError, match="not a table of operators .*columns model_name, op_id"):
         read_operators(tmp_path / "nothing.csv")
-    with pytest.raises(DataError, match="no table of operators"):
+    with pytest.raises(DataError, match="not a table of operators"):
         read_operators(tmp_path)
 
 

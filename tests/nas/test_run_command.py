@@ -142,7 +142,7 @@ def test_nothing_fits_writes_nothing(
         (["--budget-gflops", "1", "--rungs", "0.5,x"], "--rungs 0.5,1.5"),
         (["--budget-gflops", "1", "--rungs", "0.5,1", "--epochs", "1"], "drop one of them"),
         (["--budget-gflops", "1", "--batch", "7"], "there are 6 training images; next: --batch 6 or less"),
-        (["--budget-gflops", "1", "--seed", "-1"], "--seed must be at least 0 and at most 4,294,967,295, got -1"),
+        (["--budget-gflops", "1", "--seed", "-1"], "--seed must be from 0 to 4,294,967,295, got -1"),
         (["--budget-gflops", "1", "--out", str(Path(__file__))], "it is a file; next: another folder with --out"),
         (["--resume", "runs/none"], "there is no folder runs/none"),
         (["--budget-gflops", "1", "--rungs", "0.4,0.2"], "must rise, got 0.4,0.2; next: --rungs 0.2,0.4"),

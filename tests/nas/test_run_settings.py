@@ -77,7 +77,9 @@ def test_a_setting_is_added_by_one_declaration() -> None:
     def command(**given: Any) -> None: ...
 
     context = command.make_context("run", ["--num-pets", "3", "--budget-gflops", "1"])
-    assert "--num-pets" in command.get_help(context) and "Pets in the room. Default: 2." in command.get_help(context)
+    assert "--num-pets" in command.get_help(
+        context
+    ) and "Pets in the room. Default: 2; at least 1." in command.get_help(context)
     request = RunRequest.of(MadeUpSettings, **context.params)
     assert request.given == {"num_pets": 3, "budget_gflops": 1.0}
     config = MadeUpConfig(**{**FACTS, **request.stored()}, name="r")
@@ -90,8 +92,10 @@ def test_a_setting_is_added_by_one_declaration() -> None:
     words = again(config, Path("runs/r"))
     assert words[words.index("--num-pets") + 1] == "3"
     assert signature_of(search, MadeUpSettings).parameters["num_pets"].default == 2
-    assert "num_pets: Pets in the room. Default: 2." in described_keywords(MadeUpSettings)
-    assert "| `--num-pets` | Pets in the room. | at least 1 pets | 2 | fixed |" in settings_table(MadeUpSettings)
+    assert "num_pets: Pets in the room. Default: 2; at least 1." in described_keywords(MadeUpSettings)
+    assert "| `--num-pets` | `num_pets` | Pets in the room. | at least 1 pets | 2 | fixed |" in settings_table(
+        MadeUpSettings
+    )
 
 
 def values_of(declared: DeclaredSetting) -> st.SearchStrategy[Any]:
