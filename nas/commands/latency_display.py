@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nas.commands.display import counted, say
-from nas.cost.breakdown import DEAR, SIZES_SHOWN
+from nas.cost.breakdown import DEAR, SIZES_SHOWN, START, CheaperActivation, SmallerInput
 
 if TYPE_CHECKING:
     from nas.api.latency import FrontLatency, LatencyPrediction, OnDevice
 
 NODES_SHOWN = 10
-WORDS = {
+CLASS_TITLES = {
     "conv1x1": "1x1 convolutions",
     "conv3x3": "3x3 convolutions",
     "conv3x3s2": "3x3 convolutions with stride 2",
@@ -112,8 +112,8 @@ def _print_device(result: OnDevice) -> None:
 
 def unmeasured_text(result: LatencyPrediction) -> str:
     """Returns in words which operators of a network were never measured on the device."""
-    never = [row for row in result.classes if row["networks_measured"] == 0]
-    named = ", ".join(f"{row['class']} {100 * row['share']:.1f} %" for row in never)
+    never = [each for each in result.classes if each.networks_measured == 0]
+    named = ", ".join(f"{each.operator_class} {100 * each.share:.1f} %" for each in never)
     return f"{100 * result.unsupported_share:.1f} % of the time is in operators never measured there ({named})"
 
 
@@ -122,9 +122,9 @@ def _print_classes(result: LatencyPrediction) -> None:
 
     columns = (Column("operators", is_name=True), Column("which are", is_text=True), numbers("ms"), numbers("share %"))
     rows = []
-    for row in result.classes:
-        name = row["class"] + " (never measured)" * (row["networks_measured"] == 0)
-        rows.append((name, WORDS[row["class"]], f"{row['ms']:.3g}", f"{100 * row['share']:.1f}"))
+    for each in result.classes:
+        name = each.operator_class + " (never measured)" * (each.networks_measured == 0)
+        rows.append((name, CLASS_TITLES[each.operator_class], f"{each.ms:.3g}", f"{100 * each.share:.1f}"))
     print_table(columns, rows)
 
 
@@ -132,7 +132,7 @@ def _print_nodes(result: LatencyPrediction) -> None:
     from nas.commands.table import Column, numbers, print_table
 
     say("")
-    nodes = sorted(result.nodes, key=lambda row: -row["share"])[:NODES_SHOWN]
+    nodes = sorted(result.nodes, key=lambda node: -node.share)[:NODES_SHOWN]
     columns = (
         Column("part", priority=3),
         Column("dearest nodes", is_name=True),
@@ -141,21 +141,14 @@ def _print_nodes(result: LatencyPrediction) -> None:
         numbers("ms"),
         numbers("share %", priority=1),
     )
-    rows = []
-    for row in nodes:
-        cells = (
-            row["part"],
-            row["name"],
-            row["block"],
-            row["dearest_class"] or "",
-            f"{row['ms']:.3g}",
-            f"{100 * row['share']:.1f}",
-        )
-        rows.append(cells)
+    rows = [
+        (node.part, node.name, node.block, node.dearest_class or "", f"{node.ms:.3g}", f"{100 * node.share:.1f}")
+        for node in nodes
+    ]
     print_table(columns, rows)
     left = len(result.nodes) - len(nodes)
     if left > 0:
-        share = 1 - sum(row["share"] for row in nodes)
+        share = 1 - sum(node.share for node in nodes)
         say(f"the other {left} nodes and the start take {100 * share:.1f} %; --json lists them")
 
 
@@ -168,23 +161,22 @@ def _print_faster(result: LatencyPrediction) -> None:
 def faster_lines(result: LatencyPrediction) -> list[str]:
     """Returns the changes that save time, one line each."""
     lines = []
-    sizes = [row for row in result.faster if row["change"] == "input_size"][:SIZES_SHOWN]
-    for row in sorted(sizes, key=lambda row: -row["latency_ms"]):
-        height, width = row["input_hw"]
+    sizes = [each for each in result.faster if isinstance(each, SmallerInput)][:SIZES_SHOWN]
+    for smaller in sorted(sizes, key=lambda each: -each.latency_ms):
+        height, width = smaller.input_hw
         lines.append(
-            f"--input {height} {width}: {row['latency_ms']:.4g} ms, {row['saved_percent']:.0f} % less for "
-            f"{row['pixels_lost_percent']:.0f} % fewer pixels"
+            f"--input {height} {width}: {smaller.latency_ms:.4g} ms, {smaller.saved_percent:.0f} % less for "
+            f"{smaller.pixels_lost_percent:.0f} % fewer pixels"
         )
-    for row in result.faster:
-        if row["change"] == "activation":
-            guess = "" if row["both_measured"] else "; not all of it was measured there"
-            lines.append(
-                f"{row['from']} takes {100 * row['share']:.0f} %: SiLU and its like are costly here, ReLU in their "
-                f"place costs {row['saved_ms']:.3g} ms less{guess}"
-            )
-    for row in [row for row in result.classes if row["class"] not in (DEAR, "start")][:2]:
-        within = [node for node in result.nodes if node["dearest_class"] == row["class"]]
-        node = max(within, key=lambda node: node["ms"], default=None)
-        most = "" if node is None else f"; the dearest node with them is {node['name']} ({100 * node['share']:.0f} %)"
-        lines.append(f"{WORDS[row['class']]} take {100 * row['share']:.0f} %{most}")
+    for cheaper in (each for each in result.faster if isinstance(each, CheaperActivation)):
+        caveat = "" if cheaper.both_measured else "; not all of it was measured there"
+        lines.append(
+            f"{cheaper.from_class} takes {100 * cheaper.share:.0f} %: SiLU and its like are costly here, ReLU in their "
+            f"place costs {cheaper.saved_ms:.3g} ms less{caveat}"
+        )
+    for each in [each for each in result.classes if each.operator_class not in (DEAR, START)][:2]:
+        within = [node for node in result.nodes if node.dearest_class == each.operator_class]
+        node = max(within, key=lambda node: node.ms, default=None)
+        most = "" if node is None else f"; the dearest node with them is {node.name} ({100 * node.share:.0f} %)"
+        lines.append(f"{CLASS_TITLES[each.operator_class]} take {100 * each.share:.0f} %{most}")
     return lines
