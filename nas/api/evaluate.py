@@ -11,7 +11,7 @@ from nas.api.bounds import check_at_least
 from nas.api.plain_score import plain_score
 from nas.api.result import OnNotice, OnProgress, ProgressUpdate, Result, notify, plain
 from nas.api.trained_detector import TrainedDetector, WeightsLike, load_detector
-from search_space.errors import ConfigError, DataError
+from search_space.errors import ConfigError, DataError, check_known
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,8 +98,7 @@ class EvaluationOptions:
     def __post_init__(self) -> None:
         from trainers.sizes import size_bins
 
-        if self.part not in PARTS:
-            raise ConfigError(f"unknown part {self.part!r}; known: {', '.join(PARTS)}")
+        check_known("part", self.part, PARTS, ConfigError)
         for option, value, least in (
             ("--bootstrap", self.bootstrap, 0),
             ("--seed", self.seed, 0),
