@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nas.api.arguments import from_arguments
 from nas.api.bounds import check_at_least
 from nas.api.plain_score import plain_score
 from nas.api.result import OnNotice, OnProgress, ProgressUpdate, Result, notify, plain
@@ -160,17 +161,7 @@ def evaluate(
     Raises:
         UserError: the weights or the data cannot be used, or an option is wrong.
     """
-    options = EvaluationOptions(
-        part=part,
-        bins=bins,
-        bootstrap=bootstrap,
-        seed=seed,
-        curves=None if curves is None else Path(curves),
-        input_hw=input_hw,
-        max_detections=max_detections,
-        batch=batch,
-        device=device,
-    )
+    options = from_arguments(EvaluationOptions, locals(), curves=None if curves is None else Path(curves))
     check_at_least("--threads", threads, 1)
     tiling = tiling_from(tile, overlap, tile_whole)
     loaded, given = load_detector(weights), weights if isinstance(weights, (str, Path)) else None

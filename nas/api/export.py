@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from nas.api.arguments import from_arguments
 from nas.api.bounds import check_at_least
 from nas.api.named_architecture import ArchitectureLike, find_architecture
 from nas.api.result import Result, table_of
@@ -113,24 +114,15 @@ def export(
     from nas.exporters.front import ExportRequest
     from nas.exporters.front import export as write_folders
 
+    given = {**locals(), "device": None if device is None else str(device)}
     check_at_least("--top", top, 1)
     check_at_least("--num-classes", num_classes, 1)
     formats = _formats(formats)
     onnx = _onnx_options({"opset": opset, "precision": precision, "outputs": outputs}, "onnx" in formats)
     with _named(what, None if weights is None else Path(weights)) as (name, file):
-        wanted = ExportRequest(
-            what=name,
-            top=top,
-            max_gflops=max_gflops,
-            max_latency_ms=max_latency_ms,
-            weights=file,
-            num_classes=num_classes,
-            input_hw=input_hw,
-            device=None if device is None else str(device),
-            seed=seed,
-        )
+        request = from_arguments(ExportRequest, given, what=name, weights=file)
         try:
-            reports = write_folders(wanted, Path(out), formats=formats, options=onnx, force=force)
+            reports = write_folders(request, Path(out), formats=formats, options=onnx, force=force)
         except FileExistsError as error:
             raise ConfigError(str(error)) from error
     return ExportResult(what=name, out=Path(out), front=tuple(_exported(Path(out), each) for each in reports))

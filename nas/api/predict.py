@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
+from nas.api.arguments import from_arguments
 from nas.api.bounds import check_at_least, check_fraction
 from nas.api.evaluate import tiling_from
 from nas.api.result import OnNotice, OnProgress, ProgressUpdate, Result, notify, table_of
@@ -216,21 +217,7 @@ def predict(
     Raises:
         UserError: the weights or an input cannot be read, or an option is wrong.
     """
-    options = PredictionOptions(
-        out=out,
-        score=score,
-        iou=iou,
-        max_detections=max_detections,
-        tile=tile,
-        overlap=overlap,
-        tile_whole=tile_whole,
-        input_hw=input_hw,
-        batch=batch,
-        device=device,
-        threads=threads,
-        save_json=save_json,
-        ids=ids,
-    )
+    options = from_arguments(PredictionOptions, locals())
     given = _as_list(inputs)
     with PredictionStream.open(weights, given, options, on_notice=on_notice, on_progress=on_progress) as stream:
         images = tuple(each for source in stream.sources for each in stream.look(source))

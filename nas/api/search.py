@@ -93,23 +93,8 @@ def search(
     notify = on_notice or (lambda notice: None)
     for notice in session.notices:
         notify(notice)
-    with session.folder.locked(), open_executor(session) as executor:
-        opened = observer.search = open_search(session, executor, observer)
-        if session.storage is not None:
-            join_run.publish(opened.study, session)
-        for notice in (*opened.notices, *_interrupted_notice(opened)):
-            notify(notice)
-        observer.tell(RunOpened(trials=tuple(opened.study.trials()), run_seconds=opened.elapsed_seconds))
-        ending = opened.run()
-    run = SearchRun(
-        folder=session.folder.path,
-        config=session.config,
-        ending=ending,
-        table=read_trials(session.folder.path, whole=False),
-        rung_correlations=tuple(opened.rung_correlations()),
-        surrogate_correlation=opened.surrogate_correlation(),
-    )
-    if ending.is_interrupted:
+    run = _run(session, observer, notify)
+    if run.ending is not None and run.ending.is_interrupted:
         raise SearchInterrupted(run)
     return run
 
@@ -121,6 +106,26 @@ def _session(request: RunRequest, resume: str | os.PathLike[str] | None, *, join
     if join:
         return join_run.join(request)
     return begin(request) if resume is None else go_on(Path(resume), request)
+
+
+def _run(session: Session, observer: _Observer, notify: OnNotice) -> SearchRun:
+    """Runs the search of a session to its end or to Ctrl-C."""
+    with session.folder.locked(), open_executor(session) as executor:
+        opened = observer.search = open_search(session, executor, observer)
+        if session.storage is not None:
+            join_run.publish(opened.study, session)
+        for notice in (*opened.notices, *_interrupted_notice(opened)):
+            notify(notice)
+        observer.tell(RunOpened(trials=tuple(opened.study.trials()), run_seconds=opened.elapsed_seconds))
+        ending = opened.run()
+    return SearchRun(
+        folder=session.folder.path,
+        config=session.config,
+        ending=ending,
+        table=read_trials(session.folder.path, whole=False),
+        rung_correlations=tuple(opened.rung_correlations()),
+        surrogate_correlation=opened.surrogate_correlation(),
+    )
 
 
 def _introduction(session: Session) -> RunStarted:
