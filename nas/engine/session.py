@@ -213,7 +213,7 @@ def open_search(session: Session, executor: Executor, observer: Observer) -> Sea
     session.config.to_yaml(session.folder.config_yaml)
     rescue = Rescue(session.folder)
     if session.storage is None:
-        rescue.heal()
+        rescue.repair_journal()
     study = SearchStudy(
         journal_storage(session.folder.journal) if session.storage is None else database_storage(session.storage),
         session.domain.space,
