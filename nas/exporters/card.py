@@ -16,7 +16,7 @@ def card(entry: ExportEntry, report: Mapping[str, Any]) -> str:
     """Returns the card of an entry whose folder is described by `report`."""
     parts = [
         f"# {_plain(entry.name)}",
-        f"{_head_words(report)}. {_plain(entry.origin)}.",
+        f"{_introduction(report)}. {_plain(entry.origin)}.",
         "## Cost\n\n" + _table(_cost_rows(report)),
         "## Accuracy\n\n" + _accuracy(entry),
         "## Classes\n\n" + "\n".join(f"{index}. {_plain(name)}" for index, name in enumerate(entry.classes)),
@@ -26,9 +26,9 @@ def card(entry: ExportEntry, report: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _head_words(report: Mapping[str, Any]) -> str:
+def _introduction(report: Mapping[str, Any]) -> str:
     height, width = report["input_hw"]
-    head = HEAD_KINDS.get(report["head"]).words
+    head = HEAD_KINDS.get(report["head"]).description
     return f"A detector of {report['num_classes']} classes with {head} for images of {height}x{width} pixels"
 
 
