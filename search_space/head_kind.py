@@ -26,7 +26,7 @@ def _nothing(*_: object) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class HeadKind:
-    """One kind of head. Only `description` and `add` are required. Its training is registered in `trainers.HEAD_TRAINING`."""
+    """One kind of head; only `description` and `add` are required. `trainers.HEAD_TRAINING` has its training."""
 
     description: str
     """Noun phrase with its article, such as `an anchor-free head`."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from search_fakes import FakeEvaluator, formula, make_config, make_folder, make_domain, make_search, open_study
+from search_fakes import FakeEvaluator, formula, make_config, make_domain, make_folder, make_search, open_study
 
 from nas.data_state import DataWatch, data_fingerprint_of
 from nas.engine.journal import repair_journal

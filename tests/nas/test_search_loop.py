@@ -19,8 +19,8 @@ from search_fakes import (
     FakeEvaluator,
     Silent,
     formula,
-    make_folder,
     make_domain,
+    make_folder,
     make_search,
 )
 
