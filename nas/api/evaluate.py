@@ -140,19 +140,19 @@ def evaluate(
         weights: a weights file, the folder of a training, a run or an export, or an object that names its weights.
         data: the data set; None: that of the training or the run of the weights, else the built-in set.
         format: `coco`, `yolo`, `visdrone`, `tinyperson`, `voc` or that of a plug-in; None: detected.
-        images: folder of the images, where they do not lie beside the annotations.
-        split: which pair of annotation files to use where a folder holds several.
+        images: folder of the images, if they are not beside the annotations.
+        split: which pair of annotation files to use, if the folder holds several.
         part: `val` or `train`.
-        bins: sizes of objects to report too: `coco`, `tinyperson`, `quantiles`, or edges in px as `0,8,16,inf`.
-        tile: slices of the image in pixels, one number or `(H, W)`; None: the whole image.
-        overlap: share of a slice that its neighbour covers too; None: 0.2.
-        tile_whole: whether the whole image is one more slice.
-        bootstrap: resamples of the images for 95 % intervals; 0: none.
-        seed: of the resamples.
+        bins: object sizes to report AP for: `coco`, `tinyperson`, `quantiles`, or edges in pixels such as `0,8,16,inf`.
+        tile: size of the tiles in pixels, one number or `(H, W)`; None: no tiles.
+        overlap: overlap of neighbouring tiles, as a share of a tile; None: 0.2.
+        tile_whole: whether to detect in the whole image too.
+        bootstrap: bootstrap resamples of the images for the 95 % intervals; 0: no intervals.
+        seed: seed of the bootstrap.
         curves: folder to write curves to.
         input_hw: input size `(H, W)` in pixels; None: that of the detector.
-        max_detections: of an image, the best.
-        batch: images at once.
+        max_detections: maximum number of detections per image.
+        batch: images per batch.
         device: `auto`, `cpu` or `cuda`.
         threads: CPU threads; None: all.
         on_notice: is called with lines on the data that is used.
@@ -176,9 +176,9 @@ def tiling_from(tile: str | int | tuple[int, int] | None, overlap: float | None,
     """Returns the tiling that a caller asks for; None for the whole image.
 
     Args:
-        tile: side of a slice in pixels, or `(H, W)`, or either as text.
-        overlap: share of a slice that its neighbour covers too.
-        tile_whole: whether the whole image is one more slice.
+        tile: side of a tile in pixels, or `(H, W)`, or either as text.
+        overlap: overlap of neighbouring tiles, as a share of a tile.
+        tile_whole: whether to detect in the whole image too.
 
     Raises:
         ConfigError: the size is no size, or another option was given without it.

@@ -88,25 +88,25 @@ def export(
     device: str | Path | None = None,
     seed: int = 0,
 ) -> ExportResult:
-    """Writes the front of a run, an architecture or a design to a folder, a folder each.
+    """Writes the front of a run, an architecture or a design to a folder, with one folder for each architecture.
 
     Args:
-        what: the folder of a run, a YAML file, the name of a design, or an object with an architecture, of which the
-            weights are taken too.
-        out: where the folders go.
+        what: the folder of a run, a YAML file, the name of a design, or an object with an architecture, whose weights
+            are exported too.
+        out: folder to write to.
         force: whether to replace an earlier export.
-        top: of a run: the most accurate members that are left, so many.
-        max_gflops: of a run: members up to so many GFLOPs by fvcore's count.
-        max_latency_ms: of a run: members whose predicted interval ends by so many milliseconds.
-        formats: `yaml` and `onnx`, as a sequence or with a comma.
-        opset: of ONNX; None: 13.
-        precision: of ONNX, `fp32` or `fp16`; None: `fp32`.
-        outputs: of ONNX, `raw` maps or `decoded` boxes and scores; None: `raw`.
-        weights: of an architecture or a design.
-        num_classes: of an architecture without weights; None: those of the design, or 80.
-        input_hw: of an architecture or a design: input size `(H, W)` in pixels.
+        top: number of members of the front to export, most accurate first; only for a run.
+        max_gflops: maximum GFLOPs of a member, by fvcore's convention; only for a run.
+        max_latency_ms: maximum of the upper end of the predicted latency interval; only for a run.
+        formats: `yaml` and `onnx`, as a sequence or separated by a comma.
+        opset: ONNX opset; None: 13.
+        precision: precision of the ONNX model, `fp32` or `fp16`; None: `fp32`.
+        outputs: outputs of the ONNX model, `raw` maps or `decoded` boxes and scores; None: `raw`.
+        weights: weights of the architecture or design.
+        num_classes: number of classes, without weights; None: that of the design, else 80.
+        input_hw: input size `(H, W)` in pixels, for an architecture or a design.
         device: board to predict latency for; None: that of the run.
-        seed: of the weights of what was not trained.
+        seed: seed of the initial weights of architectures that were not trained.
 
     Raises:
         UserError: there is nothing to export, or something must not be replaced.

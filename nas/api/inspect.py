@@ -30,7 +30,7 @@ class Inspection(Result):
 
     @property
     def advice(self) -> tuple[Recommendation, ...]:
-        """All advice, by rules and not measured."""
+        """All advice. It follows rules and is not measured."""
         return self.report.items
 
     @property
@@ -72,9 +72,9 @@ def inspect(
 
     Args:
         data: the data set.
-        images: folder of the images, where they do not lie beside the annotations.
+        images: folder of the images, if they are not beside the annotations.
         format: `coco`, `yolo`, `visdrone`, `tinyperson`, `voc` or that of a plug-in; None: detected.
-        split: which pair of annotation files to use where a folder holds several.
+        split: which pair of annotation files to use, if the folder holds several.
         on_notice: is called with lines on the data that is used.
         on_progress: is called after each image that is read or compared.
 

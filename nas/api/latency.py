@@ -41,7 +41,7 @@ class OnDevice(Result):
     precision: str
     batch: int = 1
     confidence: float
-    """How often the interval holds the measured latency."""
+    """Probability that the interval contains the measured latency."""
     predicted: bool = True
     """Every latency here is predicted; none is measured."""
     includes: str
@@ -164,7 +164,7 @@ def latency(
         precision: such as `fp16`; None: the usual one of the board.
         input_hw: input size `(H, W)` in pixels; None: that of the architecture.
         num_classes: None: the classes of the design, else 80; of a run its own.
-        confidence: how often the interval holds the measured latency.
+        confidence: probability that the interval contains the measured latency.
         on_notice: is called with a note where the device or the number of classes is a default.
 
     Raises:
@@ -193,7 +193,7 @@ def predict_ops(
         ops: CSV file, gzipped or not, with a row for each operator.
         device: a profile, the bare name of a board, or the YAML file of a profile.
         precision: such as `fp16`; None: the usual one of the board.
-        confidence: how often the interval holds the measured latency.
+        confidence: probability that the interval contains the measured latency.
         on_notice: is called with a note on operators of unknown types.
 
     Raises:

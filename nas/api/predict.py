@@ -199,18 +199,18 @@ def predict(
         weights: a weights file, the folder of a training, a run or an export, or an object that names its weights.
         inputs: one input or several; videos are read frame by frame.
         out: folder to write pictures and videos with boxes to; None: nothing is drawn. An input is never replaced.
-        score: detections with a lower score are left out.
-        iou: two boxes of a class that overlap more are one object.
-        max_detections: of an image, the best.
-        tile: slices of the image in pixels, one number or `(H, W)`; None: the whole image.
-        overlap: share of a slice that its neighbour covers too; None: 0.2.
-        tile_whole: whether the whole image is one more slice.
+        score: minimum score of a detection.
+        iou: maximum IoU of two boxes of a class; of boxes that overlap more, the best is kept.
+        max_detections: maximum number of detections per image.
+        tile: size of the tiles in pixels, one number or `(H, W)`; None: no tiles.
+        overlap: overlap of neighbouring tiles, as a share of a tile; None: 0.2.
+        tile_whole: whether to detect in the whole image too.
         input_hw: input size `(H, W)` in pixels; None: that of the detector.
-        batch: frames or slices at once.
+        batch: frames or tiles per batch.
         device: `auto`, `cpu` or `cuda`.
         threads: CPU threads; None: all.
-        save_json: file to write the detections to in COCO's result format.
-        ids: COCO annotation file whose image and class ids `save_json` uses.
+        save_json: file for the detections, in the COCO result format.
+        ids: COCO annotation file with the image and class ids for `save_json`.
         on_notice: is called with a note on each file of a folder that cannot be read.
         on_progress: is called after each batch.
 

@@ -18,24 +18,28 @@ if TYPE_CHECKING:
     "--data-set",
     multiple=True,
     metavar="NAME",
-    help="voc, sku110k, widerface, coco (default) or voc-scratch.",
+    help="Data set of the accuracies: voc, sku110k, widerface, coco (default) or voc-scratch.",
 )
 @click.option(
     "--board",
     multiple=True,
     metavar="NAME",
-    help="Whose latency: jetson-nano (default), intel-i7, khadas-vim3, raspberry-pi4, raspberry-pi4-ort, "
+    help="Board of the latencies: jetson-nano (default), intel-i7, khadas-vim3, raspberry-pi4, raspberry-pi4-ort, "
     "raspberry-pi4-int8, raspberry-pi5, orange-pi5 or nvidia-a40.",
 )
 @click.option(
     "--strategy",
     multiple=True,
     metavar="NAME",
-    help="ehvi, tpe, nsga2, evolution, random or grid. Default: ehvi, tpe, nsga2, random.",
+    help="ehvi, tpe, nsga2, evolution, random or grid. May be repeated. Default: ehvi, tpe, nsga2, random.",
 )
-@click.option("--seeds", type=click.IntRange(1), default=20, metavar="N", help="Replays of each. Default: 20.")
-@click.option("--evaluations", type=click.IntRange(1), default=120, metavar="N", help="Of a replay. Default: 120.")
-@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw the curves; needs matplotlib.")
+@click.option("--seeds", type=click.IntRange(1), default=20, metavar="N", help="Replays per strategy. Default: 20.")
+@click.option(
+    "--evaluations", type=click.IntRange(1), default=120, metavar="N", help="Evaluations per replay. Default: 120."
+)
+@click.option(
+    "--plot", type=click.Path(path_type=Path), metavar="FILE", help="Plot the curves to this file; needs matplotlib."
+)
 @plugin_option
 @wide_option
 @json_option

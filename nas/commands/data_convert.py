@@ -17,9 +17,9 @@ from nas.commands.options import echo_json, format_option, images_option, json_o
     "--to",
     metavar="NAME",
     required=True,
-    help="coco, tinyperson, yolo, visdrone, voc or that of a plug-in.",
+    help="Format to write: coco, tinyperson, yolo, visdrone, voc or that of a plug-in.",
 )
-@click.option("--copy/--link", default=True, help="Copy the images (default), or link to them.")
+@click.option("--copy/--link", default=True, help="Copy the images (default), or create links to them.")
 @images_option
 @format_option
 @split_option

@@ -23,9 +23,9 @@ MARKS = {"ok": "ok", "note": "note", "fault": "FAULT"}
     metavar="DIR",
     default=Path("runs"),
     show_default=True,
-    help="As of nas run.",
+    help="Folder of the runs, as in nas run.",
 )
-@click.option("--quick", is_flag=True, help="Leave out the self-test and Ray.")
+@click.option("--quick", is_flag=True, help="Skip the self-test and Ray.")
 @json_option
 def command(out: Path, quick: bool, as_json: bool) -> None:
     """Say whether this machine can search and train: versions, cores, memory, GPUs, folders, extras, Ray.

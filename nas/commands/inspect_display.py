@@ -1,4 +1,4 @@
-"""How `nas inspect` shows a data set: what it holds, its sizes and levels, its leaks, the advice."""
+"""Prints what `nas inspect` found: parts, classes, object sizes, pyramid levels, leaks and advice."""
 
 from __future__ import annotations
 
@@ -120,8 +120,8 @@ def _print_levels(report: InspectionReport) -> None:
 def _print_leaks(report: InspectionReport) -> None:
     leaks = report.leaks
     say(
-        f"images that show the same, at a similarity of {leaks.threshold:.2f} or more ({percent(CHANCE)} of "
-        f"{leaks.num_mirrored:,} images reach {leaks.chance_level:.2f} in the mirror, where nothing can be the same):"
+        f"near-duplicate images, with a similarity of {leaks.threshold:.2f} or more ({percent(CHANCE)} of "
+        f"{leaks.num_mirrored:,} mirrored images, which cannot be duplicates, reach {leaks.chance_level:.2f}):"
     )
     if leaks.num_unreadable:
         say(f"  {leaks.num_unreadable:,} images cannot be read and are left out; nas data check names them")
@@ -140,7 +140,7 @@ def _print_worst(pair: Leak) -> None:
 
 
 def _print_advice(report: InspectionReport, data_options: list[str]) -> None:
-    say("advice, by rules and not measured:" if report.items else "no advice")
+    say("advice (from rules, not measured):" if report.items else "no advice")
     for item in report.items:
         say(f"  {_title(item)}: {item.reason}")
     flags = run_flags(report.advice.items)

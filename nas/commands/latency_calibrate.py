@@ -20,12 +20,18 @@ if TYPE_CHECKING:
 @device_option
 @precision_option
 @click.option(
-    "--ops", type=click.Path(path_type=Path), metavar="OPS.csv[.gz]", help="Operators of networks that CSV names."
+    "--ops",
+    type=click.Path(path_type=Path),
+    metavar="OPS.csv[.gz]",
+    help="Table of the operators of networks named in CSV.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), metavar="FILE.yaml", help="The profile; default: DEVICE.calibrated.yaml."
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE.yaml",
+    help="Profile to write. Default: DEVICE.calibrated.yaml.",
 )
-@click.option("--force", is_flag=True, help="Replace FILE.yaml.")
+@click.option("--force", is_flag=True, help="Replace FILE.yaml if it exists.")
 @click.option(
     "--keep-shipped/--only-mine",
     default=None,

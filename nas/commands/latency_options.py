@@ -16,11 +16,18 @@ device_option: Callable[[Command], Command] = click.option(
     metavar="NAME|PROFILE.yaml",
     required=True,
     shell_complete=complete_device,
-    help="Profile, bare board or file; nas devices lists them.",
+    help="Profile, board or YAML file of a profile; nas devices lists profiles and boards.",
 )
 precision_option: Callable[[Command], Command] = click.option(
-    "--precision", metavar="NAME", default=None, help="fp32, fp16, int8, ...; default: the board's usual one."
+    "--precision",
+    metavar="NAME",
+    default=None,
+    help="Precision, such as fp32, fp16 or int8. Default: the usual one of the board.",
 )
 confidence_option: Callable[[Command], Command] = click.option(
-    "--confidence", type=float, default=0.9, show_default=True, help="How often the interval holds the measured time."
+    "--confidence",
+    type=float,
+    default=0.9,
+    show_default=True,
+    help="Probability that the interval contains the measured latency.",
 )

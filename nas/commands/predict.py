@@ -24,44 +24,50 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     default=Path("runs/predict"),
     show_default=True,
-    help="Folder for pictures and videos; those of an earlier call are replaced, an input never.",
+    help="Folder for the drawn images and videos. Earlier results are replaced, inputs never.",
 )
 @click.option(
     "--score",
     type=click.FloatRange(0, 1),
     default=0.25,
     show_default=True,
-    help="Detections with a lower score are left out.",
+    help="Minimum score of a detection.",
 )
 @click.option(
     "--iou",
     type=click.FloatRange(0, 1),
     default=0.6,
     show_default=True,
-    help="Two boxes of a class that overlap more are one object.",
+    help="Maximum IoU of two boxes of a class; of boxes that overlap more, the best is kept.",
 )
 @click.option(
     "--max-detections",
     type=click.IntRange(min=1),
     default=300,
     show_default=True,
-    help="Of an image, the best; enough for crowded pictures (nas val counts 100, as COCO does).",
+    help="Maximum number of detections per image. nas val counts 100, as COCO does.",
 )
 @tiling_options
-@click.option("--input", "input_hw", type=(int, int), default=None, metavar="H W", help="Input size in pixels.")
-@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Frames or slices at once.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
-@click.option("--threads", type=click.IntRange(min=1), default=None, help="CPU threads; default: all.")
-@click.option("--no-pictures", is_flag=True, help="Draw nothing, only list.")
 @click.option(
-    "--save-json", type=click.Path(path_type=Path), default=None, metavar="FILE", help="Results in COCO's format."
+    "--input", "input_hw", type=(int, int), default=None, metavar="H W", help="Input height and width in pixels."
+)
+@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Frames or tiles per batch.")
+@click.option("--device", default="auto", show_default=True, help="Where to compute: auto, cpu or cuda.")
+@click.option("--threads", type=click.IntRange(min=1), default=None, help="CPU threads. Default: all.")
+@click.option("--no-pictures", is_flag=True, help="List the detections without drawing them.")
+@click.option(
+    "--save-json",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="FILE",
+    help="File for the detections, in the COCO result format.",
 )
 @click.option(
     "--ids",
     type=click.Path(path_type=Path),
     default=None,
     metavar="FILE",
-    help="COCO annotation file whose image and class ids --save-json uses.",
+    help="COCO annotation file with the image and class ids for --save-json.",
 )
 @plugin_option
 @json_option

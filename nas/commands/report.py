@@ -13,9 +13,12 @@ from nas.commands.options import echo_json, json_option, plugin_option
 @click.command(name="report")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
-    "--out", type=click.Path(path_type=Path), metavar="FILE.html", help="Default: report.html in the folder of the run."
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE.html",
+    help="File to write. Default: report.html in the folder of the run.",
 )
-@click.option("--force", is_flag=True, help="Replace FILE.html even if it is no earlier report.")
+@click.option("--force", is_flag=True, help="Replace FILE.html even if it is not an earlier report.")
 @plugin_option
 @json_option
 def command(run: Path, out: Path | None, force: bool, as_json: bool) -> None:

@@ -12,12 +12,14 @@ from nas.commands.options import echo_json, json_option, plugin_option, wide_opt
 @click.command("reproduce")
 @click.argument("design", metavar="[DESIGN]", required=False)
 @click.option("--all", "all_designs", is_flag=True, help="All designs, one row for each published count.")
-@click.option("--num-classes", type=int, default=None, help="Classes; default: what the published counts are for.")
-@click.option("--input", "input_hw", type=(int, int), default=None, metavar="H W", help="Input size in pixels.")
+@click.option("--num-classes", type=int, default=None, help="Number of classes. Default: that of the published counts.")
+@click.option(
+    "--input", "input_hw", type=(int, int), default=None, metavar="H W", help="Input height and width in pixels."
+)
 @click.option(
     "--check-fvcore/--no-check-fvcore",
     default=None,
-    help="Run the built detector under fvcore and compare; default: one design of up to 20 GMACs.",
+    help="Count with fvcore too, and compare. Default: for one design of up to 20 GMACs.",
 )
 @plugin_option
 @wide_option

@@ -30,12 +30,18 @@ if TYPE_CHECKING:
 @format_option
 @images_option
 @split_option
-@click.option("--part", type=click.Choice(("val", "train")), default="val", show_default=True, help="Which images.")
+@click.option(
+    "--part",
+    type=click.Choice(("val", "train")),
+    default="val",
+    show_default=True,
+    help="Part of the data set to evaluate on.",
+)
 @click.option(
     "--bins",
     default=None,
     metavar="BINS",
-    help="Sizes of objects to report too: coco, tinyperson, quantiles, quantiles:N or edges in px as 0,8,16,32,inf.",
+    help="Object sizes to report AP for: coco, tinyperson, quantiles, quantiles:N or edges in px such as 0,8,16,inf.",
 )
 @tiling_options
 @click.option(
@@ -43,21 +49,25 @@ if TYPE_CHECKING:
     type=click.IntRange(min=0),
     default=1000,
     show_default=True,
-    help="Resamples of the images for 95 % intervals; 0: none.",
+    help="Bootstrap resamples of the images for the 95 % intervals; 0: no intervals.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the resamples.")
-@click.option("--curves", type=click.Path(path_type=Path), default=None, metavar="DIR", help="Folder for curves.")
-@click.option("--input", "input_hw", type=(int, int), default=None, metavar="H W", help="Input size in pixels.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the bootstrap.")
+@click.option(
+    "--curves", type=click.Path(path_type=Path), default=None, metavar="DIR", help="Folder to write curves to."
+)
+@click.option(
+    "--input", "input_hw", type=(int, int), default=None, metavar="H W", help="Input height and width in pixels."
+)
 @click.option(
     "--max-detections",
     type=click.IntRange(min=1),
     default=100,
     show_default=True,
-    help="Of an image, the best; 100 is COCO's rule (nas predict shows up to 300).",
+    help="Maximum number of detections per image; COCO's rule is 100. nas predict shows up to 300.",
 )
-@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Images at once.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
-@click.option("--threads", type=click.IntRange(min=1), default=None, help="CPU threads; default: all.")
+@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Images per batch.")
+@click.option("--device", default="auto", show_default=True, help="Where to compute: auto, cpu or cuda.")
+@click.option("--threads", type=click.IntRange(min=1), default=None, help="CPU threads. Default: all.")
 @plugin_option
 @wide_option
 @json_option
