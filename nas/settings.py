@@ -59,7 +59,7 @@ class RunSettings:
     )
     data: str | None = _DATA(
         None,
-        "A data set in COCO, YOLO, VisDrone, TinyPerson or VOC form.",
+        "Data set in COCO, YOLO, VisDrone, TinyPerson or VOC format.",
         metavar="PATH",
         default_words="the built-in set",
         is_path=True,
@@ -67,18 +67,18 @@ class RunSettings:
         joinable=True,
     )
     split: str | None = _DATA(
-        None, "Which pair of annotation files to use where a folder holds several.", metavar="NAME"
+        None, "Which pair of annotation files to use, if the folder holds several.", metavar="NAME"
     )
     data_format: str | None = _DATA(
         None,
         "Format of the data set: coco, tinyperson, yolo, visdrone, voc or that of a plug-in.",
         option="--format",
         metavar="NAME",
-        default_words="recognised from the files",
+        default_words="detected",
     )
     images: str | None = _DATA(
         None,
-        "Folder of the images, where they are not beside the annotations.",
+        "Folder of the images, if they are not beside the annotations.",
         metavar="DIR",
         is_path=True,
         resumable=True,
@@ -86,21 +86,21 @@ class RunSettings:
     )
     objective: tuple[str, ...] = _SEARCH(
         ("accuracy", "macs"),
-        "What the front is made of, two or three, may be repeated: accuracy, ap, ap50, ap-small, ap-medium, ap-large, "
-        "ap-LOW-HIGH (sizes in px); macs, params, latency (needs --device), memory. One that is given replaces the "
-        "default of its kind (accuracy or cost).",
+        "Objective of the front, two or three in all. May be repeated. Accuracies: accuracy, ap, ap50, ap-small, "
+        "ap-medium, ap-large, ap-LOW-HIGH (sizes in px). Costs: macs, params, latency (needs --device), memory. An accuracy replaces the "
+        "default accuracy, a cost the default cost.",
         metavar="NAME",
         default_words="accuracy and macs",
     )
     strategy: str = _SEARCH(
         "ehvi",
-        "What proposes the points to try: ehvi, evolution, grid, nsga2, random, tpe or that of a plug-in.",
+        "Search strategy: ehvi, evolution, grid, nsga2, random, tpe or that of a plug-in.",
         metavar="NAME",
     )
     trials: int | None = _SEARCH(
         None,
-        "End after this number of trials that were trained or failed, on any rung. Rejected and cached trials do not "
-        "count.",
+        "End after this number of trials, on any rung. Only trials that were trained or failed count, not rejected or "
+        "cached ones.",
         metavar="N",
         minimum=1,
         resumable=True,
@@ -108,7 +108,7 @@ class RunSettings:
     )
     minutes: float | None = _SEARCH(
         None,
-        "End after this time.",
+        "End the search after this time.",
         unit="minutes",
         metavar="M",
         default_words="8, with --data 30; no limit with --trials",
@@ -147,13 +147,17 @@ class RunSettings:
     )
     proxy: str | None = _TRAINING(
         None,
-        "A score without training, such as nwot, as the lowest rung.",
+        "Score without training, such as nwot, to use as the lowest rung.",
         metavar="NAME",
         default_words="none",
         identity=True,
     )
     repeats: int = _TRAINING(
-        1, "Train the members of the front with this many seeds at the end.", metavar="R", minimum=1, resumable=True
+        1,
+        "Number of seeds with which the members of the front are trained at the end.",
+        metavar="R",
+        minimum=1,
+        resumable=True,
     )
     batch: int = _TRAINING(4, "Images per training step.", metavar="B", minimum=1, identity=True)
     threads: int | None = _TRAINING(
@@ -178,24 +182,26 @@ class RunSettings:
     )
     auto: bool = _SPACE(
         False,
-        "Narrow the axes that you do not mention by the sizes of the boxes in --data, as nas inspect advises.",
+        "Narrow the other axes to what suits the box sizes of --data, as nas inspect advises.",
     )
     start: tuple[str, ...] = _SPACE(
         (),
-        "Begin with this design or architecture. May be repeated.",
+        "Start with this design or architecture. May be repeated.",
         metavar="DESIGN|FILE.yaml",
         default_words="four designs, one of each paper (nas designs)",
     )
     from_run: str | None = _SPACE(
         None,
-        "Begin with the results of an earlier run: with its trials where the training was the same, else with its "
-        "front. Budget, space and objectives may differ.",
+        "Start with the results of an earlier run: its trials, if the training was the same, else its front. Budget, "
+        "space and objectives may differ.",
         option="--from",
         metavar="DIR",
         is_path=True,
     )
     name: str = _FOLDER("", "Name of the run's folder.", metavar="NAME", default_words="date and time", joinable=True)
-    out: str = _FOLDER("runs", "Folder in which the run's folder is made.", metavar="DIR", is_path=True, joinable=True)
+    out: str = _FOLDER(
+        "runs", "Folder in which the run's folder is created.", metavar="DIR", is_path=True, joinable=True
+    )
     storage: str | None = _FOLDER(
         None,
         "PostgreSQL database for the study, postgresql://USER@HOST/DATABASE, for workers on several hosts.",
@@ -205,7 +211,7 @@ class RunSettings:
     )
     executor: str = _WORKERS(
         "local",
-        "What runs the trainings: local (this process, or several with --workers), processes, ray or that of a "
+        "Executor of the trainings: local (this process, or several with --workers), processes, ray or that of a "
         "plug-in.",
         metavar="NAME",
         per_session=True,
@@ -213,7 +219,7 @@ class RunSettings:
     )
     workers: int | None = _WORKERS(
         None,
-        "Trainings at a time.",
+        "Number of trainings at the same time.",
         metavar="N",
         default_words="1; with ray as many as fit",
         minimum=1,
@@ -239,7 +245,7 @@ class RunSettings:
     )
     gpus_per_trial: float | None = _WORKERS(
         None,
-        "GPUs of each training, also a fraction; with ray.",
+        "GPUs of each training, may be a fraction; with ray.",
         metavar="G",
         default_words="1 where there are any",
         minimum=0,

@@ -44,10 +44,10 @@ if TYPE_CHECKING:
 @wide_option
 @json_option
 def command(as_json: bool, **options: Any) -> None:
-    """Replay tables of trained detectors, and count how many evaluations a strategy needs to find their front.
+    """Count the evaluations that a strategy needs to find the front of a table of trained detectors.
 
-    As in a search, costs are known beforehand and an accuracy only once it is evaluated. The count is of different
-    detectors that are evaluated until 90, 95 and 99 % of the hypervolume of the true front is reached.
+    As in a search, costs are known in advance, and an accuracy only after its evaluation. The result is the number of
+    different detectors evaluated until 90, 95 and 99 % of the hypervolume of the true front are reached.
 
     \b
     Example:

@@ -24,7 +24,7 @@ from nas.commands.options import echo_json, json_option, plugin_option, wide_opt
 def command(architecture: str, as_json: bool, **options: Any) -> None:
     """Show the nodes of an architecture with their shapes, multiply-adds, parameters and bytes.
 
-    With --diff: the axes of the search space on which two architectures differ, and what each of these choices costs.
+    With --diff: the axes of the search space on which two architectures differ, and the cost of each difference.
 
     \b
     Examples:

@@ -73,10 +73,10 @@ if TYPE_CHECKING:
 @plugin_option
 @json_option
 def command(what: str, as_json: bool, **options: Any) -> None:
-    """Write the front of a run, an architecture or a design to DIR, a folder each.
+    """Write the front of a run, an architecture or a design to DIR, with one folder for each architecture.
 
-    A folder holds the architecture, what it costs, its weights if it was trained, ONNX checked against PyTorch, a
-    script that reads the outputs without this package, and a card. DIR/front.csv lists them.
+    A folder contains the architecture, its cost, its weights if it was trained, an ONNX model checked against PyTorch,
+    a script that decodes the outputs without this package, and a model card. DIR/front.csv lists the folders.
 
     \b
     Examples:

@@ -41,11 +41,11 @@ if TYPE_CHECKING:
 @wide_option
 @json_option
 def command(measurements: Path, as_json: bool, **options: Any) -> None:
-    """Fit a board's profile to latencies that you measured, and show the error before and after.
+    """Fit the profile of a board to latencies that you measured, and show the error before and after.
 
-    CSV has the columns model and latency_ms (milliseconds of one image), and as wanted input_h, input_w, num_classes
-    and family (what is held out together). A model is a design, the path of an architecture's YAML file, or a
-    model_name of --ops, whose size and classes are those of its operators.
+    CSV has the columns model and latency_ms (milliseconds per image), and optionally input_h, input_w, num_classes and
+    family (networks that are held out together). A model is a design, the path of the YAML file of an architecture, or
+    a model_name of --ops; the operators of the latter determine input size and classes.
 
     \b
     Example:

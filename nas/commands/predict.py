@@ -74,10 +74,10 @@ if TYPE_CHECKING:
 def command(
     weights: Path, inputs: tuple[Path, ...], out: Path, no_pictures: bool, as_json: bool, **options: Any
 ) -> None:
-    """Find objects in INPUTs with trained WEIGHTS and write pictures and videos with boxes, classes and scores.
+    """Detect objects in INPUTs with trained WEIGHTS and write images and videos with boxes, classes and scores.
 
-    INPUT is a picture, a folder of pictures and videos, or a video; videos are read frame by frame. Ctrl-C keeps what
-    is complete, of a video the frames so far, and prints and writes the lists so far. No input is ever replaced.
+    INPUT is an image, a video, or a folder of images and videos; videos are read frame by frame. After Ctrl-C, the
+    results so far are kept, including the frames of an incomplete video. Inputs are never replaced.
 
     \b
     Examples:
@@ -104,7 +104,7 @@ def command(
 
 
 def _line(stream: PredictionStream, source: Source) -> str:
-    """Looks at a source and says what was found in it."""
+    """Detects objects in a source and returns a line with their number."""
     from collections import Counter
 
     counts: Counter[int] = Counter()

@@ -22,9 +22,9 @@ from nas.commands.options import echo_json, json_option, plugin_option
 @plugin_option
 @json_option
 def command(run: Path, out: Path | None, force: bool, as_json: bool) -> None:
-    """Show what RUN found in one HTML file: the front, how the search went, which axes matter.
+    """Write the results of RUN to one HTML file: the front, the course of the search, the axes that matter.
 
-    The file needs no network and no server. The run may be under way; nothing of it is changed.
+    The file needs no network and no server. The run may be under way; it is not changed.
 
     \b
     Example:

@@ -27,8 +27,8 @@ from nas.commands.options import echo_json, json_option, plugin_option, wide_opt
 def command(design: str | None, all_designs: bool, check_fvcore: bool | None, as_json: bool, **options: Any) -> None:
     """Rebuild a published design and compare its counts with the published figures.
 
-    Each figure is compared in its own convention, counted on the rebuilt detector. Accuracy and latency do not follow
-    from a count: they are shown as published.
+    Each figure is compared in its own convention, counted on the rebuilt detector. Accuracy and latency cannot be
+    counted; they are shown as published.
 
     \b
     Examples:

@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 @click.command(name="run", cls=GroupedCommand, owner=RunSettings)
 @setting_options(RunSettings, {"device": complete_device})
-@click.option("--resume", type=click.Path(), metavar="DIR", help="Go on with the run in this folder.")
-@click.option("--join", is_flag=True, help="Be one more worker of the run --name in --storage.")
+@click.option("--resume", type=click.Path(), metavar="DIR", help="Resume the run in this folder.")
+@click.option("--join", is_flag=True, help="Join the run --name in --storage as another worker.")
 @plugin_option
 @wide_option
 @json_option
 def command(resume: str | None, join: bool, as_json: bool, **settings: Any) -> None:
     """Search detectors under a budget and keep the best trade-offs of accuracy against cost.
 
-    Every candidate is costed before anything is trained; what is over budget is never trained. The run's folder
-    holds the front as architectures for `nas train`, their weights, and trials.csv with one line a trial. A run can be
-    killed at any time and resumed with --resume.
+    The cost of every candidate is computed first; candidates over budget are never trained. The folder of the run
+    contains the architectures of the front for `nas train`, their weights, and trials.csv with one row per trial. A
+    run can be killed at any time and resumed with --resume.
 
     \b
     Examples:
@@ -44,7 +44,7 @@ def command(resume: str | None, join: bool, as_json: bool, **settings: Any) -> N
     from nas.commands.run_display import make_display
 
     display = make_display(to_stderr=as_json)
-    with ended_by_sigterm() as exit_code, _going_on_told(display, exit_code):
+    with ended_by_sigterm() as exit_code, _resume_hint(display, exit_code):
         try:
             with display:
                 run = search(resume=resume, join=join, on_notice=display.notice, on_progress=display, **settings)
@@ -55,8 +55,8 @@ def command(resume: str | None, join: bool, as_json: bool, **settings: Any) -> N
 
 
 @contextmanager
-def _going_on_told(display: Display, exit_code: Callable[[], int]) -> Iterator[None]:
-    """Says after Ctrl-C and SIGTERM how to go on with the run."""
+def _resume_hint(display: Display, exit_code: Callable[[], int]) -> Iterator[None]:
+    """Says after Ctrl-C and SIGTERM how to resume the run."""
     from nas import plugins
 
     try:

@@ -28,7 +28,9 @@ def _refuse_tile(context: click.Context, parameter: click.Parameter, value: str 
 @click.argument("architecture", type=click.Path(), metavar="ARCH.yaml|DESIGN", required=False)
 @setting_options(training_settings().values())
 @click.option("--tile", "old_tile", default=None, hidden=True, expose_value=False, callback=_refuse_tile)
-@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Any other setting of config.yaml.")
+@click.option(
+    "--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Another setting of config.yaml. May be repeated."
+)
 @click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Resume the training in this folder.")
 @plugin_option
 @wide_option
@@ -46,8 +48,8 @@ def command(
     """Train one architecture: a YAML file or the name of a design.
 
     The output folder receives weights.pt (the best), last.pt (checkpoint), history.csv, results.png, config.yaml,
-    architecture.yaml and results.json. A training can be stopped at any time; --resume alone continues it. If the data
-    was moved meanwhile, name its place with --data. Several processes: torchrun --nproc-per-node N --no-python nas
+    architecture.yaml and results.json. A training can be stopped at any time and resumed with --resume. If the data was
+    moved meanwhile, give its new path with --data. With several processes: torchrun --nproc-per-node N --no-python nas
     train ...
 
     \b
