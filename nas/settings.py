@@ -87,8 +87,8 @@ class RunSettings:
     objective: tuple[str, ...] = _SEARCH(
         ("accuracy", "macs"),
         "Objective of the front, two or three in all. May be repeated. Accuracies: accuracy, ap, ap50, ap-small, "
-        "ap-medium, ap-large, ap-LOW-HIGH (sizes in px). Costs: macs, params, latency (needs --device), memory. An accuracy replaces the "
-        "default accuracy, a cost the default cost.",
+        "ap-medium, ap-large, ap-LOW-HIGH (sizes in px). Costs: macs, params, latency (needs "
+        "--device), memory. An accuracy replaces the default accuracy, a cost the default cost.",
         metavar="NAME",
         default_words="accuracy and macs",
     )

@@ -69,7 +69,7 @@ def search(
 
     Args:
         data: A data set in COCO, YOLO, VisDrone, TinyPerson or VOC form; None is the built-in set.
-        resume: Folder of a run to go on with, possibly with larger totals of trials or minutes.
+        resume: Folder of a run to resume, possibly with larger totals of trials or minutes.
         join: Whether to be one more worker of the run `name` in `storage`.
         plugin: Python files that register blocks, heads, strategies and the like.
         on_notice: Is called with each line that the user should read.

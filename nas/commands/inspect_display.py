@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 BAR_WIDTH = 40
 USUAL_PX = (128, 192, 256, 320, 416, 512, 640, 800, 960, 1280)
-"""Input sizes that are shown beside those of the advice; --json has all."""
+"""Input sizes that are always shown; --json has all."""
 COMMANDS = {"tiling": "nas train", "max_detections": "nas val"}
-"""By topic: the command that takes its flags; nas run takes those of all others."""
+"""The command that takes the flags of a topic; nas run takes those of the other topics."""
 
 
 def print_report(report: InspectionReport, data_options: list[str]) -> None:
@@ -88,7 +88,7 @@ def _range(each: Bin) -> str:
 
 def _print_inputs(report: InspectionReport) -> None:
     considered = report.advice.considered
-    say("boxes as the detector sees them:")
+    say("boxes at the input size of the detector:")
     columns = (
         Column("input px", is_name=True),
         *(numbers(f"under {limit} px", priority=2) for limit in LIMITS_PX),
@@ -103,8 +103,8 @@ def _print_inputs(report: InspectionReport) -> None:
             rows.append((f"{size}{mark}", *(_share(count, len(sides)) for count in counts)))
     print_table(columns, rows)
     say(
-        "P2 to P6: the boxes that a level serves, 2.1 to 4.2 of its cells a side; what is smaller goes to P2, what is "
-        "larger to P6. *: among the sizes advised below"
+        "P2 to P6: boxes with sides of 2.1 to 4.2 cells of the level; smaller boxes count for P2, larger ones for P6. "
+        "*: input size considered in the advice below"
     )
 
 

@@ -66,9 +66,9 @@ def print_calibration(result: CalibrationResult) -> None:
         Column("network", is_name=True),
         numbers("measured ms", priority=1),
         numbers("before ms", priority=2),
-        numbers("off %", priority=1),
+        numbers("error %", priority=1),
         numbers("after ms, held out", priority=2),
-        numbers("off %", priority=1),
+        numbers("error %", priority=1),
     )
     rows = []
     for row in result.rows:
@@ -77,17 +77,15 @@ def print_calibration(result: CalibrationResult) -> None:
         rows.append((str(row.row), row.network, *cells, *after))
     print_table(columns, rows)
     before, error = result.before, result.after
-    say(f"before: {before.mean_percent:.1f} % off on average, {before.worst_percent:.1f} % at worst")
+    say(f"before: mean error {before.mean_percent:.1f} %, maximum {before.worst_percent:.1f} %")
     if error.mean_percent is None:
-        say("after: not known: one network alone cannot be held out; measure another one")
+        say("after: unknown, because a single network cannot be held out; next: measure another network")
     else:
-        say(
-            f"after: {error.mean_percent:.1f} % off on average, {error.worst_percent:.1f} % at worst ({error.held_out})"
-        )
-    shipped = f" and the {result.num_shipped} that come with the profile" if result.num_shipped else ""
+        say(f"after: mean error {error.mean_percent:.1f} %, maximum {error.worst_percent:.1f} % ({error.held_out})")
+    shipped = f" and the {result.num_shipped} of the shipped profile" if result.num_shipped else ""
     measured = f"{result.num_rows} measurement{'s' * (result.num_rows > 1)}"
-    say(f"{result.profile} is fitted on {measured} of yours{shipped}")
+    say(f"{result.profile} is fitted to {measured} of yours{shipped}")
     alone, together = result.only_mine_mean_percent, result.keep_shipped_mean_percent
     if alone is not None and together != alone:
-        say(f"held out: {alone:.1f} % off with --only-mine, {together:.1f} % with --keep-shipped")
+        say(f"mean error of held-out networks: {alone:.1f} % with --only-mine, {together:.1f} % with --keep-shipped")
     say(f"next: nas latency yolov8n --device {result.profile}")

@@ -19,28 +19,28 @@ CLASS_TITLES = {
     "conv_transpose": "transposed convolutions",
     "dwconv": "depthwise convolutions",
     "gconv": "grouped convolutions",
-    "fc": "linear layers and 1x1 convolutions of one position",
+    "fc": "linear layers and 1x1 convolutions on 1x1 maps",
     "matmul": "matrix products",
-    "act_cheap": "ReLU and its like",
+    "act_cheap": "ReLU and similar activations",
     "act_exp": "SiLU, sigmoid and other activations with an exponential",
-    "eltwise": "additions and products of maps",
+    "eltwise": "element-wise additions and products",
     "concat": "concatenations",
     "split": "splits and slices",
     "pool": "pooling",
-    "global_pool": "pooling over whole maps",
+    "global_pool": "global pooling",
     "upsample": "upsampling",
-    "norm": "normalisations that fold into no convolution",
+    "norm": "normalisations that are not folded into a convolution",
     "transpose": "transpositions",
     "softmax": "softmax",
     "space_to_depth": "space to depth",
-    "other": "operators of no known class",
-    "start": "starting the network",
+    "other": "other operators",
+    "start": "start of the network",
 }
-"""The operator classes in words."""
+"""Names of the operator classes in tables and sentences."""
 
 
 def print_architecture(result: LatencyPrediction) -> None:
-    """Prints one prediction: the latency, its error, where the time is spent, and what would be faster."""
+    """Prints one prediction: the latency, its error, the time by operator class and node, and speedups."""
     height, width = result.input_hw
     classes = counted(result.num_classes, "class", "classes")
     say(
@@ -99,7 +99,7 @@ def _print_device(result: OnDevice) -> None:
     say(f"device: {result.device}: {result.board}, {result.runtime}, {result.precision}, batch {result.batch}")
     if error.mean_error_percent is None:
         known = "one measured network" if count else "the data sheet alone: an order of magnitude"
-        say(f"error: not measured; the profile rests on {known}")
+        say(f"error: not measured; the profile is based on {known}")
     else:
         say(
             f"error: {error.mean_error_percent:.1f} % on average of {count} measured networks "
@@ -107,20 +107,25 @@ def _print_device(result: OnDevice) -> None:
         )
     if result.notes:
         say(f"profile: {result.notes}")
-    say(f"in it: {result.includes}")
+    say(f"includes: {result.includes}")
 
 
 def unmeasured_text(result: LatencyPrediction) -> str:
-    """Returns in words which operators of a network were never measured on the device."""
+    """Returns a text that names the operators of a network that were never measured on the device."""
     never = [each for each in result.classes if each.networks_measured == 0]
     named = ", ".join(f"{each.operator_class} {100 * each.share:.1f} %" for each in never)
-    return f"{100 * result.unsupported_share:.1f} % of the time is in operators never measured there ({named})"
+    return f"{100 * result.unsupported_share:.1f} % of the time is in operators never measured on the device ({named})"
 
 
 def _print_classes(result: LatencyPrediction) -> None:
     from nas.commands.table import Column, numbers, print_table
 
-    columns = (Column("operators", is_name=True), Column("which are", is_text=True), numbers("ms"), numbers("share %"))
+    columns = (
+        Column("operators", is_name=True),
+        Column("description", is_text=True),
+        numbers("ms"),
+        numbers("share %"),
+    )
     rows = []
     for each in result.classes:
         name = each.operator_class + " (never measured)" * (each.networks_measured == 0)
@@ -135,9 +140,9 @@ def _print_nodes(result: LatencyPrediction) -> None:
     nodes = sorted(result.nodes, key=lambda node: -node.share)[:NODES_SHOWN]
     columns = (
         Column("part", priority=3),
-        Column("dearest nodes", is_name=True),
+        Column("slowest nodes", is_name=True),
         Column("block", priority=2),
-        Column("most of it in", priority=1),
+        Column("mainly", priority=1),
         numbers("ms"),
         numbers("share %", priority=1),
     )
@@ -153,7 +158,7 @@ def _print_nodes(result: LatencyPrediction) -> None:
 
 
 def _print_faster(result: LatencyPrediction) -> None:
-    say("what would make it faster, by prediction; accuracy changes too:")
+    say("predicted speedups, which change the accuracy too:")
     for line in faster_lines(result):
         say(f"  {line}")
 
@@ -169,14 +174,14 @@ def faster_lines(result: LatencyPrediction) -> list[str]:
             f"{smaller.pixels_lost_percent:.0f} % fewer pixels"
         )
     for cheaper in (each for each in result.faster if isinstance(each, CheaperActivation)):
-        caveat = "" if cheaper.both_measured else "; not all of it was measured there"
+        caveat = "" if cheaper.both_measured else "; not all of these operators were measured on the device"
         lines.append(
-            f"{cheaper.from_class} takes {100 * cheaper.share:.0f} %: SiLU and its like are costly here, ReLU in their "
-            f"place costs {cheaper.saved_ms:.3g} ms less{caveat}"
+            f"{cheaper.from_class} takes {100 * cheaper.share:.0f} %: ReLU instead of SiLU and similar activations "
+            f"saves {cheaper.saved_ms:.3g} ms{caveat}"
         )
     for each in [each for each in result.classes if each.operator_class not in (DEAR, START)][:2]:
         within = [node for node in result.nodes if node.dearest_class == each.operator_class]
         node = max(within, key=lambda node: node.ms, default=None)
-        most = "" if node is None else f"; the dearest node with them is {node.name} ({100 * node.share:.0f} %)"
+        most = "" if node is None else f"; the slowest node with them is {node.name} ({100 * node.share:.0f} %)"
         lines.append(f"{CLASS_TITLES[each.operator_class]} take {100 * each.share:.0f} %{most}")
     return lines

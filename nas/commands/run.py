@@ -62,7 +62,7 @@ def _resume_hint(display: Display, exit_code: Callable[[], int]) -> Iterator[Non
     try:
         yield
     except KeyboardInterrupt:
-        resume = f"; go on with: nas run --resume {display.folder}{plugins.options()}"
+        resume = f"; resume with: nas run --resume {display.folder}{plugins.options()}"
         say(f"nas: interrupted{resume if display.folder is not None else ''}", err=True)
         raise SystemExit(exit_code()) from None  # click would swallow its own Exit here
 

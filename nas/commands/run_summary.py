@@ -47,7 +47,7 @@ OTHER_PRIORITY = 6
 
 
 def print_summary(run: SearchRun) -> None:
-    """Prints the front, how the rungs agreed, the accounting, and what to type next."""
+    """Prints the front, the rank correlations, the number of trials by outcome, and the next command."""
     table, members = run.table, records.front(run.table)
     console = Screen(soft_wrap=True)
     console.print(f"ended: {run.ending}")
@@ -71,27 +71,27 @@ def print_summary(run: SearchRun) -> None:
 
 
 def _without_front(run: SearchRun) -> str:
-    """Says why there is no front, as far as the trials tell, and what to do."""
+    """Returns why there is no front, and the next step."""
     failed = run.table[run.table["outcome"] == "failed"]
     if len(failed) and not run.table["outcome"].isin(["complete", "stopped"]).any():
         reason = str(failed["reason"].iloc[-1])
         path = run.folder / records.TRIALS_CSV
-        return f"all trials failed, the last with: {reason}; next: put that right; all are in {path}"
+        return f"all trials failed, the last with: {reason}; next: correct the cause; {path} has the reasons of all"
     more = "--trials" if run.config.trials is not None else "--minutes"
     again = f"nas run --resume {run.folder}{plugins.options()} with more {more}"
     return f"no trial was completed, so there is no front; next: {again}"
 
 
 def accounting(table: pd.DataFrame) -> list[str]:
-    """Says what became of all trials, and how many asks were over budget."""
+    """Returns a line with the number of trials by outcome, and the share rejected for their cost."""
     counts = records.tally(table)
     parts = " + ".join(f"{counts[outcome]} {outcome}" for outcome in records.OUTCOMES)
     share = counts["rejected"] / counts["asked"] if counts["asked"] else 0.0
-    return [f"{counts['asked']} asked = {parts}; {100 * share:.1f} % of the asks were rejected for their cost"]
+    return [f"{counts['asked']} asked = {parts}; {100 * share:.1f} % were rejected for their cost"]
 
 
 def surrogate_line(surrogate: SurrogateCorrelation | None) -> list[str]:
-    """Says how well the surrogate ranks the evaluated trials."""
+    """Returns a line about how well the surrogate ranks the evaluated trials; none without a surrogate."""
     if surrogate is None:
         return []
     if surrogate.tau != surrogate.tau:

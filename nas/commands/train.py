@@ -135,7 +135,7 @@ def _interrupts_told() -> Iterator[None]:
             yield
         except TrainingInterrupted as interrupt:
             if launched_rank() == 0:
-                click.echo(f"nas: interrupted; go on with: nas train --resume {interrupt.folder}", err=True)
+                click.echo(f"nas: interrupted; resume with: nas train --resume {interrupt.folder}", err=True)
             raise SystemExit(exit_code()) from None  # click would swallow its own Exit here
         except KeyboardInterrupt:
             if exit_code() == 128 + signal.SIGTERM:

@@ -100,7 +100,7 @@ def print_evaluation(result: EvaluationResult) -> None:
     if intervals:
         say(
             f"intervals: {100 * intervals['confidence']:g} % over {intervals['resamples']} resamples of the images; "
-            "they do not cover what another training would give"
+            "they do not include the variation between trainings"
         )
     print_confusion(report["confusion"])
     for path in result.curves or ():

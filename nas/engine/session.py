@@ -147,7 +147,7 @@ def _with_earlier(config: RunConfig, named: Starts, earlier: Earlier | None) -> 
 
 
 def go_on(path: Path, request: RunRequest) -> Session:
-    """Opens a run to go on with it, with the settings that a resume may change.
+    """Opens a run to resume it, with the settings that a resume may change.
 
     Raises:
         ConfigError: If another setting, the data or the space is not that of the run; it names the difference.

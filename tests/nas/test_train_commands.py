@@ -69,7 +69,7 @@ def test_train_writes_everything(trained: Path) -> None:
 def test_a_second_training_needs_resume(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (trained / "results.json").read_text()
     assert train(trained) == 2
-    assert f"holds a training already; go on with --resume {trained}" in capsys.readouterr().err
+    assert f"holds a training already; continue it with --resume {trained}" in capsys.readouterr().err
     assert run("train", "--resume", trained, "--json") == 0
     assert json.loads(capsys.readouterr().out)["score"] == json.loads(before)["score"]
 
@@ -138,7 +138,7 @@ def test_a_signal_ends_after_the_step_and_resuming_gives_the_same(
         assert train(out) == code
         signal.signal(signal.SIGINT, usual)
     lines = [line for line in capsys.readouterr().err.splitlines() if "interrupted" in line]
-    assert lines == [f"nas: interrupted; go on with: nas train --resume {out}"]
+    assert lines == [f"nas: interrupted; resume with: nas train --resume {out}"]
     assert signal.getsignal(number) is before and not (out / "weights.pt").exists()
     assert run("train", "--resume", out) == 0
     whole, resumed = (load_weights(folder / "weights.pt").state for folder in (trained, out))

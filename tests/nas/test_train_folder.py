@@ -186,7 +186,7 @@ def test_a_full_disk_is_told_in_one_line_and_leaves_no_rest(tmp_path: Path, caps
     assert code == 2
     *_, line = capsys.readouterr().err.splitlines()
     assert line.startswith(f"nas: error: cannot write {tmp_path / 'out' / 'last.pt'}: File too large")
-    assert line.endswith(f"then go on with: nas train --resume {tmp_path / 'out'}")
+    assert line.endswith(f"then resume with: nas train --resume {tmp_path / 'out'}")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"lock", "config.yaml", "architecture.yaml"}
 
 
