@@ -31,7 +31,7 @@ PARTS = ("val", "train")
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreIntervals:
-    """Intervals of scores over resamples of the images; they do not cover what another training would give."""
+    """Bootstrap intervals of scores over the images; they do not include the variation between trainings."""
 
     resamples: int
     seed: int
@@ -46,19 +46,19 @@ class EvaluationResult(Result):
 
     weights: Path
     data: str
-    """What was opened, in words."""
+    """Description of the data set."""
     part: str
     input_hw: tuple[int, int]
     tiling: Tiling | None
     score: Score
     intervals: ScoreIntervals | None
     best_f1: Mapping[str, BestF1]
-    """By class."""
+    """Best F1 by class."""
     confusion: Confusion
     unreadable: tuple[str, ...]
-    """What was said about each image that could not be read."""
+    """A message for each image that could not be read."""
     curves: tuple[Path, ...] | None
-    """Files of the curves; None where none were asked for."""
+    """Files of the curves; None without `curves`."""
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -108,7 +108,7 @@ class EvaluationOptions:
         ):
             check_at_least(option, value, least)
         if self.bins is not None and not self.bins.startswith("quantiles"):
-            size_bins(self.bins, ())  # a typing error is told before anything is read
+            size_bins(self.bins, ())  # fails before the data is read
 
 
 def evaluate(
@@ -137,7 +137,7 @@ def evaluate(
     """Measures the average precision and more of trained weights on a data set, by the COCO rules.
 
     Args:
-        weights: a weights file, the folder of a training, a run or an export, or an object that names its weights.
+        weights: a weights file, the folder of a training, a run or an export, or an object with `weights`.
         data: the data set; None: that of the training or the run of the weights, else the built-in set.
         format: `coco`, `yolo`, `visdrone`, `tinyperson`, `voc` or that of a plug-in; None: detected.
         images: folder of the images, if they are not beside the annotations.
@@ -181,7 +181,7 @@ def tiling_from(tile: str | int | tuple[int, int] | None, overlap: float | None,
         tile_whole: whether to detect in the whole image too.
 
     Raises:
-        ConfigError: the size is no size, or another option was given without it.
+        ConfigError: the size is invalid, or another option was given without it.
     """
     from nas.api.tiling import tiling_of
 

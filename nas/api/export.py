@@ -1,4 +1,4 @@
-"""Architectures with weights and ONNX as folders that need nothing of this machine."""
+"""Self-contained folders with an architecture, its weights and ONNX: `nas.export`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ExportedMember(Result):
 
     @property
     def onnx_difference(self) -> float | None:
-        """How far ONNX differs from PyTorch, of the scale of the outputs; None where no ONNX was written."""
+        """Largest difference of ONNX from PyTorch, relative to the scale of the outputs; None without ONNX."""
         onnx = self.report.get("onnx")
         return None if onnx is None else float(onnx["largest_relative_difference"])
 
@@ -109,7 +109,7 @@ def export(
         seed: seed of the initial weights of architectures that were not trained.
 
     Raises:
-        UserError: there is nothing to export, or something must not be replaced.
+        UserError: there is nothing to export, an option does not apply, or `out` may not be replaced.
     """
     from nas.exporters.front import ExportRequest
     from nas.exporters.front import export as write_folders
@@ -130,7 +130,7 @@ def export(
 
 @contextmanager
 def _named(what: ArchitectureLike | SearchRun, weights: Path | None) -> Iterator[tuple[str, Path | None]]:
-    """Yields the path or the name of what is exported, and its weights; an object gets a file for the time."""
+    """Yields the path or name to export, and its weights; an object is written to a temporary file."""
     if isinstance(what, (str, Path)):
         yield str(what), weights
         return

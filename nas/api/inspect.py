@@ -1,4 +1,4 @@
-"""What a data set asks of a detector, and which images its parts share."""
+"""What a data set requires of a detector, and which images its parts share: `nas.inspect`."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection(Result):
-    """What is known of a data set before a search, and what is advised."""
+    """The properties of a data set, and advice for a search."""
 
     data: str
     source: str
-    """What was opened, in words."""
+    """Description of the data set."""
     format: str
     report: InspectionReport
     """Parts, sizes of boxes, leaks and advice."""
@@ -68,7 +68,7 @@ def inspect(
     on_notice: OnNotice | None = None,
     on_progress: OnProgress | None = None,
 ) -> Inspection:
-    """Says what a data set asks of a detector: sizes of its boxes, the levels they need, leaks between its parts.
+    """Analyses what a data set requires of a detector: box sizes, pyramid levels, and leaks between its parts.
 
     Args:
         data: the data set.

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from search_space import Architecture
 
 ENDS_AT = "it ends at the head's raw maps: decoding them to boxes is not in it"
-"""What the prediction of our own graphs leaves out on top of what a profile's measurements do."""
+"""What predictions of our graphs do not include, in addition to what the measurements of a profile leave out."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOutError:
-    """How far off a profile's predictions were on networks left out of the fit; None where nothing was measured."""
+    """Error of the predictions of a profile on networks left out of the fit; None where nothing was measured."""
 
     held_out: str | None
     mean_error_percent: float | None
@@ -71,7 +71,7 @@ class LatencyFigures:
 
 @dataclass(frozen=True, kw_only=True)
 class LatencyPrediction(LatencyFigures, OnDevice):
-    """The predicted latency of one architecture, where the time is spent, and what would save some."""
+    """The predicted latency of one architecture, by operator class and node, and predicted speedups."""
 
     architecture: str
     classes: tuple[ClassShare, ...]
@@ -163,7 +163,7 @@ def latency(
         device: a profile, the bare name of a board, or the YAML file of a profile.
         precision: such as `fp16`; None: the usual one of the board.
         input_hw: input size `(H, W)` in pixels; None: that of the architecture.
-        num_classes: None: the classes of the design, else 80; of a run its own.
+        num_classes: number of classes; None: that of the design, else 80. A run has its own.
         confidence: probability that the interval contains the measured latency.
         on_notice: is called with a note where the device or the number of classes is a default.
 

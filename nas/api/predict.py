@@ -1,4 +1,4 @@
-"""What trained weights find in pictures, videos and arrays, as data and drawn."""
+"""Detect objects in images, videos and arrays with trained weights: `nas.predict`."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ class PredictionOptions:
 
     @property
     def tiling(self) -> Tiling | None:
-        """The slices that images are cut into; None for whole images."""
+        """The tiling of the images; None for whole images."""
         return tiling_from(self.tile, self.overlap, self.tile_whole)
 
 
@@ -193,12 +193,12 @@ def predict(
     on_notice: OnNotice | None = None,
     on_progress: OnProgress | None = None,
 ) -> PredictionList:
-    """Finds objects in pictures, folders of pictures and videos, videos, and arrays `(H, W, 3)` of uint8 RGB.
+    """Detects objects in images, videos, folders of both, and arrays `(H, W, 3)` of uint8 RGB.
 
     Args:
-        weights: a weights file, the folder of a training, a run or an export, or an object that names its weights.
+        weights: a weights file, the folder of a training, a run or an export, or an object with `weights`.
         inputs: one input or several; videos are read frame by frame.
-        out: folder to write pictures and videos with boxes to; None: nothing is drawn. An input is never replaced.
+        out: folder for images and videos with boxes; None: nothing is drawn. Inputs are never replaced.
         score: minimum score of a detection.
         iou: maximum IoU of two boxes of a class; of boxes that overlap more, the best is kept.
         max_detections: maximum number of detections per image.
@@ -232,7 +232,7 @@ def _as_list(inputs: Input | Sequence[Input]) -> list[Input]:
 
 @dataclass(kw_only=True, eq=False)
 class PredictionStream:
-    """PredictionList one by one; a context that keeps on exit, however it ends, what was written so far."""
+    """The predictions one by one; a context manager that keeps what was written, also after an error."""
 
     loaded: TrainedDetector
     detector: Detector

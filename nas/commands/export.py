@@ -1,4 +1,4 @@
-"""`nas export`: the front of a run, an architecture or a design as folders that need nothing of this machine."""
+"""`nas export`: writes the front of a run, an architecture or a design as self-contained folders."""
 
 from __future__ import annotations
 
