@@ -25,7 +25,7 @@ class Advised:
     """The same as options of `nas run`."""
 
     @contextmanager
-    def told_of_errors(self) -> Iterator[None]:
+    def errors_mention_advice(self) -> Iterator[None]:
         """Adds the narrowing by the advice to a BudgetError that says that no point fits."""
         try:
             yield

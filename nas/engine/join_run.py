@@ -1,4 +1,4 @@
-"""Lets further workers join a run whose study is in a database. The database holds everything they need except the data."""
+"""Lets workers join a run whose study is in a database, which holds everything they need except the data."""
 
 from __future__ import annotations
 

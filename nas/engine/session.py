@@ -101,7 +101,7 @@ def begin(request: RunRequest) -> Session:
     space = SearchSpace().narrowed(with_heads(narrowing))
     config = resolve(request, path.name, space, splits, narrowing, device)
     config, named, notices = _with_earlier(config, named, earlier)
-    with advised.told_of_errors():
+    with advised.errors_mention_advice():
         domain, starts, more = prepare(config, space, splits, named)
     propose_once(config, domain)
     if said.storage is not None:
@@ -252,7 +252,7 @@ def open_search(session: Session, executor: Executor, observer: Observer) -> Sea
 
 
 def settling(study: SearchStudy, *, shared: bool) -> Callable[[], None]:
-    """Returns a function that ends the trials of lost workers; in a run without a database these are all running ones."""
+    """Returns a function that ends the trials of lost workers; without a database these are all running trials."""
     if not shared:
         return study.settle
     heartbeats = Heartbeats(study)
@@ -265,7 +265,7 @@ def settling(study: SearchStudy, *, shared: bool) -> Callable[[], None]:
 
 
 def propose_once(config: RunConfig, domain: CostedDomain) -> None:
-    """Asks the strategy for a point and discards it, so that a space it cannot search is reported before the run begins.
+    """Asks the strategy for a point and discards it, so that a space it refuses is reported before the run begins.
 
     Raises:
         UserError: The strategy cannot search this space.
