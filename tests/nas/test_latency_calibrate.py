@@ -117,7 +117,7 @@ def test_one_network_alone_is_not_held_out(
     path = write(tmp_path / "m.csv", f"yolov8n,{predicted['yolov8n']},3", header="model,latency_ms,runs")
     out = tmp_path / "b.yaml"
     text, err = run(capsys, "latency", "calibrate", path, "--device", NANO, "--only-mine", "--out", out)
-    assert "after: not known" in text and "unknown columns are ignored: 'runs'" in err
+    assert "after: unknown" in text and "unknown columns are ignored: 'runs'" in err
     assert "based on one measured network" in run(capsys, "latency", "yolov8n", "--device", out)[0]
 
 

@@ -115,7 +115,7 @@ def test_val_prints_tables(weights: Path, capsys: pytest.CaptureFixture[str]) ->
         "AP25 %",
         "95 %",
         "object / detected as",
-        "another training",
+        "variation between trainings",
         "best F1",
     ):
         assert text in printed
