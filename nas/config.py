@@ -110,11 +110,11 @@ def parse_config(text: str | bytes, *, source: Path | str, owner: type[RunConfig
     try:
         plain = parse_yaml(text)
     except YamlError as error:
-        raise ConfigError(f"{path} is no YAML: {error}; {REMEDY}") from None
+        raise ConfigError(f"{path} is not valid YAML: {error}; {REMEDY}") from None
     if not isinstance(plain, dict):
-        raise ConfigError(f"{path} holds no settings; {REMEDY}")
+        raise ConfigError(f"{path} has no settings; {REMEDY}")
     if "space_fingerprint" not in plain:
-        raise ConfigError(f"{path.parent} is not the folder of a run of nas run; give one that it wrote")
+        raise ConfigError(f"{path.parent} is not the folder of a run; give a folder that nas run wrote")
     try:
         if "format" not in plain:  # the last line of a whole file
             raise ConfigError(f"its end is missing; {REMEDY}")

@@ -26,11 +26,11 @@ class RunSettings:
         None, "Upper limit on GFLOPs (= GMACs, fvcore's convention).", unit="GFLOPs", metavar="G", above=0
     )
     budget_params_m: float | None = _BUDGET(
-        None, "Upper limit on million parameters.", unit="million", metavar="P", above=0
+        None, "Upper limit on trainable parameters, in millions.", unit="million", metavar="P", above=0
     )
     budget_latency_ms: float | None = _BUDGET(
         None,
-        "Upper limit on the upper end of the interval of the predicted latency; needs --device.",
+        "Upper limit on the predicted latency, at the upper end of its prediction interval; needs --device.",
         unit="ms",
         metavar="MS",
         above=0,
@@ -38,47 +38,50 @@ class RunSettings:
     )
     budget_memory_mb: float | None = _BUDGET(
         None,
-        "Upper limit on the peak of one image's activations as 32-bit floats, in units of 1e6 bytes.",
+        "Upper limit on the peak memory of the activations of one image, as 32-bit floats, in units of 1e6 bytes.",
         unit="MB",
         metavar="MB",
         above=0,
     )
     device: str | None = _BUDGET(
-        None, "Board to predict latency for: a name that nas devices lists, or a YAML file.", metavar="NAME"
+        None, "Board whose latency is predicted: a name from nas devices, or a YAML file.", metavar="NAME"
     )
     precision: str | None = _BUDGET(
         None,
         "Precision of the board's profile, such as fp16.",
         metavar="P",
-        default_words="the usual one of the board",
+        default_words="that of the board's default profile",
         stands_for="device",
         needs="device",
     )
     confidence: float = _BUDGET(
-        0.9, "Confidence of the interval of the latency.", metavar="C", above=0, below=1, needs="device"
+        0.9,
+        "Confidence level of the prediction interval of the latency.",
+        metavar="C",
+        above=0,
+        below=1,
+        needs="device",
     )
     data: str | None = _DATA(
         None,
-        "A data set in COCO, YOLO, VisDrone, TinyPerson or VOC form.",
+        "Data set in COCO, YOLO, VisDrone, TinyPerson or VOC format.",
         metavar="PATH",
         default_words="the built-in set",
         is_path=True,
         resumable=True,
         joinable=True,
     )
-    split: str | None = _DATA(
-        None, "Which pair of annotation files to use where a folder holds several.", metavar="NAME"
-    )
+    split: str | None = _DATA(None, "Which pair of annotation files to use, if the folder has several.", metavar="NAME")
     data_format: str | None = _DATA(
         None,
-        "Format of the data set: coco, tinyperson, yolo, visdrone, voc or that of a plug-in.",
+        "Format of the data set: coco, tinyperson, yolo, visdrone, voc or one from a plug-in.",
         option="--format",
         metavar="NAME",
-        default_words="recognised from the files",
+        default_words="detected",
     )
     images: str | None = _DATA(
         None,
-        "Folder of the images, where they are not beside the annotations.",
+        "Folder of the images, if they are not beside the annotations.",
         metavar="DIR",
         is_path=True,
         resumable=True,
@@ -86,21 +89,21 @@ class RunSettings:
     )
     objective: tuple[str, ...] = _SEARCH(
         ("accuracy", "macs"),
-        "What the front is made of, two or three, may be repeated: accuracy, ap, ap50, ap-small, ap-medium, ap-large, "
-        "ap-LOW-HIGH (sizes in px); macs, params, latency (needs --device), memory. One that is given replaces the "
-        "default of its kind (accuracy or cost).",
+        "Objective of the search; give it two or three times. Accuracies: accuracy, ap, ap50, ap-small, ap-medium, "
+        "ap-large, ap-LOW-HIGH (sizes in px). Costs: macs, params, latency (needs --device), memory. If only "
+        "accuracies or only costs are given, the other default is kept.",
         metavar="NAME",
         default_words="accuracy and macs",
     )
     strategy: str = _SEARCH(
         "ehvi",
-        "What proposes the points to try: ehvi, evolution, grid, nsga2, random, tpe or that of a plug-in.",
+        "Search strategy: ehvi, evolution, grid, nsga2, random, tpe or one from a plug-in.",
         metavar="NAME",
     )
     trials: int | None = _SEARCH(
         None,
-        "End after this number of trials that were trained or failed, on any rung. Rejected and cached trials do not "
-        "count.",
+        "Stop after this number of trials in total. Each rung of an architecture is a trial; rejected and cached "
+        "trials do not count.",
         metavar="N",
         minimum=1,
         resumable=True,
@@ -108,17 +111,17 @@ class RunSettings:
     )
     minutes: float | None = _SEARCH(
         None,
-        "End after this time.",
+        "Stop after this time in total.",
         unit="minutes",
         metavar="M",
-        default_words="8, with --data 30; no limit with --trials",
+        default_words="8; 30 with --data; no limit with --trials",
         above=0,
         resumable=True,
         joinable=True,
     )
     trial_minutes: float | None = _SEARCH(
         None,
-        "End a trial that takes longer than this on one rung, and record it as failed.",
+        "Time limit of a trial on one rung; a trial over the limit is recorded as failed.",
         unit="minutes",
         metavar="M",
         default_words="no limit",
@@ -129,17 +132,17 @@ class RunSettings:
     seed: int = _SEARCH(0, "Seed of the search and of the training.", metavar="S", minimum=0, maximum=2**32 - 1)
     rungs: tuple[float, ...] = _TRAINING(
         (),
-        "Epochs of each rung. Every trial is trained on the first rung; the best third goes on to the next.",
+        "Epochs of each rung. Every architecture is trained on the first rung; the best third is promoted to the next.",
         unit="epochs",
         metavar="E,E",
-        default_words="0.3,0.6, with --data 0.5,1.5",
+        default_words="0.3,0.6; 0.5,1.5 with --data",
         above=0,
         separator=",",
         identity=True,
     )
     epochs: float | None = _TRAINING(
         None,
-        "One rung of this many epochs: every trial is trained in full.",
+        "A single rung of this many epochs for every architecture.",
         unit="epochs",
         metavar="E",
         above=0,
@@ -147,75 +150,82 @@ class RunSettings:
     )
     proxy: str | None = _TRAINING(
         None,
-        "A score without training, such as nwot, as the lowest rung.",
+        "Zero-cost proxy, such as nwot, as a rung below the first.",
         metavar="NAME",
         default_words="none",
         identity=True,
     )
     repeats: int = _TRAINING(
-        1, "Train the members of the front with this many seeds at the end.", metavar="R", minimum=1, resumable=True
+        1,
+        "Seeds with which each member of the front is trained; the additional trainings run at the end.",
+        metavar="R",
+        minimum=1,
+        resumable=True,
     )
     batch: int = _TRAINING(4, "Images per training step.", metavar="B", minimum=1, identity=True)
     threads: int | None = _TRAINING(
         None,
         "CPU threads of each training.",
         metavar="N",
-        default_words="as PyTorch chooses",
+        default_words="PyTorch's default",
         minimum=1,
         resumable=True,
         joinable=True,
     )
-    fix: tuple[str, ...] = _SPACE((), "Fix an axis of the space. May be repeated.", metavar="AXIS=VALUE")
+    fix: tuple[str, ...] = _SPACE(
+        (), "Fix an axis of the search space to one value. May be repeated.", metavar="AXIS=VALUE"
+    )
     choices: tuple[str, ...] = _SPACE(
-        (), "Narrow an axis of the space to some of its choices. May be repeated.", metavar="AXIS=A,B"
+        (), "Restrict an axis of the search space to these choices. May be repeated.", metavar="AXIS=A,B"
     )
     space: str | None = _SPACE(
         None,
-        "File of axes to fix or narrow, with lines such as 'fusion: [concat, add]'.",
+        "File that restricts axes, with lines such as 'fusion: [concat, add]'.",
         metavar="FILE.yaml",
         stands_for="choices",
         is_path=True,
     )
     auto: bool = _SPACE(
         False,
-        "Narrow the axes that you do not mention by the sizes of the boxes in --data, as nas inspect advises.",
+        "Restrict the axes that you do not restrict yourself by the sizes of the boxes in --data, as nas inspect "
+        "advises.",
     )
     start: tuple[str, ...] = _SPACE(
         (),
-        "Begin with this design or architecture. May be repeated.",
+        "Design or architecture with which the search starts. May be repeated.",
         metavar="DESIGN|FILE.yaml",
-        default_words="four designs, one of each paper (nas designs)",
+        default_words="one design of each of four papers",
     )
     from_run: str | None = _SPACE(
         None,
-        "Begin with the results of an earlier run: with its trials where the training was the same, else with its "
-        "front. Budget, space and objectives may differ.",
+        "Earlier run to start from: its trials are imported if data and training are the same; otherwise the search "
+        "starts with its front. Budget, space and objectives may differ.",
         option="--from",
         metavar="DIR",
         is_path=True,
     )
     name: str = _FOLDER("", "Name of the run's folder.", metavar="NAME", default_words="date and time", joinable=True)
-    out: str = _FOLDER("runs", "Folder in which the run's folder is made.", metavar="DIR", is_path=True, joinable=True)
+    out: str = _FOLDER("runs", "Parent folder of the run's folder.", metavar="DIR", is_path=True, joinable=True)
     storage: str | None = _FOLDER(
         None,
-        "PostgreSQL database for the study, postgresql://USER@HOST/DATABASE, for workers on several hosts.",
+        "PostgreSQL database of the study, postgresql://USER@HOST/DATABASE, for workers on several hosts.",
         metavar="URL",
         default_words="a file in the run's folder",
         joinable=True,
     )
     executor: str = _WORKERS(
         "local",
-        "What runs the trainings: local (this process, or several with --workers), processes, ray or that of a "
-        "plug-in.",
+        "How trainings run: local (in this process, or in worker processes if --workers is above 1), processes, ray or "
+        "one from a plug-in.",
         metavar="NAME",
         per_session=True,
         joinable=True,
     )
     workers: int | None = _WORKERS(
         None,
-        "Trainings at a time.",
+        "Number of trainings at the same time.",
         metavar="N",
-        default_words="1; with ray as many as fit",
+        default_words="1; as many as fit with ray",
         minimum=1,
         per_session=True,
         joinable=True,
@@ -224,13 +234,13 @@ class RunSettings:
         None,
         "Address of the Ray cluster.",
         metavar="HOST:PORT",
-        default_words="one on this machine",
+        default_words="a new cluster on this machine",
         per_session=True,
         joinable=True,
     )
     cpus_per_trial: float | None = _WORKERS(
         None,
-        "CPUs of each training; with ray.",
+        "CPUs of each training (ray only).",
         metavar="C",
         default_words="1",
         above=0,
@@ -239,9 +249,9 @@ class RunSettings:
     )
     gpus_per_trial: float | None = _WORKERS(
         None,
-        "GPUs of each training, also a fraction; with ray.",
+        "GPUs of each training, may be a fraction (ray only).",
         metavar="G",
-        default_words="1 where there are any",
+        default_words="1 if there are GPUs, else 0",
         minimum=0,
         per_session=True,
         joinable=True,

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class SearchInterrupted(KeyboardInterrupt):
-    """Ctrl-C ended a search; its trials are recorded, and `nas.search(resume=...)` goes on with it.
+    """Ctrl-C ended a search; its trials are recorded, and `nas.search(resume=...)` resumes it.
 
     Args:
         run: The run as it is now.
@@ -61,7 +61,7 @@ def search(
     """Searches detectors under a budget and keeps the best trade-offs of accuracy against cost.
 
     Every candidate is costed before anything is trained; what is over budget is never trained. The search may be
-    killed at any time; `resume` goes on with it.
+    killed at any time; `resume` continues it.
 
         run = nas.search("hit-uav", split="block", budget_gflops=1, minutes=60)
         run.front                                   # a pandas frame
@@ -69,7 +69,7 @@ def search(
 
     Args:
         data: A data set in COCO, YOLO, VisDrone, TinyPerson or VOC form; None is the built-in set.
-        resume: Folder of a run to go on with, possibly with larger totals of trials or minutes.
+        resume: Folder of a run to resume, possibly with larger totals of trials or minutes.
         join: Whether to be one more worker of the run `name` in `storage`.
         plugin: Python files that register blocks, heads, strategies and the like.
         on_notice: Is called with each line that the user should read.

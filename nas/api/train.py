@@ -170,7 +170,7 @@ def _resumable(folder: Path) -> Iterator[None]:
     except KeyboardInterrupt:
         raise TrainingInterrupted(folder) from None
     except WriteError as error:
-        raise ConfigError(f"{error}, then go on with: nas train --resume {folder}") from None
+        raise ConfigError(f"{error}, then resume with: nas train --resume {folder}") from None
 
 
 def train_signature() -> inspect.Signature:

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     "--data-set",
     multiple=True,
     metavar="NAME",
-    help="voc, sku110k, widerface, coco (default) or voc-scratch.",
+    help="Table of trained detectors: voc, sku110k, widerface, coco (default) or voc-scratch.",
 )
 @click.option(
     "--board",
     multiple=True,
     metavar="NAME",
-    help="Whose latency: jetson-nano (default), intel-i7, khadas-vim3, raspberry-pi4, raspberry-pi4-ort, "
+    help="Board whose latency is used: jetson-nano (default), intel-i7, khadas-vim3, raspberry-pi4, raspberry-pi4-ort, "
     "raspberry-pi4-int8, raspberry-pi5, orange-pi5 or nvidia-a40.",
 )
 @click.option(
@@ -33,17 +33,19 @@ if TYPE_CHECKING:
     metavar="NAME",
     help="ehvi, tpe, nsga2, evolution, random or grid. Default: ehvi, tpe, nsga2, random.",
 )
-@click.option("--seeds", type=click.IntRange(1), default=20, metavar="N", help="Replays of each. Default: 20.")
-@click.option("--evaluations", type=click.IntRange(1), default=120, metavar="N", help="Of a replay. Default: 120.")
+@click.option("--seeds", type=click.IntRange(1), default=20, metavar="N", help="Replays of each strategy. Default: 20.")
+@click.option(
+    "--evaluations", type=click.IntRange(1), default=120, metavar="N", help="Evaluations in a replay. Default: 120."
+)
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw the curves; needs matplotlib.")
 @plugin_option
 @wide_option
 @json_option
 def command(as_json: bool, **options: Any) -> None:
-    """Replay tables of trained detectors, and count how many evaluations a strategy needs to find their front.
+    """Replay search strategies on tables of trained detectors and count the evaluations that they need.
 
-    As in a search, costs are known beforehand and an accuracy only once it is evaluated. The count is of different
-    detectors that are evaluated until 90, 95 and 99 % of the hypervolume of the true front is reached.
+    As in a search, costs are known in advance, and an accuracy only after its evaluation. Counted are the different
+    detectors evaluated until 90, 95 and 99 % of the hypervolume of the true front are reached.
 
     \b
     Example:

@@ -23,16 +23,16 @@ MARKS = {"ok": "ok", "note": "note", "fault": "FAULT"}
     metavar="DIR",
     default=Path("runs"),
     show_default=True,
-    help="As of nas run.",
+    help="Folder of runs to check, as in nas run.",
 )
-@click.option("--quick", is_flag=True, help="Leave out the self-test and Ray.")
+@click.option("--quick", is_flag=True, help="Skip the self-test and Ray.")
 @json_option
 def command(out: Path, quick: bool, as_json: bool) -> None:
-    """Say whether this machine can search and train: versions, cores, memory, GPUs, folders, extras, Ray.
+    """Check whether this machine can search and train: versions, cores, memory, GPUs, folders, extras, Ray.
 
-    The self-test searches and trains for about ten seconds in a temporary folder, counts with fvcore, opens what was
-    found, and repeats that with Ray; nothing is left behind. The exit code is 1 if something is at fault, else 0. A
-    note is about something that not everybody needs.
+    The self-test searches and trains for about ten seconds in a temporary folder, counts with fvcore, opens the
+    results, and repeats that with Ray; all files are removed. The exit code is 1 if there is a fault, else 0. A note
+    is about an optional part.
 
     \b
     Examples:

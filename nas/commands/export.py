@@ -16,14 +16,26 @@ if TYPE_CHECKING:
 
 @click.command(name="export")
 @click.argument("what", type=click.Path(), metavar="RUN|ARCH.yaml|DESIGN")
-@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Where the folders go.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="Folder in which the folders are written.",
+)
 @click.option("--force", is_flag=True, help="Replace an earlier export in DIR.")
 @click.option(
-    "--top", type=click.IntRange(min=1), metavar="K", help="Of a run: the K most accurate members that are left."
+    "--top",
+    type=click.IntRange(min=1),
+    metavar="K",
+    help="Run only: the K most accurate members, after the other limits.",
 )
-@click.option("--max-gflops", type=float, metavar="G", help="Of a run: members up to G GFLOPs (fvcore's convention).")
+@click.option("--max-gflops", type=float, metavar="G", help="Run only: members up to G GFLOPs (fvcore's convention).")
 @click.option(
-    "--max-latency-ms", type=float, metavar="MS", help="Of a run: members whose predicted interval ends by MS ms."
+    "--max-latency-ms",
+    type=float,
+    metavar="MS",
+    help="Run only: members whose prediction interval ends at or below MS ms.",
 )
 @click.option(
     "--format",
@@ -31,31 +43,40 @@ if TYPE_CHECKING:
     default="yaml,onnx",
     metavar="LIST",
     show_default=True,
-    help="yaml alone leaves ONNX out.",
+    help="Files to write; yaml writes no ONNX.",
 )
-@click.option("--opset", type=int, help="Of ONNX; TensorRT 8.2 reads up to 15.  [default: 13]")
-@click.option("--precision", metavar="P", help="Of ONNX: fp32 or fp16.  [default: fp32]")
-@click.option("--outputs", metavar="FORM", help="Of ONNX: raw maps, or decoded boxes and scores.  [default: raw]")
-@click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Of an architecture or a design.")
+@click.option("--opset", type=int, help="ONNX opset; TensorRT 8.2 reads up to 15.  [default: 13]")
+@click.option("--precision", metavar="P", help="Precision of the ONNX file: fp32 or fp16.  [default: fp32]")
+@click.option(
+    "--outputs",
+    metavar="FORM",
+    help="Outputs of the ONNX file: raw (feature maps) or decoded (boxes and scores).  [default: raw]",
+)
+@click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Weights of ARCH.yaml or DESIGN.")
 @click.option(
     "--num-classes",
     type=click.IntRange(min=1),
-    help="Of an architecture without weights; default: the design's, or 80.",
+    help="Number of classes of an architecture without weights. Default: that of the design, else 80.",
 )
 @click.option(
-    "--input", "input_hw", type=(int, int), metavar="H W", help="Of an architecture or a design: input size in pixels."
+    "--input", "input_hw", type=(int, int), metavar="H W", help="Input size of ARCH.yaml or DESIGN in pixels."
 )
 @click.option(
-    "--device", metavar="NAME", shell_complete=complete_device, help="Board to predict latency for; default: the run's."
+    "--device",
+    metavar="NAME",
+    shell_complete=complete_device,
+    help="Board whose latency is predicted. Default: that of the run.",
 )
-@click.option("--seed", type=int, default=0, help="Of the weights of what was not trained.")
+@click.option(
+    "--seed", type=int, default=0, help="Seed of the initial weights of an architecture without trained ones."
+)
 @plugin_option
 @json_option
 def command(what: str, as_json: bool, **options: Any) -> None:
-    """Write the front of a run, an architecture or a design to DIR, a folder each.
+    """Write the front of a run, an architecture or a design to DIR, with a folder for each detector.
 
-    A folder holds the architecture, what it costs, its weights if it was trained, ONNX checked against PyTorch, a
-    script that reads the outputs without this package, and a card. DIR/front.csv lists them.
+    A folder has the architecture, its cost, its weights if it was trained, an ONNX file checked against PyTorch, a
+    script that decodes the outputs without this package, and a card. DIR/front.csv lists the folders.
 
     \b
     Examples:

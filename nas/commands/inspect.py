@@ -26,11 +26,11 @@ from nas.commands.options import (
 @wide_option
 @json_option
 def command(data: str, as_json: bool, **options: Any) -> None:
-    """Say what the data set at DATA asks of a detector, before anything is searched.
+    """Analyse the boxes and images of a data set before a search.
 
-    Shows how large its boxes are at each input size and which pyramid levels they need, looks for images that appear
-    in two parts of the data set, and ends with options for `nas run`. That is advice by the rules of docs/inspect.md;
-    nothing is measured. `nas run --auto` follows it.
+    Shows the sizes of the boxes at each input size and the pyramid levels that they need, finds near-duplicate images
+    in different parts of the data set, and ends with advice as options for `nas run`. The advice follows rules of thumb
+    (docs/inspect.md), not measurements. `nas run --auto` applies it.
 
     \b
     Example:

@@ -20,26 +20,32 @@ if TYPE_CHECKING:
 @device_option
 @precision_option
 @click.option(
-    "--ops", type=click.Path(path_type=Path), metavar="OPS.csv[.gz]", help="Operators of networks that CSV names."
+    "--ops",
+    type=click.Path(path_type=Path),
+    metavar="OPS.csv[.gz]",
+    help="Operators of the networks in CSV that are not designs or architecture files.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), metavar="FILE.yaml", help="The profile; default: DEVICE.calibrated.yaml."
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE.yaml",
+    help="Profile to write. Default: DEVICE.calibrated.yaml.",
 )
 @click.option("--force", is_flag=True, help="Replace FILE.yaml.")
 @click.option(
     "--keep-shipped/--only-mine",
     default=None,
-    help="Fit on the shipped measurements too, or only on yours, from the shipped constants on. Default: what has the "
-    "smaller error.",
+    help="Fit on the shipped measurements and yours, or on yours alone, starting from the shipped constants. Default: "
+    "whichever has the smaller error.",
 )
 @wide_option
 @json_option
 def command(measurements: Path, as_json: bool, **options: Any) -> None:
     """Fit a board's profile to latencies that you measured, and show the error before and after.
 
-    CSV has the columns model and latency_ms (milliseconds of one image), and as wanted input_h, input_w, num_classes
-    and family (what is held out together). A model is a design, the path of an architecture's YAML file, or a
-    model_name of --ops, whose size and classes are those of its operators.
+    Required columns of CSV are model and latency_ms (milliseconds for one image); optional ones are input_h, input_w,
+    num_classes and family (networks of a family are held out together). A model is a design, an architecture file, or
+    a model_name in the --ops table, which defines its input size and classes.
 
     \b
     Example:

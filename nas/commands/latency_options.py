@@ -16,11 +16,14 @@ device_option: Callable[[Command], Command] = click.option(
     metavar="NAME|PROFILE.yaml",
     required=True,
     shell_complete=complete_device,
-    help="Profile, bare board or file; nas devices lists them.",
+    help="Board or profile from nas devices, or a YAML file.",
 )
 precision_option: Callable[[Command], Command] = click.option(
-    "--precision", metavar="NAME", default=None, help="fp32, fp16, int8, ...; default: the board's usual one."
+    "--precision",
+    metavar="NAME",
+    default=None,
+    help="Precision of the profile, such as fp16. Default: that of the board's default profile.",
 )
 confidence_option: Callable[[Command], Command] = click.option(
-    "--confidence", type=float, default=0.9, show_default=True, help="How often the interval holds the measured time."
+    "--confidence", type=float, default=0.9, show_default=True, help="Confidence level of the prediction interval."
 )

@@ -17,7 +17,9 @@ from search_space.errors import ConfigError, nearest
 @device_option
 @precision_option
 @click.option("--input", "input_hw", type=(int, int), default=None, metavar="H W", help="Input size in pixels.")
-@click.option("--num-classes", type=int, default=None, help="Classes; default: the design's own, else 80; a RUN's own.")
+@click.option(
+    "--num-classes", type=int, default=None, help="Number of classes. Default: that of the design or run, else 80."
+)
 @confidence_option
 @plugin_option
 @wide_option

@@ -24,37 +24,43 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     default=Path("runs/predict"),
     show_default=True,
-    help="Folder for pictures and videos; those of an earlier call are replaced, an input never.",
+    help="Folder for pictures and videos. Earlier output is replaced; an input never is.",
 )
 @click.option(
     "--score",
     type=click.FloatRange(0, 1),
     default=0.25,
     show_default=True,
-    help="Detections with a lower score are left out.",
+    help="Discard detections with a lower score.",
 )
 @click.option(
     "--iou",
     type=click.FloatRange(0, 1),
     default=0.6,
     show_default=True,
-    help="Two boxes of a class that overlap more are one object.",
+    help="IoU threshold of the non-maximum suppression in a class.",
 )
 @click.option(
     "--max-detections",
     type=click.IntRange(min=1),
     default=300,
     show_default=True,
-    help="Of an image, the best; enough for crowded pictures (nas val counts 100, as COCO does).",
+    help="Detections with the highest scores kept in each image (nas val keeps 100, as COCO does).",
 )
 @tiling_options
 @click.option("--input", "input_hw", type=(int, int), default=None, metavar="H W", help="Input size in pixels.")
-@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Frames or slices at once.")
+@click.option(
+    "--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Images, frames or tiles in a batch."
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--threads", type=click.IntRange(min=1), default=None, help="CPU threads; default: all.")
-@click.option("--no-pictures", is_flag=True, help="Draw nothing, only list.")
+@click.option("--no-pictures", is_flag=True, help="List the detections, but draw nothing.")
 @click.option(
-    "--save-json", type=click.Path(path_type=Path), default=None, metavar="FILE", help="Results in COCO's format."
+    "--save-json",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="FILE",
+    help="Also write the detections in COCO's result format.",
 )
 @click.option(
     "--ids",
@@ -70,8 +76,8 @@ def command(
 ) -> None:
     """Find objects in INPUTs with trained WEIGHTS and write pictures and videos with boxes, classes and scores.
 
-    INPUT is a picture, a folder of pictures and videos, or a video; videos are read frame by frame. Ctrl-C keeps what
-    is complete, of a video the frames so far, and prints and writes the lists so far. No input is ever replaced.
+    INPUT is a picture, a video, or a folder of both; subfolders are not searched. After Ctrl-C, finished pictures,
+    the frames of a video so far and the lists so far are kept. No input is ever replaced.
 
     \b
     Examples:

@@ -13,15 +13,18 @@ from nas.commands.options import echo_json, json_option, plugin_option
 @click.command(name="report")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
-    "--out", type=click.Path(path_type=Path), metavar="FILE.html", help="Default: report.html in the folder of the run."
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE.html",
+    help="File to write. Default: report.html in the folder of the run.",
 )
-@click.option("--force", is_flag=True, help="Replace FILE.html even if it is no earlier report.")
+@click.option("--force", is_flag=True, help="Replace FILE.html even if it is not an earlier report.")
 @plugin_option
 @json_option
 def command(run: Path, out: Path | None, force: bool, as_json: bool) -> None:
-    """Show what RUN found in one HTML file: the front, how the search went, which axes matter.
+    """Write one HTML file about RUN: the front, the course of the search, the importance of the axes.
 
-    The file needs no network and no server. The run may be under way; nothing of it is changed.
+    The file needs no network and no server. The run may still be running; it is not changed.
 
     \b
     Example:

@@ -11,13 +11,15 @@ from nas.commands.options import echo_json, json_option, plugin_option, wide_opt
 
 @click.command("reproduce")
 @click.argument("design", metavar="[DESIGN]", required=False)
-@click.option("--all", "all_designs", is_flag=True, help="All designs, one row for each published count.")
-@click.option("--num-classes", type=int, default=None, help="Classes; default: what the published counts are for.")
+@click.option(
+    "--all", "all_designs", is_flag=True, help="Rebuild all designs and print one row for each published count."
+)
+@click.option("--num-classes", type=int, default=None, help="Number of classes. Default: that of the published counts.")
 @click.option("--input", "input_hw", type=(int, int), default=None, metavar="H W", help="Input size in pixels.")
 @click.option(
     "--check-fvcore/--no-check-fvcore",
     default=None,
-    help="Run the built detector under fvcore and compare; default: one design of up to 20 GMACs.",
+    help="Also count the built detector with fvcore and compare. Default: only for a single design of up to 20 GMACs.",
 )
 @plugin_option
 @wide_option
@@ -43,6 +45,6 @@ def command(design: str | None, all_designs: bool, check_fvcore: bool | None, as
         reproduced = reproduce(design, check_fvcore=check_fvcore, **options)
         return echo_json(reproduced.to_dict()) if as_json else print_reproduction(reproduced)
     if any(value is not None for value in options.values()):
-        raise click.UsageError("--all compares each design as published; leave --num-classes and --input out")
+        raise click.UsageError("--all compares each design as published; omit --num-classes and --input")
     table = reproduce_all(check_fvcore=bool(check_fvcore))
     return echo_json(table.to_dict()) if as_json else print_all(table)

@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 @click.command(name="run", cls=GroupedCommand, owner=RunSettings)
 @setting_options(RunSettings, {"device": complete_device})
-@click.option("--resume", type=click.Path(), metavar="DIR", help="Go on with the run in this folder.")
-@click.option("--join", is_flag=True, help="Be one more worker of the run --name in --storage.")
+@click.option("--resume", type=click.Path(), metavar="DIR", help="Resume the run in this folder.")
+@click.option("--join", is_flag=True, help="Join the run --name in --storage as another worker.")
 @plugin_option
 @wide_option
 @json_option
 def command(resume: str | None, join: bool, as_json: bool, **settings: Any) -> None:
     """Search detectors under a budget and keep the best trade-offs of accuracy against cost.
 
-    Every candidate is costed before anything is trained; what is over budget is never trained. The run's folder
-    holds the front as architectures for `nas train`, their weights, and trials.csv with one line a trial. A run can be
-    killed at any time and resumed with --resume.
+    The cost of a candidate is computed before training; a candidate over budget is never trained. The run's folder has
+    the front as architectures for `nas train`, their weights, and trials.csv with one line for each trial. A run can
+    be killed at any time and resumed with --resume.
 
     \b
     Examples:
@@ -56,13 +56,13 @@ def command(resume: str | None, join: bool, as_json: bool, **settings: Any) -> N
 
 @contextmanager
 def _going_on_told(display: Display, exit_code: Callable[[], int]) -> Iterator[None]:
-    """Says after Ctrl-C and SIGTERM how to go on with the run."""
+    """Says after Ctrl-C and SIGTERM how to resume the run."""
     from nas import plugins
 
     try:
         yield
     except KeyboardInterrupt:
-        resume = f"; go on with: nas run --resume {display.folder}{plugins.options()}"
+        resume = f"; resume with: nas run --resume {display.folder}{plugins.options()}"
         say(f"nas: interrupted{resume if display.folder is not None else ''}", err=True)
         raise SystemExit(exit_code()) from None  # click would swallow its own Exit here
 

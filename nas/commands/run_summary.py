@@ -1,4 +1,4 @@
-"""What a run ends with: the front, how far it can be trusted, and the accounting."""
+"""The summary at the end of a run: the front, rank correlations, and counts of trials by outcome."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ OTHER_PRIORITY = 6
 
 
 def print_summary(run: SearchRun) -> None:
-    """Prints the front, how the rungs agreed, the accounting, and what to type next."""
+    """Prints the front, the rank correlations, the counts of trials, and the next command."""
     table, members = run.table, records.front(run.table)
     console = Screen(soft_wrap=True)
     console.print(f"ended: {run.ending}")
@@ -71,23 +71,23 @@ def print_summary(run: SearchRun) -> None:
 
 
 def _without_front(run: SearchRun) -> str:
-    """Says why there is no front, as far as the trials tell, and what to do."""
+    """Says why there is no front, and what to do."""
     failed = run.table[run.table["outcome"] == "failed"]
     if len(failed) and not run.table["outcome"].isin(["complete", "stopped"]).any():
         reason = str(failed["reason"].iloc[-1])
         path = run.folder / records.TRIALS_CSV
-        return f"all trials failed, the last with: {reason}; next: put that right; all are in {path}"
+        return f"all trials failed, the last with: {reason}; next: fix the cause; all reasons are in {path}"
     more = "--trials" if run.config.trials is not None else "--minutes"
     again = f"nas run --resume {run.folder}{plugins.options()} with more {more}"
     return f"no trial was completed, so there is no front; next: {again}"
 
 
 def accounting(table: pd.DataFrame) -> list[str]:
-    """Says what became of all trials, and how many asks were over budget."""
+    """Returns the number of trials by outcome, and the share that was over budget."""
     counts = records.tally(table)
     parts = " + ".join(f"{counts[outcome]} {outcome}" for outcome in records.OUTCOMES)
     share = counts["rejected"] / counts["asked"] if counts["asked"] else 0.0
-    return [f"{counts['asked']} asked = {parts}; {100 * share:.1f} % of the asks were rejected for their cost"]
+    return [f"{counts['asked']} trials = {parts}; {100 * share:.1f} % rejected as over budget"]
 
 
 def surrogate_line(surrogate: SurrogateCorrelation | None) -> list[str]:
@@ -97,10 +97,10 @@ def surrogate_line(surrogate: SurrogateCorrelation | None) -> list[str]:
     if surrogate.tau != surrogate.tau:
         return []
     trust = "trusted" if surrogate.trusted else "not trusted: TPE and neighbours of the front take turns"
-    trust = trust if surrogate.num_points >= MIN_POINTS else f"not judged below {MIN_POINTS}"
+    trust = trust if surrogate.num_points >= MIN_POINTS else f"{MIN_POINTS} are needed to judge it"
     return [
-        f"surrogate rank correlation: Kendall's tau {surrogate.tau:+.2f} on {surrogate.num_points} trials, each "
-        f"predicted from the others; {trust}"
+        f"surrogate rank correlation: Kendall's tau {surrogate.tau:+.2f} on {surrogate.num_points} trials, "
+        f"leave-one-out; {trust}"
     ]
 
 
@@ -112,10 +112,10 @@ def print_front(members: pd.DataFrame, table: pd.DataFrame, objectives: Sequence
     for rank, member in enumerate(found, start=1):
         name = Path(member_file(rank, member.key)).stem
         rows.append((name, *(columns[each][rank - 1] for each in columns), str(member.origin)))
-    say("front: no other trial is as good in every objective and better in one")
+    say("front: the complete trials that no other trial dominates")
     titles = (numbers(title, priority=PRIORITIES.get(title, OTHER_PRIORITY)) for title in columns)
-    came_from = Column("came from", priority=OTHER_PRIORITY)
-    print_table((Column("architecture", is_name=True), *titles, came_from), rows)
+    origin = Column("origin", priority=OTHER_PRIORITY)
+    print_table((Column("architecture", is_name=True), *titles, origin), rows)
 
 
 def _columns(
@@ -157,7 +157,9 @@ def _mean_and_deviation(values: Sequence[float]) -> str:
 def _remarks(members: pd.DataFrame) -> list[str]:
     remarks = []
     if members["accuracy_low"].notna().any():
-        remarks.append("95 %: of a bootstrap over the validation images; the scatter of training comes on top")
+        remarks.append(
+            "95 %: bootstrap interval over the validation images; the variance between trainings is not included"
+        )
     if any(tied_with_better(members)):
-        remarks.append("~: these images cannot tell it from a better one (90 % of the paired draws, accuracy)")
+        remarks.append("~: not distinguishable from a more accurate member on these images (paired bootstrap, 90 %)")
     return remarks

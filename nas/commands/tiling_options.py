@@ -16,15 +16,15 @@ OPTIONS = (
         "--tile",
         metavar="SIZE",
         default=None,
-        help="Look at overlapping slices of SIZE pixels of the image, HxW or one number; off by default.",
+        help="Run the detector on overlapping tiles of SIZE pixels, HxW or one number. Default: off.",
     ),
     click.option(
         "--overlap",
         type=float,
         default=None,
-        help=f"Share of a slice that its neighbour sees too.  [default: {DEFAULT_OVERLAP}]",
+        help=f"Overlap of neighbouring tiles, as a share of their size.  [default: {DEFAULT_OVERLAP}]",
     ),
-    click.option("--tile-whole", is_flag=True, help="Look at the whole image as one more slice."),
+    click.option("--tile-whole", is_flag=True, help="Run the detector on the whole image as well."),
 )
 
 

@@ -28,7 +28,13 @@ def _refuse_tile(context: click.Context, parameter: click.Parameter, value: str 
 @click.argument("architecture", type=click.Path(), metavar="ARCH.yaml|DESIGN", required=False)
 @setting_options(training_settings().values())
 @click.option("--tile", "old_tile", default=None, hidden=True, expose_value=False, callback=_refuse_tile)
-@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Any other setting of config.yaml.")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A setting without an option of its own, see docs/training.md. May be repeated.",
+)
 @click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Resume the training in this folder.")
 @plugin_option
 @wide_option
@@ -43,12 +49,11 @@ def command(
     assignments: tuple[str, ...],
     **options: Any,
 ) -> None:
-    """Train one architecture: a YAML file or the name of a design.
+    """Train one architecture, given as a YAML file or the name of a design.
 
-    The output folder receives weights.pt (the best), last.pt (checkpoint), history.csv, results.png, config.yaml,
-    architecture.yaml and results.json. A training can be stopped at any time; --resume alone continues it. If the data
-    was moved meanwhile, name its place with --data. Several processes: torchrun --nproc-per-node N --no-python nas
-    train ...
+    Writes weights.pt (the best), last.pt (the checkpoint), history.csv, results.png, config.yaml, architecture.yaml
+    and results.json to the output folder. A training can be stopped at any time and continued with --resume; if the
+    data has moved, add --data. For several processes: torchrun --nproc-per-node N --no-python nas train ...
 
     \b
     Examples:
@@ -133,7 +138,7 @@ def _interrupts_told() -> Iterator[None]:
             yield
         except TrainingInterrupted as interrupt:
             if launched_rank() == 0:
-                click.echo(f"nas: interrupted; go on with: nas train --resume {interrupt.folder}", err=True)
+                click.echo(f"nas: interrupted; resume with: nas train --resume {interrupt.folder}", err=True)
             raise SystemExit(exit_code()) from None  # click would swallow its own Exit here
         except KeyboardInterrupt:
             if exit_code() == 128 + signal.SIGTERM:

@@ -30,12 +30,18 @@ if TYPE_CHECKING:
 @format_option
 @images_option
 @split_option
-@click.option("--part", type=click.Choice(("val", "train")), default="val", show_default=True, help="Which images.")
+@click.option(
+    "--part",
+    type=click.Choice(("val", "train")),
+    default="val",
+    show_default=True,
+    help="Part of the data set to evaluate on.",
+)
 @click.option(
     "--bins",
     default=None,
     metavar="BINS",
-    help="Sizes of objects to report too: coco, tinyperson, quantiles, quantiles:N or edges in px as 0,8,16,32,inf.",
+    help="Also report by object size: coco, tinyperson, quantiles, quantiles:N or edges in px such as 0,8,16,32,inf.",
 )
 @tiling_options
 @click.option(
@@ -43,19 +49,25 @@ if TYPE_CHECKING:
     type=click.IntRange(min=0),
     default=1000,
     show_default=True,
-    help="Resamples of the images for 95 % intervals; 0: none.",
+    help="Bootstrap resamples of the images for 95 % intervals; 0: no intervals.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the resamples.")
-@click.option("--curves", type=click.Path(path_type=Path), default=None, metavar="DIR", help="Folder for curves.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the resamples.")
+@click.option(
+    "--curves",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="DIR",
+    help="Folder in which precision-recall and other curves are written.",
+)
 @click.option("--input", "input_hw", type=(int, int), default=None, metavar="H W", help="Input size in pixels.")
 @click.option(
     "--max-detections",
     type=click.IntRange(min=1),
     default=100,
     show_default=True,
-    help="Of an image, the best; 100 is COCO's rule (nas predict shows up to 300).",
+    help="Detections with the highest scores kept in each image; COCO uses 100 (the default of nas predict is 300).",
 )
-@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Images at once.")
+@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Images in a batch.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--threads", type=click.IntRange(min=1), default=None, help="CPU threads; default: all.")
 @plugin_option
@@ -64,8 +76,8 @@ if TYPE_CHECKING:
 def command(weights: Path, as_json: bool, **options: Any) -> None:
     """Measure AP, AP50, AP by size and more of trained WEIGHTS on a data set.
 
-    WEIGHTS is a file, the folder of a training, or a run or a member of its front. docs/evaluation.md explains each
-    number.
+    WEIGHTS is a weights file, the folder of a training or of a run, or a member of a front. docs/evaluation.md
+    explains each number.
 
     \b
     Examples:
@@ -89,8 +101,8 @@ def print_evaluation(result: EvaluationResult) -> None:
     print_score(report["score"], intervals and intervals["values"])
     if intervals:
         say(
-            f"intervals: {100 * intervals['confidence']:g} % over {intervals['resamples']} resamples of the images; "
-            "they do not cover what another training would give"
+            f"intervals: {100 * intervals['confidence']:g} % bootstrap over {intervals['resamples']} resamples of the "
+            "images; the variance between trainings is not included"
         )
     print_confusion(report["confusion"])
     for path in result.curves or ():

@@ -85,7 +85,7 @@ def checkpoint(scene: Scene) -> Outcome:
         code = child.wait()
         read_torch(folder / "last.pt", "checkpoint")
         filler.unlink()
-        message, said = heard(child.text, (r"^nas: error: cannot write .*go on with: nas train --resume",), folder)
+        message, said = heard(child.text, (r"^nas: error: cannot write .*resume with: nas train --resume",), folder)
         again = scene.nas("train", "--resume", folder)
         lost = (code != 2) + (again.wait() != 0) + (not (folder / "results.json").is_file())
         return Outcome(lost=lost, doubled=doubled_epochs(folder), message=message, said=said)

@@ -14,7 +14,7 @@ from tests.faults.bench import Outcome, Scene, fault, heard
 from tests.faults.child import Child
 from tests.faults.evaluators import quick
 
-GOES_ON = r"go on after a stop: nas run --resume"
+RESUME = r"resume with: nas run --resume"
 
 
 def below(pid: int) -> list[int]:
@@ -40,7 +40,7 @@ def kill_driver(scene: Scene) -> Outcome:
     scene.pause(0.0, 2.5)
     child.send(signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL
-    return scene.close_books(child, GOES_ON, before=ended_trials(scene.run))
+    return scene.close_books(child, RESUME, before=ended_trials(scene.run))
 
 
 @fault("kill -9 of a worker, 2 workers", seconds=6)
@@ -106,7 +106,7 @@ def hang_interrupted(scene: Scene) -> Outcome:
     child.send(signal.SIGINT)
     began = time.monotonic()
     late = child.wait() != 130 or time.monotonic() - began > 8
-    outcome = scene.close_books(child, r"nas: interrupted; go on with", before=ended_trials(scene.run))
+    outcome = scene.close_books(child, r"nas: interrupted; resume with", before=ended_trials(scene.run))
     return Outcome(lost=outcome.lost + late, doubled=outcome.doubled, message=outcome.message, said=outcome.said)
 
 

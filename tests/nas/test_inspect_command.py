@@ -175,11 +175,11 @@ def test_auto_follows_the_advice_and_the_run_keeps_it(
     assert narrowing_of("a") == {axis: choices for axis, choices in wanted.items() if choices}
     assert len(told) == len(narrowing_of("a")) == 3 and all("%" in line for line in told)
     assert {str(job.architecture.input_hw[0]) for job in evaluator.jobs} <= set(narrowing_of("a")["input_size"])
-    assert "3 asked" in shown(capsys, "run", "--resume", "runs/a", "--trials", "3")
-    assert "3 asked" in shown(capsys, "run", "--resume", "runs/a", "--auto"), "as it was begun"
+    assert "3 trials" in shown(capsys, "run", "--resume", "runs/a", "--trials", "3")
+    assert "3 trials" in shown(capsys, "run", "--resume", "runs/a", "--auto"), "as it was begun"
     flags = shlex.split(" ".join(line.removeprefix("auto:").partition(" (")[0] for line in told))
     assert flags == report["run_flags"]
-    assert "3 asked" in shown(capsys, "run", "--resume", "runs/a", *flags)
+    assert "3 trials" in shown(capsys, "run", "--resume", "runs/a", *flags)
 
 
 @pytest.mark.slow

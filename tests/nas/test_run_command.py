@@ -85,7 +85,7 @@ def test_the_plain_output(home: Path, capsys: pytest.CaptureFixture[str], evalua
     assert sum(line.startswith("trial ") for line in lines) >= 8
     counts = records.tally(records.load(home / "runs" / "plain"))
     sums = " + ".join(f"{counts[outcome]} {outcome}" for outcome in records.OUTCOMES)
-    assert f"{counts['asked']} asked = {sums}; 0.0 % of the asks were rejected for their cost" in lines
+    assert f"{counts['asked']} trials = {sums}; 0.0 % rejected as over budget" in lines
     assert lines[-1].startswith("next:   nas train runs/plain/front/01-") and lines[-1].endswith(f"--data {DATA}")
     assert Path(lines[-1].split()[3]).is_file()
 
@@ -99,7 +99,7 @@ def test_the_table_of_the_front_is_never_cut(
     settings = ["--data", DATA, "--budget-gflops", "1", "--epochs", "1", "--trials", "2"]
     main(["run", *settings, "--start", str(start), "--name", "cut"])
     said = capsys.readouterr().out
-    assert f"design starts/{start.name}" in said.split("came from")[1] and "…" not in said
+    assert f"design starts/{start.name}" in said.split("origin")[1] and "…" not in said
 
 
 @pytest.mark.slow

@@ -69,7 +69,7 @@ def test_train_writes_everything(trained: Path) -> None:
 def test_a_second_training_needs_resume(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (trained / "results.json").read_text()
     assert train(trained) == 2
-    assert f"holds a training already; go on with --resume {trained}" in capsys.readouterr().err
+    assert f"already has a training; next: --resume {trained}" in capsys.readouterr().err
     assert run("train", "--resume", trained, "--json") == 0
     assert json.loads(capsys.readouterr().out)["score"] == json.loads(before)["score"]
 
@@ -81,11 +81,11 @@ def test_a_second_training_needs_resume(trained: Path, capsys: pytest.CaptureFix
         (("--seed", 5), "--seed is 5, but"),
         (("--batch", 6), "--batch is 6, but"),
         (("--tile-chance", 0.5), "--tile-chance is 0.5, but"),
-        (("--pretrained", "x.pt"), "was begun without it; leave it out"),
+        (("--pretrained", "x.pt"), "was started without it; omit it"),
         (("--epochs", 1, "--set", "epochs=1"), "--epochs and --set epochs are the same setting; give one"),
-        (("--input", 128, 128), "begun with --input 64 64"),
+        (("--input", 128, 128), "started with --input 64 64"),
         (("--data", "elsewhere"), "no data set at"),
-        (("--out", "elsewhere"), "is resumed; leave --out out"),
+        (("--out", "elsewhere"), "is resumed; omit --out"),
         (("--set", "ema_decay=0.5"), "ema_decay is 0.5, but"),
         (("yolov8n",), "another architecture than yolov8n"),
     ],
@@ -112,7 +112,7 @@ def test_resuming_takes_what_is_equal_and_what_may_change(trained: Path, tmp_pat
 
 def test_resuming_from_nothing_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("train", "--resume", tmp_path) == 2
-    assert "holds no training that could go on" in capsys.readouterr().err
+    assert "has no training to resume" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -138,7 +138,7 @@ def test_a_signal_ends_after_the_step_and_resuming_gives_the_same(
         assert train(out) == code
         signal.signal(signal.SIGINT, usual)
     lines = [line for line in capsys.readouterr().err.splitlines() if "interrupted" in line]
-    assert lines == [f"nas: interrupted; go on with: nas train --resume {out}"]
+    assert lines == [f"nas: interrupted; resume with: nas train --resume {out}"]
     assert signal.getsignal(number) is before and not (out / "weights.pt").exists()
     assert run("train", "--resume", out) == 0
     whole, resumed = (load_weights(folder / "weights.pt").state for folder in (trained, out))
@@ -309,7 +309,7 @@ def test_predict_with_a_missing_image_writes_nothing(
         (("train", "yolov8n", "--set", "augmentation.flips=1"), "did you mean 'flip'"),
         (("train", "yolov8n", "--precision", "half"), "--precision is 'half'; it must be one of auto"),
         (("train", "yolov8n", "--patience", -1), "patience is -1"),
-        (("train", "--resume", "nowhere"), "holds no training that could go on"),
+        (("train", "--resume", "nowhere"), "has no training to resume"),
         (("val", "nowhere.pt"), "cannot read weights file"),
         (("val", "nowhere.pt", "--seed", -1), "-1 is not in the range"),
         (("predict", "nowhere.pt", "a.jpg"), "cannot read weights file"),

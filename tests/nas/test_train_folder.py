@@ -186,7 +186,7 @@ def test_a_full_disk_is_told_in_one_line_and_leaves_no_rest(tmp_path: Path, caps
     assert code == 2
     *_, line = capsys.readouterr().err.splitlines()
     assert line.startswith(f"nas: error: cannot write {tmp_path / 'out' / 'last.pt'}: File too large")
-    assert line.endswith(f"then go on with: nas train --resume {tmp_path / 'out'}")
+    assert line.endswith(f"then resume with: nas train --resume {tmp_path / 'out'}")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"lock", "config.yaml", "architecture.yaml"}
 
 
@@ -253,8 +253,8 @@ def test_windows_that_can_do_nothing_are_noted(
         ("config.yaml", b"- 1", "config.yaml is damaged; put a copy of it back"),
         ("config.yaml", b"\xff\xfe\xff", "config.yaml is damaged; put a copy of it back"),
         ("config.yaml", b"data: 3\ntraining: {}", "config.yaml is damaged; put a copy of it back"),
-        ("architecture.yaml", b"x: [", "or begin anew with another --out"),
-        ("architecture.yaml", None, "or begin anew with another --out"),
+        ("architecture.yaml", b"x: [", "or start a new training with another --out"),
+        ("architecture.yaml", None, "or start a new training with another --out"),
     ],
 )
 def test_damaged_files_are_told_with_a_next_step(

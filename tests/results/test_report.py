@@ -88,7 +88,7 @@ def test_members_that_the_images_cannot_tell_apart_are_marked() -> None:
     ]
     page = render(content(rows))
     assert [each["tied"] for each in data_of(page)["trials"]] == [[], [1], []]
-    assert "cannot tell it from front 1" in page and "~ these images cannot tell" in Tags(page).text
+    assert "not distinguishable from front 1" in page and "~ not distinguishable" in Tags(page).text
 
 
 def test_a_page_loads_nothing_and_runs_nothing_but_its_own() -> None:
@@ -148,7 +148,7 @@ def test_a_run_without_a_complete_trial_says_so() -> None:
     assert "No trial is complete yet" in page and "1 ended on a lower rung" in page and 'id="lower" checked' in page
     assert "The front has no member yet" in page and "hypervolume" not in page.split("<script>")[0]
     empty = render(content([]))
-    assert "No trial is complete yet" in empty and "0 asked" in empty and 'id="scatter"' not in empty
+    assert "No trial is complete yet" in empty and "0 trials" in empty and 'id="scatter"' not in empty
     assert data_of(empty)["trials"] == []
 
 
