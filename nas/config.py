@@ -18,7 +18,7 @@ from search_space.yaml_text import MAX_BYTES, YamlError, parse_yaml
 from trainers.settings import declared_settings
 
 VERSION = 3
-REMEDY = "it is written by nas run and not meant to be edited; next: put a copy of it back, or begin another run"
+REMEDY = "it is written by nas run and not meant to be edited; next: restore it from a copy, or start another run"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -87,7 +87,7 @@ def accounting(table: pd.DataFrame) -> list[str]:
     counts = records.tally(table)
     parts = " + ".join(f"{counts[outcome]} {outcome}" for outcome in records.OUTCOMES)
     share = counts["rejected"] / counts["asked"] if counts["asked"] else 0.0
-    return [f"{counts['asked']} trials = {parts}; {100 * share:.1f} % rejected as over budget"]
+    return [f"trials: {counts['asked']} = {parts}; {100 * share:.1f} % rejected as over budget"]
 
 
 def surrogate_line(surrogate: SurrogateCorrelation | None) -> list[str]:

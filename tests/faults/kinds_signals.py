@@ -154,7 +154,7 @@ def clocks(scene: Scene) -> Outcome:
     code = child.wait()
     trials = ended_trials(scene.run)
     negative = [trial.number for trial in trials.values() if (trial.seconds or 0) < 0]
-    outcome = scene.close_books(child, r"^4 asked = ", before=trials)
+    outcome = scene.close_books(child, r"^trials: 4 = ", before=trials)
     return Outcome(
         lost=outcome.lost + (code != 0) + len(negative),
         doubled=outcome.doubled,

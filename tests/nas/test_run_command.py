@@ -85,7 +85,7 @@ def test_the_plain_output(home: Path, capsys: pytest.CaptureFixture[str], evalua
     assert sum(line.startswith("trial ") for line in lines) >= 8
     counts = records.tally(records.load(home / "runs" / "plain"))
     sums = " + ".join(f"{counts[outcome]} {outcome}" for outcome in records.OUTCOMES)
-    assert f"{counts['asked']} trials = {sums}; 0.0 % rejected as over budget" in lines
+    assert f"trials: {counts['asked']} = {sums}; 0.0 % rejected as over budget" in lines
     assert lines[-1].startswith("next:   nas train runs/plain/front/01-") and lines[-1].endswith(f"--data {DATA}")
     assert Path(lines[-1].split()[3]).is_file()
 
@@ -140,7 +140,7 @@ def test_nothing_fits_writes_nothing(
         (["--budget-gflops", "1", "--trials", "0"], "trials"),
         (["--budget-gflops", "1", "--epochs", "0"], "--epochs must be above 0, got 0"),
         (["--budget-gflops", "1", "--rungs", "0.5,x"], "--rungs 0.5,1.5"),
-        (["--budget-gflops", "1", "--rungs", "0.5,1", "--epochs", "1"], "drop one of them"),
+        (["--budget-gflops", "1", "--rungs", "0.5,1", "--epochs", "1"], "give one of them"),
         (["--budget-gflops", "1", "--batch", "7"], "there are 6 training images; next: --batch 6 or less"),
         (["--budget-gflops", "1", "--seed", "-1"], "--seed must be from 0 to 4,294,967,295, got -1"),
         (["--budget-gflops", "1", "--out", str(Path(__file__))], "it is a file; next: another folder with --out"),
@@ -159,7 +159,7 @@ def test_nothing_fits_writes_nothing(
         (["--budget-gflops", "1", "--executor", "lokal"], "did you mean 'local'"),
         (["--budget-gflops", "1", "--precision", "fp16"], "--precision needs --device"),
         (["--budget-gflops", "1", "--workers", "0"], "--workers must be at least 1, got 0"),
-        (["--budget-gflops", "1", "--gpus-per-trial", "1"], "--executor ray only"),
+        (["--budget-gflops", "1", "--gpus-per-trial", "1"], "needs --executor ray"),
         (["--budget-gflops", "1", "--from", "runs/none"], "not the folder of a run"),
         (["--budget-gflops", "1", "--start", "none.yaml"], "there is no such file"),
         (["--budget-gflops", "1", "--space", "none.yaml"], "cannot be read"),
@@ -282,7 +282,7 @@ def test_a_signal_ends_the_search_and_says_how_to_go_on(
         main(["run", *QUICK, "--budget-gflops", "0.4", "--trials", "2", "--name", "i"])
     said = capsys.readouterr().out
     assert caught.value.code == code and signal.getsignal(number) is before
-    assert "nas run --resume runs/i" in said and "1 asked = 0 complete + 1 stopped" in said
+    assert "nas run --resume runs/i" in said and "trials: 1 = 0 complete + 1 stopped" in said
     monkeypatch.setattr("nas.executors.training.TrainingEvaluator", lambda *a, **k: FakeEvaluator())
     main(["run", "--resume", "runs/i"])
     assert "trying the interrupted trials again: 0" in capsys.readouterr().out

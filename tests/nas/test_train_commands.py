@@ -295,7 +295,10 @@ def test_predict_with_a_missing_image_writes_nothing(
         (("train", "yolov8n", "--set", "eval_tile=1"), "--eval-tile is 1; it must be true or false"),
         (("train", "yolov8n", "--set", "learning_rate=[1]"), "--lr is a list; it must be a finite number or empty"),
         (("train", "yolov8n", "--epochs", 2, "--set", "epochs=1"), "--epochs and --set epochs are the same setting"),
-        (("train", "yolov8n", "--weights", "a.pt", "--pretrained", "b.pt"), "--weights and --pretrained both say"),
+        (
+            ("train", "yolov8n", "--weights", "a.pt", "--pretrained", "b.pt"),
+            "--weights and --pretrained exclude each other",
+        ),
         (("train", "yolov8n", "--tile", 0.5), "--tile of this command is --tile-chance now"),
         (("train", "yolov8n", "--device", "tpu9"), "unknown device 'tpu9'"),
         (("train", "yolov8n", "--images", "x"), "--images x needs a data set"),
