@@ -30,7 +30,7 @@ class Inspection(Result):
 
     @property
     def advice(self) -> tuple[Recommendation, ...]:
-        """All advice, by rules and not measured."""
+        """All advice: rules of thumb, not measurements."""
         return self.report.items
 
     @property
@@ -49,7 +49,7 @@ class Inspection(Result):
                 "images": part.num_images,
                 "without boxes": part.num_empty,
                 "boxes": part.num_boxes,
-                **{f"boxes an image, {name}": count for name, count in part.objects.items()},
+                **{f"boxes per image, {name}": count for name, count in part.objects.items()},
             }
             for part in self.report.parts
         )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nas.cost.latency import LatencyModel
     from search_space import Architecture
 
-ENDS_AT = "it ends at the head's raw maps: decoding them to boxes is not in it"
+ENDS_AT = "up to the raw maps of the head, without box decoding"
 """What the prediction of our own graphs leaves out on top of what a profile's measurements do."""
 
 

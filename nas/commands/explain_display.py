@@ -84,8 +84,8 @@ def print_differences(result: ArchitectureDiff) -> None:
         return
     _print_rows(result)
     say(
-        f"MMACs and params of a line: the change if only this choice of {name_a} becomes that of {name_b}, together"
-        " with the choices named beside it; such changes need not add up to the total"
+        f"each line: the change if only this axis of {name_a} takes the choice of {name_b}, with those in its remark; "
+        "the lines need not add up to the total"
     )
 
 

@@ -43,7 +43,7 @@ def _print_parts(report: InspectionReport) -> None:
         numbers("images"),
         numbers("without boxes", priority=1),
         numbers("boxes"),
-        *(numbers(f"boxes an image, {name}", priority=2) for name in names),
+        *(numbers(f"boxes per image, {name}", priority=2) for name in names),
     )
     rows = []
     for part in report.parts:
@@ -103,8 +103,8 @@ def _print_inputs(report: InspectionReport) -> None:
             rows.append((f"{size}{mark}", *(_share(count, len(sides)) for count in counts)))
     print_table(columns, rows)
     say(
-        "P2 to P6: the boxes that a level serves, 2.1 to 4.2 of its cells a side; what is smaller goes to P2, what is "
-        "larger to P6. *: among the sizes advised below"
+        "P2 to P6: share of the boxes that each level serves: sides of 2.1 to 4.2 cells; smaller boxes belong to P2, "
+        "larger ones to P6. *: size in the advice below"
     )
 
 
@@ -120,8 +120,8 @@ def _print_levels(report: InspectionReport) -> None:
 def _print_leaks(report: InspectionReport) -> None:
     leaks = report.leaks
     say(
-        f"images that show the same, at a similarity of {leaks.threshold:.2f} or more ({percent(CHANCE)} of "
-        f"{leaks.num_mirrored:,} images reach {leaks.chance_level:.2f} in the mirror, where nothing can be the same):"
+        f"near-duplicates: images with a similarity of {leaks.threshold:.2f} or more (by chance, {percent(CHANCE)} of "
+        f"{leaks.num_mirrored:,} mirrored images reach {leaks.chance_level:.2f}):"
     )
     if leaks.num_unreadable:
         say(f"  {leaks.num_unreadable:,} images cannot be read and are left out; nas data check names them")
@@ -140,7 +140,7 @@ def _print_worst(pair: Leak) -> None:
 
 
 def _print_advice(report: InspectionReport, data_options: list[str]) -> None:
-    say("advice, by rules and not measured:" if report.items else "no advice")
+    say("advice (rules of thumb, not measurements):" if report.items else "no advice")
     for item in report.items:
         say(f"  {_title(item)}: {item.reason}")
     flags = run_flags(report.advice.items)

@@ -21,7 +21,7 @@ WORDS = {
     "gconv": "grouped convolutions",
     "fc": "linear layers and 1x1 convolutions of one position",
     "matmul": "matrix products",
-    "act_cheap": "ReLU and its like",
+    "act_cheap": "ReLU and similar activations",
     "act_exp": "SiLU, sigmoid and other activations with an exponential",
     "eltwise": "additions and products of maps",
     "concat": "concatenations",
@@ -29,12 +29,12 @@ WORDS = {
     "pool": "pooling",
     "global_pool": "pooling over whole maps",
     "upsample": "upsampling",
-    "norm": "normalisations that fold into no convolution",
+    "norm": "normalisations that are not folded into a convolution",
     "transpose": "transpositions",
     "softmax": "softmax",
     "space_to_depth": "space to depth",
-    "other": "operators of no known class",
-    "start": "starting the network",
+    "other": "operators of other classes",
+    "start": "start-up of the network",
 }
 """The operator classes in words."""
 
@@ -99,7 +99,7 @@ def _print_device(result: OnDevice) -> None:
     say(f"device: {result.device}: {result.board}, {result.runtime}, {result.precision}, batch {result.batch}")
     if error.mean_error_percent is None:
         known = "one measured network" if count else "the data sheet alone: an order of magnitude"
-        say(f"error: not measured; the profile rests on {known}")
+        say(f"error: not measured; the profile is based on {known}")
     else:
         say(
             f"error: {error.mean_error_percent:.1f} % on average of {count} measured networks "
@@ -107,14 +107,14 @@ def _print_device(result: OnDevice) -> None:
         )
     if result.notes:
         say(f"profile: {result.notes}")
-    say(f"in it: {result.includes}")
+    say(f"included: {result.includes}")
 
 
 def unmeasured_text(result: LatencyPrediction) -> str:
     """Returns in words which operators of a network were never measured on the device."""
     never = [row for row in result.classes if row["networks_measured"] == 0]
     named = ", ".join(f"{row['class']} {100 * row['share']:.1f} %" for row in never)
-    return f"{100 * result.unsupported_share:.1f} % of the time is in operators never measured there ({named})"
+    return f"{100 * result.unsupported_share:.1f} % of the time is in operators never measured on this device ({named})"
 
 
 def _print_classes(result: LatencyPrediction) -> None:
@@ -135,9 +135,9 @@ def _print_nodes(result: LatencyPrediction) -> None:
     nodes = sorted(result.nodes, key=lambda row: -row["share"])[:NODES_SHOWN]
     columns = (
         Column("part", priority=3),
-        Column("dearest nodes", is_name=True),
+        Column("slowest nodes", is_name=True),
         Column("block", priority=2),
-        Column("most of it in", priority=1),
+        Column("mainly", priority=1),
         numbers("ms"),
         numbers("share %", priority=1),
     )
@@ -156,11 +156,11 @@ def _print_nodes(result: LatencyPrediction) -> None:
     left = len(result.nodes) - len(nodes)
     if left > 0:
         share = 1 - sum(row["share"] for row in nodes)
-        say(f"the other {left} nodes and the start take {100 * share:.1f} %; --json lists them")
+        say(f"the other {left} nodes and the start-up take {100 * share:.1f} %; --json lists them")
 
 
 def _print_faster(result: LatencyPrediction) -> None:
-    say("what would make it faster, by prediction; accuracy changes too:")
+    say("changes that are predicted to be faster; they also change the accuracy:")
     for line in faster_lines(result):
         say(f"  {line}")
 
@@ -177,14 +177,14 @@ def faster_lines(result: LatencyPrediction) -> list[str]:
         )
     for row in result.faster:
         if row["change"] == "activation":
-            guess = "" if row["both_measured"] else "; not all of it was measured there"
+            unmeasured = "" if row["both_measured"] else "; not all of these operators were measured on this device"
             lines.append(
-                f"{row['from']} takes {100 * row['share']:.0f} %: SiLU and its like are costly here, ReLU in their "
-                f"place costs {row['saved_ms']:.3g} ms less{guess}"
+                f"{row['from']} (SiLU and similar activations) takes {100 * row['share']:.0f} %: with ReLU instead, "
+                f"{row['saved_ms']:.3g} ms less{unmeasured}"
             )
     for row in [row for row in result.classes if row["class"] not in (DEAR, "start")][:2]:
         within = [node for node in result.nodes if node["dearest_class"] == row["class"]]
         node = max(within, key=lambda node: node["ms"], default=None)
-        most = "" if node is None else f"; the dearest node with them is {node['name']} ({100 * node['share']:.0f} %)"
+        most = "" if node is None else f"; the slowest node with them is {node['name']} ({100 * node['share']:.0f} %)"
         lines.append(f"{WORDS[row['class']]} take {100 * row['share']:.0f} %{most}")
     return lines

@@ -93,6 +93,6 @@ def print_confusion(confusion: Mapping[str, Any]) -> None:
         say(f"confusion of {len(names) - 1} classes: see --curves DIR or --json")
         return
     say(f"confusion at IoU 0.5, score from {confusion['score_threshold']:.3f}:")
-    columns = (Column("there / found", is_name=True), *(numbers(name, priority=1) for name in names))
+    columns = (Column("true / predicted", is_name=True), *(numbers(name, priority=1) for name in names))
     counts = zip(names, confusion["counts"], strict=True)
     print_table(columns, [(name, *(str(count) if count else "" for count in row)) for name, row in counts])

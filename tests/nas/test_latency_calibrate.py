@@ -118,7 +118,7 @@ def test_one_network_alone_is_not_held_out(
     out = tmp_path / "b.yaml"
     text, err = run(capsys, "latency", "calibrate", path, "--device", NANO, "--only-mine", "--out", out)
     assert "after: not known" in text and "unknown columns are ignored: 'runs'" in err
-    assert "rests on one measured network" in run(capsys, "latency", "yolov8n", "--device", out)[0]
+    assert "is based on one measured network" in run(capsys, "latency", "yolov8n", "--device", out)[0]
 
 
 BAD_TABLES = [

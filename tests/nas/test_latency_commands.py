@@ -104,7 +104,7 @@ def test_the_text_says_predicted_and_what_was_never_measured(capsys: pytest.Capt
 
 def test_a_profile_of_the_data_sheet_alone_says_so(capsys: pytest.CaptureFixture[str]):
     text, err = run(capsys, "latency", "sodet-s", "--device", "xavier-nx", "--input", "320", "320")
-    assert "rests on the data sheet alone" in text
+    assert "is based on the data sheet alone" in text
     assert "device: xavier-nx means xavier-nx-trt-fp16" in err
 
 

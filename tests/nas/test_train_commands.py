@@ -241,7 +241,7 @@ def test_val_takes_the_data_of_the_training(trained: Path, capsys: pytest.Captur
     assert run("val", trained, "--batch", 3, "--threads", 1, "--json") == 0
     said = capsys.readouterr()
     assert json.loads(said.out)["score"] == json.loads((trained / "results.json").read_text())["score"]
-    assert f"no --data given: that of {trained}" in said.err
+    assert f"no --data given: using the data of {trained}" in said.err
 
 
 def test_val_refuses_other_classes(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
