@@ -27,7 +27,7 @@ def load_architecture(name: str, input_hw: tuple[int, int] | None = None) -> Arc
         raise ConfigError(f"no architecture file {name}; check the path or give a design: {', '.join(DESIGNS)}")
     elif Path(name).exists() or "/" in name:
         what = "is a folder" if Path(name).is_dir() else "does not exist"
-        raise ConfigError(f"{name} {what}; next: a YAML file, such as runs/NAME/front/01-KEY.yaml, or a design")
+        raise ConfigError(f"{name} {what}; give a YAML file, such as runs/NAME/front/01-KEY.yaml, or a design")
     else:
         raise ConfigError(f"{unknown_name('design', name, DESIGNS)}; or give a YAML file")
     return arch if input_hw is None else arch.resized(input_hw)

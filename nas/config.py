@@ -18,7 +18,7 @@ from search_space.yaml_text import MAX_BYTES, YamlError, parse_yaml
 from trainers.settings import declared_settings
 
 VERSION = 3
-REMEDY = "it is written by nas run and not meant to be edited; next: put a copy of it back, or begin another run"
+REMEDY = "it is written by nas run and not meant to be edited; next: restore it from a copy, or start another run"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,11 +110,11 @@ def parse_config(text: str | bytes, *, source: Path | str, owner: type[RunConfig
     try:
         plain = parse_yaml(text)
     except YamlError as error:
-        raise ConfigError(f"{path} is no YAML: {error}; {REMEDY}") from None
+        raise ConfigError(f"{path} is not valid YAML: {error}; {REMEDY}") from None
     if not isinstance(plain, dict):
-        raise ConfigError(f"{path} holds no settings; {REMEDY}")
+        raise ConfigError(f"{path} has no settings; {REMEDY}")
     if "space_fingerprint" not in plain:
-        raise ConfigError(f"{path.parent} is not the folder of a run of nas run; give one that it wrote")
+        raise ConfigError(f"{path.parent} is not the folder of a run; give a folder that nas run wrote")
     try:
         if "format" not in plain:  # the last line of a whole file
             raise ConfigError(f"its end is missing; {REMEDY}")

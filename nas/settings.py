@@ -26,11 +26,11 @@ class RunSettings:
         None, "Upper limit on GFLOPs (= GMACs, fvcore's convention).", unit="GFLOPs", metavar="G", above=0
     )
     budget_params_m: float | None = _BUDGET(
-        None, "Upper limit on million parameters.", unit="million", metavar="P", above=0
+        None, "Upper limit on trainable parameters, in millions.", unit="million", metavar="P", above=0
     )
     budget_latency_ms: float | None = _BUDGET(
         None,
-        "Upper limit on the upper end of the interval of the predicted latency; needs --device.",
+        "Upper limit on the predicted latency, at the upper end of its prediction interval; needs --device.",
         unit="ms",
         metavar="MS",
         above=0,
@@ -38,24 +38,29 @@ class RunSettings:
     )
     budget_memory_mb: float | None = _BUDGET(
         None,
-        "Upper limit on the peak of one image's activations as 32-bit floats, in units of 1e6 bytes.",
+        "Upper limit on the peak memory of the activations of one image, as 32-bit floats, in units of 1e6 bytes.",
         unit="MB",
         metavar="MB",
         above=0,
     )
     device: str | None = _BUDGET(
-        None, "Board to predict latency for: a name that nas devices lists, or a YAML file.", metavar="NAME"
+        None, "Board whose latency is predicted: a name from nas devices, or a YAML file.", metavar="NAME"
     )
     precision: str | None = _BUDGET(
         None,
         "Precision of the board's profile, such as fp16.",
         metavar="P",
-        default_words="the usual one of the board",
+        default_words="that of the board's default profile",
         stands_for="device",
         needs="device",
     )
     confidence: float = _BUDGET(
-        0.9, "Confidence of the interval of the latency.", metavar="C", above=0, below=1, needs="device"
+        0.9,
+        "Confidence level of the prediction interval of the latency.",
+        metavar="C",
+        above=0,
+        below=1,
+        needs="device",
     )
     data: str | None = _DATA(
         None,
@@ -71,7 +76,7 @@ class RunSettings:
     )
     data_format: str | None = _DATA(
         None,
-        "Format of the data set: coco, tinyperson, yolo, visdrone, voc or that of a plug-in.",
+        "Format of the data set: coco, tinyperson, yolo, visdrone, voc or one from a plug-in.",
         option="--format",
         metavar="NAME",
         default_words="detected",
@@ -111,14 +116,14 @@ class RunSettings:
         "End the search after this time.",
         unit="minutes",
         metavar="M",
-        default_words="8, with --data 30; no limit with --trials",
+        default_words="8; 30 with --data; no limit with --trials",
         above=0,
         resumable=True,
         joinable=True,
     )
     trial_minutes: float | None = _SEARCH(
         None,
-        "End a trial that takes longer than this on one rung, and record it as failed.",
+        "Time limit of a trial on one rung; a trial over the limit is recorded as failed.",
         unit="minutes",
         metavar="M",
         default_words="no limit",
@@ -129,17 +134,17 @@ class RunSettings:
     seed: int = _SEARCH(0, "Seed of the search and of the training.", metavar="S", minimum=0, maximum=2**32 - 1)
     rungs: tuple[float, ...] = _TRAINING(
         (),
-        "Epochs of each rung. Every trial is trained on the first rung; the best third goes on to the next.",
+        "Epochs of each rung. Every architecture is trained on the first rung; the best third is promoted to the next.",
         unit="epochs",
         metavar="E,E",
-        default_words="0.3,0.6, with --data 0.5,1.5",
+        default_words="0.3,0.6; 0.5,1.5 with --data",
         above=0,
         separator=",",
         identity=True,
     )
     epochs: float | None = _TRAINING(
         None,
-        "One rung of this many epochs: every trial is trained in full.",
+        "A single rung of this many epochs for every architecture.",
         unit="epochs",
         metavar="E",
         above=0,
@@ -164,18 +169,20 @@ class RunSettings:
         None,
         "CPU threads of each training.",
         metavar="N",
-        default_words="as PyTorch chooses",
+        default_words="PyTorch's default",
         minimum=1,
         resumable=True,
         joinable=True,
     )
-    fix: tuple[str, ...] = _SPACE((), "Fix an axis of the space. May be repeated.", metavar="AXIS=VALUE")
+    fix: tuple[str, ...] = _SPACE(
+        (), "Fix an axis of the search space to one value. May be repeated.", metavar="AXIS=VALUE"
+    )
     choices: tuple[str, ...] = _SPACE(
-        (), "Narrow an axis of the space to some of its choices. May be repeated.", metavar="AXIS=A,B"
+        (), "Restrict an axis of the search space to these choices. May be repeated.", metavar="AXIS=A,B"
     )
     space: str | None = _SPACE(
         None,
-        "File of axes to fix or narrow, with lines such as 'fusion: [concat, add]'.",
+        "File that restricts axes, with lines such as 'fusion: [concat, add]'.",
         metavar="FILE.yaml",
         stands_for="choices",
         is_path=True,
@@ -188,7 +195,7 @@ class RunSettings:
         (),
         "Start with this design or architecture. May be repeated.",
         metavar="DESIGN|FILE.yaml",
-        default_words="four designs, one of each paper (nas designs)",
+        default_words="one design of each of four papers",
     )
     from_run: str | None = _SPACE(
         None,
@@ -204,7 +211,7 @@ class RunSettings:
     )
     storage: str | None = _FOLDER(
         None,
-        "PostgreSQL database for the study, postgresql://USER@HOST/DATABASE, for workers on several hosts.",
+        "PostgreSQL database of the study, postgresql://USER@HOST/DATABASE, for workers on several hosts.",
         metavar="URL",
         default_words="a file in the run's folder",
         joinable=True,
@@ -221,7 +228,7 @@ class RunSettings:
         None,
         "Number of trainings at the same time.",
         metavar="N",
-        default_words="1; with ray as many as fit",
+        default_words="1; as many as fit with ray",
         minimum=1,
         per_session=True,
         joinable=True,
@@ -230,13 +237,13 @@ class RunSettings:
         None,
         "Address of the Ray cluster.",
         metavar="HOST:PORT",
-        default_words="one on this machine",
+        default_words="a new cluster on this machine",
         per_session=True,
         joinable=True,
     )
     cpus_per_trial: float | None = _WORKERS(
         None,
-        "CPUs of each training; with ray.",
+        "CPUs of each training (ray only).",
         metavar="C",
         default_words="1",
         above=0,
@@ -247,7 +254,7 @@ class RunSettings:
         None,
         "GPUs of each training, may be a fraction; with ray.",
         metavar="G",
-        default_words="1 where there are any",
+        default_words="1 if there are GPUs, else 0",
         minimum=0,
         per_session=True,
         joinable=True,

@@ -48,7 +48,7 @@ class TrainConfig:
         option="--batch",
     )
     accumulate: int = _OPTIMIZATION(
-        1, "Parts that a step is split into to save memory; their gradients are averaged.", minimum=1
+        1, "Parts into which a step is split to save memory; their gradients are averaged.", minimum=1
     )
     learning_rate: float | None = _OPTIMIZATION(
         None,
@@ -61,39 +61,42 @@ class TrainConfig:
     augmentation: Augmentation = field(default_factory=Augmentation)
     nwd: float = _OPTIMIZATION(
         0.0,
-        "Share of the normalized Wasserstein distance in the comparison of boxes (anchor-free head); for tiny objects.",
+        "Weight of the normalized Wasserstein distance in box comparisons; the rest is IoU. Anchor-free head only; for "
+        "tiny objects.",
         minimum=0,
         maximum=1,
     )
     patience: int = _EVALUATION(
         0,
-        "Evaluations in a row without a better accuracy after which the training ends; 0: never.",
+        "Early stopping: evaluations in a row without a better accuracy; 0: off.",
         minimum=0,
         resumable=True,
     )
-    seed: int = _OPTIMIZATION(0, "Seed of weights, order and augmentation.", minimum=0, maximum=MAX_SEED)
+    seed: int = _OPTIMIZATION(
+        0, "Seed of the initial weights, the order of the images and the augmentation.", minimum=0, maximum=MAX_SEED
+    )
     weight_decay: float = _OPTIMIZATION(
         0.01, "Weight decay; not applied to normalization weights and biases.", minimum=0, option="-"
     )
-    momentum: float = _OPTIMIZATION(0.9, "First moment of AdamW, momentum of SGD.", minimum=0, below=1, option="-")
+    momentum: float = _OPTIMIZATION(0.9, "Momentum of SGD, beta1 of AdamW.", minimum=0, below=1, option="-")
     warmup: float = _OPTIMIZATION(
         0.1,
-        "Share of the schedule in which the learning rate rises linearly, 200 steps at most.",
+        "Linear warm-up of the learning rate, as a share of the schedule; at most 200 steps.",
         minimum=0,
         below=1,
         option="-",
     )
     final_share: float = _OPTIMIZATION(
-        0.01, "Learning rate at the end, as a share of its peak.", minimum=0, below=1, option="-"
+        0.01, "Final learning rate, as a share of the peak.", minimum=0, below=1, option="-"
     )
     ema_decay: float = _OPTIMIZATION(
         0.9998,
-        "Decay of the exponential moving average of the weights; early steps use less.",
+        "Decay of the exponential moving average of the weights; smaller in the first steps.",
         minimum=0,
         below=1,
         option="-",
     )
-    clip_norm: float = _OPTIMIZATION(10.0, "Largest norm of the gradient.", above=0, option="-")
+    clip_norm: float = _OPTIMIZATION(10.0, "Gradients with a larger norm are clipped to it.", above=0, option="-")
     eval_every: float = _EVALUATION(
         0.0,
         "Epochs between evaluations; 0: evaluate only at the end.",
@@ -102,18 +105,17 @@ class TrainConfig:
         resumable=True,
     )
     eval_tile: bool = _EVALUATION(
-        False, "Evaluate in overlapping tiles of the input size and the whole image, not the whole image alone."
+        False, "Evaluate on overlapping tiles of the input size as well as on the whole image."
     )
     precision: str = _COMPUTATION(
         "auto",
-        "Precision of the computation. auto: bfloat16 where the device computes it natively, else float32 (CPU) or "
-        "float16 (CUDA).",
+        "Numeric precision. auto: bfloat16 if the device supports it natively, else float32 (CPU) or float16 (CUDA).",
         choices=PRECISIONS,
         resumable=True,
     )
     device: str = _COMPUTATION(
         "auto",
-        "Where to compute. auto: CUDA if available.",
+        "Device to train on. auto: CUDA if available.",
         metavar="auto|cpu|cuda|cuda:N",
         resumable=True,
     )
@@ -127,14 +129,14 @@ class TrainConfig:
     )
     max_bad_steps: int = _COMPUTATION(
         20,
-        "Steps in a row without a finite loss after which the training gives up.",
+        "Steps in a row without a finite loss or gradient after which the training ends with an error.",
         minimum=1,
         option="-",
         resumable=True,
     )
     checkpoint_seconds: float = _OUTPUT(
         300.0,
-        "Largest age of the checkpoint. 0: it is written only after epochs and evaluations.",
+        "Longest time between checkpoints; 0: write them only after epochs and evaluations.",
         unit="s",
         minimum=0,
         option="-",
@@ -142,7 +144,7 @@ class TrainConfig:
     )
     checkpoint_steps: int = _OUTPUT(
         0,
-        "Steps after which the checkpoint is written too; 0: none.",
+        "Steps between additional checkpoints; 0: none.",
         minimum=0,
         option="-",
         resumable=True,

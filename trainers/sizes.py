@@ -107,8 +107,8 @@ def from_edges(edges: Sequence[float], *, source: str) -> SizeBins:
     """
     if len(edges) < 2 or edges[0] < 0 or any(high <= low for low, high in zip(edges, edges[1:], strict=False)):
         raise ConfigError(
-            f"the edges of size bins are {', '.join(f'{edge:g}' for edge in edges)}; give two or more that rise from "
-            "0 or more, such as 0,8,16,32,inf"
+            "size bins must have two or more increasing edges from 0, got "
+            f"{','.join(f'{edge:g}' for edge in edges)}; give such as 0,8,16,32,inf"
         )
     bins = [
         SizeBin(name=f"{low:g}-{high:g}", low=low**2, high=math.nextafter(min(high**2, NO_LIMIT), 0))

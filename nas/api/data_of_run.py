@@ -24,7 +24,7 @@ class KnownData(NamedTuple):
     @property
     def notice(self) -> str | None:
         """Says whose data is used, where the user named none; None if nothing need be said."""
-        return None if self.folder is None else f"note: no --data given: that of {self.folder}"
+        return None if self.folder is None else f"note: no --data given: using the data of {self.folder}"
 
 
 def with_known_data(options: dict[str, Any], path: Path) -> KnownData:

@@ -29,14 +29,14 @@ def check_executor(settings: RunSettings) -> None:
         if getattr(settings, each) is not None and each not in takes:
             users = " or ".join(other for other in EXECUTORS if each in EXECUTORS.get(other).takes)
             option = declared_settings(type(settings))[each].option
-            raise ConfigError(f"{option} goes with --executor {users} only; next: add that or drop it")
+            raise ConfigError(f"{option} needs --executor {users}; next: add that or omit {option}")
     check_bounds(settings, _own_settings(settings))
 
 
 def executor_words(settings: RunSettings) -> str:
     """Returns in a few words what runs the trainings."""
     if settings.executor == "local":
-        return f"{settings.workers} trainings at a time" if (settings.workers or 1) > 1 else "one training at a time"
+        return f"{settings.workers} workers" if (settings.workers or 1) > 1 else "one worker"
     at = f" at {settings.address}" if settings.address else ""
     return f"trained by {settings.executor}{at}" + (f", {settings.workers} at a time" if settings.workers else "")
 

@@ -49,7 +49,7 @@ class Inspection(Result):
                 "images": part.num_images,
                 "without boxes": part.num_empty,
                 "boxes": part.num_boxes,
-                **{f"boxes an image, {name}": count for name, count in part.objects.items()},
+                **{f"boxes per image, {name}": count for name, count in part.objects.items()},
             }
             for part in self.report.parts
         )

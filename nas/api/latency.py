@@ -248,7 +248,7 @@ def _refuse_for_run(input_hw: tuple[int, int] | None, num_classes: int | None) -
         if value is not None:
             raise ConfigError(
                 f"{option} does not apply to the folder of a run, whose accuracies are of its own sizes and classes; "
-                "next: leave it out, or give one file of RUN/front"
+                "next: omit it, or give one file of RUN/front"
             )
 
 

@@ -76,8 +76,8 @@ def _in_folder(folder: Path) -> list[Source]:
     files = sorted(each for each in folder.iterdir() if each.suffix.lower() in PICTURES | VIDEOS and each.is_file())
     if not files:
         raise DataError(
-            f"{folder} holds no pictures and no videos; looked for {', '.join(sorted(PICTURES | VIDEOS))}; "
-            "folders in it are not searched; next: give one of them, or single files"
+            f"{folder} has no pictures or videos ({', '.join(sorted(PICTURES | VIDEOS))}); "
+            "subfolders are not searched; next: give a folder or files with pictures or videos"
         )
     return [
         _video(each, named=False) if each.suffix.lower() in VIDEOS else Source(path=each, named=False) for each in files

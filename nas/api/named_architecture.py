@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from nas.api.opening import load_architecture
 from nas.api.result import OnNotice, notify
+from search_space.errors import ConfigError
 
 if TYPE_CHECKING:
     from search_space import Architecture
@@ -31,7 +32,7 @@ def find_architecture(given: ArchitectureLike, input_hw: tuple[int, int] | None 
     """Returns the architecture that a caller means, at another input size `(H, W)` in pixels if one is given.
 
     Raises:
-        ConfigError: there is neither a file nor a design of that name.
+        ConfigError: there is neither a file nor a design of that name, or the object has no architecture.
         SpaceError: the file is damaged, or the architecture does not take this size.
     """
     if isinstance(given, (str, Path)):
@@ -73,4 +74,10 @@ def classes_to_count(given: ArchitectureLike, num_classes: int | None, verb: str
 def _architecture_of(given: Architecture | HasArchitecture) -> Architecture:
     from search_space import Architecture
 
-    return given if isinstance(given, Architecture) else given.architecture
+    found = given if isinstance(given, Architecture) else getattr(given, "architecture", None)
+    if not isinstance(found, Architecture):
+        raise ConfigError(
+            f"an architecture cannot be {type(given).__name__}; give the path of a YAML file, the name of a design, an "
+            "Architecture, or an object that has one"
+        )
+    return found

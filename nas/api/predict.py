@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -227,7 +227,9 @@ def predict(
 def _as_list(inputs: Input | Sequence[Input]) -> list[Input]:
     from numpy import ndarray
 
-    return [inputs] if isinstance(inputs, (str, Path, ndarray)) else list(inputs)
+    if isinstance(inputs, (str, Path, ndarray)) or not isinstance(inputs, Iterable):
+        return [inputs]
+    return list(inputs)
 
 
 @dataclass(kw_only=True, eq=False)

@@ -42,7 +42,7 @@ def can_go_on(folder: Path) -> bool:
     left = [name for name in RESULTS if (folder / name).exists()]
     if left:
         raise ConfigError(
-            f"{folder} holds {' and '.join(left)} but no {CHECKPOINT}, without which its training cannot go on; train "
+            f"{folder} holds {' and '.join(left)} but no {CHECKPOINT}, so its training cannot be resumed; train "
             f"with another --out, from its weights with --weights {folder / 'weights.pt'}"
         )
     return False
@@ -76,7 +76,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     from trainers.config import TrainConfig
 
     path = folder / "config.yaml"
-    none = ConfigError(f"{folder} holds no training that could go on; give the folder of one begun by nas train")
+    none = ConfigError(f"{folder} has no training to resume; give a folder that nas train wrote")
     try:
         content = read_yaml(path)
     except OSError:
@@ -86,7 +86,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     if isinstance(content, dict) and TRAINING not in content:
         raise none
     if not isinstance(content, dict) or not isinstance(content[TRAINING], dict) or not _has_valid_request(content):
-        raise ConfigError(f"{path} is damaged; put a copy of it back, or begin anew with another --out")
+        raise ConfigError(f"{path} is damaged; restore it from a copy, or start a new training with another --out")
     try:
         TrainConfig.from_dict(content[TRAINING])
     except ConfigError as error:

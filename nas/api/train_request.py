@@ -30,13 +30,13 @@ class TrainingRequest:
         None,
         "Data set in COCO, YOLO, VisDrone, TinyPerson or VOC format.",
         metavar="PATH",
-        default_words="that of the training or run of the architecture, else the built-in set",
+        default_words="the data of the run or training that ARCH.yaml is from, else the built-in set",
         is_path=True,
         resumable=True,
     )
     data_format: str | None = _DATA(
         None,
-        "Format of the data set: coco, tinyperson, yolo, visdrone, voc or that of a plug-in.",
+        "Format of the data set: coco, tinyperson, yolo, visdrone, voc or one from a plug-in.",
         default_words="detected",
         option="--format",
         metavar="NAME",
@@ -51,19 +51,20 @@ class TrainingRequest:
     )
     split: str | None = _DATA(
         None,
-        "Which pair of annotation files to use, if the folder holds several.",
+        "Which pair of annotation files to use, if the folder has several.",
         metavar="NAME",
         resumable=True,
     )
     weights: str | None = _START(
-        None, "Start from these weights of the same architecture and classes.", metavar="PATH", is_path=True
+        None, "Initial weights; architecture and classes must be the same.", metavar="PATH", is_path=True
     )
     pretrained: str | None = _START(
-        None, "Start from those of these weights whose names and shapes fit.", metavar="PATH", is_path=True
+        None,
+        "Initial weights of a related architecture; tensors that match by name and shape are loaded.",
+        metavar="PATH",
+        is_path=True,
     )
-    threads: int | None = _COMPUTATION(
-        None, "CPU threads of the computation.", minimum=1, default_words="all", resumable=True
-    )
+    threads: int | None = _COMPUTATION(None, "CPU threads.", minimum=1, default_words="all", resumable=True)
     tensorboard: bool = _OUTPUT(False, "Also write events for TensorBoard.", resumable=True)
     input_hw: tuple[int, int] | None = _START(
         None,
@@ -75,7 +76,7 @@ class TrainingRequest:
     )
     out: str | None = _OUTPUT(
         None,
-        "Output folder; a new one.",
+        "Output folder; must be new.",
         metavar="DIR",
         is_path=True,
         default_words="runs/train-NAME",

@@ -111,7 +111,7 @@ def fresh(
     config = TrainConfig.from_dict(content.pop(TRAINING))
     request = request_of(content)
     if None not in (request.weights, request.pretrained):
-        raise ConfigError("--weights and --pretrained both say what to begin with; give one of them")
+        raise ConfigError("--weights and --pretrained exclude each other; give one of them")
     out = Path("runs") / f"train-{subject.name}" if request.out is None else Path(request.out)
     check_free(out)
     return TrainSettings(out=out, architecture=subject.architecture, config=config, request=request, resume=False)
@@ -138,7 +138,7 @@ def resumed(folder: Path, architecture: ArchitectureLike | None, given: Mapping[
     try:
         found = Architecture.from_yaml(folder / "architecture.yaml")
     except SpaceError as error:
-        raise ConfigError(f"{error}; put a copy of it back, or begin anew with another --out") from None
+        raise ConfigError(f"{error}; restore it from a copy, or start a new training with another --out") from None
     _check_same(folder, found, architecture, values)
     for path, value in values.items():
         _change(folder, content, path, value)
@@ -226,13 +226,17 @@ def _data_of(subject: Subject, values: Values) -> tuple[Values, str | None]:
 def _check_same(folder: Path, found: Architecture, named: ArchitectureLike | None, values: Values) -> None:
     request = request_of({name: value for (name, *_), value in values.items()})
     if request.out is not None and Path(request.out).resolve() != folder.resolve():
-        raise ConfigError(f"--out is {request.out}, but {folder} is resumed; leave --out out")
+        raise ConfigError(f"--out is {request.out}, but {folder} is resumed; omit --out")
     if request.input_hw is not None and request.input_hw != tuple(found.input_hw):
         height, width = found.input_hw
-        raise ConfigError(f"{folder} was begun with --input {height} {width}; leave --input out or start anew")
+        raise ConfigError(
+            f"{folder} was started with --input {height} {width}; omit --input, or start a new training with another "
+            "--out"
+        )
     if named is not None and subject_of(named, found.input_hw).architecture.key() != found.key():
         raise ConfigError(
-            f"{folder} holds a training of another architecture than {shown_name(named)}; leave it out or start anew"
+            f"{folder} has a training of another architecture than {shown_name(named)}; omit the architecture, or "
+            "start a new training with another --out"
         )
 
 
@@ -246,8 +250,8 @@ def _change(folder: Path, content: dict[str, Any], path: tuple[str, ...], value:
     before = value_at(content, path)
     if before != value and not (setting is not None and setting.about.resumable):
         name = ".".join(path).removeprefix(f"{TRAINING}.")
-        begun = f"{folder} was begun {'without it' if before is None else f'with {before}'}"
+        begun = f"{folder} was started {'without it' if before is None else f'with {before}'}"
         raise SettingError(
-            f"{name} is {value}, but {begun}; leave it out, or start anew with another output folder", name
+            f"{name} is {value}, but {begun}; omit it, or start a new training with another output folder", name
         )
     put(content, path, value)

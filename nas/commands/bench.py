@@ -83,8 +83,8 @@ def print_comparison(result: StrategyComparison) -> None:
         rows.append((*before, summary.strategy, *cells, linear))
     print_table(columns, rows)
     click.echo(
-        f"Evaluations, median and quartiles of {len(summaries[0].replays)} seeds, to a share of the hypervolume of "
-        "the true front in accuracy and log latency (linear: latency), reference its nadir."
+        f"Evaluations until a share of the hypervolume of the true front is reached: median and quartiles of "
+        f"{len(summaries[0].replays)} seeds. Axes: accuracy and log latency (linear: latency); reference: nadir."
     )
 
 

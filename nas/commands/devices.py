@@ -63,8 +63,8 @@ def print_devices(devices: DeviceTable) -> None:
         )
         rows.append(cells)
     print_table(columns, rows)
-    say("* the one that the bare name of its board means, such as --device jetson-nano")
+    say("* default profile of its board: --device jetson-nano means jetson-nano-trt-fp16")
     say(
-        "Errors are of networks left out of the fit; of few networks they are a rough guide. "
-        "Calibrate on your board to lower them: nas latency calibrate"
+        "Errors are those of networks held out of the fit; with few networks they are rough. "
+        "To lower them, calibrate on your own board: nas latency calibrate"
     )

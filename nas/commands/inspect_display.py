@@ -43,7 +43,7 @@ def _print_parts(report: InspectionReport) -> None:
         numbers("images"),
         numbers("without boxes", priority=1),
         numbers("boxes"),
-        *(numbers(f"boxes an image, {name}", priority=2) for name in names),
+        *(numbers(f"boxes per image, {name}", priority=2) for name in names),
     )
     rows = []
     for part in report.parts:

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 @click.option(
     "--keep-shipped/--only-mine",
     default=None,
-    help="Fit on the shipped measurements too, or only on yours, from the shipped constants on. Default: what has the "
-    "smaller error.",
+    help="Fit on the shipped measurements and yours, or on yours alone, starting from the shipped constants. Default: "
+    "whichever has the smaller error.",
 )
 @wide_option
 @json_option

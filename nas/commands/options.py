@@ -29,7 +29,7 @@ wide_option: Callable[[Command], Command] = click.option(
     is_flag=True,
     expose_value=False,
     callback=_note_wide,
-    help="Show all columns of a table, however narrow the terminal is.",
+    help="Show all columns of a table, also in a narrow terminal.",
 )
 
 

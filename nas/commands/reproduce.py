@@ -45,6 +45,6 @@ def command(design: str | None, all_designs: bool, check_fvcore: bool | None, as
         reproduced = reproduce(design, check_fvcore=check_fvcore, **options)
         return echo_json(reproduced.to_dict()) if as_json else print_reproduction(reproduced)
     if any(value is not None for value in options.values()):
-        raise click.UsageError("--all compares each design as published; leave --num-classes and --input out")
+        raise click.UsageError("--all compares each design as published; omit --num-classes and --input")
     table = reproduce_all(check_fvcore=bool(check_fvcore))
     return echo_json(table.to_dict()) if as_json else print_all(table)

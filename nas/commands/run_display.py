@@ -145,17 +145,17 @@ def _introduction(event: RunStarted) -> list[str]:
     """Says what is searched, on what, for how long."""
     config = event.config
     limits = config.limit_words()
-    rungs = ", ".join(f"{each:g}" for each in config.rungs)
+    rungs = " and ".join(f"{each:g}" for each in config.rungs)
     objectives = " against ".join(config.objective)
     ends = [counted(config.trials, "trial")] if config.trials else []
     ends += [f"{config.minutes:g} minutes"] if config.minutes else []
-    ends[-1] += "" if config.trial_minutes is None else f", each trial within {config.trial_minutes:g} minutes"
+    ends[-1] += "" if config.trial_minutes is None else f", at most {config.trial_minutes:g} minutes for each trial"
     fixed = f" and {event.num_fixed_axes} fixed" if event.num_fixed_axes else ""
     return [
         f"budget: {' and '.join(limits)}",
         *_device(event),
         f"data:   {event.data_source}",
-        f"search: {objectives}, by {config.strategy}, until {' or '.join(ends)}, epochs of each rung: {rungs}, batch "
+        f"search: {objectives}, strategy {config.strategy}, limit {' or '.join(ends)}, rungs of {rungs} epochs, batch "
         f"{config.batch}, seed {config.seed}, {executor_words(config)}",
         f"space:  {counted(event.num_axes, 'axis', 'axes')}{fixed}, head {' or '.join(event.heads)}, "
         f"{counted(event.num_starts, 'architecture')} to start from",

@@ -1,4 +1,4 @@
-"""What a run ends with: the front, how far it can be trusted, and the accounting."""
+"""The summary at the end of a run: the front, rank correlations, and counts of trials by outcome."""
 
 from __future__ import annotations
 
@@ -97,10 +97,10 @@ def surrogate_line(surrogate: SurrogateCorrelation | None) -> list[str]:
     if surrogate.tau != surrogate.tau:
         return []
     trust = "trusted" if surrogate.trusted else "not trusted: TPE and neighbours of the front take turns"
-    trust = trust if surrogate.num_points >= MIN_POINTS else f"not judged below {MIN_POINTS}"
+    trust = trust if surrogate.num_points >= MIN_POINTS else f"{MIN_POINTS} are needed to judge it"
     return [
-        f"surrogate rank correlation: Kendall's tau {surrogate.tau:+.2f} on {surrogate.num_points} trials, each "
-        f"predicted from the others; {trust}"
+        f"surrogate rank correlation: Kendall's tau {surrogate.tau:+.2f} on {surrogate.num_points} trials, "
+        f"leave-one-out; {trust}"
     ]
 
 
@@ -112,10 +112,10 @@ def print_front(members: pd.DataFrame, table: pd.DataFrame, objectives: Sequence
     for rank, member in enumerate(found, start=1):
         name = Path(member_file(rank, member.key)).stem
         rows.append((name, *(columns[each][rank - 1] for each in columns), str(member.origin)))
-    say("front: no other trial is as good in every objective and better in one")
+    say("front: the complete trials that no other trial dominates")
     titles = (numbers(title, priority=PRIORITIES.get(title, OTHER_PRIORITY)) for title in columns)
-    came_from = Column("came from", priority=OTHER_PRIORITY)
-    print_table((Column("architecture", is_name=True), *titles, came_from), rows)
+    origin = Column("origin", priority=OTHER_PRIORITY)
+    print_table((Column("architecture", is_name=True), *titles, origin), rows)
 
 
 def _columns(
@@ -157,7 +157,9 @@ def _mean_and_deviation(values: Sequence[float]) -> str:
 def _remarks(members: pd.DataFrame) -> list[str]:
     remarks = []
     if members["accuracy_low"].notna().any():
-        remarks.append("95 %: of a bootstrap over the validation images; the scatter of training comes on top")
+        remarks.append(
+            "95 %: bootstrap interval over the validation images; the variance between trainings is not included"
+        )
     if any(tied_with_better(members)):
-        remarks.append("~: these images cannot tell it from a better one (90 % of the paired draws, accuracy)")
+        remarks.append("~: not distinguishable from a more accurate member on these images (paired bootstrap, 90 %)")
     return remarks

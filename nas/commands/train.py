@@ -45,7 +45,7 @@ def command(
     assignments: tuple[str, ...],
     **options: Any,
 ) -> None:
-    """Train one architecture: a YAML file or the name of a design.
+    """Train one architecture, given as a YAML file or the name of a design.
 
     The output folder receives weights.pt (the best), last.pt (checkpoint), history.csv, results.png, config.yaml,
     architecture.yaml and results.json. A training can be stopped at any time and resumed with --resume. If the data was

@@ -54,7 +54,7 @@ class Budget:
         for name, limit in self.limits().items():
             if not 0 < limit < float("inf"):
                 what = WORDS[name]
-                raise BudgetError(f"budget must be positive, got {limit:g} {what}; next: a positive number, or none")
+                raise BudgetError(f"budget must be positive, got {limit:g} {what}; give another, or omit the limit")
 
     def limits(self) -> dict[str, float]:
         """Returns the limits that are set, by the name of the cost that they limit."""

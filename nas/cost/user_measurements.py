@@ -292,7 +292,7 @@ def _check_outliers(path: Path, own: OwnMeasurements, predicted_ms: Vector, logs
         raise DataError(
             f"{path}, row {row.line}: {row.model} with {row.latency_ms:g} ms is {np.exp(off[worst]):.0f} times off the "
             f"other rows; about {predicted_ms[worst] * np.exp(others[worst]):.3g} ms would fit them; measure it again "
-            "or leave the row out"
+            "or remove the row"
         )
 
 

@@ -1,4 +1,4 @@
-"""Whether any point fits the budget; if none does, the nearest miss and what would make it fit."""
+"""Whether any point fits the budget; if none does, the cheapest point found and what would make it fit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def ensure_feasible(domain: CostedDomain, whole_space: SearchSpace, *, seed: int
         seed: Seed of the random points.
 
     Raises:
-        BudgetError: No descent ends within the budget. It names the nearest miss, its excess, and what would help.
+        BudgetError: No descent ends within the budget. It names the point with the least excess, its cost, and
+            what would help.
         SpaceError: No random point of the space is an architecture.
     """
     nearest: Candidate | None = None
@@ -76,10 +77,10 @@ def _neighbours(domain: CostedDomain, start: Candidate) -> Iterator[Candidate]:
 
 
 def _explain(domain: CostedDomain, whole_space: SearchSpace, nearest: Candidate) -> str:
-    """Returns the message on the nearest miss and what would make it fit."""
+    """Returns the message on the point with the least excess and what would make it fit."""
     height, width = nearest.architecture.input_hw
     return (
-        f"nothing in this space fits the budget: the nearest miss, at {width}x{height} px input, "
+        f"nothing in this space fits the budget: the closest point, at {width}x{height} px input, "
         f"has {domain.overruns(nearest)}; next: {_way_out(domain, whole_space, nearest)}"
     )
 

@@ -154,7 +154,7 @@ def rungs_of(request: RunRequest) -> tuple[float, ...] | None:
     """
     said = request.settings
     if said.rungs and said.epochs is not None:
-        raise ConfigError("--epochs is a ladder of one rung and does not go with --rungs; next: drop one of them")
+        raise ConfigError("--epochs and --rungs exclude each other; give one of them")
     if said.epochs is not None:
         return (said.epochs,)
     return said.rungs or None

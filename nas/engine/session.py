@@ -136,12 +136,16 @@ def _with_earlier(config: RunConfig, named: Starts, earlier: Earlier | None) -> 
         return config, named, []
     apart = earlier.differences(config)
     if not apart:
-        return config, named, [f"from {earlier.path}: {len(earlier.trials)} trials, trained alike, are taken over"]
+        return (
+            config,
+            named,
+            [f"from {earlier.path}: {len(earlier.trials)} trials with the same data and training are imported"],
+        )
     members = dict(earlier.members())
     named = Starts(architectures={**members, **named.architectures})
     notice = (
-        f"from {earlier.path}: its {' and '.join(apart)} differ, so that its {len(members)} best members are where "
-        "this run starts, and are trained anew"
+        f"from {earlier.path}: its {' and '.join(apart)} differ, so this run starts with its {len(members)} best "
+        "members and trains them again"
     )
     return replace(config, from_run=None, start=tuple(named.architectures)), named, [notice]
 

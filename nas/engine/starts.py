@@ -47,7 +47,7 @@ def starting_points(domain: CostedDomain, designs: Mapping[str, Architecture]) -
             continue
         changes = ", ".join(filter(None, ("with an anchor-free head" if swap else "", start.note)))
         if changes:
-            notices.append(f"{name} is taken {changes}")
+            notices.append(f"the search starts with {name} {changes}")
         starts.setdefault(start.candidate.key, replace(start, note=changes))
     return list(starts.values()), notices
 

@@ -51,7 +51,7 @@ def database_storage(url: str) -> BaseStorage:
     if scheme not in SCHEMES:
         raise ConfigError(
             f"--storage takes a PostgreSQL URL, got {hide_password(url)!r}; next: --storage "
-            "postgresql://USER@HOST/DATABASE, or leave it out for a journal file in the run's folder"
+            "postgresql://USER@HOST/DATABASE, or omit it for a journal file in the run's folder"
         )
     try:
         import psycopg  # noqa: F401

@@ -6,15 +6,15 @@ from nas.engine.ladder import MIN_PAIRS, RungCorrelation
 
 
 def rung_correlation_line(rung: RungCorrelation) -> str:
-    """Returns in words how well a rung ranks the trials that were promoted from it."""
+    """Returns a line on how well a rung ranks the trials that were promoted from it."""
     low = f"rung {rung.rung}" if rung.rung else "the proxy"
     head = f"{low} against rung {rung.rung + 1}: "
     if rung.num_trials < 2:
         trials = "1 trial" if rung.num_trials == 1 else f"{rung.num_trials} trials"
         return f"{head}{trials} on both, too few for a rank correlation"
     if rung.tau != rung.tau:
-        return f"{head}all of {rung.num_trials} trials are equal on one of them, so there is no rank correlation"
+        return f"{head}no rank correlation, because all {rung.num_trials} trials are equal on one of the two"
     counts = "" if rung.tau_counts is None else f", of activation bytes {rung.tau_counts:+.2f}"
-    trust = "trusted" if rung.trusted else "not trusted, all trials went on since"
-    trust = trust if rung.num_trials >= MIN_PAIRS else f"not judged below {MIN_PAIRS}"
+    trust = "trusted" if rung.trusted else "not trusted, so all later trials were promoted"
+    trust = trust if rung.num_trials >= MIN_PAIRS else f"{MIN_PAIRS} are needed to judge it"
     return f"{head}Kendall's tau {rung.tau:+.2f}{counts} on {rung.num_trials} trials; {trust}"

@@ -98,7 +98,7 @@ def _designs_first(trials: list[Trial]) -> list[Trial]:
 
 
 def _facts(config: RunConfig) -> tuple[tuple[str, str], ...]:
-    rungs = ", ".join(f"{each:g}" for each in config.rungs)
+    rungs = " and ".join(f"{each:g}" for each in config.rungs)
     ends = [f"{config.trials} trials"] if config.trials else []
     ends += [f"{config.minutes:g} minutes"] if config.minutes else []
     facts = {
@@ -106,9 +106,9 @@ def _facts(config: RunConfig) -> tuple[tuple[str, str], ...]:
         "objectives": " against ".join(objective(name).title for name in config.objective),
         "device": f"{config.device}; latencies are predicted, not measured" if config.device else "",
         "data": f"{config.data or 'built-in set'}; {len(config.classes)} classes: {', '.join(config.classes)}",
-        "search": f"{config.strategy}, until {' or '.join(ends)}; epochs of each rung {rungs}; batch {config.batch}, "
-        f"seed {config.seed}",
-        "begun with": f"the trials of {config.from_run}" if config.from_run else "",
+        "search": f"strategy {config.strategy}, limit {' or '.join(ends)}, rungs of {rungs} epochs, batch "
+        f"{config.batch}, seed {config.seed}",
+        "started from": f"the trials of {config.from_run}" if config.from_run else "",
         "versions": ", ".join(f"{name} {version}" for name, version in config.versions.items()),
     }
     return tuple((name, text) for name, text in facts.items() if text)

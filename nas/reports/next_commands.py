@@ -13,24 +13,24 @@ from results.report import Command
 
 
 def commands(config: RunConfig, folder: Path, first: str | None) -> tuple[Command, ...]:
-    """Returns what to type.
+    """Returns the commands to run next.
 
     Args:
         config: Of the run.
         folder: Of the run.
         first: The file of the front's first member; None where there is no front yet.
     """
-    note = "It ends by the clock: another machine makes other trials. With --trials in place of --minutes they repeat."
+    note = "With --minutes, another machine may run other trials; with --trials it runs the same ones."
     note = "" if config.minutes is None else note
     listed = [
         Command(title="Search again", line=_line(["nas", "run", *again(config, folder)]), note=note),
-        Command(title="Go on with this search", line=_line(["nas", "run", "--resume", str(folder)])),
+        Command(title="Continue this search", line=_line(["nas", "run", "--resume", str(folder)])),
     ]
     if first is not None:
         train = ["nas", "train", str(folder / "front" / first), *config.data_words()]
         listed.append(Command(title="Train the most accurate member in full", line=_line(train)))
         export = ["nas", "export", str(folder), "--out", f"{config.name}-front"]
-        listed.append(Command(title="Hand the front on, with weights and a table", line=_line(export)))
+        listed.append(Command(title="Export the front, with weights and a table", line=_line(export)))
     loaded = [word for label in config.plugins for word in ("--plugin", label.rpartition(" ")[0])]
     return tuple(replace(each, line=f"{each.line} {_line(loaded)}".rstrip()) for each in listed)
 

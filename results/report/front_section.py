@@ -77,7 +77,7 @@ def _legend(members: Members) -> str:
         entries.append(('<path d="M-7,0H7" class="whisker front"/>', "interval of the predicted latency"))
     if any(tied_with_better(members.front)):
         dashed = '<circle r="4" class="point front"/><circle r="7" class="tied"/>'
-        entries.append((dashed, "~ these images cannot tell it from a better member"))
+        entries.append((dashed, "~ not distinguishable from a better member on these images"))
     if len(members.lower):
         entries.append(('<circle r="4" class="point lower"/>', "ended on a lower rung"))
     return '<ul class="legend">' + "".join(f"<li>{icon.format(i)}{escape(t)}</li>" for i, t in entries) + "</ul>"
@@ -112,7 +112,7 @@ def _columns(content: Content, front: pd.DataFrame, trials: list[Trial]) -> dict
         columns["#over seeds %"] = [_over_seeds(each) for each in seeds]
     columns["#input px"] = [f"{trial.input_width}x{trial.input_height}" for trial in trials]
     columns["levels"] = [escape(" ".join(trial.levels)) for trial in trials]
-    return columns | {"came from": [escape(str(trial.origin)) for trial in trials]}
+    return columns | {"origin": [escape(str(trial.origin)) for trial in trials]}
 
 
 def _accuracies(axes: list[dict[str, Any]], front: pd.DataFrame, trials: list[Trial]) -> dict[str, list[str]]:
@@ -146,6 +146,6 @@ def _over_seeds(values: tuple[float, ...]) -> str:
 
 def _remarks(front: pd.DataFrame) -> Iterable[str]:
     if front["accuracy_low"].notna().any():
-        yield paragraph("The scatter of training comes on top of the intervals.", "muted")
+        yield paragraph("The intervals do not include the variance between trainings.", "muted")
     if front["latency_ms"].notna().any():
         yield paragraph("Latencies are predicted, not measured.", "muted")

@@ -168,7 +168,7 @@ def _remarks(content: Content, trial: Trial, tied: Sequence[int]) -> list[str]:
         lines.append(f"taken over: {trial.imported_from}")
     if tied:
         better = " and ".join(map(str, tied))
-        lines.append(f"the validation images cannot tell it from front {better} (90 % of the paired draws)")
+        lines.append(f"not distinguishable from front {better} on the validation images (paired bootstrap, 90 %)")
     seeds = content.seeds.get(trial.number, ())
     if len(seeds) > 1:
         lines.append(f"over {len(seeds)} seeds: {', '.join(f'{100 * each:.2f}' for each in seeds)} %")
@@ -188,8 +188,8 @@ def _curves(course: SearchProgress, accuracy: str) -> list[dict[str, Any]]:
     if not course.best:
         return []
     both = (
-        ("hypervolume", course.hypervolume, "Hypervolume of the front, %, against trials asked"),
-        ("best", course.best, f"Best {accuracy} so far, %, against trials asked"),
+        ("hypervolume", course.hypervolume, "Hypervolume of the front, %, against the number of trials"),
+        ("best", course.best, f"Best {accuracy} so far, %, against the number of trials"),
     )
     return [
         {"id": name, "points": list(map(list, points)), "end": course.num_asked, "factor": 100, "label": label}

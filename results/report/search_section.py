@@ -1,4 +1,4 @@
-"""The section on the search: accounting, curves, rank correlations of the rungs."""
+"""The section on the search: trials by outcome, curves, rank correlations of the rungs."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ from results.report.text import escape, paragraph, section
 def search_section(content: Content, course: SearchProgress) -> str:
     """Returns the section on the search."""
     counts = records.tally(content.table)
-    parts = [f"<h3>What became of the trials</h3>{_stack(counts)}"]
+    parts = [f"<h3>Trials by outcome</h3>{_stack(counts)}"]
     said = " + ".join(f"{counts[outcome]} {outcome}" for outcome in records.OUTCOMES)
-    parts.append(paragraph(f"{counts['asked']} asked = {said}"))
+    parts.append(paragraph(f"trials: {counts['asked']} = {said}"))
     if course.best:
         name = next(name for name in records.objectives_of(content.table) if records.is_accuracy(name))
         reference = ", ".join(_reference(name, course.reference[name]) for name in course.reference)
         area = (
-            "Hypervolume of the front, %, against trials asked. 100 % would be perfect accuracy at no cost; measured "
-            f"from {reference}."
+            "Hypervolume of the front, %, against the number of trials. 100 % would be perfect accuracy at no cost; "
+            f"measured from {reference}."
         )
-        both = (("hypervolume", area), ("best", f"Best {accuracy_title(name)} so far, %, against trials asked."))
+        both = (
+            ("hypervolume", area),
+            ("best", f"Best {accuracy_title(name)} so far, %, against the number of trials."),
+        )
         plots = (
             f'<figure><figcaption>{escape(text)}</figcaption><div class="plot" id="{key}"></div></figure>'
             for key, text in both

@@ -170,7 +170,7 @@ def test_the_executor_trains(nas: Nas, capsys: pytest.CaptureFixture[str]) -> No
     assert all(callable(getattr(idle, name)) for name in vars(Executor) if not name.startswith("_"))
     with pytest.raises(SystemExit):
         main([*run, *QUICK, "--workers", "2"])
-    assert "--workers goes with --executor local or processes or ray only" in capsys.readouterr().err
+    assert "--workers needs --executor local or processes or ray" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", [name for name in EXAMPLES if name.endswith(".py")])

@@ -40,7 +40,7 @@ def kill_driver(scene: Scene) -> Outcome:
     scene.pause(0.0, 2.5)
     child.send(signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL
-    return scene.close_books(child, GOES_ON, before=ended_trials(scene.run))
+    return scene.close_books(child, RESUME, before=ended_trials(scene.run))
 
 
 @fault("kill -9 of a worker, 2 workers", seconds=6)
@@ -154,7 +154,7 @@ def clocks(scene: Scene) -> Outcome:
     code = child.wait()
     trials = ended_trials(scene.run)
     negative = [trial.number for trial in trials.values() if (trial.seconds or 0) < 0]
-    outcome = scene.close_books(child, r"^4 asked = ", before=trials)
+    outcome = scene.close_books(child, r"^trials: 4 = ", before=trials)
     return Outcome(
         lost=outcome.lost + (code != 0) + len(negative),
         doubled=outcome.doubled,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,11 +87,17 @@ def test_frames_of_a_video_are_read_again(detector: LoadedDetector, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "array", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3), np.float32), np.zeros((0, 8, 3), np.uint8)]
+    "array", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3), np.float32), np.zeros((0, 8, 3), np.uint8), 3]
 )
-def test_what_is_no_image_is_refused(array: np.ndarray, detector: LoadedDetector) -> None:
+def test_what_is_no_image_is_refused(array: Any, detector: LoadedDetector) -> None:
     with pytest.raises(DataError):
         nas.predict(detector, array)
+
+
+@pytest.mark.parametrize("given", [3, None, {"architecture": 3}])
+def test_what_is_no_architecture_is_refused(given: Any) -> None:
+    with pytest.raises(ConfigError, match="cannot be"):
+        nas.explain(given)
 
 
 @pytest.mark.parametrize("option", [{"score": 1.5}, {"iou": -1.0}, {"batch": 0}, {"max_detections": 0}, {"threads": 0}])

@@ -157,7 +157,7 @@ def test_a_damaged_configuration_of_a_run_names_what_and_where(changes: dict[str
 
 @pytest.mark.parametrize("text", [BOMB, "[" * 9000, "a: 1\na: 2", "- 1"])
 def test_a_configuration_that_is_no_mapping_says_what_to_do(text: str) -> None:
-    with pytest.raises(ConfigError, match="put a copy of it back"):
+    with pytest.raises(ConfigError, match="restore it from a copy"):
         parse_config(text, source="config.yaml")
 
 

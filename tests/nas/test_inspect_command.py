@@ -137,7 +137,7 @@ def test_the_plain_output_ends_with_a_command_that_can_be_pasted(
     assert lines[-2].startswith("next: nas run --budget-gflops 1 --data ") and lines[-1].endswith("--auto")
     words = shlex.split(lines[-2].removeprefix("next: nas "))
     said = shown(capsys, *words, "--trials", "1", "--epochs", "1", "--name", "pasted")
-    assert "1 asked = 1 complete" in said and "head_levels" in narrowing_of("pasted")
+    assert "trials: 1 = 1 complete" in said and "head_levels" in narrowing_of("pasted")
 
 
 @pytest.mark.slow
@@ -175,11 +175,11 @@ def test_auto_follows_the_advice_and_the_run_keeps_it(
     assert narrowing_of("a") == {axis: choices for axis, choices in wanted.items() if choices}
     assert len(told) == len(narrowing_of("a")) == 3 and all("%" in line for line in told)
     assert {str(job.architecture.input_hw[0]) for job in evaluator.jobs} <= set(narrowing_of("a")["input_size"])
-    assert "3 asked" in shown(capsys, "run", "--resume", "runs/a", "--trials", "3")
-    assert "3 asked" in shown(capsys, "run", "--resume", "runs/a", "--auto"), "as it was begun"
+    assert "trials: 3 =" in shown(capsys, "run", "--resume", "runs/a", "--trials", "3")
+    assert "trials: 3 =" in shown(capsys, "run", "--resume", "runs/a", "--auto"), "as it was begun"
     flags = shlex.split(" ".join(line.removeprefix("auto:").partition(" (")[0] for line in told))
     assert flags == report["run_flags"]
-    assert "3 asked" in shown(capsys, "run", "--resume", "runs/a", *flags)
+    assert "trials: 3 =" in shown(capsys, "run", "--resume", "runs/a", *flags)
 
 
 @pytest.mark.slow
@@ -213,7 +213,7 @@ def test_without_auto_nothing_is_narrowed(
 def test_auto_searches_in_earnest(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = ["--trials", "1", "--epochs", "0.5", "--batch", "2", "--threads", "1", "--fix", "width=0.125"]
     said = shown(capsys, "run", "--data", DATA, "--budget-gflops", "0.3", *settings, "--auto", "--name", "real")
-    assert "1 asked = 1 complete" in said
+    assert "trials: 1 = 1 complete" in said
 
 
 def test_the_flags_of_the_page_are_choices_of_the_space() -> None:

@@ -28,7 +28,7 @@ def test_what_lies_in_a_run_has_its_data(inside: str, tmp_path: Path) -> None:
     run = folder(tmp_path / "run", space_fingerprint="x", data="/drone", split="block", data_format="coco", images=None)
     known = with_known_data(NONE, run / inside)
     assert known.options == {"data": "/drone", "split": "block", "data_format": "coco", "images": None}
-    assert known.notice == f"note: no --data given: that of {run}"
+    assert known.notice == f"note: no --data given: using the data of {run}"
 
 
 def test_what_the_user_gives_comes_first(tmp_path: Path) -> None:

@@ -181,9 +181,7 @@ def test_the_front_of_a_run_has_latency_beside_accuracy(run_folder: Path, capsys
 
 
 def test_a_folder_that_is_no_finished_run_is_refused(run_folder: Path, capsys: pytest.CaptureFixture[str]):
-    assert "leave it out, or give one file" in refused(
-        capsys, "latency", run_folder, "--device", NANO, "--num-classes", 3
-    )
+    assert "omit it, or give one file" in refused(capsys, "latency", run_folder, "--device", NANO, "--num-classes", 3)
     next((run_folder / "front").iterdir()).unlink()
     assert "writes it anew" in refused(capsys, "latency", run_folder, "--device", NANO)
     (run_folder / "trials.csv").unlink()

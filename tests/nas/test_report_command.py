@@ -195,7 +195,7 @@ def test_the_command_to_search_again_comes_to_the_same_run(
     session = begin(RunRequest.of(**known))
     first = read_config(Path("runs/the run/config.yaml"))
     assert session.config.name == "the run-again" and replace(session.config, name=first.name) == first
-    assert ("ends by the clock" in again.note) == ("--minutes" in settings)
+    assert ("other trials" in again.note) == ("--minutes" in settings)
 
 
 @pytest.mark.slow

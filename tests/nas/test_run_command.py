@@ -101,7 +101,7 @@ def test_the_table_of_the_front_is_never_cut(
     settings = ["--data", DATA, "--budget-gflops", "1", "--epochs", "1", "--trials", "2"]
     main(["run", *settings, "--start", str(start), "--name", "cut"])
     said = capsys.readouterr().out
-    assert f"design starts/{start.name}" in said.split("came from")[1] and "…" not in said
+    assert f"design starts/{start.name}" in said.split("origin")[1] and "…" not in said
 
 
 @pytest.mark.slow
@@ -142,7 +142,7 @@ def test_nothing_fits_writes_nothing(
         (["--budget-gflops", "1", "--trials", "0"], "trials"),
         (["--budget-gflops", "1", "--epochs", "0"], "--epochs must be above 0, got 0"),
         (["--budget-gflops", "1", "--rungs", "0.5,x"], "--rungs 0.5,1.5"),
-        (["--budget-gflops", "1", "--rungs", "0.5,1", "--epochs", "1"], "drop one of them"),
+        (["--budget-gflops", "1", "--rungs", "0.5,1", "--epochs", "1"], "give one of them"),
         (["--budget-gflops", "1", "--batch", "7"], "there are 6 training images; next: --batch 6 or less"),
         (["--budget-gflops", "1", "--seed", "-1"], "--seed must be from 0 to 4,294,967,295, got -1"),
         (["--budget-gflops", "1", "--out", str(Path(__file__))], "it is a file; next: another folder with --out"),
@@ -161,7 +161,7 @@ def test_nothing_fits_writes_nothing(
         (["--budget-gflops", "1", "--executor", "lokal"], "did you mean 'local'"),
         (["--budget-gflops", "1", "--precision", "fp16"], "--precision needs --device"),
         (["--budget-gflops", "1", "--workers", "0"], "--workers must be at least 1, got 0"),
-        (["--budget-gflops", "1", "--gpus-per-trial", "1"], "--executor ray only"),
+        (["--budget-gflops", "1", "--gpus-per-trial", "1"], "needs --executor ray"),
         (["--budget-gflops", "1", "--from", "runs/none"], "not the folder of a run"),
         (["--budget-gflops", "1", "--start", "none.yaml"], "there is no such file"),
         (["--budget-gflops", "1", "--space", "none.yaml"], "cannot be read"),
@@ -285,7 +285,7 @@ def test_a_signal_ends_the_search_and_says_how_to_go_on(
         main(["run", *QUICK, "--budget-gflops", "0.4", "--trials", "2", "--name", "i"])
     said = capsys.readouterr().out
     assert caught.value.code == code and signal.getsignal(number) is before
-    assert "nas run --resume runs/i" in said and "1 asked = 0 complete + 1 stopped" in said
+    assert "nas run --resume runs/i" in said and "trials: 1 = 0 complete + 1 stopped" in said
     monkeypatch.setattr("nas.executors.training.TrainingEvaluator", lambda *a, **k: FakeEvaluator())
     main(["run", "--resume", "runs/i"])
     assert "trying the interrupted trials again: 0" in capsys.readouterr().out

@@ -153,7 +153,9 @@ def test_designs_are_scaled_to_the_largest_input_that_fits() -> None:
     larger = taken.resized((taken.input_hw[0] + 32,) * 2)
     assert taken == architecture.resized(taken.input_hw)
     assert cost_of(taken, num_classes=NUM_CLASSES).gmacs <= 1.0 < cost_of(larger, num_classes=NUM_CLASSES).gmacs
-    assert notices == [f"yolov8n is taken at {taken.input_hw[1]}x{taken.input_hw[0]} px input to fit the budget"]
+    assert notices == [
+        f"the search starts with yolov8n at {taken.input_hw[1]}x{taken.input_hw[0]} px input to fit the budget"
+    ]
 
 
 def test_designs_with_another_head_are_taken_with_an_anchor_free_one() -> None:
@@ -174,7 +176,9 @@ def test_an_fpn_is_narrowed_with_its_backbone() -> None:
     starts, notices = starting_points(domain, {"tinydet-m": DESIGNS.get("tinydet-m").architecture})
     params = starts[0].candidate.params
     assert params["width"] < 1 and params["fpn_width"] <= 245 * params["width"]
-    assert notices[0].startswith("tinydet-m is taken with an anchor-free head, at 256x256 px input and width 0.")
+    assert notices[0].startswith(
+        "the search starts with tinydet-m with an anchor-free head, at 256x256 px input and width 0."
+    )
 
 
 def test_an_input_is_fitted_among_the_sizes_the_network_takes() -> None:
@@ -206,7 +210,7 @@ def test_designs_outside_the_space_are_left_out_by_name() -> None:
 def test_nothing_fits_says_the_nearest_miss_and_the_way_out() -> None:
     domain = make_domain(0.001, space=small_space().narrowed({"input_size": (256,)}))
     with pytest.raises(
-        BudgetError, match=r"nearest miss, at 256x256 .*--budget-gflops .*input_size go from 256 to 128"
+        BudgetError, match=r"closest point, at 256x256 .*--budget-gflops .*input_size go from 256 to 128"
     ):
         ensure_feasible(domain, SearchSpace())
 

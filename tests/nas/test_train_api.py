@@ -109,7 +109,7 @@ def test_a_found_architecture_is_trained_on_the_data_of_its_run(known_by: str, t
     notices: list[str | None] = []
     settings = fresh(found, {"epochs": 2, "out": trained.folder.with_name("next")}, notices.append)
     assert (settings.request.data, settings.architecture) == (str(DATA), found.architecture)
-    assert notices == [f"note: no --data given: that of {trained.folder}"] and settings.config.epochs == 2.0
+    assert notices == [f"note: no --data given: using the data of {trained.folder}"] and settings.config.epochs == 2.0
     elsewhere = fresh(found, {"data": "elsewhere", "out": trained.folder.with_name("next")}, notices.append)
     assert elsewhere.request.data == "elsewhere"
 

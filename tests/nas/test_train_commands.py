@@ -81,11 +81,11 @@ def test_a_second_training_needs_resume(trained: Path, capsys: pytest.CaptureFix
         (("--seed", 5), "--seed is 5, but"),
         (("--batch", 6), "--batch is 6, but"),
         (("--tile-chance", 0.5), "--tile-chance is 0.5, but"),
-        (("--pretrained", "x.pt"), "was begun without it; leave it out"),
+        (("--pretrained", "x.pt"), "was started without it; omit it"),
         (("--epochs", 1, "--set", "epochs=1"), "--epochs and --set epochs are the same setting; give one"),
-        (("--input", 128, 128), "begun with --input 64 64"),
+        (("--input", 128, 128), "started with --input 64 64"),
         (("--data", "elsewhere"), "no data set at"),
-        (("--out", "elsewhere"), "is resumed; leave --out out"),
+        (("--out", "elsewhere"), "is resumed; omit --out"),
         (("--set", "ema_decay=0.5"), "ema_decay is 0.5, but"),
         (("yolov8n",), "another architecture than yolov8n"),
     ],
@@ -112,7 +112,7 @@ def test_resuming_takes_what_is_equal_and_what_may_change(trained: Path, tmp_pat
 
 def test_resuming_from_nothing_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("train", "--resume", tmp_path) == 2
-    assert "holds no training that could go on" in capsys.readouterr().err
+    assert "has no training to resume" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -241,7 +241,7 @@ def test_val_takes_the_data_of_the_training(trained: Path, capsys: pytest.Captur
     assert run("val", trained, "--batch", 3, "--threads", 1, "--json") == 0
     said = capsys.readouterr()
     assert json.loads(said.out)["score"] == json.loads((trained / "results.json").read_text())["score"]
-    assert f"no --data given: that of {trained}" in said.err
+    assert f"no --data given: using the data of {trained}" in said.err
 
 
 def test_val_refuses_other_classes(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -295,7 +295,10 @@ def test_predict_with_a_missing_image_writes_nothing(
         (("train", "yolov8n", "--set", "eval_tile=1"), "--eval-tile is 1; it must be true or false"),
         (("train", "yolov8n", "--set", "learning_rate=[1]"), "--lr is a list; it must be a finite number or empty"),
         (("train", "yolov8n", "--epochs", 2, "--set", "epochs=1"), "--epochs and --set epochs are the same setting"),
-        (("train", "yolov8n", "--weights", "a.pt", "--pretrained", "b.pt"), "--weights and --pretrained both say"),
+        (
+            ("train", "yolov8n", "--weights", "a.pt", "--pretrained", "b.pt"),
+            "--weights and --pretrained exclude each other",
+        ),
         (("train", "yolov8n", "--tile", 0.5), "--tile of this command is --tile-chance now"),
         (("train", "yolov8n", "--device", "tpu9"), "unknown device 'tpu9'"),
         (("train", "yolov8n", "--images", "x"), "--images x needs a data set"),
@@ -309,7 +312,7 @@ def test_predict_with_a_missing_image_writes_nothing(
         (("train", "yolov8n", "--set", "augmentation.flips=1"), "did you mean 'flip'"),
         (("train", "yolov8n", "--precision", "half"), "--precision is 'half'; it must be one of auto"),
         (("train", "yolov8n", "--patience", -1), "patience is -1"),
-        (("train", "--resume", "nowhere"), "holds no training that could go on"),
+        (("train", "--resume", "nowhere"), "has no training to resume"),
         (("val", "nowhere.pt"), "cannot read weights file"),
         (("val", "nowhere.pt", "--seed", -1), "-1 is not in the range"),
         (("predict", "nowhere.pt", "a.jpg"), "cannot read weights file"),

@@ -252,11 +252,11 @@ def test_windows_that_can_do_nothing_are_noted(
     ("name", "content", "message"),
     [
         ("last.pt", b"broken", "last.pt is not a checkpoint of this program, or it is damaged; restore it from a copy"),
-        ("config.yaml", b"- 1", "config.yaml is damaged; put a copy of it back"),
-        ("config.yaml", b"\xff\xfe\xff", "config.yaml is damaged; put a copy of it back"),
-        ("config.yaml", b"data: 3\ntraining: {}", "config.yaml is damaged; put a copy of it back"),
-        ("architecture.yaml", b"x: [", "or begin anew with another --out"),
-        ("architecture.yaml", None, "or begin anew with another --out"),
+        ("config.yaml", b"- 1", "config.yaml is damaged; restore it from a copy"),
+        ("config.yaml", b"\xff\xfe\xff", "config.yaml is damaged; restore it from a copy"),
+        ("config.yaml", b"data: 3\ntraining: {}", "config.yaml is damaged; restore it from a copy"),
+        ("architecture.yaml", b"x: [", "or start a new training with another --out"),
+        ("architecture.yaml", None, "or start a new training with another --out"),
     ],
 )
 def test_damaged_files_are_told_with_a_next_step(

@@ -98,7 +98,7 @@ def test_other_files_given_as_weights_are_refused(
         (("val", "W"), "same classes"),
         (("predict", "W", "nowhere.jpg"), "cannot read image nowhere.jpg"),
         (("predict", "W", "nowhere.mp4"), "nowhere.mp4"),
-        (("predict", "W", "."), "holds no pictures and no videos"),
+        (("predict", "W", "."), "has no pictures or videos"),
         (("predict", "W", IMAGES[0], "--ids", "x.json"), "give --save-json FILE too"),
         (("predict", "W", IMAGES[0], "--save-json", "r.json", "--ids", "x.json"), "is no COCO annotation file"),
         (("predict", "W", IMAGES[0], "--device", "tpu9"), "unknown device 'tpu9'"),

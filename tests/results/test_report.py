@@ -53,7 +53,7 @@ def test_a_page_says_what_the_trials_came_to() -> None:
     page = render(content())
     text = Tags(page).text
     assert "3 complete trials, 2 on the front" in text
-    assert "6 asked = 4 complete + 1 stopped + 1 rejected + 0 cached + 0 failed" in text
+    assert "trials: 6 = 4 complete + 1 stopped + 1 rejected + 0 cached + 0 failed" in text
     assert "0.8000" in text and "1.6000" in text  # both conventions of FLOPs
     assert "59.00 ± 1.41 (2)" in text and "rung 1 against rung 2: tau" in text
     assert "nas run --resume runs/run" in text and "Too few trials." in text
@@ -88,7 +88,7 @@ def test_members_that_the_images_cannot_tell_apart_are_marked() -> None:
     ]
     page = render(content(rows))
     assert [each["tied"] for each in data_of(page)["trials"]] == [[], [1], []]
-    assert "cannot tell it from front 1" in page and "~ these images cannot tell" in Tags(page).text
+    assert "not distinguishable from front 1" in page and "~ not distinguishable" in Tags(page).text
 
 
 def test_a_page_loads_nothing_and_runs_nothing_but_its_own() -> None:
@@ -148,7 +148,7 @@ def test_a_run_without_a_complete_trial_says_so() -> None:
     assert "No trial is complete yet" in page and "1 ended on a lower rung" in page and 'id="lower" checked' in page
     assert "The front has no member yet" in page and "hypervolume" not in page.split("<script>")[0]
     empty = render(content([]))
-    assert "No trial is complete yet" in empty and "0 asked" in empty and 'id="scatter"' not in empty
+    assert "No trial is complete yet" in empty and "trials: 0 =" in empty and 'id="scatter"' not in empty
     assert data_of(empty)["trials"] == []
 
 

@@ -14,7 +14,7 @@ def _share(default: float, help: str, **about: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """How strongly training images are varied; zero switches a part off.
+    """Strength of each augmentation; 0 switches it off.
 
     Raises:
         SettingError: a value is not in 0..1.
@@ -22,19 +22,19 @@ class Augmentation:
 
     mosaic: float = _share(
         0.0,
-        "Chance of joining four images into one. Off in the last part of the schedule (mosaic_until); pays on long "
+        "Probability of a mosaic of four images. Off in the last part of the schedule (mosaic_until); useful for long "
         "schedules.",
         command_default=0.5,
     )
-    mosaic_until: float = _share(0.8, "Share of the schedule after which no mosaic is made.", option="-")
-    flip: float = _share(0.5, "Chance of a left-right flip.", option="-")
-    flip_vertical: float = _share(0.0, "Chance of an up-down flip; for aerial images.")
-    turn: float = _share(0.0, "Chance of a rotation by 90, 180 or 270 degrees; for aerial images.")
-    scale: float = _share(0.3, "Images are scaled by a random factor in 1 - scale .. 1 + scale.", option="-")
-    translate: float = _share(0.1, "Largest shift, as a share of the sides of the input.", option="-")
+    mosaic_until: float = _share(0.8, "Share of the schedule after which mosaic is off.", option="-")
+    flip: float = _share(0.5, "Probability of a left-right flip.", option="-")
+    flip_vertical: float = _share(0.0, "Probability of an up-down flip; for aerial images.")
+    turn: float = _share(0.0, "Probability of a rotation by 90, 180 or 270 degrees; for aerial images.")
+    scale: float = _share(0.3, "Images are scaled by a random factor from 1 - scale to 1 + scale.", option="-")
+    translate: float = _share(0.1, "Largest shift, as a share of the input size.", option="-")
     tile: float = _share(
         0.0,
-        "Chance that an image larger than the input is replaced by a crop at its own scale.",
+        "Probability that an image larger than the input is replaced by a crop at its original scale.",
         option="--tile-chance",
     )
     copy_paste: float = _share(0.0, "Share of the small objects that are pasted a second time into their image.")
