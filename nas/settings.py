@@ -71,9 +71,7 @@ class RunSettings:
         resumable=True,
         joinable=True,
     )
-    split: str | None = _DATA(
-        None, "Which pair of annotation files to use, if the folder holds several.", metavar="NAME"
-    )
+    split: str | None = _DATA(None, "Which pair of annotation files to use, if the folder has several.", metavar="NAME")
     data_format: str | None = _DATA(
         None,
         "Format of the data set: coco, tinyperson, yolo, visdrone, voc or one from a plug-in.",
@@ -91,21 +89,21 @@ class RunSettings:
     )
     objective: tuple[str, ...] = _SEARCH(
         ("accuracy", "macs"),
-        "Objective of the front, two or three in all. May be repeated. Accuracies: accuracy, ap, ap50, ap-small, "
-        "ap-medium, ap-large, ap-LOW-HIGH (sizes in px). Costs: macs, params, latency (needs "
-        "--device), memory. An accuracy replaces the default accuracy, a cost the default cost.",
+        "Objective of the search; give it two or three times. Accuracies: accuracy, ap, ap50, ap-small, ap-medium, "
+        "ap-large, ap-LOW-HIGH (sizes in px). Costs: macs, params, latency (needs --device), memory. If only "
+        "accuracies or only costs are given, the other default is kept.",
         metavar="NAME",
         default_words="accuracy and macs",
     )
     strategy: str = _SEARCH(
         "ehvi",
-        "Search strategy: ehvi, evolution, grid, nsga2, random, tpe or that of a plug-in.",
+        "Search strategy: ehvi, evolution, grid, nsga2, random, tpe or one from a plug-in.",
         metavar="NAME",
     )
     trials: int | None = _SEARCH(
         None,
-        "End after this number of trials, on any rung. Only trials that were trained or failed count, not rejected or "
-        "cached ones.",
+        "Stop after this number of trials in total. Each rung of an architecture is a trial; rejected and cached "
+        "trials do not count.",
         metavar="N",
         minimum=1,
         resumable=True,
@@ -113,7 +111,7 @@ class RunSettings:
     )
     minutes: float | None = _SEARCH(
         None,
-        "End the search after this time.",
+        "Stop after this time in total.",
         unit="minutes",
         metavar="M",
         default_words="8; 30 with --data; no limit with --trials",
@@ -152,14 +150,14 @@ class RunSettings:
     )
     proxy: str | None = _TRAINING(
         None,
-        "Score without training, such as nwot, to use as the lowest rung.",
+        "Zero-cost proxy, such as nwot, as a rung below the first.",
         metavar="NAME",
         default_words="none",
         identity=True,
     )
     repeats: int = _TRAINING(
         1,
-        "Number of seeds with which the members of the front are trained at the end.",
+        "Seeds with which each member of the front is trained; the additional trainings run at the end.",
         metavar="R",
         minimum=1,
         resumable=True,
@@ -189,26 +187,25 @@ class RunSettings:
     )
     auto: bool = _SPACE(
         False,
-        "Narrow the other axes to what suits the box sizes of --data, as nas inspect advises.",
+        "Restrict the axes that you do not restrict yourself by the sizes of the boxes in --data, as nas inspect "
+        "advises.",
     )
     start: tuple[str, ...] = _SPACE(
         (),
-        "Start with this design or architecture. May be repeated.",
+        "Design or architecture with which the search starts. May be repeated.",
         metavar="DESIGN|FILE.yaml",
         default_words="one design of each of four papers",
     )
     from_run: str | None = _SPACE(
         None,
-        "Start with the results of an earlier run: its trials, if the training was the same, else its front. Budget, "
-        "space and objectives may differ.",
+        "Earlier run to start from: its trials are imported if data and training are the same; otherwise the search "
+        "starts with its front. Budget, space and objectives may differ.",
         option="--from",
         metavar="DIR",
         is_path=True,
     )
     name: str = _FOLDER("", "Name of the run's folder.", metavar="NAME", default_words="date and time", joinable=True)
-    out: str = _FOLDER(
-        "runs", "Folder in which the run's folder is created.", metavar="DIR", is_path=True, joinable=True
-    )
+    out: str = _FOLDER("runs", "Parent folder of the run's folder.", metavar="DIR", is_path=True, joinable=True)
     storage: str | None = _FOLDER(
         None,
         "PostgreSQL database of the study, postgresql://USER@HOST/DATABASE, for workers on several hosts.",
@@ -218,8 +215,8 @@ class RunSettings:
     )
     executor: str = _WORKERS(
         "local",
-        "Executor of the trainings: local (this process, or several with --workers), processes, ray or that of a "
-        "plug-in.",
+        "How trainings run: local (in this process, or in worker processes if --workers is above 1), processes, ray or "
+        "one from a plug-in.",
         metavar="NAME",
         per_session=True,
         joinable=True,
@@ -252,7 +249,7 @@ class RunSettings:
     )
     gpus_per_trial: float | None = _WORKERS(
         None,
-        "GPUs of each training, may be a fraction; with ray.",
+        "GPUs of each training, may be a fraction (ray only).",
         metavar="G",
         default_words="1 if there are GPUs, else 0",
         minimum=0,

@@ -40,7 +40,7 @@ def kill_driver(scene: Scene) -> Outcome:
     scene.pause(0.0, 2.5)
     child.send(signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL
-    return scene.close_books(child, RESUME, before=ended_trials(scene.run))
+    return scene.close_books(child, GOES_ON, before=ended_trials(scene.run))
 
 
 @fault("kill -9 of a worker, 2 workers", seconds=6)
