@@ -86,7 +86,7 @@ def test_the_plain_output(home: Path, capsys: pytest.CaptureFixture[str], evalua
     assert sum(line.startswith("trial ") for line in lines) >= 8
     counts = records.tally(records.load(home / "runs" / "plain"))
     sums = " + ".join(f"{counts[outcome]} {outcome}" for outcome in records.OUTCOMES)
-    assert f"{counts['asked']} asked = {sums}; 0.0 % were rejected for their cost" in lines
+    assert f"trials: {counts['asked']} = {sums}; 0.0 % rejected as over budget" in lines
     assert lines[-1].startswith("next:   nas train runs/plain/front/01-") and lines[-1].endswith(f"--data {DATA}")
     assert Path(lines[-1].split()[3]).is_file()
 
