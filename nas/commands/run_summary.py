@@ -77,8 +77,9 @@ def _without_front(run: SearchRun) -> str:
         reason = str(failed["reason"].iloc[-1])
         path = run.folder / records.TRIALS_CSV
         return f"all trials failed, the last with: {reason}; next: fix the cause; all reasons are in {path}"
+    is_interrupted = run.ending is not None and run.ending.is_interrupted
     more = "--trials" if run.config.trials is not None else "--minutes"
-    again = f"nas run --resume {run.folder}{plugins.options()} with more {more}"
+    again = f"nas run --resume {run.folder}{plugins.options()}" + ("" if is_interrupted else f" with more {more}")
     return f"no trial was completed, so there is no front; next: {again}"
 
 
