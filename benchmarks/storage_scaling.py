@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "nas"))
 
 import postgres_server  # noqa: E402
-from search_fakes import formula, make_gate, open_study  # noqa: E402
+from search_fakes import formula, make_domain, open_study  # noqa: E402
 
 from nas.engine.search_study import SearchStudy, TrialSpec  # noqa: E402
 from nas.executors import Job  # noqa: E402
@@ -129,7 +129,7 @@ def finish(study: SearchStudy, spec: TrialSpec) -> None:
 
 def random_specs(count: int, *, seed: int) -> list[TrialSpec]:
     """Returns random points of a few architectures; their costs do not matter here."""
-    domain = make_gate(None)
+    domain = make_domain(None)
     rng = np.random.default_rng(seed)
     few = [domain.assess(domain.space.random(rng)) for _ in range(10)]
     return [TrialSpec(candidate=few[index % len(few)], origin=Origin("random")) for index in range(count)]

@@ -87,13 +87,15 @@ _MODULES = {
 """The module of each name; a function is in `nas.api.NAME` unless it is named here."""
 
 
-def __getattr__(name: str) -> Any:
-    """Imports what is asked for when it is first used."""
-    if name not in __all__:
-        raise AttributeError(f"module 'nas' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_MODULES.get(name, f"nas.api.{name}")), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # so that type checkers report a name that is not there
+
+    def __getattr__(name: str) -> Any:
+        """Imports what is asked for when it is first used."""
+        if name not in __all__:
+            raise AttributeError(f"module 'nas' has no attribute {name!r}")
+        value = getattr(importlib.import_module(_MODULES.get(name, f"nas.api.{name}")), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search_space.errors import ConfigError, nearest
+from search_space.errors import ConfigError, unknown_name
 
 if TYPE_CHECKING:
     from search_space import Architecture
@@ -29,6 +29,5 @@ def load_architecture(name: str, input_hw: tuple[int, int] | None = None) -> Arc
         what = "is a folder" if Path(name).is_dir() else "does not exist"
         raise ConfigError(f"{name} {what}; give a YAML file, such as runs/NAME/front/01-KEY.yaml, or a design")
     else:
-        known = ", ".join(DESIGNS)
-        raise ConfigError(f"unknown design {name!r}{nearest(name, DESIGNS)}; known: {known}; or give a YAML file")
+        raise ConfigError(f"{unknown_name('design', name, DESIGNS)}; or give a YAML file")
     return arch if input_hw is None else arch.resized(input_hw)

@@ -13,13 +13,15 @@ if TYPE_CHECKING:
 __all__ = ["front", "hypervolume", "load"]
 
 
-def __getattr__(name: str) -> Any:
-    """Imports a public name on its first use, because importing pandas is slow."""
-    if name in __all__:
-        from results import trials
+if not TYPE_CHECKING:  # so that type checkers report a name that is not there
 
-        return getattr(trials, name)
-    raise AttributeError(f"module 'results' has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        """Imports a public name on its first use, because importing pandas is slow."""
+        if name in __all__:
+            from results import trials
+
+            return getattr(trials, name)
+        raise AttributeError(f"module 'results' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

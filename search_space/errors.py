@@ -43,16 +43,27 @@ def check_known(what: str, name: object, known: Iterable[str], error: type[UserE
         raise error(unknown_name(what, name, known))
 
 
-def unknown_name(what: str, name: object, known: Iterable[str]) -> str:
-    """Returns the message ``unknown WHAT 'NAME'; did you mean 'NEAR'; known: ...``."""
+def unknown_name(what: str, name: object, known: Iterable[str], also: Iterable[str] = ()) -> str:
+    """Returns the message ``unknown WHAT 'NAME'; did you mean 'NEAR'; known: ...``.
+
+    Args:
+        what: What has the name, such as `strategy`.
+        name: The name that is unknown.
+        known: The names that the message lists.
+        also: Names that are valid too: they may be suggested, but are not listed.
+    """
     known = tuple(known)
-    return f"unknown {what} {shown(name)}{nearest(str(name), known)}; known: {', '.join(known)}"
+    return f"unknown {what} {shown(name)}{nearest(str(name), (*known, *also))}; known: {', '.join(known)}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Returns a hint such as ``; did you mean 'concat'``, or an empty string where no known name is similar."""
-    matches = difflib.get_close_matches(name[:SHOWN_CHARS], list(known), n=3, cutoff=0.5)
-    return f"; did you mean {' or '.join(repr(match) for match in matches)}" if matches else ""
+    """Returns a hint such as ``; did you mean 'concat'``, or an empty string where no known name is similar.
+
+    Upper and lower case are the same.
+    """
+    by_lower = {each.lower(): each for each in known}
+    matches = difflib.get_close_matches(name[:SHOWN_CHARS].lower(), by_lower, n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(repr(by_lower[match]) for match in matches)}" if matches else ""
 
 
 def shown(value: object) -> str:

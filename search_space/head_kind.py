@@ -26,10 +26,10 @@ def _nothing(*_: object) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class HeadKind:
-    """One kind of head. Only `words` and `add` are required. Its training is registered in `trainers.HEAD_TRAINING`."""
+    """One kind of head; only `description` and `add` are required. `trainers.HEAD_TRAINING` has its training."""
 
-    words: str
-    """Its name in a sentence: `an anchor-free head`."""
+    description: str
+    """Noun phrase with its article, such as `an anchor-free head`."""
     add: Add
     """Adds the nodes of the head and returns the outputs of the detector. Called with the builder, the `Head`, the maps
     by level (finest first) and the number of classes. Raises SpaceError where they do not fit."""

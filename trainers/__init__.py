@@ -47,11 +47,13 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    for module, names in _MODULES.items():
-        if name in names:
-            return getattr(import_module(f"trainers.{module}"), name)
-    raise AttributeError(f"module 'trainers' has no attribute {name!r}")
+if not TYPE_CHECKING:  # so that type checkers report a name that is not there
+
+    def __getattr__(name: str) -> Any:
+        for module, names in _MODULES.items():
+            if name in names:
+                return getattr(import_module(f"trainers.{module}"), name)
+        raise AttributeError(f"module 'trainers' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from search_space.errors import ConfigError, DataError, nearest
+from search_space.errors import ConfigError, DataError, unknown_name
 from trainers.data.dataset import Record
 
 NO_LIMIT = 1e10
@@ -94,11 +94,8 @@ def size_bins(text: str, records: Sequence[Record]) -> SizeBins:
     if text in FIXED:
         return FIXED[text]
     if "," not in text:
-        known = (*FIXED, "quantiles")
-        raise ConfigError(
-            f"unknown size bins {text!r}{nearest(name, known)}; known: {', '.join(known)}, quantiles:N, or edges in "
-            "pixels such as 0,8,16,32,inf"
-        )
+        known = unknown_name("size bins", text, (*FIXED, "quantiles"))
+        raise ConfigError(f"{known}, quantiles:N, or edges in pixels such as 0,8,16,32,inf")
     return from_edges(_edges(text), source=text)
 
 

@@ -59,12 +59,12 @@ def compare_strategies(
     """Replays tables of trained detectors and counts the evaluations that a strategy needs to find their front.
 
     Args:
-        data_set: names of tables; none: the main one.
-        board: whose latency is traded against the accuracy.
-        strategy: those of `nas run`.
-        seeds: replays of each.
-        evaluations: of a replay.
-        plot: file to draw the curves to; needs matplotlib.
+        data_set: data sets of the tables; none: the default one.
+        board: board of the latencies.
+        strategy: strategies to compare, as in `nas run`.
+        seeds: replays per strategy.
+        evaluations: evaluations per replay.
+        plot: file to plot the curves to; needs matplotlib.
         on_progress: is called after each replay.
 
     Raises:

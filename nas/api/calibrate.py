@@ -90,7 +90,7 @@ def calibrate(
         ops: table of the operators of networks that `measurements` names.
         out: YAML file of the new profile; None: `DEVICE.calibrated.yaml`.
         force: whether to replace the file.
-        keep_shipped: fit on the shipped measurements too, or only on these; None: what has the smaller error.
+        keep_shipped: whether to fit on the shipped measurements too; None: whichever has the smaller error.
         on_notice: is called with notes on the measurements.
 
     Raises:

@@ -21,12 +21,12 @@ def check_data(
 
     Args:
         path: the data set.
-        images: folder of the images, where they do not lie beside the annotations.
+        images: folder of the images, if they are not beside the annotations.
         format: `coco`, `yolo`, `visdrone`, `tinyperson`, `voc` or that of a plug-in; None: detected.
-        split: which pair of annotation files to use where a folder holds several.
+        split: which pair of annotation files to use, if the folder holds several.
 
     Raises:
-        UserError: nothing known is found there.
+        UserError: there is no data set of a known format.
     """
     from trainers.data.check import check_data as check
 
@@ -43,19 +43,19 @@ def convert_data(
     format: str | None = None,
     split: str | None = None,
 ) -> Conversion:
-    """Writes a data set to a new folder in another format; the folder appears when all of it is written.
+    """Writes a data set to a new folder in another format, atomically.
 
     Args:
         path: the data set.
         out: the folder, which must not exist.
         to: `coco`, `tinyperson`, `yolo`, `visdrone`, `voc` or that of a plug-in.
         copy: whether images are copied, or linked to.
-        images: folder of the images, where they do not lie beside the annotations.
+        images: folder of the images, if they are not beside the annotations.
         format: that of the data set; None: detected.
-        split: which pair of annotation files to use where a folder holds several.
+        split: which pair of annotation files to use, if the folder holds several.
 
     Raises:
-        UserError: nothing known is found there, `out` exists, or the format is not known.
+        UserError: there is no data set of a known format, `out` exists, or `to` is unknown.
     """
     from trainers.data.convert import convert_data as convert
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nas.api.arguments import from_arguments
 from nas.api.bounds import check_at_least
 from nas.api.plain_score import plain_score
 from nas.api.result import OnNotice, OnProgress, ProgressUpdate, Result, notify, plain
 from nas.api.trained_detector import TrainedDetector, WeightsLike, load_detector
-from search_space.errors import ConfigError, DataError
+from search_space.errors import ConfigError, DataError, check_known
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +31,7 @@ PARTS = ("val", "train")
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreIntervals:
-    """Intervals of scores over resamples of the images; they do not cover what another training would give."""
+    """Bootstrap intervals of scores over the images; they do not include the variation between trainings."""
 
     resamples: int
     seed: int
@@ -45,19 +46,19 @@ class EvaluationResult(Result):
 
     weights: Path
     data: str
-    """What was opened, in words."""
+    """Description of the data set."""
     part: str
     input_hw: tuple[int, int]
     tiling: Tiling | None
     score: Score
     intervals: ScoreIntervals | None
     best_f1: Mapping[str, BestF1]
-    """By class."""
+    """Best F1 by class."""
     confusion: Confusion
     unreadable: tuple[str, ...]
-    """What was said about each image that could not be read."""
+    """A message for each image that could not be read."""
     curves: tuple[Path, ...] | None
-    """Files of the curves; None where none were asked for."""
+    """Files of the curves; None without `curves`."""
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -98,8 +99,7 @@ class EvaluationOptions:
     def __post_init__(self) -> None:
         from trainers.sizes import size_bins
 
-        if self.part not in PARTS:
-            raise ConfigError(f"unknown part {self.part!r}; known: {', '.join(PARTS)}")
+        check_known("part", self.part, PARTS, ConfigError)
         for option, value, least in (
             ("--bootstrap", self.bootstrap, 0),
             ("--seed", self.seed, 0),
@@ -108,7 +108,7 @@ class EvaluationOptions:
         ):
             check_at_least(option, value, least)
         if self.bins is not None and not self.bins.startswith("quantiles"):
-            size_bins(self.bins, ())  # a typing error is told before anything is read
+            size_bins(self.bins, ())  # fails before the data is read
 
 
 def evaluate(
@@ -137,22 +137,22 @@ def evaluate(
     """Measures the average precision and more of trained weights on a data set, by the COCO rules.
 
     Args:
-        weights: a weights file, the folder of a training, a run or an export, or an object that names its weights.
+        weights: a weights file, the folder of a training, a run or an export, or an object with `weights`.
         data: the data set; None: that of the training or the run of the weights, else the built-in set.
         format: `coco`, `yolo`, `visdrone`, `tinyperson`, `voc` or that of a plug-in; None: detected.
-        images: folder of the images, where they do not lie beside the annotations.
-        split: which pair of annotation files to use where a folder holds several.
+        images: folder of the images, if they are not beside the annotations.
+        split: which pair of annotation files to use, if the folder holds several.
         part: `val` or `train`.
-        bins: sizes of objects to report too: `coco`, `tinyperson`, `quantiles`, or edges in px as `0,8,16,inf`.
-        tile: slices of the image in pixels, one number or `(H, W)`; None: the whole image.
-        overlap: share of a slice that its neighbour covers too; None: 0.2.
-        tile_whole: whether the whole image is one more slice.
-        bootstrap: resamples of the images for 95 % intervals; 0: none.
-        seed: of the resamples.
+        bins: object sizes to report AP for: `coco`, `tinyperson`, `quantiles`, or edges in pixels such as `0,8,16,inf`.
+        tile: size of the tiles in pixels, one number or `(H, W)`; None: no tiles.
+        overlap: overlap of neighbouring tiles, as a share of a tile; None: 0.2.
+        tile_whole: whether to detect in the whole image too.
+        bootstrap: bootstrap resamples of the images for the 95 % intervals; 0: no intervals.
+        seed: seed of the bootstrap.
         curves: folder to write curves to.
         input_hw: input size `(H, W)` in pixels; None: that of the detector.
-        max_detections: of an image, the best.
-        batch: images at once.
+        max_detections: maximum number of detections per image.
+        batch: images per batch.
         device: `auto`, `cpu` or `cuda`.
         threads: CPU threads; None: all.
         on_notice: is called with lines on the data that is used.
@@ -161,17 +161,7 @@ def evaluate(
     Raises:
         UserError: the weights or the data cannot be used, or an option is wrong.
     """
-    options = EvaluationOptions(
-        part=part,
-        bins=bins,
-        bootstrap=bootstrap,
-        seed=seed,
-        curves=None if curves is None else Path(curves),
-        input_hw=input_hw,
-        max_detections=max_detections,
-        batch=batch,
-        device=device,
-    )
+    options = from_arguments(EvaluationOptions, locals(), curves=None if curves is None else Path(curves))
     check_at_least("--threads", threads, 1)
     tiling = tiling_from(tile, overlap, tile_whole)
     loaded, given = load_detector(weights), weights if isinstance(weights, (str, Path)) else None
@@ -186,12 +176,12 @@ def tiling_from(tile: str | int | tuple[int, int] | None, overlap: float | None,
     """Returns the tiling that a caller asks for; None for the whole image.
 
     Args:
-        tile: side of a slice in pixels, or `(H, W)`, or either as text.
-        overlap: share of a slice that its neighbour covers too.
-        tile_whole: whether the whole image is one more slice.
+        tile: side of a tile in pixels, or `(H, W)`, or either as text.
+        overlap: overlap of neighbouring tiles, as a share of a tile.
+        tile_whole: whether to detect in the whole image too.
 
     Raises:
-        ConfigError: the size is no size, or another option was given without it.
+        ConfigError: the size is invalid, or another option was given without it.
     """
     from nas.api.tiling import tiling_of
 

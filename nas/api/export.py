@@ -1,4 +1,4 @@
-"""Architectures with weights and ONNX as folders that need nothing of this machine."""
+"""Self-contained folders with an architecture, its weights and ONNX: `nas.export`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from nas.api.arguments import from_arguments
 from nas.api.bounds import check_at_least
 from nas.api.named_architecture import ArchitectureLike, find_architecture
 from nas.api.result import Result, table_of
@@ -43,7 +44,7 @@ class ExportedMember(Result):
 
     @property
     def onnx_difference(self) -> float | None:
-        """How far ONNX differs from PyTorch, of the scale of the outputs; None where no ONNX was written."""
+        """Largest difference of ONNX from PyTorch, relative to the scale of the outputs; None without ONNX."""
         onnx = self.report.get("onnx")
         return None if onnx is None else float(onnx["largest_relative_difference"])
 
@@ -87,50 +88,41 @@ def export(
     device: str | Path | None = None,
     seed: int = 0,
 ) -> ExportResult:
-    """Writes the front of a run, an architecture or a design to a folder, a folder each.
+    """Writes the front of a run, an architecture or a design to a folder, with one folder for each architecture.
 
     Args:
-        what: the folder of a run, a YAML file, the name of a design, or an object with an architecture, of which the
-            weights are taken too.
-        out: where the folders go.
+        what: the folder of a run, a YAML file, the name of a design, or an object with an architecture, whose weights
+            are exported too.
+        out: folder to write to.
         force: whether to replace an earlier export.
-        top: of a run: the most accurate members that are left, so many.
-        max_gflops: of a run: members up to so many GFLOPs by fvcore's count.
-        max_latency_ms: of a run: members whose predicted interval ends by so many milliseconds.
-        formats: `yaml` and `onnx`, as a sequence or with a comma.
-        opset: of ONNX; None: 13.
-        precision: of ONNX, `fp32` or `fp16`; None: `fp32`.
-        outputs: of ONNX, `raw` maps or `decoded` boxes and scores; None: `raw`.
-        weights: of an architecture or a design.
-        num_classes: of an architecture without weights; None: those of the design, or 80.
-        input_hw: of an architecture or a design: input size `(H, W)` in pixels.
+        top: number of members of the front to export, most accurate first; only for a run.
+        max_gflops: maximum GFLOPs of a member, by fvcore's convention; only for a run.
+        max_latency_ms: maximum of the upper end of the predicted latency interval; only for a run.
+        formats: `yaml` and `onnx`, as a sequence or separated by a comma.
+        opset: ONNX opset; None: 13.
+        precision: precision of the ONNX model, `fp32` or `fp16`; None: `fp32`.
+        outputs: outputs of the ONNX model, `raw` maps or `decoded` boxes and scores; None: `raw`.
+        weights: weights of the architecture or design.
+        num_classes: number of classes, without weights; None: that of the design, else 80.
+        input_hw: input size `(H, W)` in pixels, for an architecture or a design.
         device: board to predict latency for; None: that of the run.
-        seed: of the weights of what was not trained.
+        seed: seed of the initial weights of architectures that were not trained.
 
     Raises:
-        UserError: there is nothing to export, or something must not be replaced.
+        UserError: there is nothing to export, an option does not apply, or `out` may not be replaced.
     """
     from nas.exporters.front import ExportRequest
     from nas.exporters.front import export as write_folders
 
+    given = {**locals(), "device": None if device is None else str(device)}
     check_at_least("--top", top, 1)
     check_at_least("--num-classes", num_classes, 1)
     formats = _formats(formats)
     onnx = _onnx_options({"opset": opset, "precision": precision, "outputs": outputs}, "onnx" in formats)
     with _named(what, None if weights is None else Path(weights)) as (name, file):
-        wanted = ExportRequest(
-            what=name,
-            top=top,
-            max_gflops=max_gflops,
-            max_latency_ms=max_latency_ms,
-            weights=file,
-            num_classes=num_classes,
-            input_hw=input_hw,
-            device=None if device is None else str(device),
-            seed=seed,
-        )
+        request = from_arguments(ExportRequest, given, what=name, weights=file)
         try:
-            reports = write_folders(wanted, Path(out), formats=formats, options=onnx, force=force)
+            reports = write_folders(request, Path(out), formats=formats, options=onnx, force=force)
         except FileExistsError as error:
             raise ConfigError(str(error)) from error
     return ExportResult(what=name, out=Path(out), front=tuple(_exported(Path(out), each) for each in reports))
@@ -138,7 +130,7 @@ def export(
 
 @contextmanager
 def _named(what: ArchitectureLike | SearchRun, weights: Path | None) -> Iterator[tuple[str, Path | None]]:
-    """Yields the path or the name of what is exported, and its weights; an object gets a file for the time."""
+    """Yields the path or name to export, and its weights; an object is written to a temporary file."""
     if isinstance(what, (str, Path)):
         yield str(what), weights
         return

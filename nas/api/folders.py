@@ -1,4 +1,4 @@
-"""Output folders, which are made and tested before the work, so that no result is lost at its end."""
+"""Output folders, which are created and checked before the work, so that its results can be written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a data set asks of a detector, and which images its parts share."""
+"""What a data set requires of a detector, and which images its parts share: `nas.inspect`."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection(Result):
-    """What is known of a data set before a search, and what is advised."""
+    """The properties of a data set, and advice for a search."""
 
     data: str
     source: str
-    """What was opened, in words."""
+    """Description of the data set."""
     format: str
     report: InspectionReport
     """Parts, sizes of boxes, leaks and advice."""
 
     @property
     def advice(self) -> tuple[Recommendation, ...]:
-        """All advice: rules of thumb, not measurements."""
+        """All advice. It follows rules and is not measured."""
         return self.report.items
 
     @property
@@ -68,13 +68,13 @@ def inspect(
     on_notice: OnNotice | None = None,
     on_progress: OnProgress | None = None,
 ) -> Inspection:
-    """Says what a data set asks of a detector: sizes of its boxes, the levels they need, leaks between its parts.
+    """Analyses what a data set requires of a detector: box sizes, pyramid levels, and leaks between its parts.
 
     Args:
         data: the data set.
-        images: folder of the images, where they do not lie beside the annotations.
+        images: folder of the images, if they are not beside the annotations.
         format: `coco`, `yolo`, `visdrone`, `tinyperson`, `voc` or that of a plug-in; None: detected.
-        split: which pair of annotation files to use where a folder holds several.
+        split: which pair of annotation files to use, if the folder holds several.
         on_notice: is called with lines on the data that is used.
         on_progress: is called after each image that is read or compared.
 

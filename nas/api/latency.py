@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,16 +13,17 @@ from search_space.errors import ConfigError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from nas.cost.breakdown import ClassShare, NodeShare, Speedup
     from nas.cost.latency import LatencyModel
     from search_space import Architecture
 
-ENDS_AT = "up to the raw maps of the head, without box decoding"
-"""What the prediction of our own graphs leaves out on top of what a profile's measurements do."""
+ENDS_AT = "it ends at the head's raw maps: decoding them to boxes is not in it"
+"""What predictions of our graphs do not include, in addition to what the measurements of a profile leave out."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOutError:
-    """How far off a profile's predictions were on networks left out of the fit; None where nothing was measured."""
+    """Error of the predictions of a profile on networks left out of the fit; None where nothing was measured."""
 
     held_out: str | None
     mean_error_percent: float | None
@@ -41,7 +41,7 @@ class OnDevice(Result):
     precision: str
     batch: int = 1
     confidence: float
-    """How often the interval holds the measured latency."""
+    """Probability that the interval contains the measured latency."""
     predicted: bool = True
     """Every latency here is predicted; none is measured."""
     includes: str
@@ -71,15 +71,20 @@ class LatencyFigures:
 
 @dataclass(frozen=True, kw_only=True)
 class LatencyPrediction(LatencyFigures, OnDevice):
-    """The predicted latency of one architecture, where the time is spent, and what would save some."""
+    """The predicted latency of one architecture, by operator class and node, and predicted speedups."""
 
     architecture: str
-    classes: tuple[Mapping[str, Any], ...]
-    """By class of operators: `class`, `ms`, `share`, `networks_measured`; most expensive first."""
-    nodes: tuple[Mapping[str, Any], ...]
-    """By node: `name`, `part`, `block`, `ms`, `share`, `dearest_class`."""
-    faster: tuple[Mapping[str, Any], ...]
-    """Changes that are predicted to save time: `change`, `saved_ms` and what the change needs."""
+    classes: tuple[ClassShare, ...]
+    """The time in each class of operators, most expensive first."""
+    nodes: tuple[NodeShare, ...]
+    """The time in each node, in the order of execution."""
+    faster: tuple[Speedup, ...]
+    """Changes that are predicted to save time: smaller inputs first, then cheaper activations."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns JSON-ready data."""
+        classes, changes = ([each.to_dict() for each in group] for group in (self.classes, self.faster))
+        return {**super().to_dict(), "classes": classes, "faster": changes}
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -158,8 +163,8 @@ def latency(
         device: a profile, the bare name of a board, or the YAML file of a profile.
         precision: such as `fp16`; None: the usual one of the board.
         input_hw: input size `(H, W)` in pixels; None: that of the architecture.
-        num_classes: None: the classes of the design, else 80; of a run its own.
-        confidence: how often the interval holds the measured latency.
+        num_classes: number of classes; None: that of the design, else 80. A run has its own.
+        confidence: probability that the interval contains the measured latency.
         on_notice: is called with a note where the device or the number of classes is a default.
 
     Raises:
@@ -188,7 +193,7 @@ def predict_ops(
         ops: CSV file, gzipped or not, with a row for each operator.
         device: a profile, the bare name of a board, or the YAML file of a profile.
         precision: such as `fp16`; None: the usual one of the board.
-        confidence: how often the interval holds the measured latency.
+        confidence: probability that the interval contains the measured latency.
         on_notice: is called with a note on operators of unknown types.
 
     Raises:
@@ -295,7 +300,7 @@ def _figures(model: LatencyModel, arch: Architecture, num_classes: int) -> dict[
 def _of_architecture(
     name: str, model: LatencyModel, arch: Architecture, num_classes: int, confidence: float
 ) -> LatencyPrediction:
-    from nas.cost.breakdown import class_rows, faster, node_rows
+    from nas.cost.breakdown import class_shares, node_shares, speedups
     from search_space import lower
 
     graph = lower(arch, num_classes=num_classes)
@@ -305,9 +310,9 @@ def _of_architecture(
         architecture=name,
         **_figures(model, arch, num_classes),
         **_about(model, confidence),
-        classes=tuple(class_rows(model, terms, latency_ms)),
-        nodes=tuple(node_rows(model, graph, latency_ms)),
-        faster=tuple(faster(model, arch, num_classes, terms, latency_ms)),
+        classes=tuple(class_shares(model, terms, latency_ms)),
+        nodes=tuple(node_shares(model, graph, latency_ms)),
+        faster=tuple(speedups(model, arch, num_classes, terms, latency_ms)),
     )
 
 
@@ -330,17 +335,11 @@ def _of_run(
         raise ConfigError(f"{run} has no complete trial yet, so there is no front; next: nas run --resume {run}")
     model = open_device(device, precision, confidence, on_notice=on_notice)
     front = []
-    for rank, member in enumerate(members.to_dict("records"), start=1):
-        path = run / "front" / member_file(rank, str(member["key"]))
+    for rank, trial in enumerate(records.trials_of(members), start=1):
+        path = run / "front" / member_file(rank, trial.key)
         if not path.is_file():
             raise ConfigError(f"{run} lacks {path.name} of its front; next: nas run --resume {run} writes it anew")
-        scores: dict[str, Any] = {name: _number(member[name]) for name in ("accuracy", "ap", "ap50", "ap_small")}
+        scores: dict[str, Any] = {name: trial.scores.get(name) for name in ("accuracy", "ap", "ap50", "ap_small")}
         figures = _figures(model, Architecture.from_yaml(path), num_classes)
         front.append(MemberLatency(rank=rank, architecture=path, **scores, **figures))
     return FrontLatency(run=run, num_classes=num_classes, **_about(model, confidence), front=tuple(front))
-
-
-def _number(value: Any) -> float | None:
-    import pandas as pd
-
-    return None if pd.isna(value) else float(value)

@@ -25,7 +25,7 @@ CODECS = ((".mp4", "mp4v"), (".avi", "MJPG"))
 
 @dataclass(kw_only=True)
 class Pictures:
-    """Writes each picture and each video whole; what was given so far of a video is kept when it is closed."""
+    """Writes pictures and videos; the frames so far of a video are kept when it is closed."""
 
     targets: Mapping[Path, Path]
     """Where each source's result goes, without the ending."""
@@ -134,7 +134,7 @@ class VideoFile:
 
 
 def write_png(path: Path, image: np.ndarray) -> None:
-    """Writes an image `(H, W, 3)` RGB whole or not at all."""
+    """Writes an image `(H, W, 3)` RGB atomically."""
     import cv2
 
     _, encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))

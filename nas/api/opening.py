@@ -37,7 +37,7 @@ def open_for_user(
         split: which pair of annotation files is read, where a folder holds several.
         seed: of the built-in set.
         data_format: name of the format; None detects it.
-        images: folder of the images, where they do not lie beside the annotations.
+        images: folder of the images, if they are not beside the annotations.
         on_notice: is called with a line that says what was opened, and with one for each remarkable thing about it.
 
     Raises:

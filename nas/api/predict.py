@@ -1,4 +1,4 @@
-"""What trained weights find in pictures, videos and arrays, as data and drawn."""
+"""Detect objects in images, videos and arrays with trained weights: `nas.predict`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
+from nas.api.arguments import from_arguments
 from nas.api.bounds import check_at_least, check_fraction
 from nas.api.evaluate import tiling_from
 from nas.api.result import OnNotice, OnProgress, ProgressUpdate, Result, notify, table_of
@@ -168,7 +169,7 @@ class PredictionOptions:
 
     @property
     def tiling(self) -> Tiling | None:
-        """The slices that images are cut into; None for whole images."""
+        """The tiling of the images; None for whole images."""
         return tiling_from(self.tile, self.overlap, self.tile_whole)
 
 
@@ -192,45 +193,31 @@ def predict(
     on_notice: OnNotice | None = None,
     on_progress: OnProgress | None = None,
 ) -> PredictionList:
-    """Finds objects in pictures, folders of pictures and videos, videos, and arrays `(H, W, 3)` of uint8 RGB.
+    """Detects objects in images, videos, folders of both, and arrays `(H, W, 3)` of uint8 RGB.
 
     Args:
-        weights: a weights file, the folder of a training, a run or an export, or an object that names its weights.
+        weights: a weights file, the folder of a training, a run or an export, or an object with `weights`.
         inputs: one input or several; videos are read frame by frame.
-        out: folder to write pictures and videos with boxes to; None: nothing is drawn. An input is never replaced.
-        score: detections with a lower score are left out.
-        iou: two boxes of a class that overlap more are one object.
-        max_detections: of an image, the best.
-        tile: slices of the image in pixels, one number or `(H, W)`; None: the whole image.
-        overlap: share of a slice that its neighbour covers too; None: 0.2.
-        tile_whole: whether the whole image is one more slice.
+        out: folder for images and videos with boxes; None: nothing is drawn. Inputs are never replaced.
+        score: minimum score of a detection.
+        iou: maximum IoU of two boxes of a class; of boxes that overlap more, the best is kept.
+        max_detections: maximum number of detections per image.
+        tile: size of the tiles in pixels, one number or `(H, W)`; None: no tiles.
+        overlap: overlap of neighbouring tiles, as a share of a tile; None: 0.2.
+        tile_whole: whether to detect in the whole image too.
         input_hw: input size `(H, W)` in pixels; None: that of the detector.
-        batch: frames or slices at once.
+        batch: frames or tiles per batch.
         device: `auto`, `cpu` or `cuda`.
         threads: CPU threads; None: all.
-        save_json: file to write the detections to in COCO's result format.
-        ids: COCO annotation file whose image and class ids `save_json` uses.
+        save_json: file for the detections, in the COCO result format.
+        ids: COCO annotation file with the image and class ids for `save_json`.
         on_notice: is called with a note on each file of a folder that cannot be read.
         on_progress: is called after each batch.
 
     Raises:
         UserError: the weights or an input cannot be read, or an option is wrong.
     """
-    options = PredictionOptions(
-        out=out,
-        score=score,
-        iou=iou,
-        max_detections=max_detections,
-        tile=tile,
-        overlap=overlap,
-        tile_whole=tile_whole,
-        input_hw=input_hw,
-        batch=batch,
-        device=device,
-        threads=threads,
-        save_json=save_json,
-        ids=ids,
-    )
+    options = from_arguments(PredictionOptions, locals())
     given = _as_list(inputs)
     with PredictionStream.open(weights, given, options, on_notice=on_notice, on_progress=on_progress) as stream:
         images = tuple(each for source in stream.sources for each in stream.look(source))
@@ -247,7 +234,7 @@ def _as_list(inputs: Input | Sequence[Input]) -> list[Input]:
 
 @dataclass(kw_only=True, eq=False)
 class PredictionStream:
-    """PredictionList one by one; a context that keeps on exit, however it ends, what was written so far."""
+    """The predictions one by one; a context manager that keeps what was written, also after an error."""
 
     loaded: TrainedDetector
     detector: Detector

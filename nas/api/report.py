@@ -1,4 +1,4 @@
-"""One HTML file that shows what a run found."""
+"""The results of a run as one HTML file: `nas.report`."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ReportFile(Result):
 
 
 def report(run: str | Path | SearchRun, *, out: str | Path | None = None, force: bool = False) -> ReportFile:
-    """Writes what a run found to one HTML file: the front, the course of the search, the axes that matter.
+    """Writes the results of a run to one HTML file: the front, the course of the search, the axes that matter.
 
     The file needs no network. The run may be under way; nothing of it is changed.
 

@@ -71,6 +71,6 @@ def plain(value: Any) -> Any:
 
 
 def notify(on_notice: OnNotice | None, notice: str | None) -> None:
-    """Passes a notice on, where there is one and somebody wants it."""
+    """Calls `on_notice` with a notice, if there are both."""
     if on_notice is not None and notice is not None:
         on_notice(notice)

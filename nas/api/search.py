@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class SearchInterrupted(KeyboardInterrupt):
-    """Ctrl-C ended a search; its trials are recorded, and `nas.search(resume=...)` resumes it.
+    """Ctrl-C ended a search; its trials are stored, and `nas.search(resume=...)` resumes it.
 
     Args:
         run: The run as it is now.
@@ -60,18 +60,18 @@ def search(
 ) -> SearchRun:
     """Searches detectors under a budget and keeps the best trade-offs of accuracy against cost.
 
-    Every candidate is costed before anything is trained; what is over budget is never trained. The search may be
-    killed at any time; `resume` continues it.
+    The cost of every candidate is computed first; candidates over budget are never trained. The search may be killed
+    at any time and resumed with `resume`.
 
         run = nas.search("hit-uav", split="block", budget_gflops=1, minutes=60)
         run.front                                   # a pandas frame
         nas.search(resume=run.folder, minutes=120)
 
     Args:
-        data: A data set in COCO, YOLO, VisDrone, TinyPerson or VOC form; None is the built-in set.
+        data: Data set in COCO, YOLO, VisDrone, TinyPerson or VOC format; None is the built-in set.
         resume: Folder of a run to resume, possibly with larger totals of trials or minutes.
-        join: Whether to be one more worker of the run `name` in `storage`.
-        plugin: Python files that register blocks, heads, strategies and the like.
+        join: Whether to join the run `name` in `storage` as another worker.
+        plugin: Python files that register blocks, heads, strategies and other parts.
         on_notice: Is called with each line that the user should read.
         on_progress: Is called with each event of `nas.api.events`.
         **settings: The options of `nas run` by their names; see below. A setting that may be repeated takes a single
@@ -81,8 +81,8 @@ def search(
         The run, with its trials and its front.
 
     Raises:
-        UserError: A setting is wrong, the data cannot be used, or nothing fits the budget.
-        SearchInterrupted: Ctrl-C was pressed. It is a KeyboardInterrupt that has the run, whose `ending` says so.
+        UserError: A setting is wrong, the data cannot be used, or no architecture fits the budget.
+        SearchInterrupted: Ctrl-C was pressed. It is a KeyboardInterrupt with the run so far.
     """
     use_plugins((plugin,) if isinstance(plugin, str) else plugin)
     request = RunRequest.of(data=data, **settings)
@@ -93,23 +93,8 @@ def search(
     notify = on_notice or (lambda notice: None)
     for notice in session.notices:
         notify(notice)
-    with session.folder.locked(), open_executor(session) as executor:
-        opened = observer.search = open_search(session, executor, observer)
-        if session.storage is not None:
-            join_run.publish(opened.study, session)
-        for notice in (*opened.notices, *_interrupted_notice(opened)):
-            notify(notice)
-        observer.tell(RunOpened(trials=tuple(opened.study.trials()), run_seconds=opened.elapsed_seconds))
-        ending = opened.run()
-    run = SearchRun(
-        folder=session.folder.path,
-        config=session.config,
-        ending=ending,
-        table=read_trials(session.folder.path, whole=False),
-        rung_correlations=tuple(opened.rung_correlations()),
-        surrogate_correlation=opened.surrogate_correlation(),
-    )
-    if ending.is_interrupted:
+    run = _run(session, observer, notify)
+    if run.ending is not None and run.ending.is_interrupted:
         raise SearchInterrupted(run)
     return run
 
@@ -121,6 +106,26 @@ def _session(request: RunRequest, resume: str | os.PathLike[str] | None, *, join
     if join:
         return join_run.join(request)
     return begin(request) if resume is None else go_on(Path(resume), request)
+
+
+def _run(session: Session, observer: _Observer, notify: OnNotice) -> SearchRun:
+    """Runs the search of a session to its end or to Ctrl-C."""
+    with session.folder.locked(), open_executor(session) as executor:
+        opened = observer.search = open_search(session, executor, observer)
+        if session.storage is not None:
+            join_run.publish(opened.study, session)
+        for notice in (*opened.notices, *_interrupted_notice(opened)):
+            notify(notice)
+        observer.tell(RunOpened(trials=tuple(opened.study.trials()), run_seconds=opened.elapsed_seconds))
+        ending = opened.run()
+    return SearchRun(
+        folder=session.folder.path,
+        config=session.config,
+        ending=ending,
+        table=read_trials(session.folder.path, whole=False),
+        rung_correlations=tuple(opened.rung_correlations()),
+        surrogate_correlation=opened.surrogate_correlation(),
+    )
 
 
 def _introduction(session: Session) -> RunStarted:

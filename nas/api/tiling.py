@@ -17,14 +17,14 @@ def tiling_of(tile: str | None, overlap: float | None, tile_whole: bool) -> Tili
     """Returns the tiling that was asked for.
 
     Raises:
-        ConfigError: the size is no size, or another option was given without it.
+        ConfigError: the size is invalid, or another option was given without it.
     """
     from trainers.tiling import Tiling
 
     if tile is None:
         for option, given in (("--tile-whole", tile_whole), ("--overlap", overlap is not None)):
             if given:
-                raise ConfigError(f"{option} needs --tile SIZE; give the size of a slice in pixels, such as --tile 640")
+                raise ConfigError(f"{option} needs --tile SIZE; give the size of a tile in pixels, such as --tile 640")
         return None
     sides = tile.lower().split("x")
     if len(sides) > 2 or not all(side.isdecimal() for side in sides):

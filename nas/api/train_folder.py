@@ -20,7 +20,7 @@ def check_free(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out {out} is a file; give a folder; it is created if it does not exist")
     if (out / CHECKPOINT).exists():
-        raise ConfigError(f"{out} already has a training; next: --resume {out}, or another --out")
+        raise ConfigError(f"{out} holds a training already; continue it with --resume {out} or choose another --out")
     if (out / OF_A_SEARCH).exists():
         raise ConfigError(f"{out} is the folder of a search; choose another --out")
     left = [name for name in RESULTS if (out / name).exists()]

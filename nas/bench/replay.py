@@ -14,7 +14,7 @@ from nas.engine.history import History, Observation
 from nas.engine.search_study import derive_seed
 from nas.engine.strategies import STRATEGIES
 from results.pareto import hypervolume
-from search_space.errors import ConfigError, nearest
+from search_space.errors import ConfigError, check_known
 
 SHARES = (0.90, 0.95, 0.99)
 """Of the hypervolume of the true front."""
@@ -43,9 +43,7 @@ class Order(Protocol):
 
 def check_strategy(name: str) -> None:
     """Raises ConfigError where no strategy of that name is registered."""
-    known = STRATEGIES.names()
-    if name not in known:
-        raise ConfigError(f"unknown strategy {name!r}{nearest(name, known)}; known: {', '.join(known)}")
+    check_known("strategy", name, STRATEGIES, ConfigError)
 
 
 def replay(table: Table, strategy: str, *, seed: int, evaluations: int, order: Order | None = None) -> Replay:

@@ -22,7 +22,7 @@ from nas.engine.objectives import Objective, objectives
 from nas.engine.utility import utilities
 from results.pareto import nondominated
 from search_space import Axis, SearchSpace
-from search_space.errors import ConfigError, nearest
+from search_space.errors import ConfigError, check_known
 
 ACCURACIES = Path(__file__).parent / "data" / "yolobench_accuracy.csv.gz"
 LATENCIES = COST_DATA / "yolobench_latency.csv"
@@ -131,8 +131,7 @@ def load_table(data_set: str, board: str = "jetson-nano") -> Table:
 
 
 def _column(what: str, name: str, known: Mapping[str, str]) -> str:
-    if name not in known:
-        raise ConfigError(f"unknown {what} {name!r}{nearest(name, known)}; known: {', '.join(known)}")
+    check_known(what, name, known, ConfigError)
     return known[name]
 
 

@@ -18,34 +18,36 @@ if TYPE_CHECKING:
     "--data-set",
     multiple=True,
     metavar="NAME",
-    help="Table of trained detectors: voc, sku110k, widerface, coco (default) or voc-scratch.",
+    help="Data set of the accuracies: voc, sku110k, widerface, coco (default) or voc-scratch.",
 )
 @click.option(
     "--board",
     multiple=True,
     metavar="NAME",
-    help="Board whose latency is used: jetson-nano (default), intel-i7, khadas-vim3, raspberry-pi4, raspberry-pi4-ort, "
+    help="Board of the latencies: jetson-nano (default), intel-i7, khadas-vim3, raspberry-pi4, raspberry-pi4-ort, "
     "raspberry-pi4-int8, raspberry-pi5, orange-pi5 or nvidia-a40.",
 )
 @click.option(
     "--strategy",
     multiple=True,
     metavar="NAME",
-    help="ehvi, tpe, nsga2, evolution, random or grid. Default: ehvi, tpe, nsga2, random.",
+    help="ehvi, tpe, nsga2, evolution, random or grid. May be repeated. Default: ehvi, tpe, nsga2, random.",
 )
-@click.option("--seeds", type=click.IntRange(1), default=20, metavar="N", help="Replays of each strategy. Default: 20.")
+@click.option("--seeds", type=click.IntRange(1), default=20, metavar="N", help="Replays per strategy. Default: 20.")
 @click.option(
-    "--evaluations", type=click.IntRange(1), default=120, metavar="N", help="Evaluations in a replay. Default: 120."
+    "--evaluations", type=click.IntRange(1), default=120, metavar="N", help="Evaluations per replay. Default: 120."
 )
-@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw the curves; needs matplotlib.")
+@click.option(
+    "--plot", type=click.Path(path_type=Path), metavar="FILE", help="Plot the curves to this file; needs matplotlib."
+)
 @plugin_option
 @wide_option
 @json_option
 def command(as_json: bool, **options: Any) -> None:
-    """Replay search strategies on tables of trained detectors and count the evaluations that they need.
+    """Count the evaluations that a strategy needs to find the front of a table of trained detectors.
 
-    As in a search, costs are known in advance, and an accuracy only after its evaluation. Counted are the different
-    detectors evaluated until 90, 95 and 99 % of the hypervolume of the true front are reached.
+    As in a search, costs are known in advance, and an accuracy only after its evaluation. The result is the number of
+    different detectors evaluated until 90, 95 and 99 % of the hypervolume of the true front are reached.
 
     \b
     Example:

@@ -11,9 +11,9 @@ SHELLS = ("bash", "zsh", "fish")
 @click.command("completion")
 @click.argument("shell", type=click.Choice(SHELLS))
 def command(shell: str) -> None:
-    """Print what SHELL needs to complete commands, options and paths of nas.
+    """Print the script with which SHELL completes commands, options and paths of nas.
 
-    To have it in every new shell, run it in the start-up file of the shell.
+    To use it in every new shell, run the command in the start-up file of the shell.
 
     \b
     Examples:

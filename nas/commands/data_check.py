@@ -27,8 +27,8 @@ EXIT_DEFECTS = 1
 def command(path: str, as_json: bool, **options: Any) -> None:
     """Report every defect of the data set at PATH, with file and line.
 
-    All images are decoded. The exit code is 0 without defects and 1 with some. A defect stops no training, unless it
-    says so: what cannot be used is left out and counted.
+    All images are decoded. The exit code is 0 without defects and 1 with some. A training leaves out and counts what it
+    cannot use; a defect that prevents a training says so.
 
     \b
     Examples:

@@ -17,9 +17,9 @@ from nas.commands.options import echo_json, format_option, images_option, json_o
     "--to",
     metavar="NAME",
     required=True,
-    help="coco, tinyperson, yolo, visdrone, voc or that of a plug-in.",
+    help="Format to write: coco, tinyperson, yolo, visdrone, voc or that of a plug-in.",
 )
-@click.option("--copy/--link", default=True, help="Copy the images (default), or link to them.")
+@click.option("--copy/--link", default=True, help="Copy the images (default), or create links to them.")
 @images_option
 @format_option
 @split_option
@@ -28,8 +28,8 @@ from nas.commands.options import echo_json, format_option, images_option, json_o
 def command(path: str, out: str, as_json: bool, **options: Any) -> None:
     """Write the data set at PATH to the folder OUT in another format.
 
-    OUT must not exist, and appears only when all of it is written. A training and a validation part stay apart. One
-    line for each thing says what the format cannot hold.
+    OUT must not exist; it is written atomically. Training and validation parts stay separate. A warning names each
+    kind of data that the format cannot represent.
 
     \b
     Example:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def command(as_json: bool) -> None:
     """List the published designs: their cost, the accuracy that they report, and how far our counts deviate.
 
-    Each name works wherever a command takes an architecture.
+    Every command that takes an architecture accepts these names.
 
     \b
     Example:

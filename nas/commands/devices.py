@@ -1,4 +1,4 @@
-"""`nas devices`: the boards that latency is predicted for, and how far off the predictions are."""
+"""`nas devices`: the boards that latency is predicted for, and the error of the predictions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def command(as_json: bool) -> None:
     """List the boards, with runtime and precision, that latency is predicted for, and the error of the predictions.
 
-    Each name works wherever a command takes --device; the bare name of a board means its usual profile.
+    Every --device option accepts these names. The name of a board alone means its usual profile.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""`nas doctor`: whether this machine can do what the other commands ask of it."""
+"""`nas doctor`: checks whether this machine can run the other commands."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ MARKS = {"ok": "ok", "note": "note", "fault": "FAULT"}
     metavar="DIR",
     default=Path("runs"),
     show_default=True,
-    help="Folder of runs to check, as in nas run.",
+    help="Folder of the runs, as in nas run.",
 )
 @click.option("--quick", is_flag=True, help="Skip the self-test and Ray.")
 @json_option
 def command(out: Path, quick: bool, as_json: bool) -> None:
     """Check whether this machine can search and train: versions, cores, memory, GPUs, folders, extras, Ray.
 
-    The self-test searches and trains for about ten seconds in a temporary folder, counts with fvcore, opens the
-    results, and repeats that with Ray; all files are removed. The exit code is 1 if there is a fault, else 0. A note
-    is about an optional part.
+    The self-test runs a search and a training of about ten seconds in a temporary folder, counts with fvcore, opens
+    the results, and repeats this with Ray; the folder is removed. The exit code is 1 if there is a fault, else 0. A
+    note is about an optional part.
 
     \b
     Examples:

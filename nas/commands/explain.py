@@ -11,16 +11,20 @@ from nas.commands.options import echo_json, json_option, plugin_option, wide_opt
 
 @click.command("explain")
 @click.argument("architecture", type=click.Path(), metavar="ARCH.yaml|DESIGN")
-@click.option("--diff", metavar="ARCH.yaml|DESIGN", default=None, help="Show what differs in this one instead.")
-@click.option("--num-classes", type=int, default=None, help="Classes; default: the design's own, else 80.")
-@click.option("--input", "input_hw", type=(int, int), default=None, metavar="H W", help="Input size in pixels.")
+@click.option(
+    "--diff", metavar="ARCH.yaml|DESIGN", default=None, help="Show the differences from this architecture instead."
+)
+@click.option("--num-classes", type=int, default=None, help="Number of classes. Default: that of the design, else 80.")
+@click.option(
+    "--input", "input_hw", type=(int, int), default=None, metavar="H W", help="Input height and width in pixels."
+)
 @plugin_option
 @wide_option
 @json_option
 def command(architecture: str, as_json: bool, **options: Any) -> None:
     """Show the nodes of an architecture with their shapes, multiply-adds, parameters and bytes.
 
-    With --diff: the axes of the search space on which two architectures differ, and what each of these choices costs.
+    With --diff: the axes of the search space on which two architectures differ, and the cost of each difference.
 
     \b
     Examples:

@@ -49,8 +49,8 @@ def print_explanation(explained: Explanation) -> None:
         f"total: {explained.macs / 1e9:.4f} GMACs (fvcore's FLOPs; {explained.flops_2x / 1e9:.4f} G with a "
         f"multiply-add as two), {explained.params:,} parameters, "
         f"{explained.weight_bytes / 2**20:.2f} MiB weights, "
-        f"{explained.activation_bytes / 2**20:.1f} MiB written as activations, "
-        f"{explained.memory_bytes / 1e6:.2f} MB of them alive at a time (32-bit floats, one image)"
+        f"{explained.activation_bytes / 2**20:.1f} MiB of activations written, "
+        f"{explained.memory_bytes / 1e6:.2f} MB peak (32-bit floats, one image)"
     )
 
 
@@ -84,8 +84,8 @@ def print_differences(result: ArchitectureDiff) -> None:
         return
     _print_rows(result)
     say(
-        f"each line: the change if only this axis of {name_a} takes the choice of {name_b}, with those in its remark; "
-        "the lines need not add up to the total"
+        f"MMACs and params of a line: the change if only this choice of {name_a} becomes that of {name_b}, together"
+        " with the choices in the same line; the changes need not add up to the total"
     )
 
 

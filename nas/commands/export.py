@@ -1,4 +1,4 @@
-"""`nas export`: the front of a run, an architecture or a design as folders that need nothing of this machine."""
+"""`nas export`: writes the front of a run, an architecture or a design as self-contained folders."""
 
 from __future__ import annotations
 
@@ -16,26 +16,22 @@ if TYPE_CHECKING:
 
 @click.command(name="export")
 @click.argument("what", type=click.Path(), metavar="RUN|ARCH.yaml|DESIGN")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    required=True,
-    metavar="DIR",
-    help="Folder in which the folders are written.",
-)
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder to write to.")
 @click.option("--force", is_flag=True, help="Replace an earlier export in DIR.")
 @click.option(
     "--top",
     type=click.IntRange(min=1),
     metavar="K",
-    help="Run only: the K most accurate members, after the other limits.",
+    help="Export only the K most accurate members of the front of a run (after the limits).",
 )
-@click.option("--max-gflops", type=float, metavar="G", help="Run only: members up to G GFLOPs (fvcore's convention).")
+@click.option(
+    "--max-gflops", type=float, metavar="G", help="Export only members of at most G GFLOPs (fvcore's convention)."
+)
 @click.option(
     "--max-latency-ms",
     type=float,
     metavar="MS",
-    help="Run only: members whose prediction interval ends at or below MS ms.",
+    help="Export only members whose predicted latency interval ends at or below MS.",
 )
 @click.option(
     "--format",
@@ -43,40 +39,44 @@ if TYPE_CHECKING:
     default="yaml,onnx",
     metavar="LIST",
     show_default=True,
-    help="Files to write; yaml writes no ONNX.",
+    help="Files to write; yaml alone writes no ONNX.",
 )
 @click.option("--opset", type=int, help="ONNX opset; TensorRT 8.2 reads up to 15.  [default: 13]")
-@click.option("--precision", metavar="P", help="Precision of the ONNX file: fp32 or fp16.  [default: fp32]")
+@click.option("--precision", metavar="P", help="Precision of the ONNX model: fp32 or fp16.  [default: fp32]")
 @click.option(
     "--outputs",
     metavar="FORM",
-    help="Outputs of the ONNX file: raw (feature maps) or decoded (boxes and scores).  [default: raw]",
+    help="Outputs of the ONNX model: raw (maps) or decoded (boxes and scores).  [default: raw]",
 )
-@click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Weights of ARCH.yaml or DESIGN.")
+@click.option(
+    "--weights", type=click.Path(path_type=Path), metavar="FILE", help="Weights of the architecture or design."
+)
 @click.option(
     "--num-classes",
     type=click.IntRange(min=1),
-    help="Number of classes of an architecture without weights. Default: that of the design, else 80.",
+    help="Number of classes, without weights. Default: that of the design, else 80.",
 )
 @click.option(
-    "--input", "input_hw", type=(int, int), metavar="H W", help="Input size of ARCH.yaml or DESIGN in pixels."
+    "--input",
+    "input_hw",
+    type=(int, int),
+    metavar="H W",
+    help="Input height and width in pixels, for an architecture or a design.",
 )
 @click.option(
     "--device",
     metavar="NAME",
     shell_complete=complete_device,
-    help="Board whose latency is predicted. Default: that of the run.",
+    help="Board to predict latency for. Default: that of the run.",
 )
-@click.option(
-    "--seed", type=int, default=0, help="Seed of the initial weights of an architecture without trained ones."
-)
+@click.option("--seed", type=int, default=0, help="Seed of the initial weights of architectures that were not trained.")
 @plugin_option
 @json_option
 def command(what: str, as_json: bool, **options: Any) -> None:
-    """Write the front of a run, an architecture or a design to DIR, with a folder for each detector.
+    """Write the front of a run, an architecture or a design to DIR, with one folder for each architecture.
 
-    A folder has the architecture, its cost, its weights if it was trained, an ONNX file checked against PyTorch, a
-    script that decodes the outputs without this package, and a card. DIR/front.csv lists the folders.
+    A folder contains the architecture, its cost, its weights if it was trained, an ONNX model checked against PyTorch,
+    a script that decodes the outputs without this package, and a model card. DIR/front.csv lists the folders.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`nas inspect DATA`: what a data set says before anything is searched."""
+"""`nas inspect DATA`: what a data set requires of a detector."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from nas.commands.options import (
 @wide_option
 @json_option
 def command(data: str, as_json: bool, **options: Any) -> None:
-    """Analyse the boxes and images of a data set before a search.
+    """Show what the data set at DATA requires of a detector, before a search.
 
-    Shows the sizes of the boxes at each input size and the pyramid levels that they need, finds near-duplicate images
-    in different parts of the data set, and ends with advice as options for `nas run`. The advice follows rules of thumb
-    (docs/inspect.md), not measurements. `nas run --auto` applies it.
+    Shows the size of the boxes at each input size and the pyramid levels that they need, finds images that appear in
+    two parts of the data set, and suggests options for `nas run`. The advice follows the rules of docs/inspect.md; it
+    is not measured. `nas run --auto` applies it.
 
     \b
     Example:

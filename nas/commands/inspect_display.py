@@ -1,4 +1,4 @@
-"""How `nas inspect` shows a data set: what it holds, its sizes and levels, its leaks, the advice."""
+"""Prints what `nas inspect` found: parts, classes, object sizes, pyramid levels, leaks and advice."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 BAR_WIDTH = 40
 USUAL_PX = (128, 192, 256, 320, 416, 512, 640, 800, 960, 1280)
-"""Input sizes that are shown beside those of the advice; --json has all."""
+"""Input sizes that are always shown; --json has all."""
 COMMANDS = {"tiling": "nas train", "max_detections": "nas val"}
-"""By topic: the command that takes its flags; nas run takes those of all others."""
+"""The command that takes the flags of a topic; nas run takes those of the other topics."""
 
 
 def print_report(report: InspectionReport, data_options: list[str]) -> None:
@@ -88,7 +88,7 @@ def _range(each: Bin) -> str:
 
 def _print_inputs(report: InspectionReport) -> None:
     considered = report.advice.considered
-    say("boxes as the detector sees them:")
+    say("boxes at the input size of the detector:")
     columns = (
         Column("input px", is_name=True),
         *(numbers(f"under {limit} px", priority=2) for limit in LIMITS_PX),
@@ -103,8 +103,8 @@ def _print_inputs(report: InspectionReport) -> None:
             rows.append((f"{size}{mark}", *(_share(count, len(sides)) for count in counts)))
     print_table(columns, rows)
     say(
-        "P2 to P6: share of the boxes that each level serves: sides of 2.1 to 4.2 cells; smaller boxes belong to P2, "
-        "larger ones to P6. *: size in the advice below"
+        "P2 to P6: boxes with sides of 2.1 to 4.2 cells of the level; smaller boxes count for P2, larger ones for P6. "
+        "*: input size considered in the advice below"
     )
 
 
@@ -120,8 +120,8 @@ def _print_levels(report: InspectionReport) -> None:
 def _print_leaks(report: InspectionReport) -> None:
     leaks = report.leaks
     say(
-        f"near-duplicates: images with a similarity of {leaks.threshold:.2f} or more (by chance, {percent(CHANCE)} of "
-        f"{leaks.num_mirrored:,} mirrored images reach {leaks.chance_level:.2f}):"
+        f"near-duplicate images, with a similarity of {leaks.threshold:.2f} or more ({percent(CHANCE)} of "
+        f"{leaks.num_mirrored:,} mirrored images, which cannot be duplicates, reach {leaks.chance_level:.2f}):"
     )
     if leaks.num_unreadable:
         say(f"  {leaks.num_unreadable:,} images cannot be read and are left out; nas data check names them")
@@ -140,7 +140,7 @@ def _print_worst(pair: Leak) -> None:
 
 
 def _print_advice(report: InspectionReport, data_options: list[str]) -> None:
-    say("advice (rules of thumb, not measurements):" if report.items else "no advice")
+    say("advice (from rules, not measured):" if report.items else "no advice")
     for item in report.items:
         say(f"  {_title(item)}: {item.reason}")
     flags = run_flags(report.advice.items)

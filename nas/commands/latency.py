@@ -7,22 +7,22 @@ import click
 from nas.commands.lazy import LazyGroup
 
 PREDICT = "predict"
-"""The subcommand that is meant where the first argument names no other."""
+"""The subcommand to run where the first argument is not the name of one."""
 SUBCOMMANDS = {
     "calibrate": ("latency_calibrate", "fit a device to latencies that you measured"),
     "predict-ops": ("latency_ops", "predict networks of other frameworks from a table of their operators"),
     PREDICT: ("latency_predict", ""),
 }
-"""By name: the module of `nas.commands` that holds the command, and what it does; the nameless use has no line."""
+"""By name: the module in `nas.commands` and the line of the help; `PREDICT` has no line."""
 
 
 class LatencyGroup(LazyGroup):
-    """Takes an architecture, a design or a run where a subcommand could stand; imports only what is called."""
+    """Accepts an architecture, a design or a run in place of a subcommand; imports only the subcommand that runs."""
 
     known = SUBCOMMANDS
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Takes what names no subcommand for something to predict."""
+        """Inserts `predict` where the first argument is not a subcommand."""
         if args and args[0] not in (*SUBCOMMANDS, *self.get_help_option_names(ctx)):
             args = [PREDICT, *args]
         return super().parse_args(ctx, args)
@@ -46,8 +46,8 @@ class LatencyGroup(LazyGroup):
 def command() -> None:
     """Predict the latency of a detector on a board without the board, or calibrate a board on your measurements.
 
-    ARCH.yaml|DESIGN|RUN is an architecture's file, the name of a design, or the folder of a run, of which the whole
-    front is predicted.
+    ARCH.yaml|DESIGN|RUN is the file of an architecture, the name of a design, or the folder of a run. For a run, the
+    latency of each member of the front is predicted.
 
     \b
     Examples:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     "--ops",
     type=click.Path(path_type=Path),
     metavar="OPS.csv[.gz]",
-    help="Operators of the networks in CSV that are not designs or architecture files.",
+    help="Table of the operators of networks named in CSV.",
 )
 @click.option(
     "--out",
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     metavar="FILE.yaml",
     help="Profile to write. Default: DEVICE.calibrated.yaml.",
 )
-@click.option("--force", is_flag=True, help="Replace FILE.yaml.")
+@click.option("--force", is_flag=True, help="Replace FILE.yaml if it exists.")
 @click.option(
     "--keep-shipped/--only-mine",
     default=None,
@@ -41,11 +41,11 @@ if TYPE_CHECKING:
 @wide_option
 @json_option
 def command(measurements: Path, as_json: bool, **options: Any) -> None:
-    """Fit a board's profile to latencies that you measured, and show the error before and after.
+    """Fit the profile of a board to latencies that you measured, and show the error before and after.
 
-    Required columns of CSV are model and latency_ms (milliseconds for one image); optional ones are input_h, input_w,
-    num_classes and family (networks of a family are held out together). A model is a design, an architecture file, or
-    a model_name in the --ops table, which defines its input size and classes.
+    CSV has the columns model and latency_ms (milliseconds per image), and optionally input_h, input_w, num_classes and
+    family (networks that are held out together). A model is a design, the path of the YAML file of an architecture, or
+    a model_name of --ops; the operators of the latter determine input size and classes.
 
     \b
     Example:
@@ -66,9 +66,9 @@ def print_calibration(result: CalibrationResult) -> None:
         Column("network", is_name=True),
         numbers("measured ms", priority=1),
         numbers("before ms", priority=2),
-        numbers("off %", priority=1),
+        numbers("error %", priority=1),
         numbers("after ms, held out", priority=2),
-        numbers("off %", priority=1),
+        numbers("error %", priority=1),
     )
     rows = []
     for row in result.rows:
@@ -77,17 +77,15 @@ def print_calibration(result: CalibrationResult) -> None:
         rows.append((str(row.row), row.network, *cells, *after))
     print_table(columns, rows)
     before, error = result.before, result.after
-    say(f"before: {before.mean_percent:.1f} % off on average, {before.worst_percent:.1f} % at worst")
+    say(f"before: mean error {before.mean_percent:.1f} %, maximum {before.worst_percent:.1f} %")
     if error.mean_percent is None:
-        say("after: not known: one network alone cannot be held out; measure another one")
+        say("after: unknown, because a single network cannot be held out; next: measure another network")
     else:
-        say(
-            f"after: {error.mean_percent:.1f} % off on average, {error.worst_percent:.1f} % at worst ({error.held_out})"
-        )
-    shipped = f" and the {result.num_shipped} that come with the profile" if result.num_shipped else ""
+        say(f"after: mean error {error.mean_percent:.1f} %, maximum {error.worst_percent:.1f} % ({error.held_out})")
+    shipped = f" and the {result.num_shipped} of the shipped profile" if result.num_shipped else ""
     measured = f"{result.num_rows} measurement{'s' * (result.num_rows > 1)}"
-    say(f"{result.profile} is fitted on {measured} of yours{shipped}")
+    say(f"{result.profile} is fitted to {measured} of yours{shipped}")
     alone, together = result.only_mine_mean_percent, result.keep_shipped_mean_percent
     if alone is not None and together != alone:
-        say(f"held out: {alone:.1f} % off with --only-mine, {together:.1f} % with --keep-shipped")
+        say(f"mean error of held-out networks: {alone:.1f} % with --only-mine, {together:.1f} % with --keep-shipped")
     say(f"next: nas latency yolov8n --device {result.profile}")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nas.commands.display import counted, say
-from nas.cost.breakdown import DEAR, SIZES_SHOWN
+from nas.cost.breakdown import DEAR, SIZES_SHOWN, START, CheaperActivation, SmallerInput
 
 if TYPE_CHECKING:
     from nas.api.latency import FrontLatency, LatencyPrediction, OnDevice
 
 NODES_SHOWN = 10
-WORDS = {
+CLASS_TITLES = {
     "conv1x1": "1x1 convolutions",
     "conv3x3": "3x3 convolutions",
     "conv3x3s2": "3x3 convolutions with stride 2",
@@ -19,28 +19,28 @@ WORDS = {
     "conv_transpose": "transposed convolutions",
     "dwconv": "depthwise convolutions",
     "gconv": "grouped convolutions",
-    "fc": "linear layers and 1x1 convolutions of one position",
+    "fc": "linear layers and 1x1 convolutions on 1x1 maps",
     "matmul": "matrix products",
     "act_cheap": "ReLU and similar activations",
     "act_exp": "SiLU, sigmoid and other activations with an exponential",
-    "eltwise": "additions and products of maps",
+    "eltwise": "element-wise additions and products",
     "concat": "concatenations",
     "split": "splits and slices",
     "pool": "pooling",
-    "global_pool": "pooling over whole maps",
+    "global_pool": "global pooling",
     "upsample": "upsampling",
     "norm": "normalisations that are not folded into a convolution",
     "transpose": "transpositions",
     "softmax": "softmax",
     "space_to_depth": "space to depth",
-    "other": "operators of other classes",
-    "start": "start-up of the network",
+    "other": "other operators",
+    "start": "start of the network",
 }
-"""The operator classes in words."""
+"""Names of the operator classes in tables and sentences."""
 
 
 def print_architecture(result: LatencyPrediction) -> None:
-    """Prints one prediction: the latency, its error, where the time is spent, and what would be faster."""
+    """Prints one prediction: the latency, its error, the time by operator class and node, and speedups."""
     height, width = result.input_hw
     classes = counted(result.num_classes, "class", "classes")
     say(
@@ -107,24 +107,29 @@ def _print_device(result: OnDevice) -> None:
         )
     if result.notes:
         say(f"profile: {result.notes}")
-    say(f"included: {result.includes}")
+    say(f"includes: {result.includes}")
 
 
 def unmeasured_text(result: LatencyPrediction) -> str:
-    """Returns in words which operators of a network were never measured on the device."""
-    never = [row for row in result.classes if row["networks_measured"] == 0]
-    named = ", ".join(f"{row['class']} {100 * row['share']:.1f} %" for row in never)
-    return f"{100 * result.unsupported_share:.1f} % of the time is in operators never measured on this device ({named})"
+    """Returns a text that names the operators of a network that were never measured on the device."""
+    never = [each for each in result.classes if each.networks_measured == 0]
+    named = ", ".join(f"{each.operator_class} {100 * each.share:.1f} %" for each in never)
+    return f"{100 * result.unsupported_share:.1f} % of the time is in operators never measured on the device ({named})"
 
 
 def _print_classes(result: LatencyPrediction) -> None:
     from nas.commands.table import Column, numbers, print_table
 
-    columns = (Column("operators", is_name=True), Column("which are", is_text=True), numbers("ms"), numbers("share %"))
+    columns = (
+        Column("operators", is_name=True),
+        Column("description", is_text=True),
+        numbers("ms"),
+        numbers("share %"),
+    )
     rows = []
-    for row in result.classes:
-        name = row["class"] + " (never measured)" * (row["networks_measured"] == 0)
-        rows.append((name, WORDS[row["class"]], f"{row['ms']:.3g}", f"{100 * row['share']:.1f}"))
+    for each in result.classes:
+        name = each.operator_class + " (never measured)" * (each.networks_measured == 0)
+        rows.append((name, CLASS_TITLES[each.operator_class], f"{each.ms:.3g}", f"{100 * each.share:.1f}"))
     print_table(columns, rows)
 
 
@@ -132,7 +137,7 @@ def _print_nodes(result: LatencyPrediction) -> None:
     from nas.commands.table import Column, numbers, print_table
 
     say("")
-    nodes = sorted(result.nodes, key=lambda row: -row["share"])[:NODES_SHOWN]
+    nodes = sorted(result.nodes, key=lambda node: -node.share)[:NODES_SHOWN]
     columns = (
         Column("part", priority=3),
         Column("slowest nodes", is_name=True),
@@ -141,26 +146,19 @@ def _print_nodes(result: LatencyPrediction) -> None:
         numbers("ms"),
         numbers("share %", priority=1),
     )
-    rows = []
-    for row in nodes:
-        cells = (
-            row["part"],
-            row["name"],
-            row["block"],
-            row["dearest_class"] or "",
-            f"{row['ms']:.3g}",
-            f"{100 * row['share']:.1f}",
-        )
-        rows.append(cells)
+    rows = [
+        (node.part, node.name, node.block, node.dearest_class or "", f"{node.ms:.3g}", f"{100 * node.share:.1f}")
+        for node in nodes
+    ]
     print_table(columns, rows)
     left = len(result.nodes) - len(nodes)
     if left > 0:
-        share = 1 - sum(row["share"] for row in nodes)
-        say(f"the other {left} nodes and the start-up take {100 * share:.1f} %; --json lists them")
+        share = 1 - sum(node.share for node in nodes)
+        say(f"the other {left} nodes and the start take {100 * share:.1f} %; --json lists them")
 
 
 def _print_faster(result: LatencyPrediction) -> None:
-    say("changes that are predicted to be faster; they also change the accuracy:")
+    say("predicted speedups, which change the accuracy too:")
     for line in faster_lines(result):
         say(f"  {line}")
 
@@ -168,23 +166,22 @@ def _print_faster(result: LatencyPrediction) -> None:
 def faster_lines(result: LatencyPrediction) -> list[str]:
     """Returns the changes that save time, one line each."""
     lines = []
-    sizes = [row for row in result.faster if row["change"] == "input_size"][:SIZES_SHOWN]
-    for row in sorted(sizes, key=lambda row: -row["latency_ms"]):
-        height, width = row["input_hw"]
+    sizes = [each for each in result.faster if isinstance(each, SmallerInput)][:SIZES_SHOWN]
+    for smaller in sorted(sizes, key=lambda each: -each.latency_ms):
+        height, width = smaller.input_hw
         lines.append(
-            f"--input {height} {width}: {row['latency_ms']:.4g} ms, {row['saved_percent']:.0f} % less for "
-            f"{row['pixels_lost_percent']:.0f} % fewer pixels"
+            f"--input {height} {width}: {smaller.latency_ms:.4g} ms, {smaller.saved_percent:.0f} % less for "
+            f"{smaller.pixels_lost_percent:.0f} % fewer pixels"
         )
-    for row in result.faster:
-        if row["change"] == "activation":
-            unmeasured = "" if row["both_measured"] else "; not all of these operators were measured on this device"
-            lines.append(
-                f"{row['from']} (SiLU and similar activations) takes {100 * row['share']:.0f} %: with ReLU instead, "
-                f"{row['saved_ms']:.3g} ms less{unmeasured}"
-            )
-    for row in [row for row in result.classes if row["class"] not in (DEAR, "start")][:2]:
-        within = [node for node in result.nodes if node["dearest_class"] == row["class"]]
-        node = max(within, key=lambda node: node["ms"], default=None)
-        most = "" if node is None else f"; the slowest node with them is {node['name']} ({100 * node['share']:.0f} %)"
-        lines.append(f"{WORDS[row['class']]} take {100 * row['share']:.0f} %{most}")
+    for cheaper in (each for each in result.faster if isinstance(each, CheaperActivation)):
+        caveat = "" if cheaper.both_measured else "; not all of these operators were measured on the device"
+        lines.append(
+            f"{cheaper.from_class} takes {100 * cheaper.share:.0f} %: ReLU instead of SiLU and similar activations "
+            f"saves {cheaper.saved_ms:.3g} ms{caveat}"
+        )
+    for each in [each for each in result.classes if each.operator_class not in (DEAR, START)][:2]:
+        within = [node for node in result.nodes if node.dearest_class == each.operator_class]
+        node = max(within, key=lambda node: node.ms, default=None)
+        most = "" if node is None else f"; the slowest node with them is {node.name} ({100 * node.share:.0f} %)"
+        lines.append(f"{CLASS_TITLES[each.operator_class]} take {100 * each.share:.0f} %{most}")
     return lines

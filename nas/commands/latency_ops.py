@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 @wide_option
 @json_option
 def command(ops: Path, as_json: bool, **options: Any) -> None:
-    """Predict the latency of every network in a table of operators, one row an operator, of any framework.
+    """Predict the latency of every network in a table of operators, with one row per operator, of any framework.
 
-    Columns and types of operators are in docs/latency.md; an unknown type counts as never measured.
+    Columns and types of operators are in docs/latency.md. Operators of unknown types count as never measured.
 
     \b
     Example:

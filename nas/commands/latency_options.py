@@ -16,14 +16,18 @@ device_option: Callable[[Command], Command] = click.option(
     metavar="NAME|PROFILE.yaml",
     required=True,
     shell_complete=complete_device,
-    help="Board or profile from nas devices, or a YAML file.",
+    help="Profile, board or YAML file of a profile; nas devices lists profiles and boards.",
 )
 precision_option: Callable[[Command], Command] = click.option(
     "--precision",
     metavar="NAME",
     default=None,
-    help="Precision of the profile, such as fp16. Default: that of the board's default profile.",
+    help="Precision, such as fp32, fp16 or int8. Default: the usual one of the board.",
 )
 confidence_option: Callable[[Command], Command] = click.option(
-    "--confidence", type=float, default=0.9, show_default=True, help="Confidence level of the prediction interval."
+    "--confidence",
+    type=float,
+    default=0.9,
+    show_default=True,
+    help="Probability that the interval contains the measured latency.",
 )

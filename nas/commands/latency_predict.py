@@ -16,7 +16,9 @@ from search_space.errors import ConfigError, nearest
 @click.argument("architecture", type=click.Path(), metavar="ARCH.yaml|DESIGN|RUN")
 @device_option
 @precision_option
-@click.option("--input", "input_hw", type=(int, int), default=None, metavar="H W", help="Input size in pixels.")
+@click.option(
+    "--input", "input_hw", type=(int, int), default=None, metavar="H W", help="Input height and width in pixels."
+)
 @click.option(
     "--num-classes", type=int, default=None, help="Number of classes. Default: that of the design or run, else 80."
 )
@@ -25,7 +27,7 @@ from search_space.errors import ConfigError, nearest
 @wide_option
 @json_option
 def command(architecture: str, as_json: bool, **options: Any) -> None:
-    """Predict the latency of an architecture, a design or the front of a run on a board, with an interval.
+    """Predict the latency of an architecture, a design or the front of a run on a board, with its interval.
 
     \b
     Examples:

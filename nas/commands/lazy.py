@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import click
 
-from search_space.errors import nearest
+from search_space.errors import unknown_name
 
 
 class LazyGroup(click.Group):
@@ -32,7 +32,7 @@ class LazyGroup(click.Group):
         """Ends with an error of usage that lists the near and the known names where the first argument is none."""
         name = args[0]
         if not name.startswith("-") and name not in self.known:
-            ctx.fail(f"unknown command {name!r}{nearest(name, self.known)}; known: {', '.join(self.known)}")
+            ctx.fail(unknown_name("command", name, self.known))
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -16,7 +16,7 @@ _WIDE = "nas.wide"
 """Where `--wide` is noted for the tables of the command that runs."""
 
 json_option: Callable[[Command], Command] = click.option(
-    "--json", "as_json", is_flag=True, help="Print the result as JSON, with exact integers."
+    "--json", "as_json", is_flag=True, help="Print the result as JSON, with unrounded integers."
 )
 
 
@@ -44,14 +44,14 @@ data_option: Callable[[Command], Command] = click.option(
     type=click.Path(),
     metavar="PATH",
     default=None,
-    help="Data set in COCO, YOLO, VisDrone, TinyPerson or VOC format. Default: the data of the run or training that "
-    "WEIGHTS is from, else the built-in set.",
+    help="Data set in COCO, YOLO, VisDrone, TinyPerson or VOC format. Default: the data of the training or run that "
+    "the weights are from, else the built-in set.",
 )
 format_option: Callable[[Command], Command] = click.option(
     "--format",
     metavar="NAME",
     default=None,
-    help="Format of the data set: coco, tinyperson, yolo, visdrone, voc or one from a plug-in. Default: detected.",
+    help="Format of the data set: coco, tinyperson, yolo, visdrone, voc or that of a plug-in. Default: detected.",
 )
 images_option: Callable[[Command], Command] = click.option(
     "--images",
@@ -61,7 +61,7 @@ images_option: Callable[[Command], Command] = click.option(
     help="Folder of the images, if they are not beside the annotations.",
 )
 split_option: Callable[[Command], Command] = click.option(
-    "--split", metavar="NAME", default=None, help="Which pair of annotation files to use, if the folder has several."
+    "--split", metavar="NAME", default=None, help="Which pair of annotation files to use, if the folder holds several."
 )
 
 
@@ -88,7 +88,7 @@ plugin_option: Callable[[Command], Command] = click.option(
     callback=_use_plugins,
     type=click.Path(),
     metavar="FILE.py",
-    help="Python file that registers your own blocks, heads, formats and so on; it is executed. May be repeated.",
+    help="Python file that is run to register your own blocks, heads, formats and other parts. May be repeated.",
 )
 
 

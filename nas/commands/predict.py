@@ -24,60 +24,60 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     default=Path("runs/predict"),
     show_default=True,
-    help="Folder for pictures and videos. Earlier output is replaced; an input never is.",
+    help="Folder for the drawn images and videos. Earlier results are replaced, inputs never.",
 )
 @click.option(
     "--score",
     type=click.FloatRange(0, 1),
     default=0.25,
     show_default=True,
-    help="Discard detections with a lower score.",
+    help="Minimum score of a detection.",
 )
 @click.option(
     "--iou",
     type=click.FloatRange(0, 1),
     default=0.6,
     show_default=True,
-    help="IoU threshold of the non-maximum suppression in a class.",
+    help="Maximum IoU of two boxes of a class; of boxes that overlap more, the best is kept.",
 )
 @click.option(
     "--max-detections",
     type=click.IntRange(min=1),
     default=300,
     show_default=True,
-    help="Detections with the highest scores kept in each image (nas val keeps 100, as COCO does).",
+    help="Maximum number of detections per image. nas val counts 100, as COCO does.",
 )
 @tiling_options
-@click.option("--input", "input_hw", type=(int, int), default=None, metavar="H W", help="Input size in pixels.")
 @click.option(
-    "--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Images, frames or tiles in a batch."
+    "--input", "input_hw", type=(int, int), default=None, metavar="H W", help="Input height and width in pixels."
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
-@click.option("--threads", type=click.IntRange(min=1), default=None, help="CPU threads; default: all.")
-@click.option("--no-pictures", is_flag=True, help="List the detections, but draw nothing.")
+@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Frames or tiles per batch.")
+@click.option("--device", default="auto", show_default=True, help="Where to compute: auto, cpu or cuda.")
+@click.option("--threads", type=click.IntRange(min=1), default=None, help="CPU threads. Default: all.")
+@click.option("--no-pictures", is_flag=True, help="List the detections without drawing them.")
 @click.option(
     "--save-json",
     type=click.Path(path_type=Path),
     default=None,
     metavar="FILE",
-    help="Also write the detections in COCO's result format.",
+    help="File for the detections, in the COCO result format.",
 )
 @click.option(
     "--ids",
     type=click.Path(path_type=Path),
     default=None,
     metavar="FILE",
-    help="COCO annotation file whose image and class ids --save-json uses.",
+    help="COCO annotation file with the image and class ids for --save-json.",
 )
 @plugin_option
 @json_option
 def command(
     weights: Path, inputs: tuple[Path, ...], out: Path, no_pictures: bool, as_json: bool, **options: Any
 ) -> None:
-    """Find objects in INPUTs with trained WEIGHTS and write pictures and videos with boxes, classes and scores.
+    """Detect objects in INPUTs with trained WEIGHTS and write images and videos with boxes, classes and scores.
 
-    INPUT is a picture, a video, or a folder of both; subfolders are not searched. After Ctrl-C, finished pictures,
-    the frames of a video so far and the lists so far are kept. No input is ever replaced.
+    INPUT is an image, a video, or a folder of images and videos; videos are read frame by frame. After Ctrl-C, the
+    results so far are kept, including the frames of an incomplete video. Inputs are never replaced.
 
     \b
     Examples:
@@ -104,7 +104,7 @@ def command(
 
 
 def _line(stream: PredictionStream, source: Source) -> str:
-    """Looks at a source and says what was found in it."""
+    """Detects objects in a source and returns a line with their number."""
     from collections import Counter
 
     counts: Counter[int] = Counter()

@@ -22,9 +22,9 @@ from nas.commands.options import echo_json, json_option, plugin_option
 @plugin_option
 @json_option
 def command(run: Path, out: Path | None, force: bool, as_json: bool) -> None:
-    """Write one HTML file about RUN: the front, the course of the search, the importance of the axes.
+    """Write the results of RUN to one HTML file: the front, the course of the search, the axes that matter.
 
-    The file needs no network and no server. The run may still be running; it is not changed.
+    The file needs no network and no server. The run may be under way; it is not changed.
 
     \b
     Example:

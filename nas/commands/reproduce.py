@@ -11,15 +11,15 @@ from nas.commands.options import echo_json, json_option, plugin_option, wide_opt
 
 @click.command("reproduce")
 @click.argument("design", metavar="[DESIGN]", required=False)
-@click.option(
-    "--all", "all_designs", is_flag=True, help="Rebuild all designs and print one row for each published count."
-)
+@click.option("--all", "all_designs", is_flag=True, help="All designs, one row for each published count.")
 @click.option("--num-classes", type=int, default=None, help="Number of classes. Default: that of the published counts.")
-@click.option("--input", "input_hw", type=(int, int), default=None, metavar="H W", help="Input size in pixels.")
+@click.option(
+    "--input", "input_hw", type=(int, int), default=None, metavar="H W", help="Input height and width in pixels."
+)
 @click.option(
     "--check-fvcore/--no-check-fvcore",
     default=None,
-    help="Also count the built detector with fvcore and compare. Default: only for a single design of up to 20 GMACs.",
+    help="Count with fvcore too, and compare. Default: for one design of up to 20 GMACs.",
 )
 @plugin_option
 @wide_option
@@ -27,8 +27,8 @@ from nas.commands.options import echo_json, json_option, plugin_option, wide_opt
 def command(design: str | None, all_designs: bool, check_fvcore: bool | None, as_json: bool, **options: Any) -> None:
     """Rebuild a published design and compare its counts with the published figures.
 
-    Each figure is compared in its own convention, counted on the rebuilt detector. Accuracy and latency do not follow
-    from a count: they are shown as published.
+    Each figure is compared in its own convention, counted on the rebuilt detector. Accuracy and latency cannot be
+    counted; they are shown as published.
 
     \b
     Examples:

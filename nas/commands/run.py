@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 def command(resume: str | None, join: bool, as_json: bool, **settings: Any) -> None:
     """Search detectors under a budget and keep the best trade-offs of accuracy against cost.
 
-    The cost of a candidate is computed before training; a candidate over budget is never trained. The run's folder has
-    the front as architectures for `nas train`, their weights, and trials.csv with one line for each trial. A run can
-    be killed at any time and resumed with --resume.
+    The cost of every candidate is computed first; candidates over budget are never trained. The folder of the run
+    contains the architectures of the front for `nas train`, their weights, and trials.csv with one row per trial. A
+    run can be killed at any time and resumed with --resume.
 
     \b
     Examples:
@@ -44,7 +44,7 @@ def command(resume: str | None, join: bool, as_json: bool, **settings: Any) -> N
     from nas.commands.run_display import make_display
 
     display = make_display(to_stderr=as_json)
-    with ended_by_sigterm() as exit_code, _going_on_told(display, exit_code):
+    with ended_by_sigterm() as exit_code, _resume_hint(display, exit_code):
         try:
             with display:
                 run = search(resume=resume, join=join, on_notice=display.notice, on_progress=display, **settings)
@@ -55,7 +55,7 @@ def command(resume: str | None, join: bool, as_json: bool, **settings: Any) -> N
 
 
 @contextmanager
-def _going_on_told(display: Display, exit_code: Callable[[], int]) -> Iterator[None]:
+def _resume_hint(display: Display, exit_code: Callable[[], int]) -> Iterator[None]:
     """Says after Ctrl-C and SIGTERM how to resume the run."""
     from nas import plugins
 

@@ -159,7 +159,7 @@ def _introduction(event: RunStarted) -> list[str]:
         f"{config.batch}, seed {config.seed}, {executor_words(config)}",
         f"space:  {counted(event.num_axes, 'axis', 'axes')}{fixed}, head {' or '.join(event.heads)}, "
         f"{counted(event.num_starts, 'architecture')} to start from",
-        f"folder: {event.folder} (resume with: nas run --resume {event.folder}{plugins.options()})",
+        f"folder: {event.folder} (to resume: nas run --resume {event.folder}{plugins.options()})",
     ]
 
 

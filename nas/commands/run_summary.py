@@ -47,7 +47,7 @@ OTHER_PRIORITY = 6
 
 
 def print_summary(run: SearchRun) -> None:
-    """Prints the front, the rank correlations, the counts of trials, and the next command."""
+    """Prints the front, the rank correlations, the number of trials by outcome, and the next command."""
     table, members = run.table, records.front(run.table)
     console = Screen(soft_wrap=True)
     console.print(f"ended: {run.ending}")
@@ -71,12 +71,12 @@ def print_summary(run: SearchRun) -> None:
 
 
 def _without_front(run: SearchRun) -> str:
-    """Says why there is no front, and what to do."""
+    """Returns why there is no front, and the next step."""
     failed = run.table[run.table["outcome"] == "failed"]
     if len(failed) and not run.table["outcome"].isin(["complete", "stopped"]).any():
         reason = str(failed["reason"].iloc[-1])
         path = run.folder / records.TRIALS_CSV
-        return f"all trials failed, the last with: {reason}; next: fix the cause; all reasons are in {path}"
+        return f"all trials failed, the last with: {reason}; next: correct the cause; {path} has the reasons of all"
     is_interrupted = run.ending is not None and run.ending.is_interrupted
     more = "--trials" if run.config.trials is not None else "--minutes"
     again = f"nas run --resume {run.folder}{plugins.options()}" + ("" if is_interrupted else f" with more {more}")
@@ -84,15 +84,15 @@ def _without_front(run: SearchRun) -> str:
 
 
 def accounting(table: pd.DataFrame) -> list[str]:
-    """Returns the number of trials by outcome, and the share that was over budget."""
+    """Returns a line with the number of trials by outcome, and the share rejected for their cost."""
     counts = records.tally(table)
     parts = " + ".join(f"{counts[outcome]} {outcome}" for outcome in records.OUTCOMES)
     share = counts["rejected"] / counts["asked"] if counts["asked"] else 0.0
-    return [f"trials: {counts['asked']} = {parts}; {100 * share:.1f} % rejected as over budget"]
+    return [f"trials: {counts['asked']} = {parts}; {100 * share:.1f} % were rejected for their cost"]
 
 
 def surrogate_line(surrogate: SurrogateCorrelation | None) -> list[str]:
-    """Says how well the surrogate ranks the evaluated trials."""
+    """Returns a line about how well the surrogate ranks the evaluated trials; none without a surrogate."""
     if surrogate is None:
         return []
     if surrogate.tau != surrogate.tau:

@@ -1,4 +1,4 @@
-"""How the commands train and val show scores."""
+"""Tables of scores for the commands train and val."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def print_score(score: Mapping[str, Any], intervals: Mapping[str, Any] | None = 
     if score["num_unreadable"]:
         say(
             f"{score['num_unreadable']} of {score['num_images']} images could not be read; "
-            "they count as images in which nothing was found"
+            "they count as images without detections"
         )
 
 
@@ -93,6 +93,6 @@ def print_confusion(confusion: Mapping[str, Any]) -> None:
         say(f"confusion of {len(names) - 1} classes: see --curves DIR or --json")
         return
     say(f"confusion at IoU 0.5, score from {confusion['score_threshold']:.3f}:")
-    columns = (Column("true / predicted", is_name=True), *(numbers(name, priority=1) for name in names))
+    columns = (Column("object / detected as", is_name=True), *(numbers(name, priority=1) for name in names))
     counts = zip(names, confusion["counts"], strict=True)
     print_table(columns, [(name, *(str(count) if count else "" for count in row)) for name, row in counts])

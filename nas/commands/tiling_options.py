@@ -1,4 +1,4 @@
-"""The options that cut images into slices, shared by val and predict."""
+"""The options that cut images into tiles, shared by val and predict."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ OPTIONS = (
         "--tile",
         metavar="SIZE",
         default=None,
-        help="Run the detector on overlapping tiles of SIZE pixels, HxW or one number. Default: off.",
+        help="Detect in overlapping tiles of the image. SIZE in pixels: HxW or one number. Default: no tiles.",
     ),
     click.option(
         "--overlap",
         type=float,
         default=None,
-        help=f"Overlap of neighbouring tiles, as a share of their size.  [default: {DEFAULT_OVERLAP}]",
+        help=f"Overlap of neighbouring tiles, as a share of a tile.  [default: {DEFAULT_OVERLAP}]",
     ),
-    click.option("--tile-whole", is_flag=True, help="Run the detector on the whole image as well."),
+    click.option("--tile-whole", is_flag=True, help="Detect in the whole image too."),
 )
 
 

@@ -29,11 +29,7 @@ def _refuse_tile(context: click.Context, parameter: click.Parameter, value: str 
 @setting_options(training_settings().values())
 @click.option("--tile", "old_tile", default=None, hidden=True, expose_value=False, callback=_refuse_tile)
 @click.option(
-    "--set",
-    "assignments",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="A setting without an option of its own, see docs/training.md. May be repeated.",
+    "--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Another setting of config.yaml. May be repeated."
 )
 @click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Resume the training in this folder.")
 @plugin_option
@@ -51,9 +47,10 @@ def command(
 ) -> None:
     """Train one architecture, given as a YAML file or the name of a design.
 
-    Writes weights.pt (the best), last.pt (the checkpoint), history.csv, results.png, config.yaml, architecture.yaml
-    and results.json to the output folder. A training can be stopped at any time and continued with --resume; if the
-    data has moved, add --data. For several processes: torchrun --nproc-per-node N --no-python nas train ...
+    The output folder receives weights.pt (the best), last.pt (checkpoint), history.csv, results.png, config.yaml,
+    architecture.yaml and results.json. A training can be stopped at any time and resumed with --resume. If the data was
+    moved meanwhile, give its new path with --data. With several processes: torchrun --nproc-per-node N --no-python nas
+    train ...
 
     \b
     Examples:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     "--bins",
     default=None,
     metavar="BINS",
-    help="Also report by object size: coco, tinyperson, quantiles, quantiles:N or edges in px such as 0,8,16,32,inf.",
+    help="Object sizes to report AP for: coco, tinyperson, quantiles, quantiles:N or edges in px such as 0,8,16,inf.",
 )
 @tiling_options
 @click.option(
@@ -49,34 +49,32 @@ if TYPE_CHECKING:
     type=click.IntRange(min=0),
     default=1000,
     show_default=True,
-    help="Bootstrap resamples of the images for 95 % intervals; 0: no intervals.",
+    help="Bootstrap resamples of the images for the 95 % intervals; 0: no intervals.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the resamples.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the bootstrap.")
 @click.option(
-    "--curves",
-    type=click.Path(path_type=Path),
-    default=None,
-    metavar="DIR",
-    help="Folder in which precision-recall and other curves are written.",
+    "--curves", type=click.Path(path_type=Path), default=None, metavar="DIR", help="Folder to write curves to."
 )
-@click.option("--input", "input_hw", type=(int, int), default=None, metavar="H W", help="Input size in pixels.")
+@click.option(
+    "--input", "input_hw", type=(int, int), default=None, metavar="H W", help="Input height and width in pixels."
+)
 @click.option(
     "--max-detections",
     type=click.IntRange(min=1),
     default=100,
     show_default=True,
-    help="Detections with the highest scores kept in each image; COCO uses 100 (the default of nas predict is 300).",
+    help="Maximum number of detections per image; COCO's rule is 100. nas predict shows up to 300.",
 )
-@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Images in a batch.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
-@click.option("--threads", type=click.IntRange(min=1), default=None, help="CPU threads; default: all.")
+@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Images per batch.")
+@click.option("--device", default="auto", show_default=True, help="Where to compute: auto, cpu or cuda.")
+@click.option("--threads", type=click.IntRange(min=1), default=None, help="CPU threads. Default: all.")
 @plugin_option
 @wide_option
 @json_option
 def command(weights: Path, as_json: bool, **options: Any) -> None:
     """Measure AP, AP50, AP by size and more of trained WEIGHTS on a data set.
 
-    WEIGHTS is a weights file, the folder of a training or of a run, or a member of a front. docs/evaluation.md
+    WEIGHTS is a file, the folder of a training or a run, or a member of the front of a run. docs/evaluation.md
     explains each number.
 
     \b
@@ -101,8 +99,8 @@ def print_evaluation(result: EvaluationResult) -> None:
     print_score(report["score"], intervals and intervals["values"])
     if intervals:
         say(
-            f"intervals: {100 * intervals['confidence']:g} % bootstrap over {intervals['resamples']} resamples of the "
-            "images; the variance between trainings is not included"
+            f"intervals: {100 * intervals['confidence']:g} % over {intervals['resamples']} resamples of the images; "
+            "they do not include the variation between trainings"
         )
     print_confusion(report["confusion"])
     for path in result.curves or ():

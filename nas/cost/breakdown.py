@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from search_space.errors import SpaceError
@@ -22,7 +23,84 @@ WORTH_TELLING = 0.01
 """Smallest share of the time at which replacing an operator class is suggested."""
 
 
-def class_rows(model: LatencyModel, terms: Vector, latency_ms: float) -> list[dict[str, Any]]:
+@dataclass(frozen=True, kw_only=True)
+class ClassShare:
+    """The time in one class of operators, or in the start of the network."""
+
+    operator_class: str
+    """One of `operators.CLASSES`, or `start`."""
+    ms: float
+    share: float
+    """Share of the latency of the network."""
+    networks_measured: int | None
+    """Measured networks of the device that run such operators; None for the start."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns JSON-ready data, where the class of operators is `class`."""
+        return {
+            "class": self.operator_class,
+            "ms": self.ms,
+            "share": self.share,
+            "networks_measured": self.networks_measured,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeShare:
+    """The time in one node of the graph."""
+
+    name: str
+    part: str
+    block: str
+    ms: float
+    share: float
+    """Share of the latency of the network."""
+    dearest_class: str | None
+    """The class of operators that takes most of the time; None where the node takes none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmallerInput:
+    """The predicted effect of a smaller input size."""
+
+    change: str = "input_size"
+    input_hw: tuple[int, int]
+    latency_ms: float
+    saved_ms: float
+    saved_percent: float
+    pixels_lost_percent: float
+    saved_ms_per_percent_of_pixels: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns JSON-ready data."""
+        return {**vars(self), "input_hw": list(self.input_hw)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheaperActivation:
+    """The predicted effect of another class of activations."""
+
+    change: str = "activation"
+    from_class: str
+    to_class: str
+    share: float
+    """Share of the latency in the operators that are replaced."""
+    both_measured: bool
+    """Whether networks with operators of both classes were measured on the device."""
+    latency_ms: float
+    saved_ms: float
+    saved_percent: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns JSON-ready data, where the classes of operators are `from` and `to`."""
+        names = {"from_class": "from", "to_class": "to"}
+        return {names.get(name, name): value for name, value in vars(self).items()}
+
+
+Speedup = SmallerInput | CheaperActivation
+
+
+def class_shares(model: LatencyModel, terms: Vector, latency_ms: float) -> list[ClassShare]:
     """Returns milliseconds and share of each operator class and of the start, largest first; they sum to the total."""
     from nas.cost.operators import CLASSES
     from nas.cost.profile import SHARE_CLASS
@@ -30,20 +108,20 @@ def class_rows(model: LatencyModel, terms: Vector, latency_ms: float) -> list[di
     seconds = terms * model.profile.constants
     shares = seconds / seconds.sum()
     named = {**dict(zip(CLASSES, (shares @ SHARE_CLASS).tolist(), strict=True)), START: float(shares[-1])}
-    rows = [
-        {
-            "class": name,
-            "ms": share * latency_ms,
-            "share": share,
-            "networks_measured": None if name == START else model.profile.measured.get(name, 0),
-        }
+    by_class = [
+        ClassShare(
+            operator_class=name,
+            ms=share * latency_ms,
+            share=share,
+            networks_measured=None if name == START else model.profile.measured.get(name, 0),
+        )
         for name, share in named.items()
         if share > 0
     ]
-    return sorted(rows, key=lambda row: -row["share"])
+    return sorted(by_class, key=lambda each: -each.share)
 
 
-def node_rows(model: LatencyModel, graph: Graph, latency_ms: float) -> list[dict[str, Any]]:
+def node_shares(model: LatencyModel, graph: Graph, latency_ms: float) -> list[NodeShare]:
     """Returns the milliseconds and share of each node in execution order; with the start they sum to the total."""
     from nas.cost.operators import CLASSES
     from nas.cost.profile import SHARE_CLASS
@@ -52,30 +130,31 @@ def node_rows(model: LatencyModel, graph: Graph, latency_ms: float) -> list[dict
 
     constants = model.profile.constants
     total = float(model.terms(graph) @ constants)
-    rows = []
+    by_node = []
     for node, (_, make) in zip(graph.nodes, graph_operators(graph), strict=True):
         by_class = (add_terms(make(), model.profile.rules)[0] * constants) @ SHARE_CLASS
         share = float(by_class.sum()) / total
-        rows.append(
-            {
-                "name": node.name,
-                "part": node.part,
-                "block": node.block,
-                "ms": share * latency_ms,
-                "share": share,
-                "dearest_class": CLASSES[int(by_class.argmax())] if share else None,
-            }
+        by_node.append(
+            NodeShare(
+                name=node.name,
+                part=node.part,
+                block=node.block,
+                ms=share * latency_ms,
+                share=share,
+                dearest_class=CLASSES[int(by_class.argmax())] if share else None,
+            )
         )
-    return rows
+    return by_node
 
 
-def faster(
+def speedups(
     model: LatencyModel, arch: Architecture, num_classes: int, terms: Vector, latency_ms: float
-) -> list[dict[str, Any]]:
+) -> list[Speedup]:
     """Returns changes that are predicted to save milliseconds: smaller inputs, best gain per pixel first, then cheap
     activations."""
-    found = [*_smaller_inputs(model, arch, num_classes, latency_ms), *_cheap_activations(model, terms, latency_ms)]
-    return [change for change in found if change["saved_ms"] > 0]
+    found: list[Speedup] = [*_smaller_inputs(model, arch, num_classes, latency_ms)]
+    found += _cheap_activations(model, terms, latency_ms)
+    return [change for change in found if change.saved_ms > 0]
 
 
 def smaller_sizes(arch: Architecture) -> list[tuple[int, int]]:
@@ -95,12 +174,10 @@ def smaller_sizes(arch: Architecture) -> list[tuple[int, int]]:
     return sizes
 
 
-def _smaller_inputs(
-    model: LatencyModel, arch: Architecture, num_classes: int, latency_ms: float
-) -> list[dict[str, Any]]:
+def _smaller_inputs(model: LatencyModel, arch: Architecture, num_classes: int, latency_ms: float) -> list[SmallerInput]:
     from search_space import lower
 
-    rows = []
+    found = []
     for height, width in smaller_sizes(arch):
         try:
             predicted = model.latency(lower(arch.resized((height, width)), num_classes=num_classes))
@@ -108,21 +185,20 @@ def _smaller_inputs(
             break
         saved_ms = latency_ms - predicted.latency_ms
         lost = 1 - height * width / (arch.input_hw[0] * arch.input_hw[1])
-        rows.append(
-            {
-                "change": "input_size",
-                "input_hw": [height, width],
-                "latency_ms": predicted.latency_ms,
-                "saved_ms": saved_ms,
-                "saved_percent": 100 * saved_ms / latency_ms,
-                "pixels_lost_percent": 100 * lost,
-                "saved_ms_per_percent_of_pixels": saved_ms / (100 * lost),
-            }
+        found.append(
+            SmallerInput(
+                input_hw=(height, width),
+                latency_ms=predicted.latency_ms,
+                saved_ms=saved_ms,
+                saved_percent=100 * saved_ms / latency_ms,
+                pixels_lost_percent=100 * lost,
+                saved_ms_per_percent_of_pixels=saved_ms / (100 * lost),
+            )
         )
-    return sorted(rows, key=lambda row: -row["saved_ms_per_percent_of_pixels"])
+    return sorted(found, key=lambda each: -each.saved_ms_per_percent_of_pixels)
 
 
-def _cheap_activations(model: LatencyModel, terms: Vector, latency_ms: float) -> list[dict[str, Any]]:
+def _cheap_activations(model: LatencyModel, terms: Vector, latency_ms: float) -> list[CheaperActivation]:
     """Returns what ReLU saves where activations such as SiLU run as separate operators."""
     from nas.cost.terms import TERMS
 
@@ -138,14 +214,13 @@ def _cheap_activations(model: LatencyModel, terms: Vector, latency_ms: float) ->
     predicted_ms = latency_ms * float(exchanged @ model.profile.constants) / float(seconds.sum())
     saved_ms = latency_ms - predicted_ms
     return [
-        {
-            "change": "activation",
-            "from": DEAR,
-            "to": CHEAP,
-            "share": float(seconds[dear].sum() / seconds.sum()),
-            "both_measured": all(model.profile.measured.get(name, 0) > 0 for name in (DEAR, CHEAP)),
-            "latency_ms": predicted_ms,
-            "saved_ms": saved_ms,
-            "saved_percent": 100 * saved_ms / latency_ms,
-        }
+        CheaperActivation(
+            from_class=DEAR,
+            to_class=CHEAP,
+            share=float(seconds[dear].sum() / seconds.sum()),
+            both_measured=all(model.profile.measured.get(name, 0) > 0 for name in (DEAR, CHEAP)),
+            latency_ms=predicted_ms,
+            saved_ms=saved_ms,
+            saved_percent=100 * saved_ms / latency_ms,
+        )
     ]

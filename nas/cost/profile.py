@@ -15,7 +15,7 @@ import numpy as np
 from nas.cost.measurements import MeasurementSource
 from nas.cost.operators import CLASSES
 from nas.cost.terms import CLASS_OF_TERM, START, TERMS, Rules, Vector
-from search_space.errors import ConfigError, nearest, shown, unknown_name
+from search_space.errors import ConfigError, shown, unknown_name
 from search_space.files import write_text
 from search_space.plain import NOT_IN_FILES, READ, WRITE, read_plain, without_defaults
 from search_space.yaml_text import YamlError, read_yaml
@@ -259,10 +259,8 @@ def _shipped(name: str, precision: str | None) -> Profile:
     of_board = [read_profile(DEVICES / f"{each}.yaml") for each in meant]
     matching = [each for each in of_board if precision in (None, each.precision)]
     if not of_board:
-        boards = {each.rsplit("-", 2)[0] for each in names}
-        raise ConfigError(
-            f"unknown device {name!r}{nearest(name, {*names, *boards})}; known: {', '.join(names)}; or give a YAML file"
-        )
+        boards = dict.fromkeys(each.rsplit("-", 2)[0] for each in names)
+        raise ConfigError(f"{unknown_name('device', name, names, also=boards)}; or give a YAML file")
     if not matching:
         raise ConfigError(
             f"{name} has no profile with precision {precision}; known: {', '.join(p.name for p in of_board)}"

@@ -7,6 +7,7 @@ are free; splits, slices and transposes are not, because a deployed graph copies
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 from typing import Any
@@ -57,12 +58,34 @@ NOTHING = frozenset(
 """Operators that a deployed graph does not run, or whose cost is part of the operator before them."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class TracedOperator:
+    """One operator that ran, with the numbers of `operators.TABLE_COLUMNS`; 0 where a number does not apply."""
+
+    op_type: str
+    in_c: int
+    in_h: int
+    in_w: int
+    out_c: int
+    out_h: int
+    out_w: int
+    kernel_h: int = 0
+    kernel_w: int = 0
+    stride_h: int = 0
+    stride_w: int = 0
+    groups: int = 0
+    macs: int
+    params: int = 0
+    in_elems: int
+    out_elems: int
+
+
 class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records the operators that run inside it and depend on its inputs."""
 
     def __init__(self, inputs: Sequence[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.rows: list[dict[str, Any]] = []
+        self.traced: list[TracedOperator] = []
         self.sources: list[tuple[int, ...]] = []
         self._producer = {id(tensor): -1 for tensor in inputs}
         self._alive: list[Any] = list(inputs)  # ids are unique only while their tensors are alive
@@ -82,61 +105,67 @@ class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         unchanged = name in ("slice", "transpose", "permute", "t") and _same_order(name, inputs[0], outputs[0])
         producer = sources[0]
         if name not in NOTHING and not unchanged:
-            for row, reads in self._rows(name, func, args, inputs, outputs):
-                self.rows.append(row)
+            for operator, reads in self._operators(name, func, args, inputs, outputs):
+                self.traced.append(operator)
                 self.sources.append(sources if reads is None else (reads,))
-            producer = len(self.rows) - 1
+            producer = len(self.traced) - 1
         for tensor in outputs:
             self._producer[id(tensor)] = producer
 
-    def _rows(
+    def _operators(
         self, name: str, func: Any, args: Any, inputs: list[Tensor], outputs: list[Tensor]
-    ) -> Iterator[tuple[dict[str, Any], int | None]]:
-        """Yields the rows of one torch operator; attention is two products and a softmax."""
+    ) -> Iterator[tuple[TracedOperator, int | None]]:
+        """Yields what one torch operator runs, and the index of the operator that it reads where it is not `inputs`.
+
+        Attention is two products and a softmax.
+        """
         output = outputs[0]
         if "scaled_dot_product" in name:
             query, key, value = args[:3]
             scores = torch.Size((*query.shape[:-1], key.shape[-2]))
             pairs = prod(scores)
-            yield _row("matmul", _shape(query), scores, pairs * query.shape[-1], query.numel() + key.numel()), None
-            yield _row("softmax", scores, scores, 0, pairs), len(self.rows) - 1
-            yield (
-                _row("matmul", scores, output.shape, pairs * value.shape[-1], pairs + value.numel()),
-                len(self.rows) - 1,
-            )
+            macs, values_read = pairs * query.shape[-1], query.numel() + key.numel()
+            yield _operator("matmul", query.shape, scores, macs, values_read), None
+            yield _operator("softmax", scores, scores, 0, pairs), len(self.traced) - 1
+            macs, values_read = pairs * value.shape[-1], pairs + value.numel()
+            yield _operator("matmul", scores, output.shape, macs, values_read), len(self.traced) - 1
             return
         total = sum(tensor.numel() for tensor in inputs)
         op_type = OP_TYPES.get(name, name)
         if name in ("_adaptive_avg_pool2d", "adaptive_avg_pool2d") and prod(output.shape[2:]) > 1:
             op_type = "avgpool"
         macs = int(COUNTED[str(func)](args, output)) if str(func) in COUNTED else 0
-        row = _row(op_type, _shape(inputs[0]), output.shape, macs, total)
-        row["out_elems"] = sum(tensor.numel() for tensor in outputs) if op_type == "split" else output.numel()
+        operator = _operator(op_type, inputs[0].shape, output.shape, macs, total)
+        if op_type == "split":
+            operator = replace(operator, out_elems=sum(tensor.numel() for tensor in outputs))
         if op_type == "matmul":
-            row["params"] = sum(tensor.numel() for tensor in _tensors(args) if id(tensor) not in self._producer)
+            params = sum(tensor.numel() for tensor in _tensors(args) if id(tensor) not in self._producer)
+            operator = replace(operator, params=params)
         if name == "convolution":
-            row |= _convolution(args)
-        yield row, None
+            operator = replace(operator, **_convolution(args))
+        yield operator, None
 
     def operators(self) -> Operators:
         """Returns the recorded operators, without batch norms that are folded into the convolution before them."""
-        readers = [0] * len(self.rows)
+        readers = [0] * len(self.traced)
         for sources in self.sources:
             for source in sources:
                 if source >= 0:
                     readers[source] += 1
-        stands_for = list(range(len(self.rows)))  # the row that produces each output, once batch norms are folded
+        stands_for = list(
+            range(len(self.traced))
+        )  # the operator that produces each output, once batch norms are folded
         kept, follows = [], []
-        for index, (row, sources) in enumerate(zip(self.rows, self.sources, strict=True)):
+        for index, (operator, sources) in enumerate(zip(self.traced, self.sources, strict=True)):
             source = sources[0]
             origin = stands_for[source] if source >= 0 else -1
-            behind_conv = origin >= 0 and self.rows[origin]["op_type"].startswith("conv") and readers[source] == 1
-            if row["op_type"] == "batchnorm" and behind_conv:
+            behind_conv = origin >= 0 and self.traced[origin].op_type.startswith("conv") and readers[source] == 1
+            if operator.op_type == "batchnorm" and behind_conv:
                 stands_for[index] = origin
                 continue
-            kept.append(row)
-            follows.append(row["op_type"].startswith("act_") and behind_conv)
-        columns = {name: [row[name] for row in kept] for name in TABLE_COLUMNS[4:] + ["op_type"]}
+            kept.append(operator)
+            follows.append(operator.op_type.startswith("act_") and behind_conv)
+        columns = {name: [getattr(each, name) for each in kept] for name in TABLE_COLUMNS[4:] + ["op_type"]}
         return operators_of({**columns, "model": [0] * len(kept), "follows_conv": follows})
 
 
@@ -157,10 +186,6 @@ def _same_order(name: str, source: Tensor, output: Tensor) -> bool:
     )
 
 
-def _shape(tensor: Tensor) -> torch.Size:
-    return tensor.shape
-
-
 def _chw(shape: Sequence[int]) -> tuple[int, int, int]:
     """Returns channels, height and width of `(B, C, H, W)`; missing dimensions are 1, extra ones are flattened."""
     sides = list(shape[1:])
@@ -169,14 +194,27 @@ def _chw(shape: Sequence[int]) -> tuple[int, int, int]:
     return tuple([*sides[:1], *[1] * (3 - len(sides)), *sides[1:]] if sides else [1, 1, 1])  # type: ignore[return-value]
 
 
-def _row(op_type: str, source: Sequence[int], output: Sequence[int], macs: int, in_elements: int) -> dict[str, Any]:
-    row: dict[str, Any] = dict.fromkeys(TABLE_COLUMNS[4:], 0)
-    row |= zip(("in_c", "in_h", "in_w"), _chw(source), strict=True)
-    row |= zip(("out_c", "out_h", "out_w"), _chw(output), strict=True)
-    return row | {"op_type": op_type, "macs": macs, "in_elems": in_elements, "out_elems": prod(output)}
+def _operator(
+    op_type: str, source: Sequence[int], output: Sequence[int], macs: int, in_elements: int
+) -> TracedOperator:
+    in_c, in_h, in_w = _chw(source)
+    out_c, out_h, out_w = _chw(output)
+    return TracedOperator(
+        op_type=op_type,
+        in_c=in_c,
+        in_h=in_h,
+        in_w=in_w,
+        out_c=out_c,
+        out_h=out_h,
+        out_w=out_w,
+        macs=macs,
+        in_elems=in_elements,
+        out_elems=prod(output),
+    )
 
 
 def _convolution(args: Sequence[Any]) -> dict[str, Any]:
+    """Returns the fields of `TracedOperator` that only a convolution has."""
     weight, bias, stride, transposed, groups = args[1], args[2], args[3], args[6], args[8]
     kernel = [*weight.shape[2:]]
     height, width = kernel if len(kernel) == 2 else (1, kernel[0])

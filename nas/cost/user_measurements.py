@@ -21,7 +21,7 @@ from nas.cost.profile import Profile, device_names, prior
 from nas.cost.residual import Residual
 from nas.cost.terms import Vector, network_terms
 from search_space import DESIGNS, Architecture, lower
-from search_space.errors import DataError, SpaceError, UserError, nearest
+from search_space.errors import DataError, SpaceError, UserError, nearest, unknown_name
 from search_space.files import read_bytes
 
 MAX_BYTES = 16_000_000
@@ -117,10 +117,8 @@ def read_rows(path: Path) -> tuple[tuple[MeasuredRow, ...], tuple[str, ...]]:
         )
     ignored = tuple(name for name in header if name not in known)
     for name in ignored:
-        if name and nearest(name.lower(), OPTIONAL):
-            raise DataError(
-                f"{path}: unknown column {name!r}{nearest(name.lower(), OPTIONAL)}; known: {', '.join(known)}"
-            )
+        if name and nearest(name, OPTIONAL):
+            raise DataError(f"{path}: {unknown_name('column', name, known)}")
     if len(set(header)) < len(header):
         raise DataError(f"{path} has a column twice: {' '.join(', '.join(header).split())[:300]}; name each once")
     rows = [_row(path, line, header, cells) for line, cells in enumerate(lines[1:], start=2) if any(cells)]

@@ -1,4 +1,4 @@
-"""What `nas run --auto` takes from the advice on a data set, and how it is told."""
+"""Narrows the space by the advice on a data set, for `nas run --auto`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trainers.data import Record
 
 @dataclass(frozen=True, kw_only=True)
 class Advised:
-    """What was narrowed because of the boxes of the data."""
+    """The axes that the advice narrowed."""
 
     narrowing: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     """The choices that remain, by axis; none of an axis that the user narrowed himself."""
@@ -25,8 +25,8 @@ class Advised:
     """The same as options of `nas run`."""
 
     @contextmanager
-    def told_of_errors(self) -> Iterator[None]:
-        """Adds to a BudgetError, of a budget in which nothing fits, what the advice left out of the space."""
+    def errors_mention_advice(self) -> Iterator[None]:
+        """Adds the narrowing by the advice to a BudgetError that says that no point fits."""
         try:
             yield
         except BudgetError as error:
@@ -44,7 +44,7 @@ def check_auto(settings: RunSettings) -> None:
 
 
 def follow_advice(records: Sequence[Record], narrowing: Mapping[str, tuple[Any, ...]]) -> Advised:
-    """Returns what the boxes of the training images leave of the axes that the user said nothing of."""
+    """Narrows the axes that the user did not narrow, by the boxes of the training images."""
     items = [item for item in advise(records, narrowing).items if item.choices]
     notices = [f"auto:   {shlex.join(item.flags)} ({item.reason})" for item in items]
     return Advised(

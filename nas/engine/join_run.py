@@ -1,4 +1,4 @@
-"""Further workers on a run whose study is in a database: it holds all that they need, except the data."""
+"""Lets workers join a run whose study is in a database, which holds everything they need except the data."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CONFIG, STARTS = "config", "starts"
 
 
 def publish(study: SearchStudy, session: Session) -> None:
-    """Writes down with the study what another worker needs to join."""
+    """Stores the configuration in the study, for workers that join."""
     if CONFIG in study.notes:
         return
     study.note(STARTS, {name: each.to_dict() for name, each in session.named.architectures.items()})

@@ -89,7 +89,7 @@ class LightJournal(JournalFileBackend):
         )
 
 
-def heal(path: Path, *, may_cut: bool = False) -> Damage | None:
+def repair_journal(path: Path, *, may_cut: bool = False) -> Damage | None:
     """Removes what a kill during a write leaves behind: a stale lock and an incomplete last line.
 
     Args:

@@ -1,4 +1,4 @@
-"""What the user allows of the space: axes fixed or narrowed, on the command line or in a file."""
+"""Axes that the user fixes or narrows, on the command line or in a file."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def parse_narrowing(
 
 
 def _parse(space: SearchSpace, axis: Axis, texts: Iterable[str]) -> tuple[Any, ...]:
-    """Returns the choices that the texts spell; where one belongs to another axis, the error says to which."""
+    """Parses choices; if a choice belongs to another axis, the error names that axis."""
     choices = []
     for text in texts:
         try:
@@ -104,8 +104,8 @@ def narrowing_of(config: RunConfig) -> Narrowing:
 def with_heads(narrowing: Mapping[str, tuple[Any, ...]]) -> Narrowing:
     """Returns the narrowing with the heads that the user asked for, or the anchor-free one.
 
-    Not all heads by default: a short training brings them to different shares of what they reach in a long one, so
-    that it would rank the kinds of head by how fast they start.
+    Only one head by default: heads learn at different speeds, so short trainings would rank them by their start and not
+    by their final accuracy.
 
     Raises:
         ConfigError: If the user asked for a head that cannot be trained.

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from search_space.errors import ConfigError, nearest
+from search_space.errors import ConfigError, unknown_name
 
 MAX_OBJECTIVES = 3
 SIZE_BIN = re.compile(r"ap_(\d+)_(\d+)")
@@ -66,10 +66,7 @@ def objective(name: str) -> Objective:
     if bounds is not None and int(bounds[1]) < int(bounds[2]):
         return _accuracy(column, f"AP {bounds[1]}-{bounds[2]} px")
     options = [each.option for each in _KNOWN]
-    hint = nearest(name, options)
-    raise ConfigError(
-        f"unknown objective {name!r}{hint}; known: {', '.join(options)}, ap-LOW-HIGH (sizes in pixels, LOW below HIGH)"
-    )
+    raise ConfigError(f"{unknown_name('objective', name, options)}, ap-LOW-HIGH (sizes in pixels, LOW below HIGH)")
 
 
 def objectives(names: Iterable[str]) -> tuple[Objective, ...]:

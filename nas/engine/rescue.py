@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 
 from nas.engine.domain import CostedDomain
-from nas.engine.journal import Damage, heal
+from nas.engine.journal import Damage, repair_journal
 from nas.engine.search_study import SearchStudy, TrialSpec
 from nas.engine.trial_point import point_of
 from nas.run_folder import RunFolder
@@ -25,13 +25,13 @@ class Rescue:
         self._trials, self._unread = _read(folder)
         self._damage: Damage | None = None
 
-    def heal(self) -> None:
-        """Repairs the journal as far as possible; see `nas.engine.journal.heal`.
+    def repair_journal(self) -> None:
+        """Repairs the journal as far as possible; see `nas.engine.journal.repair_journal`.
 
         Raises:
             ConfigError: It is damaged, and the table cannot be read.
         """
-        self._damage = heal(self._folder.journal, may_cut=self._trials is not None)
+        self._damage = repair_journal(self._folder.journal, may_cut=self._trials is not None)
 
     def restore(self, study: SearchStudy, domain: CostedDomain) -> list[str]:
         """Adds the trials that ended and are missing to the study; returns notices for the user.

@@ -1,4 +1,4 @@
-"""What a user asks for, and the configuration that it comes to."""
+"""The settings that a user gives for a run, and the configuration that they resolve to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From what a user asks for to a search that can run: a new run, or one that goes on."""
+"""Opens the search of a new run, or of a run that is resumed, from what the user asks for."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ TOTALS = {"trials", "minutes"}
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """All that a search needs."""
+    """Configuration, data, costs, starts and folder of a run that is about to search."""
 
     config: RunConfig
     splits: DataSplits
@@ -64,7 +64,7 @@ class Session:
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
-        """What the front is of."""
+        """The objectives of the front."""
         return objectives(self.config.objective)
 
     @property
@@ -74,10 +74,10 @@ class Session:
 
 
 def begin(request: RunRequest) -> Session:
-    """Resolves a new run, checks that something fits its budget, and only then creates its folder.
+    """Resolves the settings of a new run, checks that a point fits the budget, then creates the folder.
 
     Raises:
-        UserError: Of the kind that fits; then nothing was written.
+        UserError: A setting, the data or the budget cannot be used; nothing was written.
     """
     said = request.settings
     narrowing = parse_narrowing(SearchSpace(), said.fix, said.choices, said.space)
@@ -101,7 +101,7 @@ def begin(request: RunRequest) -> Session:
     space = SearchSpace().narrowed(with_heads(narrowing))
     config = resolve(request, path.name, space, splits, narrowing, device)
     config, named, notices = _with_earlier(config, named, earlier)
-    with advised.told_of_errors():
+    with advised.errors_mention_advice():
         domain, starts, more = prepare(config, space, splits, named)
     propose_once(config, domain)
     if said.storage is not None:
@@ -131,7 +131,7 @@ def begin(request: RunRequest) -> Session:
 
 
 def _with_earlier(config: RunConfig, named: Starts, earlier: Earlier | None) -> tuple[RunConfig, Starts, list[str]]:
-    """Takes an earlier run in: its trials where they were trained alike, else its front as starts."""
+    """Imports the trials of an earlier run with the same training settings; of any other run, its front as starts."""
     if earlier is None:
         return config, named, []
     apart = earlier.differences(config)
@@ -151,10 +151,10 @@ def _with_earlier(config: RunConfig, named: Starts, earlier: Earlier | None) -> 
 
 
 def go_on(path: Path, request: RunRequest) -> Session:
-    """Opens a run to go on with it, with the settings that a resume may change.
+    """Opens a run to resume it, with those settings changed that a resume may change.
 
     Raises:
-        ConfigError: If another setting, the data or the space is not that of the run; it names the difference.
+        ConfigError: Another setting, the data or the space differs from that of the run; the message names it.
     """
     folder = reopen(path)
     config = read_config(folder.config_yaml)
@@ -200,8 +200,8 @@ def reopen_data(config: RunConfig) -> tuple[SearchSpace, DataSplits]:
     """Opens the space and the data of a run.
 
     Raises:
-        ConfigError: If one of them is not what it was when the run began.
-        DataError: If the data cannot be opened.
+        ConfigError: One of them has changed since the run began.
+        DataError: The data cannot be opened.
     """
     check_plugins(config)
     space = SearchSpace().narrowed(narrowing_of(config))
@@ -212,12 +212,12 @@ def reopen_data(config: RunConfig) -> tuple[SearchSpace, DataSplits]:
 
 
 def open_search(session: Session, executor: Executor, observer: Observer) -> Search:
-    """Opens the study of a session, whose folder must be locked, and settles what an earlier session left open."""
+    """Opens the study of a session, whose folder must be locked, and ends trials that an earlier session left open."""
     config = session.config
     session.config.to_yaml(session.folder.config_yaml)
     rescue = Rescue(session.folder)
     if session.storage is None:
-        rescue.heal()
+        rescue.repair_journal()
     study = SearchStudy(
         journal_storage(session.folder.journal) if session.storage is None else database_storage(session.storage),
         session.domain.space,
@@ -256,7 +256,7 @@ def open_search(session: Session, executor: Executor, observer: Observer) -> Sea
 
 
 def settling(study: SearchStudy, *, shared: bool) -> Callable[[], None]:
-    """Returns what ends the trials of workers that are no more: in a run's own folder all that are still running."""
+    """Returns a function that ends the trials of lost workers; without a database these are all running trials."""
     if not shared:
         return study.settle
     heartbeats = Heartbeats(study)
@@ -269,7 +269,7 @@ def settling(study: SearchStudy, *, shared: bool) -> Callable[[], None]:
 
 
 def propose_once(config: RunConfig, domain: CostedDomain) -> None:
-    """Lets the strategy propose a point that nobody takes, so that what it refuses is told before a run begins.
+    """Asks the strategy for a point and discards it, so that a space it refuses is reported before the run begins.
 
     Raises:
         UserError: The strategy cannot search this space.
@@ -281,7 +281,7 @@ def propose_once(config: RunConfig, domain: CostedDomain) -> None:
 def prepare(
     config: RunConfig, space: SearchSpace, splits: DataSplits, named: Starts
 ) -> tuple[CostedDomain, list[Start], list[str]]:
-    """Makes the domain and the starting points, and makes sure that something fits."""
+    """Returns the domain, the starting points and notices; raises BudgetError if no point fits the budget."""
     device = None if config.device is None else load_model(config.device, confidence=config.confidence)
     notices = []
     if device is not None:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 
-from nas.engine.journal import LightJournal, heal
+from nas.engine.journal import LightJournal, repair_journal
 from nas.engine.search_study import SearchStudy
 from nas.process_control import is_running
 from search_space.errors import ConfigError
@@ -33,7 +33,7 @@ def journal_storage(path: Path) -> BaseStorage:
         ConfigError: The file is not a journal.
     """
     path = path.resolve()  # the lock beside the journal is a link to this path and breaks if it is relative
-    heal(path)
+    repair_journal(path)
     return JournalStorage(LightJournal(str(path)))
 
 

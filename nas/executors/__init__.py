@@ -39,9 +39,9 @@ class Job:
     weights_path: Path | None = None
     """Where the trained weights are written; None: nowhere."""
     rung: int = 0
-    """Of the ladder, counted from the cheapest."""
+    """Rung of the ladder; 0 is the cheapest."""
     epochs: float | None = None
-    """Passes over the training images on this rung; None: the evaluator's own."""
+    """Passes over the training images on this rung; None: those of the evaluator."""
     start_weights: Path | None = None
     """Weights of the rung below to start from; None: random weights."""
     memory_bytes: int | None = None
@@ -79,7 +79,7 @@ class Evaluation:
     cause: Cause | None = None
     """Why it was stopped or failed; None if it is complete."""
     reason: str = ""
-    """Details for the user; empty: the cause says it all."""
+    """Details for the user; empty where the cause needs none."""
     scores: Mapping[str, float] = field(default_factory=dict)
     """`accuracy` and the APs, all in 0..1, or `proxy`; empty unless complete."""
     epochs: float = 0.0
@@ -92,7 +92,7 @@ class Evaluation:
     """Peak memory of the job; None where it cannot be measured."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "outcome", Outcome(self.outcome))  # a plug-in may give the words
+        object.__setattr__(self, "outcome", Outcome(self.outcome))  # a plug-in may give texts
         object.__setattr__(self, "cause", None if self.cause is None else Cause(self.cause))
         check_cause(self.outcome, self.cause)
 

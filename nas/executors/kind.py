@@ -11,16 +11,16 @@ from search_space.registry import Registry
 
 @dataclass(frozen=True, kw_only=True)
 class Workers:
-    """The settings of an executor; None where the user gave none."""
+    """The settings of an executor; None: not given."""
 
     factory: EvaluatorFactory
     """Makes an evaluator in a worker process; picklable."""
     here: Callable[[], Evaluator]
     """Makes the evaluator of this process, with the data that is open already."""
     workers: int | None = None
-    """Jobs at a time."""
+    """Number of jobs that run at the same time."""
     address: str | None = None
-    """Of a cluster."""
+    """Address of a cluster."""
     cpus_per_trial: float | None = None
     gpus_per_trial: float | None = None
     trial_minutes: float | None = None
@@ -34,13 +34,13 @@ class Workers:
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutorKind:
-    """One way to evaluate jobs."""
+    """How an executor is opened, and the settings that it accepts."""
 
     open: Callable[[Workers], Executor]
     """Returns the executor; raises ConfigError where it cannot be opened."""
     takes: tuple[str, ...] = ()
-    """The settings that it accepts, of `workers`, `address`, `cpus_per_trial`, `gpus_per_trial` and `trial_minutes`;
-    others are refused."""
+    """The settings that it accepts: `workers`, `address`, `cpus_per_trial`, `gpus_per_trial`, `trial_minutes`. Others
+    are refused."""
 
 
 EXECUTORS: Registry[ExecutorKind] = Registry("executor")

@@ -59,7 +59,7 @@ class LocalExecutor:
         """Does nothing: the job is evaluated within `wait`, and ended by its report."""
 
     def close(self) -> None:
-        """Drops a job that was not waited for."""
+        """Drops a job whose result was not requested."""
         self._job = None
 
     def __enter__(self) -> LocalExecutor:

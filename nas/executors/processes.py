@@ -26,15 +26,15 @@ from nas.executors.worker import StopRequest, serve
 from results.trial import Cause, Outcome
 
 STOP_SECONDS = 1.0
-"""How long jobs may take to end by themselves after Ctrl-C, before their processes are killed."""
+"""Time for jobs to end by themselves after Ctrl-C, before their processes are killed."""
 EXIT_SECONDS = 1.0
-"""How long a worker may take to exit once its channel is closed."""
+"""Time for a worker to exit after its channel is closed."""
 
 
 class ProcessExecutor:
     """Runs `num_workers` processes, each of which opens the data once and evaluates many jobs.
 
-    Processes are started when there are jobs for them. They end with this process, however it ends.
+    Processes are started when there are jobs for them. They end when this process ends, even if it is killed.
 
     Args:
         factory: Makes the evaluator of each worker, in the worker.
@@ -50,7 +50,7 @@ class ProcessExecutor:
         trial_seconds: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        assert num_workers >= 1, "there is nothing to do without a worker"
+        assert num_workers >= 1, "num_workers must be positive"
         self.capacity = num_workers
         self._factory = factory
         self._trial_seconds = trial_seconds
@@ -64,7 +64,7 @@ class ProcessExecutor:
         self._jobs: dict[int, Job] = {}
         """All jobs that were submitted and not yet returned, by the number of the trial."""
         self._ended: dict[int, Evaluation] = {}
-        """The evaluations of those that have ended."""
+        """Evaluations of the jobs that have ended, by the number of the trial."""
 
     def submit(self, job: Job) -> None:
         """Takes a job and starts it."""
@@ -257,7 +257,7 @@ class _Worker:
         """Whether the job was asked to end."""
 
     def start_job(self, job: Job, now: float) -> None:
-        """Sends a job; that a worker is dead is noticed by the next wait."""
+        """Sends a job; the next wait detects a dead worker."""
         self.job, self.began, self.is_stopping = job, now, False
         self._send(job)
 
@@ -275,11 +275,11 @@ class _Worker:
             return None
 
     def kill(self) -> None:
-        """Kills the process; it holds nothing that must be saved."""
+        """Kills the process; it has no state to save."""
         self.process.kill()
 
     def end(self) -> str:
-        """Waits for the end of a process that was killed or has died, and says how it ended."""
+        """Waits for the end of a process that was killed or has died; returns how it ended."""
         self.channel.close()
         self.process.join(EXIT_SECONDS)
         if self.process.exitcode is None:
@@ -292,12 +292,12 @@ class _Worker:
         try:
             self.channel.send(message)
         except OSError:
-            pass  # it is dead, which the next wait notices
+            pass  # the worker is dead, which the next wait detects
 
 
 @contextmanager
 def _sigint_held() -> Iterator[None]:
-    """Blocks SIGINT while a process is started, which inherits that: it must not print a traceback on Ctrl-C."""
+    """Blocks SIGINT while a process is started. The process inherits this and prints no traceback on Ctrl-C."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

@@ -47,7 +47,7 @@ except ImportError as error:
 POLL_SECONDS = 0.25
 JOIN_SECONDS = 30.0
 STORE_BYTES = 100 * 2**20
-"""Of Ray's object store: only short messages are passed."""
+"""Size of Ray's object store, which only passes short messages."""
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_worker_niceness": "0",
@@ -56,9 +56,9 @@ SETTINGS = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
 }
-"""No usage statistics, no output, no file for each result: the study is the record.
+"""No usage statistics, no output, and no file for each result, because the study stores the results.
 
-Workers have the priority of this process; with Ray's lower one they hardly start on a busy machine.
+Workers have the priority of this process. With Ray's default, a lower priority, they hardly start on a busy machine.
 """
 
 logger = logging.getLogger(__name__)

@@ -60,7 +60,7 @@ def short_folder() -> str:
 
 
 def silence_ray() -> None:
-    """Keeps Ray's messages out of the output of this process; the reason of a trial says that its worker died."""
+    """Suppresses Ray's messages in the output of this process. The reason of a trial says that its worker died."""
     for name in ("ray.tune", "ray.air"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     module = sys.modules.get("ray._private.worker")

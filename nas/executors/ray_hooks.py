@@ -28,7 +28,7 @@ class Suggestions(tune.search.Searcher):
         """Does nothing: `TrialEnds` gets more details."""
 
     def save(self, checkpoint_path: str) -> None:
-        """Does nothing: the study is the record."""
+        """Does nothing: the study stores the results."""
 
     def restore(self, checkpoint_path: str) -> None:
         """Does nothing: nothing was saved."""
@@ -44,12 +44,12 @@ class TrialEnds(tune.Callback):
         self._jobs = jobs
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """Passes the attempt of the worker on."""
+        """Passes the attempt of the worker to the queue."""
         result = trial.last_result
         self._jobs.end(trial.config["job"].number, result["attempt"], result["gpu_bytes"])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """Passes on why a worker died or cannot be started."""
+        """Passes the reason why a worker died or cannot be started to the queue."""
         self._jobs.end(trial.config["job"].number, cause_of_death(trial.error_file))
 
     def __getstate__(self) -> dict[str, Any]:

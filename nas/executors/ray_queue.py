@@ -13,9 +13,9 @@ from nas.executors.attempt import Attempt
 from nas.executors.ray_resources import Measured, Place, predict_bytes
 
 STOP_SECONDS = 1.5
-"""How long jobs may take to end by themselves after Ctrl-C, before their workers are killed."""
+"""Time for jobs to end by themselves after Ctrl-C, before their workers are killed."""
 GRACE_SECONDS = 1.0
-"""How long `next` waits for the next job when one has just ended: see `JobQueue.next`."""
+"""Time that `JobQueue.next` waits for the next job when one has just ended."""
 
 
 @dataclass(frozen=True, kw_only=True)

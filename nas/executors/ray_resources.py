@@ -11,9 +11,9 @@ import numpy as np
 from search_space.errors import ConfigError
 
 MIN_SEEN = 3
-"""Measured jobs that a prediction needs."""
+"""Minimum number of measured jobs for a prediction."""
 MARGIN = 1.1
-"""Predictions are multiplied by this."""
+"""Safety factor of predictions."""
 SMALLEST_REQUEST = 2**28
 """Requests of main memory are this times a power of two, because workers are reused for equal requests only."""
 
@@ -41,7 +41,7 @@ class Place:
     node_memory_bytes: int
     """Main memory that can be requested on that machine."""
     num_workers: int
-    """Jobs at a time."""
+    """Number of jobs that run at the same time."""
 
     def bundle(self, needed_bytes: int | None, gpu_bytes: int | None) -> dict[str, float]:
         """Returns the resources of a job by Ray's names.

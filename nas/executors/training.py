@@ -39,18 +39,18 @@ class TrainingSpec:
 
     config: TrainConfig
     data: str | None = None
-    """As `trainers.data.open_data` takes it; None: the built-in set."""
+    """Path of the data set, as in `trainers.data.open_data`; None: the built-in set."""
     split: str | None = None
     data_format: str | None = None
     images: str | None = None
     seed: int = 0
-    """Of the built-in set."""
+    """Seed of the built-in set."""
     threads: int | None = None
-    """CPU threads of each worker; None: torch decides."""
+    """CPU threads of each worker; None: PyTorch decides."""
     bins: tuple[str, ...] = ()
-    """Further size bins that AP is measured on, as `ap_LOW_HIGH` in pixels."""
+    """Additional size bins to measure AP in, as `ap_LOW_HIGH` in pixels."""
     fingerprint: str | None = None
-    """Of the data of the run; None: not checked."""
+    """Fingerprint of the data of the run; None: not checked."""
     plugins: tuple[str, ...] = ()
     """Plug-in files, which must have the same path on every host."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +16,7 @@ def card(entry: ExportEntry, report: Mapping[str, Any]) -> str:
     """Returns the card of an entry whose folder is described by `report`."""
     parts = [
         f"# {_plain(entry.name)}",
-        f"{_head_words(report)}. {_plain(entry.origin)}.",
+        f"{_introduction(report)}. {_plain(entry.origin)}.",
         "## Cost\n\n" + _table(_cost_rows(report)),
         "## Accuracy\n\n" + _accuracy(entry),
         "## Classes\n\n" + "\n".join(f"{index}. {_plain(name)}" for index, name in enumerate(entry.classes)),
@@ -27,9 +26,9 @@ def card(entry: ExportEntry, report: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _head_words(report: Mapping[str, Any]) -> str:
+def _introduction(report: Mapping[str, Any]) -> str:
     height, width = report["input_hw"]
-    head = HEAD_KINDS.get(report["head"]).words
+    head = HEAD_KINDS.get(report["head"]).description
     return f"A detector of {report['num_classes']} classes with {head} for images of {height}x{width} pixels"
 
 
@@ -53,16 +52,16 @@ def _cost_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _accuracy(entry: ExportEntry) -> str:
     if entry.weights is None:
         return f"None: the weights are initial ones (seed {entry.seed}), not trained."
-    if entry.record is None:
+    if entry.trial is None:
         return "Unknown; `nas val` measures it."
-    record = entry.record
+    scores = entry.trial.scores
     names = {"ap": "AP", "ap50": "AP50", "ap_small": "AP of objects below 32x32 px"}
-    rows = [(names[name], f"{100 * record[name]:.2f} %") for name in names if _is_number(record.get(name))]
-    if all(_is_number(record.get(name)) for name in ("accuracy", "accuracy_low", "accuracy_high")):
-        low, high = (100 * float(record[name]) for name in ("accuracy_low", "accuracy_high"))
-        value = f"{100 * float(record['accuracy']):.2f} %, {low:.2f} to {high:.2f} %"
+    rows = [(title, f"{100 * scores[name]:.2f} %") for name, title in names.items() if name in scores]
+    if scores.keys() >= {"accuracy", "accuracy_low", "accuracy_high"}:
+        low, high = 100 * scores["accuracy_low"], 100 * scores["accuracy_high"]
+        value = f"{100 * scores['accuracy']:.2f} %, {low:.2f} to {high:.2f} %"
         rows.append(("accuracy (mean of AP_small and AP50), 95 % interval of a bootstrap over the images", value))
-    epochs, seed = record.get("epochs"), record.get("training_seed")
+    epochs, seed = entry.trial.epochs, entry.trial.training_seed
     told = f"Measured on the validation images of the run, after {epochs:.3g} epochs, seed {seed}." if epochs else ""
     return f"{_table(rows)}\n\n{told}".strip()
 
@@ -96,7 +95,3 @@ def _table(rows: list[tuple[str, str]]) -> str:
 def _plain(text: str) -> str:
     """Returns a user's text as one line with Markdown characters escaped."""
     return "".join(letter if letter.isprintable() else " " for letter in text).translate(SPECIAL)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not math.isnan(value)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from results.trial import Trial
 from search_space import Architecture, Detector
 from trainers import fresh_detector
 from trainers.weights import Weights
@@ -19,8 +18,8 @@ class ExportEntry:
     architecture: Architecture
     classes: tuple[str, ...]
     weights: Weights | None = None
-    record: Mapping[str, Any] | None = None
-    """Record of the trial, for an architecture of a run."""
+    trial: Trial | None = None
+    """The trial of an architecture of a run."""
     origin: str = ""
     """Where the architecture comes from, as a sentence without a period."""
     seed: int = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from nas.plugins import check_plugins
 from nas.run_folder import CONFIG_YAML, read_trials
 from results import records
 from results.export import FRONT_CSV, member_file, member_name, whole_folder
+from results.trial import Trial
 from search_space import DESIGNS, Architecture
 from search_space.errors import ConfigError, SpaceError, UserError
 from trainers import load_weights
@@ -118,7 +119,10 @@ def _of_run(request: ExportRequest) -> Found:
         )
     board = request.device or config.device
     device = None if board is None else load_model(board, confidence=config.confidence)
-    found = [_member(run, config, {str(name): value for name, value in row.items()}) for row in kept.to_dict("records")]
+    found = [
+        _member(run, config, rank, trial)
+        for rank, trial in zip(kept["rank"].tolist(), records.trials_of(kept), strict=True)
+    ]
     return found, kept.drop(columns="rank"), device, _images(config)
 
 
@@ -140,8 +144,8 @@ def _least(members: pd.DataFrame) -> str:
     return least if pd.isna(latency) else f"{least}, the fastest ends at {latency:.2f} ms"
 
 
-def _member(run: Path, config: RunConfig, row: Mapping[str, Any]) -> ExportEntry:
-    key, rank = str(row["key"]), int(row["rank"])
+def _member(run: Path, config: RunConfig, rank: int, trial: Trial) -> ExportEntry:
+    key = trial.key
     path = run / "front" / member_file(rank, key)
     try:
         architecture = Architecture.from_yaml(path)
@@ -155,8 +159,8 @@ def _member(run: Path, config: RunConfig, row: Mapping[str, Any]) -> ExportEntry
         architecture=architecture,
         classes=config.classes,
         weights=load_weights(weights) if weights.is_file() else None,
-        record=row,
-        origin=f"Member {rank} of the front of the run {config.name}; origin: {row['origin']}",
+        trial=trial,
+        origin=f"Member {rank} of the front of the run {config.name}; origin: {trial.origin}",
         seed=config.seed,
         data="".join(f" {shlex.quote(word)}" for word in config.data_words()),
     )

@@ -72,5 +72,5 @@ def _neck(point: Mapping[str, Any]) -> str:
 
 def _head(point: Mapping[str, Any], trial: Trial) -> str:
     kind = point.get("head")
-    words = HEAD_KINDS.get(str(kind)).words.partition(" ")[2] if kind in HEAD_KINDS else "head"
-    return f"{words} on {' '.join(trial.levels)}"
+    name = HEAD_KINDS.get(str(kind)).description.partition(" ")[2] if kind in HEAD_KINDS else "head"
+    return f"{name} on {' '.join(trial.levels)}"

@@ -113,5 +113,5 @@ def axes() -> tuple[Axis, ...]:
 
 HEAD_KINDS.add(
     "anchor_free",
-    HeadKind(words="an anchor-free head", add=add, axes=axes, fields=("box_channels", "class_branch")),
+    HeadKind(description="an anchor-free head", add=add, axes=axes, fields=("box_channels", "class_branch")),
 )

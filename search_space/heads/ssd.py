@@ -109,7 +109,7 @@ def read(head: Head) -> Params:
 HEAD_KINDS.add(
     "ssd",
     HeadKind(
-        words="an SSD head",
+        description="an SSD head",
         add=add,
         axes=axes,
         fields=("predictor", "l2_scale", "anchors"),

@@ -100,7 +100,7 @@ def init_weights(blocks: nn.ModuleDict, graph: Graph) -> None:
 HEAD_KINDS.add(
     "two_stage",
     HeadKind(
-        words="a two-stage head",
+        description="a two-stage head",
         add=add,
         axes=axes,
         fields=("proposals", "anchor_scale", "roi_scale"),

@@ -9,6 +9,8 @@ import runpy
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from nas.cost.operators import CLASS_OF, CONVOLUTIONS, TABLE_COLUMNS
 from nas.cost.terms import TERMS
 from search_space import DESIGNS, SearchSpace
@@ -24,6 +26,7 @@ def _script(name: str) -> Any:
     return script
 
 
+@pytest.mark.slow
 def test_the_designs_page_is_up_to_date():
     written = (DOCS / "designs.md").read_text(encoding="utf-8")
     fresh = _script("generate_designs").page()
@@ -57,6 +60,7 @@ def test_the_latency_page_names_every_operator_type_and_counts_the_constants():
     assert f"one vector of {len(TERMS)} constants" in page
 
 
+@pytest.mark.slow
 def test_the_example_of_the_proxies_page_runs_as_it_stands(tmp_path: Path) -> None:
     page = (DOCS / "proxies.md").read_text(encoding="utf-8")
     example = re.search(r"```python\n(.*?)```", page, re.DOTALL)

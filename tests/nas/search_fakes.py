@@ -106,7 +106,7 @@ class Silent:
         self.ended.append(trial)
 
 
-def make_gate(
+def make_domain(
     gmacs: float | None = 0.5, params_m: float | None = None, space: SearchSpace | None = None
 ) -> CostedDomain:
     budget = Budget(gmacs=gmacs, params_m=params_m)
@@ -142,7 +142,7 @@ def make_search(
     **options: Any,
 ) -> Search:
     """Opens a search in a folder, as `nas run --resume` does."""
-    domain = make_gate() if domain is None else domain
+    domain = make_domain() if domain is None else domain
     named = {name: DESIGNS.get(name).architecture for name in STARTS} if designs else {}
     ladder = options.pop("ladder", Ladder(epochs=(1.0,)))
     url = options.pop("storage", None)

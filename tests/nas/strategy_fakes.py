@@ -1,4 +1,4 @@
-"""Histories that are made up, and gates for strategies."""
+"""Fake histories and domains for tests of strategies."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ def run(
     return told
 
 
-def table_gate() -> TableDomain:
+def table_domain() -> TableDomain:
     return TableDomain(TABLE.points)
 
 
-def tiny_gate(gmacs: float = 10.0) -> CostedDomain:
+def tiny_domain(gmacs: float = 10.0) -> CostedDomain:
     space = small_space().narrowed({axis.name: axis.choices[:1] for axis in small_space().axes})
     axes = {axis.name: axis for axis in small_space().axes}
     return CostedDomain(

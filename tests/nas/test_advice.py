@@ -179,6 +179,7 @@ def test_nothing_is_said_of_the_levels_of_ssd_heads() -> None:
     assert set(advised([record([9.0] * 9)], head=("anchor_free", "ssd"))) == {"input_size"}
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     sides=st.lists(st.floats(0.2, 3000), min_size=1, max_size=30),

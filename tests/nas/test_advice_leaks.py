@@ -84,6 +84,7 @@ def test_parts_are_compared_with_all_before_them() -> None:
     assert len(calls) == num_comparisons(galleries) == 20 + 10 + 20
 
 
+@pytest.mark.slow
 def test_chance_stays_below_the_threshold_in_many_images_and_leaks_above_it() -> None:
     """400 unrelated images and 40 neighbours: the share that is told is that which was put there."""
     train, val = smooth(400, seed=1), smooth(160, seed=2)

@@ -13,6 +13,7 @@ import time
 import typing
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -67,9 +68,11 @@ def _module_names(function: Callable[..., Any]) -> dict[str, Any]:
     """Returns the names of a function's module, with those that it imports for type checkers only."""
     module = sys.modules[function.__module__]
     names = dict(vars(module))
-    for node in ast.parse(inspect.getsource(module)).body:
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            exec(compile(ast.Module(body=node.body, type_ignores=[]), module.__file__ or "", "exec"), names)
+    blocks = [node for node in ast.parse(inspect.getsource(module)).body if isinstance(node, ast.If)]
+    for node in (node for block in blocks if ast.unparse(block.test) == "TYPE_CHECKING" for node in block.body):
+        if isinstance(node, ast.ImportFrom):
+            source = importlib.import_module(str(node.module))
+            names |= {each.asname or each.name: getattr(source, each.name) for each in node.names}
     return names
 
 
@@ -96,7 +99,8 @@ def test_a_function_says_its_types_arguments_and_errors(name: str) -> None:
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_returns_frozen_dataclasses(name: str) -> None:
     function = getattr(nas, name)
-    returned = eval(ast.unparse(ast.parse(str(function.__annotations__["return"]))), _module_names(function))
+    annotated = SimpleNamespace(__annotations__={"return": function.__annotations__["return"]})
+    returned = typing.get_type_hints(annotated, localns=_module_names(function))["return"]
     kinds = typing.get_args(returned) or (returned,)
     assert all(dataclasses.is_dataclass(kind) and kind.__dataclass_params__.frozen for kind in kinds)
 

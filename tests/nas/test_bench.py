@@ -92,6 +92,7 @@ def test_medians_know_what_was_not_reached() -> None:
     assert len(summary.curve()) == 429 and summary.curve()[-1] == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_the_command_prints_stable_json_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def said() -> Any:
         main(["bench", "--data-set", "sku110k", "--strategy", "ehvi", "--strategy", "random", "--seeds", "2"]

@@ -103,6 +103,7 @@ def test_a_detector_is_measured_and_its_csv_calibrates_a_board(
     assert "jetson" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_times_around_the_network_are_measured_where_numpy_is(tmp_path: Path, script: Any) -> None:
     out = exported(tmp_path, "yolov8n-p2-nop5")
     command = [sys.executable, "board/measure.py", "--trtexec", str(stand_in(tmp_path)), "--picture", "90", "160"]

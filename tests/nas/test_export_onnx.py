@@ -126,6 +126,7 @@ def kit() -> Any:
     return module
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["raw", "decoded"])
 @pytest.mark.parametrize("head", HEADS)
 def test_the_script_for_boards_reads_every_box_of_a_real_picture(head: str, form: Any, kit: Any) -> None:
@@ -155,6 +156,7 @@ def test_the_script_for_boards_prepares_a_picture_as_detection_does(kit: Any) ->
         assert np.allclose((box - fit["shift"]) / fit["scale"], letterbox.to_image(box.astype(np.float32)), atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("head", HEADS)
 def test_the_script_for_boards_keeps_the_boxes_that_detection_keeps(head: str, seed: int, kit: Any) -> None:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from search_fakes import FakeEvaluator, formula, make_config, make_folder, make_gate, make_search, open_study
+from search_fakes import FakeEvaluator, formula, make_config, make_domain, make_folder, make_search, open_study
 
 from nas.data_state import DataWatch, data_fingerprint_of
-from nas.engine.journal import heal
+from nas.engine.journal import repair_journal
 from nas.engine.ladder import Ladder
 from nas.engine.loop import MAX_FAILURES, Search
 from nas.engine.rescue import Rescue
@@ -57,9 +57,9 @@ def folder(searched: RunFolder, tmp_path: Path) -> RunFolder:
 def rescued(folder: RunFolder) -> tuple[list[Trial], list[str]]:
     """Opens the study as a resume does; returns its trials and what the user is told."""
     rescue = Rescue(folder)
-    rescue.heal()
+    rescue.repair_journal()
     study = open_study(folder, num_rungs=2)
-    notices = rescue.restore(study, make_gate())
+    notices = rescue.restore(study, make_domain())
     return study.trials(), notices
 
 
@@ -119,7 +119,7 @@ def test_a_damaged_journal_without_its_table_is_refused(folder: RunFolder) -> No
     with pytest.raises(ConfigError, match=r"study\.journal is damaged at line 7: .*next: "):
         rescued(folder)
     folder.journal.write_bytes(whole)
-    assert heal(folder.journal) is None
+    assert repair_journal(folder.journal) is None
     folder.journal.unlink()
     with pytest.raises(ConfigError, match=r"holds no trial and trials\.csv is gone; next: "):
         rescued(folder)
@@ -141,7 +141,7 @@ def test_a_journal_of_before_there_were_seals_is_read(folder: RunFolder) -> None
     folder.journal.write_text(text)
     assert rescued(folder) == (before, [])
     make_search(folder, FakeEvaluator(), trials=7, ladder=Ladder(epochs=(0.5, 1.0))).run()
-    assert heal(folder.journal) is None and rescued(folder)[0][: len(before)] == before
+    assert repair_journal(folder.journal) is None and rescued(folder)[0][: len(before)] == before
 
 
 @pytest.mark.parametrize("how", ["cut", "gone", "garbled"])
@@ -186,7 +186,7 @@ def test_a_full_disk_ends_a_search_with_the_next_step(
             search.run()
     make_search(folder, FakeEvaluator(), trials=5).run()
     assert open_study(folder).trials()[: len(before)] == before
-    assert heal(folder.journal) is None and not list(folder.path.glob("*.part"))
+    assert repair_journal(folder.journal) is None and not list(folder.path.glob("*.part"))
 
 
 @pytest.mark.slow

@@ -288,8 +288,8 @@ def test_a_terminal_shows_names_and_obeys_none(capsys: pytest.CaptureFixture[str
 
 
 def test_an_error_of_any_length_is_a_page_at_most(capsys: pytest.CaptureFixture[str]) -> None:
-    line = refused(capsys, "latency", "yolov8n", "--device", "x" * 10_000)
-    assert 3000 < len(line) < 4100 and line.endswith("or give a YAML file")
+    line = refused(capsys, "latency", "yolov8n", "--device", "jetson-nano", "--precision", "x" * 10_000)
+    assert 3000 < len(line) < 4100 and line.endswith("jetson-nano-trt-fp16")
 
 
 @pytest.mark.parametrize("name", ["..png", "...png", " .png"])

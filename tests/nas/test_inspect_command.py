@@ -132,7 +132,7 @@ def test_the_plain_output_ends_with_a_command_that_can_be_pasted(
     home: Path, capsys: pytest.CaptureFixture[str], evaluator: FakeEvaluator
 ) -> None:
     lines = shown(capsys, "inspect", DATA, "--format", "coco").splitlines()
-    assert "advice (rules of thumb, not measurements):" in lines
+    assert "advice (from rules, not measured):" in lines
     assert any(re.fullmatch(r"  P6: 0\.0 % of the boxes at .* px, not needed", line) for line in lines)
     assert lines[-2].startswith("next: nas run --budget-gflops 1 --data ") and lines[-1].endswith("--auto")
     words = shlex.split(lines[-2].removeprefix("next: nas "))

@@ -235,6 +235,7 @@ def test_the_front_is_trained_again_with_other_seeds(tmp_path: Path) -> None:
     assert len(evaluator.jobs) == before
 
 
+@pytest.mark.slow
 def test_a_trial_whose_worker_died_is_run_again_once(tmp_path: Path) -> None:
     def die(job: Job) -> Evaluation:
         if job.number in (1, 2):

@@ -114,7 +114,7 @@ def test_worker_processes_and_a_resume_have_the_block(example: Path, capsys: pyt
 def test_a_changed_file_is_refused_at_a_resume(example: Path, capsys: pytest.CaptureFixture[str]) -> None:
     begin = (*QUICK, "--plugin", str(example), "--trials", "1", "--rungs", "0.2", "--name", "r")
     main(["run", *begin])
-    assert f"(resume with: nas run --resume runs/r --plugin {example})" in capsys.readouterr().out
+    assert f"(to resume: nas run --resume runs/r --plugin {example})" in capsys.readouterr().out
     config = Path("runs/r/config.yaml")
     config.write_text(config.read_text().replace(plugins.loaded()[0].digest, "0" * 12))
     line = fails(capsys, "run", "--resume", "runs/r", "--plugin", str(example))

@@ -19,8 +19,8 @@ from search_fakes import (
     FakeEvaluator,
     Silent,
     formula,
+    make_domain,
     make_folder,
-    make_gate,
     make_search,
 )
 
@@ -86,7 +86,7 @@ def test_one_seed_gives_one_run_even_across_a_resume(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_optuna_knows_the_constraint_of_every_trial(tmp_path: Path) -> None:
     folder = make_folder(tmp_path)
-    search = make_search(folder, FakeEvaluator(), trials=13, domain=make_gate(0.03, params_m=3.0), designs=False)
+    search = make_search(folder, FakeEvaluator(), trials=13, domain=make_domain(0.03, params_m=3.0), designs=False)
     search.run()
     frozen = search.study._study.get_trials()
     assert len(frozen) == len(records.load(folder.path))
@@ -98,8 +98,8 @@ def test_optuna_knows_the_constraint_of_every_trial(tmp_path: Path) -> None:
 
 def test_a_point_over_budget_is_recorded_with_its_numbers_and_not_trained(tmp_path: Path) -> None:
     folder, evaluator = make_folder(tmp_path), FakeEvaluator()
-    search = make_search(folder, evaluator, trials=2, domain=make_gate(0.03), designs=False)
-    dear = search.domain.assess(make_gate(None).space.random(np.random.default_rng(1)))
+    search = make_search(folder, evaluator, trials=2, domain=make_domain(0.03), designs=False)
+    dear = search.domain.assess(make_domain(None).space.random(np.random.default_rng(1)))
     assert not dear.feasible
     search._begin(TrialSpec(candidate=dear, origin=Origin("by", "hand")), [])
     (row,) = rows_of(folder, ("outcome", "cause", "origin", "macs", "reason"))
@@ -122,7 +122,7 @@ def test_an_exhausted_space_ends_the_run(tmp_path: Path) -> None:
     single = {axis.name: axis.choices[:1] for axis in SearchSpace().axes}
     space = SearchSpace().narrowed(single | {"input_size": (128, 1280)})
     folder, evaluator = make_folder(tmp_path), FakeEvaluator()
-    ending = make_search(folder, evaluator, minutes=5, domain=make_gate(0.1, space=space), designs=False).run()
+    ending = make_search(folder, evaluator, minutes=5, domain=make_domain(0.1, space=space), designs=False).run()
     assert ending == NOTHING_NEW and len(evaluator.jobs) == 1
 
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import optuna
 import pytest
-from search_fakes import NUM_CLASSES, make_gate, small_space
+from search_fakes import NUM_CLASSES, make_domain, small_space
 
 from nas.cost import Budget, cost_of
 from nas.engine.distributions import even_step, restored, stored, suggest
@@ -65,7 +65,7 @@ def test_an_unknown_stored_value_is_an_error() -> None:
         restored(Axis(name="size", choices=(128, 160), ordered=True, doc=""), 129)
 
 
-def test_the_gate_measures_every_limit() -> None:
+def test_the_domain_measures_every_limit() -> None:
     architecture = DESIGNS.get("yolov8n").architecture
     cost = cost_of(architecture, num_classes=NUM_CLASSES)
     domain = CostedDomain(SPACE, Budget(gmacs=cost.gmacs, params_m=cost.params_m / 2), num_classes=NUM_CLASSES)
@@ -79,7 +79,7 @@ def test_the_gate_measures_every_limit() -> None:
 
 @pytest.mark.slow
 def test_random_points_fit() -> None:
-    domain, rng = make_gate(0.1, params_m=0.5), np.random.default_rng(0)
+    domain, rng = make_domain(0.1, params_m=0.5), np.random.default_rng(0)
     points = [random_feasible(domain, rng) for _ in range(6)]
     assert all(point is not None and point.feasible for point in points)
     assert len({point.params["input_size"] for point in points if point}) > 1
@@ -96,7 +96,7 @@ def test_spread_points_follow_the_share() -> None:
 
 def test_random_points_that_were_seen_are_not_given_again() -> None:
     space = small_space().narrowed({axis.name: axis.choices[:1] for axis in small_space().axes})
-    domain = make_gate(10.0, space=space)
+    domain = make_domain(10.0, space=space)
     only = random_feasible(domain, np.random.default_rng(0))
     assert only is not None
     assert random_feasible(domain, np.random.default_rng(0), seen={only.key}) is None
@@ -139,7 +139,7 @@ def test_complete_drops_idle_axes_and_redraws_wrong_choices() -> None:
 
 
 def test_repair_ends_within_the_budget() -> None:
-    domain, rng = make_gate(0.1), np.random.default_rng(1)
+    domain, rng = make_domain(0.1), np.random.default_rng(1)
     start = domain.assess(small_space().sample(lambda axis: axis.choices[-1]))
     assert not start.feasible
     assert repair(domain, start, rng).feasible
@@ -208,7 +208,7 @@ def test_designs_outside_the_space_are_left_out_by_name() -> None:
 
 @pytest.mark.slow
 def test_nothing_fits_says_the_nearest_miss_and_the_way_out() -> None:
-    domain = make_gate(0.001, space=small_space().narrowed({"input_size": (256,)}))
+    domain = make_domain(0.001, space=small_space().narrowed({"input_size": (256,)}))
     with pytest.raises(
         BudgetError, match=r"closest point, at 256x256 .*--budget-gflops .*input_size go from 256 to 128"
     ):
@@ -219,12 +219,12 @@ def test_nothing_fits_says_the_nearest_miss_and_the_way_out() -> None:
 def test_the_proposed_limit_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nas.engine.feasibility.NUM_CORNERS", 2)
     with pytest.raises(BudgetError) as caught:
-        ensure_feasible(make_gate(0.001), small_space())
+        ensure_feasible(make_domain(0.001), small_space())
     limit = float(str(caught.value).partition("--budget-gflops ")[2].split()[0])
-    assert ensure_feasible(make_gate(limit), small_space()).feasible
+    assert ensure_feasible(make_domain(limit), small_space()).feasible
 
 
 def test_a_wrong_point_is_no_candidate() -> None:
-    assert make_gate().consider({"input_size": 128}) is None
+    assert make_domain().consider({"input_size": 128}) is None
     with pytest.raises(SpaceError):
-        make_gate().assess({"input_size": 128})
+        make_domain().assess({"input_size": 128})

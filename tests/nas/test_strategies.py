@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from search_fakes import NUM_CLASSES, SMALL, small_space
-from strategy_fakes import BUDGET, LARGE, OBJECTIVES, TABLE, known, run, table_gate, tiny_gate
+from strategy_fakes import BUDGET, LARGE, OBJECTIVES, TABLE, known, run, table_domain, tiny_domain
 
 from nas.cost import Budget
 from nas.engine.acquisition import acquisition_values, surrogate_correlation
@@ -29,19 +29,19 @@ from search_space.errors import ConfigError, SpaceError
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STRATEGIES.names())
 def test_every_strategy_proposes_new_points_of_a_conditional_space(name: str) -> None:
-    domain = table_gate()
+    domain = table_domain()
     told = run(name, domain, 30)
     assert len(told) == 30 and len({trial.params["family"] for trial in told}) >= 3
     assert len({trial.params["input_size"] for trial in told}) >= 4
     history = History(objectives=OBJECTIVES, trials=tuple(told))
-    assert STRATEGIES.get(name)(history, domain, seed=7) == STRATEGIES.get(name)(history, table_gate(), seed=7)
+    assert STRATEGIES.get(name)(history, domain, seed=7) == STRATEGIES.get(name)(history, table_domain(), seed=7)
 
 
 @pytest.mark.parametrize("name", STRATEGIES.names())
 def test_every_strategy_tries_all_of_a_tiny_space_and_ends(name: str) -> None:
-    everything = [point for point in tiny_gate().listed() or ()]
+    everything = [point for point in tiny_domain().listed() or ()]
     limit = float(np.median([point.costs["macs"] for point in everything])) / 1e9
-    domain = tiny_gate(limit)
+    domain = tiny_domain(limit)
     feasible = {point.key for point in domain.listed() or () if point.feasible}
     assert 0 < len(feasible) < len(everything)
     assert {trial.key for trial in run(name, domain, len(everything) + 1)} == feasible
@@ -72,7 +72,7 @@ def test_every_strategy_keeps_to_a_narrowed_space(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["ehvi", "nsga2", "tpe"])
 def test_a_strategy_that_asks_optuna_does_not_warn(name: str) -> None:
-    domain = table_gate()
+    domain = table_domain()
     told = run("random", domain, 16)
     noise = [Observation(**{**vars(trial), "values": (0.1 * (i % 3), trial.values[1])}) for i, trial in enumerate(told)]
     with warnings.catch_warnings():
@@ -84,7 +84,7 @@ def test_a_strategy_that_asks_optuna_does_not_warn(name: str) -> None:
 
 
 def test_the_first_generation_is_whatever_was_evaluated() -> None:
-    domain = table_gate()
+    domain = table_domain()
     told = [
         Observation(**{**vars(trial), "origin": f"design {trial.number}"})
         for trial in run("random", domain, POPULATION)
@@ -123,7 +123,7 @@ def test_a_network_unlike_all_that_were_tried_is_explored() -> None:
 
 
 def test_a_network_is_in_the_pool_at_a_few_sizes_only() -> None:
-    domain = tiny_gate()
+    domain = tiny_domain()
     points = [point for point in domain.listed() or () if point.params["width"] == 0.25]
     trials = [known(number, point) for number, point in enumerate(points)]
     drawn = SearchCandidate(point=points[0], origin="resized")
@@ -135,7 +135,7 @@ def test_a_network_is_in_the_pool_at_a_few_sizes_only() -> None:
 
 
 def test_tpe_is_told_of_the_front_and_of_the_latest(monkeypatch: pytest.MonkeyPatch) -> None:
-    domain, told = table_gate(), []
+    domain, told = table_domain(), []
     monkeypatch.setattr("nas.engine.candidates.MAX_TPE_TRIALS", 5)
     monkeypatch.setattr("nas.engine.candidates.SamplerStudy", lambda history, *rest: told.append(history) or Nothing())
     history = History(objectives=OBJECTIVES, trials=tuple(run("random", domain, 20)))
@@ -154,10 +154,10 @@ class Nothing:
 
 
 def test_a_space_that_is_not_listed_is_walked_to_its_last_point(monkeypatch: pytest.MonkeyPatch) -> None:
-    domain = tiny_gate()
+    domain = tiny_domain()
     keys = [point.key for point in domain.listed() or ()]
     monkeypatch.setattr("nas.engine.domain.MAX_LISTED", 9)
-    domain = tiny_gate()
+    domain = tiny_domain()
     assert domain.listed() is None
     monkeypatch.setattr("nas.engine.variation.random_feasible", lambda *args, **kwargs: None)
     for last in keys:
@@ -170,7 +170,7 @@ def test_a_space_that_is_not_listed_is_walked_to_its_last_point(monkeypatch: pyt
 
 
 def test_a_pending_point_is_not_proposed_and_its_guess_moves_the_next() -> None:
-    domain = table_gate()
+    domain = table_domain()
     told = run("ehvi", domain, 10)
     first = STRATEGIES.get("ehvi")(History(objectives=OBJECTIVES, trials=tuple(told)), domain, seed=1)
     assert first is not None
@@ -186,7 +186,7 @@ def test_a_pending_point_is_not_proposed_and_its_guess_moves_the_next() -> None:
 
 
 def test_nothing_depends_on_what_was_not_evaluated() -> None:
-    domain = table_gate()
+    domain = table_domain()
     told = run("ehvi", domain, 12)
     rest = [point for point in domain.listed() if point.key not in {trial.key for trial in told}]
     plain = History(objectives=OBJECTIVES, trials=(*told, known(12, rest[0], "failed"), known(13, rest[1], "pending")))
@@ -200,7 +200,7 @@ def test_nothing_depends_on_what_was_not_evaluated() -> None:
 
 
 def test_a_surrogate_that_ranks_poorly_is_not_trusted() -> None:
-    domain = table_gate()
+    domain = table_domain()
     told = run("random", domain, 24)
     rng = np.random.default_rng(0)
     noise = [Observation(**{**vars(trial), "values": (float(rng.random()), trial.values[1])}) for trial in told]
@@ -220,7 +220,7 @@ def test_a_grid_of_a_large_space_is_refused_with_its_size() -> None:
 
 
 def test_points_are_counted_as_they_are_listed() -> None:
-    space = tiny_gate().space
+    space = tiny_domain().space
     assert count_points(space, 1000) == len(list(all_points(space))) == 10
     assert count_points(space, 3) == 4
     for params in all_points(space):
@@ -228,7 +228,7 @@ def test_points_are_counted_as_they_are_listed() -> None:
 
 
 def test_resized_points_have_scaled_costs_that_are_near_the_true_ones() -> None:
-    domain = tiny_gate()
+    domain = tiny_domain()
     point = next(each for each in domain.listed() or () if each.costs["input_px"] == 128)
     for guess in resizes(domain.space, point):
         true = domain.consider(guess.params)
@@ -246,7 +246,7 @@ def test_the_farthest_point_has_other_costs_than_all_that_are_known() -> None:
 
 def test_an_input_is_fitted_in_a_table() -> None:
     point = TABLE.points[0]
-    found = fit_input(table_gate(), point.params, lambda gmacs: len(gmacs) - 1)
+    found = fit_input(table_domain(), point.params, lambda gmacs: len(gmacs) - 1)
     assert found is not None and found.params == {**point.params, "input_size": 480}
 
 

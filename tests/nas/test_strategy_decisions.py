@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from strategy_fakes import OBJECTIVES, known, run, table_gate, tiny_gate
+from strategy_fakes import OBJECTIVES, known, run, table_domain, tiny_domain
 
 from nas.engine.acquisition import acquisition_values, surrogate_correlation
 from nas.engine.candidates import SearchCandidate, exact
@@ -19,7 +19,7 @@ from nas.engine.variation import mutate
 
 
 def test_what_is_guessed_of_a_pending_point_is_taken_for_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    domain, seen = table_gate(), []
+    domain, seen = table_domain(), []
     told = run("ehvi", domain, 10)
     left = [point for point in domain.listed() if point.key not in {trial.key for trial in told}]
     before = acquisition_values(History(objectives=OBJECTIVES, trials=tuple(told)), left)
@@ -36,7 +36,7 @@ def test_what_is_guessed_of_a_pending_point_is_taken_for_known(monkeypatch: pyte
 
 
 def test_gains_are_measured_from_the_worst_that_was_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
-    domain, seen = table_gate(), []
+    domain, seen = table_domain(), []
     told = run("random", domain, 6)
     monkeypatch.setattr(
         "nas.engine.acquisition.expected_hypervolume_improvement",
@@ -50,7 +50,7 @@ def test_gains_are_measured_from_the_worst_that_was_evaluated(monkeypatch: pytes
 
 
 def test_the_default_takes_the_point_with_the_largest_expected_gain() -> None:
-    domain = table_gate()
+    domain = table_domain()
     history = History(objectives=OBJECTIVES, trials=tuple(run("ehvi", domain, 9)))
     left = [point for point in domain.listed() if point.key not in history.seen]
     proposal = STRATEGIES.get("ehvi")(history, domain, seed=0)
@@ -58,9 +58,9 @@ def test_the_default_takes_the_point_with_the_largest_expected_gain() -> None:
 
 
 def test_exact_points_fit_the_budget_and_are_new() -> None:
-    everything = tiny_gate().listed() or ()
+    everything = tiny_domain().listed() or ()
     limit = float(np.median([point.costs["macs"] for point in everything])) / 1e9
-    domain = tiny_gate(limit)
+    domain = tiny_domain(limit)
     fits = [point for point in domain.listed() or () if point.feasible]
     history = History(objectives=OBJECTIVES, trials=(known(0, fits[0]),))
     found = exact([SearchCandidate(point=point, origin="x") for point in everything], history, domain)
@@ -68,7 +68,7 @@ def test_exact_points_fit_the_budget_and_are_new() -> None:
 
 
 def test_tpe_and_neighbours_take_turns_where_the_surrogate_is_not_trusted() -> None:
-    domain, rng = table_gate(), np.random.default_rng(0)
+    domain, rng = table_domain(), np.random.default_rng(0)
     told = [
         Observation(**{**vars(each), "values": (float(rng.random()), each.values[1])})
         for each in run("random", domain, 29)
@@ -83,7 +83,7 @@ def test_tpe_and_neighbours_take_turns_where_the_surrogate_is_not_trusted() -> N
 
 
 def test_the_winner_of_a_tournament_is_the_fittest_of_the_latest(monkeypatch: pytest.MonkeyPatch) -> None:
-    domain, parents = table_gate(), []
+    domain, parents = table_domain(), []
     told = [
         Observation(**{**vars(each), "values": (0.9 if number in (2, 12) else 0.1, 1e6 if number in (2, 12) else 1e9)})
         for number, each in enumerate(run("random", domain, 20))
@@ -101,7 +101,7 @@ def test_the_winner_of_a_tournament_is_the_fittest_of_the_latest(monkeypatch: py
 
 
 def test_a_shadow_knows_the_states_and_the_generations(monkeypatch: pytest.MonkeyPatch) -> None:
-    domain, shadows = table_gate(), []
+    domain, shadows = table_domain(), []
     told = run("random", domain, POPULATION + 3)
     told.append(Observation(**{**vars(told[0]), "number": 90, "state": "pending", "values": (None, 1e8)}))
     told.append(Observation(**{**vars(told[1]), "number": 91, "state": "rejected", "values": (None, 1e8)}))

@@ -58,6 +58,7 @@ def test_a_notebook_shows_the_scores_and_names_as_text(trained: Training) -> Non
     assert f"{100 * trained.score.ap50:.1f}" in page and "&lt;b&gt;" in page and "<b>" not in page
 
 
+@pytest.mark.slow
 def test_nothing_is_printed_and_callbacks_are_called(
     trained: Training, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -72,6 +73,7 @@ def test_nothing_is_printed_and_callbacks_are_called(
     )
 
 
+@pytest.mark.slow
 def test_a_callback_can_end_the_training(tmp_path: Path) -> None:
     def stop(progress: TrainProgress) -> None:
         raise StopTraining
@@ -80,6 +82,7 @@ def test_a_callback_can_end_the_training(tmp_path: Path) -> None:
     assert (result.ended_by, result.images_seen) == ("callback", 3)
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_names_its_folder_and_is_resumed(trained: Training, tmp_path: Path) -> None:
     def interrupt(progress: TrainProgress) -> None:
         raise KeyboardInterrupt
@@ -91,6 +94,7 @@ def test_an_interrupted_training_names_its_folder_and_is_resumed(trained: Traini
     assert result.score == trained.score and list(result.history["step"]) == [2]
 
 
+@pytest.mark.slow
 def test_a_training_that_has_ended_is_returned_again(trained: Training) -> None:
     again = train(resume=trained.folder)
     assert again.to_dict() == trained.to_dict() and again.classes == trained.classes

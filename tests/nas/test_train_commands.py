@@ -69,7 +69,7 @@ def test_train_writes_everything(trained: Path) -> None:
 def test_a_second_training_needs_resume(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (trained / "results.json").read_text()
     assert train(trained) == 2
-    assert f"already has a training; next: --resume {trained}" in capsys.readouterr().err
+    assert f"holds a training already; continue it with --resume {trained}" in capsys.readouterr().err
     assert run("train", "--resume", trained, "--json") == 0
     assert json.loads(capsys.readouterr().out)["score"] == json.loads(before)["score"]
 

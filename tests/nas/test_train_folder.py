@@ -190,6 +190,7 @@ def test_a_full_disk_is_told_in_one_line_and_leaves_no_rest(tmp_path: Path, caps
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"lock", "config.yaml", "architecture.yaml"}
 
 
+@pytest.mark.slow
 def test_going_on_with_a_training_that_has_ended_changes_no_result(
     ended: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -246,6 +247,7 @@ def test_windows_that_can_do_nothing_are_noted(
     assert "note: --eval-tile has no effect: no validation image" in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

@@ -114,8 +114,8 @@ def test_val_prints_tables(weights: Path, capsys: pytest.CaptureFixture[str]) ->
         "tiny1",
         "AP25 %",
         "95 %",
-        "true / predicted",
-        "variance between trainings",
+        "object / detected as",
+        "variation between trainings",
         "best F1",
     ):
         assert text in printed

@@ -201,6 +201,7 @@ def test_the_importance_of_axes_is_drawn_with_the_level_of_chance() -> None:
     assert ">all<" in page and ">29<" in page
 
 
+@pytest.mark.slow
 def test_many_trials_stay_in_a_small_file() -> None:
     rows = [row(n, f"{n:016x}", 0.2 + n * 1e-5, 0.9 - n * 1e-5) for n in range(5000)]
     page = render(content(rows + [row(5000, "best", 0.9, 0.1)]))

@@ -49,12 +49,14 @@ def test_light_modules_import_no_large_package() -> None:
     assert output_of(f"import sys\nfrom importlib import import_module\n{loop}").splitlines() == list(LIGHT)
 
 
+@pytest.mark.slow(but=("search_space.heads.two_stage",))
 @pytest.mark.parametrize("module", FIRST)
 def test_the_built_in_heads_are_known_in_order_whichever_module_is_imported_first(module: str) -> None:
     script = f"import {module}\nfrom search_space.head_kind import HEAD_KINDS\nprint(*HEAD_KINDS)"
     assert output_of(script) == "anchor_free ssd two_stage"
 
 
+@pytest.mark.slow
 def test_the_blocks_of_the_heads_are_known_without_an_import_of_them() -> None:
     assert "anchor_free" in output_of("from search_space.blocks import ROLES\nprint(*ROLES['head'])")
 

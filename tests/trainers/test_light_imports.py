@@ -30,6 +30,7 @@ def test_settings_and_registries_are_light(module: str):
     assert _printed(script) == ["HEAVY"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("imported", "name", "first"),
     [
@@ -43,11 +44,13 @@ def test_registries_are_full_when_they_are_asked(imported: str, name: str, first
     assert _printed(f"from {imported} import {name}; print(*{name})")[0] == first
 
 
+@pytest.mark.slow
 def test_a_format_of_a_plug_in_comes_after_the_built_in_ones():
     script = "from trainers.data.format import FORMATS, Format; FORMATS.add('own', Format(readers=())); print(*FORMATS)"
     assert _printed(script)[0] == "coco" and _printed(script)[-1] == "own"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", ["trainers", "trainers.data"])
 def test_every_public_name_can_be_imported(package: str):
     script = f"import {package} as package; print(*[name for name in package.__all__ if not hasattr(package, name)])"

@@ -23,11 +23,13 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    for module, names in _MODULES.items():
-        if name in names:
-            return getattr(import_module(f"trainers.data.{module}"), name)
-    raise AttributeError(f"module 'trainers.data' has no attribute {name!r}")
+if not TYPE_CHECKING:  # so that type checkers report a name that is not there
+
+    def __getattr__(name: str) -> Any:
+        for module, names in _MODULES.items():
+            if name in names:
+                return getattr(import_module(f"trainers.data.{module}"), name)
+        raise AttributeError(f"module 'trainers.data' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from search_space.errors import DataError, is_text, nearest
+from search_space.errors import DataError, check_known, is_text
 from trainers.data.defects import BrokenFile, SourceLocation
 
 ANNOTATION_FOLDERS = ("", "annotations", "coco")
@@ -81,8 +81,7 @@ def choose_pair(pairs: tuple[Pair, ...], split: str | None) -> tuple[Pair, tuple
     """
     known = {pair.name: pair for pair in pairs}
     if split is not None:
-        if split not in known:
-            raise DataError(f"unknown split {split!r}{nearest(split, known)}; found: {', '.join(known)}")
+        check_known("split", split, known, DataError)
         return known[split], _about_test(known[split])
     # Caption files have no boxes, so they are only opened on request.
     chosen = next((pair for pair in pairs if not pair.name.startswith("captions")), pairs[0])

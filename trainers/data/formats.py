@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import zip_longest
 
-from search_space.errors import ConfigError, DataError, nearest
+from search_space.errors import ConfigError, DataError, check_known
 from trainers.data.coco import jsons_in
 from trainers.data.format import FORMATS, Reader
 from trainers.data.source import ReadRequest, ReadResult
@@ -21,8 +21,7 @@ def readers_in_order() -> tuple[Reader, ...]:
 
 def check_format(name: str) -> None:
     """Raises ConfigError, with the nearest and all known names, if `name` is not a format."""
-    if name not in FORMATS:
-        raise ConfigError(f"unknown format {name!r}{nearest(name, FORMATS)}; known: {', '.join(FORMATS)}")
+    check_known("format", name, FORMATS, ConfigError)
 
 
 def read_data(request: ReadRequest) -> ReadResult:
