@@ -146,7 +146,7 @@ def _introduction(session: Session) -> RunStarted:
 def _interrupted_notice(search: Search) -> list[str]:
     trials = TrialIndex(search.study.trials(), search.study.running()).interrupted()
     numbers = ", ".join(str(trial.number) for trial in trials)
-    return [f"trying the interrupted trials again: {numbers}"] if numbers else []
+    return [f"interrupted trials that are trained again: {numbers}"] if numbers else []
 
 
 class _Observer:

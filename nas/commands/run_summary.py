@@ -76,9 +76,10 @@ def _without_front(run: SearchRun) -> str:
     if len(failed) and not run.table["outcome"].isin(["complete", "stopped"]).any():
         reason = str(failed["reason"].iloc[-1])
         path = run.folder / records.TRIALS_CSV
-        return f"all trials failed, the last with: {reason}; next: fix the cause; all reasons are in {path}"
+        return f"all trials failed, the last with: {reason}; next: correct the cause; {path} has the reasons of all"
+    is_interrupted = run.ending is not None and run.ending.is_interrupted
     more = "--trials" if run.config.trials is not None else "--minutes"
-    again = f"nas run --resume {run.folder}{plugins.options()} with more {more}"
+    again = f"nas run --resume {run.folder}{plugins.options()}" + ("" if is_interrupted else f" with more {more}")
     return f"no trial was completed, so there is no front; next: {again}"
 
 
@@ -87,7 +88,7 @@ def accounting(table: pd.DataFrame) -> list[str]:
     counts = records.tally(table)
     parts = " + ".join(f"{counts[outcome]} {outcome}" for outcome in records.OUTCOMES)
     share = counts["rejected"] / counts["asked"] if counts["asked"] else 0.0
-    return [f"trials: {counts['asked']} = {parts}; {100 * share:.1f} % rejected as over budget"]
+    return [f"trials: {counts['asked']} = {parts}; {100 * share:.1f} % were rejected for their cost"]
 
 
 def surrogate_line(surrogate: SurrogateCorrelation | None) -> list[str]:

@@ -86,7 +86,7 @@ def test_the_plain_output(home: Path, capsys: pytest.CaptureFixture[str], evalua
     assert sum(line.startswith("trial ") for line in lines) >= 8
     counts = records.tally(records.load(home / "runs" / "plain"))
     sums = " + ".join(f"{counts[outcome]} {outcome}" for outcome in records.OUTCOMES)
-    assert f"trials: {counts['asked']} = {sums}; 0.0 % rejected as over budget" in lines
+    assert f"trials: {counts['asked']} = {sums}; 0.0 % were rejected for their cost" in lines
     assert lines[-1].startswith("next:   nas train runs/plain/front/01-") and lines[-1].endswith(f"--data {DATA}")
     assert Path(lines[-1].split()[3]).is_file()
 
@@ -285,10 +285,10 @@ def test_a_signal_ends_the_search_and_says_how_to_go_on(
         main(["run", *QUICK, "--budget-gflops", "0.4", "--trials", "2", "--name", "i"])
     said = capsys.readouterr().out
     assert caught.value.code == code and signal.getsignal(number) is before
-    assert "nas run --resume runs/i" in said and "trials: 1 = 0 complete + 1 stopped" in said
+    assert "nas run --resume runs/i" in said and "trials: 1 = 0 complete + 1 stopped" in said and "more --" not in said
     monkeypatch.setattr("nas.executors.training.TrainingEvaluator", lambda *a, **k: FakeEvaluator())
     main(["run", "--resume", "runs/i"])
-    assert "trying the interrupted trials again: 0" in capsys.readouterr().out
+    assert "interrupted trials that are trained again: 0" in capsys.readouterr().out
     assert records.load(home / "runs" / "i")["retry_of"].tolist()[1] == 0
 
 
