@@ -62,6 +62,10 @@ class FrontMember:
     tied_with: tuple[str, ...]
     """Keys of more accurate members that the validation images cannot tell apart from it."""
 
+    def __repr__(self) -> str:
+        accuracy = "no accuracy" if self.accuracy is None else f"accuracy {100 * self.accuracy:.2f} %"
+        return f"<FrontMember {self.name}: {accuracy}, {self.macs / 1e9:.4f} GMACs>"
+
     @property
     def num_classes(self) -> int:
         """How many classes it tells apart."""
@@ -104,6 +108,9 @@ class SearchRun(Result):
     surrogate_correlation: SurrogateCorrelation | None = None
     """How well the surrogate of the strategy ranks what was trained; None where the strategy has none, there are
     fewer than two trials, or the run was read from its folder."""
+
+    def __repr__(self) -> str:
+        return f"<SearchRun {self.folder}: {len(self.table)} trials, {len(self.front)} on the front>"
 
     @cached_property
     def trials(self) -> pd.DataFrame:

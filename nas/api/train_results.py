@@ -62,6 +62,10 @@ class Training(Result):
     notices: tuple[str, ...] = ()
     """The lines that were given to `on_notice`."""
 
+    def __repr__(self) -> str:
+        found = "not evaluated" if self.score is None else f"AP50 {100 * self.score.ap50:.2f} %"
+        return f"<Training {self.folder}: {self.epochs:.4g} epochs, {found}>"
+
     @property
     def history(self) -> pd.DataFrame:
         """One row for each epoch and each evaluation.

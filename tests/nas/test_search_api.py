@@ -53,6 +53,8 @@ def test_a_search_returns_its_run_and_tells_what_happens(
     best = run.members[0]
     assert best.weights.is_file() and best.architecture.key() == best.key and best.path.is_file()
     assert best.accuracy == best.scores["accuracy"] == run.front["accuracy"].iloc[0]
+    assert repr(run) == f"<SearchRun {run.folder}: {len(run.trials)} trials, {len(run.members)} on the front>"
+    assert repr(run.members[0]).startswith(f"<FrontMember {run.members[0].name}: accuracy ")
     assert "<table" in run._repr_html_() and run.rung_correlations[0].num_trials >= 1
     with pytest.raises(FrozenInstanceError):
         run.ending = "other"  # type: ignore[misc]

@@ -54,6 +54,7 @@ def test_a_training_is_returned_with_typed_fields(trained: Training) -> None:
 
 def test_a_notebook_shows_the_scores_and_names_as_text(trained: Training) -> None:
     assert trained.score is not None
+    assert repr(trained).startswith(f"<Training {trained.folder}: ") and "AP50" in repr(trained)
     page = dataclasses.replace(trained, data="<b>")._repr_html_()
     assert f"{100 * trained.score.ap50:.1f}" in page and "&lt;b&gt;" in page and "<b>" not in page
 
