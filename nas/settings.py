@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
+from nas import data_words
 from trainers.settings import setting
 
 _setting = partial(setting, identity=False)
@@ -64,24 +65,24 @@ class RunSettings:
     )
     data: str | None = _DATA(
         None,
-        "Data set in COCO, YOLO, VisDrone, TinyPerson or VOC format.",
+        data_words.DATA,
         metavar="PATH",
         default_words="the built-in set",
         is_path=True,
         resumable=True,
         joinable=True,
     )
-    split: str | None = _DATA(None, "Which pair of annotation files to use, if the folder has several.", metavar="NAME")
+    split: str | None = _DATA(None, data_words.SPLIT, metavar="NAME")
     data_format: str | None = _DATA(
         None,
-        "Format of the data set: coco, tinyperson, yolo, visdrone, voc or one from a plug-in.",
+        data_words.DATA_FORMAT,
         option="--format",
         metavar="NAME",
         default_words="detected",
     )
     images: str | None = _DATA(
         None,
-        "Folder of the images, if they are not beside the annotations.",
+        data_words.IMAGES,
         metavar="DIR",
         is_path=True,
         resumable=True,

@@ -24,6 +24,7 @@ FOREIGN = {"search_space": {"torch", "yaml", "numpy"}, "results": {"numpy", "pan
 ONLY_IN = {"optuna": "nas/engine/", "ray": "nas/executors/ray", "fvcore": "nas/cost/"}
 HEAVY = {"torch", "pandas", "optuna", "ray", "cv2", "numpy", "scipy"}
 FLOORS = (
+    ("data_words",),
     ("locking", "process_control", "setting_forms", "settings"),
     ("advice", "architectures", "config", "cost"),
     ("data_state", "plugins", "run_folder"),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from nas import data_words
 from trainers import config
 from trainers.settings import DeclaredSetting, all_settings, check_settings, read_settings, setting
 
@@ -28,7 +29,7 @@ class TrainingRequest:
 
     data: str | None = _DATA(
         None,
-        "Data set in COCO, YOLO, VisDrone, TinyPerson or VOC format.",
+        data_words.DATA,
         metavar="PATH",
         default_words="the data of the run or training that ARCH.yaml is from, else the built-in set",
         is_path=True,
@@ -36,7 +37,7 @@ class TrainingRequest:
     )
     data_format: str | None = _DATA(
         None,
-        "Format of the data set: coco, tinyperson, yolo, visdrone, voc or one from a plug-in.",
+        data_words.DATA_FORMAT,
         default_words="detected",
         option="--format",
         metavar="NAME",
@@ -44,14 +45,14 @@ class TrainingRequest:
     )
     images: str | None = _DATA(
         None,
-        "Folder of the images, if they are not beside the annotations.",
+        data_words.IMAGES,
         metavar="DIR",
         is_path=True,
         resumable=True,
     )
     split: str | None = _DATA(
         None,
-        "Which pair of annotation files to use, if the folder has several.",
+        data_words.SPLIT,
         metavar="NAME",
         resumable=True,
     )

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from nas import data_words
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _WIDE = "nas.wide"
@@ -44,24 +46,23 @@ data_option: Callable[[Command], Command] = click.option(
     type=click.Path(),
     metavar="PATH",
     default=None,
-    help="Data set in COCO, YOLO, VisDrone, TinyPerson or VOC format. Default: the data of the training or run that "
-    "the weights are from, else the built-in set.",
+    help=f"{data_words.DATA} Default: the data of the training or run of the weights, else the built-in set.",
 )
 format_option: Callable[[Command], Command] = click.option(
     "--format",
     metavar="NAME",
     default=None,
-    help="Format of the data set: coco, tinyperson, yolo, visdrone, voc or that of a plug-in. Default: detected.",
+    help=f"{data_words.DATA_FORMAT} Default: detected.",
 )
 images_option: Callable[[Command], Command] = click.option(
     "--images",
     type=click.Path(),
     metavar="DIR",
     default=None,
-    help="Folder of the images, if they are not beside the annotations.",
+    help=data_words.IMAGES,
 )
 split_option: Callable[[Command], Command] = click.option(
-    "--split", metavar="NAME", default=None, help="Which pair of annotation files to use, if the folder holds several."
+    "--split", metavar="NAME", default=None, help=data_words.SPLIT
 )
 
 
