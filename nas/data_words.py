@@ -5,4 +5,4 @@ from __future__ import annotations
 DATA = "Data set in COCO, YOLO, VisDrone, TinyPerson or VOC format."
 DATA_FORMAT = "Format of the data set: coco, tinyperson, yolo, visdrone, voc or one from a plug-in."
 IMAGES = "Folder of the images, if they are not beside the annotations."
-SPLIT = "Which pair of annotation files to use, if the folder has several."
+SPLIT = "Which pair of annotation files (training and validation) to use, if the folder has several."

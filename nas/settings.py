@@ -90,9 +90,9 @@ class RunSettings:
     )
     objective: tuple[str, ...] = _SEARCH(
         ("accuracy", "macs"),
-        "Objective of the search; give it two or three times. Accuracies: accuracy, ap, ap50, ap-small, ap-medium, "
-        "ap-large, ap-LOW-HIGH (sizes in px). Costs: macs, params, latency (needs --device), memory. If only "
-        "accuracies or only costs are given, the other default is kept.",
+        "Objective of the search; two or three in all. Accuracies: accuracy, ap, ap50, ap-small, ap-medium, ap-large, "
+        "ap-LOW-HIGH (sizes in px). Costs: macs, params, latency (needs --device), memory. A single accuracy is "
+        "combined with macs; costs without an accuracy are combined with accuracy.",
         metavar="NAME",
         default_words="accuracy and macs",
     )
@@ -133,7 +133,8 @@ class RunSettings:
     seed: int = _SEARCH(0, "Seed of the search and of the training.", metavar="S", minimum=0, maximum=2**32 - 1)
     rungs: tuple[float, ...] = _TRAINING(
         (),
-        "Epochs of each rung. Every architecture is trained on the first rung; the best third is promoted to the next.",
+        "Epochs of each rung, in addition to those of the rungs before. All candidates are trained on the first rung; "
+        "the best third is promoted to the next.",
         unit="epochs",
         metavar="E,E",
         default_words="0.3,0.6; 0.5,1.5 with --data",
@@ -151,14 +152,14 @@ class RunSettings:
     )
     proxy: str | None = _TRAINING(
         None,
-        "Zero-cost proxy, such as nwot, as a rung below the first.",
+        "Zero-cost proxy, such as nwot, as a rung before the first.",
         metavar="NAME",
         default_words="none",
         identity=True,
     )
     repeats: int = _TRAINING(
         1,
-        "Seeds with which each member of the front is trained; the additional trainings run at the end.",
+        "Number of seeds with which each member of the front is trained; the additional trainings run at the end.",
         metavar="R",
         minimum=1,
         resumable=True,
@@ -226,7 +227,7 @@ class RunSettings:
         None,
         "Number of trainings at the same time.",
         metavar="N",
-        default_words="1; as many as fit with ray",
+        default_words="1; with ray, as many as fit",
         minimum=1,
         per_session=True,
         joinable=True,

@@ -48,7 +48,7 @@ class TrainConfig:
         option="--batch",
     )
     accumulate: int = _OPTIMIZATION(
-        1, "Parts into which a step is split to save memory; their gradients are averaged.", minimum=1
+        1, "Number of parts into which a step is split to save memory; their gradients are averaged.", minimum=1
     )
     learning_rate: float | None = _OPTIMIZATION(
         None,
@@ -81,13 +81,13 @@ class TrainConfig:
     momentum: float = _OPTIMIZATION(0.9, "Momentum of SGD, beta1 of AdamW.", minimum=0, below=1, option="-")
     warmup: float = _OPTIMIZATION(
         0.1,
-        "Linear warm-up of the learning rate, as a share of the schedule; at most 200 steps.",
+        "Linear warm-up of the learning rate, as a fraction of the schedule; at most 200 steps.",
         minimum=0,
         below=1,
         option="-",
     )
     final_share: float = _OPTIMIZATION(
-        0.01, "Final learning rate, as a share of the peak.", minimum=0, below=1, option="-"
+        0.01, "Final learning rate, as a fraction of the peak.", minimum=0, below=1, option="-"
     )
     ema_decay: float = _OPTIMIZATION(
         0.9998,
@@ -129,7 +129,7 @@ class TrainConfig:
     )
     max_bad_steps: int = _COMPUTATION(
         20,
-        "Steps in a row without a finite loss or gradient after which the training ends with an error.",
+        "Number of consecutive steps without a finite loss or gradient that end the training with an error.",
         minimum=1,
         option="-",
         resumable=True,

@@ -31,7 +31,7 @@ class TrainingRequest:
         None,
         data_words.DATA,
         metavar="PATH",
-        default_words="the data of the run or training that ARCH.yaml is from, else the built-in set",
+        default_words="the data of the run or training of ARCH.yaml, else the built-in set",
         is_path=True,
         resumable=True,
     )

@@ -22,7 +22,7 @@ class Augmentation:
 
     mosaic: float = _share(
         0.0,
-        "Probability of a mosaic of four images. Off in the last part of the schedule (mosaic_until); useful for long "
+        "Probability of a mosaic of four images. Off after the fraction mosaic_until of the schedule; useful for long "
         "schedules.",
         command_default=0.5,
     )
