@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from search_space.axis import Axis, Choice, Params, Point
 from search_space.errors import SpaceError, check_known
 from search_space.registry import Registry
 
-if TYPE_CHECKING:
-    from torch import nn
+Add = Callable[[Any, Any, Mapping[int, Any], int], Sequence[Any]]
+"""From `graph.Builder`, `parts.Head`, `graph.Tap`s by level and the number of classes to the `Tap`s of the outputs.
 
-    from search_space.architecture import Architecture
-    from search_space.graph import Builder, Graph, Tap
-    from search_space.parts import Head
-
-    Add = Callable[[Builder, Head, Mapping[int, Tap], int], Sequence[Tap]]
+The modules of these classes look kinds up in `HEAD_KINDS`, so their types are not imported here.
+"""
 
 
 def _nothing(*_: object) -> None:
@@ -41,16 +38,17 @@ class HeadKind:
     """Fields of `Head` that only this kind uses."""
     decode: Callable[[Point], Mapping[str, Any]] = dict
     """Converts choices on its axes to options and fields; by default each choice is the value of the same name."""
-    read: Callable[[Head], Params] = lambda head: {}
-    """Returns the choices on its axes that differ from the value of the option or field of the same name."""
+    read: Callable[[Any], Params] = lambda head: {}
+    """Returns those choices of a `Head` on its axes that differ from the option or field of the same name."""
     topology: str | None = None
     """The only neck topology that it works with; None: any."""
     takes_unpadded: bool = False
     """Whether its extra stages may have no padding."""
-    check: Callable[[Architecture], None] = _nothing
-    """Raises SpaceError where an architecture with this head is invalid."""
-    init_weights: Callable[[nn.ModuleDict, Graph], None] = _nothing
-    """Initialises weights of the rest of the detector where this head needs another initialisation."""
+    check: Callable[[Any], None] = _nothing
+    """Raises SpaceError where an `Architecture` with this head is invalid."""
+    init_weights: Callable[[Any, Any], None] = _nothing
+    """Initialises weights of the rest of the detector where this head needs another initialisation. Called with the
+    `nn.ModuleDict` of the blocks and the `Graph`."""
 
     def own_options(self, given: Mapping[str, Choice]) -> dict[str, Choice]:
         """Returns the options that are not at their default.

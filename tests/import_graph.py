@@ -48,10 +48,14 @@ def _nodes(tree: ast.AST, *, late: bool, typing: bool) -> Iterator[ast.AST]:
 
 @cache
 def graph() -> dict[str, frozenset[str]]:
-    """Returns the modules of the packages that each module imports, at its top level or inside functions."""
+    """Returns the modules of the packages that each module imports: at its top level, inside functions or for types.
+
+    The names that a lazy package lists for type checkers are left out: it imports them when they are used.
+    """
+    found = {name: imports(path, typing=path.name != "__init__.py") for name, path in MODULES.items()}
     return {
-        name: frozenset(_home(*each) for each in imports(path) if _home(*each) in MODULES) - {name}
-        for name, path in MODULES.items()
+        name: frozenset(_home(*each) for each in imported if _home(*each) in MODULES) - {name}
+        for name, imported in found.items()
     }
 
 

@@ -68,7 +68,7 @@ class TrainConfig:
     )
     patience: int = _EVALUATION(
         0,
-        "Early stopping: evaluations in a row without a better accuracy; 0: off.",
+        "Early stopping: number of consecutive evaluations without a better accuracy; 0: off.",
         minimum=0,
         resumable=True,
     )
