@@ -165,7 +165,12 @@ def command_words(values: Any, *groups: str) -> list[str]:
 def absolute(given: Mapping[str, Any], owner: type[Any]) -> dict[str, Any]:
     """Returns given settings with absolute paths."""
     known = declared_settings(owner)
-    return {n: str(Path(value).resolve()) if known[n].about.is_path else value for n, value in given.items()}
+    return {name: absolute_value(known[name], value) for name, value in given.items()}
+
+
+def absolute_value(declared: DeclaredSetting, value: Any) -> Any:
+    """Returns a path as an absolute one, so that a run or a training can be resumed from another folder."""
+    return str(Path(value).resolve()) if declared.about.is_path and value is not None else value
 
 
 def settings_in(owner: Declared) -> list[DeclaredSetting]:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.api.evaluate import EvaluationResult, evaluate
-from nas.api.opening import load_architecture
 from nas.api.predict import Image, PredictionList, predict
 from nas.api.trained_detector import TrainedDetector, load_detector
+from nas.architectures import load_architecture
 from search_space.yaml_text import YamlError, read_yaml
 
 if TYPE_CHECKING:

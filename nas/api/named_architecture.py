@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from nas.api.opening import load_architecture
 from nas.api.result import OnNotice, notify
+from nas.architectures import load_architecture
 from search_space.errors import ConfigError
 
 if TYPE_CHECKING:

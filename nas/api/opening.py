@@ -1,16 +1,12 @@
-"""Open what a user names: an architecture, a data set, a number of threads."""
+"""Open the data set that a user names, and limit the threads of this process."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from nas.architectures import load_architecture
-
 if TYPE_CHECKING:
     from trainers.data import DataSplits
-
-__all__ = ["load_architecture", "open_for_user", "set_threads"]
 
 
 def set_threads(num_threads: int | None) -> None:

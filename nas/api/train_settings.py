@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.api.named_architecture import ArchitectureLike, find_architecture, shown_name
 from nas.api.train_request import TRAINING, TrainingRequest, place_in_config, request_of, training_settings
+from nas.setting_forms import absolute_value
 from search_space.errors import ConfigError, SpaceError, unknown_name
 from search_space.files import write_text
 from trainers.settings import DeclaredSetting, SettingError, all_settings, value_at
@@ -42,7 +43,7 @@ class TrainSettings:
 
         self.out.mkdir(parents=True, exist_ok=True)
         self.architecture.to_yaml(self.out / "architecture.yaml")
-        stored = {name: _absolute(each, getattr(self.request, name)) for name, each in _stored().items()}
+        stored = {name: absolute_value(each, getattr(self.request, name)) for name, each in _stored().items()}
         content = {**stored, TRAINING: self.config.to_dict(), "versions": versions()}
         write_text(self.out / "config.yaml", yaml.safe_dump(content, sort_keys=False))
 
@@ -207,11 +208,6 @@ def _stored() -> dict[str, DeclaredSetting]:
     return {name: each for name, each in all_settings(TrainingRequest).items() if each.about.is_stored}
 
 
-def _absolute(setting: DeclaredSetting, value: Any) -> Any:
-    """Returns a path as an absolute one, so that the training can be resumed from another folder."""
-    return str(Path(value).resolve()) if setting.about.is_path and value is not None else value
-
-
 def _data_of(subject: Subject, values: Values) -> tuple[Values, str | None]:
     """Returns the settings of the data, as given or as of the run of the architecture, and a notice of the latter."""
     from nas.api.data_of_run import with_known_data
@@ -246,7 +242,7 @@ def _change(folder: Path, content: dict[str, Any], path: tuple[str, ...], value:
     if setting is not None:
         if not setting.about.is_stored:
             return
-        value = _absolute(setting, value)
+        value = absolute_value(setting, value)
     before = value_at(content, path)
     if before != value and not (setting is not None and setting.about.resumable):
         name = ".".join(path).removeprefix(f"{TRAINING}.")

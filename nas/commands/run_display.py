@@ -52,12 +52,6 @@ class Display:
             case RunStarted():
                 self.folder = event.folder
                 self.began(event)
-            case RunOpened():
-                self.opened(event)
-            case TrialStarted():
-                self.started(event)
-            case TrainingStep():
-                self.stepped(event)
             case TrialFinished():
                 self.finished(event)
 
@@ -69,15 +63,6 @@ class Display:
         """Says what is searched."""
         for line in _introduction(event):
             self.console.print(line)
-
-    def opened(self, event: RunOpened) -> None:
-        """Is told that the search begins."""
-
-    def started(self, event: TrialStarted) -> None:
-        """Is told that the training of a trial begins."""
-
-    def stepped(self, event: TrainingStep) -> None:
-        """Is told of each step of training."""
 
     def finished(self, event: TrialFinished) -> None:
         """Prints the trial that ended."""
@@ -97,6 +82,18 @@ class Bars(Display):
 
     def __exit__(self, *error: object) -> None:
         self._bars.stop()
+
+    def __call__(self, event: SearchEvent) -> None:
+        """Shows an event of the search."""
+        match event:
+            case RunOpened():
+                self.opened(event)
+            case TrialStarted():
+                self.started(event)
+            case TrainingStep():
+                self.stepped(event)
+            case _:
+                super().__call__(event)
 
     def began(self, event: RunStarted) -> None:
         """Says what is searched, and makes the bars."""

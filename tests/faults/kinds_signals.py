@@ -14,7 +14,7 @@ from tests.faults.bench import Outcome, Scene, fault, heard
 from tests.faults.child import Child
 from tests.faults.evaluators import quick
 
-GOES_ON = r"to resume: nas run --resume"
+RESUME = r"to resume: nas run --resume"
 
 
 def below(pid: int) -> list[int]:
@@ -40,7 +40,7 @@ def kill_driver(scene: Scene) -> Outcome:
     scene.pause(0.0, 2.5)
     child.send(signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL
-    return scene.close_books(child, GOES_ON, before=ended_trials(scene.run))
+    return scene.close_books(child, RESUME, before=ended_trials(scene.run))
 
 
 @fault("kill -9 of a worker, 2 workers", seconds=6)
