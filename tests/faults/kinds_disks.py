@@ -102,7 +102,7 @@ def export(scene: Scene) -> Outcome:
         child = scene.nas(*words)
         code = child.wait()
         left = [path for path in disk.iterdir()]
-        message, said = heard(child.text, (r"^nas: error: .*No space left.*(free disk|make room|next:)",), scene.folder)
+        message, said = heard(child.text, (r"^nas: error: .*No space left.*(free disk|next:)",), scene.folder)
         set_disk(disk, "size=64m")
         again = scene.nas(*words).wait()
         whole = (disk / "out" / "front.csv").is_file()

@@ -229,6 +229,27 @@ def test_a_rung_goes_on_from_the_weights_of_the_one_before(tmp_path: Path) -> No
     assert _distance(first, second) < _distance(first, tmp_path / "other.pt") / 2
 
 
+MEASURED = """
+import sys
+from pathlib import Path
+from nas.executors import Job
+from nas.executors.training import TrainingSpec
+from search_space import Architecture
+from trainers import TrainConfig
+spec = TrainingSpec(config=TrainConfig(batch_size=2, device="cpu"), data=sys.argv[1], threads=1)
+job = Job(number=0, architecture=Architecture.from_yaml(Path(sys.argv[2])), seed=3, epochs=0.34)
+print(spec.make().evaluate(job, lambda step: None).peak_memory_bytes)
+"""
+
+
+@pytest.mark.slow
+def test_the_memory_of_a_training_is_measured(tmp_path: Path) -> None:
+    """In a process of its own: one that has freed memory before needs no more of it for a small training."""
+    SMALL.to_yaml(tmp_path / "small.yaml")
+    command = [sys.executable, "-c", MEASURED, str(DATA), str(tmp_path / "small.yaml")]
+    assert int(subprocess.run(command, capture_output=True, text=True, check=True).stdout) > 2**20
+
+
 def _distance(one: Path, other: Path) -> float:
     """The Euclidean distance of two weights files, over all convolutions."""
     states = [load_weights(path).state for path in (one, other)]
