@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from nas.api.evaluate import evaluate
     from nas.api.explain import explain
     from nas.api.export import export
+    from nas.api.import_weights import import_weights
     from nas.api.inspect import inspect
     from nas.api.latency import latency, predict_ops
     from nas.api.load import load
@@ -53,6 +54,7 @@ __all__ = [
     "evaluate",
     "explain",
     "export",
+    "import_weights",
     "inspect",
     "latency",
     "list_designs",

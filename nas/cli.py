@@ -18,6 +18,7 @@ COMMANDS = {
     "predict": "detect objects with trained weights and draw them into pictures",
     "inspect": "show the object sizes of a data set, the levels they need, and images shared by its parts",
     "data": "check a data set, or convert it to another format",
+    "weights": "import weights that others published",
     "designs": "list the published designs, their cost and their reported accuracy",
     "reproduce": "rebuild a published design and compare its counts",
     "explain": "show the nodes of an architecture and their cost, or compare two",

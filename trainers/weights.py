@@ -30,6 +30,15 @@ MAX_PICKLE_BYTES = 256_000_000
 """Upper limit of the pickled part of a file; a checkpoint with a long history has a few million bytes."""
 
 
+class ForeignFileError(ConfigError):
+    """A file that is no weights file of this program; it may be one that others published."""
+
+
+def numbered_classes(num_classes: int) -> tuple[str, ...]:
+    """Returns the class names of a file that states none."""
+    return tuple(f"class_{index}" for index in range(num_classes))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Weights:
     """The content of a weights file."""
@@ -37,6 +46,21 @@ class Weights:
     architecture: dict[str, Any]
     classes: tuple[str, ...]
     state: dict[str, Tensor]
+    """May lack tensors of the detector, as the weights of a backbone do."""
+    notes: tuple[str, ...] = ()
+    """Lines that the user should read, such as what a published file was recognised as."""
+
+    @property
+    def has_class_names(self) -> bool:
+        """Whether the file says what its classes are called."""
+        return self.classes != numbered_classes(len(self.classes))
+
+    def missing(self) -> tuple[str, ...]:
+        """Returns the names of the detector's tensors that are not in the file."""
+        with torch.device("meta"):
+            graph = lower(Architecture.from_dict(self.architecture), num_classes=len(self.classes))
+            own = Detector(graph).state_dict()
+        return tuple(name for name in own if name not in self.state)
 
     def check_input(self, input_hw: tuple[int, int]) -> None:
         """Raises SpaceError if the architecture cannot take images of `(H, W)` pixels."""
@@ -97,7 +121,9 @@ def load_weights(path: str | Path) -> Weights:
     content = _read_safetensors(path) if Path(path).suffix == SAFETENSORS else read_torch(path, "weights file")
     missing = {"architecture", "classes", "state"} - content.keys()
     if missing:
-        raise ConfigError(f"{path} is not a weights file: it lacks {', '.join(sorted(missing))}; give a weights.pt")
+        raise ForeignFileError(
+            f"{path} is not a weights file: it lacks {', '.join(sorted(missing))}; give a weights.pt"
+        )
     architecture, classes, state = (content[name] for name in ("architecture", "classes", "state"))
     named = isinstance(architecture, dict) and isinstance(classes, list) and all(map(_is_name, classes))
     if not named or not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
@@ -127,7 +153,7 @@ def _read_safetensors(path: str | Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"cannot read weights file {path}: {error.strerror or error}; check the path") from None
     except Exception:  # as in `read_torch`
-        raise ConfigError(
+        raise ForeignFileError(
             f"{path} is not a weights file of this program, or it is damaged; give one written by nas"
         ) from None
     return {**described, "state": state}
@@ -212,5 +238,5 @@ def read_torch(path: str | Path, what: str, remedy: str = "give one written by n
     except Exception:  # foreign files make the unpickler raise almost any exception
         content = None
     if not isinstance(content, dict):
-        raise ConfigError(f"{path} is not a {what} of this program, or it is damaged; {remedy}")
+        raise ForeignFileError(f"{path} is not a {what} of this program, or it is damaged; {remedy}")
     return content

@@ -219,11 +219,7 @@ def _evaluate(
     dataset = splits.val if options.part == "val" else splits.train
     if tiling is not None:
         notify(on_notice, small_images_note("--tile", options.part, dataset, tiling.tile_hw))
-    if dataset.classes != loaded.classes:
-        raise DataError(
-            f"{loaded.weights} finds {', '.join(loaded.classes)}, the data has {', '.join(dataset.classes)}; "
-            "next: --data with the same classes in the same order"
-        )
+    _check_classes(loaded, dataset.classes, on_notice)
     set_threads(threads)
     if options.curves is not None:
         make_folder(options.curves, "--curves")
@@ -244,6 +240,21 @@ def _evaluate(
         confusion=confusion,
         unreadable=tuple(findings.unreadable),
         curves=None if options.curves is None else _write_curves(options.curves, curves, confusion, on_notice),
+    )
+
+
+def _check_classes(loaded: TrainedDetector, classes: tuple[str, ...], on_notice: OnNotice | None) -> None:
+    """Raises DataError where a detector has other classes than the data; only their number counts where it has no names."""
+    for note in loaded.content.notes:
+        notify(on_notice, f"note: {note}")
+    if loaded.classes == classes:
+        return
+    if not loaded.content.has_class_names and loaded.num_classes == len(classes):
+        notify(on_notice, f"note: {loaded.weights} has no class names; those of the data are taken in their order")
+        return
+    raise DataError(
+        f"{loaded.weights} finds {', '.join(loaded.classes)}, the data has {', '.join(classes)}; "
+        "next: --data with the same classes in the same order"
     )
 
 

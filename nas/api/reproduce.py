@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.api.result import OnProgress, ProgressUpdate, Result, table_of
+from nas.api.result import OnNotice, OnProgress, ProgressUpdate, Result, table_of
+from search_space.errors import ConfigError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from nas.api.published_accuracy import MeasuredAccuracy
+    from nas.api.trained_detector import WeightsLike
     from nas.cost.conventions import Convention
     from search_space import Architecture, Design, Graph
 
@@ -45,7 +49,7 @@ class PublishedFigure:
     """The count is given in multiples of this."""
     count: int | None = None
     ours: float | None = None
-    """The count in the unit of the figure; None where it is not compared."""
+    """The count in the unit of the figure, or the measured accuracy; None where it is not compared."""
     deviation_percent: float | None = None
     as_printed: bool | None = None
     """Whether ours, rounded to the digits that are printed, is the figure."""
@@ -76,6 +80,8 @@ class Reproduction(Result):
     parts: tuple[PartCount, ...]
     published: tuple[PublishedFigure, ...]
     notes: str
+    accuracy: MeasuredAccuracy | None = None
+    """How the accuracy of `weights` was measured; None without weights."""
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -122,22 +128,61 @@ def reproduce(
     num_classes: int | None = None,
     input_hw: tuple[int, int] | None = None,
     check_fvcore: bool | None = None,
+    weights: WeightsLike | None = None,
+    data: str | Path | None = None,
+    format: str | None = None,
+    images: str | Path | None = None,
+    split: str | None = None,
+    on_notice: OnNotice | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Reproduction:
     """Rebuilds a published design, counts it, and compares each published count in its own convention.
+
+    With its weights and the data, the published accuracy is compared too.
 
     Args:
         design: the name of a design, or a design.
         num_classes: classes to count for; None: what the published counts are for.
         input_hw: input size `(H, W)` in pixels; None: that of the design.
         check_fvcore: whether to run the built detector under fvcore; None: where that is quick.
+        weights: weights of the design, in a file of this program or as its authors published it.
+        data: the data set whose validation images they are measured on.
+        format: `coco`, `yolo`, `visdrone`, `tinyperson`, `voc` or that of a plug-in; None: detected.
+        images: folder of the images, if they are not beside the annotations.
+        split: which pair of annotation files to use, if the folder holds several.
+        on_notice: is called with lines on the weights and the data.
+        on_progress: is called after each batch of images.
 
     Raises:
         SpaceError: there is no such design, or it does not take this size or number of classes.
+        UserError: the weights are not those of the design, or the data cannot be used.
     """
-    from nas.cost.conventions import dfl_constants, params_folded
-    from search_space import DESIGNS, lower
+    from search_space import DESIGNS
 
     design = DESIGNS.get(design) if isinstance(design, str) else design
+    counted = _count(design, num_classes, input_hw, check_fvcore)
+    places = {"data": data, "format": format, "images": images, "split": split}
+    if weights is None:
+        if any(place is not None for place in places.values()):
+            raise ConfigError("--data measures the accuracy of --weights; give both")
+        return counted
+    if data is None or num_classes is not None or input_hw is not None:
+        raise ConfigError("--weights are measured as published; give --data, and neither --num-classes nor --input")
+    from nas.api.published_accuracy import measure_accuracy, with_measured
+
+    measured = measure_accuracy(design, weights, data=places, on_notice=on_notice, on_progress=on_progress)
+    return replace(
+        counted, accuracy=measured, published=with_measured(counted.published, measured, counted.input_hw)
+    )
+
+
+def _count(
+    design: Design, num_classes: int | None, input_hw: tuple[int, int] | None, check_fvcore: bool | None
+) -> Reproduction:
+    """Returns a rebuilt design with its counts, each beside the published one in the same convention."""
+    from nas.cost.conventions import dfl_constants, params_folded
+    from search_space import lower
+
     num_classes = design.num_classes if num_classes is None else num_classes
     architecture = design.architecture if input_hw is None else design.architecture.resized(input_hw)
     graph = lower(architecture, num_classes=num_classes)

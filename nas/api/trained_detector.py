@@ -59,19 +59,20 @@ class TrainedDetector:
         return self.content.detector().to(device_for(device))
 
 
-def load_detector(weights: WeightsLike) -> TrainedDetector:
+def load_detector(weights: WeightsLike, architecture: Architecture | None = None) -> TrainedDetector:
     """Returns the trained detector that a caller means.
 
     Args:
-        weights: a weights file, the folder of a training, of an export or of a run, the YAML file of a member of a
-            front, or an object that names its weights.
+        weights: a weights file, of this program or published by others, the folder of a training, of an export or of
+            a run, the YAML file of a member of a front, or an object that names its weights.
+        architecture: what a file published by others is read as; None: found from its tensors.
 
     Raises:
-        ConfigError: there are no weights, or they are damaged.
+        ConfigError: there are no weights, or they are damaged, or not those of a whole detector.
     """
     from nas.api.weights_path import weights_file
     from search_space import Architecture
-    from trainers import load_weights
+    from trainers.importing.opening import check_complete, open_weights
 
     if isinstance(weights, TrainedDetector):
         return weights
@@ -81,7 +82,8 @@ def load_detector(weights: WeightsLike) -> TrainedDetector:
             raise ConfigError(f"{type(weights).__name__} has no weights; next: train it with nas.train")
         weights = named
     path = weights_file(Path(weights))
-    content = load_weights(path)
+    content = open_weights(path, architecture)
+    check_complete(content, path)
     return TrainedDetector(
         weights=path,
         classes=content.classes,

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
-from nas.commands.options import echo_json, json_option, plugin_option, wide_option
+from nas import data_words
+from nas.commands.display import notify
+from nas.commands.options import (
+    echo_json,
+    format_option,
+    images_option,
+    json_option,
+    plugin_option,
+    split_option,
+    wide_option,
+)
 
 
 @click.command("reproduce")
@@ -21,30 +32,48 @@ from nas.commands.options import echo_json, json_option, plugin_option, wide_opt
     default=None,
     help="Count with fvcore too, and compare. Default: for one design of up to 20 GMACs.",
 )
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    default=None,
+    help="Weights of the design, as its authors publish them or as written by nas; measured on --data.",
+)
+@click.option(
+    "--data", type=click.Path(), metavar="PATH", default=None, help=f"{data_words.DATA} Needed with --weights."
+)
+@format_option
+@images_option
+@split_option
 @plugin_option
 @wide_option
 @json_option
 def command(design: str | None, all_designs: bool, check_fvcore: bool | None, as_json: bool, **options: Any) -> None:
     """Rebuild a published design and compare its counts with the published figures.
 
-    Each figure is compared in its own convention, counted on the rebuilt detector. Accuracy and latency cannot be
-    counted; they are shown as published.
+    Each figure is compared in its own convention, counted on the rebuilt detector. With --weights and --data, the
+    published accuracy is compared with that of the weights on the validation images. Latency is shown as published.
 
     \b
     Examples:
       nas reproduce sodet-s
+      nas reproduce sodet-s --weights SO-Dets.pt --data VisDrone
       nas reproduce --all --json
     """
     from nas.api.reproduce import reproduce, reproduce_all
+    from nas.commands.progress import progress_bar
     from nas.commands.reproduce_display import print_all, print_reproduction
     from search_space import DESIGNS
 
     if (design is None) != all_designs:
         raise click.UsageError(f"give either the name of a design or --all; designs: {', '.join(DESIGNS)}")
     if design is not None:
-        reproduced = reproduce(design, check_fvcore=check_fvcore, **options)
+        with progress_bar() as on_progress:
+            reproduced = reproduce(
+                design, check_fvcore=check_fvcore, on_notice=notify, on_progress=on_progress, **options
+            )
         return echo_json(reproduced.to_dict()) if as_json else print_reproduction(reproduced)
     if any(value is not None for value in options.values()):
-        raise click.UsageError("--all compares each design as published; omit --num-classes and --input")
+        raise click.UsageError("--all compares the counts of each design as published; omit the other options")
     table = reproduce_all(check_fvcore=bool(check_fvcore))
     return echo_json(table.to_dict()) if as_json else print_all(table)

@@ -27,6 +27,7 @@ from search_space.errors import ConfigError, SpaceError, UserError
 from trainers import load_weights
 from trainers.data import open_data
 from trainers.data.geometry import Letterbox
+from trainers.importing.opening import check_complete, open_weights
 
 DEFAULT_CLASSES = 80
 BOARD = "board"
@@ -168,8 +169,9 @@ def _member(run: Path, config: RunConfig, rank: int, trial: Trial) -> ExportEntr
 
 def _of_architecture(request: ExportRequest) -> Found:
     architecture = load_architecture(request.what, request.input_hw)
-    weights = None if request.weights is None else load_weights(request.weights)
+    weights = None if request.weights is None else open_weights(request.weights, architecture)
     if weights is not None:
+        check_complete(weights, request.weights)
         trained = Architecture.from_dict(weights.architecture)
         if trained.resized(architecture.input_hw).key() != architecture.key():
             raise ConfigError(

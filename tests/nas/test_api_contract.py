@@ -41,6 +41,7 @@ COMMANDS = {
     "report": "report",
     "data check": "check_data",
     "data convert": "convert_data",
+    "weights import": "import_weights",
     "designs": "list_designs",
     "devices": "list_devices",
     "bench": "compare_strategies",
@@ -58,7 +59,8 @@ RENAMED = {
     ("*", "input"): "input_hw",  # which says the order
     ("train", "input"): "input",
     ("export", "format"): "formats",  # of the files that are written
-    ("run", "from"): "from_run",  # `from` is a keyword of Python
+    ("run", "from"): "from_run",  # `from` and `as` are keywords of Python
+    ("weights import", "as"): "architecture",
 }
 ONLY_KEYWORD = {"search": {"plugin"}}
 """A command has --plugin too, which loads the file before anything else is read."""
