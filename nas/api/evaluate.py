@@ -244,7 +244,7 @@ def _evaluate(
 
 
 def _check_classes(loaded: TrainedDetector, classes: tuple[str, ...], on_notice: OnNotice | None) -> None:
-    """Raises DataError where a detector has other classes than the data; only their number counts where it has no names."""
+    """Raises DataError where a detector has other classes than the data; without names, only their number counts."""
     for note in loaded.content.notes:
         notify(on_notice, f"note: {note}")
     if loaded.classes == classes:

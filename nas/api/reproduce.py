@@ -171,9 +171,7 @@ def reproduce(
     from nas.api.published_accuracy import measure_accuracy, with_measured
 
     measured = measure_accuracy(design, weights, data=places, on_notice=on_notice, on_progress=on_progress)
-    return replace(
-        counted, accuracy=measured, published=with_measured(counted.published, measured, counted.input_hw)
-    )
+    return replace(counted, accuracy=measured, published=with_measured(counted.published, measured, counted.input_hw))
 
 
 def _count(
