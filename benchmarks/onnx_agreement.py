@@ -23,7 +23,7 @@ from nas.exporters.onnx_model import OnnxOptions, difference, write_onnx
 from search_space import DESIGNS, Architecture, Detector, SearchSpace, lower
 from search_space.errors import SpaceError
 from trainers.data import open_data
-from trainers.data.geometry import Letterbox
+from trainers.data.geometry import ImageFit
 
 DATA = Path(__file__).parents[1] / "tests" / "data" / "hit_uav"
 BAR = 1e-4
@@ -46,7 +46,8 @@ def main() -> None:
         began = time.perf_counter()
         detector = lively(architecture)
         hw = detector.input_hw
-        fits = [Letterbox.fit((each.shape[0], each.shape[1]), hw).apply(each) for each in pictures]
+        how = detector.input_format.fit
+        fits = [ImageFit.of((each.shape[0], each.shape[1]), hw, how).apply(each) for each in pictures]
         images = np.stack([each.transpose(2, 0, 1) for each in fits]).astype(np.float32) / np.float32(255)
         apart = difference(detector, write_onnx(detector, OnnxOptions()), OnnxOptions(), images)
         worst, count = max(worst, apart), count + 1

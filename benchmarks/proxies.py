@@ -74,7 +74,7 @@ def counts(architecture: Architecture, num_classes: int) -> dict[str, float]:
 
 def scores(detector: Detector, dataset: Dataset, *, batch_size: int, seed: int) -> dict[str, float]:
     """Returns every proxy's score of a detector and, with the suffix `_s`, the seconds that it took."""
-    images, objects = proxy_batch(dataset, detector.input_hw, batch_size, seed)
+    images, objects = proxy_batch(dataset, detector.input_hw, batch_size, seed, fit=detector.input_format.fit)
     row = {}
     for name in PROXIES:
         if name in NEEDS_LOSS and detector.head not in HEAD_TRAINING:

@@ -9,7 +9,7 @@ from pathlib import Path
 from nas.api.designs import label
 from nas.api.reproduce import PublishedFigure, Reproduction, reproduce, summary_rows
 from nas.commands.reproduce_display import MULTIPLES, deviation_cell, ours_cell
-from search_space import DESIGNS
+from search_space import DESIGNS, InputFormat
 
 PAGE = Path(__file__).with_name("designs.md")
 HEADER = """\
@@ -53,9 +53,19 @@ def _paper(designs: Sequence[Reproduction]) -> Iterator[str]:
             for design in designs
         ),
     )
+    yield from _input_formats(designs)
     yield from _counts(designs)
     yield from _reported(designs)
     yield from _notes(designs)
+
+
+def _input_formats(designs: Sequence[Reproduction]) -> Iterator[str]:
+    """Yields a sentence per input format other than RGB from 0 to 1, letterboxed."""
+    formats = {_name(design): DESIGNS.get(design.design).architecture.input_format for design in designs}
+    for found in dict.fromkeys(formats.values()):
+        if found != InputFormat():
+            names = ", ".join(name for name, each in formats.items() if each == found)
+            yield f"Input of {names}: {found}.\n"
 
 
 def _counts(designs: Sequence[Reproduction]) -> Iterator[str]:

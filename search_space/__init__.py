@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from search_space.designs import DESIGNS, Design
     from search_space.detector import Detector
     from search_space.graph import Graph, Node
+    from search_space.input_format import InputFormat
     from search_space.lowering import lower
     from search_space.parts import Backbone, Extra, Head, Neck, Stage, Unit
     from search_space.space import SearchSpace
@@ -29,6 +30,7 @@ _MODULES = {
     "Extra": "parts",
     "Graph": "graph",
     "Head": "parts",
+    "InputFormat": "input_format",
     "Neck": "parts",
     "Node": "graph",
     "SearchSpace": "space",
@@ -48,6 +50,7 @@ __all__ = [
     "Extra",
     "Graph",
     "Head",
+    "InputFormat",
     "Neck",
     "Node",
     "SearchSpace",

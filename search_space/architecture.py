@@ -15,6 +15,7 @@ import yaml
 from search_space.errors import SpaceError
 from search_space.files import write_text
 from search_space.head_kind import HEAD_KINDS
+from search_space.input_format import InputFormat
 from search_space.parts import IN_UNIT, POOLS, Backbone, Extra, Head, Neck
 from search_space.plain import FieldError, read_plain, without_defaults
 from search_space.yaml_text import YamlError, read_yaml
@@ -31,7 +32,7 @@ LARGEST_SIDE = 8192
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """One detector: input size, backbone, neck, head and extra stages.
+    """One detector: input size and format, backbone, neck, head and extra stages.
 
     Raises:
         SpaceError: The parts contradict each other. Block names are checked later, by `lower`.
@@ -44,6 +45,8 @@ class Architecture:
     neck: Neck | None = None
     """None: the head reads the maps of the backbone directly."""
     extras: tuple[Extra, ...] = ()
+    input_format: InputFormat = InputFormat()
+    """What the network sees of a picture."""
 
     def __post_init__(self) -> None:
         if len(self.input_hw) != 2:

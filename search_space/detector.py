@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from search_space.graph import IMAGE, Graph, Node, build
 from search_space.head_kind import HEAD_KINDS
 from search_space.heads.anchor_free import REG_MAX
+from search_space.input_format import InputFormat
 
 
 class Detector(nn.Module):
-    """Runs the nodes of a graph on images.
+    """Runs the nodes of a graph on images, which it first converts to the graph's input format.
 
     Attributes:
+        input_format: the input that the network is made for; its `fit` is for those who prepare images.
         head: the kind of head, one of `HEAD_KINDS`; its settings are in `graph.head`.
         strides: pixels per cell of each level with a head, finest first.
         reg_max: bins of the distance distribution of each box side, for an anchor-free head.
@@ -26,10 +29,12 @@ class Detector(nn.Module):
         self.graph = graph
         self.num_classes = graph.num_classes
         self.input_hw = graph.input_hw
+        self.input_format = graph.input_format
         self.head = graph.head.kind
         self.strides = graph.strides
         self.reg_max = REG_MAX
         self.blocks = nn.ModuleDict({node.name: build(node) for node in graph.nodes if node.shares is None})
+        self.convert = InputConversion(graph.input_format)
         self._plans = {graph.outputs: _plan(graph, graph.outputs)}
         HEAD_KINDS.get(self.head).init_weights(self.blocks, graph)
 
@@ -53,12 +58,46 @@ class Detector(nn.Module):
         wanted = tuple(names)
         if wanted not in self._plans:
             self._plans[wanted] = _plan(self.graph, wanted)
-        maps = {IMAGE: images}
+        maps = {IMAGE: self.convert(images)}
         for node, done_with in self._plans[wanted]:
             maps[node.name] = self.blocks[node.shares or node.name](*(maps[name] for name in node.inputs))
             for name in done_with:
                 del maps[name]
         return [maps[name] for name in wanted]
+
+
+class InputConversion(nn.Module):
+    """Converts images `(B, 3, H, W)`, RGB from 0 to 1, to the channels, range and normalisation of an input format.
+
+    RGB from 0 to 1 itself is returned as it is. The constants are no part of a state dict: they belong to the
+    architecture.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, input_format: InputFormat) -> None:
+        super().__init__()
+        white = input_format.value_range
+        self.flips = input_format.channels == "bgr"
+        self.subtracts = any(input_format.mean)
+        self.scales = any(value != white for value in input_format.std)
+        mean = torch.tensor([value / white for value in input_format.mean])
+        scale = torch.tensor([white / value for value in input_format.std])
+        self.register_buffer("mean", mean.view(3, 1, 1), persistent=False)
+        self.register_buffer("scale", scale.view(3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.flips:
+            images = images.flip(1)
+        if self.subtracts:
+            images = images - self.mean
+        return images * self.scale if self.scales else images
+
+    def inverse(self, inputs: Tensor) -> Tensor:
+        """Returns the images `(B, 3, H, W)` that `forward` converts to `inputs`, such as noise for the network."""
+        images = inputs / self.scale + self.mean
+        return images.flip(1) if self.flips else images
 
 
 class _Step(NamedTuple):

@@ -11,13 +11,14 @@ from torch import nn
 
 from search_space.blocks import find_block
 from search_space.errors import SpaceError
+from search_space.input_format import InputFormat
 from search_space.parts import Head
 
 Arguments = tuple[tuple[str, object], ...]
 """Constructor arguments of a block as (name, value) pairs, which are hashable."""
 
 IMAGE = "image"
-"""The name of the graph's input, a `(B, 3, H, W)` image with values from 0 to 1."""
+"""The name of the graph's input, a `(B, 3, H, W)` image in the graph's input format."""
 
 SECOND_RUN = "second_"
 """Prefix of the names of nodes in the second run of a dual path, which reuse the weights of an earlier node."""
@@ -51,6 +52,8 @@ class Graph:
     num_classes: int
     input_hw: tuple[int, int]
     head: Head
+    input_format: InputFormat
+    """What the first node sees; a `Detector` converts RGB from 0 to 1 to it."""
 
 
 class Tap(NamedTuple):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
+from search_space.input_format import InputFormat
 from search_space.parts import Backbone, Stage, Unit
 
 
@@ -31,6 +32,8 @@ class UnitTable:
     stages: Mapping[int, tuple[Unit, ...]]
     pooled: bool = False
     """Whether a pool downsamples instead of the first unit."""
+    input_format: InputFormat = InputFormat()
+    """What the published weights of this backbone were trained on."""
 
 
 NOMINAL_STEM = 64
@@ -65,9 +68,14 @@ def _residual(channels: int) -> tuple[Unit, ...]:
 
 
 _RE, _HS = "relu", "hswish"
+TINYDET_INPUT = InputFormat(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), fit="stretch")
+"""As in the configuration of TinyDet, which gives 123.675, 116.28, 103.53 and 58.395, 57.12, 57.375 of 0 to 255."""
+SSD_INPUT = InputFormat(mean=(103.94, 116.78, 123.68), channels="bgr", value_range=255, fit="stretch")
+"""As in the configuration of SSD by Mudassar and Mukhopadhyay."""
 
 UNIT_TABLES: dict[str, UnitTable] = {
     "mobilenetv1": UnitTable(
+        input_format=SSD_INPUT,
         stem="conv_relu",
         stem_channels=32,
         stem_stride=2,
@@ -80,6 +88,7 @@ UNIT_TABLES: dict[str, UnitTable] = {
         },
     ),
     "mobilenetv3-d": UnitTable(
+        input_format=TINYDET_INPUT,
         stem="conv_hswish",
         stem_channels=16,
         stem_stride=2,
@@ -100,6 +109,7 @@ UNIT_TABLES: dict[str, UnitTable] = {
         },
     ),
     "mobilenetv3-bc": UnitTable(
+        input_format=TINYDET_INPUT,
         stem="conv_hswish",
         stem_channels=24,
         stem_stride=2,
@@ -120,6 +130,7 @@ UNIT_TABLES: dict[str, UnitTable] = {
         },
     ),
     "vgg16": UnitTable(
+        input_format=SSD_INPUT,
         stem="conv_bias_relu",
         stem_channels=64,
         stem_stride=1,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from search_space import Detector
-from trainers.data.augment import Letterbox
+from trainers.data.augment import ImageFit
 from trainers.data.dataset import Boxes, Image, Labels
 from trainers.heads import DetectionLimits, head_training
 
@@ -69,8 +69,9 @@ def evaluation_mode(detector: Detector) -> Iterator[None]:
 def detect(
     detector: Detector, images: Sequence[Image], *, input_hw: tuple[int, int], limits: DetectionLimits
 ) -> list[Detections]:
-    """Runs a detector that is in evaluation mode on images of any sizes."""
-    fits = [Letterbox.fit((image.shape[0], image.shape[1]), input_hw) for image in images]
+    """Runs a detector that is in evaluation mode on images of any sizes, fitted as its input format says."""
+    how = detector.input_format.fit
+    fits = [ImageFit.of((image.shape[0], image.shape[1]), input_hw, how) for image in images]
     stack = np.stack([fit.apply(image) for fit, image in zip(fits, images, strict=True)])
     device = next(detector.parameters()).device
     inputs = torch.from_numpy(stack).to(device).permute(0, 3, 1, 2).float().div_(255)
@@ -78,7 +79,7 @@ def detect(
     return [_in_image(*each, fit, image) for each, fit, image in zip(found, fits, images, strict=True)]
 
 
-def _in_image(boxes: Tensor, scores: Tensor, labels: Tensor, fit: Letterbox, image: Image) -> Detections:
+def _in_image(boxes: Tensor, scores: Tensor, labels: Tensor, fit: ImageFit, image: Image) -> Detections:
     """Maps detections from the input to the original image and clips them."""
     corner = np.array([image.shape[1], image.shape[0]] * 2, np.float32)
     original = fit.to_image(boxes.cpu().numpy()).clip(0, corner)

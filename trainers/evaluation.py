@@ -102,7 +102,7 @@ def evaluate(
     Args:
         detector: runs in evaluation mode; its mode is restored.
         dataset: ignored regions are treated like crowds in COCO.
-        input_hw: size that images are letterboxed to; default: the detector's own.
+        input_hw: size that images are scaled to; default: the detector's own.
         batch_size: images, or slices of an image, per batch.
         tiling: run on overlapping slices of each image.
         bins: object sizes to report in addition to those of COCO.

@@ -239,6 +239,7 @@ def prepare_run(
         stream=BatchStream(
             dataset=train_set,
             input_hw=detector.input_hw,
+            fit=detector.input_format.fit,
             batch_size=config.batch_size,
             num_steps=config.num_steps(len(train_set)),
             seed=config.seed,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from search_space.errors import DataError
 from trainers.data import Record
-from trainers.data.geometry import Letterbox
+from trainers.data.geometry import ImageFit
 
 Sides = NDArray[np.float64]
 """`(N,)`: the square root of the area of each box, in pixels."""
@@ -55,7 +55,7 @@ class BoxSizes:
         """Returns the sides `(N,)` in pixels of a square input that each image is letterboxed into."""
         gains = []
         for hw in self.hws:
-            fitted = Letterbox.fit(hw, (input_px, input_px))
+            fitted = ImageFit.of(hw, (input_px, input_px), "letterbox")
             gains.append((fitted.scale_x * fitted.scale_y) ** 0.5)
         return np.asarray(self.original * np.array(gains)[self.box_hw], np.float64)
 

@@ -12,7 +12,7 @@ from nas.api.result import Result, table_of
 if TYPE_CHECKING:
     import pandas as pd
 
-    from search_space import Design
+    from search_space import Design, InputFormat
 
 MAIN_ACCURACIES = ("visdrone_val_map50", "coco_val_ap", "coco_ap", "voc07_test_ap")
 """The accuracy that is shown for a design, the first of these that its paper reports."""
@@ -63,6 +63,8 @@ class ListedDesign:
     """Derived from an ablation of the paper; no file of it was published."""
     num_classes: int
     input_hw: tuple[int, int]
+    input_format: InputFormat
+    """What the network sees of a picture."""
     macs: int
     flops_2x: int
     params: int
@@ -112,6 +114,7 @@ def listed(design: Design) -> ListedDesign:
         derived=reproduced.derived,
         num_classes=reproduced.num_classes,
         input_hw=reproduced.input_hw,
+        input_format=design.architecture.input_format,
         macs=reproduced.macs,
         flops_2x=reproduced.flops_2x,
         params=reproduced.params,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from nas.api.differences import ArchitectureDiff
-    from search_space import Graph
+    from search_space import Graph, InputFormat
 
 TOTALS = ("macs", "params", "weight_bytes", "activation_bytes")
 
@@ -47,6 +47,8 @@ class Explanation(Result):
     key: str
     num_classes: int
     input_hw: tuple[int, int]
+    input_format: InputFormat
+    """What the network sees of a picture."""
     macs: int
     """Multiply-adds, which is what fvcore counts as FLOPs."""
     params: int
@@ -124,6 +126,7 @@ def explain(
         key=arch.key(),
         num_classes=num_classes,
         input_hw=arch.input_hw,
+        input_format=arch.input_format,
         memory_bytes=memory_bytes,
         flops_2x=2 * totals["macs"],
         nodes=counted,

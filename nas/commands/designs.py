@@ -8,6 +8,7 @@ import click
 
 from nas.commands.display import say
 from nas.commands.options import echo_json, json_option, plugin_option, wide_option
+from search_space.input_format import InputFormat
 
 if TYPE_CHECKING:
     from nas.api.designs import DesignTable, LargestDeviation
@@ -67,8 +68,19 @@ def print_designs(designs: DesignTable) -> None:
         rows.append(cells)
     print_table(columns, rows)
     say("GMACs are fvcore's FLOPs; 2x counts a multiply-add as two. Accuracies are the papers', none is ours.")
+    for text, names in _input_formats(designs).items():
+        say(f"input of {', '.join(names)}: {text}")
     if any(row.derived for row in designs.designs):
         say("* derived here from a paper's ablation; no file of it was published")
+
+
+def _input_formats(designs: DesignTable) -> dict[str, list[str]]:
+    """Returns the names of the designs by their input format, without the default one."""
+    found: dict[str, list[str]] = {}
+    for row in designs.designs:
+        if row.input_format != InputFormat():
+            found.setdefault(str(row.input_format), []).append(row.design)
+    return found
 
 
 def deviation_text(deviation: LargestDeviation | None) -> str:

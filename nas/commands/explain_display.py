@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.api.differences import field_names
 from nas.commands.display import counted, say
+from search_space.input_format import InputFormat
 
 if TYPE_CHECKING:
     from nas.api.differences import ArchitectureDiff, Difference
@@ -23,6 +24,8 @@ def print_explanation(explained: Explanation) -> None:
     height, width = explained.input_hw
     classes = counted(explained.num_classes, "class", "classes")
     say(f"{explained.architecture} (key {explained.key}), {classes}, input {width}x{height} (width x height)")
+    if explained.input_format != InputFormat():
+        say(f"input format: {explained.input_format}")
     columns = (
         Column("part", priority=3),
         Column("node", is_name=True),

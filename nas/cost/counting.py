@@ -79,7 +79,7 @@ COUNTED: dict[str, Callable[[Sequence[Any], Tensor], int]] = {
 FREE = frozenset(
     "_softmax _safe_softmax _to_copy _unsafe_view abs adaptive_avg_pool2d _adaptive_avg_pool2d add add_ alias amax "
     "amin arange as_strided avg_pool2d bitwise_and cat chunk clamp clamp_ clamp_min clone constant_pad_nd copy_ "
-    "detach div div_ empty exp expand floor full gather ge gelu hardsigmoid hardsigmoid_ hardswish hardswish_ "
+    "detach div div_ empty exp expand flip floor full gather ge gelu hardsigmoid hardsigmoid_ hardswish hardswish_ "
     "hardtanh hardtanh_ index le leaky_relu leaky_relu_ lift_fresh linalg_vector_norm log log2 max "
     "max_pool2d_with_indices mean min minimum mul mul_ native_batch_norm _native_batch_norm_legit "
     "_native_batch_norm_legit_no_training native_group_norm native_layer_norm neg new_empty new_zeros ones "

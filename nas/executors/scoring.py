@@ -73,5 +73,6 @@ def proxy_score(name: str, detector: Detector, dataset: Dataset, *, seed: int) -
     """
     if name not in PROXIES:
         raise ConfigError(f"unknown proxy {name!r}; known: {', '.join(PROXIES)}")
-    images, objects = proxy_batch(dataset, detector.input_hw, batch_size=PROXY_IMAGES, seed=seed)
+    fit = detector.input_format.fit
+    images, objects = proxy_batch(dataset, detector.input_hw, batch_size=PROXY_IMAGES, seed=seed, fit=fit)
     return float(PROXIES.get(name)(detector, images, objects, seed=seed))

@@ -9,6 +9,11 @@ from nas.config import versions
 from nas.exporters.entry import ExportEntry
 from search_space.head_kind import HEAD_KINDS
 
+FITTED = {
+    "letterbox": "the picture scaled to fit and padded with grey (114)",
+    "stretch": "the picture stretched to that size",
+}
+"""How a picture becomes the input, by the `fit` of an input format."""
 SPECIAL = str.maketrans({each: f"\\{each}" for each in "\\`*_[]<>|#"})
 
 
@@ -79,12 +84,13 @@ def _use(entry: ExportEntry, report: Mapping[str, Any]) -> str:
     if onnx is None:
         return text
     sizes = ", ".join(f"`{name}` ({size / 1e6:.1f} MB)" for name, size in onnx["files"].items())
+    fitted = FITTED[entry.architecture.input_format.fit]
     return (
         f"{text}\n\n{sizes}: ONNX, opset {onnx['opset']}, {onnx['precision']}, {onnx['outputs']} outputs. The largest "
         f"difference from PyTorch on {onnx['compared_on_images']} images is {onnx['largest_relative_difference']:.1g} "
-        "of an output's scale. Input: `image`, `(1, 3, H, W)` 32-bit floats, RGB from 0 to 1, the picture scaled to "
-        "fit and padded with grey (114). `postprocess.py` prepares the input and decodes the outputs; it needs numpy, "
-        "and OpenCV for scaling."
+        f"of an output's scale. Input: `image`, `(1, 3, H, W)` 32-bit floats, RGB from 0 to 1, "
+        f"{fitted}. `postprocess.py` prepares the input and decodes the outputs; it needs numpy, and OpenCV for "
+        "scaling."
     )
 
 

@@ -128,6 +128,7 @@ def description(detector: Detector, classes: Sequence[str], options: OnnxOptions
         "outputs": options.form,
         "classes": list(classes),
         "input_hw": list(detector.input_hw),
+        "fit": detector.input_format.fit,
         "strides": list(detector.strides),
     }
     with evaluation_mode(detector):

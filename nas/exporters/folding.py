@@ -1,14 +1,56 @@
-"""Fold fixed scales of maps into the convolutions that read them."""
+"""Fold fixed scales of maps, and the input format of a detector, into the convolutions that read them."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from copy import deepcopy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+from torch import nn
+
+from search_space import Detector, InputFormat
+from search_space.detector import InputConversion
+from search_space.graph import IMAGE
 
 if TYPE_CHECKING:
     import onnx
+
+
+@torch.no_grad()
+def fold_input_format(detector: Detector) -> Detector:
+    """Returns a detector with the same outputs, of which only a mean is left to be subtracted from RGB from 0 to 1.
+
+    The order of the channels, their range and the standard deviation become part of the first convolution, which is
+    exact. A mean is not: the convolution pads the normalised image with zeros, which are the mean colour, while a bias
+    would act as if it padded with black; outputs at the border would be wrong by up to two thirds of their scale. The
+    mean stays as one subtraction before the convolution. Without a mean nothing is left.
+    """
+    source = detector.input_format
+    plain = InputFormat(mean=_in_rgb(source, source.mean), fit=source.fit)
+    if plain == source:
+        return detector
+    folded = deepcopy(detector)
+    for node in folded.graph.nodes:
+        if IMAGE in node.inputs and node.shares is None:
+            weight = _first_convolution(folded.blocks[node.name]).weight
+            scaled = weight * detector.convert.scale
+            weight.copy_(scaled.flip(1) if source.channels == "bgr" else scaled)
+    folded.graph = replace(folded.graph, input_format=plain)
+    folded.input_format, folded.convert = plain, InputConversion(plain).to(detector.convert.scale.device)
+    return folded
+
+
+def _in_rgb(source: InputFormat, values: tuple[float, ...]) -> tuple[float, ...]:
+    """Returns one value per channel of a format for RGB from 0 to 1."""
+    ordered = values[::-1] if source.channels == "bgr" else values
+    return tuple(value / source.value_range for value in ordered)
+
+
+def _first_convolution(block: nn.Module) -> nn.Conv2d:
+    return next(module for module in block.modules() if isinstance(module, nn.Conv2d))
 
 
 def fold_scales(model: onnx.ModelProto) -> onnx.ModelProto:

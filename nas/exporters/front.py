@@ -26,7 +26,7 @@ from search_space import DESIGNS, Architecture
 from search_space.errors import ConfigError, SpaceError, UserError
 from trainers import load_weights
 from trainers.data import open_data
-from trainers.data.geometry import Letterbox
+from trainers.data.geometry import ImageFit
 from trainers.importing.opening import check_complete, open_weights
 
 DEFAULT_CLASSES = 80
@@ -84,8 +84,7 @@ def export(
         for member in members:
             folder = staging / member.name
             folder.mkdir()
-            hw = member.architecture.input_hw
-            stack = None if images is None else np.stack([_input(image, hw) for image in images])
+            stack = None if images is None else np.stack([_input(image, member.architecture) for image in images])
             report = write_entry(folder, member, formats=formats, options=options, device=device, images=stack)
             reports.append({**report, "trained": member.weights is not None, "data": member.data})
         if "onnx" in formats:
@@ -210,8 +209,9 @@ def _images(config: RunConfig) -> list[np.ndarray] | None:
         return None
 
 
-def _input(image: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
+def _input(image: np.ndarray, architecture: Architecture) -> np.ndarray:
     """Returns an image as detector input: `(3, H, W)` 32-bit floats from 0 to 1."""
-    fitted = Letterbox.fit((image.shape[0], image.shape[1]), hw).apply(image)
+    hw, how = (image.shape[0], image.shape[1]), architecture.input_format.fit
+    fitted = ImageFit.of(hw, architecture.input_hw, how).apply(image)
     scaled: np.ndarray = np.ascontiguousarray(fitted.transpose(2, 0, 1), dtype=np.float32) / np.float32(255)
     return scaled

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nas.exporters.folding import fold_scales
+from nas.exporters.folding import fold_input_format, fold_scales
 from search_space import Detector
 from search_space.errors import ConfigError
 from search_space.graph import IMAGE
@@ -101,8 +101,9 @@ class SecondStage(nn.Module):
 def write_onnx(detector: Detector, options: OnnxOptions) -> dict[str, bytes]:
     """Returns the ONNX files of a detector by name: `model.onnx`, and `second_stage.onnx` for a two-stage head.
 
-    Batch norms are folded into their convolutions. Fixed scales, such as those of SNI, are folded into the convolutions
-    after them if nothing else reads them.
+    The input is RGB from 0 to 1 whatever the input format of the detector, most of which becomes part of the first
+    convolution; see `fold_input_format`. Batch norms are folded into their convolutions. Fixed scales, such as those of
+    SNI, are folded into the convolutions after them if nothing else reads them.
 
     Raises:
         ConfigError: The extra `onnx` is not installed, the head's outputs cannot be decoded in a graph, or
@@ -119,7 +120,8 @@ def write_onnx(detector: Detector, options: OnnxOptions) -> dict[str, bytes]:
             "the image; next: --outputs raw, and postprocess.py to decode them"
         )
     with evaluation_mode(detector):
-        module = _halved(detector) if options.precision == "fp16" else detector
+        folded = fold_input_format(detector)
+        module = _halved(folded) if options.precision == "fp16" else folded
         model = Exportable(module, options).eval()
         image = torch.zeros(1, 3, *detector.input_hw)
         files = {"model.onnx": _traced(model, image, IMAGE, model.names, options)}

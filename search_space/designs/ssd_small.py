@@ -35,6 +35,7 @@ def ssd(
             Extra(kind=extras, channels=channels, pattern=code)
             for channels, code in zip(EXTRA_CHANNELS[extras], pattern, strict=True)
         ),
+        input_format=units.input_format,
     )
 
 

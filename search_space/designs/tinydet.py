@@ -38,6 +38,7 @@ def tinydet(table: str, finest_level: int, side: int, *, anchor_scale: float, ro
             anchor_scale=anchor_scale,
             roi_scale=roi_scale,
         ),
+        input_format=units.input_format,
     )
 
 

@@ -49,6 +49,7 @@ def lower(architecture: Architecture, *, num_classes: int, input_hw: tuple[int, 
         num_classes=num_classes,
         input_hw=architecture.input_hw,
         head=head,
+        input_format=architecture.input_format,
     )
 
 

@@ -34,6 +34,7 @@ def decode(params: Point) -> Architecture:
         neck=neck.decode(params) if layout.topology(params) != "none" else None,
         head=head.decode(params),
         extras=backbone.decode_extras(params),
+        input_format=backbone.input_format(params),
     )
 
 

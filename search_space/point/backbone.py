@@ -8,6 +8,7 @@ from search_space.architecture import Architecture
 from search_space.axis import Axis, Params, Point
 from search_space.blocks import ATTENTIONS, DOWNSAMPLES, STAGES
 from search_space.errors import SpaceError
+from search_space.input_format import InputFormat
 from search_space.lowering.backbone import CONTEXTS, DUAL_PATHS
 from search_space.parts import Backbone, Extra, Stage
 from search_space.point import layout
@@ -268,6 +269,11 @@ def decode_extras(params: Point) -> tuple[Extra, ...]:
         Extra(kind=kind, channels=scaled(channels, float(params["width"])), pattern=code)
         for channels, code in zip(EXTRA_CHANNELS[kind], pattern, strict=True)
     )
+
+
+def input_format(params: Point) -> InputFormat:
+    """Returns the input format of a point, which belongs to the stage table."""
+    return InputFormat() if of_blocks(params) else UNIT_TABLES[str(params["backbone"])].input_format
 
 
 def read(architecture: Architecture) -> Params:

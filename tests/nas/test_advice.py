@@ -24,7 +24,7 @@ from search_space.heads.anchors import ssd_anchors
 from trainers.assigners import points_inside
 from trainers.boxes import anchor_grid, iou_matrix
 from trainers.data import Dataset, Record, open_data
-from trainers.data.geometry import Letterbox
+from trainers.data.geometry import ImageFit
 
 DATA = Path(__file__).parents[1] / "data" / "hit_uav"
 
@@ -56,7 +56,7 @@ def test_the_detector_sees_the_same_sizes(input_px: int) -> None:
     records = open_data(DATA).train.records
     seen = []
     for each in records:
-        boxes = Letterbox.fit((each.height, each.width), (input_px, input_px)).to_input(each.boxes)
+        boxes = ImageFit.of((each.height, each.width), (input_px, input_px), "letterbox").to_input(each.boxes)
         seen.append(np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1)))
     np.testing.assert_allclose(box_sizes(records).at(input_px), np.concatenate(seen), rtol=1e-4)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from nas.exporters.folding import fold_scales
 from nas.exporters.onnx_model import Exportable, OnnxOptions, SecondStage, difference, run_onnx, write_onnx
 from search_space import DESIGNS, Detector, SearchSpace, lower
 from search_space.errors import ConfigError
+from search_space.input_format import FITS
 from trainers.data import open_data
-from trainers.data.geometry import Letterbox
+from trainers.data.geometry import ImageFit
 from trainers.detect import evaluation_mode
 from trainers.heads import DetectionLimits, head_training
 
@@ -148,12 +150,12 @@ def test_the_script_for_boards_reads_every_box_of_a_real_picture(head: str, form
 
 def test_the_script_for_boards_prepares_a_picture_as_detection_does(kit: Any) -> None:
     picture = open_data(str(DATA)).val.image(0)
-    for hw in ((256, 320), (picture.shape[0], picture.shape[1]), (1024, 960)):
-        feed, fit = kit.prepare(picture, hw)
-        letterbox = Letterbox.fit((picture.shape[0], picture.shape[1]), hw)
-        assert np.array_equal(feed[0], letterbox.apply(picture).transpose(2, 0, 1).astype(np.float32) / np.float32(255))
+    for hw, how in product(((256, 320), (picture.shape[0], picture.shape[1]), (1024, 960)), FITS):
+        feed, fit = kit.prepare(picture, hw, how)
+        inside = ImageFit.of((picture.shape[0], picture.shape[1]), hw, how)
+        assert np.array_equal(feed[0], inside.apply(picture).transpose(2, 0, 1).astype(np.float32) / np.float32(255))
         box = np.array([[3.0, 5.0, 200.0, 100.0]])
-        assert np.allclose((box - fit["shift"]) / fit["scale"], letterbox.to_image(box.astype(np.float32)), atol=1e-3)
+        assert np.allclose((box - fit["shift"]) / fit["scale"], inside.to_image(box.astype(np.float32)), atol=1e-3)
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from search_space import InputFormat
 from trainers.data import Dataset, DataSplits, open_data
 from trainers.data.synthetic import synthetic_splits
 
@@ -21,6 +22,8 @@ def conv(channels_in: int, channels_out: int, stride: int) -> nn.Sequential:
 
 class TinyDetector(nn.Module):
     """Two levels, about 20,000 parameters, the contract of `search_space.Detector`."""
+
+    input_format = InputFormat()
 
     def __init__(self, num_classes: int, input_hw: tuple[int, int]) -> None:
         super().__init__()

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from search_space.errors import ConfigError
+from search_space.input_format import FITS
 from trainers.data import DataSplits
-from trainers.data.augment import Letterbox, Sample, augment, clip, read_sample
+from trainers.data.augment import ImageFit, Sample, augment, clip, read_sample
 from trainers.data.augmentation import Augmentation
 from trainers.data.batches import BatchStream
 from trainers.data.geometry import place_on_canvas
@@ -26,9 +27,10 @@ def bright_box(image: np.ndarray) -> list[int]:
     return [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
 
 
+@pytest.mark.parametrize("how", FITS)
 @pytest.mark.parametrize("image_hw", [(256, 320), (333, 517), (1080, 1920), (50, 20)])
-def test_letterbox_inverse_is_exact(image_hw: tuple[int, int]) -> None:
-    fit = Letterbox.fit(image_hw, (320, 320))
+def test_the_way_back_to_the_image_is_exact(image_hw: tuple[int, int], how: str) -> None:
+    fit = ImageFit.of(image_hw, (320, 320), how)
     boxes = np.random.default_rng(0).uniform(0, min(image_hw), (50, 4)).astype(np.float32)
     assert np.abs(fit.to_image(fit.to_input(boxes)) - boxes).max() < 1e-3
     whole = fit.to_input(np.array([[0, 0, image_hw[1], image_hw[0]]], np.float32))[0]
@@ -36,10 +38,17 @@ def test_letterbox_inverse_is_exact(image_hw: tuple[int, int]) -> None:
 
 
 def test_letterbox_pads_with_grey_and_keeps_the_aspect() -> None:
-    fit = Letterbox.fit((100, 200), (320, 320))
+    fit = ImageFit.of((100, 200), (320, 320), "letterbox")
     canvas = fit.apply(np.zeros((100, 200, 3), np.uint8))
     assert (fit.height, fit.width, fit.top, fit.left) == (160, 320, 80, 0)
     assert (canvas[:80] == 114).all() and (canvas[80:240] == 0).all() and (canvas[240:] == 114).all()
+
+
+@pytest.mark.parametrize("image_hw", [(100, 200), (333, 117), (96, 160)])
+def test_a_stretched_image_fills_the_input_without_padding(image_hw: tuple[int, int]) -> None:
+    fit = ImageFit.of(image_hw, (96, 160), "stretch")
+    assert (fit.height, fit.width, fit.top, fit.left) == (96, 160, 0, 0)
+    assert (fit.apply(np.full((*image_hw, 3), 7, np.uint8)) == 7).all()
 
 
 @pytest.mark.parametrize("flip", [False, True])
@@ -54,7 +63,12 @@ def test_mosaic_boxes_lie_on_the_pixels() -> None:
     for seed in range(5):
         rng = np.random.default_rng(seed)
         sample = augment(
-            lambda: square(64, (24, 24, 40, 40)), rng, input_hw=(64, 64), strength=strength, mosaic_allowed=True
+            lambda: square(64, (24, 24, 40, 40)),
+            rng,
+            input_hw=(64, 64),
+            fit="letterbox",
+            strength=strength,
+            mosaic_allowed=True,
         )
         covered = np.zeros((64, 64), bool)
         for x1, y1, x2, y2 in sample.boxes.round().astype(int):
@@ -88,7 +102,13 @@ def test_clipping_ignores_slivers_and_drops_what_is_outside() -> None:
 def test_ignored_regions_reach_the_batch(hit_uav: DataSplits) -> None:
     strength = Augmentation(flip=0.0, scale=0.0, translate=0.0, light=0.0)
     stream = BatchStream(
-        dataset=hit_uav.train, input_hw=(256, 320), batch_size=6, num_steps=1, seed=0, strength=strength
+        dataset=hit_uav.train,
+        input_hw=(256, 320),
+        fit="letterbox",
+        batch_size=6,
+        num_steps=1,
+        seed=0,
+        strength=strength,
     )
     batch = stream.batch(0)
     assert len(batch.objects) == sum(len(record.boxes) for record in hit_uav.train.records)
@@ -101,6 +121,7 @@ def test_threads_and_start_do_not_change_the_batches(hit_uav: DataSplits) -> Non
     stream = BatchStream(
         dataset=hit_uav.train,
         input_hw=(128, 160),
+        fit="letterbox",
         batch_size=2,
         num_steps=6,
         seed=5,
@@ -118,7 +139,9 @@ def test_threads_and_start_do_not_change_the_batches(hit_uav: DataSplits) -> Non
 def test_each_step_draws_anew_and_mosaics_end_in_time(hit_uav: DataSplits) -> None:
     one = hit_uav.train.limited(1)
     strength = Augmentation(mosaic=1.0, mosaic_until=0.5, flip=0.0, scale=0.0, translate=0.0, light=0.0)
-    stream = BatchStream(dataset=one, input_hw=(256, 320), batch_size=1, num_steps=4, seed=0, strength=strength)
+    stream = BatchStream(
+        dataset=one, input_hw=(256, 320), fit="letterbox", batch_size=1, num_steps=4, seed=0, strength=strength
+    )
     images = [stream.batch(step).images[0].numpy() for step in range(4)]
     original = one.image(0).transpose(2, 0, 1)
     assert [np.array_equal(image, original) for image in images] == [False, False, True, True]
@@ -128,7 +151,13 @@ def test_each_step_draws_anew_and_mosaics_end_in_time(hit_uav: DataSplits) -> No
 def test_an_epoch_shows_every_image_once(hit_uav: DataSplits) -> None:
     strength = Augmentation(flip=0.0, scale=0.0, translate=0.0, light=0.0)
     stream = BatchStream(
-        dataset=hit_uav.train, input_hw=(256, 320), batch_size=2, num_steps=6, seed=5, strength=strength
+        dataset=hit_uav.train,
+        input_hw=(256, 320),
+        fit="letterbox",
+        batch_size=2,
+        num_steps=6,
+        seed=5,
+        strength=strength,
     )
     seen = [image.numpy().tobytes() for step in range(3) for image in stream.batch(step).images]
     assert len(set(seen)) == len(hit_uav.train) == 6

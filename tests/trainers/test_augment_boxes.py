@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from search_space.input_format import FITS
 from trainers.data.augment import augment
 from trainers.data.augmentation import Augmentation
 from trainers.data.color_jitter import jitter_color
@@ -69,10 +70,11 @@ EVERYTHING = Augmentation(
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(25))
 @pytest.mark.parametrize("hw", [(480, 640), (200, 900)])
-def test_boxes_lie_on_their_colors(seed: int, hw: tuple[int, int]) -> None:
+@pytest.mark.parametrize("fit", FITS)
+def test_boxes_lie_on_their_colors(seed: int, hw: tuple[int, int], fit: str) -> None:
     sample = painted(hw)
     rng = np.random.default_rng(seed)
-    moved = augment(lambda: sample, rng, input_hw=(320, 384), strength=EVERYTHING, mosaic_allowed=True)
+    moved = augment(lambda: sample, rng, input_hw=(320, 384), fit=fit, strength=EVERYTHING, mosaic_allowed=True)
     assert moved.image.shape == (320, 384, 3)
     assert_on_their_colors(moved, covered=0.7, enough=1)  # a copy may hide a tenth, perhaps at one corner
 
@@ -92,7 +94,9 @@ def test_each_part_alone_moves_boxes_and_pixels_alike(strength: Augmentation) ->
     sample = painted((384, 384))
     for seed in range(6):
         rng = np.random.default_rng(seed)
-        moved = augment(lambda: sample, rng, input_hw=(256, 256), strength=strength, mosaic_allowed=True)
+        moved = augment(
+            lambda: sample, rng, input_hw=(256, 256), fit="letterbox", strength=strength, mosaic_allowed=True
+        )
         assert_on_their_colors(moved, covered=0.7 if strength.copy_paste else 0.97)
         assert not np.array_equal(moved.image[:, :, 0], sample.image[:256, :256, 0])
 
@@ -118,7 +122,7 @@ def test_a_window_keeps_the_scale_and_mostly_holds_objects() -> None:
     one = replace(one, boxes=one.boxes[:1], labels=one.labels[:1], ignored=one.ignored[:1])
     with_object = 0
     for seed in range(60):
-        part = window(one, np.random.default_rng(seed), input_hw=(256, 320), jitter=0.0)
+        part = window(one, np.random.default_rng(seed), input_hw=(256, 320), fit="letterbox", jitter=0.0)
         assert part.hw == (256, 320)
         with_object += len(part.boxes)
         for box in part.boxes:
@@ -126,15 +130,15 @@ def test_a_window_keeps_the_scale_and_mostly_holds_objects() -> None:
             whole = box.min() > 0 and box[2] < 320 and box[3] < 256
             assert not whole or (box[2:] - box[:2]).tolist() == [20, 20]
     assert 40 <= with_object <= 57, "four fifths, and hardly ever by chance"
-    assert {window(one, np.random.default_rng(seed), input_hw=(99, 99), jitter=0.5).hw for seed in range(9)} == {
-        (99, 99)
-    }
+    sizes = {"input_hw": (99, 99), "fit": "letterbox", "jitter": 0.5}
+    assert {window(one, np.random.default_rng(seed), **sizes).hw for seed in range(9)} == {(99, 99)}
 
 
 def test_windows_lie_anywhere_about_their_object() -> None:
     one = painted((1000, 1000), side=20)
     one = replace(one, boxes=one.boxes[7:8], labels=one.labels[7:8], ignored=one.ignored[7:8])
-    parts = [window(one, np.random.default_rng(seed), input_hw=(200, 200), jitter=0.0) for seed in range(80)]
+    sizes = {"input_hw": (200, 200), "fit": "letterbox", "jitter": 0.0}
+    parts = [window(one, np.random.default_rng(seed), **sizes) for seed in range(80)]
     x1 = np.array([part.boxes[0, 0] for part in parts if len(part.boxes)])
     assert x1.min() < 20 and x1.max() > 160 and len(set(x1.tolist())) > 30
 
@@ -142,7 +146,8 @@ def test_windows_lie_anywhere_about_their_object() -> None:
 @pytest.mark.parametrize(("image_hw", "expected"), [((100, 3000), (100, 320)), ((2000, 200), (256, 200))])
 def test_a_window_is_no_larger_than_the_image(image_hw: tuple[int, int], expected: tuple[int, int]) -> None:
     sample = painted(image_hw, side=6)
-    assert window(sample, np.random.default_rng(0), input_hw=(256, 320), jitter=0.0).hw == expected
+    for fit, hw in (("letterbox", expected), ("stretch", (256, 320))):
+        assert window(sample, np.random.default_rng(0), input_hw=(256, 320), fit=fit, jitter=0.0).hw == hw
 
 
 def test_a_huge_object_does_not_leave_the_window_empty() -> None:
@@ -151,7 +156,7 @@ def test_a_huge_object_does_not_leave_the_window_empty() -> None:
         sample, boxes=np.array([[100, 100, 800, 800]], np.float32), labels=np.zeros(1, int), ignored=np.zeros(1, bool)
     )
     for seed in range(20):
-        part = window(sample, np.random.default_rng(seed), input_hw=(128, 128), jitter=0.0)
+        part = window(sample, np.random.default_rng(seed), input_hw=(128, 128), fit="letterbox", jitter=0.0)
         assert len(part.boxes) == 1 or seed
 
 
@@ -162,6 +167,7 @@ def test_an_image_within_the_input_is_never_tiled() -> None:
             lambda: sample,
             np.random.default_rng(1),
             input_hw=(320, 320),
+            fit="letterbox",
             strength=replace(QUIET, tile=tile, scale=0.0, translate=0.0, flip=0.0),
             mosaic_allowed=False,
         )
@@ -252,7 +258,12 @@ def test_augmentation_is_a_function_of_the_generator() -> None:
 
     def made(seed: int) -> Sample:
         return augment(
-            lambda: sample, np.random.default_rng(seed), input_hw=(320, 384), strength=strength, mosaic_allowed=True
+            lambda: sample,
+            np.random.default_rng(seed),
+            input_hw=(320, 384),
+            fit="letterbox",
+            strength=strength,
+            mosaic_allowed=True,
         )
 
     for seed in range(8):

@@ -65,7 +65,9 @@ def test_an_error_in_one_ends_both(tmp_path: Path) -> None:
 
 def test_shares_are_the_images_of_the_whole_step(hit_uav: DataSplits) -> None:
     def stream(**more: int) -> BatchStream:
-        return BatchStream(dataset=hit_uav.train, input_hw=(64, 64), batch_size=4, num_steps=3, seed=2, **more)
+        return BatchStream(
+            dataset=hit_uav.train, input_hw=(64, 64), fit="letterbox", batch_size=4, num_steps=3, seed=2, **more
+        )
 
     whole = stream().batch(1)
     shares = [part for rank in range(2) for part in stream(rank=rank, num_ranks=2).parts(1)]

@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from search_space import DESIGNS
+from search_space import DESIGNS, InputFormat
 from search_space.errors import ConfigError
+from search_space.input_format import FITS
 from trainers import HEAD_TRAINING, TrainConfig, TrainProgress, TrainResult, fresh_detector, train
-from trainers.data import Dataset
+from trainers.data import Dataset, DataSplits
+from trainers.data.augmentation import Augmentation
 from trainers.data.dataset import no_boxes, no_labels
+from trainers.data.geometry import PAD_VALUE
 from trainers.steps import prepare_run
 
 SMALL = {"anchor_free": ("yolov8n", 64), "ssd": ("ssd-mobilenetv1", 160), "two_stage": ("tinydet-s", 128)}
@@ -70,3 +73,14 @@ def test_every_weight_has_a_gradient_even_without_objects(head: str, shapes: Dat
 def test_maps_of_one_cell_need_two_images(shapes: Dataset) -> None:
     with pytest.raises(ConfigError, match="need 2 or more images per part"):
         run("ssd", shapes, batch_size=1, accumulate=1)
+
+
+@pytest.mark.parametrize("fit", FITS)
+def test_training_images_are_fitted_as_the_input_format_says(fit: str, hit_uav: DataSplits) -> None:
+    architecture = replace(DESIGNS.get("yolov8n").architecture, input_hw=(96, 32), input_format=InputFormat(fit=fit))
+    quiet = Augmentation(flip=0.0, scale=0.0, translate=0.0, light=0.0)
+    config = replace(CONFIG, augmentation=quiet, accumulate=1, epochs=1.0)
+    run = prepare_run(fresh_detector(architecture, num_classes=4, seed=1), hit_uav.train, None, config, None, None)
+    images = run.stream.parts(0)[0].images
+    padded = bool((images[:, :, :20] == PAD_VALUE).all() and (images[:, :, -20:] == PAD_VALUE).all())
+    assert images.shape[2:] == (96, 32) and padded == (fit == "letterbox")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from search_space import DESIGNS, Architecture, Detector, SearchSpace, lower
+from search_space import DESIGNS, Architecture, Detector, InputFormat, SearchSpace, lower
+from search_space.detector import InputConversion
 from search_space.errors import ConfigError, DataError, SpaceError
 from trainers.assigners import Objects
 from trainers.data import Dataset
@@ -75,6 +77,7 @@ class Toy(nn.Module):
 
     def __init__(self, *, bias: bool = False) -> None:
         super().__init__()
+        self.convert = InputConversion(InputFormat())
         with torch.random.fork_rng():
             torch.manual_seed(5)
             self.first, self.second = nn.Linear(192, 6, bias=bias), nn.Linear(6, 2, bias=bias)
@@ -203,6 +206,13 @@ def test_synflow_of_linear_layers_is_the_flow_through_each():
     assert score("synflow", toy) == pytest.approx(math.log(2 * through))
 
 
+@pytest.mark.parametrize("name", ["synflow", "zen"])
+def test_scores_of_inputs_of_their_own_do_not_depend_on_the_input_format(name: str, thin: Detector):
+    bgr = InputFormat(channels="bgr", value_range=255, mean=(104, 117, 123), std=(57, 58, 59))
+    other = built(replace(with_axes("yolov8n-p2", width=0.125), input_format=bgr))
+    assert score(name, other, count=2) == pytest.approx(score(name, thin, count=2), rel=1e-5)
+
+
 def test_gradient_norm_is_that_of_the_loss(toy_head: None):
     toy, (images, objects) = Toy(), noise(8)
     outputs = toy(images)[0]
@@ -262,6 +272,7 @@ class LinearTrunk(nn.Module):
 
     def __init__(self, *, norm: bool) -> None:
         super().__init__()
+        self.convert = InputConversion(InputFormat())
         self.trunk = nn.Sequential(nn.Conv2d(3, 512, 1), nn.BatchNorm2d(512) if norm else nn.Identity())
         self.graph = SimpleNamespace(nodes=[SimpleNamespace(name="out", block="head:any", inputs=("trunk",))])
 
@@ -330,7 +341,7 @@ def small_set(num_objects: list[int]) -> Dataset:
 
 
 def test_a_batch_holds_images_and_objects_where_they_are():
-    images, objects = proxy_batch(small_set([1, 2, 0]), (80, 80), 3, seed=2)
+    images, objects = proxy_batch(small_set([1, 2, 0]), (80, 80), 3, seed=2, fit="letterbox")
     assert images.shape == (3, 3, 80, 80) and images.dtype == torch.float32
     assert 0 <= float(images.min()) and float(images.max()) == 1
     assert sorted(objects.images.tolist()) == objects.images.tolist() and set(objects.images.tolist()) == {0, 1}
@@ -344,18 +355,18 @@ def test_a_batch_holds_images_and_objects_where_they_are():
 
 def test_a_batch_follows_from_its_seed_and_takes_images_with_objects_first():
     dataset = small_set([0, 1, 0, 1, 1, 0, 1, 1])
-    batches = {seed: proxy_batch(dataset, (20, 40), 5, seed=seed)[0] for seed in range(6)}
-    assert torch.equal(batches[3], proxy_batch(dataset, (20, 40), 5, seed=3)[0])
+    batches = {seed: proxy_batch(dataset, (20, 40), 5, seed=seed, fit="letterbox")[0] for seed in range(6)}
+    assert torch.equal(batches[3], proxy_batch(dataset, (20, 40), 5, seed=3, fit="letterbox")[0])
     orders = {tuple((batch[:, 2, 0, 0] * 255).round().int().tolist()) for batch in batches.values()}
     assert len(orders) > 1 and {tuple(sorted(order)) for order in orders} == {(1, 3, 4, 6, 7)}
-    more = proxy_batch(dataset, (20, 40), 10, seed=0)[0]
+    more = proxy_batch(dataset, (20, 40), 10, seed=0, fit="letterbox")[0]
     assert len(set((more[:8, 2, 0, 0] * 255).round().int().tolist())) == 8 and torch.equal(more[8:], more[:2])
 
 
 def test_a_batch_cannot_be_drawn_of_nothing():
     with pytest.raises(DataError, match="no images"):
-        proxy_batch(small_set([]), (32, 32), 2)
+        proxy_batch(small_set([]), (32, 32), 2, fit="letterbox")
     with pytest.raises(ConfigError, match="must be positive"):
-        proxy_batch(small_set([1]), (32, 32), 0)
-    images, objects = proxy_batch(small_set([0, 0]), (32, 32), 2)
+        proxy_batch(small_set([1]), (32, 32), 0, fit="letterbox")
+    images, objects = proxy_batch(small_set([0, 0]), (32, 32), 2, fit="letterbox")
     assert len(images) == 2 and objects.boxes.shape == (0, 4) and objects.images.dtype == torch.int64

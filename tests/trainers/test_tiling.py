@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from search_space import InputFormat
 from search_space.errors import ConfigError
 from tests.trainers.conftest import tiny_detector
 from trainers.data import Dataset, Record
@@ -25,7 +26,7 @@ RED, GREEN = 0, 1
 class Rectangles(nn.Module):
     """Passes images on; whatever is bright in a channel is an object of that class."""
 
-    head, input_hw = "rectangles", (64, 64)
+    head, input_hw, input_format = "rectangles", (64, 64), InputFormat()
 
     def __init__(self) -> None:
         super().__init__()

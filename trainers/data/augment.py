@@ -11,9 +11,9 @@ from trainers.data.augmentation import Augmentation
 from trainers.data.color_jitter import jitter_brightness, jitter_color
 from trainers.data.compose import View, fitted, make_mosaic, window
 from trainers.data.copy_paste import paste_copies
-from trainers.data.geometry import Letterbox, Sample, clip, read_sample, resize, rotate
+from trainers.data.geometry import ImageFit, Sample, clip, read_sample, resize, rotate
 
-__all__ = ["Letterbox", "Sample", "augment", "clip", "read_sample", "resize"]
+__all__ = ["ImageFit", "Sample", "augment", "clip", "read_sample", "resize"]
 
 
 def augment(
@@ -21,27 +21,37 @@ def augment(
     rng: np.random.Generator,
     *,
     input_hw: tuple[int, int],
+    fit: str,
     strength: Augmentation,
     mosaic_allowed: bool,
 ) -> Sample:
-    """Returns one augmented sample of size `input_hw`; `draw` returns the next raw sample (a mosaic needs four)."""
+    """Returns one augmented sample of size `input_hw`.
+
+    Args:
+        draw: returns the next raw sample; a mosaic needs four.
+        fit: how images are scaled to the input before all else, `letterbox` or `stretch`; parts of a mosaic too.
+    """
     if mosaic_allowed and rng.random() < strength.mosaic:
-        sample = make_mosaic([_view(draw(), rng, input_hw, strength)[0] for _ in range(4)], rng, input_hw=input_hw)
+        views = [_view(draw(), rng, input_hw, fit, strength)[0] for _ in range(4)]
+        sample = make_mosaic(views, rng, input_hw=input_hw)
     else:
-        sample = _move(*_view(draw(), rng, input_hw, strength), rng, input_hw=input_hw)
+        sample = _move(*_view(draw(), rng, input_hw, fit, strength), rng, input_hw=input_hw)
     image = jitter_brightness(sample.image, rng, strength.light)
     return replace(sample, image=jitter_color(image, rng, hue=strength.hue, saturation=strength.saturation))
 
 
 def _view(
-    sample: Sample, rng: np.random.Generator, input_hw: tuple[int, int], strength: Augmentation
+    sample: Sample, rng: np.random.Generator, input_hw: tuple[int, int], fit: str, strength: Augmentation
 ) -> tuple[View, float]:
     """Returns an image or a window of it at input scale, and the largest shift as a share of the input."""
     if strength.turn > 0 and rng.random() < strength.turn:
         sample = rotate(sample, int(rng.integers(1, 4)))
     too_large = any(side > limit for side, limit in zip(sample.hw, input_hw, strict=True))
     tiled = strength.tile > 0 and rng.random() < strength.tile and too_large
-    sample = window(sample, rng, input_hw=input_hw, jitter=strength.scale) if tiled else fitted(sample, input_hw)
+    if tiled:
+        sample = window(sample, rng, input_hw=input_hw, fit=fit, jitter=strength.scale)
+    else:
+        sample = fitted(sample, input_hw, fit)
     view = View(
         sample=paste_copies(sample, rng, strength.copy_paste),
         scale=0.0 if tiled else strength.scale,

@@ -84,6 +84,8 @@ class BatchStream:
 
     dataset: Dataset
     input_hw: tuple[int, int]
+    fit: str
+    """How images are scaled to the input: `letterbox` or `stretch`."""
     batch_size: int
     """Images per step, over all processes and parts."""
     num_steps: int
@@ -136,6 +138,7 @@ class BatchStream:
             lambda: self._draw(queue, rng),
             rng,
             input_hw=self.input_hw,
+            fit=self.fit,
             strength=self.strength,
             mosaic_allowed=step < self.strength.mosaic_until * self.num_steps,
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from trainers.data.geometry import Letterbox, Sample, crop, place_on_canvas, resize_sample
+from trainers.data.geometry import ImageFit, Sample, crop, place_on_canvas, resize_sample
 
 TOWARDS_OBJECTS = 0.8
 """Share of the windows that are placed over an object."""
@@ -35,10 +35,10 @@ class View:
         return place_on_canvas(self.sample, scale, shift, flip=flip, flip_vertical=flip_vertical, hw=hw)
 
 
-def fitted(sample: Sample, input_hw: tuple[int, int]) -> Sample:
-    """Scales a sample to its size in the letterbox, without padding."""
-    box = Letterbox.fit(sample.hw, input_hw)
-    return resize_sample(sample, (box.height, box.width))
+def fitted(sample: Sample, input_hw: tuple[int, int], fit: str) -> Sample:
+    """Scales a sample to its size in the input, without padding; `fit` is `letterbox` or `stretch`."""
+    inside = ImageFit.of(sample.hw, input_hw, fit)
+    return resize_sample(sample, (inside.height, inside.width))
 
 
 def make_mosaic(views: list[View], rng: np.random.Generator, *, input_hw: tuple[int, int]) -> Sample:
@@ -69,15 +69,18 @@ def _crop(view: View, rng: np.random.Generator, hw: tuple[int, int]) -> Sample:
     return view.put(rng, scale, ((hw[1] - width * scale) * rng.random(), (hw[0] - height * scale) * rng.random()), hw)
 
 
-def window(sample: Sample, rng: np.random.Generator, *, input_hw: tuple[int, int], jitter: float) -> Sample:
+def window(sample: Sample, rng: np.random.Generator, *, input_hw: tuple[int, int], fit: str, jitter: float) -> Sample:
     """Returns a random window of a large image, as large as the input, scaled by a factor in 1 - jitter .. 1 + jitter.
 
     Small objects keep their resolution, which scaling the whole image down to the input would reduce. Most windows
-    contain an object. If a side of the image is shorter than the window, so is that side of the result.
+    contain an object. If a side of the image is shorter than the window, so is that side of the result, unless `fit` is
+    `stretch`, which fills the input as `detect` does with such a tile.
     """
     scale = 1 + rng.uniform(-jitter, jitter)
     height, width = (min(side, max(1, round(wanted / scale))) for side, wanted in zip(sample.hw, input_hw, strict=True))
     part = crop(sample, _corner(sample, rng, (height, width)), (height, width))
+    if fit == "stretch":
+        return resize_sample(part, input_hw)
     target = (min(input_hw[0], max(1, round(height * scale))), min(input_hw[1], max(1, round(width * scale))))
     return resize_sample(part, target)
 

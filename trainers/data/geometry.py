@@ -47,25 +47,35 @@ def read_sample(dataset: Dataset, index: int) -> Sample:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Letterbox:
-    """How an image is fitted into the input of a detector: aspect ratio kept, centered, padded with grey."""
+class ImageFit:
+    """How an image is fitted into the input of a detector.
+
+    A letterbox keeps the aspect ratio, centers the image and pads it with grey. A stretched image fills the input.
+    """
 
     width: int
     height: int
     """Size of the scaled image in pixels."""
     scale_x: float
     scale_y: float
-    """Exact scale factors; rounding to whole pixels makes them differ slightly."""
+    """Exact scale factors; in a letterbox rounding to whole pixels makes them differ slightly."""
     left: int
     top: int
     """Padding left of and above the image in pixels."""
     input_hw: tuple[int, int]
 
     @classmethod
-    def fit(cls, image_hw: tuple[int, int], input_hw: tuple[int, int]) -> Letterbox:
-        """Returns the letterbox of an image of `(H, W)` in an input of `(H, W)` pixels."""
-        gain = min(input_hw[0] / image_hw[0], input_hw[1] / image_hw[1])
-        height, width = max(1, round(image_hw[0] * gain)), max(1, round(image_hw[1] * gain))
+    def of(cls, image_hw: tuple[int, int], input_hw: tuple[int, int], fit: str) -> ImageFit:
+        """Returns how an image of `(H, W)` lies in an input of `(H, W)` pixels.
+
+        Args:
+            fit: `letterbox` or `stretch`, as in `InputFormat.fit`.
+        """
+        if fit == "stretch":
+            height, width = input_hw
+        else:
+            gain = min(input_hw[0] / image_hw[0], input_hw[1] / image_hw[1])
+            height, width = max(1, round(image_hw[0] * gain)), max(1, round(image_hw[1] * gain))
         return cls(
             width=width,
             height=height,
@@ -77,7 +87,7 @@ class Letterbox:
         )
 
     def apply(self, image: Image) -> Image:
-        """Returns the padded input image `(H, W, 3)`."""
+        """Returns the input image `(H, W, 3)`."""
         canvas = np.full((*self.input_hw, 3), PAD_VALUE, np.uint8)
         inside = canvas[self.top : self.top + self.height, self.left : self.left + self.width]
         inside[:] = resize(image, (self.height, self.width))

@@ -8,16 +8,17 @@ from torch import Tensor
 
 from search_space.errors import ConfigError, DataError
 from trainers.assigners import Objects
-from trainers.data.augment import Letterbox
+from trainers.data.augment import ImageFit
 from trainers.data.dataset import Dataset
 
 
 def proxy_batch(
-    dataset: Dataset, input_hw: tuple[int, int], batch_size: int = 16, seed: int = 0
+    dataset: Dataset, input_hw: tuple[int, int], batch_size: int = 16, seed: int = 0, *, fit: str
 ) -> tuple[Tensor, Objects]:
     """Returns images `(batch_size, 3, H, W)` RGB 0..1 and their objects, drawn by `seed`, without augmentation.
 
-    Images with objects are drawn first. No image is repeated before all have been drawn.
+    Images with objects are drawn first. No image is repeated before all have been drawn. `fit` is how images are scaled
+    to the input, `letterbox` or `stretch`.
 
     Raises:
         DataError: the data set is empty, or an image cannot be read.
@@ -30,9 +31,9 @@ def proxy_batch(
     images, boxes, labels, owners = [], [], [], []
     for place, index in enumerate(_drawn(dataset, batch_size, seed)):
         record, image = dataset.records[index], dataset.image(index)
-        letterbox = Letterbox.fit((image.shape[0], image.shape[1]), input_hw)
-        images.append(letterbox.apply(image))
-        boxes.append(letterbox.to_input(record.boxes))
+        inside = ImageFit.of((image.shape[0], image.shape[1]), input_hw, fit)
+        images.append(inside.apply(image))
+        boxes.append(inside.to_input(record.boxes))
         labels.append(record.labels)
         owners.append(np.full(len(record.boxes), place))
     objects = Objects(

@@ -28,9 +28,9 @@ HEAD = "head:"
 def zen(detector: Detector, images: Tensor, objects: Objects) -> float:
     """Returns log E|f(x + step) - f(x)| + the sum over batch norms of log deviation: Lin et al., ICCV 2021.
 
-    f are the inputs of the head on all levels. Weights and inputs are Gaussian noise; inputs have the shape of
-    `images`, `(B, 3, H, W)`. The second term compensates the division by batch norm. Unlike the paper, skip
-    connections are kept, because blocks of any kind may contain them.
+    f are the inputs of the head on all levels. Weights and the inputs of the first layer are Gaussian noise; inputs
+    have the shape of `images`, `(B, 3, H, W)`. The second term compensates the division by batch norm. Unlike the
+    paper, skip connections are kept, because blocks of any kind may contain them.
     """
     redraw(detector.train())
     read_by_head = head_inputs(detector)
@@ -38,8 +38,9 @@ def zen(detector: Detector, images: Tensor, objects: Objects) -> float:
     for _ in range(REPEATS):
         noise = torch.randn_like(images)
         with norm_deviations(detector) as deviations:
-            before = detector.maps(noise, read_by_head)
-        after = detector.maps(noise + STEP * torch.randn_like(images), read_by_head)
+            before = detector.maps(detector.convert.inverse(noise), read_by_head)
+        moved = noise + STEP * torch.randn_like(images)
+        after = detector.maps(detector.convert.inverse(moved), read_by_head)
         changes.append(_distance(before, after) / STEP)
         log_deviations.append(sum(math.log(deviation) for deviation in deviations))
     return math.log(sum(changes) / REPEATS) + sum(log_deviations) / REPEATS

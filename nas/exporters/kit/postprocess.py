@@ -6,7 +6,7 @@
     described = json.load(open("detector.json"))
     session = onnxruntime.InferenceSession("model.onnx")
     picture = cv2.cvtColor(cv2.imread("picture.jpg"), cv2.COLOR_BGR2RGB)
-    feed, fit = prepare(picture, described["input_hw"])
+    feed, fit = prepare(picture, described["input_hw"], described["fit"])
     boxes, scores, labels = detections(session.run(None, {"image": feed}), described, fit)
 
 A two-stage head has a second file: pass
@@ -23,16 +23,22 @@ LEAST_SCORE = 0.001
 FIRST_STAGE_IOU = 0.7
 
 
-def prepare(image, input_hw):
-    """Scales a picture `(H, W, 3)` uint8 RGB to the input, keeping its aspect ratio, and pads it with grey.
+def prepare(image, input_hw, how="letterbox"):
+    """Scales a picture `(H, W, 3)` uint8 RGB to the input.
+
+    Args:
+        how: `fit` of `detector.json`: `letterbox` keeps the aspect ratio and pads with grey, `stretch` fills the input.
 
     Returns:
         `(1, 3, H, W)` 32-bit floats from 0 to 1, and the `fit` argument of `detections`.
     """
     import cv2
 
-    gain = min(input_hw[0] / image.shape[0], input_hw[1] / image.shape[1])
-    height, width = max(1, round(image.shape[0] * gain)), max(1, round(image.shape[1] * gain))
+    if how == "stretch":
+        height, width = input_hw
+    else:
+        gain = min(input_hw[0] / image.shape[0], input_hw[1] / image.shape[1])
+        height, width = max(1, round(image.shape[0] * gain)), max(1, round(image.shape[1] * gain))
     top, left = (input_hw[0] - height) // 2, (input_hw[1] - width) // 2
     canvas = np.full((*input_hw, 3), PAD_VALUE, np.uint8)
     if image.shape[:2] != (height, width):

@@ -195,7 +195,9 @@ def host_times(folder, described, options):
     outputs = [random.standard_normal(shape).astype("float32") for shape in described["output_shapes"]]
     times = {"picture_hw": list(options.picture)}
     try:
-        times["prepare"] = repeated(lambda: postprocess.prepare(picture, described["input_hw"]))
+        times["prepare"] = repeated(
+            lambda: postprocess.prepare(picture, described["input_hw"], described.get("fit", "letterbox"))
+        )
     except ImportError as error:
         times["prepare"] = {"not_measured": str(error)}
     if described["head"] != "two_stage":
