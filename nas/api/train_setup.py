@@ -103,7 +103,7 @@ def _event_log(settings: TrainSettings) -> EventLog | None:
 def _detector(settings: TrainSettings, splits: DataSplits, on_notice: Callable[[str | None], None]) -> Detector:
     """Returns the detector to start with, with the weights of a file if one is given and nothing is resumed."""
     from nas.api.train_folder import can_go_on
-    from nas.api.weights_path import weights_file
+    from nas.weights_path import weights_file
     from trainers import fresh_detector, load_weights
     from trainers.weights import load_matching, load_state
 

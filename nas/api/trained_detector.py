@@ -69,7 +69,7 @@ def load_detector(weights: WeightsLike) -> TrainedDetector:
     Raises:
         ConfigError: there are no weights, or they are damaged.
     """
-    from nas.api.weights_path import weights_file
+    from nas.weights_path import weights_file
     from search_space import Architecture
     from trainers import load_weights
 
