@@ -42,9 +42,10 @@ def open_pretrained(path: str | Path) -> Pretrained:
         own = fresh_detector(architecture, num_classes=len(weights.classes), seed=0).state_dict()
     except UserError as error:
         raise ConfigError(f"--pretrained {path} has no usable architecture: {error}") from None
-    shared = [value for name, value in weights.state.items() if name in own and own[name].shape == value.shape]
-    if not any(value.ndim > 1 for value in shared) or not all(_is_dense(value) for value in weights.state.values()):
-        raise ConfigError(f"--pretrained {path} has no weights of its own architecture; give a file that nas wrote")
+    shared = [(own[name], value) for name, value in weights.state.items() if name in own]
+    fits = all(mine.shape == value.shape for mine, value in shared) and all(map(_is_dense, weights.state.values()))
+    if not fits or not any(value.ndim > 1 for _, value in shared):
+        raise ConfigError(f"--pretrained {path} does not fit its own architecture; give a file that nas wrote")
     return Pretrained(weights=weights, fingerprint=_fingerprint(weights))
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from search_space import Architecture, Detector
+from search_space import Detector
 from trainers.weights import Weights
 
 
@@ -21,13 +21,13 @@ class TransferReport:
     """Of the parameters, by node of the graph."""
 
 
-def transfer(detector: Detector, architecture: Architecture, donor: Weights) -> TransferReport:
+def transfer(detector: Detector, donor: Weights, *, classes: Sequence[str] | None = None) -> TransferReport:
     """Copies the tensors of equal name and shape into a detector, in place, and returns what came along.
 
     Args:
-        detector: of `architecture`; what does not come along stays as it is.
-        architecture: of the detector.
+        detector: what does not come along stays as it is.
         donor: the weights to copy from.
+        classes: names of the detector's classes; not used here.
     """
     own = detector.state_dict()
     fitting = {name: value for name, value in donor.state.items() if name in own and own[name].shape == value.shape}

@@ -115,7 +115,7 @@ def pretrained_line(run: SearchRun) -> list[str]:
         return [f"pretrained weights: no trial has started from {run.config.pretrained} yet"]
     params = statistics.mean(trial.pretrained_params or 0.0 for trial in started)
     macs = statistics.mean(trial.pretrained_macs or 0.0 for trial in started)
-    without = sum(not trial.pretrained_params for trial in started)
+    without = sum(not trial.pretrained_macs for trial in started)
     took = f"; {without} took nothing, for the reasons in {records.TRIALS_CSV}" if without else ""
     return [
         f"pretrained weights: {counted(len(started), 'trial')} started from {run.config.pretrained}; on average "

@@ -128,8 +128,9 @@ class TrainingEvaluator:
         """
         self._memory.restart()
         try:
-            detector = fresh_detector(job.architecture, num_classes=len(self._splits.train.classes), seed=job.seed)
-            start = _initialise(detector, job)
+            classes = self._splits.train.classes
+            detector = fresh_detector(job.architecture, num_classes=len(classes), seed=job.seed)
+            start = _initialise(detector, job, classes)
             evaluation = self._train(detector, job, report) if job.proxy is None else self._proxy(detector, job)
             return replace(start.told(evaluation), peak_memory_bytes=self._memory.read())
         finally:
@@ -188,7 +189,7 @@ class _Start:
         return replace(evaluation, reason=reason, pretrained_params=params, pretrained_macs=macs)
 
 
-def _initialise(detector: Detector, job: Job) -> _Start:
+def _initialise(detector: Detector, job: Job, classes: Sequence[str]) -> _Start:
     """Loads the weights that a job starts from; pretrained weights that cannot be read leave the detector as it is.
 
     Raises:
@@ -203,8 +204,8 @@ def _initialise(detector: Detector, job: Job) -> _Start:
     except ConfigError as error:
         nothing = TransferReport(parameters=0.0, macs=0.0, by_node={})
         return _Start(came_along=nothing, note=f"trained from random weights: {error}")
-    report = transfer(detector, job.architecture, donor)
-    return _Start(came_along=report, note="" if report.parameters else "nothing of the pretrained weights fits")
+    report = transfer(detector, donor, classes=classes)
+    return _Start(came_along=report, note="" if report.macs else "nothing of the pretrained weights fits")
 
 
 class _Watch:

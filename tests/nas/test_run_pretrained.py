@@ -145,13 +145,16 @@ def test_a_lost_copy_is_made_again_from_the_same_weights_or_refused(
     )
 
 
-@pytest.mark.parametrize("kind", ["missing", "no weights file", "no architecture", "empty"])
+@pytest.mark.parametrize("kind", ["missing", "no weights file", "no architecture", "empty", "another shape"])
 def test_wrong_weights_are_refused_before_anything_is_written(
     kind: str, home: Path, evaluator: FakeEvaluator, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = home / "donor.pt"
     if kind == "no weights file":
         path.write_text("weights")
+    elif kind == "another shape":
+        detector = fresh_detector(ARCHITECTURE, num_classes=3, seed=0)
+        save_weights(path, detector, ARCHITECTURE.to_dict(), ("car", "bus"))
     elif kind != "missing":
         save_weights(path, {}, {} if kind == "no architecture" else ARCHITECTURE.to_dict(), ("car",))
     before = sorted(home.iterdir())
