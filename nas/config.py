@@ -38,6 +38,7 @@ class RunConfig(RunSettings):
     data_fingerprint: str
     classes: tuple[str, ...]
     device_fingerprint: str | None = None
+    pretrained_fingerprint: str | None = None
     plugins: tuple[str, ...] = ()
     """The plug-in files that the run was started with, with a digest of their content: `name.py digest`."""
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -155,7 +156,11 @@ def check_fingerprint(config: RunConfig, name: str, now: str) -> None:
     """Raises ConfigError where the data, the space or the device of a run is not what it was when the run began."""
     was = getattr(config, f"{name}_fingerprint")
     if now != was:
-        places = {"data": f"data {config.data or 'built in'}", "device": f"constants of {config.device}"}
+        places = {
+            "data": f"data {config.data or 'built in'}",
+            "device": f"constants of {config.device}",
+            "pretrained": f"content of --pretrained {config.pretrained}",
+        }
         raise ConfigError(
             f"the {places.get(name, name)} has changed since the run {config.name} was started: the fingerprint was "
             f"{was}, got {now}; next: resume with what it was, or start another run with --name"

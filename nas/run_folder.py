@@ -25,10 +25,11 @@ FOLDERS = ("front", "weights")
 
 
 class RunFolder:
-    """`runs/NAME`: config.yaml, study.journal, trials.csv, front/, weights/; of a warm start imported.csv and starts/.
+    """`runs/NAME`: config.yaml, study.journal, trials.csv, front/, weights/; of a warm start imported.csv and starts/;
+    pretrained.safetensors.
 
-    The sources are `config.yaml`, the journal and the files of a warm start; `derive` makes the rest from the study
-    whenever it changes.
+    The sources are `config.yaml`, the journal, the pretrained weights and the files of a warm start; `derive` makes the
+    rest from the study whenever it changes.
     """
 
     def __init__(self, path: Path) -> None:
@@ -55,6 +56,11 @@ class RunFolder:
     def imported_csv(self) -> Path:
         """The trials of an earlier run that this one starts with."""
         return self.path / "imported.csv"
+
+    @property
+    def pretrained(self) -> Path:
+        """The weights that the trials start from."""
+        return self.path / "pretrained.safetensors"
 
     def weights_path(self, key: str, suffix: str = "") -> Path:
         """Returns the path of the weights of an architecture on the front, or of one that may be trained further."""

@@ -157,6 +157,16 @@ class RunSettings:
         default_words="none",
         identity=True,
     )
+    pretrained: str | None = _TRAINING(
+        None,
+        "Weights that trials start from instead of random ones: a weights file, a training, an export or a member of "
+        "a front. What fits an architecture is taken over. At a resume or a join, another path to the same weights.",
+        metavar="PATH",
+        default_words="none",
+        is_path=True,
+        resumable=True,
+        joinable=True,
+    )
     repeats: int = _TRAINING(
         1,
         "Number of seeds with which each member of the front is trained; the additional trainings run at the end.",

@@ -66,8 +66,8 @@ COLUMNS: Mapping[str, str] = {
     "peak_memory_bytes": "Int64",
     "accuracy_draws": "string",
 }
-"""The columns of every table, in order, with their types. After them come APs of size bins as `ap_LOW_HIGH`, and the
-choices on the axes as `axis_NAME`.
+"""The columns of every table, in order, with their types. After them come those of `SOME_COLUMNS` that a trial of the
+run has, APs of size bins as `ap_LOW_HIGH`, and the choices on the axes as `axis_NAME`.
 
 `macs` counts multiply-adds in fvcore's convention. `memory_bytes` is the peak of one image's activations as 32-bit
 floats, counted; `peak_memory_bytes` is what the training was measured to take. `rung` of `rungs`, `epochs` and
@@ -76,6 +76,11 @@ names the columns that the run searched by. `accuracy_low` and `accuracy_high` a
 over the validation images, `accuracy_draws` its draws in units of 1e-4: the same images in the same order for all
 trials, so that two of them can be compared draw by draw. Latencies are predicted for the run's device, with their
 interval and the share of the time in operators never measured there; they are missing where the run has no device.
+"""
+SOME_COLUMNS: Mapping[str, str] = {"pretrained_params": "Float64", "pretrained_macs": "Float64"}
+"""The columns of a table whose trials start from pretrained weights, with their types: the share of the parameters, and
+that of the multiply-adds, whose weights came from there, in 0..1. They are missing for trials that continue from the
+weights of a lower rung.
 """
 SCORES = (
     *("proxy", "accuracy", "accuracy_low", "accuracy_high"),
@@ -110,14 +115,20 @@ def frame(trials: Iterable[Trial]) -> pd.DataFrame:
     names = list(dict.fromkeys(name for row in rows for name in row))
     axes = [name for name in names if name.startswith(AXIS)]
     bins = [name for name in names if BIN_COLUMN.fullmatch(name)]
-    unknown = set(names) - set(COLUMNS) - set(axes) - set(bins)
+    some = [name for name in SOME_COLUMNS if name in names]
+    unknown = set(names) - set(COLUMNS) - set(some) - set(axes) - set(bins)
     if unknown:
         raise ValueError(f"unknown columns {sorted(unknown)}; known: {', '.join(COLUMNS)}, ap_LOW_HIGH, axis_...")
     if any(row["outcome"] not in OUTCOMES for row in rows):
         raise ValueError(f"a trial that is under way has no place in a table; allowed: {', '.join(OUTCOMES)}")
-    table = pd.DataFrame(rows, columns=[*COLUMNS, *bins, *axes], dtype="object")
-    typed: pd.DataFrame = table.astype({**COLUMNS, **dict.fromkeys(bins, "Float64"), **dict.fromkeys(axes, "string")})
+    table = pd.DataFrame(rows, columns=[*COLUMNS, *some, *bins, *axes], dtype="object")
+    typed: pd.DataFrame = table.astype({**_types([*some, *bins]), **dict.fromkeys(axes, "string")})
     return typed
+
+
+def _types(further: Iterable[str]) -> dict[str, str]:
+    """Returns the types of `COLUMNS` and of further columns, which are numbers."""
+    return {**COLUMNS, **dict.fromkeys(further, "Float64")}
 
 
 def trials_of(table: pd.DataFrame) -> list[Trial]:
@@ -132,7 +143,7 @@ def trials_of(table: pd.DataFrame) -> list[Trial]:
 
 def as_row(trial: Trial) -> dict[str, Any]:
     """Returns a trial as plain values by column, without those that it does not have."""
-    fields = {name: value for name, value in vars(trial).items() if name in COLUMNS}
+    fields = {name: value for name, value in vars(trial).items() if name in COLUMNS or name in SOME_COLUMNS}
     texts = {
         "outcome": trial.outcome.value,
         "cause": None if trial.cause is None else trial.cause.value,
@@ -158,7 +169,7 @@ def trial_of(row: Mapping[str, Any]) -> Trial:
     missing = [name for name in REQUIRED if name not in known]
     if missing:
         raise ValueError(f"a record lacks its {', '.join(missing)}")
-    typed = {name: TYPES[kind](known[name]) for name, kind in COLUMNS.items() if name in known}
+    typed = {name: TYPES[kind](known[name]) for name, kind in {**COLUMNS, **SOME_COLUMNS}.items() if name in known}
     return Trial(
         **{name: value for name, value in typed.items() if name not in (*SCORES, *TEXTS)},
         outcome=Outcome(typed["outcome"]),
@@ -207,9 +218,9 @@ def _read(path: Path) -> pd.DataFrame:
     missing = [name for name in COLUMNS if name not in table.columns]
     if missing:
         raise ValueError(f"it lacks the columns {', '.join(missing)}, and was not written by this version")
-    bins = [name for name in table.columns if BIN_COLUMN.fullmatch(name)]
+    further = [name for name in table.columns if name in SOME_COLUMNS or BIN_COLUMN.fullmatch(name)]
     table = table.apply(lambda column: column.map(from_cell, na_action="ignore").astype("string"))
-    typed: pd.DataFrame = table.astype({**COLUMNS, **dict.fromkeys(bins, "Float64")})
+    typed: pd.DataFrame = table.astype(_types(further))
     _check(typed)
     return typed
 

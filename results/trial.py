@@ -176,6 +176,10 @@ class Trial:
     images_seen: int | None = None
     seconds: float | None = None
     peak_memory_bytes: int | None = None
+    pretrained_params: float | None = None
+    """Share of the parameters that started from pretrained weights; None where it did not start from any."""
+    pretrained_macs: float | None = None
+    """Share of the multiply-adds whose weights started from pretrained ones."""
     accuracy_draws: tuple[float, ...] = ()
     """The accuracy on bootstrap draws of the validation images."""
 

@@ -65,6 +65,10 @@ class TrainingRequest:
         metavar="PATH",
         is_path=True,
     )
+    from_scratch: bool = _START(
+        False,
+        "Start from random weights; without it, a member of the front of a run starts from the weights of the run.",
+    )
     threads: int | None = _COMPUTATION(None, "CPU threads.", minimum=1, default_words="all", resumable=True)
     tensorboard: bool = _OUTPUT(False, "Also write events for TensorBoard.", resumable=True)
     input_hw: tuple[int, int] | None = _START(

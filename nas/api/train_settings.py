@@ -57,6 +57,8 @@ class Subject:
     """Part of the name of the default output folder."""
     place: Path | None = None
     """A file or folder; the training or the run that it lies in says which data to use."""
+    file: Path | None = None
+    """The file of the architecture, if there is one."""
 
 
 def subject_of(architecture: ArchitectureLike, input_hw: tuple[int, int] | None) -> Subject:
@@ -75,12 +77,13 @@ def subject_of(architecture: ArchitectureLike, input_hw: tuple[int, int] | None)
     if isinstance(architecture, (str, Path)):
         no_folder(str(architecture))
         path = Path(architecture)
-        return Subject(architecture=find_architecture(architecture, input_hw), name=path.stem, place=path)
+        return Subject(architecture=find_architecture(architecture, input_hw), name=path.stem, place=path, file=path)
     found = find_architecture(architecture, input_hw)
     places = [getattr(architecture, name, None) for name in ("folder", "path", "weights")]
     place = next((Path(each) for each in places if isinstance(each, (str, PurePath))), None)
-    file = getattr(architecture, "path", None)
-    return Subject(architecture=found, name=found.key() if file is None else Path(file).stem, place=place)
+    given = getattr(architecture, "path", None)
+    file = None if given is None else Path(given)
+    return Subject(architecture=found, name=found.key() if file is None else file.stem, place=place, file=file)
 
 
 def fresh(
@@ -97,6 +100,7 @@ def fresh(
         ConfigError: a setting is unknown or out of range, or the folder holds a training already.
     """
     from nas.api.train_folder import check_free
+    from nas.api.train_start import start_of
     from trainers.config import TrainConfig
 
     values = placed(given)
@@ -111,8 +115,7 @@ def fresh(
         put(content, path, value)
     config = TrainConfig.from_dict(content.pop(TRAINING))
     request = request_of(content)
-    if None not in (request.weights, request.pretrained):
-        raise ConfigError("--weights and --pretrained exclude each other; give one of them")
+    request = start_of(request, subject.file, on_notice)
     out = Path("runs") / f"train-{subject.name}" if request.out is None else Path(request.out)
     check_free(out)
     return TrainSettings(out=out, architecture=subject.architecture, config=config, request=request, resume=False)

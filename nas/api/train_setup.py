@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from trainers.logs import EventLog
 
 
+SHOWN_CLASSES = 4
+"""How many class names a notice lists."""
+
+
 class Ready(NamedTuple):
     """What a training starts with."""
 
@@ -100,10 +104,24 @@ def _event_log(settings: TrainSettings) -> EventLog | None:
     return EventLog(settings.out) if settings.request.tensorboard else None
 
 
+def _other_classes(path: str, before: tuple[str, ...], now: tuple[str, ...]) -> str | None:
+    """Says that weights are for other classes than those of the data; None if they are not."""
+    if before == now:
+        return None
+    return (
+        f"note: {path} is for {len(before)} classes ({_shortened(before)}), the data has {len(now)} "
+        f"({_shortened(now)}); the layers of the head that do not fit start from random weights"
+    )
+
+
+def _shortened(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:SHOWN_CLASSES]) + (", ..." if len(names) > SHOWN_CLASSES else "")
+
+
 def _detector(settings: TrainSettings, splits: DataSplits, on_notice: Callable[[str | None], None]) -> Detector:
     """Returns the detector to start with, with the weights of a file if one is given and nothing is resumed."""
     from nas.api.train_folder import can_go_on
-    from nas.api.weights_path import weights_file
+    from nas.weights_path import weights_file
     from trainers import fresh_detector, load_weights
     from trainers.weights import load_matching, load_state
 
@@ -115,7 +133,9 @@ def _detector(settings: TrainSettings, splits: DataSplits, on_notice: Callable[[
             return detector
         on_notice(f"note: the training in {settings.out} had written no checkpoint yet; it starts now")
     if pretrained is not None:
-        taken, total = load_matching(detector, load_weights(weights_file(Path(pretrained))).state)
+        donor = load_weights(weights_file(Path(pretrained)))
+        on_notice(_other_classes(pretrained, donor.classes, classes))
+        taken, total = load_matching(detector, donor.state)
         on_notice(f"pretrained: {taken} of {total} tensors fit and were taken from {pretrained}")
     if weights is not None:
         loaded = load_weights(weights_file(Path(weights)))

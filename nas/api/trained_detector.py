@@ -70,7 +70,7 @@ def load_detector(weights: WeightsLike, architecture: Architecture | None = None
     Raises:
         ConfigError: there are no weights, or they are damaged, or not those of a whole detector.
     """
-    from nas.api.weights_path import weights_file
+    from nas.weights_path import weights_file
     from search_space import Architecture
     from trainers.importing.opening import check_complete, open_weights
 

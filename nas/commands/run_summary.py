@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from nas import plugins
-from nas.commands.display import say
+from nas.commands.display import counted, say
 from nas.commands.run_display import SCORES, percent
 from nas.commands.screen import Screen
 from nas.commands.table import Column, numbers, print_table
@@ -58,6 +58,7 @@ def print_summary(run: SearchRun) -> None:
     lines = (
         *map(rung_correlation_line, run.rung_correlations),
         *surrogate_line(run.surrogate_correlation),
+        *pretrained_line(run),
         *accounting(table),
     )
     for line in lines:
@@ -102,6 +103,23 @@ def surrogate_line(surrogate: SurrogateCorrelation | None) -> list[str]:
     return [
         f"surrogate rank correlation: Kendall's tau {surrogate.tau:+.2f} on {surrogate.num_points} trials, "
         f"leave-one-out; {trust}"
+    ]
+
+
+def pretrained_line(run: SearchRun) -> list[str]:
+    """Says how much the trials took from pretrained weights; nothing for a run without such weights."""
+    if run.config.pretrained is None:
+        return []
+    started = [trial for trial in records.trials_of(run.table) if trial.pretrained_params is not None]
+    if not started:
+        return [f"pretrained weights: no trial has started from {run.config.pretrained} yet"]
+    params = statistics.mean(trial.pretrained_params or 0.0 for trial in started)
+    macs = statistics.mean(trial.pretrained_macs or 0.0 for trial in started)
+    without = sum(not trial.pretrained_macs for trial in started)
+    took = f"; {without} took nothing, for the reasons in {records.TRIALS_CSV}" if without else ""
+    return [
+        f"pretrained weights: {counted(len(started), 'trial')} started from {run.config.pretrained}; on average "
+        f"{100 * params:.0f} % of the parameters and {100 * macs:.0f} % of the multiply-adds came from there{took}"
     ]
 
 

@@ -95,7 +95,7 @@ def detect(folder: Path) -> str:
     """Opens the weights of the best member and lets it look at a picture."""
     import torch
 
-    from nas.api.weights_path import weights_file
+    from nas.weights_path import weights_file
     from trainers import load_weights
 
     loaded = load_weights(weights_file(_member(folder)))

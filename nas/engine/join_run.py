@@ -15,13 +15,15 @@ from nas.engine.search_study import SearchStudy
 from nas.engine.session import Session, changed, prepare, reopen_data
 from nas.engine.storage import database_storage, hide_password
 from nas.engine.warm_start import Starts
-from nas.run_folder import create
+from nas.pretrained import joined_pretrained
+from nas.run_folder import RunFolder, create
 from search_space import Architecture
 from search_space.errors import ConfigError
 from trainers.settings import declared_settings
 
 CONFIG, STARTS = "config", "starts"
 """Notes of the study."""
+SCRATCH = "trials of this worker start from random weights; next: --join with --pretrained FILE, its path on this host"
 
 
 def publish(study: SearchStudy, session: Session) -> None:
@@ -46,11 +48,20 @@ def join(request: RunRequest) -> Session:
         raise ConfigError("--join needs --storage URL and --name NAME of the run to join")
     notes = _notes(said.storage, said.name)
     config = parse_config(str(notes[CONFIG]), source=f"the run {said.name}")
+    pretrained = joined_pretrained(config, request.stored(config).get("pretrained"))
     here = {"threads": None, "out": str(Path(said.out).resolve())}
     config = changed(config, here | request.stored(config))
     space, splits = reopen_data(config)
     named = Starts(architectures={name: Architecture.from_dict(each) for name, each in notes[STARTS].items()})
     domain, starts, notices = prepare(config, space, splits, named)
+    if config.pretrained is not None and pretrained is None:
+        notices = [*notices, f"the weights {config.pretrained} of the run cannot be read here: {SCRATCH}"]
+
+    def fill(folder: RunFolder) -> None:
+        named.write(folder)
+        if pretrained is not None:
+            pretrained.write(folder)
+
     path = Path(said.out) / f"{config.name}-{socket.gethostname()}-{os.getpid()}"
     return Session(
         config=config,
@@ -59,7 +70,7 @@ def join(request: RunRequest) -> Session:
         starts=starts,
         named=named,
         notices=[*splits.notices, *notices],
-        folder=create(path, config, named.write),
+        folder=create(path, config, fill),
         storage=said.storage,
     )
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol
 
 from nas.engine.acquisition import SurrogateCorrelation, surrogate_correlation
@@ -67,6 +68,7 @@ class Search:
         notices: Sequence[str] = (),
         settle: Callable[[], None] = lambda: None,
         check_data: Callable[[], None] = lambda: None,
+        pretrained: Path | None = None,
         alive: AbstractContextManager[None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -74,6 +76,8 @@ class Search:
         self.scheduler, self.limits, self.observer, self._clock = scheduler, limits, observer, clock
         self.notices = tuple(notices)
         """Lines for the user on what was repaired when the run was opened."""
+        self._pretrained = pretrained
+        """Weights that trials without weights of a lower rung start from; None: random ones."""
         self._settle = settle
         """Ends the trials of lost workers; only where several workers share a study."""
         self._check_data = check_data
@@ -188,6 +192,7 @@ class Search:
             epochs=self.scheduler.schedule(spec, has_weights=has_weights),
             start_weights=weights if has_weights else None,
             weights_path=weights if spec.rung else None,
+            pretrained=self._pretrained if spec.rung and not has_weights else None,
             proxy=self.scheduler.ladder.proxy if not spec.rung else None,
             memory_bytes=spec.candidate.cost.memory_bytes,
         )

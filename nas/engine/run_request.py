@@ -20,6 +20,7 @@ from nas.engine.storage import hide_password
 from nas.engine.strategies import STRATEGIES
 from nas.engine.warm_start import read_starts
 from nas.plugins import labels
+from nas.pretrained import Pretrained
 from nas.setting_forms import absolute, check_needs, given_settings, stored_settings
 from nas.settings import RunSettings
 from search_space import SearchSpace
@@ -106,6 +107,7 @@ def resolve(
     splits: DataSplits,
     narrowing: Narrowing,
     device: LatencyModel | None,
+    pretrained: Pretrained | None = None,
     owner: type[RunConfig] = RunConfig,
 ) -> RunConfig:
     """Returns the configuration of a new run, of the class `owner`, with all defaults filled in.
@@ -134,6 +136,7 @@ def resolve(
         "data_fingerprint": data_fingerprint_of(splits),
         "classes": splits.train.classes,
         "device_fingerprint": None if device is None else device.fingerprint(),
+        "pretrained_fingerprint": None if pretrained is None else pretrained.fingerprint,
         "plugins": labels(),
         "versions": versions(),
     }

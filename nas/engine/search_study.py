@@ -33,7 +33,10 @@ SPEC, RESULT, TOKEN = "spec", "result", "token"
 """The attributes of a stored trial: what was to be trained, and, once it has ended, its result; each is a part of the
 row of the trial in the table. The token finds a trial again whose number Optuna does not return."""
 NUMBER = "number"
-RESULT_COLUMNS = frozenset("outcome cause reason epochs images_seen seconds peak_memory_bytes accuracy_draws".split())
+RESULT_COLUMNS = frozenset(
+    "outcome cause reason epochs images_seen seconds peak_memory_bytes accuracy_draws "
+    "pretrained_params pretrained_macs".split()
+)
 """The columns of a result, beside the scores."""
 NO_SCORES: Mapping[str, Any] = {"scores": {}, "accuracy_draws": ()}
 KILLED: Mapping[str, Any] = {
@@ -141,14 +144,15 @@ class SearchStudy:
         """Stores the result of a trial; an accuracy among the objectives that is not finite makes it a failed one."""
         ended = {each.name: getattr(evaluation, each.name) for each in fields(evaluation)}
         if evaluation.outcome is Outcome.COMPLETE:
-            ended |= self._judged(running.spec, evaluation.scores)
+            ended |= self._judged(running.spec, evaluation)
         else:
             ended |= NO_SCORES
         trial = replace(self._trial_of(running.spec, **ended), number=running.number)
         self._end(trial if trial.reason or trial.cause is None else replace(trial, reason=trial.cause.text))
 
-    def _judged(self, spec: TrialSpec, scores: Mapping[str, float]) -> dict[str, Any]:
+    def _judged(self, spec: TrialSpec, evaluation: Evaluation) -> dict[str, Any]:
         """Returns what the scores of a trained architecture make of its trial."""
+        scores = evaluation.scores
         for objective in self.objectives if spec.rung else ():  # rung 0 has only the proxy
             value = scores.get(objective.name, math.nan)
             if not objective.is_cost and not math.isfinite(value):
@@ -157,7 +161,8 @@ class SearchStudy:
                 return {"outcome": Outcome.FAILED, "cause": Cause.NOT_FINITE, "reason": reason, **NO_SCORES}
         finite = {name: value for name, value in scores.items() if math.isfinite(value)}
         if spec.rung < self.num_rungs and spec.repeat_of is None:
-            reason = f"rung {spec.rung} of {self.num_rungs} done"
+            more = f"; {evaluation.reason}" if evaluation.reason else ""
+            reason = f"rung {spec.rung} of {self.num_rungs} done{more}"
             return {"outcome": Outcome.STOPPED, "cause": Cause.RUNG_DONE, "reason": reason, "scores": finite}
         return {"scores": finite}
 

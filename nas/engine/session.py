@@ -37,6 +37,7 @@ from nas.engine.strategies import STRATEGIES
 from nas.engine.warm_start import Earlier, Starts, import_trials, open_earlier, read_starts
 from nas.executors import Executor
 from nas.plugins import check_plugins
+from nas.pretrained import Pretrained, open_pretrained, reopen_pretrained
 from nas.run_folder import RunFolder, create, reopen
 from nas.setting_forms import check_bounds, stored_settings
 from search_space import SearchSpace
@@ -59,6 +60,8 @@ class Session:
     """The starts before they were fitted into the budget."""
     notices: list[str]
     folder: RunFolder
+    lost_pretrained: Pretrained | None = None
+    """Weights to copy into the folder, which has lost its copy of them."""
     storage: str | None = None
     """URL of the database, password included; None: a journal file in the run's folder."""
 
@@ -92,6 +95,7 @@ def begin(request: RunRequest) -> Session:
         )
     check_bounds(said)
     device = check_device(request)
+    pretrained = None if said.pretrained is None else open_pretrained(said.pretrained)
     earlier = None if said.from_run is None else open_earlier(Path(said.from_run))
     with_heads(narrowing)
     named = read_starts(said.start or default_starts(narrowing))
@@ -99,7 +103,7 @@ def begin(request: RunRequest) -> Session:
     advised = follow_advice(splits.train.records, narrowing) if said.auto else NO_ADVICE
     narrowing = {**narrowing, **advised.narrowing}
     space = SearchSpace().narrowed(with_heads(narrowing))
-    config = resolve(request, path.name, space, splits, narrowing, device)
+    config = resolve(request, path.name, space, splits, narrowing, device, pretrained)
     config, named, notices = _with_earlier(config, named, earlier)
     with advised.errors_mention_advice():
         domain, starts, more = prepare(config, space, splits, named)
@@ -109,6 +113,8 @@ def begin(request: RunRequest) -> Session:
 
     def fill(folder: RunFolder) -> None:
         named.write(folder)
+        if pretrained is not None:
+            pretrained.write(folder)
         if earlier is not None and config.from_run is not None:
             earlier.write(folder)
 
@@ -157,9 +163,11 @@ def go_on(path: Path, request: RunRequest) -> Session:
         ConfigError: Another setting, the data or the space differs from that of the run; the message names it.
     """
     folder = reopen(path)
-    config = read_config(folder.config_yaml)
-    config = resumed(config, request)
+    before = read_config(folder.config_yaml)
+    config = resumed(before, request)
     space, splits = reopen_data(config)
+    lost = reopen_pretrained(folder, before, request.stored(before).get("pretrained"))
+    restored = [] if lost is None else [f"{folder.pretrained} was missing or damaged; it is copied again"]
     named = read_starts(config.start, path)
     domain, starts, notices = prepare(config, space, splits, named)
     return Session(
@@ -168,8 +176,9 @@ def go_on(path: Path, request: RunRequest) -> Session:
         domain=domain,
         starts=starts,
         named=named,
-        notices=[*splits.notices, *notices],
+        notices=[*splits.notices, *notices, *restored],
         folder=folder,
+        lost_pretrained=lost,
         storage=request.settings.storage or config.storage,
     )
 
@@ -215,6 +224,8 @@ def open_search(session: Session, executor: Executor, observer: Observer) -> Sea
     """Opens the study of a session, whose folder must be locked, and ends trials that an earlier session left open."""
     config = session.config
     session.config.to_yaml(session.folder.config_yaml)
+    if session.lost_pretrained is not None:
+        session.lost_pretrained.write(session.folder)
     rescue = Rescue(session.folder)
     if session.storage is None:
         rescue.repair_journal()
@@ -249,6 +260,7 @@ def open_search(session: Session, executor: Executor, observer: Observer) -> Sea
         limits=Limits(trials=config.trials, minutes=config.minutes),
         observer=observer,
         notices=notices,
+        pretrained=None if config.pretrained is None else session.folder.pretrained,
         settle=settle if session.storage is not None else lambda: None,
         check_data=DataWatch(config),
         alive=None if session.storage is None else heartbeat(study),

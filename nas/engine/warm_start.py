@@ -51,8 +51,8 @@ class Earlier:
 
     def differences(self, config: RunConfig) -> list[str]:
         """Returns the settings of training in which it differs from a run, so that results cannot be compared."""
-        alike = {name: name for name, each in declared_settings(type(config)).items() if each.about.identity}
-        names = {"data_fingerprint": "data", "classes": "classes", **alike}
+        names = {"data_fingerprint": "data", "classes": "classes", "pretrained_fingerprint": "pretrained weights"}
+        names |= {name: name for name, each in declared_settings(type(config)).items() if each.about.identity}
         return [title for name, title in names.items() if getattr(self.config, name) != getattr(config, name)]
 
     def members(self) -> Iterator[tuple[str, Architecture]]:

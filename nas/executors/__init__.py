@@ -44,6 +44,8 @@ class Job:
     """Passes over the training images on this rung; None: those of the evaluator."""
     start_weights: Path | None = None
     """Weights of the rung below to start from; None: random weights."""
+    pretrained: Path | None = None
+    """Weights of another detector to start from where there are no `start_weights`."""
     memory_bytes: int | None = None
     """Predicted peak activation memory of one image."""
     proxy: str | None = None
@@ -51,7 +53,7 @@ class Job:
 
     def absolute(self) -> Job:
         """Returns the job with absolute paths, for workers with another working folder."""
-        paths = {name: getattr(self, name) for name in ("weights_path", "start_weights")}
+        paths = {name: getattr(self, name) for name in ("weights_path", "start_weights", "pretrained")}
         return replace(self, **{name: path.absolute() for name, path in paths.items() if path is not None})
 
 
@@ -90,6 +92,11 @@ class Evaluation:
     """The accuracy on bootstrap draws of the validation images, the same draws for all jobs."""
     peak_memory_bytes: int | None = None
     """Peak memory of the job; None where it cannot be measured."""
+    pretrained_params: float | None = None
+    """Share of the parameters that started from pretrained weights, in 0..1; None where there were none to start from.
+    """
+    pretrained_macs: float | None = None
+    """Share of the multiply-adds whose weights started from pretrained ones, in 0..1."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "outcome", Outcome(self.outcome))  # a plug-in may give texts

@@ -109,6 +109,7 @@ def _facts(config: RunConfig) -> tuple[tuple[str, str], ...]:
         "search": f"strategy {config.strategy}, limit {' or '.join(ends)}, rungs of {rungs} epochs, batch "
         f"{config.batch}, seed {config.seed}",
         "started from": f"the trials of {config.from_run}" if config.from_run else "",
+        "pretrained weights": config.pretrained or "",
         "versions": ", ".join(f"{name} {version}" for name, version in config.versions.items()),
     }
     return tuple((name, text) for name, text in facts.items() if text)

@@ -37,7 +37,7 @@ from trainers.config import MAX_SEED
 from trainers.settings import DeclaredSetting, SettingError, declared_settings, setting
 
 DECLARED = declared_settings(RunSettings)
-RESUMABLE = {"data", "images", "trials", "minutes", "trial_minutes", "repeats", "threads"}
+RESUMABLE = {"data", "images", "trials", "minutes", "trial_minutes", "repeats", "threads", "pretrained"}
 FACTS = {"space_fingerprint": "s", "data_fingerprint": "d", "classes": ("a",), "rungs": (1.0,)}
 KNOWN: dict[str, tuple[Any, Any]] = {
     "device": ("jetson-nano-trt-fp16", "jetson-nano-ort-fp32"),
@@ -48,6 +48,7 @@ KNOWN: dict[str, tuple[Any, Any]] = {
     "data": ("/a", "/b"),
     "images": ("/a", "/b"),
     "from_run": ("/a", "/b"),
+    "pretrained": ("/a", "/b"),
     "out": ("/a", "/b"),
     "rungs": ((1.0,), (0.5, 1.0)),
 }

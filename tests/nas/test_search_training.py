@@ -17,7 +17,7 @@ from nas.executors.training import TrainingEvaluator
 from results import records
 from results.trial import Cause, Outcome
 from search_space import DESIGNS
-from trainers import TrainConfig, fresh_detector, load_weights
+from trainers import TrainConfig, fresh_detector, load_weights, save_weights
 from trainers.bootstrap import resample
 from trainers.data import open_data
 from trainers.data.dataset import Dataset
@@ -131,3 +131,34 @@ def test_a_search_with_a_score_without_training_goes_on_to_training(tmp_path: Pa
     table = records.load(tmp_path / "r")
     assert set(table["rung"]) == {0, 1} and set(table["outcome"]) == {"stopped", "complete"}
     assert table["proxy"][table["rung"] == 0].notna().all() and table["accuracy"][table["rung"] == 1].notna().all()
+
+
+def donor(path: Path, seed: int = 9) -> Path:
+    detector = fresh_detector(ARCHITECTURE, num_classes=len(open_data(DATA).train.classes), seed=seed)
+    save_weights(path, detector, ARCHITECTURE.to_dict(), open_data(DATA).train.classes)
+    return path
+
+
+def first_loss(evaluator: TrainingEvaluator, what: Job) -> tuple[float, Evaluation]:
+    losses: list[float] = []
+    found = evaluator.evaluate(what, lambda step: losses.append(step.loss))
+    return losses[0], found
+
+
+def test_a_training_starts_from_pretrained_weights_if_it_has_none_of_its_own(tmp_path: Path) -> None:
+    evaluator = TrainingEvaluator(open_data(DATA), TrainConfig(epochs=0.4, batch_size=2), num_threads=1)
+    weights, own = donor(tmp_path / "donor.safetensors"), donor(tmp_path / "own.pt", seed=5)
+    loss, found = first_loss(evaluator, job(tmp_path, pretrained=weights))
+    assert (found.pretrained_params, found.pretrained_macs, found.reason) == (1.0, 1.0, "")
+    assert loss == first_loss(evaluator, job(tmp_path, rung=2, start_weights=weights))[0]
+    other, found = first_loss(evaluator, job(tmp_path, rung=2, start_weights=own, pretrained=weights))
+    assert other != loss and found.pretrained_params is None and found.pretrained_macs is None
+
+
+def test_a_training_whose_pretrained_weights_cannot_be_read_starts_from_random_ones_and_says_so(tmp_path: Path) -> None:
+    evaluator = TrainingEvaluator(open_data(DATA), TrainConfig(epochs=0.4, batch_size=2), num_threads=1)
+    missing = tmp_path / "missing.safetensors"
+    loss, found = first_loss(evaluator, job(tmp_path, pretrained=missing))
+    assert loss == first_loss(evaluator, job(tmp_path))[0]
+    assert (found.outcome, found.pretrained_params, found.pretrained_macs) == (Outcome.COMPLETE, 0.0, 0.0)
+    assert found.reason.startswith(f"trained from random weights: cannot read weights file {missing}: ")

@@ -25,7 +25,9 @@ from nas.executors.local import LocalExecutor
 from nas.run_folder import reopen
 from results import records
 from results.trial import Cause, Outcome
+from search_space import DESIGNS
 from search_space.errors import ConfigError
+from trainers import fresh_detector, save_weights
 
 needs_postgres = pytest.mark.skipif(postgres_server.find("initdb") is None, reason="PostgreSQL's server is not here")
 
@@ -157,3 +159,31 @@ def test_a_worker_joins_with_nothing_but_the_database_and_the_data(
         join_run.join(RunRequest.of(name="shared", storage=url, budget_gflops=1.0))
     with pytest.raises(ConfigError, match="there is no run 'nowhere'"):
         join_run.join(RunRequest.of(name="nowhere", storage=url))
+
+
+@pytest.mark.slow
+@needs_postgres
+def test_a_worker_that_joins_starts_from_the_pretrained_weights_of_the_run(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    architecture = DESIGNS.get("yolov8n").architecture.resized((64, 64))
+    save_weights("donor.pt", fresh_detector(architecture, num_classes=1, seed=0), architecture.to_dict(), ("car",))
+    narrow = tuple(f"{axis.name}={axis.choices[0]}" for axis in small_space().axes if len(axis.choices) == 1)
+    session = begin(
+        RunRequest.of(budget_gflops=0.2, trials=1, name="given", storage=url, fix=narrow, pretrained="donor.pt")
+    )
+    opened = open_search(session, LocalExecutor(FakeEvaluator()), Silent())
+    join_run.publish(opened.study, session)
+    opened.run()
+    Path("donor.pt").rename("moved.pt")
+    evaluator = FakeEvaluator()
+    joined = join_run.join(RunRequest.of(name="given", storage=url, trials=2, out="elsewhere"))
+    open_search(joined, LocalExecutor(evaluator), Silent()).run()
+    assert [job.pretrained for job in evaluator.jobs] == [joined.folder.pretrained]
+    assert joined.folder.pretrained.is_file()
+    session.folder.pretrained.unlink()
+    lacking = join_run.join(RunRequest.of(name="given", storage=url, out="third"))
+    assert "cannot be read here" in lacking.notices[-1] and not lacking.folder.pretrained.exists()
+    again = join_run.join(RunRequest.of(name="given", storage=url, out="fourth", pretrained="moved.pt"))
+    assert again.folder.pretrained.is_file()

@@ -226,10 +226,10 @@ def test_every_configuration_is_read_as_it_was_written(config: TrainConfig) -> N
 
 def test_the_settings_of_the_command_are_read_as_they_were_written(tmp_path: Path) -> None:
     stored = {name: example(each) for name, each in all_settings(TrainingRequest).items() if each.about.is_stored}
-    del stored["weights"]
+    del stored["weights"], stored["from_scratch"]
     settings = fresh(DESIGN, {**stored, "out": tmp_path / "out"}, ignore)
     again = resumed(folder_of(settings), None, {})
     places = {name: str(Path(stored[name]).resolve()) for name in ("data", "images", "pretrained")}
     assert again.request == replace(settings.request, out=None, **places)
     assert again.architecture == DESIGNS.get(DESIGN).architecture
-    assert read_config(again.out).keys() == {*stored, "weights", TRAINING}
+    assert read_config(again.out).keys() == {*stored, "weights", "from_scratch", TRAINING}

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from val_predict_fakes import DATA, FAST, IMAGES, make_weights, predict, run
 
-from nas.api.weights_path import weights_file
+from nas.weights_path import weights_file
 from trainers import evaluate, load_weights
 from trainers import predict as predict_objects
 from trainers.data import open_data, read_rgb

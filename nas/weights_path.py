@@ -29,6 +29,11 @@ def weights_file(path: Path) -> Path:
     return _of_member(path) if path.suffix in (".yaml", ".yml") else path
 
 
+def member_weights(member: Path) -> Path:
+    """Returns where a run keeps the weights of a member of its front, given as `RUN/front/NN-KEY.yaml`."""
+    return member.parent.parent / "weights" / f"{member.stem.partition('-')[2]}.pt"
+
+
 def _of_member(architecture: Path) -> Path:
     """Returns the weights of an architecture, which lie beside it or, of a front, in the folder of the run."""
 
@@ -37,8 +42,7 @@ def _of_member(architecture: Path) -> Path:
     beside = architecture.with_name("weights.safetensors")
     if beside.is_file():
         return beside
-    key = architecture.stem.partition("-")[2]
-    weights = architecture.parent.parent / "weights" / f"{key}.pt"
+    weights = member_weights(architecture)
     if not weights.is_file():
         raise ConfigError(f"{architecture} is an architecture without trained weights; next: nas train {architecture}")
     return weights

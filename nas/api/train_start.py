@@ -1,0 +1,65 @@
+"""The weights that a new training starts from, where the user gives none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from nas.api.train_request import TrainingRequest
+from search_space.errors import ConfigError
+
+
+def start_of(request: TrainingRequest, file: Path | None, on_notice: Callable[[str | None], None]) -> TrainingRequest:
+    """Returns the settings of a new training with the weights that it starts from.
+
+    A member of the front of a run starts from the weights of the run.
+
+    Args:
+        request: what the user gives.
+        file: of the architecture; None where it has none.
+        on_notice: is told what a member of a front starts from.
+
+    Raises:
+        ConfigError: settings contradict each other.
+    """
+    if None not in (request.weights, request.pretrained):
+        raise ConfigError("--weights and --pretrained exclude each other; give one of them")
+    is_given = (request.weights, request.pretrained) != (None, None)
+    if request.from_scratch and is_given:
+        raise ConfigError("--from-scratch excludes --weights and --pretrained; omit it, or give no weights")
+    weights = None if request.from_scratch or is_given or file is None else _weights_of_run(file)
+    if weights is None:
+        return request
+    missing = _unreadable(weights)
+    if missing:
+        on_notice(f"note: the run has no weights for {file}: {missing}; the training starts from random weights")
+        return request
+    on_notice(f"note: the training starts from the weights of the run, {weights}; random ones: --from-scratch")
+    return replace(request, pretrained=str(weights))
+
+
+def _weights_of_run(file: Path) -> Path | None:
+    """Returns where the weights of a member of a run's front are; None if a file is no such member."""
+    from nas.config import read_config
+    from nas.run_folder import CONFIG_YAML
+    from nas.weights_path import member_weights
+
+    if file.parent.name != "front":
+        return None
+    try:
+        read_config(file.parent.parent / CONFIG_YAML)
+    except ConfigError:
+        return None
+    return member_weights(file)
+
+
+def _unreadable(weights: Path) -> str:
+    """Returns why a weights file cannot be read; nothing if it can."""
+    from trainers import load_weights
+
+    try:
+        load_weights(weights)
+    except ConfigError as error:
+        return str(error).partition(";")[0]
+    return ""

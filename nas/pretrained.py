@@ -1,0 +1,117 @@
+"""The weights that the trials of a run start from: opened and checked once, and copied into the folder of the run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from nas.config import RunConfig, check_fingerprint, check_same
+from nas.run_folder import RunFolder
+from nas.weights_path import weights_file
+from search_space import Architecture
+from search_space.errors import ConfigError, UserError
+from trainers.weights import Weights, fresh_detector, load_weights, save_weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrained:
+    """Weights that a run may start from."""
+
+    weights: Weights = field(repr=False)
+    fingerprint: str
+    """A digest of the architecture, the class names and the tensors; the format of the file does not matter."""
+
+    def write(self, folder: RunFolder) -> None:
+        """Copies the weights into the folder of a run; raises WriteError if that fails."""
+        save_weights(folder.pretrained, self.weights.state, self.weights.architecture, self.weights.classes)
+
+
+def open_pretrained(path: str | Path) -> Pretrained:
+    """Opens the weights at a path: a file, or the folder or the front of a run, as `weights_file` says.
+
+    Raises:
+        ConfigError: There are none, or they are not those of a detector.
+    """
+    weights = load_weights(weights_file(Path(path)))
+    try:
+        architecture = Architecture.from_dict(weights.architecture)
+        own = fresh_detector(architecture, num_classes=len(weights.classes), seed=0).state_dict()
+    except UserError as error:
+        raise ConfigError(f"--pretrained {path} has no usable architecture: {error}") from None
+    shared = [(own[name], value) for name, value in weights.state.items() if name in own]
+    fits = all(mine.shape == value.shape for mine, value in shared) and all(map(_is_dense, weights.state.values()))
+    if not fits or not any(value.ndim > 1 for _, value in shared):
+        raise ConfigError(f"--pretrained {path} does not fit its own architecture; give a file that nas wrote")
+    return Pretrained(weights=weights, fingerprint=_fingerprint(weights))
+
+
+def reopen_pretrained(folder: RunFolder, config: RunConfig, given: str | None) -> Pretrained | None:
+    """Checks the weights of a run that is resumed; returns those to copy into its folder if its copy is unusable.
+
+    Args:
+        folder: Of the run.
+        config: Of the run, as it was before.
+        given: The path that the user gives at the resume; None: none.
+
+    Raises:
+        ConfigError: The run was started with other weights, or they cannot be found any more.
+    """
+    found = _given(config, given)
+    if config.pretrained_fingerprint is None or _opened(folder.pretrained, config) is not None:
+        return None
+    found = found or _opened(config.pretrained, config)
+    if found is None:
+        raise ConfigError(
+            f"{folder.pretrained} is missing or damaged; next: nas run --resume {folder.path} --pretrained FILE with "
+            "the weights that the run was started with"
+        )
+    return found
+
+
+def joined_pretrained(config: RunConfig, given: str | None) -> Pretrained | None:
+    """Returns the weights of a run that is joined; None if it has none, or if none can be read from here.
+
+    They are read from `given`, from the folder in which the run was started, or from where the user had them.
+
+    Raises:
+        ConfigError: The run was started with other weights than the given ones.
+    """
+    copy = RunFolder(Path(config.out) / config.name).pretrained
+    return _given(config, given) or _opened(copy, config) or _opened(config.pretrained, config)
+
+
+def _given(config: RunConfig, path: str | None) -> Pretrained | None:
+    if path is None:
+        return None
+    if config.pretrained_fingerprint is None:
+        check_same(config, {"pretrained": path})
+    found = open_pretrained(path)
+    check_fingerprint(config, "pretrained", found.fingerprint)
+    return found
+
+
+def _opened(path: str | Path | None, config: RunConfig) -> Pretrained | None:
+    """Returns the weights at a path if they are those of a run."""
+    if config.pretrained_fingerprint is None or path is None:
+        return None
+    try:
+        found = open_pretrained(path)
+    except ConfigError:
+        return None
+    return found if found.fingerprint == config.pretrained_fingerprint else None
+
+
+def _is_dense(value: torch.Tensor) -> bool:
+    return value.layout is torch.strided and not value.is_quantized and not value.is_meta
+
+
+def _fingerprint(weights: Weights) -> str:
+    digest = hashlib.sha256(json.dumps([weights.architecture, weights.classes], sort_keys=True).encode())
+    for name, value in sorted(weights.state.items()):
+        digest.update(json.dumps([name, str(value.dtype), list(value.shape)]).encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
