@@ -22,8 +22,13 @@ class TransferReport:
     by_node: Mapping[str, float]
     """Share of the parameters that came along, of each node of the graph that has any."""
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no convolution and no matrix got anything."""
+        return self.macs == 0
+
     def __str__(self) -> str:
-        return f"{self.parameters:.1%} of the parameters, {self.macs:.1%} of the multiply-adds"
+        return f"{self.parameters:.1%} of the parameters and {self.macs:.1%} of the multiply-adds"
 
 
 def transfer(detector: Detector, donor: Weights, *, classes: Sequence[str] | None = None) -> TransferReport:

@@ -27,7 +27,7 @@ FLOORS = (
     ("data_words",),
     ("locking", "process_control", "setting_forms", "settings"),
     ("advice", "architectures", "config", "cost"),
-    ("data_state", "plugins", "run_folder"),
+    ("data_state", "plugins", "run_folder", "transfer"),
     ("executors",),
     ("engine",),
     ("bench", "exporters", "reports"),

@@ -104,8 +104,9 @@ def _detector(settings: TrainSettings, splits: DataSplits, on_notice: Callable[[
     """Returns the detector to start with, with the weights of a file if one is given and nothing is resumed."""
     from nas.api.train_folder import can_go_on
     from nas.api.weights_path import weights_file
+    from nas.transfer import transfer
     from trainers import fresh_detector, load_weights
-    from trainers.weights import load_matching, load_state
+    from trainers.weights import load_state
 
     classes = splits.train.classes
     detector = fresh_detector(settings.architecture, num_classes=len(classes), seed=settings.config.seed)
@@ -115,8 +116,10 @@ def _detector(settings: TrainSettings, splits: DataSplits, on_notice: Callable[[
             return detector
         on_notice(f"note: the training in {settings.out} had written no checkpoint yet; it starts now")
     if pretrained is not None:
-        taken, total = load_matching(detector, load_weights(weights_file(Path(pretrained))).state)
-        on_notice(f"pretrained: {taken} of {total} tensors fit and were taken from {pretrained}")
+        report = transfer(detector, load_weights(weights_file(Path(pretrained))), classes=classes)
+        if report.is_empty:
+            raise ConfigError(f"none of the weights in {pretrained} fits the detector; give those of a related design")
+        on_notice(f"pretrained: {report} start from {pretrained}, the rest from random weights")
     if weights is not None:
         loaded = load_weights(weights_file(Path(weights)))
         if loaded.classes != classes:
