@@ -14,7 +14,8 @@ from nas.run_folder import RunFolder
 from nas.weights_path import weights_file
 from search_space import Architecture
 from search_space.errors import ConfigError, UserError
-from trainers.weights import Weights, fresh_detector, load_weights, save_weights
+from trainers.importing.opening import open_weights
+from trainers.weights import Weights, fresh_detector, save_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,7 @@ def open_pretrained(path: str | Path) -> Pretrained:
     Raises:
         ConfigError: There are none, or they are not those of a detector.
     """
-    weights = load_weights(weights_file(Path(path)))
+    weights = open_weights(weights_file(Path(path)))
     try:
         architecture = Architecture.from_dict(weights.architecture)
         own = fresh_detector(architecture, num_classes=len(weights.classes), seed=0).state_dict()

@@ -176,23 +176,6 @@ def load_state(detector: nn.Module, state: Mapping[str, Tensor]) -> None:
     detector.load_state_dict(state)
 
 
-def load_matching(detector: nn.Module, state: Mapping[str, Tensor]) -> tuple[int, int]:
-    """Loads the tensors of a state that match a detector by name and shape; its other tensors are not changed.
-
-    Returns:
-        The number of loaded tensors, and the number of tensors of the detector.
-
-    Raises:
-        ConfigError: no weight matches.
-    """
-    own = detector.state_dict()
-    fitting = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
-    if not any(value.ndim > 1 for value in fitting.values()):
-        raise ConfigError("none of the pretrained weights fits the detector; give weights of a related architecture")
-    detector.load_state_dict(fitting, strict=False)
-    return len(fitting), len(own)
-
-
 def cpu_copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Returns a copy of a state on the CPU."""
     return {name: value.detach().to("cpu", copy=True) for name, value in state.items()}

@@ -61,7 +61,7 @@ class TrainingRequest:
     )
     pretrained: str | None = _START(
         None,
-        "Initial weights of a related architecture; tensors that match by name and shape are loaded.",
+        "Initial weights of a related architecture: what fits of them is taken, the rest starts from random weights.",
         metavar="PATH",
         is_path=True,
     )

@@ -13,6 +13,7 @@ from search_space.errors import ConfigError
 if TYPE_CHECKING:
     from nas.api.train_settings import TrainSettings
     from search_space import Detector
+    from trainers import Weights
     from trainers.data import DataSplits
     from trainers.logs import EventLog
 
@@ -104,9 +105,15 @@ def _event_log(settings: TrainSettings) -> EventLog | None:
     return EventLog(settings.out) if settings.request.tensorboard else None
 
 
-def _other_classes(path: str, before: tuple[str, ...], now: tuple[str, ...]) -> str | None:
+def _tell(weights: Weights, on_notice: Callable[[str | None], None]) -> None:
+    for note in weights.notes:
+        on_notice(f"note: {note}")
+
+
+def _other_classes(path: str, donor: Weights, now: tuple[str, ...]) -> str | None:
     """Says that weights are for other classes than those of the data; None if they are not."""
-    if before == now:
+    before = donor.classes
+    if before == now or (len(before) == len(now) and not donor.has_class_names):
         return None
     return (
         f"note: {path} is for {len(before)} classes ({_shortened(before)}), the data has {len(now)} "
@@ -121,9 +128,11 @@ def _shortened(names: tuple[str, ...]) -> str:
 def _detector(settings: TrainSettings, splits: DataSplits, on_notice: Callable[[str | None], None]) -> Detector:
     """Returns the detector to start with, with the weights of a file if one is given and nothing is resumed."""
     from nas.api.train_folder import can_go_on
+    from nas.transfer import transfer
     from nas.weights_path import weights_file
-    from trainers import fresh_detector, load_weights
-    from trainers.weights import load_matching, load_state
+    from trainers import fresh_detector
+    from trainers.importing.opening import check_complete, open_weights
+    from trainers.weights import load_state
 
     classes = splits.train.classes
     detector = fresh_detector(settings.architecture, num_classes=len(classes), seed=settings.config.seed)
@@ -133,13 +142,19 @@ def _detector(settings: TrainSettings, splits: DataSplits, on_notice: Callable[[
             return detector
         on_notice(f"note: the training in {settings.out} had written no checkpoint yet; it starts now")
     if pretrained is not None:
-        donor = load_weights(weights_file(Path(pretrained)))
-        on_notice(_other_classes(pretrained, donor.classes, classes))
-        taken, total = load_matching(detector, donor.state)
-        on_notice(f"pretrained: {taken} of {total} tensors fit and were taken from {pretrained}")
+        donor = open_weights(weights_file(Path(pretrained)))
+        _tell(donor, on_notice)
+        on_notice(_other_classes(pretrained, donor, classes))
+        report = transfer(detector, donor, classes=classes)
+        if report.is_empty:
+            raise ConfigError(f"none of the weights in {pretrained} fits the detector; give those of a related design")
+        on_notice(f"pretrained: {report} start from {pretrained}, the rest from random weights")
     if weights is not None:
-        loaded = load_weights(weights_file(Path(weights)))
-        if loaded.classes != classes:
+        path = weights_file(Path(weights))
+        loaded = open_weights(path, settings.architecture)
+        _tell(loaded, on_notice)
+        check_complete(loaded, path)
+        if loaded.has_class_names and loaded.classes != classes:
             raise ConfigError(
                 f"{weights} is for the classes {', '.join(loaded.classes)}, the data has {', '.join(classes)}; give it "
                 "as --pretrained, which takes what fits"

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search_space.blocks.registries import ATTENTIONS
+from search_space.channel_layout import ChannelTrace, Layout, one_part
 
 
 def eca_kernel_size(channels: int) -> int:
@@ -34,6 +35,11 @@ class ECA(nn.Module):
         gate: Tensor = self.conv(pooled).transpose(1, 2).unsqueeze(-1)
         return x * gate.sigmoid()
 
+    def channel_layout(self, trace: ChannelTrace, x: Layout) -> Layout:
+        """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
+        trace(self.conv, one_part(1))
+        return x
+
 
 @ATTENTIONS.register("cbam")
 class CBAM(nn.Module):
@@ -55,6 +61,12 @@ class CBAM(nn.Module):
         gate: Tensor = self.spatial_gate(summary)
         return x * gate.sigmoid()
 
+    def channel_layout(self, trace: ChannelTrace, x: Layout) -> Layout:
+        """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
+        trace(self.channel_gate, x, out=x)
+        trace(self.spatial_gate, one_part(2))
+        return x
+
 
 @ATTENTIONS.register("se")
 class SE(nn.Module):
@@ -69,3 +81,7 @@ class SE(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         gate: Tensor = self.excite(F.relu(self.squeeze(F.adaptive_avg_pool2d(x, 1))))
         return x * gate.sigmoid()
+
+    def channel_layout(self, trace: ChannelTrace, x: Layout) -> Layout:
+        """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
+        return trace(self.excite, trace(self.squeeze, x), out=x)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search_space.blocks.registries import LAYERS
+from search_space.channel_layout import ChannelTrace, Layout, concatenated
 
 BN_EPS = 1e-3
 BN_MOMENTUM = 0.03
@@ -69,6 +70,11 @@ class SPPF(nn.Module):
             pooled.append(F.max_pool2d(pooled[-1], self.kernel_size, stride=1, padding=self.kernel_size // 2))
         out: Tensor = self.expand(torch.cat(pooled, dim=1))
         return out
+
+    def channel_layout(self, trace: ChannelTrace, x: Layout) -> Layout:
+        """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
+        hidden = trace(self.reduce, x)
+        return trace(self.expand, concatenated(reduced=hidden, pool5=hidden, pool9=hidden, pool13=hidden))
 
 
 @LAYERS.register("pointwise")

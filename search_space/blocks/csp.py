@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from search_space.blocks.conv import Conv
 from search_space.blocks.registries import STAGES
+from search_space.channel_layout import ChannelTrace, Layout, concatenated, equal_parts, one_part
 
 
 class Bottleneck(nn.Module):
@@ -36,6 +37,7 @@ class C3(nn.Module):
     """
 
     first_kernel = 3
+    repeated = ("main",)
 
     def __init__(self, in_channels: int, out_channels: int, repeats: int = 1, shortcut: bool = False) -> None:
         super().__init__()
@@ -48,6 +50,10 @@ class C3(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.join(torch.cat((self.main(x), self.bypass(x)), dim=1))
         return out
+
+    def channel_layout(self, trace: ChannelTrace, x: Layout) -> Layout:
+        """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
+        return trace(self.join, concatenated(main=trace(self.main, x), bypass=trace(self.bypass, x)))
 
     @staticmethod
     def options(in_backbone: bool, level: int) -> dict[str, object]:
@@ -68,6 +74,8 @@ class SplitChain(nn.Module):
     `(B, in_channels, H, W)` to `(B, out_channels, H, W)`.
     """
 
+    repeated = ("inner",)
+
     def __init__(self, in_channels: int, out_channels: int, hidden: int, inner: list[nn.Module]) -> None:
         super().__init__()
         self.split = Conv(in_channels, 2 * hidden)
@@ -80,6 +88,15 @@ class SplitChain(nn.Module):
             maps.append(block(maps[-1]))
         out: Tensor = self.join(torch.cat(maps, dim=1))
         return out
+
+    def channel_layout(self, trace: ChannelTrace, x: Layout) -> Layout:
+        """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
+        bypass, first = trace(self.split, x, out=equal_parts(("bypass", "first"), self.split.conv.out_channels // 2))
+        maps = {"bypass": one_part(bypass.size), "first": one_part(first.size)}
+        last = maps["first"]
+        for number, block in enumerate(self.inner):
+            last = maps[f"inner{number}"] = trace(block, last)
+        return trace(self.join, concatenated(**maps))
 
 
 @STAGES.register("c2f")

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from search_space.blocks.attention import ECA
 from search_space.blocks.conv import Conv
 from search_space.blocks.registries import DOWNSAMPLES
+from search_space.channel_layout import ChannelTrace, Layout, concatenated
 from search_space.errors import SpaceError
 
 
@@ -47,6 +48,11 @@ class CDown(nn.Module):
         out: Tensor = self.attention(torch.cat(parities, dim=1))
         return out
 
+    def channel_layout(self, trace: ChannelTrace, x: Layout) -> Layout:
+        """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
+        u = trace(self.conv, x)
+        return trace(self.attention, concatenated(even_even=u, odd_even=u, even_odd=u, odd_odd=u))
+
 
 def extended_pools(x: Tensor) -> tuple[Tensor, Tensor]:
     """Returns the average and the maximum over 4x4 windows at stride 2, padding 1, `(B, C, H/2, W/2)` each.
@@ -83,6 +89,10 @@ class ESD1(nn.Module):
         out: Tensor = pooled + self.conv(x)
         return out
 
+    def channel_layout(self, trace: ChannelTrace, x: Layout) -> Layout:
+        """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
+        return trace(self.conv, x, out=concatenated(average=x, maximum=x) if self.doubles else x)
+
 
 @DOWNSAMPLES.register("esd2")
 class ESD2(nn.Module):
@@ -99,3 +109,7 @@ class ESD2(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.join(torch.cat((*extended_pools(x), self.conv(x)), dim=1))
         return out
+
+    def channel_layout(self, trace: ChannelTrace, x: Layout) -> Layout:
+        """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
+        return trace(self.join, concatenated(average=x, maximum=x, conv=trace(self.conv, x)))

@@ -12,6 +12,7 @@ from search_space.blocks.conv import Conv
 from search_space.blocks.csp import C2f
 from search_space.blocks.gsconv import GSConvE1
 from search_space.blocks.registries import STAGES
+from search_space.channel_layout import ChannelTrace, Layout, concatenated
 
 
 class ElanLayers(nn.Module):
@@ -33,6 +34,14 @@ class ElanLayers(nn.Module):
             maps.append(layer(maps[-1]))
         return torch.cat(maps[::-1], dim=1)
 
+    def channel_layout(self, trace: ChannelTrace, x: Layout) -> Layout:
+        """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
+        maps = {"bypass": trace(self.bypass, x), "main": trace(self.main, x)}
+        last = maps["main"]
+        for number, layer in enumerate(self.chain):
+            last = maps[f"chain{number}"] = trace(layer, last)
+        return concatenated(**dict(reversed(maps.items())))
+
 
 @STAGES.register("elan")
 class Elan(nn.Module):
@@ -46,6 +55,7 @@ class Elan(nn.Module):
     """
 
     lighter_first_merge = True
+    repeated = ("layers",)
 
     def __init__(self, in_channels: int, out_channels: int, repeats: int = 1) -> None:
         super().__init__()

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from search_space.blocks.conv import BN_EPS, BN_MOMENTUM, Conv
 from search_space.blocks.registries import FUSIONS
+from search_space.channel_layout import ChannelTrace, Layout, Part, multiplied, one_part
 
 
 @FUSIONS.register("concat")
@@ -30,6 +31,10 @@ class Concat(nn.Module):
 
     def forward(self, *maps: Tensor) -> Tensor:
         return torch.cat(maps, dim=1)
+
+    def channel_layout(self, trace: ChannelTrace, *maps: Layout) -> Layout:
+        """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
+        return tuple(part for layout in maps for part in layout)
 
 
 @FUSIONS.register("weighted_concat")
@@ -51,11 +56,28 @@ class WeightedConcat(nn.Module):
     def forward(self, *maps: Tensor) -> Tensor:
         return torch.cat([share * x for share, x in zip(shares(self.weights), maps, strict=True)], dim=1)
 
+    def channel_layout(self, trace: ChannelTrace, *maps: Layout) -> Layout:
+        """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
+        trace.parameter(self, "weights", _one_each(maps))
+        return tuple(part for layout in maps for part in layout)
+
 
 def shares(weights: Tensor) -> Tensor:
     """Returns the weights `(N,)` of N maps, rectified and divided by their sum."""
     weights = weights.relu()
     return weights / (weights.sum() + 1e-4)
+
+
+def _one_each(maps: tuple[Layout, ...]) -> Layout:
+    """Returns the layout of one weight per map, labelled like the first channels of the map."""
+    return tuple(Part(layout[0].label, 1) for layout in maps)
+
+
+def trace_alignment(trace: ChannelTrace, align: nn.ModuleList, maps: tuple[Layout, ...]) -> Layout:
+    """Records the convolutions of `align_to_last`; returns the layout of the aligned maps, that of the last."""
+    for layer, layout in zip(align, maps, strict=True):
+        trace(layer, layout, out=maps[-1], variant=layout[0].label)
+    return maps[-1]
 
 
 def align_to_last(in_channels: tuple[int, ...]) -> nn.ModuleList:
@@ -92,6 +114,10 @@ class Add(nn.Module):
     def forward(self, *maps: Tensor) -> Tensor:
         return _total(_aligned(self.align, maps))
 
+    def channel_layout(self, trace: ChannelTrace, *maps: Layout) -> Layout:
+        """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
+        return trace_alignment(trace, self.align, maps)
+
 
 @FUSIONS.register("weighted_add")
 class WeightedAdd(nn.Module):
@@ -112,6 +138,11 @@ class WeightedAdd(nn.Module):
 
     def forward(self, *maps: Tensor) -> Tensor:
         return _total(share * x for share, x in zip(shares(self.weights), _aligned(self.align, maps), strict=True))
+
+    def channel_layout(self, trace: ChannelTrace, *maps: Layout) -> Layout:
+        """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
+        trace.parameter(self, "weights", _one_each(maps))
+        return trace_alignment(trace, self.align, maps)
 
 
 @FUSIONS.register("bidir_concat")
@@ -199,3 +230,12 @@ class EAFusion(nn.Module):
         gate = self.pixel(torch.stack((total, pattern), dim=2).flatten(1, 2)).sigmoid()
         mixed = self.scale * total + gate * x + (1 - gate) * y
         return simam_by_quadrant(F.silu(self.norm(self.project(F.silu(mixed)))))
+
+    def channel_layout(self, trace: ChannelTrace, y: Layout, x: Layout) -> Layout:
+        """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
+        trace(self.align, y, out=x)
+        trace(self.excite, trace(self.squeeze, x), out=x)
+        trace(self.spatial, one_part(2))
+        trace(self.pixel, multiplied(x, 2), out=x)
+        trace.parameter(self, "scale")
+        return trace(self.norm, trace(self.project, x))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from search_space.blocks.conv import Conv
 from search_space.blocks.registries import DOWNSAMPLES, TRANSFORMS
+from search_space.channel_layout import ChannelTrace, Layout, concatenated, multiplied
 from search_space.errors import SpaceError
 
 WIDEST_FAST = 13
@@ -64,6 +65,12 @@ class GSConv(nn.Module):
         u = self.dense(x)
         return interleave(u, self.cheap(u))
 
+    def channel_layout(self, trace: ChannelTrace, x: Layout) -> Layout:
+        """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
+        dense = trace(self.dense, x)
+        trace(self.cheap, dense)
+        return multiplied(dense, 2)
+
 
 @TRANSFORMS.register("gsconve1")
 class GSConvE1(nn.Module):
@@ -88,6 +95,12 @@ class GSConvE1(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         u = self.dense(x)
         return interleave(u, self.activation(self.spread(self.mix(u))))
+
+    def channel_layout(self, trace: ChannelTrace, x: Layout) -> Layout:
+        """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
+        dense = trace(self.dense, x)
+        trace(self.spread, trace(self.mix, dense))
+        return multiplied(dense, 2)
 
 
 class WideDepthwise(nn.Conv2d):
@@ -137,6 +150,14 @@ class GSConvE2(nn.Module):
         u = self.dense(x)
         d9, d13, d17 = (window(u) for window in self.windows)
         return torch.cat((interleave(u, d13), interleave(d9, d17)), dim=1)
+
+    def channel_layout(self, trace: ChannelTrace, x: Layout) -> Layout:
+        """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
+        dense = trace(self.dense, x)
+        for window in self.windows:
+            trace(window, dense)
+        pair = multiplied(dense, 2)
+        return concatenated(dense_d13=pair, d9_d17=pair)
 
 
 @DOWNSAMPLES.register("gsconv")

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search_space.blocks.registries import LAYERS, UNITS
+from search_space.channel_layout import ChannelTrace, Layout
 from search_space.errors import check_known
 
 ACTIVATIONS: dict[str, type[nn.ReLU] | type[nn.Hardswish]] = {"relu": nn.ReLU, "hswish": nn.Hardswish}
@@ -129,6 +130,11 @@ class InvertedResidual(nn.Module):
         out: Tensor = self.project(self.squeeze(self.depthwise(self.align(self.expand(x)))))
         return x + out if self.residual else out
 
+    def channel_layout(self, trace: ChannelTrace, x: Layout) -> Layout:
+        """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
+        expanded = trace(self.squeeze, trace(self.depthwise, trace(self.expand, x)))
+        return trace(self.project, expanded, out=x if self.residual else None)
+
 
 @UNITS.register("depthwise_residual")
 class DepthwiseResidual(nn.Module):
@@ -152,6 +158,10 @@ class DepthwiseResidual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.project(self.depthwise(x))
         return x + out if self.residual else out
+
+    def channel_layout(self, trace: ChannelTrace, x: Layout) -> Layout:
+        """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
+        return trace(self.project, trace(self.depthwise, x), out=x if self.residual else None)
 
 
 @UNITS.register("separable")

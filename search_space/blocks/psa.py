@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from search_space.blocks.conv import Conv
 from search_space.blocks.registries import LAYERS
+from search_space.channel_layout import ChannelTrace, Layout, Part, concatenated, equal_parts, one_part
 
 
 def num_heads(channels: int) -> int:
@@ -38,6 +39,15 @@ class PositionAttention(nn.Module):
         out: Tensor = self.project(attended + self.position(value.reshape(x.shape)))
         return out
 
+    def channel_layout(self, trace: ChannelTrace, x: Layout) -> Layout:
+        """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
+        heads = range(self.num_heads)
+        sizes = {"query": self.key_channels, "key": self.key_channels, "value": self.value_channels}
+        trace(self.qkv, x, out=tuple(Part(f"{name}{head}", size) for head in heads for name, size in sizes.items()))
+        values = equal_parts((f"value{head}" for head in heads), self.value_channels)
+        trace(self.position, values)
+        return trace(self.project, values, out=x)
+
 
 class PSABlock(nn.Module):
     """Attention, then two 1x1 with twice the channels in between, both residual. Keeps `(B, C, H, W)`."""
@@ -60,6 +70,8 @@ class C2PSA(nn.Module):
     Source: YOLO11, as in SO-Det.
     """
 
+    repeated = ("blocks",)
+
     def __init__(self, channels: int, repeats: int = 1) -> None:
         super().__init__()
         hidden = channels // 2
@@ -71,3 +83,9 @@ class C2PSA(nn.Module):
         bypass, attended = self.split(x).chunk(2, dim=1)
         out: Tensor = self.join(torch.cat((bypass, self.blocks(attended)), dim=1))
         return out
+
+    def channel_layout(self, trace: ChannelTrace, x: Layout) -> Layout:
+        """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
+        halves = trace(self.split, x, out=equal_parts(("bypass", "attended"), self.split.conv.out_channels // 2))
+        attended = trace(self.blocks, one_part(halves[1].size))
+        return trace(self.join, concatenated(bypass=one_part(halves[0].size), attended=attended))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from search_space.axis import Axis
 from search_space.blocks.conv import Conv, depthwise
 from search_space.blocks.registries import HEADS
+from search_space.channel_layout import ChannelTrace, Layout, equal_parts
 from search_space.errors import check_known
 from search_space.head_kind import HEAD_KINDS, HeadKind
 
@@ -63,6 +64,8 @@ class AnchorFreeLevel(nn.Module):
         super().__init__()
         self.box_tower = nn.Sequential(Conv(in_channels, box_channels, 3), Conv(box_channels, box_channels, 3))
         self.box_logits = nn.Conv2d(box_channels, 4 * REG_MAX, 1)
+        self.num_classes = num_classes
+        self.class_branch = class_branch
         self.class_tower = CLASS_TOWERS[class_branch](in_channels, class_channels)
         self.class_logits = nn.Conv2d(class_channels, num_classes, 1)
         assert self.box_logits.bias is not None and self.class_logits.bias is not None
@@ -73,6 +76,13 @@ class AnchorFreeLevel(nn.Module):
         box = self.box_logits(self.box_tower(x))
         classes = self.class_logits(self.class_tower(x))
         return torch.cat((box, classes), dim=1)
+
+    def channel_layout(self, trace: ChannelTrace, x: Layout) -> Layout:
+        """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
+        box = trace(self.box_tower, x)
+        bins = trace(self.box_logits, box, out=equal_parts(("left", "top", "right", "bottom"), REG_MAX))
+        classes = trace(self.class_tower, x, variant=self.class_branch)
+        return bins + trace(self.class_logits, classes, out=trace.classes(self.num_classes))
 
 
 def add(builder: Builder, head: Head, maps: Mapping[int, Tap], num_classes: int) -> list[Tap]:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search_space.blocks.registries import HEADS
+from search_space.channel_layout import ChannelTrace, Layout, one_part
 from search_space.errors import SpaceError
 from search_space.heads.ps_roi_align import assign_levels, ps_roi_align
 
@@ -41,6 +42,7 @@ class RoIHead(nn.Module):
             )
         self.strides = tuple(strides)
         self.roi_scale = roi_scale
+        self.num_classes = num_classes
         self.bins = bins
         self.hidden = nn.Linear(in_channels, hidden)
         self.class_logits = nn.Linear(hidden, num_classes + 1)
@@ -56,3 +58,12 @@ class RoIHead(nn.Module):
         features = ps_roi_align(maps, proposals, levels, strides=self.strides, bins=self.bins)
         hidden = F.relu(self.hidden(features))
         return torch.cat((self.class_logits(hidden), self.box_offsets(hidden)), dim=-1)
+
+    def channel_layout(self, trace: ChannelTrace, proposals: Layout, *maps: Layout) -> Layout:
+        """Records the layouts of the tensors; see `search_space.channel_layout`.
+
+        The features are planes of `bins * bins` channels, plane by plane, so the first ones are whole planes.
+        """
+        hidden = trace(self.hidden, maps[0])
+        logits = trace(self.class_logits, hidden, out=trace.classes_and_background(self.num_classes))
+        return logits + trace(self.box_offsets, hidden, out=one_part(4, "offsets"))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from search_space.blocks.registries import HEADS
 from search_space.blocks.smooth import SCConv
+from search_space.channel_layout import ChannelTrace, Layout, equal_parts
 from search_space.heads.anchors import RPN_RATIOS
 
 
@@ -37,3 +38,10 @@ class RPNLevel(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         hidden = F.relu(self.smooth(x))
         return torch.cat((self.objectness(hidden), self.box_offsets(hidden)), dim=1)
+
+    def channel_layout(self, trace: ChannelTrace, x: Layout) -> Layout:
+        """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
+        hidden = trace(self.smooth, x)
+        anchors = [f"anchor{anchor}" for anchor in range(self.objectness.out_channels)]
+        objectness = trace(self.objectness, hidden, out=equal_parts(anchors, 1))
+        return objectness + trace(self.box_offsets, hidden, out=equal_parts(anchors, 4))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from search_space.axis import Axis, Params, Point
 from search_space.blocks.registries import HEADS
+from search_space.channel_layout import ChannelTrace, Layout, labelled, one_part
 from search_space.errors import check_known
 from search_space.head_kind import HEAD_KINDS, HeadKind
 from search_space.heads.anchors import SSD_ANCHORS, anchors_per_cell
@@ -54,11 +55,23 @@ class SSDLevel(nn.Module):
         super().__init__()
         check_known("SSD predictor", predictor, PREDICTORS)
         build = PREDICTORS[predictor]
+        self.num_anchors = num_anchors
+        self.num_classes = num_classes
         self.box_offsets = build(in_channels, 4 * num_anchors)
         self.class_logits = build(in_channels, num_anchors * (num_classes + 1))
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat((self.box_offsets(x), self.class_logits(x)), dim=1)
+
+    def channel_layout(self, trace: ChannelTrace, x: Layout) -> Layout:
+        """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
+        boxes = trace(self.box_offsets, x, out=self._each_anchor(one_part(4, "offsets")))
+        logits = self._each_anchor(trace.classes_and_background(self.num_classes))
+        return boxes + trace(self.class_logits, x, out=logits)
+
+    def _each_anchor(self, layout: Layout) -> Layout:
+        """Returns a layout repeated for each anchor of a cell; the first four are the same where a cell has six."""
+        return tuple(part for anchor in range(self.num_anchors) for part in labelled(f"anchor{anchor}", layout))
 
 
 def add(builder: Builder, head: Head, maps: Mapping[int, Tap], num_classes: int) -> list[Tap]:

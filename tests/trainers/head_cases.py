@@ -22,14 +22,14 @@ def objects(*rows: tuple[float, ...]) -> Objects:
     return Objects(boxes=table[:, :4], labels=table[:, 4].long(), images=table[:, 5].long())
 
 
-def small_detector(kind: str, num_classes: int = 3, input_hw: tuple[int, int] = (64, 96)) -> Detector:
-    """A detector with maps at the strides 8 and 16, the same weights each time."""
+def small_architecture(kind: str, input_hw: tuple[int, int] = (64, 96)) -> Architecture:
+    """A detector with maps at the strides 8 and 16."""
     units = UNIT_TABLES["mobilenetv1"]
     stages = (
         unit_stage(level, scaled_units(units.stages[level][:1], 0.125, "table"), downsample="strided")
         for level in (2, 3, 4)
     )
-    architecture = Architecture(
+    return Architecture(
         input_hw=input_hw,
         backbone=unit_backbone(
             units, stages, stem_channels=8, stem_units=scaled_units(units.stem_units, 0.125, "table")
@@ -37,6 +37,10 @@ def small_detector(kind: str, num_classes: int = 3, input_hw: tuple[int, int] = 
         neck=Neck(kind="fpn", channels=(49,), fusion="add", smooth="scconv"),
         head=HEADS.get(kind, Head(kind=kind, finest_level=3, coarsest_level=4)),
     )
+
+
+def small_detector(kind: str, num_classes: int = 3, input_hw: tuple[int, int] = (64, 96)) -> Detector:
+    """`small_architecture` with the same weights each time."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return Detector(lower(architecture, num_classes=num_classes))
+        return Detector(lower(small_architecture(kind, input_hw), num_classes=num_classes))

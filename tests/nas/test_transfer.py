@@ -1,0 +1,163 @@
+"""Transfer between detectors of the space: shares, equal outputs, finite outputs, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from nas.transfer import TransferReport, transfer
+from search_space import DESIGNS, Architecture, Detector, SearchSpace
+from trainers import fresh_detector
+from trainers.weights import Weights
+
+SPACE = SearchSpace()
+SMALL = SPACE.narrowed({"input_size": (128, 160), "free_input_size": (128, 160), "width": (0.125, 0.25, 0.5)})
+CLASSES = ("person", "car", "dog")
+FAMILIES = ("yolov8n", "sodet-s", "yolov8n-p2-nop5-bidir-cbam", "syolo", "tinydet-s", "ssd-mobilenetv1-s1l0-dualpath")
+MARK = 7.0
+"""A value that no initial weight has."""
+
+
+def design(name: str) -> Architecture:
+    architecture = DESIGNS.get(name).architecture
+    return architecture if architecture.head.kind == "ssd" else architecture.resized((128, 128))
+
+
+def detector_of(architecture: Architecture, seed: int, classes: Sequence[str] = CLASSES) -> Detector:
+    """A detector whose norms have statistics of random images."""
+    detector = fresh_detector(architecture, num_classes=len(classes), seed=seed).train()
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        detector(torch.rand(2, 3, *architecture.input_hw))
+    return detector.eval()
+
+
+def weights_of(detector: Detector, architecture: Architecture, classes: Sequence[str] = CLASSES) -> Weights:
+    state = {name: value.clone() for name, value in detector.state_dict().items()}
+    return Weights(architecture=architecture.to_dict(), classes=tuple(classes), state=state)
+
+
+def outputs(detector: Detector, images: Tensor, names: Sequence[str] | None = None) -> list[Tensor]:
+    with torch.no_grad():
+        return detector(images) if names is None else detector.maps(images, names)
+
+
+def before_the_head(detector: Detector) -> list[str]:
+    """The maps that the head reads."""
+    heads = ("head", "rpn", "roi_head")
+    nodes = {node.name: node for node in detector.graph.nodes}
+    read = [name for node in nodes.values() if node.part in heads for name in node.inputs]
+    return sorted({name for name in read if nodes[name].part not in heads})
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_an_identical_architecture_gives_identical_outputs(name: str) -> None:
+    architecture = design(name)
+    parent, child = (detector_of(architecture, seed) for seed in (0, 1))
+    report = transfer(child, weights_of(parent, architecture), classes=CLASSES)
+    assert (report.parameters, report.macs) == (1.0, 1.0) and set(report.by_node.values()) == {1.0}
+    images = torch.rand(1, 3, *architecture.input_hw)
+    assert all(map(torch.equal, outputs(parent, images), outputs(child, images)))
+    assert all(map(torch.equal, parent.state_dict().values(), child.state_dict().values()))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_other_inputs_and_classes_leave_the_body_as_it_is(name: str) -> None:
+    architecture, classes = design(name), ("cat", "dog")
+    larger = architecture.resized((320, 320))
+    parent, child = detector_of(architecture, 0), detector_of(larger, 1, classes)
+    report = transfer(child, weights_of(parent, architecture), classes=classes)
+    names, images = before_the_head(child), torch.rand(1, 3, 320, 320)
+    assert len(names) > 1
+    assert all(map(torch.equal, outputs(parent, images, names), outputs(child, images, names)))
+    assert 0.5 < report.parameters < 1 and 0.5 < report.macs < 1
+    whole = {name for name, share in report.by_node.items() if share == 1}
+    assert whole >= {node.name for node in child.graph.nodes if node.part in ("backbone", "neck")} & set(report.by_node)
+
+
+def check(report: TransferReport, child: Detector, architecture: Architecture) -> None:
+    assert 0 <= report.parameters <= 1 and 0 <= report.macs <= 1
+    assert all(0 <= share <= 1 for share in report.by_node.values())
+    for detector in (child.train(), child.eval()):
+        assert all(bool(each.isfinite().all()) for each in outputs(detector, torch.rand(2, 3, *architecture.input_hw)))
+
+
+@pytest.fixture(scope="module")
+def donor() -> Weights:
+    return weights_of(detector_of(design("yolov8n"), 0), design("yolov8n"))
+
+
+@pytest.mark.parametrize(("name", "least"), [("yolov8n-p2-nop5", 0.8), ("sodet-s", 0.2), ("sn2-yolov8n", 0.9)])
+def test_yolov8n_starts_related_designs(donor: Weights, name: str, least: float) -> None:
+    child = detector_of(design(name), 1)
+    report = transfer(child, donor, classes=CLASSES)
+    assert least < report.parameters < 1
+    check(report, child, design(name))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(50))
+def test_yolov8n_starts_any_point(donor: Weights, seed: int) -> None:
+    architecture = SMALL.decode(SMALL.random(np.random.default_rng(seed)))
+    child = detector_of(architecture, 1)
+    check(transfer(child, donor, classes=CLASSES), child, architecture)
+
+
+@pytest.mark.parametrize(
+    ("parent", "child"),
+    [("ssd-mobilenetv1", "ssd-mobilenetv1-s1l0"), ("ssd-vgg16", "ssd-vgg16-s1l2-dualpath"), ("tinydet-s", "tinydet-l")],
+)
+def test_heads_with_anchors_and_two_stages_start_their_relatives(parent: str, child: str) -> None:
+    architecture = design(child)
+    detector = detector_of(architecture, 1)
+    report = transfer(detector, weights_of(detector_of(design(parent), 0), design(parent)), classes=CLASSES)
+    assert report.parameters > 0.4
+    check(report, detector, architecture)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_shares_are_those_of_the_values(donor: Weights, seed: int) -> None:
+    """Every copied value is MARK: taps around a smaller kernel are zero and not counted."""
+    marked = replace(donor, state={name: torch.full_like(value, int(MARK)) for name, value in donor.state.items()})
+    architecture = SMALL.decode(SMALL.random(np.random.default_rng(seed)))
+    child = fresh_detector(architecture, num_classes=3, seed=1)
+    report = transfer(child, marked)
+    values = torch.cat([value.flatten() for value in child.parameters()])
+    assert report.parameters == int((values == MARK).sum()) / len(values)
+    assert report.is_empty == (report.macs == 0)
+
+
+WIDER = {"width": 0.5, "box_channels": 64, "depth": 1.0}
+
+
+@pytest.mark.parametrize("name", ["yolov8n-p2-nop5", "yolov8n-esd2", "yolov8n-gsconve2", "sn2-yolov5n", "sodet-s"])
+def test_a_wider_detector_and_back_is_the_same(name: str) -> None:
+    point = {**SPACE.encode(design(name)), "width": 0.25}
+    narrow = SPACE.decode(point)
+    wide = SPACE.decode({**point, **{axis: value for axis, value in WIDER.items() if axis in point}})
+    start, middle, end = (detector_of(each, seed) for seed, each in enumerate((narrow, wide, narrow)))
+    there = transfer(middle, weights_of(start, narrow))
+    back = transfer(end, weights_of(middle, wide))
+    assert 0.1 < there.parameters < 1 and (back.parameters, back.macs) == (1.0, 1.0)
+    assert all(map(torch.equal, start.state_dict().values(), end.state_dict().values()))
+
+
+def test_the_result_depends_on_the_arguments_alone(donor: Weights) -> None:
+    architecture = design("sodet-s")
+    states = []
+    for seed in (3, 4):
+        torch.manual_seed(seed)
+        child = fresh_detector(architecture, num_classes=3, seed=1)
+        transfer(child, donor)
+        states.append(child.state_dict())
+    assert all(map(torch.equal, states[0].values(), states[1].values()))
+
+
+def test_a_report_says_its_shares_in_percent() -> None:
+    report = TransferReport(parameters=0.5, macs=0.25, by_node={})
+    assert str(report) == "50.0% of the parameters and 25.0% of the multiply-adds"
