@@ -69,7 +69,18 @@ class TorchArchive:
         self.members = {each.filename: each for each in members}
         self.root = _root(self.members)
         _check(members, size)
+        if self.members[f"{self.root}/{PICKLE_NAME}"].file_size > MAX_PICKLE_BYTES:
+            raise damaged(f"its pickled part has more than {MAX_PICKLE_BYTES:,} bytes")
         self.seen: dict[str, Storage] = {}
+
+    def verify(self) -> None:
+        """Raises UnreadableFileError where the checksum of a member is wrong."""
+        try:
+            wrong = self.archive.testzip()
+        except Exception:  # as above
+            wrong = "the first"
+        if wrong is not None:
+            raise damaged(f"the checksum of its member {wrong[-40:]!r} is wrong")
 
     def load(self) -> object:
         """Returns the object of the archive; its tensors are `StoredTensor`s.
@@ -77,8 +88,6 @@ class TorchArchive:
         Raises:
             UnreadableFileError: The pickle is damaged or beyond the limits, or a storage has another size than it says.
         """
-        if self.members[f"{self.root}/{PICKLE_NAME}"].file_size > MAX_PICKLE_BYTES:
-            raise damaged(f"its pickled part has more than {MAX_PICKLE_BYTES:,} bytes")
         if self._read_small("byteorder") not in (b"", b"little"):
             raise UnreadableFileError("has big-endian values; next: save it again on a little-endian machine")
         source = PickleSource(io.BytesIO(self._read(PICKLE_NAME)))
@@ -103,8 +112,6 @@ class TorchArchive:
     def _read(self, name: str) -> bytes:
         try:
             return self.archive.read(self.members[f"{self.root}/{name}"])
-        except UnreadableFileError:
-            raise
         except Exception:  # as above
             raise damaged(f"its member {name[:40]!r} cannot be read") from None
 
