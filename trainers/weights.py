@@ -5,13 +5,11 @@ from __future__ import annotations
 import io
 import json
 import logging
-import os
 import warnings
-import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -22,12 +20,11 @@ from search_space import Architecture, Detector, lower
 from search_space.errors import ConfigError, is_text
 from search_space.files import write_bytes
 from trainers.heads import check_trainable
+from trainers.importing.torch_archive import TorchArchive
 
 logger = logging.getLogger(__name__)
 
 SAFETENSORS = ".safetensors"
-MAX_PICKLE_BYTES = 256_000_000
-"""Upper limit of the pickled part of a file; a checkpoint with a long history has a few million bytes."""
 
 
 class ForeignFileError(ConfigError):
@@ -188,25 +185,12 @@ def write_torch(path: str | Path, content: Mapping[str, Any]) -> None:
     write_bytes(Path(path), buffer.getbuffer())
 
 
-def _is_stored(file: IO[bytes]) -> bool:
-    """Returns whether a file is a complete, uncompressed zip archive as written by torch.
+def read_torch(path: str | Path, what: str, remedy: str = "give one written by nas") -> dict[str, Any]:
+    """Reads a file of plain data and tensors; raises ConfigError, ending with `remedy`, if it is not such a file.
 
-    A compressed archive could exhaust memory when it is unpacked, and the legacy format before it is refused. The
+    A compressed archive, which could exhaust memory when it is unpacked, and the legacy format are refused. The
     checksums are verified because torch does not do it.
     """
-    size = file.seek(0, os.SEEK_END)
-    with zipfile.ZipFile(file) as archive:
-        entries = archive.infolist()
-        is_plain = all(each.compress_type == zipfile.ZIP_STORED for each in entries)
-        pickled = sum(each.file_size for each in entries if each.filename.endswith(".pkl"))
-        total = sum(each.file_size for each in entries)
-        is_readable = is_plain and total <= size and pickled <= MAX_PICKLE_BYTES and archive.testzip() is None
-    file.seek(0)
-    return is_readable
-
-
-def read_torch(path: str | Path, what: str, remedy: str = "give one written by nas") -> dict[str, Any]:
-    """Reads a file of plain data and tensors; raises ConfigError, ending with `remedy`, if it is not such a file."""
     content = None
     try:
         with (
@@ -214,8 +198,9 @@ def read_torch(path: str | Path, what: str, remedy: str = "give one written by n
             warnings.catch_warnings(),
         ):  # warnings about foreign files, which are refused below
             warnings.simplefilter("ignore")
-            if _is_stored(file):
-                content = torch.load(file, map_location="cpu", weights_only=True)
+            TorchArchive(file).verify()
+            file.seek(0)
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
         raise ConfigError(f"cannot read {what} {path}: {error.strerror or error}; check the path") from None
     except Exception:  # foreign files make the unpickler raise almost any exception

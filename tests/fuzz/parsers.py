@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.fuzz import data_cases, file_cases
+from tests.fuzz import data_cases, file_cases, foreign_cases
 from tests.fuzz.data_cases import Cases, checked, opened
 from tests.fuzz.data_cases import data_cases as of_format
 from trainers.data.formats import FORMATS
@@ -42,5 +42,7 @@ PARSERS: dict[str, Parser] = {
     "weights.pt": Parser(file_cases.weight_cases(".pt"), 3000),
     "weights.safetensors": Parser(file_cases.weight_cases(".safetensors"), 3000),
     "checkpoint": Parser(file_cases.checkpoint_cases, 3000),
+    "foreign checkpoints": Parser(foreign_cases.checkpoint_cases, 12000),
+    "foreign pickles": Parser(foreign_cases.pickle_cases, 8000),
     "page, line and cell": Parser(file_cases.shown_cases, 8000),
 }
