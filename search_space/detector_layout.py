@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from torch import nn
 
 from search_space.blocks import find_block
-from search_space.channel_layout import ChannelTrace, Layout, Part, TensorLayout, labelled, one_part, width
+from search_space.channel_layout import ChannelTrace, Layout, TensorLayout, equal_parts, labelled, one_part, width
 from search_space.graph import IMAGE, Graph, Node
+from search_space.input_format import InputFormat
 
-IMAGE_LAYOUT = (Part("red", 1), Part("green", 1), Part("blue", 1))
+COLOURS = ("red", "green", "blue")
 FINISHING = re.compile(r"_(block|unit\d+)$")
 """Ends of the names of nodes that finish what an earlier node of that level has begun."""
 FLOATING = ("context", "context_attention", "l2_scale")
@@ -42,7 +43,7 @@ def detector_layout(
         blocks: the modules of the nodes by name; they may be on the `meta` device.
         classes: names of the classes; None: classes are told apart by their index.
     """
-    maps: dict[str, Layout] = {IMAGE: IMAGE_LAYOUT}
+    maps: dict[str, Layout] = {IMAGE: image_layout(graph.input_format)}
     origins = {IMAGE: IMAGE}
     roles: dict[str, list[str]] = {}
     traces: dict[str, ChannelTrace] = {}
@@ -68,6 +69,11 @@ def detector_layout(
         for name, trace in traces.items()
         if trace.tensors
     ]
+
+
+def image_layout(input_format: InputFormat) -> Layout:
+    """Returns the layout of the image that the first node reads, in the order of its format."""
+    return equal_parts(COLOURS[:: -1 if input_format.channels == "bgr" else 1], 1)
 
 
 def _origin(node: Node, before: str) -> str:

@@ -19,9 +19,10 @@ from torch import Tensor, nn
 
 from search_space import Architecture, Detector, Graph, lower
 from search_space.channel_layout import Layout, TensorLayout
-from search_space.detector_layout import NodeLayout, detector_layout
+from search_space.detector_layout import NodeLayout, detector_layout, image_layout
 from search_space.errors import ConfigError
 from search_space.graph import build
+from search_space.input_format import InputFormat
 from trainers.weights import Weights
 
 UNIT = re.compile(r"(.+_unit)(\d+)")
@@ -65,12 +66,13 @@ def transfer_weights(
     targets = detector_layout(detector.graph, dict(detector.blocks.items()), _labels(classes) if named else None)
     sources = _donor_layout(donor, _labels(donor.classes) if named else None)
     by_role = {role: source for source in sources for role in source.roles}
+    gains = image_gains(detector.graph.input_format, Architecture.from_dict(donor.architecture).input_format)
     state, parameters = detector.state_dict(), {name for name, _ in detector.named_parameters()}
     transfers = {}
     with torch.no_grad():
         for target in targets:
             source = _match(target, by_role)
-            came = {} if source is None else _fill(target, source, state, donor.state)
+            came = {} if source is None else _fill(target, source, state, donor.state, gains)
             transfers[target.name] = _count(target, state, parameters, came)
     return transfers
 
@@ -98,6 +100,17 @@ def _donor_layout(donor: Weights, classes: Sequence[str] | None) -> list[NodeLay
     return detector_layout(graph, blocks, classes)
 
 
+def image_gains(target: InputFormat, donor: InputFormat) -> dict[str, float]:
+    """Returns by what the donor's weights of each colour are multiplied, so that a change of colour acts the same."""
+
+    def scale(input_format: InputFormat) -> dict[str, float]:
+        labels = (part.label for part in image_layout(input_format))
+        return {label: input_format.value_range / std for label, std in zip(labels, input_format.std, strict=True)}
+
+    own = scale(target)
+    return {label: value / own[label] for label, value in scale(donor).items()}
+
+
 def _match(target: NodeLayout, by_role: Mapping[str, NodeLayout]) -> NodeLayout | None:
     """Returns the donor's node of the same role and family of blocks; for a unit that it lacks, its last one."""
     source = next((by_role[role] for role in target.roles if role in by_role), None)
@@ -115,7 +128,11 @@ def _family(block: type[nn.Module]) -> set[type]:
 
 
 def _fill(
-    target: NodeLayout, source: NodeLayout, state: Mapping[str, Tensor], given: Mapping[str, Tensor]
+    target: NodeLayout,
+    source: NodeLayout,
+    state: Mapping[str, Tensor],
+    given: Mapping[str, Tensor],
+    gains: Mapping[str, float],
 ) -> dict[str, int]:
     """Copies what fits of one node; returns the number of elements that came along by the name of the tensor."""
     came: dict[str, int] = {}
@@ -124,6 +141,8 @@ def _fill(
         value, of = given.get(f"blocks.{source.name}.{stored}"), source.tensors.get(stored)
         if value is None or of is None or (layout.follows is not None and not came.get(layout.follows)):
             continue
+        if len(of.dims) > 1 and all(part.label in gains for part in of.dims[1]):
+            value = value * value.new_tensor([gains[part.label] for part in of.dims[1]]).view(-1, 1, 1)
         came[name] = copy_slices(state[f"blocks.{target.name}.{name}"], value, layout, of)
     return came
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from search_space import DESIGNS, Architecture, Detector
+from search_space import DESIGNS, Architecture, Detector, InputFormat
 from search_space.channel_layout import Layout, Part, TensorLayout, one_part
 from search_space.errors import ConfigError
 from trainers import fresh_detector
@@ -231,3 +231,12 @@ def test_a_donor_may_lack_tensors_but_not_have_them_in_another_shape() -> None:
     with pytest.raises(ConfigError, match=r"do not fit their own architecture: blocks\.stem\.conv\.weight"):
         transfer_weights(child, replace(donor, state=wrong))
     assert all(torch.equal(value, before[name]) for name, value in child.state_dict().items())
+
+
+def test_weights_for_another_input_format_see_the_same_colours() -> None:
+    bgr = InputFormat(channels="bgr", value_range=255, std=(2.0, 4.0, 8.0))
+    parent, images = fresh_detector(DESIGN, num_classes=3, seed=0).eval(), torch.rand(1, 3, 64, 64)
+    child = fresh_detector(replace(DESIGN, input_format=bgr), num_classes=3, seed=1).eval()
+    transfer_weights(child, weights_of(parent, DESIGN))
+    for expected, found in zip(parent(images), child(images), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
