@@ -156,6 +156,14 @@ def test_facts_are_plain_and_short(tmp_path: Path) -> None:
     assert max(map(len, facts.values())) <= 100_000
 
 
+def test_facts_that_repeat_themselves_do_not_grow(tmp_path: Path) -> None:
+    bomb: dict[str, Any] = {}
+    for _ in range(11):
+        bomb = {str(index): bomb for index in range(20)}
+    facts = saved(tmp_path / "w.pt", {"model": STATE, "license": bomb}).facts
+    assert 1000 < len(facts["license"]) <= 100_000
+
+
 def test_foreign_safetensors_need_no_metadata(tmp_path: Path) -> None:
     path = tmp_path / "model.bin"
     tensors = {"b.weight": torch.ones(2, 2).half(), "a": torch.tensor([3], dtype=torch.int32)}
