@@ -1,0 +1,1 @@
+"""Read checkpoint files of other programs and convert them to weights of ours."""
