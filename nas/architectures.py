@@ -12,15 +12,22 @@ if TYPE_CHECKING:
 
 
 def load_architecture(name: str, input_hw: tuple[int, int] | None = None) -> Architecture:
-    """Returns the architecture of a YAML file or of a design, at another input size if one is given.
+    """Returns the architecture of a YAML file, a design or a scale of YOLO, at another input size if one is given.
+
+    Args:
+        name: a path, the name of a design, or one of `REFERENCES`, such as `yolov8s`.
+        input_hw: height and width in pixels.
 
     Raises:
         ConfigError: there is neither a file nor a design of that name.
     """
     from search_space import DESIGNS, Architecture
+    from search_space.designs.references import REFERENCES
 
     if name in DESIGNS:
         arch = DESIGNS.get(name).architecture
+    elif name in REFERENCES:
+        arch = REFERENCES[name]
     elif Path(name).is_file():
         arch = Architecture.from_yaml(Path(name))
     elif Path(name).suffix.lower() in (".yaml", ".yml"):
@@ -29,5 +36,5 @@ def load_architecture(name: str, input_hw: tuple[int, int] | None = None) -> Arc
         what = "is a folder" if Path(name).is_dir() else "does not exist"
         raise ConfigError(f"{name} {what}; give a YAML file, such as runs/NAME/front/01-KEY.yaml, or a design")
     else:
-        raise ConfigError(f"{unknown_name('design', name, DESIGNS)}; or give a YAML file")
+        raise ConfigError(f"{unknown_name('design', name, DESIGNS, also=REFERENCES)}; or give a YAML file")
     return arch if input_hw is None else arch.resized(input_hw)

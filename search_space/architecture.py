@@ -86,6 +86,10 @@ class Architecture:
             )
         if neck.p2_source != "backbone" and head.finest_level != 2:
             raise SpaceError(f"neck p2_source {neck.p2_source!r} needs a head on P2; remove it")
+        if neck.nested == "last" and len(head.levels) == 1:
+            raise SpaceError(
+                "neck nested 'last' needs a bottom-up path, but the head has one level; use 'by_level' or more levels"
+            )
         if self.extras or backbone.dual_path != "none":
             raise SpaceError("extra stages and a dual path cannot be combined with a neck; remove either")
         if max(backbone.removed_levels, default=0) > head.finest_level and neck.kind != "ihp":

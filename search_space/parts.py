@@ -31,6 +31,7 @@ NECK_FIELDS = {
         "fusion",
         "upsample",
         "block",
+        "nested",
     ),
     "fpn": ("fusion", "upsample", "smooth", "groups"),
     "ihp": ("block", "transform"),
@@ -115,11 +116,17 @@ class Backbone:
     """Units after the stem, at its resolution."""
     context: str = "sppf"
     """Context block at the coarsest level: `sppf`, `sppf_c2psa` or `none`."""
+    context_repeats: int = 1
+    """Attention blocks in `sppf_c2psa`; 2 in YOLO11 l and x."""
     dual_path: str = "none"
     """How the map is halved for a second run, with the same weights, of all layers after the removed stride."""
 
     def __post_init__(self) -> None:
-        _require_positive("backbone", self, ("stem_channels", "stem_kernel"))
+        _require_positive("backbone", self, ("stem_channels", "stem_kernel", "context_repeats"))
+        if self.context_repeats > 1 and self.context != "sppf_c2psa":
+            raise SpaceError(
+                f"context_repeats {self.context_repeats} needs context 'sppf_c2psa', got {self.context!r}; use 1"
+            )
         levels = [stage.level for stage in self.stages]
         if not levels or levels != list(range(2, 2 + len(levels))):
             raise SpaceError(f"backbone stages must have the levels 2, 3, … without gaps, got {levels}")
@@ -200,6 +207,9 @@ class Neck:
     smooth: str = "dense"
     groups: tuple[int, ...] = ()
     """Groups of the smoothing convolutions per head level, finest first; empty: 1."""
+    nested: str = "by_level"
+    """Which `c3k2` blocks contain C3k blocks: those at P4 and coarser, `by_level`, or, as in YOLO11 n and s, only the
+    `last` block of the bottom-up path."""
     transform: str = "conv"
     """Convolution before the block of each level of an `ihp`."""
 
@@ -212,6 +222,7 @@ class Neck:
         check_known("neck skip_wiring", self.skip_wiring, ("repaired", "published"))
         check_known("neck downsample_to", self.downsample_to, ("input", "level"))
         check_known("neck p2_source", self.p2_source, ("backbone", "stem"))
+        check_known("neck nested", self.nested, ("by_level", "last"))
         if any(channels < 1 for channels in self.channels or ()):
             raise SpaceError(f"neck channels must be at least 1, got {list(self.channels or ())}")
         _default_elsewhere("neck", self, self.kind, NECK_FIELDS)

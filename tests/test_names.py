@@ -16,6 +16,7 @@ SAME_MODULES = {
     "ssd": "a kind of head: its layers in search_space, its training in trainers",
     "two_stage": "a kind of head: its layers in search_space, its training in trainers",
     "backbone": "a part of a detector: its axes in point/, its nodes in lowering/",
+    "convert": "of annotations in trainers.data, of weights in trainers.importing",
     "config": "what a run and what a training is configured by, each beside its package",
     "loop": "of trials in nas.engine, of training steps in trainers",
     "settings": "the settings of a search in nas, the declaration of settings in trainers",

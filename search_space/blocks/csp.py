@@ -121,8 +121,11 @@ class C2f(SplitChain):
 class C3k2(SplitChain):
     """The YOLO11 stage block: `(B, in_channels, H, W)` to `(B, out_channels, H, W)`.
 
-    Half-width bottlenecks, or `C3k` blocks where `nested` is set: at stride 16 and coarser, as in SO-Det and YOLO11.
+    Half-width bottlenecks, or `C3k` blocks where `nested` is set: at stride 16 and coarser, as in SO-Det and in the
+    backbone of YOLO11. In the neck, `Neck.nested` can choose other blocks.
     """
+
+    nests_by_level = True
 
     def __init__(
         self, in_channels: int, out_channels: int, repeats: int = 1, nested: bool = False, expansion: float = 0.5
@@ -143,6 +146,8 @@ class C3k2Nested(C3k2):
 
     As in the larger models of YOLO11 and in SO-Det l.
     """
+
+    nests_by_level = False
 
     def __init__(self, in_channels: int, out_channels: int, repeats: int = 1, expansion: float = 0.5) -> None:
         super().__init__(in_channels, out_channels, repeats, nested=True, expansion=expansion)

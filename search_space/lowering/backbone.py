@@ -84,7 +84,7 @@ def _finish_level(builder: Builder, backbone: Backbone, level: int, x: Tap) -> T
     else:
         x = add_stage_block(builder, name, stage.block, x, stage.channels, stage.repeats, level=level, in_backbone=True)
     x = add_attention(builder, name, stage.attention, x)
-    return _add_context(builder, backbone.context, x) if level == backbone.coarsest_level else x
+    return _add_context(builder, backbone, x) if level == backbone.coarsest_level else x
 
 
 def _units(stage: Stage) -> tuple[Unit, ...]:
@@ -148,8 +148,9 @@ def _add_halving(builder: Builder, kind: str, x: Tap) -> Tap:
     return _add_pool(builder, "fork", DUAL_PATHS[kind], x)
 
 
-def _add_context(builder: Builder, kind: str, x: Tap) -> Tap:
+def _add_context(builder: Builder, backbone: Backbone, x: Tap) -> Tap:
     """Adds the context block at the coarsest level."""
+    kind = backbone.context
     check_known("context", kind, CONTEXTS)
     if kind == "none":
         return x
@@ -157,7 +158,10 @@ def _add_context(builder: Builder, kind: str, x: Tap) -> Tap:
     x = builder.add(x.renamed("context"), "layer:sppf", (x,), sizes)
     if kind == "sppf":
         return x
-    return builder.add(x.renamed("context_attention"), "layer:c2psa", (x,), {"channels": x.channels})
+    arguments = {"channels": x.channels}
+    if backbone.context_repeats > 1:
+        arguments["repeats"] = backbone.context_repeats
+    return builder.add(x.renamed("context_attention"), "layer:c2psa", (x,), arguments)
 
 
 def _add_extras(builder: Builder, extras: tuple[Extra, ...], x: Tap) -> list[Tap]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from search_space.architecture import Architecture
 from search_space.blocks import FUSIONS, SMOOTHS, STAGES
+from search_space.errors import SpaceError
 from search_space.graph import Builder, Tap
 from search_space.lowering.nodes import (
     add_attention,
@@ -39,6 +40,8 @@ def add_neck(builder: Builder, neck: Neck, architecture: Architecture, features:
 
 def _add_pan(builder: Builder, neck: Neck, architecture: Architecture, features: Mapping[int, Tap]) -> Maps:
     """Adds the top-down path, the bottom-up path, and the fusion of the finest map for the head."""
+    if neck.nested == "last" and not getattr(STAGES.get(neck.block), "nests_by_level", False):
+        raise SpaceError(f"neck nested 'last' needs block 'c3k2', got {neck.block!r}; use 'by_level'")
     widths = _widths(architecture, features)
     maps, skips = _add_way_down(builder, neck, widths, features)
     outputs = _add_way_up(builder, neck, architecture.head, widths, features, maps, skips)
@@ -123,7 +126,7 @@ def _add_way_up(
         if neck.cross_layer != "none" and level < trunk:
             inputs, fusion = (x, skips[level], features[level]), neck.cross_layer
         x = add_fusion(builder, f"up{level}_fuse", fusion, inputs)
-        outputs[level] = _add_block(builder, f"up{level}", neck, x, widths[level], neck.repeats, level)
+        outputs[level] = _add_block(builder, f"up{level}", neck, x, widths[level], neck.repeats, level, last=last)
     return outputs
 
 
@@ -134,9 +137,12 @@ def _downsampled_width(neck: Neck, below: int, level_width: int, *, last: bool) 
     return scaled(below, neck.last_downsample_width, least=4) if last else below
 
 
-def _add_block(builder: Builder, name: str, neck: Neck, x: Tap, channels: int, repeats: int, level: int) -> Tap:
-    """Adds the block and the attention of the neck after a merge."""
-    x = add_stage_block(builder, name, neck.block, x, channels, repeats, level=level, in_backbone=False)
+def _add_block(
+    builder: Builder, name: str, neck: Neck, x: Tap, channels: int, repeats: int, level: int, *, last: bool = False
+) -> Tap:
+    """Adds the block and the attention of the neck after a merge; `last` is that of the bottom-up path."""
+    nested = last if neck.nested == "last" else None
+    x = add_stage_block(builder, name, neck.block, x, channels, repeats, level=level, in_backbone=False, nested=nested)
     return add_attention(builder, name, neck.attention, x)
 
 

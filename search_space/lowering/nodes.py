@@ -54,11 +54,22 @@ def add_fusion(builder: Builder, name: str, kind: str, maps: tuple[Tap, ...]) ->
 
 
 def add_stage_block(
-    builder: Builder, name: str, kind: str, x: Tap, channels: int, repeats: int, *, level: int, in_backbone: bool
+    builder: Builder,
+    name: str,
+    kind: str,
+    x: Tap,
+    channels: int,
+    repeats: int,
+    *,
+    level: int,
+    in_backbone: bool,
+    nested: bool | None = None,
 ) -> Tap:
-    """Adds the stage block `kind`, with the options for its level and part."""
+    """Adds the stage block `kind`, with the options for its level and part; `nested` overrides that option."""
     cls = STAGES.get(kind)
     options = cls.options(in_backbone, level) if hasattr(cls, "options") else {}
+    if nested is not None:
+        options = {**options, "nested": nested}
     output = x.renamed(f"{name}_block", channels)
     sizes = {"in_channels": x.channels, "out_channels": channels, "repeats": repeats}
     return builder.add(output, f"stage:{kind}", (x,), {**sizes, **options})

@@ -80,6 +80,12 @@ def _block_axes() -> tuple[Axis, ...]:
             active=lambda params: topology(params) == "pan",
         ),
         Axis(
+            name="neck_nested",
+            choices=("by_level", "last"),
+            doc="which `c3k2` blocks of the neck contain C3k blocks: those at P4 and coarser, or the last one",
+            active=_can_nest_last,
+        ),
+        Axis(
             name="finest_fusion",
             choices=("none", *PAIR_FUSIONS),
             doc="fusion of the finest map with the backbone map, used by the head only",
@@ -147,6 +153,20 @@ def _fpn_axes() -> tuple[Axis, ...]:
     )
 
 
+def _can_nest_last(params: Point) -> bool:
+    """Whether nesting in the last block of the bottom-up path differs from nesting at P4 and coarser."""
+    if not has_way_up(params):
+        return False
+    block = STAGES.get(str(params["neck_block"]))
+    if not getattr(block, "nests_by_level", False):
+        return False
+    finest, last = span(params)[0], coarsest(params)
+    blocks = [("down", level) for level in range(finest, trunk(params))]
+    blocks += [("up", level) for level in range(finest + 1, last + 1)]
+    by_level = [each for each in blocks if block.options(False, each[1])["nested"]]  # type: ignore[attr-defined]
+    return by_level != [("up", last)]
+
+
 def _is_graded(params: Point) -> bool:
     """Whether `graded` differs from equal groups on all levels."""
     return span(params)[0] <= 3 and span(params)[0] < coarsest(params)
@@ -209,6 +229,7 @@ def _decode_pan(params: Point) -> Neck:
         skip_wiring=str(params.get("skip_wiring", "repaired")),
         channels=tuple(channels.values()) if own else None,
         reduce=params["reduce"] == "yes",
+        nested=str(params.get("neck_nested", "by_level")),
         cross_layer=str(params.get("cross_layer", "none")),
         finest_fusion=str(params["finest_fusion"]),
     )
@@ -265,6 +286,7 @@ def read(architecture: Architecture, rest: Point) -> Params:
         "neck_width": _read_width(neck, rest),
         "reduce": YES_NO[neck.reduce],
         "finest_fusion": neck.finest_fusion,
+        "neck_nested": neck.nested,
         "downsample_to": neck.downsample_to,
         "last_downsample_width": neck.last_downsample_width,
         "cross_layer": neck.cross_layer,
