@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import floor
 
 from nas.cost import node_costs
 from search_space import Detector
@@ -28,7 +29,12 @@ class TransferReport:
         return self.macs == 0
 
     def __str__(self) -> str:
-        return f"{self.parameters:.1%} of the parameters and {self.macs:.1%} of the multiply-adds"
+        return f"{_percent(self.parameters)} of the parameters and {_percent(self.macs)} of the multiply-adds"
+
+
+def _percent(share: float) -> str:
+    """Returns a share in percent, rounded down, so that only 1 is 100 %."""
+    return f"{floor(1000 * share) / 10:.1f}%"
 
 
 def transfer(detector: Detector, donor: Weights, *, classes: Sequence[str] | None = None) -> TransferReport:

@@ -159,5 +159,5 @@ def test_the_result_depends_on_the_arguments_alone(donor: Weights) -> None:
 
 
 def test_a_report_says_its_shares_in_percent() -> None:
-    report = TransferReport(parameters=0.5, macs=0.25, by_node={})
-    assert str(report) == "50.0% of the parameters and 25.0% of the multiply-adds"
+    report = TransferReport(parameters=1.0, macs=0.99999, by_node={})
+    assert str(report) == "100.0% of the parameters and 99.9% of the multiply-adds"
