@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,6 @@ from nas.api.trained_detector import WeightsLike, load_detector
 from search_space.errors import ConfigError
 
 if TYPE_CHECKING:
-    from nas.api.reproduce import PublishedFigure
     from nas.api.result import OnNotice, OnProgress
     from search_space import Design
 
@@ -88,27 +87,6 @@ def measure_accuracy(
         num_images=result.score.num_images,
         max_detections=most,
         values=values,
-    )
-
-
-def with_measured(
-    rows: tuple[PublishedFigure, ...], measured: MeasuredAccuracy, input_hw: tuple[int, int]
-) -> tuple[PublishedFigure, ...]:
-    """Returns the published figures with the measured value beside those that it belongs to."""
-    reason = (
-        f"measured on the {measured.num_images} validation images of {measured.data} at {input_hw[1]}x{input_hw[0]}, "
-        f"with up to {measured.max_detections} detections an image"
-    )
-    return tuple(
-        row
-        if row.name not in measured.values
-        else replace(
-            row,
-            ours=measured.values[row.name],
-            deviation_percent=100 * (measured.values[row.name] / row.published - 1),
-            reason=reason,
-        )
-        for row in rows
     )
 
 

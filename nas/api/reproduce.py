@@ -168,10 +168,23 @@ def reproduce(
         return counted
     if data is None or num_classes is not None or input_hw is not None:
         raise ConfigError("--weights are measured as published; give --data, and neither --num-classes nor --input")
-    from nas.api.published_accuracy import measure_accuracy, with_measured
+    from nas.api.published_accuracy import measure_accuracy
 
     measured = measure_accuracy(design, weights, data=places, on_notice=on_notice, on_progress=on_progress)
-    return replace(counted, accuracy=measured, published=with_measured(counted.published, measured, counted.input_hw))
+    rows = tuple(_measured(row, measured, counted.input_hw) for row in counted.published)
+    return replace(counted, accuracy=measured, published=rows)
+
+
+def _measured(row: PublishedFigure, measured: MeasuredAccuracy, input_hw: tuple[int, int]) -> PublishedFigure:
+    """Returns a figure with the measured value beside it, if there is one."""
+    ours = measured.values.get(row.name)
+    if ours is None:
+        return row
+    reason = (
+        f"measured on the {measured.num_images} validation images of {measured.data} at {input_hw[1]}x{input_hw[0]}, "
+        f"with up to {measured.max_detections} detections an image"
+    )
+    return replace(row, ours=ours, deviation_percent=100 * (ours / row.published - 1), reason=reason)
 
 
 def _count(

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 NUM_NAMES = 5
 """Names of tensors and classes that are shown; --json has all."""
+SHOWN_FACTS = ("version", "mmdet_version", "date", "license")
+"""What a file says about itself that is shown; --json has all."""
 
 
 @click.command("import")
@@ -48,8 +50,14 @@ def command(file: Path, architecture: str | None, out: Path | None, as_json: boo
       nas weights import SO-Dets.pt --as sodet-s --out sodet-s.safetensors
     """
     from nas.api.import_weights import import_weights
+    from trainers.importing.fitting import MisfitError
 
-    imported = import_weights(file, architecture=architecture, out=out)
+    try:
+        imported = import_weights(file, architecture=architecture, out=out)
+    except MisfitError as error:
+        for misfit in error.misfits:
+            say(str(misfit), err=True)
+        raise
     return echo_json(imported.to_dict()) if as_json else print_import(imported)
 
 
@@ -59,12 +67,13 @@ def print_import(imported: WeightsImport) -> None:
     name = imported.design or "an architecture without a name"
     say(f"{imported.file}: {name} ({imported.key}), input {width}x{height}")
     say(f"{counted(imported.num_classes, 'class', 'classes')}: {_some(imported.classes)}")
-    say(f"{imported.params:,} parameters, from a {imported.kind} with names of {imported.layout}")
+    say(f"{imported.params:,} parameters; file: {imported.kind}, names of tensors: {imported.layout}")
     for names, what in ((imported.missing, "not in the file"), (imported.unused, "without a place, left out")):
         if names:
             say(f"{counted(len(names), 'tensor')} {what}: {_some(names)}")
-    if imported.facts:
-        say("; ".join(f"{fact}: {text}" for fact, text in imported.facts.items()))
+    stated = [f"{fact}: {imported.facts[fact]}" for fact in SHOWN_FACTS if fact in imported.facts]
+    if stated:
+        say("; ".join(stated))
     say(f"written: {imported.out}")
     say("note: the weights keep the licence of those who trained them", err=True)
 

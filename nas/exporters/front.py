@@ -168,8 +168,9 @@ def _member(run: Path, config: RunConfig, rank: int, trial: Trial) -> ExportEntr
 
 def _of_architecture(request: ExportRequest) -> Found:
     architecture = load_architecture(request.what, request.input_hw)
-    weights = None if request.weights is None else open_weights(request.weights, architecture)
-    if weights is not None:
+    weights = None
+    if request.weights is not None:
+        weights = open_weights(request.weights, architecture)
         check_complete(weights, request.weights)
         trained = Architecture.from_dict(weights.architecture)
         if trained.resized(architecture.input_hw).key() != architecture.key():
