@@ -45,7 +45,7 @@ def test_load_tells_architectures_from_weights(tmp_path: Path, detector: LoadedD
     assert nas.load(path) == detector.architecture
     assert nas.load("yolov8n") == nas.DESIGNS.get("yolov8n").architecture
     with pytest.raises(ConfigError, match="yolov8n"):
-        nas.load("yolov8m")
+        nas.load("yolo8n")
     with pytest.raises(ConfigError, match=r"none\.pt"):
         nas.load(tmp_path / "none.pt")
 

@@ -277,7 +277,7 @@ def test_the_same_twice_differs_in_nothing(capsys: pytest.CaptureFixture[str]):
         (("reproduce",), "give either the name of a design or --all"),
         (("reproduce", "yolov8n", "--all"), "give either the name of a design or --all"),
         (("reproduce", "--all", "--num-classes", "3"), "omit --num-classes and --input"),
-        (("explain", "yolov8m"), "did you mean 'yolov8n'"),
+        (("explain", "yolo8n"), "did you mean 'yolov8n'"),
         (("explain", "yolov8n", "--diff", "tinydet"), "did you mean 'tinydet-"),
         (("explain", "none.yaml"), "none.yaml"),
         (("explain", "yolov8n", "--input", "630", "640"), "nearest: 608 or 640"),

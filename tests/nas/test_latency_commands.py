@@ -244,7 +244,7 @@ def test_a_time_that_is_no_number_is_refused(tmp_path: Path, capsys: pytest.Capt
         ),
         (("latency", "yolov8n", "--device", NANO, "--input", "630", "640"), "nearest: 608 or 640"),
         (("latency", "yolov8n", "--device", NANO, "--num-classes", "0"), "num_classes must be at least 1"),
-        (("latency", "yolov8m", "--device", NANO), "did you mean 'yolov8n'"),
+        (("latency", "yolo8n", "--device", NANO), "did you mean 'yolov8n'"),
         (("latency", "none.yaml", "--device", NANO), "no architecture file none.yaml"),
         (("latency", "calibrat", "--device", NANO), "did you mean 'calibrate'"),
         (("latency", "predict-ops", "none.csv", "--device", NANO), "no table of operators none.csv"),

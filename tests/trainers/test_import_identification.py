@@ -60,6 +60,12 @@ def test_what_has_no_weights_is_known_by_the_name_of_the_file_or_not_at_all(path
     assert convert(file, given.resized((320, 320))).design == "ssd-mobilenetv1-s1l0"
 
 
+@pytest.mark.parametrize("name", ["yolov8n", "sn2-yolov8n"])
+def test_a_design_with_a_published_file_comes_before_one_derived_from_it(name: str):
+    architecture = DESIGNS.get(name).architecture
+    assert convert(of_state(_file(ULTRALYTICS, architecture, 2), "best.pt")).design == name
+
+
 def _narrow(depth: int = 1) -> Architecture:
     base, widths = REFERENCES["yolov8n"], {2: 8, 3: 16, 4: 32, 5: 64}
     stages = tuple(Stage(level=level, channels=width, repeats=depth) for level, width in widths.items())
@@ -136,6 +142,9 @@ def _seeded(architecture: Architecture, num_classes: int) -> Detector:
             nn.init.uniform_(module.running_var, 0.5, 1.5)
             nn.init.uniform_(module.weight, 0.8, 1.2)
             nn.init.uniform_(module.bias, -0.1, 0.1)
+        elif isinstance(module, nn.Conv2d):  # large, so that errors are not lost on the way to the outputs
+            bound = (7 / module.weight[0].numel()) ** 0.5
+            nn.init.uniform_(module.weight, -bound, bound)
     return detector.eval()
 
 
