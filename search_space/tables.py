@@ -68,7 +68,7 @@ def _residual(channels: int) -> tuple[Unit, ...]:
 
 
 _RE, _HS = "relu", "hswish"
-TINYDET_INPUT = InputFormat(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), fit="stretch")
+IMAGENET_INPUT = InputFormat(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), fit="stretch")
 """As in the configuration of TinyDet, which gives 123.675, 116.28, 103.53 and 58.395, 57.12, 57.375 of 0 to 255."""
 SSD_INPUT = InputFormat(mean=(103.94, 116.78, 123.68), channels="bgr", value_range=255, fit="stretch")
 """As in the configuration of SSD by Mudassar and Mukhopadhyay."""
@@ -88,7 +88,7 @@ UNIT_TABLES: dict[str, UnitTable] = {
         },
     ),
     "mobilenetv3-d": UnitTable(
-        input_format=TINYDET_INPUT,
+        input_format=IMAGENET_INPUT,
         stem="conv_hswish",
         stem_channels=16,
         stem_stride=2,
@@ -109,7 +109,7 @@ UNIT_TABLES: dict[str, UnitTable] = {
         },
     ),
     "mobilenetv3-bc": UnitTable(
-        input_format=TINYDET_INPUT,
+        input_format=IMAGENET_INPUT,
         stem="conv_hswish",
         stem_channels=24,
         stem_stride=2,

@@ -21,6 +21,7 @@ from published_networks import (
 from search_space import DESIGNS, Detector, lower
 from search_space.designs.references import REFERENCES
 from search_space.heads.ps_roi_align import assign_levels, ps_roi_align
+from search_space.tables import IMAGENET_INPUT
 from trainers.importing.convert import ImportedWeights, convert
 
 STOCK = "yolov8n-p2-stock"
@@ -70,6 +71,7 @@ def test_names_and_values_are_those_of_the_reference(name: str):
 def test_a_backbone_names_what_is_missing():
     weights = _converted("vgg16-features")
     assert weights.layout == "VGG16 backbone" and weights.classes[0] == "class_0"
+    assert weights.architecture.input_format == IMAGENET_INPUT, "the design itself takes BGR of 0 to 255"
     assert {name.split(".")[1] for name in weights.missing if ".p5_" in name} == {"p5_unit5", "p5_unit6"}
     assert "blocks.l2_scale.gain" in weights.missing and "blocks.stem.conv.weight" not in weights.missing
 

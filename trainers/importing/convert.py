@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from search_space import Architecture
 from search_space.errors import ConfigError
+from search_space.tables import IMAGENET_INPUT
 from trainers.importing.fitting import Fit, PlacedFile, placed
 from trainers.importing.foreign import ForeignWeights
 from trainers.importing.identification import fit_given, identify
-from trainers.importing.layouts import MOBILENETV3_BACKBONE, VGG_BACKBONE, layout_of
+from trainers.importing.layouts import MMDET, MOBILENETV3_BACKBONE, VGG_BACKBONE, layout_of
 from trainers.importing.published_names import BlockTensor
 from trainers.importing.thinning import with_thinned_classifier
 from trainers.importing.unnamed import placed_by_order
@@ -56,7 +57,7 @@ def convert(foreign: ForeignWeights, architecture: Architecture | None = None) -
     file, known = _placed(foreign, architecture)
     found = identify(file) if known is None else fit_given(file, known)
     return ImportedWeights(
-        architecture=found.architecture,
+        architecture=_architecture(file, found),
         num_classes=found.num_classes,
         classes=_classes(file, found),
         state=_state(file, found),
@@ -86,6 +87,17 @@ def _placed(foreign: ForeignWeights, architecture: Architecture | None) -> tuple
     return by_order
 
 
+def _architecture(file: PlacedFile, found: Fit) -> Architecture:
+    """Returns the architecture with the input that the weights were trained for, where the layout decides it."""
+    if file.layout not in (VGG_BACKBONE, MOBILENETV3_BACKBONE) or not any(map(_is_torchvision, file.foreign.state)):
+        return found.architecture
+    return replace(found.architecture, input_format=IMAGENET_INPUT)
+
+
+def _is_torchvision(key: str) -> bool:
+    return key.startswith("features.")
+
+
 def _classes(file: PlacedFile, found: Fit) -> tuple[str, ...]:
     stated = file.foreign.classes
     if stated is None or file.layout.backbone_only:
@@ -95,6 +107,8 @@ def _classes(file: PlacedFile, found: Fit) -> tuple[str, ...]:
             f"{file.foreign.path} states {len(stated)} class names, but its head has {found.num_classes} classes; "
             "the file is damaged or mixed; give another one"
         )
+    if file.layout is MMDET:  # which writes COCO's names with underscores
+        return tuple(name.replace("_", " ") for name in stated)
     return stated
 
 
