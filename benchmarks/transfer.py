@@ -30,7 +30,7 @@ from nas.engine.domain import CostedDomain
 from nas.transfer import transfer
 from search_space import DESIGNS, Architecture, SearchSpace
 from trainers.data import open_data
-from trainers.weights import fresh_detector, load_weights
+from trainers.weights import Weights, fresh_detector, load_weights, numbered_classes
 
 INPUT_HW = (160, 192)
 DONOR = "yolov8n-p2-nop5"
@@ -39,6 +39,7 @@ BUILT_IN_EPOCHS = 12
 BUDGET_GMACS, LEAST_GMACS = 0.4, 0.15
 FINEST_LEVEL = 3
 """Of the random points, which have a neck: others cannot find objects of 10 pixels."""
+LEAST_SHARE = 0.2
 DESIGN_TARGETS = ("yolov8n-p2-nop5", "sodet-s")
 NUM_RANDOM = 2
 
@@ -85,7 +86,10 @@ def coco(classes: tuple[str, ...], records: list[Any], root: Path) -> dict[str, 
 
 
 def targets(num_classes: int) -> dict[str, Architecture]:
-    """Returns the named designs at the input of the benchmark, and random points of the space within the budget."""
+    """Returns the named designs at the input of the benchmark, and random points of the space within the budget.
+
+    Of a random point, the donor gives at least `LEAST_SHARE` of the parameters: others would tell little.
+    """
     found = {name: DESIGNS.get(name).architecture.resized(INPUT_HW) for name in DESIGN_TARGETS}
     space = SearchSpace()
     domain = CostedDomain(space, Budget(gmacs=BUDGET_GMACS), num_classes=num_classes)
@@ -95,9 +99,20 @@ def targets(num_classes: int) -> dict[str, Architecture]:
         if point is None or not point.feasible or point.cost.gmacs < LEAST_GMACS:
             continue
         head = point.architecture.head
-        if head.kind == "anchor_free" and head.finest_level <= FINEST_LEVEL and point.architecture.neck is not None:
+        is_able = (
+            head.kind == "anchor_free" and head.finest_level <= FINEST_LEVEL and point.architecture.neck is not None
+        )
+        if is_able and untrained_share(point.architecture, found[DONOR], num_classes) >= LEAST_SHARE:
             found[f"random point {len(found) - len(DESIGN_TARGETS) + 1}"] = point.architecture
     return found
+
+
+def untrained_share(architecture: Architecture, donor: Architecture, num_classes: int) -> float:
+    """Returns the share of parameters that any weights of `donor` give."""
+    classes = numbered_classes(num_classes)
+    state = fresh_detector(donor, num_classes=num_classes, seed=0).state_dict()
+    weights = Weights(architecture=donor.to_dict(), classes=classes, state=state)
+    return transfer(fresh_detector(architecture, num_classes=num_classes, seed=0), weights).parameters
 
 
 def train(folder: Path, architecture: Path, options: list[str]) -> None:
