@@ -56,6 +56,10 @@ def test_table_and_json(designs: DesignTable, monkeypatch: pytest.MonkeyPatch, c
         assert marked in table
     assert "34.9 % VisDrone val mAP50" in table and "+0.22 % folded parameters" in table
     assert "none published" in table and "derived here" in table
+    assert "input of tinydet-s, tinydet-m, tinydet-l: RGB, 0 to 1, minus 0.485, 0.456, 0.406" in table
+    assert "letterboxed" not in table
+    found = {row["design"]: row["input_format"] for row in rows}
+    assert found["yolov8n"]["fit"] == "letterbox" and found["ssd-vgg16"]["mean"] == [103.94, 116.78, 123.68]
 
 
 def _figure(name: str, unit: str = "%", published: float = 1.0, **fields: Any) -> PublishedFigure:

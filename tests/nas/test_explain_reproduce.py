@@ -50,6 +50,19 @@ def test_reproduce_gives_golden_counts(row: dict[str, Any], capsys: pytest.Captu
         assert out["params_conv_bn_folded"] == row["params_conv_bn_folded"]
 
 
+def test_explain_tells_an_input_format_that_is_not_the_default(capsys: pytest.CaptureFixture[str]):
+    told, plain = (_run(capsys, "explain", name)[0].splitlines() for name in ("ssd-mobilenetv1", "yolov8n"))
+    assert told[1] == "input format: BGR, 0 to 255, minus 103.94, 116.78, 123.68, stretched"
+    assert not any(line.startswith("input format") for line in plain)
+    assert _json(capsys, "explain", "ssd-mobilenetv1")["input_format"] == {
+        "mean": [103.94, 116.78, 123.68],
+        "std": [1.0, 1.0, 1.0],
+        "channels": "bgr",
+        "value_range": 255,
+        "fit": "stretch",
+    }
+
+
 @pytest.mark.slow(but=("yolov8n-p2-nop5-bidir", "syolo"))
 @pytest.mark.parametrize("name", DESIGNS.names())
 def test_every_published_count_is_compared_and_near(name: str):
