@@ -289,7 +289,7 @@ def test_the_same_twice_differs_in_nothing(capsys: pytest.CaptureFixture[str]):
         (("reproduce", "yolov8n-p3"), "did you mean 'yolov8n-p2'"),
         (("reproduce",), "give either the name of a design or --all"),
         (("reproduce", "yolov8n", "--all"), "give either the name of a design or --all"),
-        (("reproduce", "--all", "--num-classes", "3"), "omit --num-classes and --input"),
+        (("reproduce", "--all", "--num-classes", "3"), "omit the other options"),
         (("explain", "yolo8n"), "did you mean 'yolov8n'"),
         (("explain", "yolov8n", "--diff", "tinydet"), "did you mean 'tinydet-"),
         (("explain", "none.yaml"), "none.yaml"),
