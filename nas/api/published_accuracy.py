@@ -83,7 +83,7 @@ def measure_accuracy(
         )
     return MeasuredAccuracy(
         weights=loaded.weights,
-        data=result.data,
+        data=str(data["data"]),
         num_images=result.score.num_images,
         max_detections=most,
         values=values,

@@ -128,6 +128,7 @@ def begin(request: RunRequest) -> Session:
             *splits.notices,
             *advised.notices,
             *notices,
+            *(() if pretrained is None else pretrained.weights.notes),
             *more,
             *objectives_notice(objectives(config.objective)),
         ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import types
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,10 @@ from torch import Tensor, nn
 MODEL_MODULE = "ultralytics.nn.tasks"
 
 
-def write_published(name: str, folder: Path, *, dtype: torch.dtype = torch.float32) -> Path:
-    """Writes the file of a network.
+def write_published(
+    name: str, folder: Path, *, dtype: torch.dtype = torch.float32, classes: Sequence[str] | None = None
+) -> Path:
+    """Writes the file of a network, with `thing 0`, `thing 1` ... as class names or those that are given.
 
     Ultralytics pickles the model itself, here one in training with averaged weights. mmdetection and ssds.pytorch
     write a state dict in the format of torch before 1.6.
@@ -26,9 +28,8 @@ def write_published(name: str, folder: Path, *, dtype: torch.dtype = torch.float
     first = rows(name)[0].key
     if first.startswith("model."):
         path = folder / f"{name}.pt"
-        _save_model(
-            path, {key: value.to(dtype) if value.is_floating_point() else value for key, value in state.items()}
-        )
+        floating = {key: value.to(dtype) for key, value in state.items() if value.is_floating_point()}
+        _save_model(path, {**state, **floating}, classes)
     elif first.startswith("backbone."):
         path = folder / f"{name}.pth"
         _save_legacy(path, {"meta": {"CLASSES": tuple(f"thing_{i}" for i in range(80))}, "state_dict": state})
@@ -42,14 +43,14 @@ def _save_legacy(path: Path, content: Any) -> None:
     torch.save(content, path, _use_new_zipfile_serialization=False)
 
 
-def _save_model(path: Path, state: Mapping[str, Tensor]) -> None:
+def _save_model(path: Path, state: Mapping[str, Tensor], classes: Sequence[str] | None) -> None:
     """Saves a pickled module whose class lives in a module that is not installed where the file is read."""
     module = types.ModuleType(MODEL_MODULE)
     model_class = type("DetectionModel", (nn.Module,), {"__module__": MODEL_MODULE})
     module.DetectionModel = model_class  # type: ignore[attr-defined]
     model = _tree(state, model_class)
     num_classes = next(value.shape[0] for key, value in reversed(state.items()) if ".cv3." in key)
-    model.names = {index: f"thing {index}" for index in range(num_classes)}
+    model.names = dict(enumerate(classes or [f"thing {index}" for index in range(num_classes)]))
     names = [MODEL_MODULE.rsplit(".", depth)[0] for depth in (2, 1)]
     parents = {name: types.ModuleType(name) for name in names}
     try:

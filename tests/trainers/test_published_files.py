@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from published_files import MODEL_MODULE, write_published
 from published_networks import NAMES, TOLERANCE, Vectors, detector_of, foreign, meta
 
+import nas
 from search_space import DESIGNS
 from search_space.errors import ConfigError
 from trainers import fresh_detector, load_weights, save_weights
+from trainers.data.visdrone import CLASSES as VISDRONE
 from trainers.importing.opening import check_complete, import_published, open_weights
 from trainers.weights import ForeignFileError, Weights
 
@@ -90,3 +95,16 @@ def test_a_file_of_others_is_told_from_a_missing_one(tmp_path: Path) -> None:
 def test_class_names_are_known_or_numbered() -> None:
     assert not Weights(architecture={}, classes=("class_0", "class_1"), state={}).has_class_names
     assert Weights(architecture={}, classes=("class_1", "class_0"), state={}).has_class_names
+
+
+def test_reproduce_measures_a_file_of_the_authors(tmp_path: Path) -> None:
+    home = tmp_path / "VisDrone2019-DET-val"
+    for name in ("images", "annotations"):
+        (home / name).mkdir(parents=True)
+    cv2.imwrite(str(home / "images" / "a.jpg"), np.full((64, 96, 3), 90, np.uint8))
+    (home / "annotations" / "a.txt").write_text("10,20,12,14,1,4,0,0\n")
+    shutil.copytree(home, tmp_path / "VisDrone2019-DET-train")
+    path = write_published("sodet-s", tmp_path, classes=VISDRONE)
+    reproduced = nas.reproduce("sodet-s", weights=path, data=tmp_path, check_fvcore=False)
+    assert reproduced.accuracy is not None and reproduced.accuracy.num_images == 1
+    assert set(reproduced.accuracy.values) == {"visdrone_val_map50", "visdrone_val_map"}
