@@ -11,7 +11,7 @@ from torch import Tensor
 from search_space import Architecture
 from search_space.errors import ConfigError
 from search_space.tables import IMAGENET_INPUT
-from trainers.importing.fitting import Fit, PlacedFile, placed
+from trainers.importing.fitting import Fit, PlacedFile, placed, printable
 from trainers.importing.foreign import ForeignWeights
 from trainers.importing.identification import fit_given, identify
 from trainers.importing.layouts import MMDET, MOBILENETV3_BACKBONE, VGG_BACKBONE, layout_of
@@ -78,7 +78,7 @@ def _placed(foreign: ForeignWeights, architecture: Architecture | None) -> tuple
     by_order = placed_by_order(foreign, architecture) if foreign.kind == "onnx" else None
     if by_order is None:
         keys = list(foreign.state)
-        first = ", ".join(keys[:SHOWN_KEYS])
+        first = ", ".join(map(printable, keys[:SHOWN_KEYS]))
         raise ConfigError(
             f"{foreign.path} has {len(keys)} tensors ({first}, …) of no known layout; give a checkpoint of "
             "Ultralytics, mmdetection, ssds.pytorch, torchvision or this program, or, if it lost its names, its "

@@ -27,8 +27,13 @@ class Misfit:
         if self.key is None:
             return f"{self.own} ({_shape(self.own_shape)}) is not in the file"
         if self.own is None:
-            return f"{self.key} ({_shape(self.key_shape)}) has no place"
-        return f"{self.key} is {_shape(self.key_shape)}, {self.own} needs {_shape(self.own_shape)}"
+            return f"{printable(self.key)} ({_shape(self.key_shape)}) has no place"
+        return f"{printable(self.key)} is {_shape(self.key_shape)}, {self.own} needs {_shape(self.own_shape)}"
+
+
+def printable(key: str) -> str:
+    """Returns a name of the file; one with characters that are not printed is quoted."""
+    return key if key.isprintable() else repr(key)
 
 
 def _shape(shape: tuple[int, ...]) -> str:
