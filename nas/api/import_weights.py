@@ -30,6 +30,8 @@ class WeightsImport(Result):
     """The design or reference architecture; None: an architecture without a name."""
     key: str
     input_hw: tuple[int, int]
+    backbone_only: bool
+    """Whether the file is that of a backbone: to start from, not a whole detector. Its classes mean nothing."""
     num_classes: int
     classes: tuple[str, ...]
     params: int
@@ -42,6 +44,11 @@ class WeightsImport(Result):
     """What the file says about itself, such as its version, date and licence."""
     out: Path
 
+    @property
+    def weights(self) -> Path:
+        """The file that was written, as `nas.evaluate` and the other functions take it."""
+        return self.out
+
 
 def import_weights(
     file: str | Path, *, architecture: str | Path | Architecture | None = None, out: str | Path | None = None
@@ -53,23 +60,29 @@ def import_weights(
         architecture: a design, a YAML file or an architecture that the file is read as; None: found from the shapes
             of its tensors.
         out: weights file to write, `.safetensors` or `.pt`; None: the name of `file` with `.safetensors`, in the
-            working directory.
+            working directory, or `NAME-imported.safetensors` where that is `file` itself.
 
     Raises:
         UserError: the file is of no known kind or damaged, does not fit the architecture, or `out` exists.
     """
+    if not isinstance(file, (str, Path)):
+        raise ConfigError(f"a weights file must be given as a path, got {type(file).__name__}")
     from nas.architectures import load_architecture
     from trainers.importing.convert import convert
+    from trainers.importing.fitting import MisfitError
     from trainers.importing.foreign import read_foreign
     from trainers.weights import save_weights
 
     source = Path(file)
-    target = Path(source.with_suffix(".safetensors").name) if out is None else Path(out)
-    _check_target(target)
     if isinstance(architecture, (str, Path)):
         architecture = load_architecture(str(architecture))
     foreign = read_foreign(source)
-    imported = convert(foreign, architecture)
+    try:
+        imported = convert(foreign, architecture)
+    except MisfitError as error:
+        raise error if error.fits is None else error.with_remedy("omit --as") from None
+    target = _default_target(source) if out is None else Path(out)
+    _check_target(target)
     save_weights(target, imported.state, imported.architecture.to_dict(), imported.classes)
     return WeightsImport(
         file=source,
@@ -78,6 +91,7 @@ def import_weights(
         design=imported.design,
         key=imported.architecture.key(),
         input_hw=imported.architecture.input_hw,
+        backbone_only=imported.backbone_only,
         num_classes=imported.num_classes,
         classes=imported.classes,
         params=_num_params(imported),
@@ -86,6 +100,14 @@ def import_weights(
         facts=foreign.facts,
         out=target,
     )
+
+
+def _default_target(source: Path) -> Path:
+    """Returns the file that is written where none is given: not the source itself."""
+    target = Path(f"{source.stem}.safetensors")
+    if target.exists() and target.samefile(source):
+        return target.with_name(f"{source.stem}-imported.safetensors")
+    return target
 
 
 def _check_target(out: Path) -> None:

@@ -131,7 +131,7 @@ def _detector(settings: TrainSettings, splits: DataSplits, on_notice: Callable[[
     from nas.transfer import transfer
     from nas.weights_path import weights_file
     from trainers import fresh_detector
-    from trainers.importing.opening import check_complete, open_weights
+    from trainers.importing.opening import AS_PRETRAINED, check_complete, open_weights
     from trainers.weights import load_state
 
     classes = splits.train.classes
@@ -151,7 +151,7 @@ def _detector(settings: TrainSettings, splits: DataSplits, on_notice: Callable[[
         on_notice(f"pretrained: {report} start from {pretrained}, the rest from random weights")
     if weights is not None:
         path = weights_file(Path(weights))
-        loaded = open_weights(path, settings.architecture)
+        loaded = open_weights(path, settings.architecture, remedy=AS_PRETRAINED)
         _tell(loaded, on_notice)
         check_complete(loaded, path)
         if loaded.has_class_names and loaded.classes != classes:

@@ -12,7 +12,10 @@ from nas.commands.options import echo_json, json_option, plugin_option
 
 if TYPE_CHECKING:
     from nas.api.import_weights import WeightsImport
+    from trainers.importing.fitting import Misfit
 
+NUM_MISFITS = 20
+"""Tensors that do not fit that are shown."""
 NUM_NAMES = 5
 """Names of tensors and classes that are shown; --json has all."""
 SHOWN_FACTS = ("version", "mmdet_version", "date", "license")
@@ -55,10 +58,17 @@ def command(file: Path, architecture: str | None, out: Path | None, as_json: boo
     try:
         imported = import_weights(file, architecture=architecture, out=out)
     except MisfitError as error:
-        for misfit in error.misfits:
-            say(str(misfit), err=True)
+        _print_misfits(error.misfits)
         raise
     return echo_json(imported.to_dict()) if as_json else print_import(imported)
+
+
+def _print_misfits(misfits: tuple[Misfit, ...]) -> None:
+    for misfit in misfits[:NUM_MISFITS]:
+        say(str(misfit), err=True)
+    more = len(misfits) - NUM_MISFITS
+    if more > 0:
+        say(f"and {counted(more, 'more tensor')}", err=True)
 
 
 def print_import(imported: WeightsImport) -> None:
@@ -66,7 +76,10 @@ def print_import(imported: WeightsImport) -> None:
     height, width = imported.input_hw
     name = imported.design or "an architecture without a name"
     say(f"{imported.file}: {name} ({imported.key}), input {width}x{height}")
-    say(f"{counted(imported.num_classes, 'class', 'classes')}: {_some(imported.classes)}")
+    if imported.backbone_only:
+        say("backbone only; give it as --pretrained")
+    else:
+        say(f"{counted(imported.num_classes, 'class', 'classes')}: {_some(imported.classes)}")
     say(f"{imported.params:,} parameters; file: {imported.kind}, names of tensors: {imported.layout}")
     for names, what in ((imported.missing, "not in the file"), (imported.unused, "without a place, left out")):
         if names:

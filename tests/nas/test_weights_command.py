@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,17 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from val_predict_fakes import DATA, FAST, run
 
 import nas
 from nas.api.reproduce import reproduce
-from search_space import DESIGNS
+from search_space import DESIGNS, lower
 from search_space.errors import ConfigError
 from trainers import fresh_detector, load_weights, save_weights
 from trainers.data.visdrone import CLASSES as VISDRONE
+from trainers.importing.layouts import MMDET
 from trainers.importing.opening import open_weights
 
 FIXTURES = Path(__file__).parents[1] / "data" / "import" / "fixtures"
@@ -64,6 +67,46 @@ def test_the_file_is_named_after_its_source(tmp_path: Path, monkeypatch: pytest.
     assert nas.import_weights(PICKLE).out == Path("ultralytics_tiny.safetensors")
     with pytest.raises(ConfigError, match="exists"):
         nas.import_weights(PICKLE)
+    plain = tmp_path / "plain.safetensors"
+    architecture = DESIGNS.get("yolov8n-p2-nop5").architecture
+    safetensors.torch.save_file(fresh_detector(architecture, num_classes=2, seed=0).state_dict(), plain)
+    content = plain.read_bytes()
+    assert nas.import_weights(plain).out == Path("plain-imported.safetensors")
+    assert nas.import_weights(plain, out="other.safetensors").weights == Path("other.safetensors")
+    assert plain.read_bytes() == content and load_weights("plain-imported.safetensors").missing() == ()
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [(".", "is a folder or a device"), (None, "must be given as a path, got NoneType"), (3, "got int")],
+)
+def test_what_is_no_file_is_told(file: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        nas.import_weights(file)
+
+
+def test_a_bad_file_is_told_before_the_output(tmp_path: Path) -> None:
+    for name, content in (("bad.pt", PICKLE.read_bytes()[:5000]), ("bad.safetensors", b"")):
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConfigError, match="cut off"):
+        nas.import_weights(tmp_path / "bad.pt", out=tmp_path / "bad.safetensors")
+
+
+def test_a_backbone_is_called_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    architecture, out = DESIGNS.get("tinydet-m").architecture, tmp_path / "w.safetensors"
+    state = {
+        f"backbone.blocks.{place.layer}.{place.name}": torch.zeros(owns[0].tensor.shape)
+        for place, owns in MMDET.places(lower(architecture, num_classes=1)).items()
+        if place.section == "backbone.blocks"
+    }
+    torch.save({"state_dict": state}, tmp_path / "bb.pth")
+    assert run("weights", "import", tmp_path / "bb.pth", "--out", out) == 0
+    told = capsys.readouterr().out
+    assert "backbone only; give it as --pretrained" in told and "class" not in told
+    assert nas.import_weights(tmp_path / "bb.pth", out=tmp_path / "again.pt").backbone_only
+    assert open_weights(tmp_path / "bb.pth").notes[0].startswith("bb.pth: read as the backbone of tinydet-m (")
+    assert run("weights", "import", out) == 2
+    assert "is a weights file of nas already" in capsys.readouterr().err
 
 
 def test_each_tensor_that_does_not_fit_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -71,7 +114,8 @@ def test_each_tensor_that_does_not_fit_is_told(tmp_path: Path, capsys: pytest.Ca
     assert run("weights", "import", PICKLE, "--as", "yolov8n", "--out", out) == 2
     told = capsys.readouterr().err.splitlines()
     assert "model.0.conv.weight is 8x3x3x3, blocks.stem.conv.weight needs 16x3x3x3" in told
-    assert len(told) > 200 and told[-1].startswith("nas: error: ") and not out.exists()
+    assert len(told) == 20 + 2 and re.fullmatch(r"and \d{3} more tensors", told[-2]) and not out.exists()
+    assert told[-1].endswith("; the file fits yolov8 (8, 8, 16, 32, 64); next: omit --as")
 
 
 @pytest.mark.parametrize(
@@ -136,7 +180,13 @@ def test_training_starts_from_a_published_file(data: Path, tmp_path: Path, capsy
     told = capsys.readouterr().err
     assert "read as yolov8 (8, 8, 16, 32, 64) for 3 classes" in told and "of the multiply-adds start from" in told
     assert run("train", "yolov8n-p2-nop5", "--weights", PICKLE, "--out", tmp_path / "wrong", *quick) == 2
-    assert "does not fit the architecture" in capsys.readouterr().err
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert "does not fit the architecture" in told and "the file fits yolov8 (8, 8, 16, 32, 64); next: " in told
+    assert told.endswith("give it as --pretrained, which takes what fits")
+    message = f"is the checkpoint of a training; .* next: give its folder as weights: {out}$"
+    for use in (nas.import_weights, open_weights, lambda path: nas.evaluate(path, data=data)):
+        with pytest.raises(ConfigError, match=message):
+            use(out / "last.pt")
 
 
 @pytest.fixture(scope="module")

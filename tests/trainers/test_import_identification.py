@@ -54,7 +54,11 @@ def test_what_has_no_weights_is_known_by_the_name_of_the_file_or_not_at_all(path
     if design is not None:
         assert convert(file).design == design
         return
-    with pytest.raises(ConfigError, match="fits ssd-mobilenetv1-s1l0, ssd-mobilenetv1-s1l0-dualpath, which differ"):
+    with pytest.raises(
+        ConfigError,
+        match=r"fits ssd-mobilenetv1-s1l0, ssd-mobilenetv1-s1l0-dualpath, which differ .*; "
+        "next: nas weights import weights.pth --as ssd-mobilenetv1-s1l0 or --as ssd-mobilenetv1-s1l0-dualpath",
+    ):
         convert(file)
     given = DESIGNS.get("ssd-mobilenetv1-s1l0").architecture
     assert convert(file, given.resized((320, 320))).design == "ssd-mobilenetv1-s1l0"
@@ -103,7 +107,9 @@ def test_what_differs_is_told_tensor_by_tensor():
 def test_two_keys_of_one_place_are_told():
     state = _file(ULTRALYTICS, REFERENCES["yolov8n"], 2)
     twice = {**state, "model.model.0.conv.weight": state["model.0.conv.weight"]}
-    with pytest.raises(MisfitError, match="1 tensors differ: model.model.0.conv.weight .* has no place"):
+    with pytest.raises(
+        MisfitError, match=r"1 tensor differs: model.model.0.conv.weight .* has no place; next: give a file without"
+    ):
         convert(of_state(twice))
 
 
@@ -115,12 +121,27 @@ def test_a_given_architecture_is_the_only_one_that_is_tried():
     ) as told:
         convert(file, REFERENCES["yolov8n"])
     assert len(told.value.misfits) > 200 and re.search(r"and \d+ more", str(told.value))
-    with pytest.raises(ConfigError, match="of detectors with the head anchor_free; got an architecture with two_stage"):
+    assert told.value.fits == "yolov8s" and "; the file fits yolov8s; next: " in str(told.value)
+    with pytest.raises(
+        MisfitError, match="of detectors with the head anchor_free; got an architecture with two_stage"
+    ) as told:
         convert(file, DESIGNS.get("tinydet-m").architecture)
+    assert told.value.fits == "yolov8s" and told.value.misfits == ()
+    again = told.value.with_remedy("omit --as")
+    assert str(again).endswith("the file fits yolov8s; next: omit --as") and again.fits == "yolov8s"
+
+
+def test_what_has_no_place_alone_is_the_reason():
+    state = _file(ULTRALYTICS, REFERENCES["yolov8n"], 2)
+    with pytest.raises(MisfitError, match="next: give a file without the tensors that have no place") as told:
+        convert(of_state({**state, "model.2.extra.w": torch.zeros(3)}), REFERENCES["yolov8n"])
+    assert "1 tensor differs: model.2.extra.w (3) has no place" in str(told.value) and told.value.fits is None
+    with pytest.raises(MisfitError, match="weights import weights.pth --as ARCH.yaml"):
+        convert(of_state({key: value for key, value in state.items() if "model.2." not in key}))
 
 
 def test_files_that_hold_something_else_are_refused():
-    with pytest.raises(ConfigError, match="1 tensors .*fc.weight.* of no known layout"):
+    with pytest.raises(ConfigError, match="its 1 tensor is named fc.weight; next: give a detector of Ultralytics"):
         convert(of_state({"fc.weight": torch.zeros(2, 2)}))
     headless = {
         key: value for key, value in _file(ULTRALYTICS, REFERENCES["yolov8n"], 2).items() if ".cv3.0.2" not in key
@@ -190,7 +211,9 @@ def test_an_onnx_file_without_names_needs_a_known_network():
     state = _file(ULTRALYTICS, _narrow(), 3, folded=True)
     unnamed = {f"onnx::Conv_{number}": value for number, value in enumerate(state.values())}
     file = of_state(unnamed, "model.onnx", kind="onnx", norms_folded=True)
-    with pytest.raises(ConfigError, match="of no known layout"):
+    with pytest.raises(
+        ConfigError, match="tensors are named onnx::Conv_0, onnx::Conv_1, onnx::Conv_2, …; .* weights import --as"
+    ):
         convert(file)
     assert convert(file, _narrow()).num_classes == 3
 

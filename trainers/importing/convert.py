@@ -41,6 +41,8 @@ class ImportedWeights:
     """Tensors of the detector that the file does not have, as where it holds a backbone only."""
     unused: tuple[str, ...]
     """Keys of the file without a place. Counters of batches and the bins of the head are not among them."""
+    backbone_only: bool
+    """Whether the file is that of a backbone, without a head."""
 
 
 def convert(foreign: ForeignWeights, architecture: Architecture | None = None) -> ImportedWeights:
@@ -52,10 +54,11 @@ def convert(foreign: ForeignWeights, architecture: Architecture | None = None) -
 
     Raises:
         MisfitError: Tensors do not fit; the first are told with their shapes, all are in `misfits`.
-        ConfigError: The layout is unknown, or several designs have these tensors.
+        ConfigError: The layout is unknown, several designs have these tensors, or a value is not finite.
     """
     file, known = _placed(foreign, architecture)
     found = identify(file) if known is None else fit_given(file, known)
+    _check_finite(file, found)
     return ImportedWeights(
         architecture=_architecture(file, found),
         num_classes=found.num_classes,
@@ -65,6 +68,7 @@ def convert(foreign: ForeignWeights, architecture: Architecture | None = None) -
         layout=file.layout.name,
         missing=found.missing,
         unused=found.unused,
+        backbone_only=file.layout.backbone_only,
     )
 
 
@@ -77,14 +81,33 @@ def _placed(foreign: ForeignWeights, architecture: Architecture | None) -> tuple
         return placed(foreign, layout), architecture
     by_order = placed_by_order(foreign, architecture) if foreign.kind == "onnx" else None
     if by_order is None:
-        keys = list(foreign.state)
-        first = ", ".join(map(printable, keys[:SHOWN_KEYS]))
-        raise ConfigError(
-            f"{foreign.path} has {len(keys)} tensors ({first}, …) of no known layout; give a checkpoint of "
-            "Ultralytics, mmdetection, ssds.pytorch, torchvision or this program, or, if it lost its names, its "
-            "architecture"
-        )
+        raise _unknown(foreign)
     return by_order
+
+
+def _unknown(foreign: ForeignWeights) -> ConfigError:
+    keys = list(foreign.state)
+    first = ", ".join(map(printable, keys[:SHOWN_KEYS])) + (", …" if len(keys) > SHOWN_KEYS else "")
+    remedy = "give a detector of Ultralytics, mmdetection or ssds.pytorch, or a backbone of torchvision"
+    if foreign.kind == "onnx":
+        remedy += ", or, if its names were lost, its architecture with nas weights import --as"
+    return ConfigError(
+        f"{foreign.path} is no detector or backbone of a known program; its {len(keys)} "
+        f"{'tensor is' if len(keys) == 1 else 'tensors are'} named {first}; next: {remedy}"
+    )
+
+
+def _check_finite(file: PlacedFile, found: Fit) -> None:
+    """Raises ConfigError where a tensor that is taken has values that are infinite or not a number."""
+    tensors = {key: file.foreign.state[key] for _, key in found.sources.values()}
+    wrong = [key for key, value in tensors.items() if not value.is_meta and not value.isfinite().all()]
+    if wrong:
+        of_first = int((~tensors[wrong[0]].isfinite()).sum())
+        raise ConfigError(
+            f"{file.foreign.path} has values that are infinite or not a number, in {len(wrong)} of {len(tensors)} "
+            f"tensors; first: {printable(wrong[0])}, {of_first:,} of {tensors[wrong[0]].numel():,}; next: give another "
+            "file"
+        )
 
 
 def _architecture(file: PlacedFile, found: Fit) -> Architecture:

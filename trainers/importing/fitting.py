@@ -44,19 +44,28 @@ class MisfitError(ConfigError):
     """A file whose tensors do not fit.
 
     Args:
-        message: The one line for the user.
+        what: What does not fit.
+        remedy: The next step.
         misfits: All tensors that do not fit.
+        fits: The known design that the file fits instead, if there is one.
     """
 
-    def __init__(self, message: str, misfits: tuple[Misfit, ...] = ()) -> None:
-        super().__init__(message)
+    def __init__(self, what: str, remedy: str, misfits: tuple[Misfit, ...] = (), fits: str | None = None) -> None:
+        super().__init__(f"{what}; next: {remedy}")
+        self.what = what
         self.misfits = misfits
+        self.fits = fits
+
+    def with_remedy(self, remedy: str) -> MisfitError:
+        """Returns the error with another next step."""
+        return MisfitError(self.what, remedy, self.misfits, self.fits)
 
 
 def told(misfits: tuple[Misfit, ...]) -> str:
-    """Returns the first misfits as text, with the number of the others."""
+    """Returns the number of misfits and the first ones as text."""
     more = len(misfits) - SHOWN_MISFITS
-    return "; ".join(map(str, misfits[:SHOWN_MISFITS])) + (f"; and {more} more" if more > 0 else "")
+    counted = "1 tensor differs" if len(misfits) == 1 else f"{len(misfits)} tensors differ"
+    return f"{counted}: {'; '.join(map(str, misfits[:SHOWN_MISFITS]))}" + (f"; and {more} more" if more > 0 else "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +113,13 @@ class Fit:
     missing: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
     misfits: tuple[Misfit, ...] = ()
+    num_comparable: int
+    """Tensors of the detector in the sections that the file has, without counters."""
+
+    @property
+    def num_taken(self) -> int:
+        """Tensors of the file that are taken, without counters."""
+        return sum(not own.tensor.is_counter for own, _ in self.sources.values())
 
 
 @dataclass
@@ -171,6 +187,8 @@ def _result(
         found.misfits.clear()
     taken = {own.node for own, _ in found.sources.values()}
     counters = {name: own for name, own in found.counters.items() if own.node in taken}
+    sections = {place.section for place in file.keys}
+    comparable = [own for at, owns in wanted.items() if at.section in sections for own in owns]
     missing = tuple(name for name in order if name not in found.sources and not name.endswith(COUNTER))
     if not file.layout.backbone_only:
         owns = {own.name: own for each in found.absent.values() for own in each}
@@ -187,6 +205,7 @@ def _result(
         missing=missing,
         unused=unused,
         misfits=tuple(found.misfits),
+        num_comparable=sum(not own.tensor.is_counter for own in comparable),
     )
 
 

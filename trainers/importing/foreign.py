@@ -18,6 +18,7 @@ from trainers.importing import file_kinds
 from trainers.importing.file_kinds import kind_of
 from trainers.importing.legacy_torch import LegacyTorchFile
 from trainers.importing.onnx_initializers import read_onnx_content
+from trainers.importing.own_files import refuse_own_onnx, refuse_own_safetensors, refuse_own_torch
 from trainers.importing.state_gathering import attributes, find_weights, is_module
 from trainers.importing.stated_facts import FACTS, MODEL_FACTS, classes_of, facts_of, literal_class_names
 from trainers.importing.stored_tensors import StoredTensor, read_tensors
@@ -59,6 +60,7 @@ def read_foreign(path: str | Path) -> ForeignWeights:
     taken.
 
     Raises:
+        OwnFileError: The file is a weights file of this program.
         ConfigError: The file cannot be read, or is something else; the message says what it is.
     """
     path = Path(path)
@@ -94,6 +96,7 @@ def _read_legacy(file: IO[bytes], path: Path) -> ForeignWeights:
 
 
 def _gathered(reader: TorchArchive | LegacyTorchFile, content: object, file: IO[bytes], path: Path) -> ForeignWeights:
+    refuse_own_torch(content, path)
     budget = TensorBudget.of_file(_size(file))
     place, wanted = find_weights(content)
     model = dict(attributes(place))
@@ -128,6 +131,7 @@ def _read_safetensors(file: IO[bytes], path: Path) -> ForeignWeights:
     try:
         with safetensors.safe_open(path, framework="pt") as opened:
             metadata = dict(opened.metadata() or {})
+            refuse_own_safetensors(metadata, path)
             for name in opened.keys():  # noqa: SIM118  not a mapping
                 if opened.get_slice(name).get_dtype() not in SAFETENSORS_TYPES:
                     raise UnreadableFileError(f"has {name[:60]!r} in an unknown type; next: save it in float32")
@@ -141,6 +145,7 @@ def _read_safetensors(file: IO[bytes], path: Path) -> ForeignWeights:
 
 def _read_onnx(file: IO[bytes], path: Path) -> ForeignWeights:
     content = read_onnx_content(file.read())
+    refuse_own_onnx(content.tensors, path)
     return _described("onnx", path, content.tensors, content.metadata, norms_folded=not content.has_norms)
 
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from search_space import DESIGNS, Architecture
 from search_space.designs.references import FAMILIES, REFERENCES
 from search_space.errors import ConfigError, SpaceError
-from trainers.importing.fitting import Fit, MisfitError, PlacedFile, fit, told
+from trainers.importing.fitting import Fit, Misfit, MisfitError, PlacedFile, fit, told
 from trainers.importing.refitting import refitted
 
 BACKBONE_CLASSES = 80
 """Classes of the detector of a file that holds a backbone only."""
+MIN_BACKBONE_SHARE = 1 / 2
+"""Of the tensors of a backbone that a file must have."""
+MIN_ALIGNED_SHARE = 1 / 4
+"""The same where the network of the file is another one, in which fewer tensors have the same shape."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,23 +60,50 @@ def fit_given(file: PlacedFile, architecture: Architecture) -> Fit:
     """Fits a file to an architecture.
 
     Raises:
-        MisfitError: a tensor does not fit.
-        ConfigError: the layout holds another kind of head, or no classes.
+        MisfitError: a tensor does not fit, or the layout holds another kind of head.
+        ConfigError: the layout holds no classes, or too little of a backbone.
     """
     kinds = file.layout.head_kinds
     if architecture.head.kind not in kinds:
-        raise ConfigError(
+        what = (
             f"{file.foreign.path} has the layout {file.layout.name}, of detectors with the head {', '.join(kinds)}; "
-            f"got an architecture with {architecture.head.kind}; give another one, or none, so that it is found"
+            f"got an architecture with {architecture.head.kind}"
         )
+        raise _misfit(file, what)
     found = fit(file, architecture, classes_in(file), name_of(architecture))
     if found.misfits:
-        raise MisfitError(
-            f"{file.foreign.path} does not fit the architecture, {len(found.misfits)} tensors differ: "
-            f"{told(found.misfits)}; give the architecture of the file",
-            found.misfits,
-        )
-    return found
+        raise _misfit(file, f"{file.foreign.path} does not fit the architecture, {told(found.misfits)}", found.misfits)
+    return _checked_backbone(file, found)
+
+
+def _misfit(file: PlacedFile, what: str, misfits: tuple[Misfit, ...] = ()) -> MisfitError:
+    """Returns the error of a file that does not fit the given architecture; it names a known design that fits."""
+    try:
+        fits = identify(file).design
+    except ConfigError:
+        fits = None
+    if fits is not None:
+        what += f"; the file fits {fits}"
+    return MisfitError(what, _remedy(misfits, "give the architecture of the file"), misfits, fits)
+
+
+def _remedy(misfits: tuple[Misfit, ...], otherwise: str) -> str:
+    """Returns the next step: where all tensors of the detector are there, those without a place are the reason."""
+    if misfits and all(each.own is None for each in misfits):
+        return "give a file without the tensors that have no place, or an architecture that has them"
+    return otherwise
+
+
+def _checked_backbone(file: PlacedFile, found: Fit) -> Fit:
+    """Returns the fit; raises ConfigError where a file without a head has little of a backbone."""
+    share = MIN_ALIGNED_SHARE if file.layout.aligned_by_shape else MIN_BACKBONE_SHARE
+    if not file.layout.backbone_only or found.num_taken >= share * found.num_comparable:
+        return found
+    raise ConfigError(
+        f"{file.foreign.path} has {found.num_taken} of the {found.num_comparable} tensors of the backbone of "
+        f"{found.design or 'the architecture'}; {share:.0%} are needed; next: give the whole file of a detector "
+        "or of a backbone"
+    )
 
 
 def classes_in(file: PlacedFile) -> int:
@@ -91,13 +123,13 @@ def identify(file: PlacedFile) -> Fit:
 
     Raises:
         MisfitError: no known detector has these tensors; the nearest is told.
-        ConfigError: several detectors have these tensors, or the file has no classes.
+        ConfigError: several detectors have these tensors, or the file has no classes, or too little of a backbone.
     """
     num_classes = classes_in(file)
     fits = [(each, fit(file, each.architecture, num_classes, each.name)) for each in candidates(file)]
     exact = [(each, found) for each, found in fits if not found.misfits]
     if exact and file.layout.backbone_only:
-        return max((found for _, found in exact), key=lambda found: len(found.sources))
+        return _checked_backbone(file, max((found for _, found in exact), key=lambda found: len(found.sources)))
     if exact:
         return _chosen(file, exact)
     for each, _ in fits:
@@ -119,10 +151,15 @@ def _chosen(file: PlacedFile, exact: list[tuple[KnownArchitecture, Fit]]) -> Fit
     if len(longest) == 1:
         return longest[0]
     names = [each.name for each, _ in published]
+    choices = " or ".join(f"--as {name}" for name in names)
     raise ConfigError(
         f"{file.foreign.path} fits {', '.join(names)}, which differ in what has no weights, such as strides and input; "
-        f"say which it is: --as {names[0]}"
+        f"next: {_import_command(file)} {choices}"
     )
+
+
+def _import_command(file: PlacedFile) -> str:
+    return f"nas weights import {shlex.quote(str(file.foreign.path))}"
 
 
 def _is_named(name: str, words: set[str]) -> bool:
@@ -151,10 +188,12 @@ def _label(name: str, architecture: Architecture) -> str:
 
 def _nothing(file: PlacedFile, fits: list[Fit]) -> MisfitError:
     if not fits:
-        return MisfitError(f"{file.foreign.path} has the layout {file.layout.name}, which no design has")
+        what = f"{file.foreign.path} has the layout {file.layout.name}, which no design has"
+        return MisfitError(what, "give another file")
     nearest = min(fits, key=lambda each: len(each.misfits))
     return MisfitError(
         f"{file.foreign.path} has the layout {file.layout.name} and fits no known design; of {nearest.design} "
-        f"{len(nearest.misfits)} tensors differ: {told(nearest.misfits)}; give its architecture: --as ARCH.yaml",
+        f"{told(nearest.misfits)}",
+        _remedy(nearest.misfits, f"{_import_command(file)} --as ARCH.yaml, with its architecture"),
         nearest.misfits,
     )

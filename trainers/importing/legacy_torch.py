@@ -66,12 +66,14 @@ class LegacyTorchFile:
         for key in keys:
             self.file.seek(place)
             counted = self.file.read(COUNT_BYTES)
-            if len(counted) < COUNT_BYTES or struct.unpack("<q", counted)[0] != self.seen[key].count:
-                raise damaged(f"the storage {key[:20]!r} is cut off or has another size")
+            if len(counted) < COUNT_BYTES:
+                raise damaged("it is cut off")
+            if struct.unpack("<q", counted)[0] != self.seen[key].count:
+                raise damaged("a tensor has another size than its description")
             self.places[key] = place + COUNT_BYTES
             place += COUNT_BYTES + self.seen[key].size_bytes
             if place > end:
-                raise damaged(f"the storage {key[:20]!r} is cut off")
+                raise damaged("it is cut off")
 
     def read_storage(self, storage: Storage) -> bytes:
         """Returns the values of a storage."""

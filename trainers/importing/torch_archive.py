@@ -98,7 +98,7 @@ class TorchArchive:
         if isinstance(found, Storage):
             member = self.members.get(f"{self.root}/data/{found.key}")
             if member is None or member.file_size != found.size_bytes:
-                raise damaged(f"the storage {found.key[:20]!r} is missing or has another size")
+                raise damaged("the values of a tensor are missing or have another size")
         return found
 
     def read_storage(self, storage: Storage) -> bytes:
