@@ -42,6 +42,11 @@ class WeightsImport(Result):
     """What the file says about itself, such as its version, date and licence."""
     out: Path
 
+    @property
+    def weights(self) -> Path:
+        """The file that was written, for functions that take weights."""
+        return self.out
+
 
 def import_weights(
     file: str | Path, *, architecture: str | Path | Architecture | None = None, out: str | Path | None = None
