@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from search_space import Architecture
 
 
+WEIGHTS_SUFFIXES = (".pt", ".pth", ".safetensors", ".onnx")
+
+
 def load_architecture(name: str, input_hw: tuple[int, int] | None = None) -> Architecture:
     """Returns the architecture of a YAML file, a design or a scale of YOLO, at another input size if one is given.
 
@@ -19,7 +22,7 @@ def load_architecture(name: str, input_hw: tuple[int, int] | None = None) -> Arc
         input_hw: height and width in pixels.
 
     Raises:
-        ConfigError: there is neither a file nor a design of that name.
+        ConfigError: there is neither a file nor a design of that name, or it is a file of weights.
     """
     from search_space import DESIGNS, Architecture
     from search_space.designs.references import REFERENCES
@@ -28,6 +31,10 @@ def load_architecture(name: str, input_hw: tuple[int, int] | None = None) -> Arc
         arch = DESIGNS.get(name).architecture
     elif name in REFERENCES:
         arch = REFERENCES[name]
+    elif Path(name).is_file() and Path(name).suffix.lower() in WEIGHTS_SUFFIXES:
+        beside = Path(name).with_name("architecture.yaml")
+        which = beside if beside.is_file() else f"its design or YAML file (nas weights import {name} says which)"
+        raise ConfigError(f"{name} is a file of weights, not an architecture; give {which}")
     elif Path(name).is_file():
         arch = Architecture.from_yaml(Path(name))
     elif Path(name).suffix.lower() in (".yaml", ".yml"):

@@ -159,7 +159,6 @@ def check_fingerprint(config: RunConfig, name: str, now: str) -> None:
         places = {
             "data": f"data {config.data or 'built in'}",
             "device": f"constants of {config.device}",
-            "pretrained": f"content of --pretrained {config.pretrained}",
         }
         raise ConfigError(
             f"the {places.get(name, name)} has changed since the run {config.name} was started: the fingerprint was "

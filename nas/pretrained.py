@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
-from nas.config import RunConfig, check_fingerprint, check_same
+from nas.config import RunConfig, check_same
 from nas.run_folder import RunFolder
+from nas.transfer import transfer
 from nas.weights_path import weights_file
 from search_space import Architecture
-from search_space.errors import ConfigError, UserError
+from search_space.errors import ConfigError, UserError, shortened
 from trainers.importing.opening import open_weights
 from trainers.weights import Weights, fresh_detector, save_weights
 
@@ -29,6 +31,28 @@ class Pretrained:
     def write(self, folder: RunFolder) -> None:
         """Copies the weights into the folder of a run; raises WriteError if that fails."""
         save_weights(folder.pretrained, self.weights.state, self.weights.architecture, self.weights.classes)
+
+    def notices(self, path: str, starts: Mapping[str, Architecture], classes: Sequence[str]) -> list[str]:
+        """Returns what of the weights comes along into each architecture that a run starts with.
+
+        Args:
+            path: As the user gave it.
+            starts: The architectures by name.
+            classes: Of the data.
+        """
+        shares = {}
+        for name, architecture in starts.items():
+            detector = fresh_detector(architecture, num_classes=len(classes), seed=0)
+            shares[name] = transfer(detector, self.weights, classes=classes)
+        told = "; ".join(f"{name} {report}" for name, report in shares.items() if not report.is_empty)
+        empty = [name for name, report in shares.items() if report.is_empty]
+        notices = [f"share of the designs to start with that comes from {path}: {told}"] if told else []
+        if empty:
+            notices.append(
+                f"warning: nothing of {path} fits {shortened(empty)}; such trials start from random weights; "
+                "give weights of a related design"
+            )
+        return notices
 
 
 def open_pretrained(path: str | Path) -> Pretrained:
@@ -91,7 +115,12 @@ def _given(config: RunConfig, path: str | None) -> Pretrained | None:
     if config.pretrained_fingerprint is None:
         check_same(config, {"pretrained": path})
     found = open_pretrained(path)
-    check_fingerprint(config, "pretrained", found.fingerprint)
+    if found.fingerprint != config.pretrained_fingerprint:
+        raise ConfigError(
+            f"--pretrained {path} is not what the run {config.name} was started with: the weights of "
+            f"{config.pretrained} had the fingerprint {config.pretrained_fingerprint}, these have {found.fingerprint}; "
+            "next: resume without it, or start another run with --name"
+        )
     return found
 
 

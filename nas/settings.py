@@ -159,8 +159,9 @@ class RunSettings:
     )
     pretrained: str | None = _TRAINING(
         None,
-        "Weights that trials start from instead of random ones: a weights file, a training, an export or a member of "
-        "a front. What fits an architecture is taken over. At a resume or a join, another path to the same weights.",
+        "Weights that trials start from instead of random ones: a weights file, of nas or published by others, a "
+        "training, a run, an export or a member of a front. What fits an architecture is taken over. At a resume or a "
+        "join, another path to the same weights.",
         metavar="PATH",
         default_words="none",
         is_path=True,

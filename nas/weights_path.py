@@ -14,7 +14,7 @@ def weights_file(path: Path) -> Path:
     that reading it says what is wrong.
 
     Raises:
-        ConfigError: It is an architecture, or a folder of some, that was not trained.
+        ConfigError: It is an architecture, or a folder of some, that was not trained, or any other folder.
     """
 
     if path.is_dir():
@@ -25,7 +25,11 @@ def weights_file(path: Path) -> Path:
         untrained = members or sorted(path.glob("architecture.yaml")) or sorted(path.glob("*/architecture.yaml"))
         if not untrained and (path / "front").is_dir():
             raise ConfigError(f"{path} has no front yet, and so no weights; next: nas run --resume {path}")
-        return _of_member(untrained[0]) if untrained else trained
+        if not untrained:
+            raise ConfigError(
+                f"{path} is a folder without weights: no training, run or export; give one of these, or a weights file"
+            )
+        return _of_member(untrained[0])
     return _of_member(path) if path.suffix in (".yaml", ".yml") else path
 
 
@@ -34,12 +38,17 @@ def member_weights(member: Path) -> Path:
     return member.parent.parent / "weights" / f"{member.stem.partition('-')[2]}.pt"
 
 
+def weights_beside(architecture: Path) -> Path:
+    """Returns where the weights of an exported architecture are, given as its `architecture.yaml`."""
+    return architecture.with_name("weights.safetensors")
+
+
 def _of_member(architecture: Path) -> Path:
     """Returns the weights of an architecture, which lie beside it or, of a front, in the folder of the run."""
 
     if not architecture.is_file():
         return architecture
-    beside = architecture.with_name("weights.safetensors")
+    beside = weights_beside(architecture)
     if beside.is_file():
         return beside
     weights = member_weights(architecture)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 SHOWN_CHARS = 60
+SHOWN_NAMES = 4
+"""How many names of a long list a message has."""
 
 
 class UserError(ValueError):
@@ -73,6 +75,12 @@ def shown(value: object) -> str:
         return containers[type(value)]
     text = repr(value)
     return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}..."
+
+
+def shortened(names: Sequence[str]) -> str:
+    """Returns names for a message, such as ``car, bus, van, dog and 76 more``: the first four, and how many follow."""
+    more = len(names) - SHOWN_NAMES
+    return ", ".join(names[:SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def is_text(text: str) -> bool:

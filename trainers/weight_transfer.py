@@ -63,8 +63,8 @@ def transfer_weights(
         SpaceError: the donor's architecture is invalid.
     """
     named = classes is not None
-    targets = detector_layout(detector.graph, dict(detector.blocks.items()), _labels(classes) if named else None)
-    sources = _donor_layout(donor, _labels(donor.classes) if named else None)
+    targets = detector_layout(detector.graph, dict(detector.blocks.items()), class_labels(classes) if named else None)
+    sources = _donor_layout(donor, class_labels(donor.classes) if named else None)
     by_role = {role: source for source in sources for role in source.roles}
     gains = image_gains(detector.graph.input_format, Architecture.from_dict(donor.architecture).input_format)
     state, parameters = detector.state_dict(), {name for name, _ in detector.named_parameters()}
@@ -77,7 +77,7 @@ def transfer_weights(
     return transfers
 
 
-def _labels(classes: Sequence[str] | None) -> list[str]:
+def class_labels(classes: Sequence[str] | None) -> list[str]:
     """Returns class names in lower case, or as they are where that makes two of them equal."""
     names = list(classes or ())
     folded = [name.strip().casefold() for name in names]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.api.arguments import from_arguments
 from nas.api.bounds import check_at_least
+from nas.api.class_notes import class_lists, taken_in_order
 from nas.api.plain_score import plain_score
 from nas.api.result import OnNotice, OnProgress, ProgressUpdate, Result, notify, plain
 from nas.api.trained_detector import TrainedDetector, WeightsLike, load_detector
@@ -247,15 +248,13 @@ def _check_classes(loaded: TrainedDetector, classes: tuple[str, ...], on_notice:
     """Raises DataError where a detector has other classes than the data; without names, only their number counts."""
     for note in loaded.content.notes:
         notify(on_notice, f"note: {note}")
-    if loaded.classes == classes:
-        return
-    if not loaded.content.has_class_names and loaded.num_classes == len(classes):
-        notify(on_notice, f"note: {loaded.weights} has no class names; those of the data are taken in their order")
-        return
-    raise DataError(
-        f"{loaded.weights} finds {', '.join(loaded.classes)}, the data has {', '.join(classes)}; "
-        "next: --data with the same classes in the same order"
-    )
+    in_order = taken_in_order(loaded.weights, loaded.content, classes)
+    notify(on_notice, in_order)
+    if loaded.classes != classes and in_order is None:
+        raise DataError(
+            f"{loaded.weights} {class_lists(loaded.classes, classes)}; "
+            "next: --data with the same classes in the same order"
+        )
 
 
 def _find(

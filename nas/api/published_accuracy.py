@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.api.evaluate import EvaluationResult, evaluate
 from nas.api.trained_detector import WeightsLike, load_detector
-from search_space.errors import ConfigError
+from search_space.errors import ConfigError, shortened
 
 if TYPE_CHECKING:
     from nas.api.result import OnNotice, OnProgress
@@ -78,7 +78,7 @@ def measure_accuracy(
     values = _values(design, result)
     if not values:
         raise ConfigError(
-            f"no accuracy of {design.name} is published for the classes of {result.data}: {', '.join(loaded.classes)}; "
+            f"no accuracy of {design.name} is published for the classes of {result.data}: {shortened(loaded.classes)}; "
             "next: nas val measures it"
         )
     return MeasuredAccuracy(

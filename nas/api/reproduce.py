@@ -166,8 +166,10 @@ def reproduce(
         if any(place is not None for place in places.values()):
             raise ConfigError("--data measures the accuracy of --weights; give both")
         return counted
-    if data is None or num_classes is not None or input_hw is not None:
-        raise ConfigError("--weights are measured as published; give --data, and neither --num-classes nor --input")
+    if data is None:
+        raise ConfigError("--weights are measured on a data set; next: --data PATH with the data of the paper")
+    if num_classes is not None or input_hw is not None:
+        raise ConfigError("--weights are measured as published; drop --num-classes and --input")
     from nas.api.published_accuracy import measure_accuracy
 
     measured = measure_accuracy(design, weights, data=places, on_notice=on_notice, on_progress=on_progress)

@@ -19,6 +19,7 @@ from nas.api.events import (
 from nas.api.executor_options import check_executor, open_executor
 from nas.api.result import OnNotice
 from nas.api.search_run import SearchRun
+from nas.api.trained_detector import named_weights
 from nas.engine import join_run
 from nas.engine.loop import Search
 from nas.engine.run_request import RunRequest
@@ -75,7 +76,8 @@ def search(
         on_notice: Is called with each line that the user should read.
         on_progress: Is called with each event of `nas.api.events`.
         **settings: The options of `nas run` by their names; see below. A setting that may be repeated takes a single
-            value or a sequence, and `fix` and `choices` also a mapping.
+            value or a sequence, and `fix` and `choices` also a mapping. `pretrained` may be an object that has weights,
+            such as a training or a member of a front.
 
     Returns:
         The run, with its trials and its front.
@@ -85,6 +87,8 @@ def search(
         SearchInterrupted: Ctrl-C was pressed. It is a KeyboardInterrupt with the run so far.
     """
     use_plugins((plugin,) if isinstance(plugin, str) else plugin)
+    if "pretrained" in settings:
+        settings["pretrained"] = named_weights(settings["pretrained"])
     request = RunRequest.of(data=data, **settings)
     check_executor(request.settings)
     session = _session(request, resume, join=join)

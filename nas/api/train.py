@@ -13,6 +13,7 @@ from nas.api.named_architecture import ArchitectureLike
 from nas.api.result import OnNotice
 from nas.api.train_folder import CHECKPOINT
 from nas.api.train_request import training_settings
+from nas.api.trained_detector import named_weights
 from nas.process_control import launched_rank, reported_once
 from nas.setting_forms import described_keywords, signature_of
 from search_space.errors import ConfigError, WriteError
@@ -61,6 +62,7 @@ def train(
         on_notice: is called with each line that the user should read.
         on_progress: is called after each step; may raise `trainers.StopTraining`.
         **settings: the settings of a training. Names and paths of config.yaml, such as `batch_size`, are accepted too.
+            `weights` and `pretrained` may be an object that has weights, such as a training or a member of a front.
 
     Returns:
         The result, with the folder that holds the weights.
@@ -79,6 +81,9 @@ def train(
 
     is_first = launched_rank() == 0
     given = settings if data is None else {"data": data, **settings}
+    given = {
+        name: named_weights(value) if name in ("weights", "pretrained") else value for name, value in given.items()
+    }
     notices: list[str] = []
 
     def notify(notice: str | None) -> None:

@@ -61,13 +61,15 @@ class TrainingRequest:
     )
     pretrained: str | None = _START(
         None,
-        "Initial weights of a related architecture: what fits of them is taken, the rest starts from random weights.",
+        "Initial weights of a related architecture, of nas or published by others: what fits of them is taken, the "
+        "rest starts from random weights.",
         metavar="PATH",
         is_path=True,
     )
     from_scratch: bool = _START(
         False,
-        "Start from random weights; without it, a member of the front of a run starts from the weights of the run.",
+        "Start from random weights; without it, a member of the front of a run starts from the weights of the run, and "
+        "an exported architecture from those beside it.",
     )
     threads: int | None = _COMPUTATION(None, "CPU threads.", minimum=1, default_words="all", resumable=True)
     tensorboard: bool = _OUTPUT(False, "Also write events for TensorBoard.", resumable=True)

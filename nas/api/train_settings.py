@@ -249,8 +249,11 @@ def _change(folder: Path, content: dict[str, Any], path: tuple[str, ...], value:
     before = value_at(content, path)
     if before != value and not (setting is not None and setting.about.resumable):
         name = ".".join(path).removeprefix(f"{TRAINING}.")
-        begun = f"{folder} was started {'without it' if before is None else f'with {before}'}"
+        now = "given" if value is True else value
+        begun = "without it" if before is None or before is False else "with it" if before is True else f"with {before}"
         raise SettingError(
-            f"{name} is {value}, but {begun}; omit it, or start a new training with another output folder", name
+            f"{name} is {now}, but {folder} was started {begun}; omit it, or start a new training with another output "
+            "folder",
+            name,
         )
     put(content, path, value)

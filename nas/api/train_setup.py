@@ -12,14 +12,10 @@ from search_space.errors import ConfigError
 
 if TYPE_CHECKING:
     from nas.api.train_settings import TrainSettings
-    from search_space import Detector
+    from search_space import Architecture, Detector
     from trainers import Weights
     from trainers.data import DataSplits
     from trainers.logs import EventLog
-
-
-SHOWN_CLASSES = 4
-"""How many class names a notice lists."""
 
 
 class Ready(NamedTuple):
@@ -110,54 +106,73 @@ def _tell(weights: Weights, on_notice: Callable[[str | None], None]) -> None:
         on_notice(f"note: {note}")
 
 
-def _other_classes(path: str, donor: Weights, now: tuple[str, ...]) -> str | None:
-    """Says that weights are for other classes than those of the data; None if they are not."""
-    before = donor.classes
-    if before == now or (len(before) == len(now) and not donor.has_class_names):
-        return None
-    return (
-        f"note: {path} is for {len(before)} classes ({_shortened(before)}), the data has {len(now)} "
-        f"({_shortened(now)}); the layers of the head that do not fit start from random weights"
-    )
-
-
-def _shortened(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:SHOWN_CLASSES]) + (", ..." if len(names) > SHOWN_CLASSES else "")
-
-
 def _detector(settings: TrainSettings, splits: DataSplits, on_notice: Callable[[str | None], None]) -> Detector:
     """Returns the detector to start with, with the weights of a file if one is given and nothing is resumed."""
     from nas.api.train_folder import can_go_on
-    from nas.transfer import transfer
-    from nas.weights_path import weights_file
     from trainers import fresh_detector
-    from trainers.importing.opening import AS_PRETRAINED, check_complete, open_weights
-    from trainers.weights import load_state
 
     classes = splits.train.classes
     detector = fresh_detector(settings.architecture, num_classes=len(classes), seed=settings.config.seed)
-    weights, pretrained = settings.request.weights, settings.request.pretrained
+    request = settings.request
     if settings.resume:
         if can_go_on(settings.out):
             return detector
         on_notice(f"note: the training in {settings.out} had written no checkpoint yet; it starts now")
-    if pretrained is not None:
-        donor = open_weights(weights_file(Path(pretrained)))
-        _tell(donor, on_notice)
-        on_notice(_other_classes(pretrained, donor, classes))
-        report = transfer(detector, donor, classes=classes)
-        if report.is_empty:
-            raise ConfigError(f"none of the weights in {pretrained} fits the detector; give those of a related design")
-        on_notice(f"pretrained: {report} start from {pretrained}, the rest from random weights")
-    if weights is not None:
-        path = weights_file(Path(weights))
-        loaded = open_weights(path, settings.architecture, remedy=AS_PRETRAINED)
-        _tell(loaded, on_notice)
-        check_complete(loaded, path)
-        if loaded.has_class_names and loaded.classes != classes:
-            raise ConfigError(
-                f"{weights} is for the classes {', '.join(loaded.classes)}, the data has {', '.join(classes)}; give it "
-                "as --pretrained, which takes what fits"
-            )
-        load_state(detector, loaded.state)
+    if request.pretrained is not None:
+        _start_from_related(detector, request.pretrained, classes, on_notice)
+    if request.weights is not None:
+        _start_from_same(detector, settings.architecture, request.weights, classes, on_notice)
     return detector
+
+
+def _start_from_related(
+    detector: Detector, pretrained: str, classes: tuple[str, ...], on_notice: Callable[[str | None], None]
+) -> None:
+    """Fills a detector with what fits of the weights of a related one.
+
+    Raises:
+        ConfigError: they cannot be read, or nothing fits.
+    """
+    from nas.api.class_notes import other_classes
+    from nas.transfer import transfer
+    from nas.weights_path import weights_file
+    from trainers.importing.opening import open_weights
+
+    donor = open_weights(weights_file(Path(pretrained)))
+    _tell(donor, on_notice)
+    report = transfer(detector, donor, classes=classes)
+    if report.is_empty:
+        raise ConfigError(f"none of the weights in {pretrained} fits the detector; give those of a related design")
+    has_head = any(report.by_node.get(node.name) for node in detector.graph.nodes if node.part.endswith("head"))
+    on_notice(other_classes(pretrained, donor, classes) if has_head else None)
+    if report.parameters == 1:
+        on_notice(f"pretrained: {report} start from {pretrained}")
+    else:
+        rest = "the rest" if has_head else "the whole head and the rest"
+        on_notice(f"pretrained: {report} start from {pretrained}, {rest} from random weights")
+
+
+def _start_from_same(
+    detector: Detector,
+    architecture: Architecture,
+    weights: str,
+    classes: tuple[str, ...],
+    on_notice: Callable[[str | None], None],
+) -> None:
+    """Loads the weights of the same architecture and classes; raises ConfigError for any other ones."""
+    from nas.api.class_notes import class_lists, taken_in_order
+    from nas.weights_path import weights_file
+    from trainers.importing.opening import AS_PRETRAINED, check_complete, open_weights
+    from trainers.weights import load_state
+
+    path = weights_file(Path(weights))
+    loaded = open_weights(path, architecture, remedy=AS_PRETRAINED)
+    _tell(loaded, on_notice)
+    check_complete(loaded, path)
+    in_order = taken_in_order(weights, loaded, classes)
+    if loaded.classes != classes and in_order is None:
+        raise ConfigError(
+            f"{weights} {class_lists(loaded.classes, classes)}; give it as --pretrained, which takes what fits"
+        )
+    on_notice(in_order)
+    load_state(detector, loaded.state)

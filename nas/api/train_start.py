@@ -13,12 +13,12 @@ from search_space.errors import ConfigError
 def start_of(request: TrainingRequest, file: Path | None, on_notice: Callable[[str | None], None]) -> TrainingRequest:
     """Returns the settings of a new training with the weights that it starts from.
 
-    A member of the front of a run starts from the weights of the run.
+    A member of the front of a run starts from the weights of the run, an exported architecture from those beside it.
 
     Args:
         request: what the user gives.
         file: of the architecture; None where it has none.
-        on_notice: is told what a member of a front starts from.
+        on_notice: is told what an architecture starts from that has weights of its own.
 
     Raises:
         ConfigError: settings contradict each other.
@@ -28,15 +28,27 @@ def start_of(request: TrainingRequest, file: Path | None, on_notice: Callable[[s
     is_given = (request.weights, request.pretrained) != (None, None)
     if request.from_scratch and is_given:
         raise ConfigError("--from-scratch excludes --weights and --pretrained; omit it, or give no weights")
-    weights = None if request.from_scratch or is_given or file is None else _weights_of_run(file)
-    if weights is None:
+    found = None if request.from_scratch or is_given or file is None else _own_weights(file)
+    if found is None:
         return request
+    owner, weights = found
     missing = _unreadable(weights)
     if missing:
-        on_notice(f"note: the run has no weights for {file}: {missing}; the training starts from random weights")
+        on_notice(f"note: the {owner} has no weights for {file}: {missing}; the training starts from random weights")
         return request
-    on_notice(f"note: the training starts from the weights of the run, {weights}; random ones: --from-scratch")
+    on_notice(f"note: the training starts from the weights of the {owner}, {weights}; random ones: --from-scratch")
     return replace(request, pretrained=str(weights))
+
+
+def _own_weights(file: Path) -> tuple[str, Path] | None:
+    """Returns what an architecture was written by, `run` or `export`, and its weights; None if it has none."""
+    from nas.weights_path import weights_beside
+
+    exported = weights_beside(file)
+    if file.name == "architecture.yaml" and exported.is_file():
+        return "export", exported
+    weights = _weights_of_run(file)
+    return None if weights is None else ("run", weights)
 
 
 def _weights_of_run(file: Path) -> Path | None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class HasWeights(Protocol):
-    """A member of a run, the result of a training, or a loaded detector."""
+    """A member of a run, the result of a training or of an import, or a loaded detector."""
 
     @property
     def weights(self) -> Path | None:
@@ -59,6 +59,19 @@ class TrainedDetector:
         return self.content.detector().to(device_for(device))
 
 
+def named_weights(weights: object) -> object:
+    """Returns the file of an object that names its weights; anything else as it is.
+
+    Raises:
+        ConfigError: the object was not trained.
+    """
+    if not hasattr(weights, "weights"):
+        return weights
+    if weights.weights is None:
+        raise ConfigError(f"{type(weights).__name__} has no weights; next: train it with nas.train")
+    return weights.weights
+
+
 def load_detector(weights: WeightsLike, architecture: Architecture | None = None) -> TrainedDetector:
     """Returns the trained detector that a caller means.
 
@@ -76,12 +89,10 @@ def load_detector(weights: WeightsLike, architecture: Architecture | None = None
 
     if isinstance(weights, TrainedDetector):
         return weights
-    if not isinstance(weights, (str, Path)):
-        named = weights.weights
-        if named is None:
-            raise ConfigError(f"{type(weights).__name__} has no weights; next: train it with nas.train")
-        weights = named
-    path = weights_file(Path(weights))
+    named = named_weights(weights)
+    if not isinstance(named, (str, Path)):
+        raise ConfigError(f"weights cannot be {type(weights).__name__}; give a path, or an object that has weights")
+    path = weights_file(Path(named))
     content = open_weights(path, architecture)
     check_complete(content, path)
     return TrainedDetector(

@@ -49,7 +49,10 @@ if TYPE_CHECKING:
     help="Outputs of the ONNX model: raw (maps) or decoded (boxes and scores).  [default: raw]",
 )
 @click.option(
-    "--weights", type=click.Path(path_type=Path), metavar="FILE", help="Weights of the architecture or design."
+    "--weights",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Weights of the architecture or design, of nas or published by others.",
 )
 @click.option(
     "--num-classes",

@@ -17,6 +17,13 @@ class LazyGroup(click.Group):
     known: ClassVar[Mapping[str, tuple[str, str]]] = {}
     """By name: the module that holds the command, and what it does; one of which nothing is said is not listed."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Prints the help, and ends with exit code 2, where a group that needs a command is called without one."""
+        if self.no_args_is_help and not args and not ctx.resilient_parsing:
+            click.echo(ctx.get_help(), err=True)
+            raise SystemExit(2)  # the command line ignores the code of click's own Exit
+        return super().parse_args(ctx, args)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Returns the names of the commands in the order of `known`."""
         return list(self.known)

@@ -50,7 +50,8 @@ def command(
     The output folder receives weights.pt (the best), last.pt (checkpoint), history.csv, results.png, config.yaml,
     architecture.yaml and results.json. A training can be stopped at any time and resumed with --resume. If the data was
     moved meanwhile, give its new path with --data. With several processes: torchrun --nproc-per-node N --no-python nas
-    train ... A member of the front of a run starts from the weights of the run, unless --from-scratch is given.
+    train ... A member of the front of a run starts from the weights of the run, and an exported architecture from those
+    beside it, unless --from-scratch is given.
 
     \b
     Examples:

@@ -74,8 +74,8 @@ if TYPE_CHECKING:
 def command(weights: Path, as_json: bool, **options: Any) -> None:
     """Measure AP, AP50, AP by size and more of trained WEIGHTS on a data set.
 
-    WEIGHTS is a file, the folder of a training or a run, or a member of the front of a run. docs/evaluation.md
-    explains each number.
+    WEIGHTS is a weights file, also one that others published, the folder of a training, a run or an export, or a
+    member of the front of a run. docs/evaluation.md explains each number.
 
     \b
     Examples:

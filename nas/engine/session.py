@@ -128,13 +128,23 @@ def begin(request: RunRequest) -> Session:
             *splits.notices,
             *advised.notices,
             *notices,
-            *(() if pretrained is None else pretrained.weights.notes),
             *more,
+            *_pretrained_notices(config, pretrained, starts, named),
             *objectives_notice(objectives(config.objective)),
         ],
         folder=create(path, config, fill),
         storage=said.storage,
     )
+
+
+def _pretrained_notices(
+    config: RunConfig, pretrained: Pretrained | None, starts: list[Start], named: Starts
+) -> list[str]:
+    """Returns what the weights were recognised as, and how much they fill of the starts, or of all if none fits."""
+    if pretrained is None:
+        return []
+    designs = {start.name: start.candidate.architecture for start in starts} or named.architectures
+    return [*pretrained.weights.notes, *pretrained.notices(str(config.pretrained), designs, config.classes)]
 
 
 def _with_earlier(config: RunConfig, named: Starts, earlier: Earlier | None) -> tuple[RunConfig, Starts, list[str]]:

@@ -47,6 +47,35 @@ def parse(words: list[str]) -> None:
         context = command.make_context(command.name, arguments, parent=context)
 
 
+@pytest.mark.parametrize("words", [[], ["weights"], ["data"]], ids=["nas", "weights", "data"])
+def test_a_group_without_a_command_shows_its_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    shown = capsys.readouterr()
+    assert caught.value.code == 2 and shown.out == ""
+    assert shown.err.startswith(" ".join(["Usage: nas", *words])) and "\nCommands:\n" in shown.err
+
+
+@pytest.mark.parametrize("command", [["explain"], ["train"], ["export", "--out", "out"]], ids=lambda words: words[0])
+@pytest.mark.parametrize("trained", [False, True])
+def test_weights_given_as_an_architecture_are_told(
+    command: list[str],
+    trained: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("w.pt").write_bytes(bytes(2_000_000))
+    if trained:
+        Path("architecture.yaml").touch()
+    with pytest.raises(SystemExit) as caught:
+        main([*command, "w.pt"])
+    said = capsys.readouterr().err
+    which = "architecture.yaml" if trained else "its design or YAML file (nas weights import w.pt says which)"
+    assert caught.value.code == 2 and said.endswith(f"w.pt is a file of weights, not an architecture; give {which}\n")
+
+
 def test_every_module_of_a_command_is_known() -> None:
     files = {path.stem for path in Path(str(resources.files("nas.commands"))).glob("*.py")}
     modules = {command.callback.__module__.rpartition(".")[2] for command in COMMANDS.values() if command.callback}

@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 from search_fakes import FakeEvaluator, formula, make_config
+from torch import Tensor
 
 from nas.cli import main
 from nas.config import read_config
+from nas.engine.warm_start import read_starts
 from nas.executors import Evaluation, Job
 from nas.pretrained import joined_pretrained, open_pretrained
 from results import records
-from search_space import DESIGNS
+from search_space import DESIGNS, Architecture
 from search_space.errors import ConfigError
 from trainers import fresh_detector, load_weights, save_weights
 
@@ -119,7 +121,7 @@ def test_a_resume_compares_the_content_of_the_weights(
     main(["run", "--resume", "runs/p", "--trials", "6", "--pretrained", str(same)])
     assert read_config(Path("runs/p/config.yaml")).pretrained == str(same)
     said = fails(capsys, "--resume", "runs/p", "--trials", "7", "--pretrained", other)
-    assert f"the content of --pretrained {same} has changed since the run p was started: the fingerprint was" in said
+    assert f"--pretrained {other} is not what the run p was started with: the weights of {same} had" in said
     main(["run", *RUN, "--name", "plain"])
     said = fails(capsys, "--resume", "runs/plain", "--pretrained", same)
     assert f"the run plain was started with no --pretrained, got --pretrained {same}" in said
@@ -143,6 +145,33 @@ def test_a_lost_copy_is_made_again_from_the_same_weights_or_refused(
     assert (
         open_pretrained(copy).fingerprint == whole.fingerprint and records.tally(records.load("runs/p"))["asked"] == 7
     )
+
+
+def test_the_share_of_each_start_is_told_when_the_run_starts(
+    home: Path, evaluator: FakeEvaluator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_donor(home / "donor.pt")
+    limits = ["--data", DATA, "--fix", "input_size=128", "--budget-gflops", "0.4", "--trials", "1"]
+    main(["run", *limits, "--pretrained", "donor.pt", "--name", "a", "--start", "yolov8n-p2-nop5"])
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "share of the designs" in line)
+    design = read_starts(["yolov8n-p2-nop5"]).architectures["yolov8n-p2-nop5"]
+    told = open_pretrained("donor.pt").notices("W", {"x": design, "y": ARCHITECTURE}, ("car", "bus"))
+    assert told == [told[0]] and "y 100.0% of the parameters and 100.0% of the multiply-adds" in told[0]
+    assert f"that comes from {home / 'donor.pt'}: yolov8n-p2-nop5 " in line and "of the multiply-adds" in line
+    assert "warning" not in line and "x 100.0%" not in told[0]
+
+    vgg = DESIGNS.get("ssd-vgg16").architecture
+    save_weights(home / "vgg.pt", _backbone(vgg), vgg.to_dict(), ("car",))
+    main(["run", *limits, "--pretrained", "vgg.pt", "--name", "b", "--start", "yolov8n-p2-nop5"])
+    said = capsys.readouterr().out
+    assert f"warning: nothing of {home / 'vgg.pt'} fits yolov8n-p2-nop5; such trials start from random weights" in said
+    assert "share of the designs" not in said
+
+
+def _backbone(architecture: Architecture) -> dict[str, Tensor]:
+    """Returns weights of the first convolutions alone, which no other family has."""
+    state = fresh_detector(architecture, num_classes=1, seed=0).state_dict()
+    return {name: value for name, value in state.items() if name.startswith(("blocks.stem", "blocks.p1"))}
 
 
 @pytest.mark.parametrize("kind", ["missing", "no weights file", "no architecture", "empty", "another shape"])
@@ -207,7 +236,7 @@ def test_a_worker_that_joins_finds_the_weights_or_has_none(tmp_path: Path) -> No
     assert joined_pretrained(make_config(), None) is None and joined_pretrained(moved, None) is None
     found = joined_pretrained(config, None), joined_pretrained(moved, str(donor))
     assert [each.fingerprint for each in found if each is not None] == [fingerprint] * 2
-    with pytest.raises(ConfigError, match="the content of --pretrained .* has changed"):
+    with pytest.raises(ConfigError, match=r"--pretrained .*other\.pt is not what the run run was started with"):
         joined_pretrained(moved, str(other))
     (tmp_path / "run").mkdir()
     donor.rename(tmp_path / "run" / "pretrained.safetensors")

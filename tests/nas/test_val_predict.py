@@ -149,7 +149,7 @@ def test_val_takes_folders_of_weights(weights: Path, tmp_path: Path, capsys: pyt
     assert run("val", untrained, "--data", DATA) == 2
     assert f"without trained weights; next: nas train {untrained}" in capsys.readouterr().err
     assert run("val", tmp_path / "run" / "front", "--data", DATA) == 2
-    assert "cannot read weights file" in capsys.readouterr().err
+    assert "is a folder without weights: no training, run or export; give one" in capsys.readouterr().err
 
 
 def test_predict_takes_folders_and_leaves_broken_pictures_out(

@@ -109,6 +109,16 @@ def test_a_backbone_is_called_one(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "is a weights file of nas already" in capsys.readouterr().err
 
 
+def test_the_result_can_be_given_as_weights(data: Path, tmp_path: Path) -> None:
+    imported = nas.import_weights(PICKLE, out=tmp_path / "w.safetensors")
+    assert imported.weights == imported.out
+    quick: dict[str, Any] = {"data": data, "input_hw": (64, 64), "bootstrap": 0, "threads": 1}
+    assert nas.evaluate(imported, **quick).score == nas.evaluate(imported.out, **quick).score
+    for wrong in (7, None):
+        with pytest.raises(ConfigError, match="weights cannot be .*; give a path, or an object that has weights"):
+            nas.evaluate(wrong, **quick)  # type: ignore[arg-type]
+
+
 def test_each_tensor_that_does_not_fit_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "w.safetensors"
     assert run("weights", "import", PICKLE, "--as", "yolov8n", "--out", out) == 2
@@ -228,8 +238,11 @@ def test_reproduce_measures_the_published_accuracy(
 def test_reproduce_refuses_what_it_cannot_compare(sodet: Path, visdrone: Path, data: Path) -> None:
     with pytest.raises(ConfigError, match="not weights of sodet-m"):
         reproduce("sodet-m", weights=sodet, data=visdrone)
-    with pytest.raises(ConfigError, match="--data"):
-        reproduce("sodet-s", weights=sodet)
+    for more in ({}, {"num_classes": 3}):
+        with pytest.raises(ConfigError, match="--weights are measured on a data set; next: --data PATH"):
+            reproduce("sodet-s", weights=sodet, **more)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="as published; drop --num-classes and --input"):
+        reproduce("sodet-s", weights=sodet, data=visdrone, num_classes=3)
     with pytest.raises(ConfigError, match="--weights"):
         reproduce("sodet-s", data=visdrone)
     with pytest.raises(ConfigError, match="does not fit"):
