@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from search_fakes import FakeEvaluator, formula, make_config
 from torch import Tensor
 
+import nas
 from nas.cli import main
 from nas.config import read_config
 from nas.engine.warm_start import read_starts
@@ -172,6 +174,15 @@ def _backbone(architecture: Architecture) -> dict[str, Tensor]:
     """Returns weights of the first convolutions alone, which no other family has."""
     state = fresh_detector(architecture, num_classes=1, seed=0).state_dict()
     return {name: value for name, value in state.items() if name.startswith(("blocks.stem", "blocks.p1"))}
+
+
+def test_an_object_that_has_weights_starts_a_search(home: Path, evaluator: FakeEvaluator) -> None:
+    donor = write_donor(home / "donor.pt")
+    limits: dict[str, Any] = {"fix": {"input_size": 128}, "budget_gflops": 0.4, "trials": 1}
+    run = nas.search(DATA, **limits, name="p", pretrained=nas.load(donor))
+    assert run.config.pretrained == str(donor)
+    with pytest.raises(ConfigError, match="SimpleNamespace has no weights; next: train it"):
+        nas.search(DATA, **limits, name="q", pretrained=SimpleNamespace(weights=None))
 
 
 @pytest.mark.parametrize("kind", ["missing", "no weights file", "no architecture", "empty", "another shape"])
