@@ -63,6 +63,6 @@ def test_tensors_without_metadata_are_read(folder: Path, tmp_path: Path) -> None
 
 def test_a_model_that_was_exported_names_its_weights(tmp_path: Path) -> None:
     exported = nas.export(DESIGN, out=tmp_path / "exported", formats="onnx", input_hw=(64, 64))
-    model = next(exported.front[0].path.glob("*.onnx"))
+    model = next(exported.front[0].path.parent.glob("*.onnx"))
     with pytest.raises(ConfigError, match="is a model that nas exported; .*; next: give the file weights.safetensors"):
         read_foreign(model)
