@@ -15,7 +15,7 @@ from optuna.samplers import TPESampler
 from nas.engine.domain import CostedPoint, Domain, Params, side_of
 from nas.engine.history import History, Observation
 from nas.engine.sampler_study import SamplerStudy
-from nas.engine.variation import cross, fit_input, mutate, mutated_feasible, params_text, repaired, resizes
+from nas.engine.variation import cross, drawn_neighbour, fit_input, mutate, params_text, repaired, resizes
 from search_space.space import INPUT_AXES
 
 NUM_NEIGHBOURS, NUM_CROSSOVERS, NUM_RANDOM, NUM_TPE = 4, 2, 1, 1
@@ -81,7 +81,7 @@ def exact(candidates: list[SearchCandidate], history: History, domain: Domain) -
 def neighbour(history: History, domain: Domain, rng: np.random.Generator) -> SearchCandidate | None:
     """Returns a new neighbour of the front that fits the budget."""
     parents, weights = _parents(history)
-    found = mutated_feasible(domain, parents, rng, seen=history.seen, accuracies=weights)
+    found = drawn_neighbour(domain, parents, rng, seen=history.seen, accuracies=weights)
     if found is None:
         return None
     parent = next(known.key for known in history.front if known.params is found.parent)

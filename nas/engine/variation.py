@@ -72,6 +72,19 @@ def mutated_feasible(
     *,
     seen: Collection[str],
     accuracies: Sequence[float] | None = None,
+) -> CostedPoint | None:
+    """Returns a neighbour of one of the parents that fits the budget and is new; see `drawn_neighbour`."""
+    found = drawn_neighbour(domain, parents, rng, seen=seen, accuracies=accuracies)
+    return None if found is None else found.point
+
+
+def drawn_neighbour(
+    domain: Domain,
+    parents: Sequence[Params],
+    rng: np.random.Generator,
+    *,
+    seen: Collection[str],
+    accuracies: Sequence[float] | None = None,
 ) -> Neighbour | None:
     """Draws neighbours of random parents until one fits the budget and is new; None after `DRAWS` that do not.
 

