@@ -128,7 +128,11 @@ def inheritance_line(run: SearchRun) -> list[str]:
     """Says how much the trials took from their donors; nothing for a run without inheritance."""
     if run.config.inherit == "none":
         return []
-    first = [trial for trial in records.trials_of(run.table) if trial.images_in_all and trial.rung == 1]
+    first = [
+        trial
+        for trial in records.trials_of(run.table)
+        if trial.images_in_all and (trial.rung, trial.repeat_of) == (1, None)
+    ]
     heirs = [trial for trial in first if trial.inherited_macs]
     if not heirs:
         return ["inheritance: no trial has started from a donor yet"]

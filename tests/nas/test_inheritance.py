@@ -11,6 +11,7 @@ import pytest
 from search_fakes import FakeEvaluator, formula, make_domain, make_folder, make_search, open_study
 from strategy_fakes import LARGE, OBJECTIVES, known
 
+from nas.cli import main
 from nas.cost import Budget
 from nas.engine.domain import Candidate, CostedDomain
 from nas.engine.history import History
@@ -231,3 +232,41 @@ def test_a_job_for_another_process_has_an_absolute_path_of_its_donor() -> None:
     job = Job(number=1, architecture=CHILD.architecture, seed=0, donor=Donor(number=0, weights=Path("w/a.pt")))
     sent = job.absolute().donor
     assert sent is not None and sent.weights == Path("w/a.pt").absolute()
+
+
+@pytest.mark.slow
+def test_the_option_is_kept_and_the_summary_tells_what_came_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    fake = FakeEvaluator(heir)
+    monkeypatch.setattr("nas.executors.training.TrainingEvaluator", lambda *args, **kwargs: fake)
+    data = str(Path(__file__).parents[1] / "data" / "hit_uav")
+    quick = ["--data", data, "--fix", "input_size=128", "--fix", "block=c2f", "--fix", "width=0.125"]
+    main(
+        [
+            "run",
+            *quick,
+            "--budget-gflops",
+            "0.4",
+            "--trials",
+            "5",
+            "--repeats",
+            "2",
+            "--inherit",
+            "donor",
+            "--name",
+            "r",
+        ]
+    )
+    trials = records.trials_of(records.load("runs/r"))
+    first = [trial for trial in trials if trial.rung == 1 and trial.repeat_of is None]
+    heirs = [trial for trial in first if trial.donor is not None]
+    assert heirs and any(trial.repeat_of is not None for trial in trials)
+    line = (
+        f"inheritance: {len(heirs)} of {len(first)} trials on the first rung started from a donor; on average 50 % of"
+    )
+    assert line in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["run", "--resume", "runs/r", "--inherit", "none"])
+    assert "the run r was started with --inherit donor, got --inherit none" in capsys.readouterr().err
