@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,7 +70,13 @@ class RunFolder:
         """Holds the folder for one process; see `nas.locking.locked`."""
         return locked(self.path, f"another process is searching in {self.path}; wait for it or end it first")
 
-    def derive(self, trials: Sequence[Trial], architecture_of: Callable[[Trial], Architecture]) -> None:
+    def derive(
+        self,
+        trials: Sequence[Trial],
+        architecture_of: Callable[[Trial], Architecture],
+        *,
+        keep: Collection[str] = (),
+    ) -> None:
         """Writes the table of trials and the architectures of the front, and removes weights of former members.
 
         Weights of trials that may be trained further stay.
@@ -78,19 +84,22 @@ class RunFolder:
         Args:
             trials: All that have ended.
             architecture_of: Returns the architecture of a trial.
+            keep: Keys of further architectures whose weights stay.
 
         Raises:
             WriteError: A file cannot be written; it can be derived again later.
         """
         try:
-            self._derive(trials, architecture_of)
+            self._derive(trials, architecture_of, keep)
         except OSError as error:
             reason = error.strerror or error
             raise WriteError(
                 f"cannot write to {self.path}: {reason}; free disk space, or fix the folder's permissions"
             ) from None
 
-    def _derive(self, trials: Sequence[Trial], architecture_of: Callable[[Trial], Architecture]) -> None:
+    def _derive(
+        self, trials: Sequence[Trial], architecture_of: Callable[[Trial], Architecture], keep: Collection[str]
+    ) -> None:
         from results import records
         from results.trial import Outcome
 
@@ -100,7 +109,7 @@ class RunFolder:
         members = [by_number[int(number)] for number in records.front(table)["number"]]
         self._write_front(members, architecture_of)
         ended = {trial.key for trial in trials if trial.outcome is Outcome.COMPLETE and trial.repeat_of is None}
-        for key in ended - {member.key for member in members}:
+        for key in ended - {member.key for member in members} - set(keep):
             self.weights_path(key).unlink(missing_ok=True)
 
     def _write_front(self, members: Sequence[Trial], architecture_of: Callable[[Trial], Architecture]) -> None:

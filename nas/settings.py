@@ -168,6 +168,13 @@ class RunSettings:
         resumable=True,
         joinable=True,
     )
+    inherit: str = _TRAINING(
+        "none",
+        "donor: a trial starts from the weights of a trained trial of the run, its parent or the one that shares most "
+        "of its multiply-adds. none: it does not.",
+        choices=("donor", "none"),
+        identity=True,
+    )
     repeats: int = _TRAINING(
         1,
         "Number of seeds with which each member of the front is trained; the additional trainings run at the end.",

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import floor
 
-from nas.cost import node_costs
-from search_space import Detector
-from trainers.weight_transfer import transfer_weights
+from nas.cost import meta_block, node_costs
+from search_space import Architecture, Detector, Graph, lower
+from trainers.weight_transfer import NodeTransfer, WeightShapes, count_transfer, transfer_weights, weight_shapes
 from trainers.weights import Weights
 
 
@@ -51,17 +51,40 @@ def transfer(detector: Detector, donor: Weights, *, classes: Sequence[str] | Non
         SpaceError: the donor's architecture is invalid.
     """
     transfers = transfer_weights(detector, donor, classes if donor.has_class_names else None)
-    macs = came_macs = 0.0
-    for node, count in node_costs(detector.graph):
-        came = transfers.get(node.shares or node.name)
-        if came is not None and came.num_weights:
-            macs += count.macs
-            came_macs += count.macs * (came.weights / came.num_weights)
     num_parameters = sum(each.num_parameters for each in transfers.values())
     return TransferReport(
         parameters=sum(each.parameters for each in transfers.values()) / max(num_parameters, 1),
-        macs=came_macs / max(macs, 1.0),
+        macs=_macs_share(detector.graph, transfers),
         by_node={
             name: each.parameters / each.num_parameters for name, each in transfers.items() if each.num_parameters
         },
     )
+
+
+def shapes_of(architecture: Architecture, *, num_classes: int, classes: Sequence[str] | None = None) -> WeightShapes:
+    """Returns the shapes of a detector's tensors without building them; takes some 10 ms for blocks that were counted.
+
+    Args:
+        classes: names of the classes; None: classes are told apart by their index.
+
+    Raises:
+        SpaceError: the architecture is invalid.
+    """
+    graph = lower(architecture, num_classes=num_classes)
+    blocks = {node.name: meta_block(node) for node in graph.nodes if node.shares is None}
+    return weight_shapes(graph, blocks, classes)
+
+
+def shared_macs(target: WeightShapes, donor: WeightShapes) -> float:
+    """Returns the share of a detector's multiply-adds that `transfer` would fill from a donor, without any tensors."""
+    return _macs_share(target.graph, count_transfer(target, donor))
+
+
+def _macs_share(graph: Graph, transfers: Mapping[str, NodeTransfer]) -> float:
+    macs = came_macs = 0.0
+    for node, count in node_costs(graph):
+        came = transfers.get(node.shares or node.name)
+        if came is not None and came.num_weights:
+            macs += count.macs
+            came_macs += count.macs * (came.weights / came.num_weights)
+    return came_macs / max(macs, 1.0)

@@ -77,10 +77,22 @@ over the validation images, `accuracy_draws` its draws in units of 1e-4: the sam
 trials, so that two of them can be compared draw by draw. Latencies are predicted for the run's device, with their
 interval and the share of the time in operators never measured there; they are missing where the run has no device.
 """
-SOME_COLUMNS: Mapping[str, str] = {"pretrained_params": "Float64", "pretrained_macs": "Float64"}
-"""The columns of a table whose trials start from pretrained weights, with their types: the share of the parameters, and
-that of the multiply-adds, whose weights came from there, in 0..1. They are missing for trials that continue from the
-weights of a lower rung.
+SOME_COLUMNS: Mapping[str, str] = {
+    "pretrained_params": "Float64",
+    "pretrained_macs": "Float64",
+    "donor": "Int64",
+    "inherited_macs": "Float64",
+    "images_in_all": "Int64",
+    "peak_learning_rate": "Float64",
+}
+"""The columns of some tables only, with their types.
+
+Where trials start from pretrained weights: the share of the parameters, and that of the multiply-adds, whose weights
+came from there, in 0..1. They are missing for trials that continue from the weights of a lower rung.
+
+Where trials start from donors: the number of the trial that is the donor, the share of the multiply-adds whose weights
+came from there, the images that the weights have seen in all, those of the donors included, and the peak learning rate
+of a training with a donor.
 """
 SCORES = (
     *("proxy", "accuracy", "accuracy_low", "accuracy_high"),
@@ -127,8 +139,8 @@ def frame(trials: Iterable[Trial]) -> pd.DataFrame:
 
 
 def _types(further: Iterable[str]) -> dict[str, str]:
-    """Returns the types of `COLUMNS` and of further columns, which are numbers."""
-    return {**COLUMNS, **dict.fromkeys(further, "Float64")}
+    """Returns the types of `COLUMNS`, of columns of `SOME_COLUMNS`, and of others, which are shares."""
+    return {**COLUMNS, **{name: SOME_COLUMNS.get(name, "Float64") for name in further}}
 
 
 def trials_of(table: pd.DataFrame) -> list[Trial]:

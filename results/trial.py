@@ -137,6 +137,8 @@ class Trial:
     rungs: int
     """How many rungs of training the run has."""
     training_seed: int = 0
+    donor: int | None = None
+    """The trial whose weights it started from; None: none, or the run has no inheritance."""
     promoted_from: int | None = None
     """The trial of the same architecture one rung below."""
     retry_of: int | None = None
@@ -180,6 +182,12 @@ class Trial:
     """Share of the parameters that started from pretrained weights; None where it did not start from any."""
     pretrained_macs: float | None = None
     """Share of the multiply-adds whose weights started from pretrained ones."""
+    inherited_macs: float | None = None
+    """Share of the multiply-adds whose weights started from those of the donor; None without a donor."""
+    images_in_all: int | None = None
+    """Images that its weights have seen, in its donors as well; None where the run has no inheritance."""
+    peak_learning_rate: float | None = None
+    """Of the training; None without a donor."""
     accuracy_draws: tuple[float, ...] = ()
     """The accuracy on bootstrap draws of the validation images."""
 

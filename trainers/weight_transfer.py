@@ -8,7 +8,7 @@ get the weights of its last one. Kernels of another size are centred. Statistics
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import chain
 from math import prod
@@ -39,6 +39,18 @@ class NodeTransfer:
     num_weights: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class WeightShapes:
+    """The shapes and the layouts of all tensors of a detector, without their values."""
+
+    graph: Graph
+    nodes: list[NodeLayout]
+    shapes: Mapping[str, torch.Size]
+    """By the name of the tensor in the state of the detector."""
+    parameters: frozenset[str]
+    """The names of the tensors that are trained."""
+
+
 class Run(NamedTuple):
     """Consecutive indices that two layouts have in common."""
 
@@ -64,17 +76,56 @@ def transfer_weights(
     """
     named = classes is not None
     targets = detector_layout(detector.graph, dict(detector.blocks.items()), class_labels(classes) if named else None)
-    sources = _donor_layout(donor, class_labels(donor.classes) if named else None)
-    by_role = {role: source for source in sources for role in source.roles}
+    by_role = _by_role(_donor_layout(donor, donor.classes if named else None))
     gains = image_gains(detector.graph.input_format, Architecture.from_dict(donor.architecture).input_format)
     state, parameters = detector.state_dict(), {name for name, _ in detector.named_parameters()}
+    shapes = {name: value.shape for name, value in state.items()}
     transfers = {}
     with torch.no_grad():
         for target in targets:
             source = _match(target, by_role)
             came = {} if source is None else _fill(target, source, state, donor.state, gains)
-            transfers[target.name] = _count(target, state, parameters, came)
+            transfers[target.name] = _count(target, shapes, parameters, came)
     return transfers
+
+
+def count_transfer(target: WeightShapes, donor: WeightShapes) -> dict[str, NodeTransfer]:
+    """Returns what `transfer_weights` would fill by node, from the shapes of both detectors alone.
+
+    The classes of both are taken as they were given to `weight_shapes`.
+    """
+    by_role = _by_role(donor.nodes)
+    transfers = {}
+    for node in target.nodes:
+        source = _match(node, by_role)
+        came = {} if source is None else _common(node, source, target.shapes, donor.shapes)
+        transfers[node.name] = _count(node, target.shapes, target.parameters, came)
+    return transfers
+
+
+def weight_shapes(graph: Graph, blocks: Mapping[str, nn.Module], classes: Sequence[str] | None = None) -> WeightShapes:
+    """Returns the shapes and the layouts of the tensors of a detector.
+
+    Args:
+        blocks: the modules of the nodes that have weights of their own, by name; they may be on the `meta` device.
+        classes: names of the classes; None: classes are told apart by their index.
+    """
+    return WeightShapes(
+        graph=graph,
+        nodes=detector_layout(graph, blocks, None if classes is None else class_labels(classes)),
+        shapes={
+            f"blocks.{name}.{path}": value.shape
+            for name, block in blocks.items()
+            for path, value in block.state_dict().items()
+        },
+        parameters=frozenset(
+            f"blocks.{name}.{path}" for name, block in blocks.items() for path, _ in block.named_parameters()
+        ),
+    )
+
+
+def _by_role(nodes: Sequence[NodeLayout]) -> dict[str, NodeLayout]:
+    return {role: node for node in nodes for role in node.roles}
 
 
 def class_labels(classes: Sequence[str] | None) -> list[str]:
@@ -86,18 +137,18 @@ def class_labels(classes: Sequence[str] | None) -> list[str]:
 
 def _donor_layout(donor: Weights, classes: Sequence[str] | None) -> list[NodeLayout]:
     """Returns the layouts of a donor without building its tensors; checks the shapes of its state."""
-    graph: Graph = lower(Architecture.from_dict(donor.architecture), num_classes=len(donor.classes))
+    graph = lower(Architecture.from_dict(donor.architecture), num_classes=len(donor.classes))
     with torch.device("meta"):
         blocks = {node.name: build(node) for node in graph.nodes if node.shares is None}
-    for name, block in blocks.items():
-        for path, value in block.state_dict().items():
-            stored = donor.state.get(f"blocks.{name}.{path}")
-            if stored is not None and stored.shape != value.shape:
-                raise ConfigError(
-                    f"the weights do not fit their own architecture: blocks.{name}.{path} must have the shape "
-                    f"{list(value.shape)}, got {list(stored.shape)}; give another file"
-                )
-    return detector_layout(graph, blocks, classes)
+    own = weight_shapes(graph, blocks, classes)
+    for name, shape in own.shapes.items():
+        stored = donor.state.get(name)
+        if stored is not None and stored.shape != shape:
+            raise ConfigError(
+                f"the weights do not fit their own architecture: {name} must have the shape {list(shape)}, "
+                f"got {list(stored.shape)}; give another file"
+            )
+    return own.nodes
 
 
 def image_gains(target: InputFormat, donor: InputFormat) -> dict[str, float]:
@@ -135,15 +186,42 @@ def _fill(
     gains: Mapping[str, float],
 ) -> dict[str, int]:
     """Copies what fits of one node; returns the number of elements that came along by the name of the tensor."""
+
+    def copy(name: str, stored: str, to: TensorLayout, of: TensorLayout) -> int:
+        value = given.get(f"blocks.{source.name}.{stored}")
+        if value is None:
+            return 0
+        if len(of.dims) > 1 and all(part.label in gains for part in of.dims[1]):
+            value = value * value.new_tensor([gains[part.label] for part in of.dims[1]]).view(-1, 1, 1)
+        return copy_slices(state[f"blocks.{target.name}.{name}"], value, to, of)
+
+    return _each(target, source, copy)
+
+
+def _common(
+    target: NodeLayout, source: NodeLayout, shapes: Mapping[str, torch.Size], given: Mapping[str, torch.Size]
+) -> dict[str, int]:
+    """Returns the number of elements that two nodes have in common by the name of the tensor."""
+
+    def count(name: str, stored: str, to: TensorLayout, of: TensorLayout) -> int:
+        return count_slices(shapes[f"blocks.{target.name}.{name}"], given[f"blocks.{source.name}.{stored}"], to, of)
+
+    return _each(target, source, count)
+
+
+def _each(
+    target: NodeLayout, source: NodeLayout, take: Callable[[str, str, TensorLayout, TensorLayout], int]
+) -> dict[str, int]:
+    """Calls `take` with the names and the layouts of the tensors that fit each other; returns what it returns.
+
+    A norm and a bias follow their weight: they are left out where nothing of it was taken.
+    """
     came: dict[str, int] = {}
     for name, layout in target.tensors.items():
         stored = _source_name(name, target, source)
-        value, of = given.get(f"blocks.{source.name}.{stored}"), source.tensors.get(stored)
-        if value is None or of is None or (layout.follows is not None and not came.get(layout.follows)):
-            continue
-        if len(of.dims) > 1 and all(part.label in gains for part in of.dims[1]):
-            value = value * value.new_tensor([gains[part.label] for part in of.dims[1]]).view(-1, 1, 1)
-        came[name] = copy_slices(state[f"blocks.{target.name}.{name}"], value, layout, of)
+        of = source.tensors.get(stored)
+        if of is not None and (layout.follows is None or came.get(layout.follows)):
+            came[name] = take(name, stored, layout, of)
     return came
 
 
@@ -162,10 +240,10 @@ def _source_name(name: str, target: NodeLayout, source: NodeLayout) -> str:
 
 
 def _count(
-    target: NodeLayout, state: Mapping[str, Tensor], parameters: set[str], came: Mapping[str, int]
+    target: NodeLayout, shapes: Mapping[str, torch.Size], parameters: Set[str], came: Mapping[str, int]
 ) -> NodeTransfer:
     sizes = {
-        name: (state[full].numel(), state[full].ndim > 1)
+        name: (shapes[full].numel(), len(shapes[full]) > 1)
         for name in target.tensors
         if (full := f"blocks.{target.name}.{name}") in parameters
     }
@@ -197,6 +275,17 @@ def copy_slices(target: Tensor, source: Tensor, to: TensorLayout, of: TensorLayo
         target[at + into] = source[found + taken]
         copied += prod(run.length for run in places) * prod(each.stop - each.start for each in into)
     return copied
+
+
+def count_slices(target: torch.Size, source: torch.Size, to: TensorLayout, of: TensorLayout) -> int:
+    """Returns how many elements `copy_slices` would copy between tensors of these shapes."""
+    if to.variant != of.variant or len(to.dims) != len(of.dims) or len(target) != len(source):
+        return 0
+    runs = [common_runs(*pair) for pair in zip(to.dims, of.dims, strict=True)]
+    window: int = prod(each.stop - each.start for each in _windows(target[len(runs) :], source[len(runs) :])[0])
+    if to.groups > 1 or of.groups > 1:
+        return len(_connections(target, source, to, of, runs)[0]) * window
+    return window * prod(sum(run.length for run in each) for each in runs)
 
 
 def common_runs(to: Layout, of: Layout) -> list[Run]:
@@ -242,22 +331,30 @@ def _copy_grouped(
     target: Tensor, source: Tensor, to: TensorLayout, of: TensorLayout, runs: Sequence[Sequence[Run]]
 ) -> int:
     """Copies the connections `(output, input)` that both of two convolutions have, of which at least one has groups."""
-    rows, given_rows = _indices(runs[0])
-    inputs = torch.full((target.shape[1] * to.groups,), -1)
-    columns, given_columns = _indices(runs[1])
-    inputs[columns] = given_columns
-    first = rows // (target.shape[0] // to.groups) * target.shape[1]
-    given_first = given_rows // (source.shape[0] // of.groups) * source.shape[1]
-    wanted = inputs[first[:, None] + torch.arange(target.shape[1])]
-    places = wanted - given_first[:, None]
-    row, column = ((wanted >= 0) & (places >= 0) & (places < source.shape[1])).nonzero(as_tuple=True)
+    rows, columns, given_rows, given_columns = _connections(target.shape, source.shape, to, of, runs)
     into, taken = _windows(target.shape[2:], source.shape[2:])
-    at: tuple[Any, ...] = (rows[row], column)
-    found: tuple[Any, ...] = (given_rows[row], places[row, column])
+    at: tuple[Any, ...] = (rows, columns)
+    found: tuple[Any, ...] = (given_rows, given_columns)
     values = source[found + taken].to(target)
     target[at] = 0
     target[at + into] = values
     return values.numel()
+
+
+def _connections(
+    target: torch.Size, source: torch.Size, to: TensorLayout, of: TensorLayout, runs: Sequence[Sequence[Run]]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Returns the common connections `(N,)` of two convolutions: rows and columns in the target, and in the source."""
+    rows, given_rows = _indices(runs[0])
+    inputs = torch.full((target[1] * to.groups,), -1)
+    columns, given_columns = _indices(runs[1])
+    inputs[columns] = given_columns
+    first = rows // (target[0] // to.groups) * target[1]
+    given_first = given_rows // (source[0] // of.groups) * source[1]
+    wanted = inputs[first[:, None] + torch.arange(target[1])]
+    places = wanted - given_first[:, None]
+    row, column = ((wanted >= 0) & (places >= 0) & (places < source[1])).nonzero(as_tuple=True)
+    return rows[row], column, given_rows[row], places[row, column]
 
 
 def _indices(runs: Sequence[Run]) -> tuple[Tensor, Tensor]:

@@ -59,6 +59,7 @@ def print_summary(run: SearchRun) -> None:
         *map(rung_correlation_line, run.rung_correlations),
         *surrogate_line(run.surrogate_correlation),
         *pretrained_line(run),
+        *inheritance_line(run),
         *accounting(table),
     )
     for line in lines:
@@ -120,6 +121,27 @@ def pretrained_line(run: SearchRun) -> list[str]:
     return [
         f"pretrained weights: {counted(len(started), 'trial')} started from {run.config.pretrained}; on average "
         f"{100 * params:.0f} % of the parameters and {100 * macs:.0f} % of the multiply-adds came from there{took}"
+    ]
+
+
+def inheritance_line(run: SearchRun) -> list[str]:
+    """Says how much the trials took from their donors; nothing for a run without inheritance."""
+    if run.config.inherit == "none":
+        return []
+    first = [
+        trial
+        for trial in records.trials_of(run.table)
+        if trial.images_in_all and (trial.rung, trial.repeat_of) == (1, None)
+    ]
+    heirs = [trial for trial in first if trial.inherited_macs]
+    if not heirs:
+        return ["inheritance: no trial has started from a donor yet"]
+    macs = statistics.mean(trial.inherited_macs or 0.0 for trial in heirs)
+    failed = sum(trial.inherited_macs == 0 for trial in first)
+    took = f"; {failed} took nothing from theirs, for the reasons in {records.TRIALS_CSV}" if failed else ""
+    return [
+        f"inheritance: {len(heirs)} of {counted(len(first), 'trial')} on the first rung started from a donor; on "
+        f"average {100 * macs:.0f} % of the multiply-adds came from there{took}"
     ]
 
 

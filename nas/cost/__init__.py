@@ -3,6 +3,16 @@
 from __future__ import annotations
 
 from nas.cost.budget import Budget, Violation
-from nas.cost.cost import Cost, Latency, cost_of, forget_blocks, node_costs, peak_memory
+from nas.cost.cost import Cost, Latency, cost_of, forget_blocks, meta_block, node_costs, peak_memory
 
-__all__ = ["Budget", "Cost", "Latency", "Violation", "cost_of", "forget_blocks", "node_costs", "peak_memory"]
+__all__ = [
+    "Budget",
+    "Cost",
+    "Latency",
+    "Violation",
+    "cost_of",
+    "forget_blocks",
+    "meta_block",
+    "node_costs",
+    "peak_memory",
+]

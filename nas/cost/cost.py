@@ -177,14 +177,14 @@ def counted_nodes(graph: Graph) -> Iterator[tuple[Node, NodeKey, BlockCount]]:
 
 
 def _count_node(node: Node, shapes: tuple[Shape, ...]) -> BlockCount:
-    block = _block(node)
+    block = meta_block(node)
     try:
         return count_module(block, *shapes)
     except (TypeError, ValueError, RuntimeError, IndexError) as error:
         raise cannot_be(node, error) from error
 
 
-def _block(node: Node) -> nn.Module:
+def meta_block(node: Node) -> nn.Module:
     """Returns a node's block on the `meta` device; it is built once for several input sizes."""
     key = (node.block, node.arguments)
     block = _BLOCKS.get(key)

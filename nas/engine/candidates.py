@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -13,9 +13,9 @@ import numpy as np
 from optuna.samplers import TPESampler
 
 from nas.engine.domain import CostedPoint, Domain, Params, side_of
-from nas.engine.history import History
+from nas.engine.history import History, Observation
 from nas.engine.sampler_study import SamplerStudy
-from nas.engine.variation import cross, fit_input, mutate, mutated_feasible, params_text, repaired, resizes
+from nas.engine.variation import cross, drawn_neighbour, fit_input, mutate, params_text, repaired, resizes
 from search_space.space import INPUT_AXES
 
 NUM_NEIGHBOURS, NUM_CROSSOVERS, NUM_RANDOM, NUM_TPE = 4, 2, 1, 1
@@ -38,6 +38,8 @@ class SearchCandidate:
 
     point: CostedPoint
     origin: str
+    parent: str | None = None
+    """Key of the architecture that it is a neighbour or another size of."""
 
 
 def listed(history: History, domain: Domain) -> list[SearchCandidate] | None:
@@ -62,7 +64,7 @@ def sized(history: History, domain: Domain, networks: Iterable[SearchCandidate])
             continue
         for point in resizes(domain.space, network.point):
             if point.feasible and params_text(point.params) not in tried:
-                found.setdefault(params_text(point.params), SearchCandidate(point=point, origin=network.origin))
+                found.setdefault(params_text(point.params), replace(network, point=point))
     return list(found.values())
 
 
@@ -73,14 +75,17 @@ def exact(candidates: list[SearchCandidate], history: History, domain: Domain) -
         has_input = any(name in params for name in INPUT_AXES)
         found = domain.resized(params, side_of(params)) if has_input else domain.consider(params)
         if found is not None and found.feasible and found.key not in history.seen:
-            yield SearchCandidate(point=found, origin=candidate.origin)
+            yield replace(candidate, point=found)
 
 
 def neighbour(history: History, domain: Domain, rng: np.random.Generator) -> SearchCandidate | None:
     """Returns a new neighbour of the front that fits the budget."""
     parents, weights = _parents(history)
-    found = mutated_feasible(domain, parents, rng, seen=history.seen, accuracies=weights)
-    return None if found is None else SearchCandidate(point=found, origin="neighbour")
+    found = drawn_neighbour(domain, parents, rng, seen=history.seen, accuracies=weights)
+    if found is None:
+        return None
+    parent = next(known.key for known in history.front if known.params is found.parent)
+    return SearchCandidate(point=found.point, origin="neighbour", parent=parent)
 
 
 def of_tpe(
@@ -100,20 +105,32 @@ def of_tpe(
 
 def promising(history: History, domain: Domain, rng: np.random.Generator, seed: int) -> Iterator[SearchCandidate]:
     """Yields networks to choose from: the front, its neighbours and crossovers, a random network, and one of TPE."""
-    parents, weights = _parents(history)
+    _, weights = _parents(history)
     chances = np.array(weights) / sum(weights)
 
-    def parent() -> Params:
-        return parents[int(rng.choice(len(parents), p=chances))]
+    def parent() -> Observation:
+        return history.front[int(rng.choice(len(history.front), p=chances))]
 
-    draws: list[tuple[str, int, Callable[[], CostedPoint | None]]] = [
-        ("neighbour", NUM_NEIGHBOURS, lambda: domain.consider(mutate(domain.space, parent(), rng))),
-        ("crossover", NUM_CROSSOVERS, lambda: domain.consider(cross(domain.space, parent(), parent(), rng))),
-        ("random", NUM_RANDOM, lambda: fit_input(domain, domain.space.random(rng), lambda gmacs: len(gmacs) - 1)),
+    def mutated() -> tuple[CostedPoint | None, str]:
+        known = parent()
+        return domain.consider(mutate(domain.space, known.params, rng)), known.key
+
+    def crossed() -> tuple[CostedPoint | None, None]:
+        return domain.consider(cross(domain.space, parent().params, parent().params, rng)), None
+
+    def random() -> tuple[CostedPoint | None, None]:
+        return fit_input(domain, domain.space.random(rng), lambda gmacs: len(gmacs) - 1), None
+
+    draws: list[tuple[str, int, Callable[[], tuple[CostedPoint | None, str | None]]]] = [
+        ("neighbour", NUM_NEIGHBOURS, mutated),
+        ("crossover", NUM_CROSSOVERS, crossed),
+        ("random", NUM_RANDOM, random),
     ]
-    own = [("resized", domain.consider(params)) for params in parents]
-    drawn = [(origin, draw()) for origin, number, draw in draws for _ in range(number)]
-    yield from (SearchCandidate(point=point, origin=origin) for origin, point in [*own, *drawn] if point is not None)
+    own = [("resized", domain.consider(known.params), known.key) for known in history.front]
+    drawn = [(origin, *draw()) for origin, number, draw in draws for _ in range(number)]
+    for origin, point, key in [*own, *drawn]:
+        if point is not None:
+            yield SearchCandidate(point=point, origin=origin, parent=key)
     yield from islice(of_tpe(history, domain, rng, seed, asks=FEW_TPE_ASKS), NUM_TPE)
 
 

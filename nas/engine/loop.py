@@ -12,11 +12,12 @@ from typing import Protocol
 from nas.engine.acquisition import SurrogateCorrelation, surrogate_correlation
 from nas.engine.domain import CostedDomain
 from nas.engine.ending import INTERRUPTED, TIME_UP, EndCause, SearchEnding
+from nas.engine.inheritance import images_before, images_in_all
 from nas.engine.ladder import RungCorrelation, rung_correlation
 from nas.engine.scheduler import Scheduler, TrialIndex
 from nas.engine.search_study import RunningTrial, SearchStudy, TrialSpec
 from nas.engine.trial_point import point_of
-from nas.executors import Evaluation, Executor, Job, NothingUnderWay, Report, Step, StopTrial
+from nas.executors import Donor, Evaluation, Executor, Job, NothingUnderWay, Report, Step, StopTrial
 from nas.run_folder import RunFolder
 from results import records
 from results.trial import Cause, Outcome, Trial
@@ -184,6 +185,7 @@ class Search:
         suffix = "" if spec.repeat_of is None else f"-seed{spec.training_seed}"
         weights = self.folder.weights_path(spec.candidate.key, suffix)
         has_weights = spec.rung > 1 and is_readable(weights)
+        donor = None if has_weights else self._donor(spec)
         return Job(
             number=running.number,
             architecture=spec.candidate.architecture,
@@ -192,17 +194,35 @@ class Search:
             epochs=self.scheduler.schedule(spec, has_weights=has_weights),
             start_weights=weights if has_weights else None,
             weights_path=weights if spec.rung else None,
-            pretrained=self._pretrained if spec.rung and not has_weights else None,
+            pretrained=self._pretrained if self._takes_pretrained(spec) and not (has_weights or donor) else None,
+            donor=donor,
             proxy=self.scheduler.ladder.proxy if not spec.rung else None,
             memory_bytes=spec.candidate.cost.memory_bytes,
         )
+
+    def _takes_pretrained(self, spec: TrialSpec) -> bool:
+        """Whether a trial without weights of a lower rung and without a donor starts from pretrained weights."""
+        if self._pretrained is None or not spec.rung:
+            return False
+        rule = self.scheduler.inheritance
+        return rule is None or spec.repeat_of is not None or rule.takes_pretrained(spec.candidate)
+
+    def _donor(self, spec: TrialSpec) -> Donor | None:
+        """Returns the donor of a trial with the weights that its architecture has by now."""
+        rule = self.scheduler.inheritance
+        if rule is None or spec.donor is None:
+            return None
+        trial = rule.latest(spec.donor, self.study.trials())
+        if trial is None:
+            return None
+        return Donor(number=trial.number, weights=self.folder.weights_path(trial.key), accuracy=trial.accuracy)
 
     def _await(self, report: Report) -> Evaluation:
         """Waits for the next trial to end, and stores its result."""
         job, evaluation = self.executor.wait(report)
         running = self._pending.pop(job.number, None)
         if running is not None:  # None: Ctrl-C came right after `submit`; the trial is settled by the next session
-            self.study.tell(running, self._in_all(job, evaluation))
+            self.study.tell(running, self._with_donors(job, running.spec, self._in_all(job, evaluation)))
             self._ended.add(job.number)
             self._derive(job.number)
         return evaluation
@@ -214,6 +234,18 @@ class Search:
         epochs = evaluation.epochs + sum(self.scheduler.ladder.epochs[: job.rung - 1])
         images_seen = round(evaluation.images_seen * epochs / evaluation.epochs)
         return replace(evaluation, epochs=epochs, images_seen=images_seen)
+
+    def _with_donors(self, job: Job, spec: TrialSpec, evaluation: Evaluation) -> Evaluation:
+        """Returns an evaluation that counts the images that the weights saw in donors, in a run with inheritance."""
+        if self.scheduler.inheritance is None or not evaluation.images_seen:
+            return evaluation
+        by_number = {trial.number: trial for trial in self.study.trials()}
+        before = 0
+        if job.donor is not None and evaluation.inherited_macs:
+            before = images_in_all(by_number.get(job.donor.number))
+        elif job.start_weights is not None and spec.promoted_from is not None:
+            before = images_before(by_number.get(spec.promoted_from))
+        return replace(evaluation, images_in_all=evaluation.images_seen + before)
 
     def _interrupted(self) -> SearchEnding:
         """Ends the trials under way and stores their results."""
@@ -240,7 +272,9 @@ class Search:
     def _derive(self, number: int | None = None) -> None:
         """Writes what is derived from the study, and shows the trial that has just ended."""
         trials, space = self.study.trials(), self.domain.space
-        self.folder.derive(trials, lambda trial: space.decode(point_of(space, trial)))
+        rule = self.scheduler.inheritance
+        kept = frozenset() if rule is None else rule.kept(trials)
+        self.folder.derive(trials, lambda trial: space.decode(point_of(space, trial)), keep=kept)
         if number is not None:
             self.observer.finished(next(trial for trial in trials if trial.number == number), trials)
 

@@ -18,6 +18,8 @@ class Proposal:
     params: Mapping[str, Any]
     origin: str
     """A short word for the user: tpe, neighbour, crossover, random, grid and the like."""
+    parent: str | None = None
+    """Key of the architecture of which the point is a neighbour, or which it resizes; None for any other point."""
 
 
 class Strategy(Protocol):

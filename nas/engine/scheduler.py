@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nas.engine.domain import CostedDomain, Params
+from nas.engine.domain import Candidate, CostedDomain, Params
 from nas.engine.ending import NO_TIME, NOTHING_NEW, SearchEnding
 from nas.engine.history import History, Observation
+from nas.engine.inheritance import DonorRule
 from nas.engine.ladder import Ladder, promotion
 from nas.engine.objectives import Objective
 from nas.engine.search_study import TrialSpec, derive_seed
@@ -70,6 +71,8 @@ class Scheduler:
     """The part of the seeds in which the workers on one study differ."""
     repeats: int = 1
     """With how many seeds each member of the front is trained at the end."""
+    inheritance: DonorRule | None = None
+    """Chooses the trial whose weights a new one starts from; None: all start without."""
 
     @property
     def has_surrogate(self) -> bool:
@@ -94,7 +97,7 @@ class Scheduler:
         for final in (False, True):
             due = promotion(trials, running, self.ladder, self.objectives, final=final)
             if due is not None and times[due.rung + 1] <= seconds_left:
-                return self._promoted(due)
+                return self._promoted(due, trials)
             if not final and sum(times.values()) <= seconds_left:
                 found = self._new(trials, running)
                 if found is not None:
@@ -168,15 +171,18 @@ class Scheduler:
             attempt=trial.attempt + 1,
             repeat_of=trial.repeat_of,
             training_seed=trial.training_seed,
+            donor=trial.donor,
         )
 
-    def _promoted(self, trial: Trial) -> TrialSpec:
+    def _promoted(self, trial: Trial, trials: Sequence[Trial]) -> TrialSpec:
+        candidate, rung = self.domain.assess(self._point(trial)), trial.rung + 1
         return TrialSpec(
-            candidate=self.domain.assess(self._point(trial)),
+            candidate=candidate,
             origin=trial.origin,
-            rung=trial.rung + 1,
+            rung=rung,
             promoted_from=trial.number,
             training_seed=self.seed,
+            donor=self._donor(candidate, rung, trials),
         )
 
     def _new(self, trials: Sequence[Trial], running: Sequence[Trial]) -> TrialSpec | None:
@@ -186,25 +192,31 @@ class Scheduler:
         designs = [start for start in self.starts if _origin_of(start) not in begun]
         num_others = sum(not trial.origin.is_design and trial.imported_from is None for trial in first)
         if designs and num_others >= len(self.starts) - len(designs):
-            return self._start(designs[0])
+            return self._begun(designs[0].candidate, _origin_of(designs[0]), trials)
         seed = derive_seed(self.seed, len(trials) + len(running), self.worker)
         proposal = self.strategy(self.history(trials, running), self.domain, seed=seed)
         if proposal is not None:
-            return TrialSpec(
-                candidate=self.domain.assess(proposal.params),
-                origin=Origin.parse(proposal.origin),
-                rung=self.ladder.first,
-                training_seed=self.seed,
-            )
-        return self._start(designs[0]) if designs else None
+            candidate = self.domain.assess(proposal.params)
+            return self._begun(candidate, Origin.parse(proposal.origin), trials, proposal.parent)
+        return self._begun(designs[0].candidate, _origin_of(designs[0]), trials) if designs else None
 
-    def _start(self, start: Start) -> TrialSpec:
+    def _begun(
+        self, candidate: Candidate, origin: Origin, trials: Sequence[Trial], parent: str | None = None
+    ) -> TrialSpec:
         return TrialSpec(
-            candidate=start.candidate,
-            origin=_origin_of(start),
+            candidate=candidate,
+            origin=origin,
             rung=self.ladder.first,
             training_seed=self.seed,
+            donor=self._donor(candidate, self.ladder.first, trials, parent),
         )
+
+    def _donor(self, candidate: Candidate, rung: int, trials: Sequence[Trial], parent: str | None = None) -> int | None:
+        """Returns the number of the trial whose weights a new trial starts from; only the first training has one."""
+        if self.inheritance is None or rung != 1 or not candidate.feasible:
+            return None
+        found = self.inheritance.donor_of(candidate, trials, parent)
+        return None if found is None else found.number
 
     def _point(self, trial: Trial) -> Params:
         return point_of(self.domain.space, trial)

@@ -15,6 +15,7 @@ from nas.engine.advised import NO_ADVICE, check_auto, follow_advice
 from nas.engine.domain import CostedDomain
 from nas.engine.feasibility import ensure_feasible
 from nas.engine.history import History
+from nas.engine.inheritance import InheritanceRule
 from nas.engine.ladder import Ladder
 from nas.engine.loop import Limits, Observer, Search
 from nas.engine.narrowing import narrowing_of, parse_narrowing, with_heads
@@ -43,6 +44,7 @@ from nas.setting_forms import check_bounds, stored_settings
 from search_space import SearchSpace
 from search_space.errors import ConfigError
 from trainers.data import DataSplits, open_data
+from trainers.weights import load_weights
 
 TOTALS = {"trials", "minutes"}
 """Limits of the whole run; one that is given at a resume replaces both."""
@@ -267,6 +269,7 @@ def open_search(session: Session, executor: Executor, observer: Observer) -> Sea
             seed=config.seed,
             worker=0 if session.storage is None else zlib.crc32(study.worker.encode()),
             repeats=config.repeats,
+            inheritance=_inheritance(session, study),
         ),
         limits=Limits(trials=config.trials, minutes=config.minutes),
         observer=observer,
@@ -276,6 +279,21 @@ def open_search(session: Session, executor: Executor, observer: Observer) -> Sea
         check_data=DataWatch(config),
         alive=None if session.storage is None else heartbeat(study),
     )
+
+
+def _inheritance(session: Session, study: SearchStudy) -> InheritanceRule | None:
+    """Returns how a run chooses donors; None where trials do not inherit.
+
+    Workers that share a database write weights into folders of their own, so each has donors of its own.
+    """
+    config = session.config
+    if config.inherit == "none":
+        return None
+    pretrained = None
+    if config.pretrained is not None and session.folder.pretrained.is_file():
+        pretrained = load_weights(session.folder.pretrained)
+    worker = None if session.storage is None else study.worker
+    return InheritanceRule(session.domain, worker=worker, pretrained=pretrained)
 
 
 def settling(study: SearchStudy, *, shared: bool) -> Callable[[], None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,13 @@ CHEAPEST_SHARE = 0.08
 """The cheap end of the range of MACs, as a share of their budget."""
 WITHOUT_SIZE = ("params", "params_m")
 """Costs and limits that do not depend on the input size."""
+
+
+class Neighbour(NamedTuple):
+    """A point that was drawn next to another one."""
+
+    point: CostedPoint
+    parent: Params
 
 
 def complete(space: SearchSpace, params: Params, rng: np.random.Generator) -> dict[str, Any]:
@@ -66,6 +73,19 @@ def mutated_feasible(
     seen: Collection[str],
     accuracies: Sequence[float] | None = None,
 ) -> CostedPoint | None:
+    """Returns a neighbour of one of the parents that fits the budget and is new; see `drawn_neighbour`."""
+    found = drawn_neighbour(domain, parents, rng, seen=seen, accuracies=accuracies)
+    return None if found is None else found.point
+
+
+def drawn_neighbour(
+    domain: Domain,
+    parents: Sequence[Params],
+    rng: np.random.Generator,
+    *,
+    seen: Collection[str],
+    accuracies: Sequence[float] | None = None,
+) -> Neighbour | None:
     """Draws neighbours of random parents until one fits the budget and is new; None after `DRAWS` that do not.
 
     Parents are drawn in proportion to their accuracies if these are given, because cheap members of an early front are
@@ -81,7 +101,7 @@ def mutated_feasible(
         if candidate is None or not candidate.feasible or candidate.key in seen:
             continue
         if not trades or side_of(candidate.params) > side_of(parent):
-            return candidate
+            return Neighbour(candidate, parent)
     return None
 
 

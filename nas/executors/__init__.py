@@ -29,6 +29,17 @@ class StopTrial(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Donor:
+    """The trained trial whose weights a job starts from."""
+
+    number: int
+    """The number of the trial."""
+    weights: Path
+    accuracy: float | None = None
+    """What its weights scored on the validation images; None where that is unknown."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """One architecture to evaluate."""
 
@@ -46,6 +57,8 @@ class Job:
     """Weights of the rung below to start from; None: random weights."""
     pretrained: Path | None = None
     """Weights of another detector to start from where there are no `start_weights`."""
+    donor: Donor | None = None
+    """What fits of its weights is taken, where there are no `start_weights`; `pretrained` is then not used."""
     memory_bytes: int | None = None
     """Predicted peak activation memory of one image."""
     proxy: str | None = None
@@ -54,7 +67,8 @@ class Job:
     def absolute(self) -> Job:
         """Returns the job with absolute paths, for workers with another working folder."""
         paths = {name: getattr(self, name) for name in ("weights_path", "start_weights", "pretrained")}
-        return replace(self, **{name: path.absolute() for name, path in paths.items() if path is not None})
+        donor = None if self.donor is None else replace(self.donor, weights=self.donor.weights.absolute())
+        return replace(self, donor=donor, **{name: each.absolute() for name, each in paths.items() if each is not None})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +111,12 @@ class Evaluation:
     """
     pretrained_macs: float | None = None
     """Share of the multiply-adds whose weights started from pretrained ones, in 0..1."""
+    inherited_macs: float | None = None
+    """Share of the multiply-adds whose weights started from those of the donor, in 0..1; None without a donor."""
+    images_in_all: int | None = None
+    """The images that the weights have seen, in donors as well; the search fills it in."""
+    peak_learning_rate: float | None = None
+    """Of a training with a donor."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "outcome", Outcome(self.outcome))  # a plug-in may give texts

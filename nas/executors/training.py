@@ -13,12 +13,11 @@ from nas import plugins
 from nas.config import RunConfig
 from nas.data_state import check_unchanged
 from nas.executors import Evaluation, Job, Report, Step, StopTrial
+from nas.executors.initial_weights import InitialWeights, initialise
 from nas.executors.memory import PeakMemory
 from nas.executors.scoring import BIN, proxy_score, score, size_bins
-from nas.transfer import TransferReport, transfer
 from results.trial import Cause, Outcome
 from search_space import Detector
-from search_space.errors import ConfigError
 from search_space.plugins import load_plugins
 from trainers import (
     StopTraining,
@@ -26,13 +25,11 @@ from trainers import (
     TrainProgress,
     TrainResult,
     fresh_detector,
-    load_weights,
     save_weights,
     train,
 )
 from trainers.data import DataSplits, open_data
 from trainers.optimizer import device_for
-from trainers.weights import load_state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +99,8 @@ def device_of(worker: int, device: str, num_gpus: int) -> str:
 class TrainingEvaluator:
     """Trains a detector on a data set and scores its averaged weights on the validation images.
 
-    A job starts from `start_weights` if it has them, else from what fits of `pretrained`, else from random weights.
+    A job starts from `start_weights` if it has them, else from what fits of `donor`, else from what fits of
+    `pretrained`, else from random weights; see `nas.executors.initial_weights`.
 
     The learning rate decays to its end within every job: short complete schedules rank detectors much as long ones
     do, truncated long schedules do not. A job with `start_weights` starts from these, with a schedule of its own.
@@ -130,14 +128,22 @@ class TrainingEvaluator:
         try:
             classes = self._splits.train.classes
             detector = fresh_detector(job.architecture, num_classes=len(classes), seed=job.seed)
-            start = _initialise(detector, job, classes)
-            evaluation = self._train(detector, job, report) if job.proxy is None else self._proxy(detector, job)
+            start = initialise(detector, job, self._splits, self._config)
+            if job.proxy is None:
+                evaluation = self._train(detector, job, report, start)
+            else:
+                evaluation = self._proxy(detector, job)
             return replace(start.told(evaluation), peak_memory_bytes=self._memory.read())
         finally:
             self._memory.free()
 
-    def _train(self, detector: Detector, job: Job, report: Report) -> Evaluation:
-        config = replace(self._config, seed=job.seed, epochs=self._config.epochs if job.epochs is None else job.epochs)
+    def _train(self, detector: Detector, job: Job, report: Report, start: InitialWeights) -> Evaluation:
+        config = replace(
+            self._config,
+            seed=job.seed,
+            epochs=self._config.epochs if job.epochs is None else job.epochs,
+            learning_rate=start.peak_learning_rate or self._config.learning_rate,
+        )
         watch = _Watch(job.number, report)
         try:
             result = train(detector, self._splits.train, config=config, on_step=watch)
@@ -166,46 +172,6 @@ class TrainingEvaluator:
             reason = f"the score {job.proxy} is {value}"
             return Evaluation(outcome=Outcome.FAILED, cause=Cause.NOT_FINITE, reason=reason)
         return Evaluation(outcome=Outcome.COMPLETE, scores={"proxy": value})
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Start:
-    """What a detector started from."""
-
-    came_along: TransferReport | None = None
-    """What it took from pretrained weights; None where it was given none."""
-    note: str = ""
-    """Why it took nothing."""
-
-    def told(self, evaluation: Evaluation) -> Evaluation:
-        """Returns the evaluation of the detector with what it started from."""
-        if self.came_along is None:
-            return evaluation
-        reason = evaluation.reason
-        if self.note:
-            why = reason or (evaluation.cause.text if evaluation.cause is not None else "")
-            reason = f"{why}; {self.note}" if why else self.note
-        macs, params = self.came_along.macs, self.came_along.parameters
-        return replace(evaluation, reason=reason, pretrained_params=params, pretrained_macs=macs)
-
-
-def _initialise(detector: Detector, job: Job, classes: Sequence[str]) -> _Start:
-    """Loads the weights that a job starts from; pretrained weights that cannot be read leave the detector as it is.
-
-    Raises:
-        ConfigError: The weights of the rung below are missing or are those of another architecture.
-    """
-    if job.start_weights is not None:
-        load_state(detector, load_weights(job.start_weights).state)
-    if job.start_weights is not None or job.pretrained is None:
-        return _Start()
-    try:
-        donor = load_weights(job.pretrained)
-    except ConfigError as error:
-        nothing = TransferReport(parameters=0.0, macs=0.0, by_node={})
-        return _Start(came_along=nothing, note=f"trained from random weights: {error}")
-    report = transfer(detector, donor, classes=classes)
-    return _Start(came_along=report, note="" if report.macs else "nothing of the pretrained weights fits")
 
 
 class _Watch:

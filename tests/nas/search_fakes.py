@@ -12,6 +12,7 @@ from typing import Any
 from nas.config import RunConfig
 from nas.cost import Budget, cost_of
 from nas.engine.domain import CostedDomain
+from nas.engine.inheritance import InheritanceRule
 from nas.engine.ladder import Ladder
 from nas.engine.loop import Limits, Search
 from nas.engine.objectives import objectives
@@ -163,6 +164,7 @@ def make_search(
             seed=seed,
             worker=0 if url is None else zlib.crc32(study.worker.encode()),
             repeats=options.pop("repeats", 1),
+            inheritance=InheritanceRule(domain) if options.pop("inherit", False) else None,
         ),
         limits=Limits(trials=trials, minutes=minutes),
         observer=options.pop("observer", Silent()),

@@ -69,7 +69,7 @@ class MadeUpConfig(RunConfig, MadeUpSettings):
 
 def two_values(declared: DeclaredSetting) -> tuple[Any, Any]:
     by_type: dict[type, tuple[Any, Any]] = {float: (0.5, 0.25), int: (3, 7), bool: (False, True), str: ("a", "b")}
-    return KNOWN.get(declared.name) or by_type[declared.scalar]
+    return KNOWN.get(declared.name) or declared.about.choices[:2] or by_type[declared.scalar]
 
 
 def test_a_setting_is_added_by_one_declaration() -> None:
@@ -117,7 +117,7 @@ def values_of(declared: DeclaredSetting) -> st.SearchStrategy[Any]:
             allow_infinity=False,
         ),
     }
-    one = scalars[declared.scalar]
+    one = st.sampled_from(about.choices) if about.choices else scalars[declared.scalar]
     if declared.name == "rungs":
         return st.lists(one, min_size=1, max_size=4, unique=True).map(lambda found: tuple(sorted(found)))
     if declared.is_list:

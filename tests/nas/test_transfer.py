@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nas.transfer import TransferReport, transfer
+from nas.transfer import TransferReport, shapes_of, shared_macs, transfer
 from search_space import DESIGNS, Architecture, Detector, SearchSpace
 from trainers import fresh_detector
 from trainers.weights import Weights
@@ -161,3 +161,15 @@ def test_the_result_depends_on_the_arguments_alone(donor: Weights) -> None:
 def test_a_report_says_its_shares_in_percent() -> None:
     report = TransferReport(parameters=1.0, macs=0.99999, by_node={})
     assert str(report) == "100.0% of the parameters and 99.9% of the multiply-adds"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_share_without_tensors_is_that_of_the_transfer(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    first, second = (SMALL.decode(SMALL.random(rng)) for _ in range(2))
+    pairs = [(first, second), (design("yolov8n-p2-nop5-bidir-cbam"), design("yolov8n")), (first, first)]
+    for child, parent in pairs:
+        donor = weights_of(fresh_detector(parent, num_classes=3, seed=0), parent)
+        report = transfer(fresh_detector(child, num_classes=3, seed=1), donor, classes=CLASSES)
+        shapes = [shapes_of(each, num_classes=3) for each in (child, parent)]
+        assert shared_macs(*shapes) == report.macs

@@ -49,7 +49,9 @@ def propose(history: History, domain: Domain, *, seed: int) -> Proposal | None:
     if chosen is None:
         found = any_new(domain, rng, seen=history.seen)
         chosen = None if found is None else SearchCandidate(point=found, origin="random")
-    return None if chosen is None else Proposal(params=chosen.point.params, origin=chosen.origin)
+    if chosen is None:
+        return None
+    return Proposal(params=chosen.point.params, origin=chosen.origin, parent=chosen.parent)
 
 
 def _spread(history: History, domain: Domain, rng: np.random.Generator, index: int) -> SearchCandidate | None:

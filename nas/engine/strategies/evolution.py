@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.engine.domain import CostedPoint, Domain
+from nas.engine.domain import Domain
 from nas.engine.history import History, Observation
 from nas.engine.proposal import STRATEGIES, Proposal
 from nas.engine.utility import utilities
@@ -28,29 +28,28 @@ def propose(history: History, domain: Domain, *, seed: int) -> Proposal | None:
     The fitness is the non-domination rank, then the crowding distance. A child over budget is repaired.
     """
     rng = np.random.default_rng(seed)
-    found, origin = _child(history, domain, rng) if len(history.evaluated) >= FIRST else (None, "random")
-    if found is None:
-        found, origin = (
-            random_feasible(domain, rng, seen=history.seen) or any_new(domain, rng, seen=history.seen),
-            "random",
-        )
-    return None if found is None else Proposal(params=found.params, origin=origin)
+    child = _child(history, domain, rng) if len(history.evaluated) >= FIRST else None
+    if child is not None:
+        return child
+    found = random_feasible(domain, rng, seen=history.seen) or any_new(domain, rng, seen=history.seen)
+    return None if found is None else Proposal(params=found.params, origin="random")
 
 
-def _child(history: History, domain: Domain, rng: np.random.Generator) -> tuple[CostedPoint | None, str]:
+def _child(history: History, domain: Domain, rng: np.random.Generator) -> Proposal | None:
     population = history.evaluated[-POPULATION:]
     values = np.array([utilities(history.objectives, known.values) for known in population])
     order = fitness_order(values)
     for _ in range(TRIES):
-        params, origin = _winner(population, order, rng).params, "neighbour"
+        first, origin = _winner(population, order, rng), "neighbour"
         if rng.random() < CROSSOVER_SHARE:
-            params, origin = cross(domain.space, params, _winner(population, order, rng).params, rng), "crossover"
+            params, origin = cross(domain.space, first.params, _winner(population, order, rng).params, rng), "crossover"
         else:
-            params = mutate(domain.space, params, rng)
+            params = mutate(domain.space, first.params, rng)
         found = repaired(domain, params, rng, seen=history.seen)
         if found is not None:
-            return found, origin
-    return None, ""
+            parent = first.key if origin == "neighbour" else None
+            return Proposal(params=found.params, origin=origin, parent=parent)
+    return None
 
 
 def _winner(population: tuple[Observation, ...], order: NDArray[np.int64], rng: np.random.Generator) -> Observation:
