@@ -14,6 +14,7 @@ from nas.config import RunConfig
 from nas.data_state import check_unchanged
 from nas.executors import Evaluation, Job, Report, Step, StopTrial
 from nas.executors.memory import PeakMemory
+from nas.executors.onednn import enlarge_primitive_cache
 from nas.executors.scoring import BIN, proxy_score, score, size_bins
 from nas.transfer import TransferReport, transfer
 from results.trial import Cause, Outcome
@@ -113,6 +114,7 @@ class TrainingEvaluator:
     def __init__(
         self, splits: DataSplits, config: TrainConfig, *, num_threads: int | None = None, bins: Sequence[str] = ()
     ) -> None:
+        enlarge_primitive_cache()
         self._splits = splits
         self._bins = size_bins(bins)
         self._config = config
