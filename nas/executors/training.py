@@ -143,7 +143,7 @@ class TrainingEvaluator:
         watch = _Watch(job.number, report)
         try:
             result = train(detector, self._splits.train, config=config, on_step=watch)
-            if result.stopped:
+            if result.stopped and not watch.keeps:
                 return _evaluation(Outcome.STOPPED, result, cause=watch.stop_cause, epochs=watch.epochs)
             if result.new_steps and result.bad_steps == result.new_steps:
                 why = f"the loss was not finite in any of {result.new_steps} steps, so that nothing was learned"
@@ -159,7 +159,9 @@ class TrainingEvaluator:
             )
         if job.weights_path is not None:
             save_weights(job.weights_path, result.state_dict, job.architecture.to_dict(), self._splits.train.classes)
-        return replace(_evaluation(Outcome.COMPLETE, result, scores=found.values), accuracy_draws=found.draws)
+        outcome = Outcome.STOPPED if result.stopped else Outcome.COMPLETE
+        evaluation = _evaluation(outcome, result, cause=watch.stop_cause, scores=found.values)
+        return replace(evaluation, accuracy_draws=found.draws)
 
     def _proxy(self, detector: Detector, job: Job) -> Evaluation:
         """Scores the untrained detector; the executor measures the time."""
@@ -219,6 +221,8 @@ class _Watch:
         self.epochs = 0.0
         self.images_seen = 0
         self.stop_cause: Cause | None = None
+        self.keeps = False
+        """Whether a training that was stopped is scored."""
 
     def __call__(self, progress: TrainProgress) -> None:
         self.epochs, self.images_seen = progress.epoch, progress.images_seen
@@ -227,7 +231,7 @@ class _Watch:
             self._report(step)
         except StopTrial as stop:
             if progress.step < progress.num_steps:
-                self.stop_cause = stop.cause
+                self.stop_cause, self.keeps = stop.cause, stop.keep
                 raise StopTraining from stop
 
 
