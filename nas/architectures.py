@@ -9,6 +9,7 @@ from search_space.errors import ConfigError, unknown_name
 
 if TYPE_CHECKING:
     from search_space import Architecture
+    from search_space.trained_section import TrainedSection
 
 
 WEIGHTS_SUFFIXES = (".pt", ".pth", ".safetensors", ".onnx")
@@ -45,3 +46,18 @@ def load_architecture(name: str, input_hw: tuple[int, int] | None = None) -> Arc
     else:
         raise ConfigError(f"{unknown_name('design', name, DESIGNS, also=REFERENCES)}; or give a YAML file")
     return arch if input_hw is None else arch.resized(input_hw)
+
+
+def trained_section_of(name: str) -> TrainedSection | None:
+    """Returns what a file says about the training of its architecture; None for a design, or a file without that.
+
+    Raises:
+        SpaceError: the section of the file is damaged.
+    """
+    from search_space import DESIGNS
+    from search_space.designs.references import REFERENCES
+    from search_space.trained_section import read_trained
+
+    if name in DESIGNS or name in REFERENCES or not Path(name).is_file():
+        return None
+    return read_trained(Path(name))

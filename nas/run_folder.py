@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from nas.config import RunConfig
 from nas.locking import locked
 from search_space.errors import ConfigError, WriteError
+from search_space.files import write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,8 +35,8 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._is_checked = False
-        """Whether this process has written the files of the front."""
+        self._written: dict[str, int] = {}
+        """What this process has written of the front: the numbers of trials, which do not change, by file name."""
 
     @property
     def config_yaml(self) -> Path:
@@ -75,6 +76,7 @@ class RunFolder:
         trials: Sequence[Trial],
         architecture_of: Callable[[Trial], Architecture],
         *,
+        num_classes: int,
         keep: Collection[str] = (),
     ) -> None:
         """Writes the table of trials and the architectures of the front, and removes weights of former members.
@@ -84,13 +86,14 @@ class RunFolder:
         Args:
             trials: All that have ended.
             architecture_of: Returns the architecture of a trial.
+            num_classes: Of the data, which the files of the front name.
             keep: Keys of further architectures whose weights stay.
 
         Raises:
             WriteError: A file cannot be written; it can be derived again later.
         """
         try:
-            self._derive(trials, architecture_of, keep)
+            self._derive(trials, architecture_of, num_classes, keep)
         except OSError as error:
             reason = error.strerror or error
             raise WriteError(
@@ -98,7 +101,11 @@ class RunFolder:
             ) from None
 
     def _derive(
-        self, trials: Sequence[Trial], architecture_of: Callable[[Trial], Architecture], keep: Collection[str]
+        self,
+        trials: Sequence[Trial],
+        architecture_of: Callable[[Trial], Architecture],
+        num_classes: int,
+        keep: Collection[str],
     ) -> None:
         from results import records
         from results.trial import Outcome
@@ -107,23 +114,37 @@ class RunFolder:
         records.write(table, self.trials_csv)
         by_number = {trial.number: trial for trial in trials}
         members = [by_number[int(number)] for number in records.front(table)["number"]]
-        self._write_front(members, architecture_of)
+        self._write_front(members, lambda trial: _member_text(trial, architecture_of(trial), num_classes))
         ended = {trial.key for trial in trials if trial.outcome is Outcome.COMPLETE and trial.repeat_of is None}
         for key in ended - {member.key for member in members} - set(keep):
             self.weights_path(key).unlink(missing_ok=True)
 
-    def _write_front(self, members: Sequence[Trial], architecture_of: Callable[[Trial], Architecture]) -> None:
+    def _write_front(self, members: Sequence[Trial], text_of: Callable[[Trial], str]) -> None:
         from results.export import member_file
 
         folder = self.path / "front"
         names = [member_file(rank, member.key) for rank, member in enumerate(members, start=1)]
         for name, member in zip(names, members, strict=True):
-            if not self._is_checked or not (folder / name).is_file():
-                architecture_of(member).to_yaml(folder / name)
+            if self._written.get(name) != member.number or not (folder / name).is_file():
+                write_text(folder / name, text_of(member))
+                self._written[name] = member.number
         for path in folder.iterdir():
             if path.name not in names:
                 path.unlink()
-        self._is_checked = True
+
+
+def _member_text(trial: Trial, architecture: Architecture, num_classes: int) -> str:
+    """Returns the content of the file of a member of the front."""
+    from search_space.trained_section import TrainedSection
+
+    section = TrainedSection(
+        num_classes=num_classes,
+        epochs=trial.epochs,
+        rung=trial.rung,
+        rungs=trial.rungs,
+        complete=not trial.stage,
+    )
+    return section.text(architecture)
 
 
 def create(path: Path, config: RunConfig, fill: Callable[[RunFolder], None] = lambda folder: None) -> RunFolder:

@@ -287,13 +287,13 @@ def _num_ended(journal: bytes) -> int:
 
 
 def front(table: pd.DataFrame) -> pd.DataFrame:
-    """Selects the front: the complete trials that no other dominates in the objectives of the run.
+    """Selects the front: the trials of `candidates` that no other of them dominates in the objectives of the run.
 
-    The best in the first accuracy comes first. Stopped, rejected and failed trials do not count, nor do repetitions
-    with other seeds; of several trials of an architecture the first counts.
+    The best in the first accuracy comes first. Rejected and failed trials do not count, nor do repetitions with other
+    seeds; of several trials of an architecture the first counts.
     """
     names = objectives_of(table)
-    done = complete(table, names)
+    done = candidates(table, names)
     maximise = [is_accuracy(name) for name in names]
     chosen = done[nondominated(done[names].to_numpy(dtype="float64"), maximise)]
     first = next(name for name in names if is_accuracy(name))
@@ -303,12 +303,35 @@ def front(table: pd.DataFrame) -> pd.DataFrame:
     return members
 
 
+def candidates(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Selects the trials that a front is made of, each architecture once: those that are complete.
+
+    While there is none, they are the trials of the highest rung that has any, and while there are none of these, those
+    that were cut short.
+    """
+    found = complete(table, names)
+    if found.empty:
+        found = _scored(table, names, ("complete", "stopped", "cached"))
+        ended = found[found["cause"].ne(Cause.TIME_UP.value).fillna(True).astype(bool)]
+        found = found if ended.empty else ended[ended["rung"] == ended["rung"].max()]
+    each_once: pd.DataFrame = found.drop_duplicates("key")
+    return each_once
+
+
 def complete(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """Selects the trials on the last rung that have all these values, each architecture once."""
-    whole = table["outcome"].isin(["complete", "cached"]) & (table["rung"] == table["rungs"]).fillna(True)
-    whole = whole & table["repeat_of"].isna() & table[list(names)].notna().all(axis=1)
-    done: pd.DataFrame = table[whole.astype(bool)].drop_duplicates("key")
+    scored = _scored(table, names, ("complete", "cached"))
+    on_last = (scored["rung"] == scored["rungs"]).fillna(True).astype(bool)
+    done: pd.DataFrame = scored[on_last].drop_duplicates("key")
     return done
+
+
+def _scored(table: pd.DataFrame, names: Sequence[str], outcomes: Sequence[str]) -> pd.DataFrame:
+    """Selects the trials that have one of these outcomes and all these values, without repetitions with other seeds."""
+    has_all = table[list(names)].notna().all(axis=1)
+    chosen = table["outcome"].isin(outcomes) & table["repeat_of"].isna() & has_all
+    found: pd.DataFrame = table[chosen.astype(bool)]
+    return found
 
 
 def objectives_of(table: pd.DataFrame) -> list[str]:

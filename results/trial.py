@@ -215,14 +215,27 @@ class Trial:
         return self.outcome is Outcome.RUNNING
 
     @property
+    def is_cut_short(self) -> bool:
+        """Whether the time was up before its rung was done, and it was scored for want of anything else."""
+        return self.cause is Cause.TIME_UP and bool(self.scores)
+
+    @property
     def is_evaluated(self) -> bool:
         """Whether it has a result on its rung."""
-        return self.outcome in EVALUATED and not {"accuracy", "proxy"}.isdisjoint(self.scores)
+        has_score = not {"accuracy", "proxy"}.isdisjoint(self.scores)
+        return self.outcome in EVALUATED and has_score and not self.is_cut_short
 
     @property
     def is_promotable(self) -> bool:
         """Whether it may go on to the next rung: it has the score of its rung and does not repeat another training."""
-        return self.rung_score is not None and self.repeat_of is None
+        return self.rung_score is not None and self.repeat_of is None and not self.is_cut_short
+
+    @property
+    def stage(self) -> str:
+        """How far its training came, such as `rung 1 of 2` or `part of rung 1 of 2`; empty where it is complete."""
+        if self.is_cut_short:
+            return f"part of rung {self.rung} of {self.rungs}"
+        return f"rung {self.rung} of {self.rungs}" if self.rung < self.rungs else ""
 
     @property
     def is_lost(self) -> bool:

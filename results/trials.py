@@ -51,7 +51,8 @@ def tidy(records_table: pd.DataFrame) -> pd.DataFrame:
 def front(frame: pd.DataFrame, objectives: Sequence[str] | None = None) -> pd.DataFrame:
     """Selects the trials that no other dominates in the objectives, the best in the first accuracy first.
 
-    Only trials on the last rung count, each architecture once, without repetitions with other seeds.
+    Only trials on the last rung count, each architecture once, without repetitions with other seeds. While there is
+    none, the trials of the highest rung that has any count: their `rung` is below their `rungs`.
 
     Args:
         frame: As returned by `load`, or a part of its rows.
@@ -70,6 +71,8 @@ def hypervolume(
 ) -> float:
     """Returns the hypervolume of the front: an area for two objectives, a volume for three, a length for one.
 
+    Only trials on the last rung count.
+
     Args:
         frame: As returned by `load`, or a part of its rows.
         objectives: As in `front`.
@@ -77,7 +80,7 @@ def hypervolume(
             the largest value among the trials on the last rung for a cost. To compare runs, pass the same to all.
 
     Returns:
-        The hypervolume in the product of the units of all objectives; 0 without a front.
+        The hypervolume in the product of the units of all objectives; 0 while no trial is on the last rung.
 
     Raises:
         ValueError: See `front`; or a reference is not for an objective.
@@ -86,7 +89,9 @@ def hypervolume(
     unknown = set(reference or {}) - set(names)
     if unknown:
         raise ValueError(f"the reference names {', '.join(sorted(unknown))}; allowed: {', '.join(names)}")
-    members = front(frame, objectives)
+    if objectives is not None:
+        _checked(frame, names)
+    members = front(records.complete(frame, names), objectives)
     if members.empty:
         return 0.0
     worst = reference_of(frame, names) | dict(reference or {})

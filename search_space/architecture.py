@@ -26,6 +26,8 @@ ROI_BINS = 7
 """Bins along each side of a box in a two-stage head."""
 SMALLEST_FREE_SIDE = 32
 """Smallest input side of a detector without a neck, in pixels."""
+TRAINED = "trained"
+"""The section of an architecture file that is no part of the architecture; see `search_space.trained_section`."""
 LARGEST_SIDE = 8192
 """Largest input side in pixels; a larger one is probably a typing error and would exhaust memory."""
 
@@ -164,7 +166,7 @@ class Architecture:
 
     @classmethod
     def from_yaml(cls, path: Path | str) -> Architecture:
-        """Reads an architecture from a YAML file; raises SpaceError naming the file if it is not one."""
+        """Reads an architecture from a YAML file, without its section `trained`; raises SpaceError if it is not one."""
         try:
             data = read_yaml(Path(path))
         except YamlError as error:
@@ -173,6 +175,8 @@ class Architecture:
             raise SpaceError(f"{path} is not a file; give an architecture YAML or the name of a design") from None
         except OSError as error:
             raise SpaceError(f"cannot read {path}: {error.strerror}; give an architecture file") from None
+        if isinstance(data, dict):
+            data.pop(TRAINED, None)
         try:
             return cls.from_dict(data)
         except SpaceError as error:

@@ -136,9 +136,8 @@ def _tell_notes(own: OwnMeasurements, ignored: tuple[str, ...], profile: Profile
     if ignored:
         notify(on_notice, f"note: unknown columns are ignored: {', '.join(map(repr, ignored))}")
     if own.guessed_classes:
-        notify(
-            on_notice, f"note: {DEFAULT_CLASSES} classes where a row gives none for a file; give the column num_classes"
-        )
+        note = f"note: {DEFAULT_CLASSES} classes where no row and no file gives any; give the column num_classes"
+        notify(on_notice, note)
     if rests_on_own(profile):
         notify(
             on_notice,

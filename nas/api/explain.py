@@ -102,9 +102,9 @@ def explain(
     Args:
         architecture: a YAML file, the name of a design, or an `Architecture`.
         diff: another architecture; then the result is what differs, and what each difference costs.
-        num_classes: classes to count for; None: those of the design, else 80.
+        num_classes: classes to count for; None: those of the design or of the run that found it, else 80.
         input_hw: input size `(H, W)` in pixels; None: that of the architecture.
-        on_notice: is called with a note where the number of classes is a default.
+        on_notice: is called with a note where the number of classes is that of a run or a default.
 
     Raises:
         UserError: there is no such architecture, or it does not take this size or number of classes.

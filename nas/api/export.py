@@ -103,7 +103,7 @@ def export(
         precision: precision of the ONNX model, `fp32` or `fp16`; None: `fp32`.
         outputs: outputs of the ONNX model, `raw` maps or `decoded` boxes and scores; None: `raw`.
         weights: weights of the architecture or design.
-        num_classes: number of classes, without weights; None: that of the design, else 80.
+        num_classes: number of classes, without weights; None: that of the design or of the run that found it, else 80.
         input_hw: input size `(H, W)` in pixels, for an architecture or a design.
         device: board to predict latency for; None: that of the run.
         seed: seed of the initial weights of architectures that were not trained.

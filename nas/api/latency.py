@@ -163,7 +163,8 @@ def latency(
         device: a profile, the bare name of a board, or the YAML file of a profile.
         precision: such as `fp16`; None: the usual one of the board.
         input_hw: input size `(H, W)` in pixels; None: that of the architecture.
-        num_classes: number of classes; None: that of the design, else 80. A run has its own.
+        num_classes: number of classes; None: that of the design or of the run that found it,
+            else 80. A run has its own.
         confidence: probability that the interval contains the measured latency.
         on_notice: is called with a note where the device or the number of classes is a default.
 

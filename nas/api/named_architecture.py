@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from nas.api.result import OnNotice, notify
-from nas.architectures import load_architecture
+from nas.architectures import load_architecture, trained_section_of
 from search_space.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -54,9 +54,13 @@ def classes_to_count(given: ArchitectureLike, num_classes: int | None, verb: str
 
     Args:
         given: the architecture, as the caller named it.
-        num_classes: as the caller gave it; None: that of the design or the detector, else the default.
+        num_classes: as the caller gave it; None: that of the design, the detector or the run that wrote the file, else
+            the default.
         verb: what is done for so many classes, such as `counted`.
-        on_notice: is called with a note where it is the default.
+        on_notice: is called with a note where it is that of a run, or the default.
+
+    Raises:
+        SpaceError: what the file says about its classes is damaged.
     """
     from search_space import DESIGNS
 
@@ -67,6 +71,11 @@ def classes_to_count(given: ArchitectureLike, num_classes: int | None, verb: str
     known = getattr(given, "num_classes", None)
     if isinstance(known, int):
         return known
+    trained = trained_section_of(str(given)) if isinstance(given, (str, Path)) else None
+    if trained is not None:
+        classes = "1 class" if trained.num_classes == 1 else f"{trained.num_classes} classes"
+        notify(on_notice, f"note: {verb} for {classes}, those of the run that found {given}; others: --num-classes N")
+        return trained.num_classes
     notify(on_notice, f"note: {verb} for {DEFAULT_CLASSES} classes; give those of your data: --num-classes N")
     return DEFAULT_CLASSES
 

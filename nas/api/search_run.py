@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,6 +15,7 @@ from nas.api.result import Result
 from nas.config import RunConfig, read_config
 from nas.engine.ladder import Ladder, RungCorrelation, rung_correlation
 from nas.engine.objectives import objectives
+from nas.reports.unfinished import UnfinishedFront, unfinished_front
 from nas.run_folder import CONFIG_YAML, read_trials
 from results import records
 from results.export import member_file
@@ -49,6 +51,10 @@ class FrontMember:
     """The file of the architecture."""
     weights: Path
     """The file of the trained weights."""
+    stage: str
+    """How far it was trained, such as `rung 1 of 2`; empty for a member that has done the last rung."""
+    epochs: float | None
+    """Passes over the training images."""
     accuracy: float | None
     scores: Mapping[str, float | None]
     """The accuracy with its interval, APs by the names of their columns, and predicted latencies in milliseconds."""
@@ -64,7 +70,8 @@ class FrontMember:
 
     def __repr__(self) -> str:
         accuracy = "no accuracy" if self.accuracy is None else f"accuracy {100 * self.accuracy:.2f} %"
-        return f"<FrontMember {self.name}: {accuracy}, {self.macs / 1e9:.4f} GMACs>"
+        stage = f", {self.stage}" if self.stage else ""
+        return f"<FrontMember {self.name}: {accuracy}, {self.macs / 1e9:.4f} GMACs{stage}>"
 
     @property
     def num_classes(self) -> int:
@@ -80,6 +87,8 @@ class FrontMember:
         """Returns plain data for JSON, counts unrounded."""
         return {
             "key": self.key,
+            "stage": self.stage,
+            "epochs": self.epochs,
             "path": str(self.path),
             "macs": self.macs,
             "flops_2x": 2 * self.macs,
@@ -119,7 +128,11 @@ class SearchRun(Result):
 
     @cached_property
     def front(self) -> pd.DataFrame:
-        """The trials that no other beats in the objectives, in the columns of `trials`, the most accurate first."""
+        """The trials that no other beats in the objectives, in the columns of `trials`, the most accurate first.
+
+        They are of the last rung. While no trial has done it, they are of the highest rung that has any, and
+        `unfinished` says so.
+        """
         return records.front(self.trials)
 
     @cached_property
@@ -130,13 +143,18 @@ class SearchRun(Result):
         return tuple(_member(self, trial, trials, rank, tied) for rank, (trial, tied) in enumerate(pairs, start=1))
 
     @property
+    def unfinished(self) -> UnfinishedFront | None:
+        """What is missing where the front is of a lower rung, because no trial has reached the last one; else None."""
+        return unfinished_front(records.trials_of(records.front(self.table)), self.config)
+
+    @property
     def objectives(self) -> tuple[str, ...]:
         """What the front is made of, as columns of `trials`."""
         return tuple(each.name for each in objectives(self.config.objective))
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain data for JSON: settings, the number of trials by outcome, the front, the correlations."""
-        surrogate, config = self.surrogate_correlation, self.config
+        surrogate, config, unfinished = self.surrogate_correlation, self.config, self.unfinished
         budgets = [name for name in vars(config) if name.startswith("budget_")]
         return {
             "run": str(self.folder),
@@ -144,6 +162,7 @@ class SearchRun(Result):
             "objectives": list(self.objectives),
             "epochs_of_rungs": list(config.rungs),
             **{name: getattr(config, name) for name in (*budgets, *ASKED)},
+            "unfinished": None if unfinished is None else dataclasses.asdict(unfinished),
             "front": [member.to_dict() for member in self.members],
             "rungs": [_correlation(each) for each in self.rung_correlations],
             "surrogate": None
@@ -192,6 +211,8 @@ def _member(run: SearchRun, trial: Trial, trials: Sequence[Trial], rank: int, ti
         classes=run.config.classes,
         path=path,
         weights=run.folder / "weights" / f"{trial.key}.pt",
+        stage=trial.stage,
+        epochs=trial.epochs,
         accuracy=trial.accuracy,
         scores={name: trial.value(name) for name in (*plain, *bins)},
         accuracy_over_seeds=tuple(over_seeds(trial, trials)),

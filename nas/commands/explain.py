@@ -14,7 +14,9 @@ from nas.commands.options import echo_json, json_option, plugin_option, wide_opt
 @click.option(
     "--diff", metavar="ARCH.yaml|DESIGN", default=None, help="Show the differences from this architecture instead."
 )
-@click.option("--num-classes", type=int, default=None, help="Number of classes. Default: that of the design, else 80.")
+@click.option(
+    "--num-classes", type=int, default=None, help="Number of classes. Default: that of the design or run, else 80."
+)
 @click.option(
     "--input", "input_hw", type=(int, int), default=None, metavar="H W", help="Input height and width in pixels."
 )

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 @click.option(
     "--num-classes",
     type=click.IntRange(min=1),
-    help="Number of classes, without weights. Default: that of the design, else 80.",
+    help="Number of classes, without weights. Default: that of the design or run, else 80.",
 )
 @click.option(
     "--input",

@@ -35,6 +35,7 @@ PRIORITIES = {
     "accuracy %": 1,
     "params M": 2,
     "95 %": 3,
+    "trained": 3,
     "over seeds %": 3,
     "interval ms": 4,
     "tied": 4,
@@ -51,10 +52,13 @@ def print_summary(run: SearchRun) -> None:
     table, members = run.table, records.front(run.table)
     console = Screen(soft_wrap=True)
     console.print(f"ended: {run.ending}")
+    unfinished = run.unfinished
     if not members.empty:
         print_front(members, table, run.objectives)
         for line in _remarks(members):
             console.print(line)
+    if unfinished is not None:
+        console.print(unfinished.line(_again(run)))
     lines = (
         *map(rung_correlation_line, run.rung_correlations),
         *surrogate_line(run.surrogate_correlation),
@@ -79,10 +83,14 @@ def _without_front(run: SearchRun) -> str:
         reason = str(failed["reason"].iloc[-1])
         path = run.folder / records.TRIALS_CSV
         return f"all trials failed, the last with: {reason}; next: correct the cause; {path} has the reasons of all"
+    return f"no trial was completed, so there is no front; next: {_again(run)}"
+
+
+def _again(run: SearchRun) -> str:
+    """Returns the command that goes on with a run."""
     is_interrupted = run.ending is not None and run.ending.is_interrupted
     more = "--trials" if run.config.trials is not None else "--minutes"
-    again = f"nas run --resume {run.folder}{plugins.options()}" + ("" if is_interrupted else f" with more {more}")
-    return f"no trial was completed, so there is no front; next: {again}"
+    return f"nas run --resume {run.folder}{plugins.options()}" + ("" if is_interrupted else f" with more {more}")
 
 
 def accounting(table: pd.DataFrame) -> list[str]:
@@ -153,7 +161,9 @@ def print_front(members: pd.DataFrame, table: pd.DataFrame, objectives: Sequence
     for rank, member in enumerate(found, start=1):
         name = Path(member_file(rank, member.key)).stem
         rows.append((name, *(columns[each][rank - 1] for each in columns), str(member.origin)))
-    say("front: the complete trials that no other trial dominates")
+    stage = found[0].stage
+    what = f"the trials after {stage} that no other of them" if stage else "the complete trials that no other trial"
+    say(f"front: {what} dominates")
     titles = (numbers(title, priority=PRIORITIES.get(title, OTHER_PRIORITY)) for title in columns)
     origin = Column("origin", priority=OTHER_PRIORITY)
     print_table((Column("architecture", is_name=True), *titles, origin), rows)
@@ -163,7 +173,8 @@ def _columns(
     found: Sequence[Trial], members: pd.DataFrame, trials: Sequence[Trial], objectives: Sequence[str]
 ) -> dict[str, list[str]]:
     """Returns the cells of the front by the title of their column."""
-    columns = {
+    columns = {"trained": [each.stage for each in found]} if found[0].stage else {}
+    columns |= {
         "input px": [f"{each.input_width}x{each.input_height}" for each in found],
         "levels": [" ".join(each.levels) for each in found],
         "GMACs": [f"{each.macs / 1e9:.4f}" for each in found],

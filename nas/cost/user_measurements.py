@@ -23,6 +23,7 @@ from nas.cost.terms import Vector, network_terms
 from search_space import DESIGNS, Architecture, lower
 from search_space.errors import DataError, SpaceError, UserError, nearest, unknown_name
 from search_space.files import read_bytes
+from search_space.trained_section import read_trained
 
 MAX_BYTES = 16_000_000
 MOST = 100_000
@@ -220,9 +221,10 @@ def measured(
 def _architecture(path: Path, row: MeasuredRow, tables: Mapping[str, Vector]) -> tuple[Architecture, int, bool]:
     """Returns a row's architecture, its number of classes, and whether that number is the default."""
     where = f"{path}, row {row.line}"
+    known: int | None
     if row.model in DESIGNS:
         design = DESIGNS.get(row.model)
-        arch, num_classes = design.architecture, design.num_classes
+        arch, known = design.architecture, design.num_classes
     else:
         files = [each for each in (path.parent / row.model, Path(row.model)) if os.path.isfile(each)]
         if not files:
@@ -232,15 +234,16 @@ def _architecture(path: Path, row: MeasuredRow, tables: Mapping[str, Vector]) ->
                 "architecture's YAML file, or a model_name of --ops"
             )
         try:
-            arch, num_classes = Architecture.from_yaml(files[0]), DEFAULT_CLASSES
+            arch, trained = Architecture.from_yaml(files[0]), read_trained(files[0])
         except UserError as error:
             raise DataError(f"{where}: {error}") from None
+        known = None if trained is None else trained.num_classes
     try:
         arch = arch if row.input_hw is None else arch.resized(row.input_hw)
     except SpaceError as error:
         raise DataError(f"{where}: {row.model} is invalid: {error}") from None
-    guess = row.model not in DESIGNS and row.num_classes is None
-    return arch, num_classes if row.num_classes is None else row.num_classes, guess
+    num_classes = known if row.num_classes is None else row.num_classes
+    return arch, DEFAULT_CLASSES if num_classes is None else num_classes, num_classes is None
 
 
 def _families(rows: Sequence[MeasuredRow], labels: Sequence[str], network: NDArray[np.intp]) -> tuple[str, ...]:

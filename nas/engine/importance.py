@@ -100,7 +100,7 @@ def _evaluated(
     """Returns the first trial of each architecture that has all values on a rung."""
     found: dict[str, Trial] = {}
     for trial in trials:
-        known = trial.key in points and trial.outcome in EVALUATED
+        known = trial.key in points and trial.outcome in EVALUATED and not trial.is_cut_short
         if known and trial.rung == rung and trial.repeat_of is None and _values(trial, objectives):
             found.setdefault(trial.key, trial)
     return list(found.values())

@@ -25,6 +25,8 @@ from search_space.errors import ConfigError, DataError, WriteError
 from trainers.weights import is_readable
 
 MAX_FAILURES = 5
+NEARLY_DONE = 0.9
+"""The part of its steps after which the first result of a run is awaited although the time is up."""
 MAX_BARREN = 20
 """The run ends when this many trials in a row were over budget or known already."""
 UNTRAINED = {Outcome.CACHED, Outcome.REJECTED}
@@ -156,7 +158,8 @@ class Search:
         """Returns the next training of a member of the front with another seed."""
         if self.scheduler.repeats < 2:
             return None
-        members = set(records.front(records.frame(trials))["number"])
+        front = records.front(records.frame(trials))
+        members = set(front["number"][front["rung"] == self.scheduler.ladder.last])
         return self.scheduler.repeat(trials, self.study.running(), [each for each in trials if each.number in members])
 
     def _begin(self, spec: TrialSpec, trials: list[Trial]) -> None:
@@ -263,8 +266,12 @@ class Search:
 
     def _report(self, step: Step) -> None:
         self.observer.stepped(step)
-        if self._seconds_left() <= 0 and self._pending[step.number].spec.repeat_of is None:
-            raise StopTrial(Cause.TIME_UP)
+        spec = self._pending[step.number].spec
+        if self._seconds_left() > 0 or spec.repeat_of is not None:
+            return
+        is_needed = spec.rung > 0 and records.front(records.frame(self.study.trials())).empty
+        if not is_needed or step.step < NEARLY_DONE * step.num_steps:
+            raise StopTrial(Cause.TIME_UP, keep=is_needed)
 
     def _seconds_left(self) -> float:
         return float("inf") if self.limits.minutes is None else self.limits.minutes * 60 - self.elapsed_seconds
@@ -272,9 +279,13 @@ class Search:
     def _derive(self, number: int | None = None) -> None:
         """Writes what is derived from the study, and shows the trial that has just ended."""
         trials, space = self.study.trials(), self.domain.space
-        rule = self.scheduler.inheritance
-        kept = frozenset() if rule is None else rule.kept(trials)
-        self.folder.derive(trials, lambda trial: space.decode(point_of(space, trial)), keep=kept)
+        rule, num_classes = self.scheduler.inheritance, self.domain.num_classes
+        self.folder.derive(
+            trials,
+            lambda trial: space.decode(point_of(space, trial)),
+            num_classes=num_classes,
+            keep=frozenset() if rule is None else rule.kept(trials),
+        )
         if number is not None:
             self.observer.finished(next(trial for trial in trials if trial.number == number), trials)
 

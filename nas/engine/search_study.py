@@ -147,10 +147,15 @@ class SearchStudy:
         ended = {each.name: getattr(evaluation, each.name) for each in fields(evaluation)}
         if evaluation.outcome is Outcome.COMPLETE:
             ended |= self._judged(running.spec, evaluation)
-        else:
+        elif evaluation.cause is not Cause.TIME_UP or not self._has_accuracies(evaluation):
             ended |= NO_SCORES
         trial = replace(self._trial_of(running.spec, **ended), number=running.number)
         self._end(trial if trial.reason or trial.cause is None else replace(trial, reason=trial.cause.text))
+
+    def _has_accuracies(self, evaluation: Evaluation) -> bool:
+        """Whether a trial that was cut short has been scored, with finite accuracies."""
+        wanted = [each.name for each in self.objectives if not each.is_cost]
+        return all(math.isfinite(evaluation.scores.get(name, math.nan)) for name in wanted)
 
     def _judged(self, spec: TrialSpec, evaluation: Evaluation) -> dict[str, Any]:
         """Returns what the scores of a trained architecture make of its trial."""

@@ -21,11 +21,19 @@ class NothingUnderWay(RuntimeError):
 
 
 class StopTrial(Exception):
-    """Raised by a `Report` to end a trial early."""
+    """Raised by a `Report` to end a trial early; picklable.
 
-    def __init__(self, cause: Cause) -> None:
-        super().__init__(cause.text)
-        self.cause = cause
+    Args:
+        cause: Why.
+        keep: Whether the weights at this step are scored and written, although the training is not done.
+    """
+
+    def __init__(self, cause: Cause, keep: bool = False) -> None:
+        super().__init__(cause, keep)
+        self.cause, self.keep = cause, keep
+
+    def __str__(self) -> str:
+        return self.cause.text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +105,8 @@ class Evaluation:
     reason: str = ""
     """Details for the user; empty where the cause needs none."""
     scores: Mapping[str, float] = field(default_factory=dict)
-    """`accuracy` and the APs, all in 0..1, or `proxy`; empty unless complete."""
+    """`accuracy` and the APs, all in 0..1, or `proxy`; empty unless complete, or stopped by a `StopTrial` that keeps
+    what there is."""
     epochs: float = 0.0
     images_seen: int = 0
     seconds: float = 0.0
@@ -132,7 +141,7 @@ class Evaluator(Protocol):
     """Evaluates one job in this process. An exception makes a failed trial.
 
     `report` is called after each step. It may raise `StopTrial`, which the evaluator turns into a stopped evaluation
-    with the same cause.
+    with the same cause; if it is to keep what there is, with scores.
     """
 
     def evaluate(self, job: Job, report: Report) -> Evaluation:

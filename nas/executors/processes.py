@@ -172,7 +172,7 @@ class ProcessExecutor:
         try:
             report(step)
         except StopTrial as stop:
-            worker.stop(stop.cause)
+            worker.stop(stop)
 
     def _end_job(self, worker: _Worker, tried: Attempt) -> None:
         job, worker.job = worker.job, None
@@ -207,7 +207,7 @@ class ProcessExecutor:
         if not under_way:
             raise KeyboardInterrupt
         for worker in self._workers.values():
-            worker.stop(Cause.INTERRUPTED)
+            worker.stop(StopTrial(Cause.INTERRUPTED))
         last = self._last_evaluations()
         self._end_workers()
         self._waiting.clear()
@@ -261,11 +261,11 @@ class _Worker:
         self.job, self.began, self.is_stopping = job, now, False
         self._send(job)
 
-    def stop(self, cause: Cause) -> None:
+    def stop(self, stop: StopTrial) -> None:
         """Asks the worker to end its job."""
         if self.job is not None:
             self.is_stopping = True
-            self._send(StopRequest(number=self.job.number, cause=cause))
+            self._send(StopRequest(number=self.job.number, stop=stop))
 
     def receive(self) -> Any:
         """Returns the next message, or None if the worker is dead."""

@@ -193,7 +193,7 @@ class RayExecutor:
                 report(step)
             except StopTrial as stop:
                 self._stopping.add(step.number)
-                self._board.stop.remote(step.number, stop.cause)
+                self._board.stop.remote(step.number, stop)
 
     def _end_job(self, number: int, tried: Attempt | str) -> None:
         """Records how a job ended: by an attempt, or with its worker, of whose death Ray says why."""
@@ -226,7 +226,7 @@ class RayExecutor:
         if not under_way:
             raise KeyboardInterrupt
         for number in under_way:
-            self._board.stop.remote(number, Cause.INTERRUPTED)
+            self._board.stop.remote(number, StopTrial(Cause.INTERRUPTED))
         last = self._queue.last_evaluations(under_way)
         self._end_workers()
         self._ended = {number: interrupted(last.get(number)) for number in under_way} | self._ended
@@ -285,13 +285,13 @@ class Worker(tune.Trainable):
                 self._evaluator = self._factory.make(0)
         except Exception as error:
             return unmade(error)
-        stop_cause: Cause | None = None
+        request: StopTrial | None = None
 
         def send(step: Step) -> None:
-            nonlocal stop_cause
-            stop_cause = ray.get(self._board.post.remote(step))
+            nonlocal request
+            request = ray.get(self._board.post.remote(step))
 
-        return attempt(self._evaluator, self._job, throttled(send, lambda: stop_cause))
+        return attempt(self._evaluator, self._job, throttled(send, lambda: request))
 
 
 def _run_tune(trainable: Any, jobs: JobQueue, folder: str, num_workers: int) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from nas.executors import Step
-from results.trial import Cause
+from nas.executors import Step, StopTrial
 
 
 class ProgressBoard:
@@ -14,27 +13,27 @@ class ProgressBoard:
 
     def __init__(self) -> None:
         self._steps: list[Step] = []
-        self._stop_causes: dict[int, Cause] = {}
+        self._stops: dict[int, StopTrial] = {}
         self._workers: dict[str, Any] = {}
         self._claims: dict[int, tuple[Any, float]] = {}
 
-    def post(self, step: Step) -> Cause | None:
-        """Takes a step; returns why its job has to end, or None."""
+    def post(self, step: Step) -> StopTrial | None:
+        """Takes a step; returns the request to end its job, or None."""
         self._steps.append(step)
-        return self._stop_causes.get(step.number)
+        return self._stops.get(step.number)
 
     def take(self) -> list[Step]:
         """Returns the steps since the last call."""
         steps, self._steps = self._steps, []
         return steps
 
-    def stop(self, number: int, cause: Cause) -> None:
+    def stop(self, number: int, stop: StopTrial) -> None:
         """Asks a job to end."""
-        self._stop_causes[number] = cause
+        self._stops[number] = stop
 
     def begin(self, number: int) -> None:
         """Drops the requests to an earlier attempt at a job."""
-        self._stop_causes.pop(number, None)
+        self._stops.pop(number, None)
 
     def claim(self, number: int, worker: Any) -> None:
         """Records that a worker begins with a job."""

@@ -15,6 +15,7 @@ from nas.data_state import check_unchanged
 from nas.executors import Evaluation, Job, Report, Step, StopTrial
 from nas.executors.initial_weights import InitialWeights, initialise
 from nas.executors.memory import PeakMemory
+from nas.executors.onednn import enlarge_primitive_cache
 from nas.executors.scoring import BIN, proxy_score, score, size_bins
 from results.trial import Cause, Outcome
 from search_space import Detector
@@ -111,6 +112,7 @@ class TrainingEvaluator:
     def __init__(
         self, splits: DataSplits, config: TrainConfig, *, num_threads: int | None = None, bins: Sequence[str] = ()
     ) -> None:
+        enlarge_primitive_cache()
         self._splits = splits
         self._bins = size_bins(bins)
         self._config = config
@@ -147,7 +149,7 @@ class TrainingEvaluator:
         watch = _Watch(job.number, report)
         try:
             result = train(detector, self._splits.train, config=config, on_step=watch)
-            if result.stopped:
+            if result.stopped and not watch.keeps:
                 return _evaluation(Outcome.STOPPED, result, cause=watch.stop_cause, epochs=watch.epochs)
             if result.new_steps and result.bad_steps == result.new_steps:
                 why = f"the loss was not finite in any of {result.new_steps} steps, so that nothing was learned"
@@ -163,7 +165,9 @@ class TrainingEvaluator:
             )
         if job.weights_path is not None:
             save_weights(job.weights_path, result.state_dict, job.architecture.to_dict(), self._splits.train.classes)
-        return replace(_evaluation(Outcome.COMPLETE, result, scores=found.values), accuracy_draws=found.draws)
+        outcome = Outcome.STOPPED if result.stopped else Outcome.COMPLETE
+        evaluation = _evaluation(outcome, result, cause=watch.stop_cause, scores=found.values)
+        return replace(evaluation, accuracy_draws=found.draws)
 
     def _proxy(self, detector: Detector, job: Job) -> Evaluation:
         """Scores the untrained detector; the executor measures the time."""
@@ -183,6 +187,8 @@ class _Watch:
         self.epochs = 0.0
         self.images_seen = 0
         self.stop_cause: Cause | None = None
+        self.keeps = False
+        """Whether a training that was stopped is scored."""
 
     def __call__(self, progress: TrainProgress) -> None:
         self.epochs, self.images_seen = progress.epoch, progress.images_seen
@@ -191,7 +197,7 @@ class _Watch:
             self._report(step)
         except StopTrial as stop:
             if progress.step < progress.num_steps:
-                self.stop_cause = stop.cause
+                self.stop_cause, self.keeps = stop.cause, stop.keep
                 raise StopTraining from stop
 
 

@@ -14,7 +14,6 @@ from multiprocessing.connection import Connection
 
 from nas.executors import Evaluator, EvaluatorFactory, Job, Report, Step, StopTrial
 from nas.executors.attempt import Attempt, attempt, failure
-from results.trial import Cause
 from search_space.errors import DataError
 
 STEP_SECONDS = 0.25
@@ -29,7 +28,7 @@ class StopRequest:
 
     number: int
     """The number of the trial."""
-    cause: Cause
+    stop: StopTrial
 
 
 def serve(factory: EvaluatorFactory, index: int, channel: Connection) -> None:
@@ -70,19 +69,19 @@ def _next_job(channel: Connection) -> Job | None:
 def _reporter(job: Job, channel: Connection) -> Report:
     """Returns a report that sends steps, and raises `StopTrial` when a request to stop this job has arrived."""
 
-    def stop_cause() -> Cause | None:
+    def request() -> StopTrial | None:
         while channel.poll():
             message = channel.recv()
             if isinstance(message, StopRequest) and message.number == job.number:
-                return message.cause
+                return message.stop
         return None
 
-    return throttled(channel.send, stop_cause)
+    return throttled(channel.send, request)
 
 
 def throttled(
     send: Callable[[Step], object],
-    stop_cause: Callable[[], Cause | None],
+    request: Callable[[], StopTrial | None],
     *,
     seconds: float = STEP_SECONDS,
     clock: Callable[[], float] = time.monotonic,
@@ -91,7 +90,7 @@ def throttled(
 
     Args:
         send: Sends a step to the searching process.
-        stop_cause: Returns why the job has to end, or None; called after each step.
+        request: Returns the request to end the job, or None; called after each step.
     """
     sent = float("-inf")
 
@@ -101,9 +100,9 @@ def throttled(
         if now - sent >= seconds or step.step >= step.num_steps:
             sent = now
             send(step)
-        cause = stop_cause()
-        if cause is not None:
-            raise StopTrial(cause)
+        stop = request()
+        if stop is not None:
+            raise stop
 
     return report
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nas.architectures import load_architecture
+from nas.architectures import load_architecture, trained_section_of
 from nas.config import RunConfig, read_config
 from nas.cost.latency import LatencyModel, load_model
 from nas.exporters.entry import ExportEntry
@@ -160,7 +160,8 @@ def _member(run: Path, config: RunConfig, rank: int, trial: Trial) -> ExportEntr
         classes=config.classes,
         weights=load_weights(weights) if weights.is_file() else None,
         trial=trial,
-        origin=f"Member {rank} of the front of the run {config.name}; origin: {trial.origin}",
+        origin=f"Member {rank} of the front of the run {config.name}; origin: {trial.origin}"
+        + (f"; trained for {trial.stage} only" if trial.stage else ""),
         seed=config.seed,
         data="".join(f" {shlex.quote(word)}" for word in config.data_words()),
     )
@@ -179,9 +180,7 @@ def _of_architecture(request: ExportRequest) -> Found:
             )
         classes = weights.classes
     else:
-        design = DESIGNS.get(request.what) if request.what in DESIGNS else None
-        num_classes = request.num_classes or (design.num_classes if design else DEFAULT_CLASSES)
-        classes = tuple(f"class {index}" for index in range(num_classes))
+        classes = tuple(f"class {index}" for index in range(request.num_classes or _known_classes(request.what)))
     name = request.what if request.what in DESIGNS else architecture.key()
     origin = (
         f"The design {request.what}, {DESIGNS.get(request.what).citation}"
@@ -199,6 +198,14 @@ def _of_architecture(request: ExportRequest) -> Found:
     device = None if request.device is None else load_model(request.device)
     table = pd.DataFrame({"key": [architecture.key()]})
     return [member], table, device, None
+
+
+def _known_classes(what: str) -> int:
+    """Returns the number of classes of a design, or of the run that wrote a file; else the default."""
+    if what in DESIGNS:
+        return DESIGNS.get(what).num_classes
+    trained = trained_section_of(what)
+    return DEFAULT_CLASSES if trained is None else trained.num_classes
 
 
 def _images(config: RunConfig) -> list[np.ndarray] | None:

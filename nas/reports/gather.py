@@ -18,6 +18,7 @@ from nas.reports.correlation_words import rung_correlation_line
 from nas.reports.detectors import detectors_of, front_files, points_of
 from nas.reports.next_commands import commands
 from nas.reports.object_sizes import box_sizes
+from nas.reports.unfinished import unfinished_front
 from nas.run_folder import CONFIG_YAML, read_trials
 from results import records
 from results.export import member_file
@@ -63,7 +64,7 @@ def gather(run: Path) -> Content:
         seeds={member.number: tuple(over_seeds(member, trials)) for member in front},
         rungs=_rungs(config, trials),
         commands=commands(config, run, first),
-        notices=tuple(notices),
+        notices=(*notices, *_unfinished(front, config, run)),
     )
 
 
@@ -91,6 +92,12 @@ def _trials(run: Path, config: RunConfig, space: SearchSpace) -> tuple[pd.DataFr
     table = read_trials(run, whole=False)
     missing = records.shortfall(run, table)
     return table, [*notices, f"Some trials are missing: {missing}."] if missing else notices
+
+
+def _unfinished(front: list[Trial], config: RunConfig, run: Path) -> list[str]:
+    """Says that the front is of a lower rung, where it is."""
+    unfinished = unfinished_front(front, config)
+    return [] if unfinished is None else [f"{unfinished.line(f'nas run --resume {run}')}."]
 
 
 def _designs_first(trials: list[Trial]) -> list[Trial]:

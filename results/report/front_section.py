@@ -20,13 +20,12 @@ from results.trial import Trial
 def front_section(content: Content, members: Members) -> str:
     """Returns the section on the front, with the plot."""
     title = "The front: accuracy against cost"
-    num_complete = len(members.front) + len(members.others)
-    if not num_complete:
-        more = f" {len(members.lower)} ended on a lower rung." if len(members.lower) else ""
-        text = f"No trial is complete yet, so there is no front.{more} Go on with: nas run --resume {content.folder}"
-        return section(title, paragraph(text), _lower_only(content, members))
+    num_compared = len(members.front) + len(members.others)
+    if not num_compared:
+        text = f"No trial has a result yet, so there is no front. Go on with: nas run --resume {content.folder}"
+        return section(title, paragraph(text))
     caption = (
-        f"{num_complete} complete trials, {len(members.front)} on the front: no other trial is as good in every "
+        f"{num_compared} {_kind(members)}, {len(members.front)} on the front: no other trial is as good in every "
         "objective and better in one. Point at one for its architecture in words, click it for its nodes."
     )
     if members.num_left_out:
@@ -35,19 +34,17 @@ def front_section(content: Content, members: Members) -> str:
     return section(title, *parts)
 
 
-def _lower_only(content: Content, members: Members) -> str:
-    """Shows the trials on lower rungs if there are no others."""
-    if members.lower.empty:
-        return ""
-    return _plot(content, members, "What ended on a lower rung, with the accuracy that it reached there.") + _detail()
+def _kind(members: Members) -> str:
+    """Says what the front is made of."""
+    stage = records.trials_of(members.front.head(1))[0].stage
+    return f"trials after {stage}, as none has reached the last rung" if stage else "complete trials"
 
 
 def _plot(content: Content, members: Members, caption: str) -> str:
     xs, ys = x_axes(content.table, content.device), y_axes(content.table)
     pickers = _picker("pick-y", "accuracy:", options(ys)) + _picker("pick-x", "against:", options(xs))
     if len(members.lower):
-        checked = " checked" if members.front.empty else ""
-        pickers += f'<label><input type="checkbox" id="lower"{checked}> trials that ended on a lower rung</label>'
+        pickers += '<label><input type="checkbox" id="lower"> trials that ended on a lower rung</label>'
     return (
         f'<figure><figcaption>{escape(caption)}</figcaption>\n<div class="controls">{pickers}</div>\n'
         '<p class="muted">&#8593; <span id="title-y"></span></p>\n'
@@ -69,7 +66,7 @@ def _legend(members: Members) -> str:
     icon = '<svg width="16" height="16" viewBox="-8 -8 16 16" aria-hidden="true">{}</svg>'
     entries = [
         ('<circle r="6" class="point front"/>', "on the front, numbered by accuracy"),
-        ('<circle r="4.5" class="point other"/>', "complete, beaten by another"),
+        ('<circle r="4.5" class="point other"/>', "trained as far, beaten by another"),
         ('<path d="M0,-7l7,7l-7,7l-7,-7z" class="point other"/>', "named design"),
         ('<path d="M0,-7V7" class="whisker front"/>', "95 % of a bootstrap over the validation images"),
     ]
@@ -112,6 +109,8 @@ def _columns(content: Content, front: pd.DataFrame, trials: list[Trial]) -> dict
         columns["#over seeds %"] = [_over_seeds(each) for each in seeds]
     columns["#input px"] = [f"{trial.input_width}x{trial.input_height}" for trial in trials]
     columns["levels"] = [escape(" ".join(trial.levels)) for trial in trials]
+    if trials[0].stage:
+        columns["trained"] = [escape(trial.stage) for trial in trials]
     return columns | {"origin": [escape(str(trial.origin)) for trial in trials]}
 
 

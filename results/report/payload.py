@@ -33,7 +33,7 @@ class Members:
 
     front: pd.DataFrame
     others: pd.DataFrame
-    """Complete, and not on the front."""
+    """Trained as far as the front, and not on it."""
     lower: pd.DataFrame
     """Ended on a lower rung."""
     num_left_out: int
@@ -43,7 +43,7 @@ class Members:
 def part(table: pd.DataFrame) -> Members:
     """Groups the trials of a run for the plot."""
     names = records.objectives_of(table)
-    front, done = records.front(table), records.complete(table, names)
+    front, done = records.front(table), records.candidates(table, names)
     first = next(name for name in names if records.is_accuracy(name))
     others = done[~done["number"].isin(front["number"])].sort_values(first, ascending=False)
     ended = table[(table["outcome"] == "stopped") & table[first].notna() & table["repeat_of"].isna()]

@@ -191,9 +191,10 @@ def test_jobs_come_back_as_they_end_and_stopping_one_leaves_the_other(rig: Rig) 
 
 def test_a_stopped_job_is_followed_by_the_next(rig: Rig) -> None:
     def report(step: Step) -> None:
-        raise StopTrial(Cause.TIME_UP)
+        raise StopTrial(Cause.TIME_UP, keep=True)
 
-    assert rig.run(ENDLESS, report).cause is Cause.TIME_UP
+    stopped = rig.run(ENDLESS, report)
+    assert stopped.cause is Cause.TIME_UP and stopped.scores == {"accuracy": 0.25}
     assert rig.run(GOOD).outcome == "complete"
 
 

@@ -153,8 +153,8 @@ def test_steps_are_throttled_but_never_the_last() -> None:
 
 
 def test_a_request_to_stop_is_seen_at_every_step() -> None:
-    causes = iter([None, None, Cause.TIME_UP])
-    report = throttled(lambda step: None, lambda: next(causes), seconds=99.0)
+    requests = iter([None, None, StopTrial(Cause.TIME_UP)])
+    report = throttled(lambda step: None, lambda: next(requests), seconds=99.0)
     step = Step(number=0, step=1, num_steps=10, loss=0.0)
     report(step)
     report(step)

@@ -165,7 +165,7 @@ def run_folder(tmp_path: Path) -> Path:
         )
         for number, (arch, cost, accuracy) in enumerate(zip(architectures, costs, (0.4, 0.3), strict=True))
     ]
-    folder.derive(trials, lambda trial: architectures[trial.number])
+    folder.derive(trials, lambda trial: architectures[trial.number], num_classes=3)
     return folder.path
 
 

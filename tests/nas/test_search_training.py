@@ -62,6 +62,14 @@ def test_a_stopped_training_tells_how_far_it_came(tmp_path: Path, ending: Any, c
     assert not (tmp_path / "weights.pt").exists()
 
 
+def test_a_training_that_is_cut_short_may_keep_what_it_has(tmp_path: Path) -> None:
+    evaluation = train(tmp_path, StopTrial(Cause.TIME_UP, keep=True))
+    assert (evaluation.outcome, evaluation.cause) == (Outcome.STOPPED, Cause.TIME_UP)
+    assert evaluation.images_seen == 4 and evaluation.epochs == pytest.approx(2 / 3)
+    assert {"accuracy", "ap50"} <= set(evaluation.scores) and len(evaluation.accuracy_draws) == NUM_DRAWS
+    assert load_weights(tmp_path / "weights.pt").architecture == ARCHITECTURE.to_dict()
+
+
 @pytest.mark.slow
 def test_an_error_is_a_failed_trial_with_its_reason(tmp_path: Path) -> None:
     evaluation = train(tmp_path, MemoryError("no memory"))

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from trial_fakes import make_table, make_trial
 
-from results import records
+from results import front, hypervolume, records
+from results.trial import Trial
 
 
 def row(number: int, outcome: str = "complete", **values: object) -> dict[str, object]:
@@ -43,6 +44,32 @@ def test_front_takes_complete_trials_only() -> None:
         ]
     )
     assert records.front(table)["number"].tolist() == [1, 2]
+
+
+def lower(number: int, accuracy: float, macs: int, rung: int, cause: str = "rung_done", **more: object) -> Trial:
+    return make_trial(row(number, "stopped", cause=cause, accuracy=accuracy, macs=macs, rung=rung, rungs=3, **more))
+
+
+def test_a_front_without_complete_trials_is_of_the_highest_rung_that_has_any() -> None:
+    cut = [lower(0, 0.99, 1, 1, "time_up")]
+    first = [lower(1, 0.9, 5, 1), lower(2, 0.8, 3, 1)]
+    second = [lower(3, 0.3, 50, 2), lower(4, 0.2, 20, 2), lower(5, 0.1, 30, 2), lower(6, 0.9, 1, 2, repeat_of=3)]
+    done = [make_trial(row(7, accuracy=0.01, macs=90, rung=3, rungs=3))]
+
+    def members(*trials: Trial) -> list[int]:
+        return [int(each) for each in records.front(records.frame(trials))["number"]]
+
+    assert members(*cut) == [0]
+    assert members(*cut, *first) == [1, 2]
+    assert members(*cut, *first, *second) == [3, 4]
+    assert members(*cut, *first, *second, *done) == [7]
+    unscored = lower(8, 0.5, 1, 1, "interrupted")
+    assert members(replace(unscored, scores={})) == []
+
+
+def test_the_hypervolume_counts_the_last_rung_only() -> None:
+    table = records.frame([lower(0, 0.9, 5, 1)])
+    assert len(front(table)) == 1 and hypervolume(table) == 0.0
 
 
 def test_front_of_nothing_is_empty() -> None:

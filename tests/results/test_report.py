@@ -145,10 +145,10 @@ def test_text_is_made_visible() -> None:
 
 def test_a_run_without_a_complete_trial_says_so() -> None:
     page = render(content([FRONT[2], FRONT[4]]))
-    assert "No trial is complete yet" in page and "1 ended on a lower rung" in page and 'id="lower" checked' in page
-    assert "The front has no member yet" in page and "hypervolume" not in page.split("<script>")[0]
+    assert "1 trials after rung 1 of 2, as none has reached the last rung, 1 on the front" in page
+    assert "<th>trained</th>" in page.replace(' scope="col"', "") and "hypervolume" not in page.split("<script>")[0]
     empty = render(content([]))
-    assert "No trial is complete yet" in empty and "trials: 0 =" in empty and 'id="scatter"' not in empty
+    assert "No trial has a result yet" in empty and "trials: 0 =" in empty and 'id="scatter"' not in empty
     assert data_of(empty)["trials"] == []
 
 

@@ -136,6 +136,7 @@ def test_an_origin_is_read_as_it_was_written(text: str, kind: str, name: str) ->
         ({"outcome": "failed", "cause": "worker_lost"}, False, False, True, False),
         ({"outcome": "failed", "cause": "interrupted"}, False, False, True, False),
         ({"outcome": "stopped", "cause": "time_up"}, False, False, True, False),
+        ({"outcome": "stopped", "cause": "time_up", "accuracy": 0.5}, False, False, True, False),
     ],
 )
 def test_what_an_outcome_means(
