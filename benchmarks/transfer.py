@@ -146,7 +146,7 @@ def cell(results: list[dict[str, float]]) -> str:
 
 def shares(architecture: Architecture, donor: Path, num_classes: int) -> str:
     """Returns the shares of parameters and multiply-adds that a donor gives, in percent."""
-    report = transfer(fresh_detector(architecture, num_classes=num_classes, seed=0), architecture, load_weights(donor))
+    report = transfer(fresh_detector(architecture, num_classes=num_classes, seed=0), load_weights(donor))
     return f"{100 * report.parameters:.0f} / {100 * report.macs:.0f} %"
 
 
