@@ -121,7 +121,7 @@ def nothing_happens(path: Path) -> Iterator[None]:
         yield
     finally:
         _watches.remove(watch)
-    assert not watch.events
+    assert not watch.events, watch.events
     assert _surroundings(path.parent) == before
 
 
