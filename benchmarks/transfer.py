@@ -68,7 +68,8 @@ def write_halves(options: argparse.Namespace) -> tuple[Path, Path, Path]:
 
 def coco(classes: tuple[str, ...], records: list[Any], root: Path) -> dict[str, Any]:
     """Returns COCO annotations of records; an ignored region is a crowd of its class, or of each class."""
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number, record in enumerate(records):
         size = {"height": record.height, "width": record.width}
         images.append({"id": number, "file_name": os.path.relpath(record.path, root), **size})
@@ -138,10 +139,10 @@ def result(folder: Path) -> dict[str, float]:
 
 
 def cell(results: list[dict[str, float]]) -> str:
-    """Returns the mean AP50 and AP of several seeds, and AP50 of each."""
+    """Returns the mean AP50 and AP of several seeds, AP50 of each, and the mean CPU seconds of a training."""
     each = " ".join(f"{one['ap50']:.1f}" for one in results)
-    ap50, ap = (statistics.mean(one[name] for one in results) for name in ("ap50", "ap"))
-    return f"{ap50:.1f} / {ap:.1f} ({each})"
+    ap50, ap, cpu = (statistics.mean(one[name] for one in results) for name in ("ap50", "ap", "cpu"))
+    return f"{ap50:.1f} / {ap:.1f} ({each}), {cpu:.0f} s"
 
 
 def shares(architecture: Architecture, donor: Path, num_classes: int) -> str:

@@ -80,10 +80,7 @@ def train(
     from trainers.distributed import join_processes
 
     is_first = launched_rank() == 0
-    given = settings if data is None else {"data": data, **settings}
-    given = {
-        name: named_weights(value) if name in ("weights", "pretrained") else value for name, value in given.items()
-    }
+    given = _given(data, settings)
     notices: list[str] = []
 
     def notify(notice: str | None) -> None:
@@ -103,6 +100,12 @@ def train(
             if is_first:
                 write_results(training, chosen, result, ready.splits, notify)
     return dataclasses.replace(training, notices=tuple(notices))
+
+
+def _given(data: str | Path | None, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the settings with the data set among them, and the file of weights that are given as an object."""
+    weights = {name: named_weights(settings[name]) for name in ("weights", "pretrained") if name in settings}
+    return {**({} if data is None else {"data": data}), **settings, **weights}
 
 
 def _settings(

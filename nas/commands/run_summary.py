@@ -141,14 +141,14 @@ def inheritance_line(run: SearchRun) -> list[str]:
         for trial in records.trials_of(run.table)
         if trial.images_in_all and (trial.rung, trial.repeat_of) == (1, None)
     ]
-    heirs = [trial for trial in first if trial.inherited_macs]
-    if not heirs:
+    inherited = [trial for trial in first if trial.inherited_macs]
+    if not inherited:
         return ["inheritance: no trial has started from a donor yet"]
-    macs = statistics.mean(trial.inherited_macs or 0.0 for trial in heirs)
+    macs = statistics.mean(trial.inherited_macs or 0.0 for trial in inherited)
     failed = sum(trial.inherited_macs == 0 for trial in first)
     took = f"; {failed} took nothing from theirs, for the reasons in {records.TRIALS_CSV}" if failed else ""
     return [
-        f"inheritance: {len(heirs)} of {counted(len(first), 'trial')} on the first rung started from a donor; on "
+        f"inheritance: {len(inherited)} of {counted(len(first), 'trial')} on the first rung started from a donor; on "
         f"average {100 * macs:.0f} % of the multiply-adds came from there{took}"
     ]
 

@@ -9,6 +9,7 @@ import click
 
 from nas.commands.display import counted, say
 from nas.commands.options import echo_json, json_option, plugin_option
+from search_space.errors import shortened
 
 if TYPE_CHECKING:
     from nas.api.import_weights import WeightsImport
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
 NUM_MISFITS = 20
 """Tensors that do not fit that are shown."""
-NUM_NAMES = 5
-"""Names of tensors and classes that are shown; --json has all."""
 SHOWN_FACTS = ("version", "mmdet_version", "date", "license")
 """What a file says about itself that is shown; --json has all."""
 
@@ -79,19 +78,13 @@ def print_import(imported: WeightsImport) -> None:
     if imported.backbone_only:
         say("backbone only; give it as --pretrained")
     else:
-        say(f"{counted(imported.num_classes, 'class', 'classes')}: {_some(imported.classes)}")
+        say(f"{counted(imported.num_classes, 'class', 'classes')}: {shortened(imported.classes)}")
     say(f"{imported.params:,} parameters; file: {imported.kind}, names of tensors: {imported.layout}")
     for names, what in ((imported.missing, "not in the file"), (imported.unused, "without a place, left out")):
         if names:
-            say(f"{counted(len(names), 'tensor')} {what}: {_some(names)}")
+            say(f"{counted(len(names), 'tensor')} {what}: {shortened(names)}")
     stated = [f"{fact}: {imported.facts[fact]}" for fact in SHOWN_FACTS if fact in imported.facts]
     if stated:
         say("; ".join(stated))
     say(f"written: {imported.out}")
     say("note: the weights keep the licence of those who trained them", err=True)
-
-
-def _some(names: tuple[str, ...]) -> str:
-    """Returns the first names, and how many there are more."""
-    more = len(names) - NUM_NAMES
-    return ", ".join(names[:NUM_NAMES]) + (f" and {more} more" if more > 0 else "")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 from nas.engine.domain import Candidate, CostedDomain
 from nas.engine.trial_point import point_of
@@ -19,30 +18,10 @@ MAX_RECENT, MAX_BEST = 25, 25
 """The latest trained architectures, and the best of those before them, whose weights are kept for new trials."""
 
 
-class DonorRule(Protocol):
-    """Decides from architectures and trials alone, so that a resumed run decides as one that was not interrupted."""
-
-    def donor_of(self, candidate: Candidate, trials: Sequence[Trial], parent: str | None = None) -> Trial | None:
-        """Returns the trial whose weights a new trial starts from; None: none.
-
-        Args:
-            candidate: What is to be trained.
-            trials: Those that have ended.
-            parent: Key of the architecture that the candidate was derived from.
-        """
-
-    def takes_pretrained(self, candidate: Candidate) -> bool:
-        """Whether a trial without a donor starts from the pretrained weights of the run."""
-
-    def latest(self, number: int, trials: Sequence[Trial]) -> Trial | None:
-        """Returns the trial whose weights the architecture of a donor has by now: the one on its highest rung."""
-
-    def kept(self, trials: Sequence[Trial]) -> frozenset[str]:
-        """Returns the keys of the architectures whose weights must be kept."""
-
-
 class InheritanceRule:
-    """A neighbour starts from its parent, any other trial from the one that shares most of its multiply-adds.
+    """Decides from architectures and trials alone, so that a resumed run decides as one that was not interrupted.
+
+    A neighbour starts from its parent, any other trial from the one that shares most of its multiply-adds.
 
     A parent that shares too little, or is no donor, is treated as any other trial. Of trials that share the same, the
     one with the lowest number is taken.
@@ -61,17 +40,26 @@ class InheritanceRule:
         self._pretrained = None if pretrained is None else _shapes_of_weights(pretrained)
 
     def donor_of(self, candidate: Candidate, trials: Sequence[Trial], parent: str | None = None) -> Trial | None:
-        """Returns the trial whose weights a new trial starts from; see `DonorRule`."""
+        """Returns the trial whose weights a new trial starts from; None: none.
+
+        Args:
+            candidate: What is to be trained.
+            trials: Those that have ended.
+            parent: Key of the architecture that the candidate was derived from.
+        """
         found = [trial for trial in donors(trials, self._worker) if trial.key != candidate.key]
         parents = [trial for trial in found if trial.key == parent]
         return self._most_shared(candidate, parents) or self._most_shared(candidate, found)
 
     def takes_pretrained(self, candidate: Candidate) -> bool:
-        """Whether the pretrained weights share enough; the training reports weights that cannot be read."""
+        """Whether a trial without a donor starts from the pretrained weights of the run: where they share enough.
+
+        The training reports weights that cannot be read.
+        """
         return self._pretrained is None or shared_macs(self._of(candidate), self._pretrained) >= LEAST_SHARE
 
     def latest(self, number: int, trials: Sequence[Trial]) -> Trial | None:
-        """Returns the trial whose weights the architecture of a donor has by now; see `DonorRule`."""
+        """Returns the trial whose weights the architecture of a donor has by now: the one on its highest rung."""
         chosen = next((trial for trial in trials if trial.number == number), None)
         if chosen is None:
             return None
@@ -79,7 +67,7 @@ class InheritanceRule:
         return max(found, key=lambda each: (each.rung, each.number), default=chosen)
 
     def kept(self, trials: Sequence[Trial]) -> frozenset[str]:
-        """Returns the keys of all donors."""
+        """Returns the keys of the architectures whose weights must be kept."""
         return frozenset(trial.key for trial in donors(trials, self._worker))
 
     def _most_shared(self, candidate: Candidate, found: Sequence[Trial]) -> Trial | None:

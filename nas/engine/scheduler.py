@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from nas.engine.domain import Candidate, CostedDomain, Params
 from nas.engine.ending import NO_TIME, NOTHING_NEW, SearchEnding
 from nas.engine.history import History, Observation
-from nas.engine.inheritance import DonorRule
+from nas.engine.inheritance import InheritanceRule
 from nas.engine.ladder import Ladder, promotion
 from nas.engine.objectives import Objective
 from nas.engine.search_study import TrialSpec, derive_seed
@@ -71,7 +71,7 @@ class Scheduler:
     """The part of the seeds in which the workers on one study differ."""
     repeats: int = 1
     """With how many seeds each member of the front is trained at the end."""
-    inheritance: DonorRule | None = None
+    inheritance: InheritanceRule | None = None
     """Chooses the trial whose weights a new one starts from; None: all start without."""
 
     @property

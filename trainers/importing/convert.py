@@ -18,6 +18,7 @@ from trainers.importing.layouts import MMDET, MOBILENETV3_BACKBONE, VGG_BACKBONE
 from trainers.importing.published_names import BlockTensor
 from trainers.importing.thinning import with_thinned_classifier
 from trainers.importing.unnamed import placed_by_order
+from trainers.weights import numbered_classes
 
 TORCHVISION_MOBILENETV3_EPS = 1e-3
 SHOWN_KEYS = 3
@@ -124,7 +125,7 @@ def _is_torchvision(key: str) -> bool:
 def _classes(file: PlacedFile, found: Fit) -> tuple[str, ...]:
     stated = file.foreign.classes
     if stated is None or file.layout.backbone_only:
-        return tuple(f"class_{number}" for number in range(found.num_classes))
+        return numbered_classes(found.num_classes)
     if len(stated) != found.num_classes:
         raise ConfigError(
             f"{file.foreign.path} states {len(stated)} class names, but its head has {found.num_classes} classes; "
