@@ -18,6 +18,7 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -29,7 +30,15 @@ from typing import Any
 from nas.cost import Budget, cost_of
 from nas.engine.domain import CostedDomain
 from nas.engine.narrowing import with_heads
+from nas.engine.run_request import RunRequest
+from nas.engine.rung_plan import laid
+from nas.engine.search_study import RunningTrial
+from nas.engine.session import begin, open_search
 from nas.engine.starts import starting_points
+from nas.executors import Step
+from nas.executors.local import LocalExecutor
+from nas.executors.training import TrainingSpec
+from results.trial import Trial
 from search_space import DESIGNS, Architecture, SearchSpace
 from trainers import TrainConfig, evaluate, fresh_detector, train
 from trainers.data import DataSplits, open_data
@@ -43,6 +52,7 @@ ROWS = {
     "e": "same design, largest input",
 }
 DESIGN_EPOCHS = 0.5
+SEARCH_SHARE = 0.4
 TRIAL_STEPS = 60
 """Steps that measure the speed of a design; their time is charged."""
 SCORES = ("ap50", "ap", "ap_small")
@@ -127,9 +137,49 @@ def trained_cell(architecture: Architecture, seed: int, splits: DataSplits, seco
     }
 
 
+class Silent:
+    """Follows a search without printing."""
+
+    def started(self, running: RunningTrial) -> None: ...
+
+    def stepped(self, step: Step) -> None: ...
+
+    def finished(self, trial: Trial, trials: list[Trial]) -> None: ...
+
+
+def search_cell(row: str, seed: int, options: argparse.Namespace, seconds: float) -> dict[str, Any]:
+    """Searches, trains the most accurate detector found on, and scores it; all in the given CPU seconds."""
+    shutil.rmtree(options.out / f"{row}-{seed}", ignore_errors=True)
+    request = RunRequest.of(
+        data=options.data,
+        split=options.split,
+        budget_gflops=options.budget_gflops,
+        minutes=SEARCH_SHARE * seconds / 60,
+        seed=seed,
+        strategy="random" if row == "c" else "ehvi",
+        inherit="donor" if row == "a" else "none",
+        holdout="yes",
+        threads=1,
+        name=f"{row}-{seed}",
+        out=str(options.out),
+    )
+    session = begin(request)
+    evaluator = TrainingSpec.of(session.config).over(session.splits, clock=cpu_seconds)
+    with session.folder.locked(), LocalExecutor(evaluator, clock=cpu_seconds) as executor:
+        session, notices = laid(session, executor)
+        print(*notices, sep="\n", flush=True)
+        session = replace(session, starts=[]) if row == "c" else session
+        ending = open_search(session, executor, Silent(), clock=cpu_seconds).run()
+    found = {"search_seconds": cpu_seconds(), "ending": str(ending)}
+    return found
+
+
 def run_cell(row: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     """Returns the result of one cell."""
-    splits, seconds = opened(options), 60 * options.cpu_minutes
+    seconds = 60 * options.cpu_minutes
+    if row in "abc":
+        return search_cell(row, seed, options, seconds)
+    splits = opened(options)
     design = Architecture.from_yaml(options.out / f"design-{row}.yaml")
     return trained_cell(design, seed, splits, seconds)
 

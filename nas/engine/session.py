@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -242,7 +243,9 @@ def reopen_data(config: RunConfig) -> tuple[SearchSpace, DataSplits]:
     return space, splits
 
 
-def open_search(session: Session, executor: Executor, observer: Observer) -> Search:
+def open_search(
+    session: Session, executor: Executor, observer: Observer, *, clock: Callable[[], float] = time.monotonic
+) -> Search:
     """Opens the study of a session, whose folder must be locked, and ends trials that an earlier session left open."""
     config = session.config
     session.config.to_yaml(session.folder.config_yaml)
@@ -287,6 +290,7 @@ def open_search(session: Session, executor: Executor, observer: Observer) -> Sea
         settle=settle if session.storage is not None else lambda: None,
         check_data=DataWatch(config),
         alive=None if session.storage is None else heartbeat(study),
+        clock=clock,
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -91,7 +92,13 @@ class TrainingSpec:
         device = device_of(worker, self.config.device, torch.cuda.device_count())
         return self.over(splits, replace(self.config, device=device))
 
-    def over(self, splits: DataSplits, config: TrainConfig | None = None) -> TrainingEvaluator:
+    def over(
+        self,
+        splits: DataSplits,
+        config: TrainConfig | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> TrainingEvaluator:
         """Returns the evaluator for data that is open already."""
         parts = divide(splits.val) if self.holdout else None
         return TrainingEvaluator(
@@ -100,6 +107,7 @@ class TrainingSpec:
             num_threads=self.threads,
             bins=self.bins,
             held_out=None if parts is None else parts.held_out,
+            clock=clock,
         )
 
 
@@ -125,6 +133,7 @@ class TrainingEvaluator:
         num_threads: CPU threads; None: PyTorch decides.
         bins: Additional size bins to measure AP in.
         held_out: Further images, on which jobs are scored that are reported.
+        clock: Measures the time of training, in seconds.
     """
 
     def __init__(
@@ -135,9 +144,10 @@ class TrainingEvaluator:
         num_threads: int | None = None,
         bins: Sequence[str] = (),
         held_out: Dataset | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         enlarge_primitive_cache()
-        self._splits, self._held_out = splits, held_out
+        self._splits, self._held_out, self._clock = splits, held_out, clock
         self._bins = size_bins(bins)
         self._config = config
         self._memory = PeakMemory(device_for(config.device))
@@ -170,9 +180,10 @@ class TrainingEvaluator:
             epochs=self._config.epochs if job.epochs is None else job.epochs,
             learning_rate=start.peak_learning_rate or self._config.learning_rate,
         )
-        watch = _Watch(job.number, report)
+        watch, began = _Watch(job.number, report), self._clock()
         try:
             result = train(detector, self._splits.train, config=config, on_step=watch)
+            seconds = self._clock() - began
             if result.stopped and not watch.keeps:
                 return _evaluation(Outcome.STOPPED, result, cause=watch.stop_cause, epochs=watch.epochs)
             if result.new_steps and result.bad_steps == result.new_steps:
@@ -192,7 +203,7 @@ class TrainingEvaluator:
             save_weights(job.weights_path, result.state_dict, job.architecture.to_dict(), self._splits.train.classes)
         outcome = Outcome.STOPPED if result.stopped else Outcome.COMPLETE
         evaluation = _evaluation(outcome, result, cause=watch.stop_cause, scores=found.values | reported)
-        return replace(evaluation, accuracy_draws=found.draws)
+        return replace(evaluation, accuracy_draws=found.draws, training_seconds=seconds)
 
     def _reported(self, detector: Detector, job: Job) -> dict[str, float]:
         """Returns the scores on the images that are held out, of a job that is reported."""
@@ -254,5 +265,4 @@ def _evaluation(
         epochs=result.epochs if epochs is None else epochs,
         images_seen=result.images_seen,
         seconds=result.seconds,
-        training_seconds=result.seconds,
     )
