@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from nas.advice.box_sizes import box_sizes
 from nas.config import RunConfig, check_fingerprint, check_same, read_config
 from nas.cost.latency import load_model
 from nas.data_state import DataWatch, data_fingerprint_of
@@ -33,7 +34,7 @@ from nas.engine.run_request import (
 )
 from nas.engine.scheduler import Scheduler
 from nas.engine.search_study import STUDY_NAME, SearchStudy
-from nas.engine.starts import Start, starting_points
+from nas.engine.starts import Start, side_for, starting_points
 from nas.engine.storage import Heartbeats, database_storage, heartbeat, journal_storage, worker_name
 from nas.engine.strategies import STRATEGIES
 from nas.engine.warm_start import Earlier, Starts, import_trials, open_earlier, read_starts
@@ -346,7 +347,8 @@ def prepare(
                 "a few measurements help much: nas latency calibrate --help"
             )
     domain = CostedDomain(space, budget_of(config), num_classes=len(config.classes), device=device)
-    starts, left_out = starting_points(domain, named.architectures)
+    wanted = side_for(box_sizes(splits.train.records))
+    starts, left_out = starting_points(domain, named.architectures, wanted_side=wanted)
     if not starts:
         ensure_feasible(domain, SearchSpace().narrowed(with_heads({})), seed=config.seed)
     return domain, starts, [*notices, *left_out]

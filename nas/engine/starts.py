@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
+
+from nas.advice.box_sizes import BoxSizes
+from nas.advice.levels import LEVELS, least_seen_px
 from nas.engine.domain import Candidate, CostedDomain, Params
 from nas.engine.variation import fit_input
 from search_space import Architecture, Head
@@ -25,11 +29,18 @@ class Start:
     """How it was changed; empty if it was not."""
 
 
-def starting_points(domain: CostedDomain, designs: Mapping[str, Architecture]) -> tuple[list[Start], list[str]]:
+def starting_points(
+    domain: CostedDomain, designs: Mapping[str, Architecture], *, wanted_side: int = 0
+) -> tuple[list[Start], list[str]]:
     """Fits the named designs into the space and the budget.
 
     A design whose head is not in the space gets an anchor-free one. A design over budget gets the largest input size at
-    which it fits; if none fits, smaller widths as well.
+    which it fits; if none fits, or only sizes below the wanted one, smaller widths as well.
+
+    Args:
+        domain: The space and the budget.
+        designs: By name.
+        wanted_side: Side of the input in px at which a detector sees the objects; see `side_for`.
 
     Returns:
         The starts, each architecture once, and a notice for every design that was changed or left out.
@@ -40,7 +51,7 @@ def starting_points(domain: CostedDomain, designs: Mapping[str, Architecture]) -
     for name, design in designs.items():
         swap = design.head.kind not in heads and ANCHOR_FREE in heads
         architecture = with_anchor_free_head(design) if swap else design
-        start = fit(domain, name, architecture)
+        start = fit(domain, name, architecture, wanted_side=wanted_side)
         if start is None:
             reason = domain.space.why_not(architecture) if not domain.space.contains(architecture) else None
             notices.append(f"{name} is left out: {reason or 'it does not fit the budget at any input size or width'}")
@@ -62,16 +73,34 @@ def with_anchor_free_head(architecture: Architecture) -> Architecture:
     )
 
 
-def fit(domain: CostedDomain, name: str, architecture: Architecture) -> Start | None:
-    """Returns the design as it is, with a smaller input, or also narrower: the first that fits; None if none does."""
+def side_for(boxes: BoxSizes) -> int:
+    """Returns the least input side in px at which half of the boxes span two cells of P2, at most that of the images.
+
+    A smaller input hides objects from every detector, so a design is made narrower rather than smaller.
+    """
+    seen = np.median(boxes.at(boxes.long_side_px)) / least_seen_px(LEVELS[0])
+    return int(np.ceil(boxes.long_side_px / max(seen, 1.0)))
+
+
+def fit(domain: CostedDomain, name: str, architecture: Architecture, *, wanted_side: int = 0) -> Start | None:
+    """Returns the design as it is, with a smaller input, or also narrower; None if none of them fits.
+
+    It is the widest one with an input of the wanted side; if there is none, the widest one with the largest input.
+    """
+    wanted = min(wanted_side, max(architecture.input_hw))
+    best: Start | None = None
     for scaled, width in _widths(domain, architecture):
         candidate = _at_best_size(domain, scaled)
-        if candidate is not None and candidate.feasible:
-            side = candidate.architecture.input_hw[0]
+        if candidate is None or not candidate.feasible:
+            continue
+        side = candidate.architecture.input_hw[0]
+        if best is None or side > best.candidate.architecture.input_hw[0]:
             note = f"at {side}x{side} px input" if candidate.architecture != architecture else ""
             note += f" and width {width:g}" if width is not None else ""
-            return Start(name=name, candidate=candidate, note=note and f"{note} to fit the budget")
-    return None
+            best = Start(name=name, candidate=candidate, note=note and f"{note} to fit the budget")
+        if side >= wanted:
+            break
+    return best
 
 
 def _at_best_size(domain: CostedDomain, architecture: Architecture) -> Candidate | None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import optuna
 import pytest
 from search_fakes import NUM_CLASSES, make_domain, small_space
 
+from nas.advice.box_sizes import box_sizes
 from nas.cost import Budget, cost_of
 from nas.engine.distributions import even_step, restored, stored, suggest
 from nas.engine.domain import CostedDomain
 from nas.engine.feasibility import ensure_feasible
-from nas.engine.starts import starting_points
+from nas.engine.starts import side_for, starting_points
 from nas.engine.variation import (
     complete,
     fit_input,
@@ -25,6 +27,7 @@ from nas.engine.variation import (
 )
 from search_space import DESIGNS, Axis, SearchSpace
 from search_space.errors import BudgetError, SpaceError
+from trainers.data import Record
 
 SPACE = SearchSpace()
 
@@ -198,6 +201,24 @@ def test_designs_are_narrowed_where_no_input_is_small_enough() -> None:
     starts, notices = starting_points(domain, {"yolov8n": architecture})
     assert starts[0].candidate.params["width"] == 0.125 and starts[0].candidate.feasible
     assert "width" in notices[0]
+
+
+@pytest.mark.parametrize(("wanted", "width", "side"), [(0, 0.25, 128), (160, 0.125, 192), (640, 0.125, 192)])
+def test_designs_are_narrowed_rather_than_made_too_small_for_the_objects(wanted: int, width: float, side: int) -> None:
+    domain = CostedDomain(SPACE, Budget(gmacs=0.25), num_classes=NUM_CLASSES)
+    designs = {"yolov8n-p2-nop5": DESIGNS.get("yolov8n-p2-nop5").architecture}
+    params = starting_points(domain, designs, wanted_side=wanted)[0][0].candidate.params
+    assert (params["width"], params["input_size"]) == (width, side)
+
+
+def test_a_side_is_wanted_at_which_half_of_the_boxes_are_seen() -> None:
+    boxes = np.array([[0, 0, side, side] for side in (4, 10, 16)], np.float32)
+    record = Record(path=None, height=256, width=320, boxes=boxes, labels=np.zeros(3, np.int64))
+    assert side_for(box_sizes([record])) == 256, "10 px boxes are 8 px there"
+    large = replace(record, boxes=boxes * 10)
+    assert side_for(box_sizes([large])) == 26
+    tiny = replace(record, boxes=boxes / 10)
+    assert side_for(box_sizes([tiny])) == 320, "a larger input adds no detail"
 
 
 def test_designs_outside_the_space_are_left_out_by_name() -> None:
