@@ -1,8 +1,8 @@
 """What a search is worth: the same CPU seconds spent in five ways, scored on images that chose nothing.
 
 Rows: `a` search with inheritance and finish; `b` search without inheritance, with finish; `c` random points with the
-same finish; `d` the best named design, of those that fit the budget, trained for the whole time; `e` the same design at
-the smallest width, and so at the largest input that fits.
+same finish; `d` the best named design, of those that fit the budget, trained for the whole time; `e` the best one where
+designs are made narrower for the largest input that fits.
 
 CPU seconds are user and system time of all processes of a cell, in one thread each. The best design is the one with the
 highest accuracy after half an epoch; that choice is not charged. Every cell is a process of its own that leaves a JSON
@@ -49,9 +49,10 @@ ROWS = {
     "b": "search without inheritance, finish",
     "c": "random points, finish",
     "d": "best named design, trained",
-    "e": "same design, largest input",
+    "e": "best design at the largest input, trained",
 }
 DESIGN_EPOCHS = 0.5
+LARGEST_SIDE, NUM_NARROWED = 10_000, 6
 SEARCH_SHARE = 0.4
 TRIAL_STEPS = 60
 """Steps that measure the speed of a design; their time is charged."""
@@ -62,11 +63,6 @@ def cpu_seconds() -> float:
     """Returns user and system time of this process and of its ended children."""
     used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(each.ru_utime + each.ru_stime for each in used)
-
-
-def opened(options: argparse.Namespace) -> DataSplits:
-    """Returns the data with the part of the validation images that decides as its validation set."""
-    return open_data(options.data, split=options.split)
 
 
 def domain_of(options: argparse.Namespace, num_classes: int) -> CostedDomain:
@@ -83,36 +79,37 @@ def scored(architecture: Architecture, state: Any, splits: DataSplits) -> dict[s
     return {name: getattr(found, name) for name in SCORES}
 
 
-def best_design(options: argparse.Namespace) -> Architecture:
-    """Returns the named design with the highest accuracy after half an epoch, as a search starts with it."""
-    path = options.out / "designs.json"
+def best_design(options: argparse.Namespace, *, wanted_side: int, among: int | None = None) -> Architecture:
+    """Returns the named design with the highest accuracy after half an epoch, as a search would start with it.
+
+    Args:
+        options: Of the command line.
+        wanted_side: Of the input, in px; designs are made narrower for it.
+        among: Only so many designs that are best at the largest input at their own width.
+    """
+    path = options.out / f"designs-{wanted_side}.json"
     known = json.loads(path.read_text()) if path.exists() else {}
-    splits = opened(options)
+    splits = open_data(options.data, split=options.split)
     selection = divide(splits.val).selection
     named = {name: DESIGNS.get(name).architecture for name in DESIGNS}
-    starts, _ = starting_points(domain_of(options, len(splits.train.classes)), named)
+    if among is not None:
+        ranks = json.loads((options.out / "designs-0.json").read_text())
+        best = sorted(ranks, key=lambda name: -ranks[name]["accuracy"])[:among]
+        named = {name: named[name] for name in best}
+    domain = domain_of(options, len(splits.train.classes))
+    starts, _ = starting_points(domain, named, wanted_side=wanted_side)
     for start in starts:
         if start.name in known:
             continue
         detector = fresh_detector(start.candidate.architecture, num_classes=len(splits.train.classes), seed=0)
         before = cpu_seconds()
         result = train(detector, splits.train, selection, config=TrainConfig(epochs=DESIGN_EPOCHS))
-        known[start.name] = {"accuracy": result.score.accuracy, "cpu_seconds": cpu_seconds() - before}
-        print(f"{start.name}: {known[start.name]}", flush=True)
+        side = start.candidate.architecture.input_hw[0]
+        found = {"accuracy": result.score.accuracy, "input_px": side, "cpu_seconds": cpu_seconds() - before}
+        print(f"{start.name}: {found}", flush=True)
+        known[start.name] = found
         path.write_text(json.dumps(known, indent=1))
-    best = max(starts, key=lambda start: known[start.name]["accuracy"])
-    return best.candidate.architecture
-
-
-def thinnest(architecture: Architecture, options: argparse.Namespace, num_classes: int) -> Architecture:
-    """Returns a design at the smallest width of the space and the largest input within the budget."""
-    domain = domain_of(options, num_classes)
-    sizes = [int(size) for size in domain.space.axis("input_size").choices]
-    width = min(float(each) for each in domain.space.axis("width").choices)
-    params = domain.space.encode(architecture) | {"width": width}
-    found = [domain.consider({**params, **dict.fromkeys(set(params) & {"input_size", "free_input_size"}, size)})
-             for size in sizes]  # fmt: skip
-    return [each for each in found if each is not None and each.feasible][-1].architecture
+    return max(starts, key=lambda start: known[start.name]["accuracy"]).candidate.architecture
 
 
 def trained_cell(architecture: Architecture, seed: int, splits: DataSplits, seconds: float) -> dict[str, Any]:
@@ -179,18 +176,19 @@ def run_cell(row: str, seed: int, options: argparse.Namespace) -> dict[str, Any]
     seconds = 60 * options.cpu_minutes
     if row in "abc":
         return search_cell(row, seed, options, seconds)
-    splits = opened(options)
+    splits = open_data(options.data, split=options.split)
     design = Architecture.from_yaml(options.out / f"design-{row}.yaml")
     return trained_cell(design, seed, splits, seconds)
 
 
 def write_designs(options: argparse.Namespace) -> None:
     """Writes the designs of the rows `d` and `e`."""
-    if (options.out / "design-e.yaml").exists():
-        return
-    best = best_design(options)
-    best.to_yaml(options.out / "design-d.yaml")
-    thinnest(best, options, len(opened(options).train.classes)).to_yaml(options.out / "design-e.yaml")
+    path = options.out / "design-d.yaml"
+    if not path.exists():
+        best_design(options, wanted_side=0).to_yaml(path)
+    path = options.out / "design-e.yaml"
+    if "e" in options.rows and not path.exists():
+        best_design(options, wanted_side=LARGEST_SIDE, among=NUM_NARROWED).to_yaml(path)
 
 
 def in_process(row: str, seed: int, options: argparse.Namespace) -> None:
