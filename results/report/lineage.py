@@ -59,6 +59,15 @@ class Lineages:
         """Trials that started from the weights of a donor."""
         return sum(bool(trial.inherited_macs) for trial in self._by_number.values())
 
+    @cached_property
+    def _of_key(self) -> Mapping[str, list[Trial]]:
+        """The evaluated trials of each architecture."""
+        found: dict[str, list[Trial]] = {trial.key: [] for trial in self._by_number.values()}
+        for trial in self._by_number.values():
+            if trial.is_evaluated:
+                found[trial.key].append(trial)
+        return found
+
     def rungs(self, trial: Trial) -> list[Trial]:
         """Returns the trainings that a trial continues, from the first one to itself."""
         found = [trial]
@@ -89,19 +98,20 @@ class Lineages:
         parents = {
             chain[place].key: chain[place - 1].key if place else None for chain in chains for place in range(len(chain))
         }
+        children: dict[str | None, list[str]] = {}
+        for key, parent in parents.items():
+            children.setdefault(parent, []).append(key)
         found: list[Ancestor] = []
-        waiting = [(key, 0) for key in _youngest_first(begun, [key for key in begun if parents[key] is None])]
+        waiting = [(key, 0) for key in _youngest_first(begun, children.get(None, []))]
         while waiting:
             key, depth = waiting.pop()
             found.append(Ancestor(trials=self._all_rungs(begun[key]), depth=depth))
-            children = [each for each in begun if parents[each] == key]
-            waiting.extend((each, depth + 1) for each in _youngest_first(begun, children))
+            waiting.extend((each, depth + 1) for each in _youngest_first(begun, children.get(key, [])))
         return found
 
     def _all_rungs(self, begun: Trial) -> tuple[Trial, ...]:
         """Returns the trainings from a first one to the highest rung that continues it."""
-        same = [trial for trial in self._by_number.values() if trial.key == begun.key and trial.is_evaluated]
-        found = [rungs for rungs in map(self.rungs, same) if rungs[0].number == begun.number]
+        found = [rungs for rungs in map(self.rungs, self._of_key[begun.key]) if rungs[0].number == begun.number]
         furthest = max(found, key=lambda rungs: (rungs[-1].rung, rungs[-1].number), default=[begun])
         return tuple(furthest)
 

@@ -11,6 +11,8 @@ from results.report.text import escape, paragraph, percent, section, table
 
 TITLE = "Who inherited from whom"
 INDENT, BRANCH = "\u00a0\u00a0\u00a0", "└ "
+MAX_INDENTS = 12
+"""Deeper descendants are not indented further."""
 
 
 def lineage_section(content: Content, members: Members) -> str:
@@ -34,7 +36,7 @@ def _tree(lineages: Lineages, members: Members) -> list[str]:
 
 def _row(each: Ancestor, ranks: dict[str, int]) -> tuple[str, ...]:
     begun, furthest = each.begun, each.furthest
-    indent = f"{INDENT * (each.depth - 1)}{BRANCH}" if each.depth else ""
+    indent = f"{INDENT * min(each.depth - 1, MAX_INDENTS)}{BRANCH}" if each.depth else ""
     trials = ", ".join(str(trial.number) for trial in each.trials)
     member = member_name(ranks[begun.key], begun.key) if begun.key in ranks else ""
     inherited = begun.inherited_macs if each.donor is not None else None

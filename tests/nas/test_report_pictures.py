@@ -168,8 +168,16 @@ def test_pictures_of_a_run(small: SmallRun) -> None:
 def test_a_report_is_the_same_twice(small: SmallRun) -> None:
     pages = [render(replace(gather(small.folder), written="today")) for _ in range(2)]
     assert pages[0] == pages[1] and pages[0].count("data:image/jpeg;base64,") == 2 * len(compared(small.front))
-    without = render(replace(gather(small.folder, images=False), written="today"))
-    assert "data:image" not in without and "What the detectors see" not in without
+
+
+def test_images_can_be_left_out(small: SmallRun, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["report", str(small.folder), "--json"])
+    whole = (small.folder / "report.html").read_text()
+    main(["report", str(small.folder), "--no-images"])
+    without = (small.folder / "report.html").read_text()
+    assert "data:image/jpeg" in whole and "What the detectors see" in whole
+    assert "data:image/jpeg" not in without and "What the detectors see" not in without
+    assert "report.html" in capsys.readouterr().out
 
 
 def test_finished_weights_are_preferred(small: SmallRun) -> None:
