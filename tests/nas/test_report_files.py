@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from trial_fakes import make_table
 
 from nas.reports.audits import audit_line, audits_of
 from nas.reports.finish_files import finished_detectors, phase_times
 from nas.reports.held_out import finished_on, held_out_words, shown_images
 from results.report import AuditPair, PhaseTime
+from tests.results.trial_fakes import make_table
 from trainers.data import Dataset, DataSplits, Record
 
 FINISH: dict[str, Any] = {

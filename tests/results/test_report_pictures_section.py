@@ -51,7 +51,9 @@ def test_the_legend_says_colour_line_and_sign_and_the_table_counts() -> None:
     text = Tags(page).text
     assert "IoU of at least 0.5, solid line" in text
     assert "dashed line, marked -" in text and "dotted line, marked x" in text
-    assert page.count("stroke-dasharray") >= 2 and all(f'stroke="{mark.color}"' in page for mark in MARKS)
+    swatches = {attrs["stroke"]: attrs.get("stroke-dasharray") for _, attrs in Tags(page).tags if "stroke" in attrs}
+    assert list(swatches) == [mark.color for mark in MARKS] and swatches[MARKS[0].color] is None
+    assert len(set(swatches.values())) == 3
     assert "01-ddmost accurate0.50000.312442weights/01-dd.pt" in text.replace("\n", "")
     assert "score threshold with the best F1 on these images" in text and "right at any" not in text
 
