@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.api.media_input import VIDEOS, Shot, Source
-from results.visible import visible
 from search_space.errors import ConfigError, DataError
 from search_space.files import write_bytes
 
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
     from trainers import Detections
 
-COLORS = ((230, 60, 60), (60, 160, 240), (70, 200, 90), (250, 190, 40), (190, 90, 220), (60, 210, 210))
 CODECS = ((".mp4", "mp4v"), (".avi", "MJPG"))
 """Tried in this order."""
 
@@ -139,21 +137,6 @@ def write_png(path: Path, image: np.ndarray) -> None:
 
     _, encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     write_bytes(path, encoded.tobytes())
-
-
-def draw(image: np.ndarray, found: Detections, classes: Sequence[str]) -> np.ndarray:
-    """Returns the image with boxes, classes and scores."""
-    import cv2
-
-    canvas: np.ndarray = image.copy()
-    width = max(1, round(max(image.shape[:2]) / 1000))
-    for box, score, label in zip(found.boxes, found.scores, found.labels, strict=True):
-        x1, y1, x2, y2 = (round(float(side)) for side in box)
-        color = COLORS[int(label) % len(COLORS)]
-        cv2.rectangle(canvas, (x1, y1), (x2, y2), color, width)
-        text, place = f"{visible(classes[label])} {score:.2f}", (x1, max(y1 - 3, 8))
-        cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.35 * width, color, width, cv2.LINE_AA)
-    return canvas
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -82,7 +82,7 @@ class Prediction(Result):
         """
         from PIL import Image as pillow
 
-        from nas.api.media_output import draw
+        from nas.box_drawing import draw
 
         return pillow.fromarray(draw(self.pixels(), self.found, self.classes))
 
@@ -342,7 +342,7 @@ class PredictionStream:
             self.pictures.close()
 
     def _predicted(self, shot: Shot, found: Detections) -> Prediction:
-        from nas.api.media_output import draw
+        from nas.box_drawing import draw
 
         classes = self.loaded.classes
         picture = self.pictures.write(shot, draw(shot.pixels, found, classes)) if self.pictures else None

@@ -45,7 +45,9 @@ class ReportFile(Result):
         return f'<a href="{path}">{path}</a>: {self.num_trials} trials, {len(self.front)} on the front'
 
 
-def report(run: str | Path | SearchRun, *, out: str | Path | None = None, force: bool = False) -> ReportFile:
+def report(
+    run: str | Path | SearchRun, *, out: str | Path | None = None, force: bool = False, no_images: bool = False
+) -> ReportFile:
     """Writes the results of a run to one HTML file: the front, the course of the search, the axes that matter.
 
     The file needs no network. The run may be under way; nothing of it is changed.
@@ -54,6 +56,7 @@ def report(run: str | Path | SearchRun, *, out: str | Path | None = None, force:
         run: the folder of a run, or a run.
         out: the file; None: `report.html` in the folder of the run.
         force: whether to replace a file that is no earlier report.
+        no_images: whether to leave out the validation images with boxes.
 
     Raises:
         ConfigError: it is not the folder of a run, or the file must not be written.
@@ -67,7 +70,7 @@ def report(run: str | Path | SearchRun, *, out: str | Path | None = None, force:
         raise ConfigError(f"{folder} is not the folder of a run; give one that nas run wrote")
     path = folder / REPORT_HTML if out is None else Path(out)
     check_target(path, force)
-    content = gather(folder)
+    content = gather(folder, images=not no_images)
     text = render(content)
     write_text(path, text)
     return ReportFile(

@@ -19,10 +19,12 @@ from nas.commands.options import echo_json, json_option, plugin_option
     help="File to write. Default: report.html in the folder of the run.",
 )
 @click.option("--force", is_flag=True, help="Replace FILE.html even if it is not an earlier report.")
+@click.option("--no-images", is_flag=True, help="Leave out the validation images with the boxes of three members.")
 @plugin_option
 @json_option
-def command(run: Path, out: Path | None, force: bool, as_json: bool) -> None:
-    """Write the results of RUN to one HTML file: the front, the course of the search, the axes that matter.
+def command(run: Path, out: Path | None, force: bool, no_images: bool, as_json: bool) -> None:
+    """Write the results of RUN to one HTML file: the front, images with boxes, the course of the search, the axes that
+    matter.
 
     The file needs no network and no server. The run may be under way; it is not changed.
 
@@ -32,7 +34,7 @@ def command(run: Path, out: Path | None, force: bool, as_json: bool) -> None:
     """
     from nas.api.report import report
 
-    written = report(run, out=out, force=force)
+    written = report(run, out=out, force=force, no_images=no_images)
     if as_json:
         return echo_json(written.to_dict())
     for notice in written.notices:

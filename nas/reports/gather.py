@@ -14,10 +14,14 @@ from nas.engine.narrowing import narrowing_of
 from nas.engine.objectives import objective, objectives
 from nas.engine.snapshot import trials_in_database
 from nas.plugins import check_plugins
+from nas.reports.audits import audits_of
 from nas.reports.correlation_words import rung_correlation_line
 from nas.reports.detectors import detectors_of, front_files, points_of
+from nas.reports.finish_files import finished_detectors, phase_times
+from nas.reports.held_out import finished_on, held_out_words
 from nas.reports.next_commands import commands
-from nas.reports.object_sizes import box_sizes
+from nas.reports.object_sizes import box_sizes, opened_data
+from nas.reports.pictures import pictures_of
 from nas.reports.unfinished import unfinished_front
 from nas.run_folder import CONFIG_YAML, read_trials
 from results import records
@@ -30,11 +34,12 @@ from search_space import SearchSpace
 from search_space.errors import ConfigError, UserError
 
 
-def gather(run: Path) -> Content:
+def gather(run: Path, *, images: bool = True) -> Content:
     """Gathers the content of the report of a run.
 
     Args:
         run: Folder of the run.
+        images: Whether to run members of the front on validation images.
 
     Raises:
         ConfigError: It is not the folder of a run that this version can read.
@@ -50,6 +55,7 @@ def gather(run: Path) -> Content:
     front, others, lower = map(records.trials_of, (members.front, members.others, members.lower))
     plotted = [*front, *_designs_first(others), *lower]
     first = member_file(1, front[0].key) if front else None
+    splits, finished = opened_data(config), finished_detectors(run)
     return Content(
         name=config.name,
         folder=str(run),
@@ -57,7 +63,13 @@ def gather(run: Path) -> Content:
         table=table,
         detectors=detectors_of(plotted, points, space, files, num_classes=len(config.classes)),
         importance=axis_importance(trials, points, space, objectives(config.objective)),
-        boxes=box_sizes(config, front) if front else "The front has no member yet to compare the objects with.",
+        boxes=box_sizes(splits, front) if front else "The front has no member yet to compare the objects with.",
+        pictures=pictures_of(run, config, splits, front) if images else "",
+        held_out=held_out_words(config, splits),
+        finished=finished,
+        finished_on=finished_on(config, splits) if finished else "",
+        phases=phase_times(run),
+        audits=audits_of(table),
         facts=_facts(config),
         limits=_limits(config),
         device=config.device or "",

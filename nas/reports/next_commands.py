@@ -40,6 +40,13 @@ def _line(words: list[str]) -> str:
 
 
 def again(config: RunConfig, folder: Path) -> list[str]:
-    """Returns the options of `nas run` that repeat all settings of a run, under another name."""
+    """Returns the options of `nas run` that repeat all settings of a run, under another name.
+
+    Rungs that followed from the time of the run do so again.
+    """
     starts = tuple(str(folder / name) if name.startswith(f"{STARTS}/") else name for name in config.start)
-    return command_words(replace(config, name=f"{config.name}-again", start=starts))
+    words = command_words(replace(config, name=f"{config.name}-again", start=starts))
+    if config.rungs_by_time:
+        place = words.index("--rungs")
+        del words[place : place + 2]
+    return words

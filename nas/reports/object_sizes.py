@@ -20,20 +20,26 @@ EDGES_PX = tuple(float(2 ** (power / 2)) for power in range(0, 21))
 Sizes = NDArray[np.float64]
 
 
-def box_sizes(config: RunConfig, trials: Iterable[Trial]) -> ObjectSizes | str:
+def opened_data(config: RunConfig) -> DataSplits | str:
+    """Returns the data of a run, or a sentence that says why it cannot be read."""
+    try:
+        return reopen_data(config)[1]
+    except (UserError, OSError) as error:
+        return f"The data of the run cannot be read any more: {error}"
+
+
+def box_sizes(splits: DataSplits | str, trials: Iterable[Trial]) -> ObjectSizes | str:
     """Measures the boxes of all images of a run in the inputs of detectors.
 
     Args:
-        config: Of the run.
+        splits: The data of the run, or a sentence that says why it cannot be read.
         trials: Those of the detectors.
 
     Returns:
         Histograms and shares by key, or a sentence that says why there are none.
     """
-    try:
-        _, splits = reopen_data(config)
-    except (UserError, OSError) as error:
-        return f"The data of the run cannot be read any more, so the sizes of its objects are not shown: {error}"
+    if isinstance(splits, str):
+        return f"The sizes of the objects are not shown. {splits}"
     return measure(splits, trials)
 
 

@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
-from results.report.content import AxisImportance, Command, Content, DetectorDetails, Importance, NodeLine, ObjectSizes
+from results.report.content import (
+    AuditPair,
+    Audits,
+    AxisImportance,
+    Command,
+    Content,
+    DetectorDetails,
+    FinishedDetector,
+    Importance,
+    MemberPictures,
+    NodeLine,
+    ObjectSizes,
+    PhaseTime,
+    Picture,
+    PictureGrid,
+    PictureMark,
+)
 from results.report.page import GENERATOR, is_report, render
 
 __all__ = [
     "GENERATOR",
+    "AuditPair",
+    "Audits",
     "AxisImportance",
     "ObjectSizes",
     "Command",
     "Content",
     "DetectorDetails",
+    "FinishedDetector",
     "Importance",
+    "MemberPictures",
     "NodeLine",
+    "PhaseTime",
+    "Picture",
+    "PictureGrid",
+    "PictureMark",
     "is_report",
     "render",
 ]

@@ -77,6 +77,109 @@ class ObjectSizes:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PictureMark:
+    """How one kind of box is drawn on the pictures."""
+
+    title: str
+    """The name of the kind: `found`, `missed` or `wrong`."""
+    color: str
+    """Such as `#00c88c`."""
+    line: str
+    """`solid`, `dashed` or `dotted`."""
+    sign: str
+    """Before the name of the class beside the box; empty: nothing is written there."""
+
+
+class Picture(NamedTuple):
+    """An image with the boxes of one detector."""
+
+    jpeg: bytes
+    counts: Mapping[str, int]
+    """Boxes by the title of their mark."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberPictures:
+    """What one member of the front finds."""
+
+    name: str
+    role: str
+    """Why it was chosen, such as `cheapest`."""
+    gmacs: float
+    weights: str = ""
+    """The file, in the folder of the run."""
+    score_threshold: float = 0.0
+    is_best_threshold: bool = True
+    """Whether it has the best F1 on these images; else no detection is right at any threshold."""
+    pictures: tuple[Picture, ...] = ()
+    """One of each image; empty where there is a problem."""
+    problem: str = ""
+    """A sentence that says why there are none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureGrid:
+    """The same images with the boxes of several members."""
+
+    source: str
+    """What the images were taken from."""
+    names: tuple[str, ...]
+    """Of the images."""
+    marks: tuple[PictureMark, ...]
+    iou: float
+    members: tuple[MemberPictures, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedDetector:
+    """A member of the front that was trained on after the search."""
+
+    name: str
+    """Rank in the front and key."""
+    scores: Mapping[str, float]
+    """Shares of 1 by column; nan where there are no such objects. `NAME_low` and `NAME_high` are an interval."""
+    epochs: float
+    images_seen: int
+    seconds: float
+    """Of the training."""
+    macs: int
+    params: int
+    weights: str
+    """The file, in the folder of the run."""
+    export: str
+    """The folder, in that of the run; empty where it was not exported."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseTime:
+    """The time of a phase of a run."""
+
+    title: str
+    planned_seconds: float
+    actual_seconds: float | None
+    """None until it has ended or begun."""
+
+
+class AuditPair(NamedTuple):
+    """A trial that started from a donor, and the same architecture trained from scratch."""
+
+    inherited: int
+    """The number of the trial."""
+    from_scratch: int
+    inherited_score: float
+    from_scratch_score: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audits:
+    """How well scores after inheritance rank the architectures."""
+
+    pairs: tuple[AuditPair, ...]
+    line: str
+    """The rank correlation in words."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Command:
     """A command to type."""
 
@@ -101,6 +204,17 @@ class Content:
     """Or a sentence that says why there is none."""
     boxes: ObjectSizes | str
     """Or a sentence that says why there are none."""
+    pictures: PictureGrid | str = ""
+    """Or a sentence that says why there are none; empty: they were not asked for."""
+    held_out: str = ""
+    """A sentence on the images of the held-out scores; empty without any."""
+    finished: tuple[FinishedDetector, ...] = ()
+    """By rank."""
+    finished_on: str = ""
+    """A sentence on the images that they were scored on."""
+    phases: tuple[PhaseTime, ...] = ()
+    """Empty for a run without a plan."""
+    audits: Audits | None = None
     facts: tuple[tuple[str, str], ...] = ()
     """The settings of the search, as (title, text)."""
     limits: Mapping[str, float] = field(default_factory=dict)

@@ -11,7 +11,7 @@ import pandas as pd
 from results import records
 from results.export import member_name
 from results.report.content import Content
-from results.report.payload import Members, options, x_axes, y_axes
+from results.report.payload import HELD_OUT, Members, options, x_axes, y_axes
 from results.report.text import escape, paragraph, percent, section, table
 from results.ties import tied_with_better
 from results.trial import Trial
@@ -30,7 +30,12 @@ def front_section(content: Content, members: Members) -> str:
     )
     if members.num_left_out:
         caption += f" The {members.num_left_out} least accurate of the others are left out."
-    parts = (_plot(content, members, caption), _detail(), _front_table(content, members), *_remarks(members.front))
+    parts = (
+        _plot(content, members, caption),
+        _detail(),
+        _front_table(content, members),
+        *_remarks(content, members.front),
+    )
     return section(title, *parts)
 
 
@@ -99,11 +104,12 @@ def _columns(content: Content, front: pd.DataFrame, trials: list[Trial]) -> dict
         f'<a href="#trial={trial.number}" class="key">{escape(member_name(rank, trial.key))}</a>'
         for rank, trial in enumerate(trials, 1)
     ]
-    columns = {"architecture": links} | _accuracies(y_axes(front)[:1], front, trials)
+    axes = y_axes(front)
+    columns = {"architecture": links} | _accuracies(axes[:1], front, trials)
     ties = tied_with_better(front)
     if any(ties):
         columns["tied"] = ["~" if each else "" for each in ties]
-    columns |= _costs(content, front, trials) | _accuracies(y_axes(front)[1:], front, trials)
+    columns |= _costs(content, front, trials) | _accuracies(_further(axes, front), front, trials)
     seeds = [content.seeds.get(trial.number, ()) for trial in trials]
     if any(len(each) > 1 for each in seeds):
         columns["#over seeds %"] = [_over_seeds(each) for each in seeds]
@@ -114,13 +120,23 @@ def _columns(content: Content, front: pd.DataFrame, trials: list[Trial]) -> dict
     return columns | {"origin": [escape(str(trial.origin)) for trial in trials]}
 
 
+def _further(axes: list[dict[str, Any]], front: pd.DataFrame) -> list[dict[str, Any]]:
+    """Returns the axes after the first one; of a front with held-out scores those, and the accuracy that chose it."""
+    if not axes[0]["id"].startswith(HELD_OUT):
+        return axes[1:]
+    chosen_by = next(name for name in records.objectives_of(front) if records.is_accuracy(name))
+    return [axis for axis in axes[1:] if axis["id"].startswith(HELD_OUT) or axis["id"] == chosen_by]
+
+
 def _accuracies(axes: list[dict[str, Any]], front: pd.DataFrame, trials: list[Trial]) -> dict[str, list[str]]:
     columns = {}
     for axis in axes:
         columns[f"#{axis['name']} %"] = [percent(trial.value(axis["id"])) for trial in trials]
-        if axis["low"] and front[axis["low"]].notna().any():
-            ends = [(trial.value(axis["low"]), trial.value(axis["high"])) for trial in trials]
-            columns["#95 %"] = [f"{percent(low)}-{percent(high)}" for low, high in ends]
+        ends = [(trial.value(axis["low"]), trial.value(axis["high"])) for trial in trials] if axis["low"] else []
+        if any(low is not None for low, _ in ends):
+            columns["#held-out 95 %" if axis["id"].startswith(HELD_OUT) else "#95 %"] = [
+                f"{percent(low)}-{percent(high)}" for low, high in ends
+            ]
     return columns
 
 
@@ -143,7 +159,10 @@ def _over_seeds(values: tuple[float, ...]) -> str:
     return f"{percent(statistics.mean(values))} ± {percent(statistics.stdev(values))} ({len(values)})"
 
 
-def _remarks(front: pd.DataFrame) -> Iterable[str]:
+def _remarks(content: Content, front: pd.DataFrame) -> Iterable[str]:
+    axes = y_axes(front)
+    if not front.empty and axes[0]["id"].startswith(HELD_OUT):
+        yield paragraph(content.held_out)
     if front["accuracy_low"].notna().any():
         yield paragraph("The intervals do not include the variance between trainings.", "muted")
     if front["latency_ms"].notna().any():

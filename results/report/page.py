@@ -10,9 +10,12 @@ from string import Template
 
 from results.report.axes_section import axes_section
 from results.report.content import Content
+from results.report.finished_section import finished_section, time_section
 from results.report.front_section import front_section
+from results.report.lineage_section import lineage_section
 from results.report.objects_section import objects_section
 from results.report.payload import part, payload
+from results.report.pictures_section import pictures_section
 from results.report.progress import progress
 from results.report.search_section import search_section
 from results.report.text import escape, paragraph, script_json, section
@@ -27,8 +30,12 @@ def render(content: Content) -> str:
     course = progress(content.table, content.limits)
     style, script = (_template(name) for name in ("style.css", "script.js"))
     sections = (
+        finished_section(content),
         front_section(content, members),
+        pictures_section(content),
         search_section(content, course),
+        time_section(content),
+        lineage_section(content, members),
         axes_section(content, members),
         objects_section(content, members),
         _commands(content),
@@ -41,7 +48,7 @@ def render(content: Content) -> str:
         style_hash=_hash(style),
         script_hash=_hash(script),
         header=_header(content),
-        sections="\n".join(sections),
+        sections="\n".join(each for each in sections if each),
         data=script_json(payload(content, members, course)),
     )
 

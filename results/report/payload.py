@@ -10,6 +10,7 @@ import pandas as pd
 
 from results import records
 from results.report.content import Content, DetectorDetails, ObjectSizes
+from results.report.lineage import Lineages
 from results.report.progress import SearchProgress
 from results.ties import tied_with_better
 from results.trial import Trial
@@ -17,6 +18,8 @@ from results.trial import Trial
 MAX_OTHERS = 2000
 """The most trials off the front that are plotted, to keep the file small."""
 SCORES = ("accuracy", "ap", "ap50", "ap_small")
+HELD_OUT = "held_out_"
+"""Before the name of a score on the validation images that the search does not choose by."""
 TITLES = {
     "accuracy": "accuracy",
     "ap": "AP",
@@ -44,7 +47,7 @@ def part(table: pd.DataFrame) -> Members:
     """Groups the trials of a run for the plot."""
     names = records.objectives_of(table)
     front, done = records.front(table), records.candidates(table, names)
-    first = next(name for name in names if records.is_accuracy(name))
+    first = _first_accuracy(table)
     others = done[~done["number"].isin(front["number"])].sort_values(first, ascending=False)
     ended = table[(table["outcome"] == "stopped") & table[first].notna() & table["repeat_of"].isna()]
     lower = ended[~ended["key"].isin(done["key"])].sort_values(first, ascending=False)
@@ -52,6 +55,10 @@ def part(table: pd.DataFrame) -> Members:
     shown, shown_lower = others.head(MAX_OTHERS), lower.head(max(0, MAX_OTHERS - len(others)))
     left_out = len(others) + len(lower) - len(shown) - len(shown_lower)
     return Members(front=front, others=shown, lower=shown_lower, num_left_out=left_out)
+
+
+def _first_accuracy(table: pd.DataFrame) -> str:
+    return next(name for name in records.objectives_of(table) if records.is_accuracy(name))
 
 
 def payload(content: Content, members: Members, course: SearchProgress) -> dict[str, Any]:
@@ -70,7 +77,7 @@ def payload(content: Content, members: Members, course: SearchProgress) -> dict[
         "trials": trials,
         "detectors": {key: _detector(content.detectors[key], blocks) for key in keys if key in content.detectors},
         "blocks": list(blocks),
-        "curves": _curves(course, ys[0]["name"]),
+        "curves": _curves(course, accuracy_title(_first_accuracy(table))),
         "boxes": _boxes(content.boxes, members.front) if isinstance(content.boxes, ObjectSizes) else None,
     }
 
@@ -93,15 +100,21 @@ def x_axes(table: pd.DataFrame, device: str) -> list[dict[str, Any]]:
 
 
 def y_axes(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Returns the y axes: first the accuracies among the objectives, then the others that were measured."""
+    """Returns the y axes: the accuracies among the objectives, then the others that were measured.
+
+    Where there are scores on held-out images, they come first.
+    """
     wanted = [name for name in records.objectives_of(table) if records.is_accuracy(name)]
     measured = [name for name in SCORES if table[name].notna().any()]
     names = dict.fromkeys([*wanted, *measured])
-    return [_accuracy(name) for name in names]
+    held_out = [name for name in (f"{HELD_OUT}{name}" for name in names) if name in table.columns]
+    return [_accuracy(name) for name in (*(name for name in held_out if table[name].notna().any()), *names)]
 
 
 def accuracy_title(name: str) -> str:
     """Returns the title of the column of an accuracy."""
+    if name.startswith(HELD_OUT):
+        return f"held-out {accuracy_title(name.removeprefix(HELD_OUT))}"
     if name in TITLES:
         return TITLES[name]
     low, high = name.split("_")[1:3]
@@ -109,7 +122,7 @@ def accuracy_title(name: str) -> str:
 
 
 def _accuracy(name: str) -> dict[str, Any]:
-    ends = ("accuracy_low", "accuracy_high") if name == "accuracy" else None
+    ends = (f"{name}_low", f"{name}_high") if name.removeprefix(HELD_OUT) == "accuracy" else None
     return _axis(name, f"{accuracy_title(name)}, %", name=accuracy_title(name), unit=" %", factor=100.0, ends=ends)
 
 
@@ -138,6 +151,7 @@ def _axis(
 
 def _trials(content: Content, members: Members, columns: Sequence[str]) -> list[dict[str, Any]]:
     ranks = {str(key): rank for rank, key in enumerate(members.front["key"], start=1)}
+    lineages = Lineages(content.table)
     ties = dict(zip(ranks, tied_with_better(members.front), strict=True))
     groups = (("front", members.front), ("other", members.others), ("lower", members.lower))
     return [
@@ -151,7 +165,10 @@ def _trials(content: Content, members: Members, columns: Sequence[str]) -> list[
             "design": trial.origin.is_design,
             "origin": str(trial.origin),
             "v": {column: _number(trial.value(column)) for column in columns},
-            "remarks": _remarks(content, trial, [ranks[key] for key in ties.get(trial.key, "").split()]),
+            "remarks": [
+                *_remarks(content, trial, [ranks[key] for key in ties.get(trial.key, "").split()]),
+                *_inherited(lineages.begun(trial), trial),
+            ],
         }
         for kind, table in groups
         for trial in records.trials_of(table)
@@ -173,6 +190,15 @@ def _remarks(content: Content, trial: Trial, tied: Sequence[int]) -> list[str]:
     if len(seeds) > 1:
         lines.append(f"over {len(seeds)} seeds: {', '.join(f'{100 * each:.2f}' for each in seeds)} %")
     return lines
+
+
+def _inherited(begun: Trial, trial: Trial) -> list[str]:
+    """Returns a line on the donor of a trial, from its first training."""
+    if begun.donor is None or not begun.inherited_macs:
+        return []
+    line = f"started from trial {begun.donor}, with {100 * begun.inherited_macs:.0f} % of its multiply-adds"
+    line += "" if begun.peak_learning_rate is None else f", peak learning rate {begun.peak_learning_rate:.2g}"
+    return [line if trial.images_in_all is None else f"{line}; its weights have seen {trial.images_in_all:,} images"]
 
 
 def _detector(detector: DetectorDetails, blocks: dict[str, int]) -> dict[str, Any]:

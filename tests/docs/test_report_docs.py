@@ -10,6 +10,8 @@ import pytest
 
 from nas.commands.report import command
 from nas.engine.importance import MIN_TRIALS
+from nas.reports.box_marks import IOU
+from nas.reports.pictures import MAX_IMAGE_BYTES, NUM_IMAGES, SIDES_PX
 from results import records
 from results.trial import CAUSES, Outcome
 
@@ -59,6 +61,10 @@ def test_the_results_page_names_every_outcome_and_cause() -> None:
 def test_the_report_page_names_options_that_exist() -> None:
     page = (DOCS / "report.md").read_text(encoding="utf-8")
     commands = re.findall(r"^nas report (.*?)(?:#|$)", page, re.MULTILINE)
-    options = {option for line in commands for option in re.findall(r"--[a-z]+", line)}
-    assert options == {"--out"} and options <= {name for each in command.params for name in each.opts}
-    assert f"at least {MIN_TRIALS} measured architectures" in " ".join(page.split())
+    options = {option for line in commands for option in re.findall(r"--[a-z-]+", line)}
+    assert options == {"--out", "--no-images"} and options <= {name for each in command.params for name in each.opts}
+    text = " ".join(page.split())
+    assert f"at least {MIN_TRIALS} measured architectures" in text
+    num_images = NUM_IMAGES * 3
+    assert f"{num_images} JPEGs of up to {MAX_IMAGE_BYTES // 1000} kB each" in text and f"IoU {IOU:g}" in text
+    assert f"between {SIDES_PX[0]} and {SIDES_PX[1]} px" in text

@@ -21,7 +21,8 @@ import torch
 import yaml
 
 from nas.api.media_input import list_sources
-from nas.api.media_output import CocoIds, Pictures, draw
+from nas.api.media_output import CocoIds, Pictures
+from nas.box_drawing import draw
 from nas.cli import main
 from nas.commands.display import console, say
 from nas.config import RunConfig, parse_config

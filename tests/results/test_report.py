@@ -8,12 +8,11 @@ import json
 import re
 import unicodedata
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 from report_fakes import FRONT, content, row
+from report_pages import HOSTILE, Tags, data_of
 from trial_fakes import make_table
 
 from results.report import DetectorDetails, Importance, NodeLine, is_report, render
@@ -23,30 +22,6 @@ from results.report.payload import MAX_OTHERS, part
 from results.report.progress import progress
 from results.report.text import escape, script_json
 from results.visible import visible
-
-HOSTILE = "</script><script>alert(1)</script>\"'&<b>\x1b[31m\u202e\u2028 \udcff end"
-
-
-def data_of(page: str) -> dict[str, Any]:
-    """Returns what the script of a page is given."""
-    found: dict[str, Any] = json.loads(page.split('id="data">')[1].split("</script>")[0])
-    return found
-
-
-class Tags(HTMLParser):
-    """Collects the tags of a page and the text outside scripts and styles."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data if self.tags and self.tags[-1][0] not in ("script", "style") else ""
 
 
 def test_a_page_says_what_the_trials_came_to() -> None:
