@@ -226,9 +226,14 @@ class Trial:
         return self.outcome in EVALUATED and has_score and not self.is_cut_short
 
     @property
+    def is_repetition(self) -> bool:
+        """Whether it trains again what another trial trained: it is never promoted and on no front."""
+        return self.repeat_of is not None
+
+    @property
     def is_promotable(self) -> bool:
         """Whether it may go on to the next rung: it has the score of its rung and does not repeat another training."""
-        return self.rung_score is not None and self.repeat_of is None and not self.is_cut_short
+        return self.rung_score is not None and not self.is_repetition and not self.is_cut_short
 
     @property
     def stage(self) -> str:

@@ -9,8 +9,9 @@ from nas.engine.domain import Candidate, CostedDomain, Params
 from nas.engine.ending import NO_TIME, NOTHING_NEW, SearchEnding
 from nas.engine.history import History, Observation
 from nas.engine.inheritance import InheritanceRule
-from nas.engine.ladder import Ladder, promotion
+from nas.engine.ladder import Ladder
 from nas.engine.objectives import Objective
+from nas.engine.promotion import promotion
 from nas.engine.search_study import TrialSpec, derive_seed
 from nas.engine.starts import Start
 from nas.engine.strategies import Strategy, has_surrogate
