@@ -14,6 +14,7 @@ from nas.engine.domain import CostedPoint
 from nas.engine.history import History, Observation
 from nas.engine.hypervolume_improvement import expected_hypervolume_improvement
 from nas.engine.surrogate import Features, Process, describe, fit
+from nas.engine.training_time import fit_training_time
 from nas.engine.utility import known_utilities, utilities
 from results.ranking import kendall_tau
 
@@ -51,6 +52,8 @@ def surrogate_correlation(history: History) -> SurrogateCorrelation:
 def acquisition_values(history: History, points: Sequence[CostedPoint]) -> Values:
     """Returns the expected hypervolume improvement of each candidate point, `(n,)`.
 
+    Where times of training were measured, it is divided by the predicted time, relative to the other candidates.
+
     Pending trials count with the accuracies that are predicted for them (kriging believer), so that the next proposal
     does not repeat them. The reference point has the worst accuracy evaluated, and the largest cost among the
     candidates and the history.
@@ -79,7 +82,9 @@ def acquisition_values(history: History, points: Sequence[CostedPoint]) -> Value
     lowest = np.minimum(observed.min(axis=0), mean.min(axis=0))
     is_predicted = [i in fitted for i in range(mean.shape[1])]
     reference = np.where(is_predicted, observed[:num_evaluated].min(axis=0), lowest)
-    return expected_hypervolume_improvement(mean[:, order], deviation[:, order], observed[:, order], reference[order])
+    gains = expected_hypervolume_improvement(mean[:, order], deviation[:, order], observed[:, order], reference[order])
+    measured = [(each.costs, each.seconds_an_image) for each in history.evaluated if each.seconds_an_image]
+    return gains / fit_training_time(measured).relative([point.costs for point in points]) if measured else gains
 
 
 def _fitted(history: History, features: Features) -> dict[int, Process]:

@@ -33,6 +33,8 @@ class Observation:
     """The costs, which are known before training: macs, params, activation_bytes, input_px and others."""
     origin: str = ""
     """Where the point comes from, in the words of the strategy."""
+    seconds_an_image: float | None = None
+    """Measured time of its training; None where it was not measured, or the run has no limit of time."""
 
     def __post_init__(self) -> None:
         if self.state not in STATES:

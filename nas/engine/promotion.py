@@ -10,7 +10,7 @@ scores of two rungs are never compared, as they may be measured on different ima
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -100,6 +100,7 @@ def promotion(
     objectives: Sequence[Objective],
     *,
     final: bool = False,
+    fits: Callable[[Trial], bool] = lambda trial: True,
 ) -> Trial | None:
     """Returns the trial to promote to the next rung, from the highest rung that has one; None if no trial is due.
 
@@ -112,22 +113,22 @@ def promotion(
         ladder: The rungs.
         objectives: Of the front; costs and accuracies.
         final: At the end of a run: every trial that no other of its rung dominates is due.
+        fits: Whether the time is enough for the next rung of a trial; others are passed over.
     """
     for rung in reversed(range(ladder.first, ladder.last)):
         above = [trial for trial in (*trials, *running) if trial.rung > rung and not trial.is_repetition]
         promoted = {trial.key for trial in above}
         on_rung = evaluated(trials, rung)
         waiting = [trial for trial in on_rung if trial.key not in promoted]
-        if not waiting:
-            continue
         if final:
             due = _undominated(on_rung, waiting, objectives)
         else:
-            share = PROMOTED_SHARE if rung_correlation(trials, rung).trusted else 1
             best = _dominating(on_rung)
-            if best is not None and best.key not in promoted:
+            if best is not None and best in waiting and fits(best):
                 return best
+            share = PROMOTED_SHARE if rung_correlation(trials, rung).trusted else 1
             due = waiting if len(on_rung) - len(waiting) < -(-len(on_rung) // share) else []
+        due = [trial for trial in due if fits(trial)]
         if due:
             gains = expected_gains(due, trials, running, ladder, objectives)
             return min(zip(due, gains, strict=True), key=lambda each: (-each[1], -_score(each[0]), each[0].number))[0]
@@ -229,6 +230,8 @@ def _dominating(on_rung: Sequence[Trial]) -> Trial | None:
 
 def _undominated(on_rung: list[Trial], waiting: list[Trial], objectives: Sequence[Objective]) -> list[Trial]:
     """Returns the waiting trials that no trial of the rung dominates."""
+    if not waiting:
+        return []
     values = [[_value_on_rung(trial, each) for each in objectives] for trial in on_rung]
     points = np.asarray(values, dtype=np.float64)
     good = nondominated(points, [each.maximise for each in objectives])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from nas.engine.promotion import promotion
 from nas.engine.search_study import TrialSpec, derive_seed
 from nas.engine.starts import Start
 from nas.engine.strategies import Strategy, has_surrogate
+from nas.engine.training_time import measured_seconds_an_image
 from nas.engine.trial_point import point_of
 from results.trial import Cause, Origin, Outcome, Trial
 
@@ -57,6 +59,20 @@ class TrialIndex:
         rates = [seconds / ladder.effort(other) for other, seconds in times if ladder.effort(other)]
         return ladder.effort(rung) * sum(rates) / len(rates) if rates else 0.0
 
+    def seconds_above(self, trial: Trial, ladder: Ladder) -> float:
+        """Returns the expected time of the next rung of a trial: longer than the mean where it was slower itself.
+
+        It is compared with those trials of its rung that went on, from which the mean of the next rung is known; while
+        there are none, with all.
+        """
+        mean = self.seconds(trial.rung + 1, ladder)
+        own = measured_seconds_an_image(trial, ladder)
+        known = ((each, measured_seconds_an_image(each, ladder)) for each in self.trials if each.rung == trial.rung)
+        speeds = [(each.key, seconds) for each, seconds in known if seconds is not None]
+        above = {each.key for each in self.trials if each.rung == trial.rung + 1 and each.is_evaluated}
+        others = [seconds for key, seconds in speeds if key in above] or [seconds for _, seconds in speeds]
+        return mean if own is None else mean * own * len(others) / sum(others)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scheduler:
@@ -81,7 +97,7 @@ class Scheduler:
         return has_surrogate(self.strategy)
 
     def next(
-        self, trials: Sequence[Trial], running: Sequence[Trial], *, seconds_left: float = float("inf")
+        self, trials: Sequence[Trial], running: Sequence[Trial], *, seconds_left: float = math.inf
     ) -> TrialSpec | SearchEnding:
         """Returns what is trained next, or why nothing is.
 
@@ -95,12 +111,16 @@ class Scheduler:
         for trial in index.interrupted():
             if times[trial.rung] <= seconds_left:
                 return self._again(trial)
+
+        def fits(trial: Trial) -> bool:
+            return seconds_left == math.inf or index.seconds_above(trial, self.ladder) <= seconds_left
+
         for final in (False, True):
-            due = promotion(trials, running, self.ladder, self.objectives, final=final)
-            if due is not None and times[due.rung + 1] <= seconds_left:
+            due = promotion(trials, running, self.ladder, self.objectives, final=final, fits=fits)
+            if due is not None:
                 return self._promoted(due, trials)
             if not final and sum(times.values()) <= seconds_left:
-                found = self._new(trials, running)
+                found = self._new(trials, running, is_timed=seconds_left < math.inf)
                 if found is not None:
                     return found
         return NO_TIME if sum(times.values()) > seconds_left else NOTHING_NEW
@@ -131,18 +151,25 @@ class Scheduler:
             return self.ladder.effort(spec.rung)
         return sum(self.ladder.epochs[: spec.rung])
 
-    def history(self, trials: Sequence[Trial], running: Sequence[Trial]) -> History:
+    def history(self, trials: Sequence[Trial], running: Sequence[Trial], *, is_timed: bool = False) -> History:
         """Returns what the strategy sees: each architecture once, by its trial on the first rung of training.
 
         All architectures are trained on that rung, so their accuracies can be compared.
+
+        Args:
+            trials: Those that have ended.
+            running: Those under way.
+            is_timed: Whether the measured times of trainings are shown: in a run with a limit of time. In any other
+                run nothing depends on them, so that the same seed gives the same trials.
         """
         by_key: dict[str, list[Trial]] = {}
         for trial in sorted((*trials, *running), key=lambda trial: trial.number):
             if trial.repeat_of is None:
                 by_key.setdefault(trial.key, []).append(trial)
-        return History(objectives=self.objectives, trials=tuple(map(self._observed, by_key.values())))
+        observed = tuple(self._observed(group, is_timed) for group in by_key.values())
+        return History(objectives=self.objectives, trials=observed)
 
-    def _observed(self, group: list[Trial]) -> Observation:
+    def _observed(self, group: list[Trial], is_timed: bool) -> Observation:
         """Returns what is known of one architecture from its trials."""
         first = group[0]
         evaluated = next((trial for trial in group if trial.rung == 1 and trial.is_evaluated), None)
@@ -160,6 +187,7 @@ class Scheduler:
             values=tuple((evaluated or first).value(each.name) for each in self.objectives),
             costs=_costs(first),
             origin=str(first.origin),
+            seconds_an_image=measured_seconds_an_image(evaluated, self.ladder) if evaluated and is_timed else None,
         )
 
     def _again(self, trial: Trial) -> TrialSpec:
@@ -186,7 +214,7 @@ class Scheduler:
             donor=self._donor(candidate, rung, trials),
         )
 
-    def _new(self, trials: Sequence[Trial], running: Sequence[Trial]) -> TrialSpec | None:
+    def _new(self, trials: Sequence[Trial], running: Sequence[Trial], *, is_timed: bool) -> TrialSpec | None:
         """Returns the next named design or the next point of the strategy; None when there is neither."""
         first = [trial for trial in (*trials, *running) if trial.rung == self.ladder.first and trial.retry_of is None]
         begun = {trial.origin for trial in first}
@@ -195,7 +223,7 @@ class Scheduler:
         if designs and num_others >= len(self.starts) - len(designs):
             return self._begun(designs[0].candidate, _origin_of(designs[0]), trials)
         seed = derive_seed(self.seed, len(trials) + len(running), self.worker)
-        proposal = self.strategy(self.history(trials, running), self.domain, seed=seed)
+        proposal = self.strategy(self.history(trials, running, is_timed=is_timed), self.domain, seed=seed)
         if proposal is not None:
             candidate = self.domain.assess(proposal.params)
             return self._begun(candidate, Origin.parse(proposal.origin), trials, proposal.parent)
