@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from nas.engine.domain import Candidate, CostedDomain, Params
 from nas.engine.ending import NO_TIME, NOTHING_NEW, SearchEnding
 from nas.engine.history import History, Observation
-from nas.engine.inheritance import InheritanceRule
+from nas.engine.inheritance import InheritanceRule, images_in_all
 from nas.engine.ladder import Ladder
 from nas.engine.objectives import Objective
 from nas.engine.promotion import promotion
@@ -188,7 +189,13 @@ class Scheduler:
             costs=_costs(first),
             origin=str(first.origin),
             seconds_an_image=measured_seconds_an_image(evaluated, self.ladder) if evaluated and is_timed else None,
+            **(self._age(evaluated) if evaluated else {}),
         )
+
+    def _age(self, trial: Trial) -> dict[str, Any]:
+        """Returns how much training the weights of an evaluated trial had; nothing in a run without inheritance."""
+        images = images_in_all(trial) if self.inheritance is not None else 0
+        return {"age_images": images, "inherited_share": trial.inherited_macs or 0.0} if images else {}
 
     def _again(self, trial: Trial) -> TrialSpec:
         return TrialSpec(
