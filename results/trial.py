@@ -148,6 +148,8 @@ class Trial:
     attempt: int = 1
     repeat_of: int | None = None
     """The member of the front that this one trains again with another seed."""
+    audit_of: int | None = None
+    """The trial that started from a donor, and whose architecture this one trains from scratch to check its score."""
     imported_from: str | None = None
     """The trial of an earlier run that this one repeats without training."""
     worker: str = ""
@@ -231,8 +233,8 @@ class Trial:
 
     @property
     def is_repetition(self) -> bool:
-        """Whether it trains again what another trial trained: it is never promoted and on no front."""
-        return self.repeat_of is not None
+        """Whether it trains again what another trial trained: it is never promoted, on no front, and no donor."""
+        return self.repeat_of is not None or self.audit_of is not None
 
     @property
     def is_promotable(self) -> bool:

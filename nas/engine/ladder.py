@@ -14,6 +14,8 @@ from results.ranking import kendall_tau
 from results.trial import Trial
 from search_space.errors import ConfigError
 
+PROMOTED_SHARE = 3
+"""One of this many trials of a rung is promoted."""
 MIN_PAIRS = 8
 """Trials on two neighbouring rungs below which the lower rung is not judged."""
 MIN_TAU = 0.3

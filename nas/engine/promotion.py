@@ -18,15 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.engine.hypervolume_improvement import expected_hypervolume_improvement
-from nas.engine.ladder import Ladder, evaluated, rung_correlation
+from nas.engine.ladder import PROMOTED_SHARE, Ladder, evaluated, rung_correlation
 from nas.engine.objectives import Objective
 from nas.engine.utility import utility
 from results.pareto import nondominated
 from results.trial import Trial
 
 Points = NDArray[np.float64]
-PROMOTED_SHARE = 3
-"""One of this many trials of a rung is promoted."""
 MIN_ON_RUNG = 4
 """Trials on a rung from which on one that dominates all others is promoted at once."""
 MIN_FIT = 3

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nas.engine.audit import audit_correlation, audit_epochs, next_audit
 from nas.engine.domain import Candidate, CostedDomain, Params
 from nas.engine.ending import NO_TIME, NOTHING_NEW, SearchEnding
 from nas.engine.history import History, Observation
@@ -53,10 +54,11 @@ class TrialIndex:
 
     def seconds(self, rung: int, ladder: Ladder) -> float:
         """Returns the expected time of a trial on a rung, from those that were evaluated; 0 while there are none."""
-        times = [(trial.rung, trial.seconds) for trial in self.trials if trial.is_evaluated and trial.seconds]
-        own = [seconds for other, seconds in times if other == rung]
-        if own:
-            return sum(own) / len(own)
+        own = [trial for trial in self.trials if trial.is_evaluated and trial.audit_of is None]
+        times = [(trial.rung, trial.seconds) for trial in own if trial.seconds]
+        same = [seconds for other, seconds in times if other == rung]
+        if same:
+            return sum(same) / len(same)
         rates = [seconds / ladder.effort(other) for other, seconds in times if ladder.effort(other)]
         return ladder.effort(rung) * sum(rates) / len(rates) if rates else 0.0
 
@@ -68,7 +70,8 @@ class TrialIndex:
         """
         mean = self.seconds(trial.rung + 1, ladder)
         own = measured_seconds_an_image(trial, ladder)
-        known = ((each, measured_seconds_an_image(each, ladder)) for each in self.trials if each.rung == trial.rung)
+        same = [each for each in self.trials if each.rung == trial.rung and each.audit_of is None]
+        known = ((each, measured_seconds_an_image(each, ladder)) for each in same)
         speeds = [(each.key, seconds) for each, seconds in known if seconds is not None]
         above = {each.key for each in self.trials if each.rung == trial.rung + 1 and each.is_evaluated}
         others = [seconds for key, seconds in speeds if key in above] or [seconds for _, seconds in speeds]
@@ -102,10 +105,10 @@ class Scheduler:
     ) -> TrialSpec | SearchEnding:
         """Returns what is trained next, or why nothing is.
 
-        Interrupted trials come first, then promotions to the next rung, then new points: the named designs, each
-        followed by a point of the strategy, so that even a short run covers cheap detectors, and then points of the
-        strategy alone. A new point is begun only if the time suffices for all its rungs. After that, as many
-        non-dominated trials are promoted as there is time for.
+        Interrupted trials come first, then promotions to the next rung, then audits, then new points: the named
+        designs, each followed by a point of the strategy, so that even a short run covers cheap detectors, and then
+        points of the strategy alone. A new point is begun only if the time suffices for all its rungs. After that, as
+        many non-dominated trials are promoted as there is time for.
         """
         index = TrialIndex(trials, running)
         times = {rung: index.seconds(rung, self.ladder) for rung in range(self.ladder.first, self.ladder.last + 1)}
@@ -121,7 +124,8 @@ class Scheduler:
             if due is not None:
                 return self._promoted(due, trials)
             if not final and sum(times.values()) <= seconds_left:
-                found = self._new(trials, running, is_timed=seconds_left < math.inf)
+                found = self._audit(trials, running, seconds_left - sum(times.values()))
+                found = found or self._new(trials, running, is_timed=seconds_left < math.inf)
                 if found is not None:
                     return found
         return NO_TIME if sum(times.values()) > seconds_left else NOTHING_NEW
@@ -146,8 +150,17 @@ class Scheduler:
                     )
         return None
 
-    def schedule(self, spec: TrialSpec, *, has_weights: bool) -> float:
-        """Returns the epochs of a trial; without weights to start from, those of the rungs below are added."""
+    def schedule(self, spec: TrialSpec, trials: Sequence[Trial], *, has_weights: bool) -> float:
+        """Returns the epochs of a trial; without weights to start from, those of the rungs below are added.
+
+        Args:
+            spec: What is to be trained.
+            trials: Those that have ended, with the one that an audit is of.
+            has_weights: Whether it starts from the weights of the rung below.
+        """
+        audited = next((trial for trial in trials if trial.number == spec.audit_of), None)
+        if audited is not None:
+            return audit_epochs(audited, self.ladder)
         if has_weights or spec.rung <= 1:
             return self.ladder.effort(spec.rung)
         return sum(self.ladder.epochs[: spec.rung])
@@ -165,7 +178,7 @@ class Scheduler:
         """
         by_key: dict[str, list[Trial]] = {}
         for trial in sorted((*trials, *running), key=lambda trial: trial.number):
-            if trial.repeat_of is None:
+            if not trial.is_repetition:
                 by_key.setdefault(trial.key, []).append(trial)
         observed = tuple(self._observed(group, is_timed) for group in by_key.values())
         return History(objectives=self.objectives, trials=observed)
@@ -206,8 +219,27 @@ class Scheduler:
             retry_of=trial.number,
             attempt=trial.attempt + 1,
             repeat_of=trial.repeat_of,
+            audit_of=trial.audit_of,
             training_seed=trial.training_seed,
             donor=trial.donor,
+        )
+
+    def _audit(self, trials: Sequence[Trial], running: Sequence[Trial], seconds_left: float) -> TrialSpec | None:
+        """Returns the next training from scratch of an architecture that had a donor; None while none is due.
+
+        It is left out if the time does not suffice for it.
+        """
+        audited = next_audit(trials, running)
+        if audited is None:
+            return None
+        times = audit_epochs(audited, self.ladder) / self.ladder.effort(1)
+        if (audited.seconds or 0.0) * times > seconds_left:
+            return None
+        return TrialSpec(
+            candidate=self.domain.assess(self._point(audited)),
+            origin=audited.origin,
+            audit_of=audited.number,
+            training_seed=audited.training_seed,
         )
 
     def _promoted(self, trial: Trial, trials: Sequence[Trial]) -> TrialSpec:
@@ -223,7 +255,8 @@ class Scheduler:
 
     def _new(self, trials: Sequence[Trial], running: Sequence[Trial], *, is_timed: bool) -> TrialSpec | None:
         """Returns the next named design or the next point of the strategy; None when there is neither."""
-        first = [trial for trial in (*trials, *running) if trial.rung == self.ladder.first and trial.retry_of is None]
+        own = [trial for trial in (*trials, *running) if not trial.is_repetition and trial.retry_of is None]
+        first = [trial for trial in own if trial.rung == self.ladder.first]
         begun = {trial.origin for trial in first}
         designs = [start for start in self.starts if _origin_of(start) not in begun]
         num_others = sum(not trial.origin.is_design and trial.imported_from is None for trial in first)
@@ -248,8 +281,14 @@ class Scheduler:
         )
 
     def _donor(self, candidate: Candidate, rung: int, trials: Sequence[Trial], parent: str | None = None) -> int | None:
-        """Returns the number of the trial whose weights a new trial starts from; only the first training has one."""
+        """Returns the number of the trial whose weights a new trial starts from; only the first training has one.
+
+        There are none from the moment on at which the audits contradict the scores of trials with donors.
+        """
         if self.inheritance is None or rung != 1 or not candidate.feasible:
+            return None
+        audits = audit_correlation(trials)
+        if audits is not None and not audits.trusted:
             return None
         found = self.inheritance.donor_of(candidate, trials, parent)
         return None if found is None else found.number
@@ -263,8 +302,9 @@ def _origin_of(start: Start) -> Origin:
 
 
 def _is_same(trial: Trial, spec: TrialSpec) -> bool:
-    wanted = (spec.candidate.key, spec.rung, spec.training_seed)
-    return (trial.key, trial.rung, trial.training_seed) == wanted
+    """Whether a trial trains the same; an audit and the trial that it is of are two trainings."""
+    wanted = (spec.candidate.key, spec.rung, spec.training_seed, spec.audit_of is None)
+    return (trial.key, trial.rung, trial.training_seed, trial.audit_of is None) == wanted
 
 
 def _may_retry(trial: Trial) -> bool:

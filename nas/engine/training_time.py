@@ -71,12 +71,14 @@ def fit_training_time(measured: Sequence[tuple[Costs, float]]) -> TrainingTime:
 def measured_seconds_an_image(trial: Trial, ladder: Ladder) -> float | None:
     """Returns the seconds that a trial took an image of its own rung; None where they were not measured.
 
-    The images of the rungs below, which `images_seen` counts, are left out, as `seconds` does not include their time.
+    They are those of the training alone where these are known. The images of the rungs below, which `images_seen`
+    counts, are left out, as the time does not include them.
     """
-    if not trial.seconds or not trial.images_seen or not trial.rung or not trial.is_evaluated:
+    seconds = trial.training_seconds or trial.seconds
+    if not seconds or not trial.images_seen or not trial.rung or not trial.is_evaluated:
         return None
     share = ladder.effort(trial.rung) / sum(ladder.epochs[: trial.rung])
-    return trial.seconds / (trial.images_seen * share)
+    return seconds / (trial.images_seen * share)
 
 
 def _logs(points: Sequence[Costs]) -> Vector:

@@ -8,13 +8,14 @@ from pathlib import Path
 import pandas as pd
 
 from nas.config import RunConfig, read_config
+from nas.engine.audit import audit_correlation
 from nas.engine.importance import axis_importance
 from nas.engine.ladder import Ladder, rung_correlation
 from nas.engine.narrowing import narrowing_of
 from nas.engine.objectives import objective, objectives
 from nas.engine.snapshot import trials_in_database
 from nas.plugins import check_plugins
-from nas.reports.correlation_words import rung_correlation_line
+from nas.reports.correlation_words import audit_lines, rung_correlation_line
 from nas.reports.detectors import detectors_of, front_files, points_of
 from nas.reports.next_commands import commands
 from nas.reports.object_sizes import box_sizes
@@ -135,4 +136,5 @@ def _limits(config: RunConfig) -> dict[str, float]:
 
 def _rungs(config: RunConfig, trials: list[Trial]) -> tuple[str, ...]:
     ladder = Ladder(epochs=config.rungs, proxy=config.proxy)
-    return tuple(rung_correlation_line(rung_correlation(trials, rung)) for rung in range(ladder.first, ladder.last))
+    lines = (rung_correlation_line(rung_correlation(trials, rung)) for rung in range(ladder.first, ladder.last))
+    return (*lines, *audit_lines(audit_correlation(trials)))

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trial_rows import trial
 
-from nas.engine.ladder import Ladder, evaluated
+from nas.engine.ladder import PROMOTED_SHARE, Ladder, evaluated
 from nas.engine.objectives import objectives
-from nas.engine.promotion import PRIOR_DEVIATION, PROMOTED_SHARE, expected_gains, promotion, rung_line
+from nas.engine.promotion import PRIOR_DEVIATION, expected_gains, promotion, rung_line
 from results.trial import Cause, Trial
 
 WANTED = objectives(("accuracy", "macs"))

@@ -83,6 +83,8 @@ def test_the_images_of_lower_rungs_are_not_counted_to_a_trial() -> None:
     assert measured_seconds_an_image(first, TWO) == pytest.approx(0.01)
     second = trial(1000, 0.5, 100, rung=2, seconds=20.0, images_seen=3000)
     assert measured_seconds_an_image(second, TWO) == pytest.approx(0.01), "2,000 of its 3,000 images are of this rung"
+    alone = replace(second, training_seconds=16.0)
+    assert measured_seconds_an_image(alone, TWO) == pytest.approx(0.008)
     cached = trial(1, 0.5, 100, seconds=0.0, images_seen=1000, outcome=Outcome.CACHED, cause=Cause.IMPORTED)
     proxy = trial(2, None, 100, rung=0, scores={"proxy": 1.0}, seconds=1.0, images_seen=16)
     assert measured_seconds_an_image(cached, TWO) is None and measured_seconds_an_image(proxy, TWO) is None
