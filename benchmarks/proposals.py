@@ -86,8 +86,8 @@ def blind(domain: CostedDomain, count: int) -> str:
     drawn = [domain.space.random(rng) for _ in range(count)]
     candidates = [domain.consider(params) for params in drawn]
     at_once = sum(each is not None and each.feasible for each in candidates)
-    repaired = sum(repaired(domain, params, rng, seen=()) is not None for params in drawn)
-    return f"{100 * at_once / count:.0f} % fit at once, {100 * repaired / count:.0f} % after repair"
+    after = sum(repaired(domain, params, rng, seen=()) is not None for params in drawn)
+    return f"{100 * at_once / count:.0f} % fit at once, {100 * after / count:.0f} % after repair"
 
 
 def main() -> None:

@@ -56,7 +56,7 @@ def num_doubled(run: Path) -> int:
     trials, table = study.trials(), records.load(run)
     counts = records.tally(records.frame(trials))
     trained = [
-        (trial.key, trial.rung, trial.training_seed)
+        (trial.key, trial.rung, trial.training_seed, trial.audit_of is None)
         for trial in trials
         if trial.is_evaluated and trial.outcome is not Outcome.CACHED
     ]

@@ -115,7 +115,7 @@ class RunFolder:
         by_number = {trial.number: trial for trial in trials}
         members = [by_number[int(number)] for number in records.front(table)["number"]]
         self._write_front(members, lambda trial: _member_text(trial, architecture_of(trial), num_classes))
-        ended = {trial.key for trial in trials if trial.outcome is Outcome.COMPLETE and trial.repeat_of is None}
+        ended = {trial.key for trial in trials if trial.outcome is Outcome.COMPLETE and not trial.is_repetition}
         for key in ended - {member.key for member in members} - set(keep):
             self.weights_path(key).unlink(missing_ok=True)
 

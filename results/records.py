@@ -80,6 +80,7 @@ interval and the share of the time in operators never measured there; they are m
 SOME_COLUMNS: Mapping[str, str] = {
     "pretrained_params": "Float64",
     "pretrained_macs": "Float64",
+    "audit_of": "Int64",
     "donor": "Int64",
     "inherited_macs": "Float64",
     "images_in_all": "Int64",
@@ -99,7 +100,8 @@ came from there, in 0..1. They are missing for trials that continue from the wei
 
 Where trials start from donors: the number of the trial that is the donor, the share of the multiply-adds whose weights
 came from there, the images that the weights have seen in all, those of the donors included, and the peak learning rate
-of a training with a donor.
+of a training with a donor. `audit_of` is the number of the trial with a donor whose architecture a trial trains from
+scratch, to check its score.
 
 `training_seconds` is the part of `seconds` that was spent on training. The columns `held_out_...` are the scores of
 trials of the last rung on the validation images that are held out: those of a run with `--holdout yes`.
@@ -301,7 +303,7 @@ def front(table: pd.DataFrame) -> pd.DataFrame:
     """Selects the front: the trials of `candidates` that no other of them dominates in the objectives of the run.
 
     The best in the first accuracy comes first. Rejected and failed trials do not count, nor do repetitions with other
-    seeds; of several trials of an architecture the first counts.
+    seeds or from scratch; of several trials of an architecture the first counts.
     """
     names = objectives_of(table)
     done = candidates(table, names)
@@ -338,11 +340,17 @@ def complete(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
 
 
 def _scored(table: pd.DataFrame, names: Sequence[str], outcomes: Sequence[str]) -> pd.DataFrame:
-    """Selects the trials that have one of these outcomes and all these values, without repetitions with other seeds."""
+    """Selects the trials that have one of these outcomes and all these values, without repetitions."""
     has_all = table[list(names)].notna().all(axis=1)
-    chosen = table["outcome"].isin(outcomes) & table["repeat_of"].isna() & has_all
+    chosen = table["outcome"].isin(outcomes) & ~is_repetition(table) & has_all
     found: pd.DataFrame = table[chosen.astype(bool)]
     return found
+
+
+def is_repetition(table: pd.DataFrame) -> pd.Series:
+    """Returns for each trial whether it trains again what another one trained; see `Trial.is_repetition`."""
+    again: pd.Series = table["repeat_of"].notna()
+    return again | table["audit_of"].notna() if "audit_of" in table else again
 
 
 def objectives_of(table: pd.DataFrame) -> list[str]:

@@ -148,6 +148,8 @@ class Trial:
     attempt: int = 1
     repeat_of: int | None = None
     """The member of the front that this one trains again with another seed."""
+    audit_of: int | None = None
+    """The trial that started from a donor, and whose architecture this one trains from scratch to check its score."""
     imported_from: str | None = None
     """The trial of an earlier run that this one repeats without training."""
     worker: str = ""
@@ -230,9 +232,14 @@ class Trial:
         return self.outcome in EVALUATED and has_score and not self.is_cut_short
 
     @property
+    def is_repetition(self) -> bool:
+        """Whether it trains again what another trial trained: it is never promoted, on no front, and no donor."""
+        return self.repeat_of is not None or self.audit_of is not None
+
+    @property
     def is_promotable(self) -> bool:
         """Whether it may go on to the next rung: it has the score of its rung and does not repeat another training."""
-        return self.rung_score is not None and self.repeat_of is None and not self.is_cut_short
+        return self.rung_score is not None and not self.is_repetition and not self.is_cut_short
 
     @property
     def stage(self) -> str:

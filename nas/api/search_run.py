@@ -13,6 +13,7 @@ import pandas as pd
 
 from nas.api.result import Result
 from nas.config import RunConfig, read_config
+from nas.engine.audit import AuditCorrelation, audit_correlation
 from nas.engine.ladder import Ladder, RungCorrelation, rung_correlation
 from nas.engine.objectives import objectives
 from nas.reports.unfinished import UnfinishedFront, unfinished_front
@@ -147,6 +148,12 @@ class SearchRun(Result):
         """What is missing where the front is of a lower rung, because no trial has reached the last one; else None."""
         return unfinished_front(records.trials_of(records.front(self.table)), self.config)
 
+    @cached_property
+    def audit_correlation(self) -> AuditCorrelation | None:
+        """How well scores of trials with a donor agree with those of the same architectures from scratch; None where
+        none was trained so."""
+        return audit_correlation(records.trials_of(self.table))
+
     @property
     def objectives(self) -> tuple[str, ...]:
         """What the front is made of, as columns of `trials`."""
@@ -155,6 +162,7 @@ class SearchRun(Result):
     def to_dict(self) -> dict[str, Any]:
         """Returns plain data for JSON: settings, the number of trials by outcome, the front, the correlations."""
         surrogate, config, unfinished = self.surrogate_correlation, self.config, self.unfinished
+        audits = self.audit_correlation
         budgets = [name for name in vars(config) if name.startswith("budget_")]
         return {
             "run": str(self.folder),
@@ -165,6 +173,9 @@ class SearchRun(Result):
             "unfinished": None if unfinished is None else dataclasses.asdict(unfinished),
             "front": [member.to_dict() for member in self.members],
             "rungs": [_correlation(each) for each in self.rung_correlations],
+            "audits": None
+            if audits is None
+            else {"tau": _plain(audits.tau), "num_trials": audits.num_trials, "trusted": audits.trusted},
             "surrogate": None
             if surrogate is None
             else {"tau": _plain(surrogate.tau), "num_trials": surrogate.num_points, "trusted": surrogate.trusted},

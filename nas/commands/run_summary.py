@@ -16,7 +16,7 @@ from nas.commands.run_display import SCORES, percent
 from nas.commands.screen import Screen
 from nas.commands.table import Column, numbers, print_table
 from nas.engine.acquisition import MIN_POINTS
-from nas.reports.correlation_words import rung_correlation_line
+from nas.reports.correlation_words import audit_lines, rung_correlation_line
 from results import records
 from results.export import member_file
 from results.seeds import over_seeds
@@ -61,6 +61,7 @@ def print_summary(run: SearchRun) -> None:
         console.print(unfinished.line(_again(run)))
     lines = (
         *map(rung_correlation_line, run.rung_correlations),
+        *audit_lines(run.audit_correlation),
         *surrogate_line(run.surrogate_correlation),
         *pretrained_line(run),
         *inheritance_line(run),
@@ -139,7 +140,7 @@ def inheritance_line(run: SearchRun) -> list[str]:
     first = [
         trial
         for trial in records.trials_of(run.table)
-        if trial.images_in_all and (trial.rung, trial.repeat_of) == (1, None)
+        if trial.images_in_all and trial.rung == 1 and not trial.is_repetition
     ]
     inherited = [trial for trial in first if trial.inherited_macs]
     if not inherited:

@@ -33,10 +33,26 @@ class Observation:
     """The costs, which are known before training: macs, params, activation_bytes, input_px and others."""
     origin: str = ""
     """Where the point comes from, in the words of the strategy."""
+    seconds_an_image: float | None = None
+    """Measured time of its training; None where it was not measured, or the run has no limit of time."""
+    age_images: int | None = None
+    """Images that its weights have seen, those of its donors included; None in a run without inheritance."""
+    inherited_share: float | None = None
+    """Share of its multiply-adds whose weights came from its donor; None in a run without inheritance."""
 
     def __post_init__(self) -> None:
         if self.state not in STATES:
             raise ValueError(f"the state of a trial cannot be {self.state!r}; allowed: {', '.join(STATES)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Age:
+    """How much training the weights of a trial had."""
+
+    images: float
+    """That they have seen, those of donors included."""
+    inherited_share: float
+    """Of the multiply-adds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +77,15 @@ class History:
     def seen(self) -> frozenset[str]:
         """The keys of all trials, whatever their state: these architectures are not proposed again."""
         return frozenset(trial.key for trial in self.trials)
+
+    @cached_property
+    def median_age(self) -> Age | None:
+        """The medians over the evaluated trials; None in a run without inheritance."""
+        aged = [trial for trial in self.evaluated if trial.age_images is not None]
+        if not aged:
+            return None
+        images = float(np.median([trial.age_images or 0 for trial in aged]))
+        return Age(images=images, inherited_share=float(np.median([trial.inherited_share or 0.0 for trial in aged])))
 
     @property
     def maximise(self) -> tuple[bool, ...]:

@@ -101,7 +101,7 @@ def _evaluated(
     found: dict[str, Trial] = {}
     for trial in trials:
         known = trial.key in points and trial.outcome in EVALUATED and not trial.is_cut_short
-        if known and trial.rung == rung and trial.repeat_of is None and _values(trial, objectives):
+        if known and trial.rung == rung and not trial.is_repetition and _values(trial, objectives):
             found.setdefault(trial.key, trial)
     return list(found.values())
 

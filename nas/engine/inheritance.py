@@ -116,7 +116,7 @@ def donors(trials: Sequence[Trial], worker: str | None = None) -> list[Trial]:
 def _trained(trials: Sequence[Trial], worker: str | None) -> list[Trial]:
     """Returns the trials of a worker that have trained weights; a cached trial was not trained in this run."""
     known = (each for each in trials if each.is_evaluated and each.outcome is not Outcome.CACHED and each.rung)
-    return [each for each in known if each.repeat_of is None and (worker is None or each.worker == worker)]
+    return [each for each in known if not each.is_repetition and (worker is None or each.worker == worker)]
 
 
 def images_in_all(trial: Trial | None) -> int:

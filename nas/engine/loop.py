@@ -194,9 +194,9 @@ class Search:
             architecture=spec.candidate.architecture,
             seed=spec.training_seed,
             rung=spec.rung,
-            epochs=self.scheduler.schedule(spec, has_weights=has_weights),
+            epochs=self.scheduler.schedule(spec, self.study.trials(), has_weights=has_weights),
             start_weights=weights if has_weights else None,
-            weights_path=weights if spec.rung else None,
+            weights_path=weights if spec.rung and spec.audit_of is None else None,
             pretrained=self._pretrained if self._takes_pretrained(spec) and not (has_weights or donor) else None,
             donor=donor,
             val_images=self.scheduler.ladder.val_images(spec.rung),
@@ -206,8 +206,8 @@ class Search:
         )
 
     def _takes_pretrained(self, spec: TrialSpec) -> bool:
-        """Whether a trial without weights of a lower rung and without a donor starts from pretrained weights."""
-        if self._pretrained is None or not spec.rung:
+        """Whether a trial without weights of a lower rung and a donor starts from pretrained weights; no audit does."""
+        if self._pretrained is None or not spec.rung or spec.audit_of is not None:
             return False
         rule = self.scheduler.inheritance
         return rule is None or spec.repeat_of is not None or rule.takes_pretrained(spec.candidate)

@@ -61,6 +61,8 @@ class TrialSpec:
     attempt: int = 1
     repeat_of: int | None = None
     """The member of the front that this one trains again with another seed."""
+    audit_of: int | None = None
+    """The trial whose architecture this one trains without a donor."""
     imported_from: str | None = None
     """The trial of an earlier run that this one repeats without training."""
     training_seed: int = 0

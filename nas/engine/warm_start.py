@@ -98,7 +98,7 @@ def open_earlier(path: Path) -> Earlier:
     if not (path / CONFIG_YAML).is_file():
         raise ConfigError(f"--from {path} is not the folder of a run: it has no {CONFIG_YAML}; next: --from runs/NAME")
     config = read_config(path / CONFIG_YAML)
-    trials = [trial for trial in records.trials_of(read_trials(path)) if trial.is_evaluated and trial.repeat_of is None]
+    trials = [trial for trial in records.trials_of(read_trials(path)) if trial.is_evaluated and not trial.is_repetition]
     space = SearchSpace().narrowed(narrowing_of(config))
     return Earlier(path=path, config=config, trials=tuple(_with_all_axes(trial, space) for trial in trials))
 

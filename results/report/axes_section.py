@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from results import records
 from results.report.common import MIN_MEMBERS, Shared, shared
 from results.report.content import Content, Importance
 from results.report.payload import Members
@@ -17,7 +18,7 @@ def axes_section(content: Content, members: Members) -> str:
     parts = ["<h3>Importance of the axes</h3>"]
     parts += _importance(found) if isinstance(found, Importance) else [paragraph(found)]
     parts.append("<h3>What the front has in common</h3>")
-    trained = content.table[content.table["accuracy"].notna() & content.table["repeat_of"].isna()]
+    trained = content.table[content.table["accuracy"].notna() & ~records.is_repetition(content.table)]
     alike = shared(members.front, trained)
     if alike:
         parts += _common(alike)

@@ -49,7 +49,7 @@ def part(table: pd.DataFrame) -> Members:
     front, done = records.front(table), records.candidates(table, names)
     first = _first_accuracy(table)
     others = done[~done["number"].isin(front["number"])].sort_values(first, ascending=False)
-    ended = table[(table["outcome"] == "stopped") & table[first].notna() & table["repeat_of"].isna()]
+    ended = table[(table["outcome"] == "stopped") & table[first].notna() & ~records.is_repetition(table)]
     lower = ended[~ended["key"].isin(done["key"])].sort_values(first, ascending=False)
     lower = lower.drop_duplicates("key")
     shown, shown_lower = others.head(MAX_OTHERS), lower.head(max(0, MAX_OTHERS - len(others)))

@@ -4,77 +4,25 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from search_fakes import FakeEvaluator, formula, make_folder, make_search
+from trial_rows import trial
 
 from nas.engine.ending import EndCause, SearchEnding
-from nas.engine.ladder import MIN_PAIRS, PROMOTED_SHARE, Ladder, promotion, rung_correlation
+from nas.engine.ladder import MIN_PAIRS, Ladder, rung_correlation
 from nas.engine.objectives import objectives
+from nas.engine.promotion import promotion
 from nas.engine.scheduler import TrialIndex
 from nas.executors import Evaluation, Job
 from nas.executors.local import LocalExecutor
 from results import records
-from results.trial import Cause, Origin, Outcome, Trial
+from results.trial import Cause, Outcome, Trial
 from search_space.errors import ConfigError
 
 WANTED = objectives(("accuracy", "macs"))
 TWO = Ladder(epochs=(0.5, 1.0))
-
-
-def trial(number: int, accuracy: float | None, macs: int, rung: int = 1, **more: Any) -> Trial:
-    """A trial of two rungs: done on the first, or complete on the second."""
-    known: dict[str, Any] = {"outcome": Outcome.COMPLETE, "key": f"k{number % 1000}", "activation_bytes": macs}
-    if rung < 2:
-        known |= {"outcome": Outcome.STOPPED, "cause": Cause.RUNG_DONE}
-    known |= {"params": 1, "weight_bytes": 1, "memory_bytes": 1, "input_height": 1, "input_width": 1, "levels": ("P2",)}
-    known |= {"scores": {} if accuracy is None else {"accuracy": accuracy}, "origin": Origin("random")}
-    return Trial(**{"number": number, "macs": macs, "rung": rung, "rungs": 2, **known, **more})
-
-
-def test_the_first_trial_goes_on_at_once_and_then_a_third() -> None:
-    rows: list[Trial] = []
-    promoted = []
-    for number in range(30):
-        rows.append(trial(number, 0.1 + 0.01 * (number * 7 % 30), 1000))
-        while (due := promotion(rows, [], TWO, WANTED)) is not None:
-            promoted.append(due.number)
-            rows.append(trial(due.number + 1000, due.accuracy, 1000, rung=2))
-    assert promoted[0] == 0
-    assert len(promoted) == 30 // PROMOTED_SHARE
-    best = sorted(range(30), key=lambda number: -(number * 7 % 30))[:3]
-    assert set(best) <= set(promoted)
-
-
-def test_cheap_trials_go_on_beside_dear_ones_that_beat_them() -> None:
-    cheap = [trial(number, 0.1 + 0.001 * number, 100 + number) for number in range(6)]
-    dear = [trial(10 + number, 0.9 + 0.001 * number, 10_000 + number) for number in range(6)]
-    rows = [*cheap, *dear]
-    gone = []
-    while (due := promotion(rows, [], TWO, WANTED)) is not None:
-        gone.append(due.number)
-        rows.append(trial(due.number + 1000, due.accuracy, due.macs, rung=2))
-    assert any(number < 10 for number in gone) and any(number >= 10 for number in gone)
-    assert abs(sum(number < 10 for number in gone) - sum(number >= 10 for number in gone)) <= 1
-
-
-def test_what_goes_on_is_not_asked_again_while_it_is_under_way_or_a_repetition() -> None:
-    first = trial(0, 0.5, 100)
-    assert promotion([first], [], TWO, WANTED) == first
-    assert promotion([first], [trial(1000, None, 100, rung=2, key="k0")], TWO, WANTED) is None
-    repeated = trial(5, 0.9, 100, key="k0", repeat_of=0)
-    assert promotion([repeated], [], TWO, WANTED) is None
-    assert promotion([trial(0, None, 100, cause=Cause.INTERRUPTED)], [], TWO, WANTED) is None
-
-
-def test_in_the_end_whatever_nothing_dominates_goes_on() -> None:
-    rows = [trial(0, 0.5, 100), trial(1, 0.6, 200), trial(2, 0.4, 150), trial(1000, 0.5, 100, rung=2, key="k0")]
-    due = promotion(rows, [], TWO, WANTED, final=True)
-    assert due is not None and due.number == 1
-    rows.append(trial(1001, 0.6, 200, rung=2, key="k1"))
-    assert promotion(rows, [], TWO, WANTED, final=True) is None
 
 
 def paired(accuracies: list[float], later: list[float]) -> list[Trial]:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from nas.reports.audits import audit_line, audits_of
+from nas.reports.audits import audits_of
 from nas.reports.finish_files import finished_detectors, phase_times
 from nas.reports.held_out import finished_on, held_out_words, shown_images
 from results.report import AuditPair, PhaseTime
@@ -111,14 +112,13 @@ def test_audits_pair_scores_of_the_same_architectures() -> None:
     rows += [{"number": 4 + number, "key": f"k{number}", "accuracy": (2 - number) / 10} for number in range(3)]
     table = make_table([*rows, {"number": 7, "key": "k3", "outcome": "failed"}])
     assert audits_of(table) is None
-    table["audit_of"] = np.array([None] * 4 + [0, 1, 2, 3], object)
+    table["audit_of"] = pd.array([None] * 4 + [0, 1, 2, 3], "Int64")
     audits = audits_of(table)
     assert audits is not None
     assert audits.pairs == (AuditPair(0, 4, 0.0, 0.2), AuditPair(1, 5, 0.1, 0.1), AuditPair(2, 6, 0.2, 0.0))
-    assert audits.line == "Kendall's tau of the two orders: -1.00 on 3 audited trials."
-    table["audit_of"] = np.array([None] * 4 + [40, None, None, None], object)
+    assert "Kendall's tau -1.00 on 3 audits" in audits.line
+    table["audit_of"] = pd.array([None] * 4 + [40, None, None, None], "Int64")
     assert audits_of(table) is None
-    assert audit_line(audits.pairs[:1]) == "No rank correlation can be computed from 1 audited trial."
 
 
 @dataclass(frozen=True, kw_only=True)
