@@ -90,9 +90,9 @@ SOME_COLUMNS: Mapping[str, str] = {
 Where trials start from pretrained weights: the share of the parameters, and that of the multiply-adds, whose weights
 came from there, in 0..1. They are missing for trials that continue from the weights of a lower rung.
 
-Where trials start from donors: the number of the trial that is the donor, the share of the multiply-adds whose weights
-came from there, the images that the weights have seen in all, those of the donors included, and the peak learning rate
-of a training with a donor.
+Where trials start from donors: the number of the trial that is the donor, the share of the multiply-adds that it gave
+usable weights for (`nas.transfer.usable_macs`), the images that the weights have seen in all, those of the donors
+included, and the peak learning rate of a training with a donor.
 """
 SCORES = (
     *("proxy", "accuracy", "accuracy_low", "accuracy_high"),
