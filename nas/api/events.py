@@ -30,6 +30,8 @@ class RunStarted:
     """Kinds of head that are searched."""
     num_starts: int
     """Architectures that the search begins with."""
+    measures_speed: bool = False
+    """Whether the speed of training is measured first, and the rungs follow from it."""
 
 
 @dataclass(frozen=True, kw_only=True)

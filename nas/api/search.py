@@ -23,6 +23,7 @@ from nas.api.trained_detector import named_weights
 from nas.engine import join_run
 from nas.engine.loop import Search
 from nas.engine.run_request import RunRequest
+from nas.engine.rung_plan import laid
 from nas.engine.scheduler import TrialIndex
 from nas.engine.session import Session, begin, go_on, open_search
 from nas.executors import Step
@@ -115,10 +116,11 @@ def _session(request: RunRequest, resume: str | os.PathLike[str] | None, *, join
 def _run(session: Session, observer: _Observer, notify: OnNotice) -> SearchRun:
     """Runs the search of a session to its end or to Ctrl-C."""
     with session.folder.locked(), open_executor(session) as executor:
+        session, laid_notices = laid(session, executor)
         opened = observer.search = open_search(session, executor, observer)
         if session.storage is not None:
             join_run.publish(opened.study, session)
-        for notice in (*opened.notices, *_interrupted_notice(opened)):
+        for notice in (*laid_notices, *opened.notices, *_interrupted_notice(opened)):
             notify(notice)
         observer.tell(RunOpened(trials=tuple(opened.study.trials()), run_seconds=opened.elapsed_seconds))
         ending = opened.run()
@@ -144,6 +146,7 @@ def _introduction(session: Session) -> RunStarted:
         num_fixed_axes=fixed,
         heads=tuple(map(str, session.domain.space.axis("head").choices)),
         num_starts=len(session.starts),
+        measures_speed=session.lays_rungs,
     )
 
 
