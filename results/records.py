@@ -98,9 +98,9 @@ SOME_COLUMNS: Mapping[str, str] = {
 Where trials start from pretrained weights: the share of the parameters, and that of the multiply-adds, whose weights
 came from there, in 0..1. They are missing for trials that continue from the weights of a lower rung.
 
-Where trials start from donors: the number of the trial that is the donor, the share of the multiply-adds whose weights
-came from there, the images that the weights have seen in all, those of the donors included, and the peak learning rate
-of a training with a donor. `audit_of` is the number of the trial with a donor whose architecture a trial trains from
+Where trials start from donors: the number of the trial that is the donor, the share of the multiply-adds that it gave
+usable weights for (`nas.transfer.usable_macs`), the images that the weights have seen in all, those of the donors
+included, and the peak learning rate of a training with a donor. `audit_of` is the number of the trial with a donor whose architecture a trial trains from
 scratch, to check its score.
 
 `training_seconds` is the part of `seconds` that was spent on training. The columns `held_out_...` are the scores of

@@ -189,7 +189,7 @@ class Trial:
     pretrained_macs: float | None = None
     """Share of the multiply-adds whose weights started from pretrained ones."""
     inherited_macs: float | None = None
-    """Share of the multiply-adds whose weights started from those of the donor; None without a donor."""
+    """Share of the multiply-adds that its donor gave usable weights for; None without a donor."""
     images_in_all: int | None = None
     """Images that its weights have seen, in its donors as well; None where the run has no inheritance."""
     peak_learning_rate: float | None = None

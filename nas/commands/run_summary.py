@@ -150,7 +150,7 @@ def inheritance_line(run: SearchRun) -> list[str]:
     took = f"; {failed} took nothing from theirs, for the reasons in {records.TRIALS_CSV}" if failed else ""
     return [
         f"inheritance: {len(inherited)} of {counted(len(first), 'trial')} on the first rung started from a donor; on "
-        f"average {100 * macs:.0f} % of the multiply-adds came from there{took}"
+        f"average {100 * macs:.0f} % of the multiply-adds have usable weights from there{took}"
     ]
 
 

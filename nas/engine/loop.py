@@ -220,7 +220,8 @@ class Search:
         trial = rule.latest(spec.donor, self.study.trials())
         if trial is None:
             return None
-        return Donor(number=trial.number, weights=self.folder.weights_path(trial.key), accuracy=trial.accuracy)
+        weights = self.folder.weights_path(trial.key)
+        return Donor(number=trial.number, key=trial.key, weights=weights, accuracy=trial.accuracy)
 
     def _await(self, report: Report) -> Evaluation:
         """Waits for the next trial to end, and stores its result."""

@@ -42,6 +42,8 @@ class Donor:
 
     number: int
     """The number of the trial."""
+    key: str
+    """The key of its architecture."""
     weights: Path
     accuracy: float | None = None
     """What its weights scored on the validation images; None where that is unknown."""
@@ -127,7 +129,7 @@ class Evaluation:
     pretrained_macs: float | None = None
     """Share of the multiply-adds whose weights started from pretrained ones, in 0..1."""
     inherited_macs: float | None = None
-    """Share of the multiply-adds whose weights started from those of the donor, in 0..1; None without a donor."""
+    """Share of the multiply-adds that its donor gave usable weights for, in 0..1; None without a donor."""
     images_in_all: int | None = None
     """The images that the weights have seen, in donors as well; the search fills it in."""
     peak_learning_rate: float | None = None

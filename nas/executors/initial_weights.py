@@ -8,20 +8,20 @@ from dataclasses import dataclass, replace
 from nas.executors import Donor, Evaluation, Job
 from nas.executors.scoring import score
 from nas.transfer import TransferReport, transfer
-from search_space import Detector
+from search_space import Architecture, Detector
 from search_space.errors import ConfigError, UserError
 from trainers import TrainConfig, load_weights
 from trainers.batch_statistics import estimate_statistics
 from trainers.data import DataSplits
 from trainers.optimizer import device_for
-from trainers.weights import load_state
+from trainers.weights import Weights, load_state
 
 NUM_SCORED = 100
 """The validation images that a detector with inherited weights is scored on before it is trained."""
 LOWEST_RATE = 0.2
 """The peak learning rate of a detector that is as good as its donor before it is trained, as a share of the usual one:
 the usual one costs such weights a third of their AP50, while weights that a large change has broken need it."""
-NOTHING = TransferReport(parameters=0.0, macs=0.0, by_node={})
+NOTHING = TransferReport(parameters=0.0, macs=0.0, usable_macs=0.0, by_node={})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class InitialWeights:
             reason=reason,
             pretrained_params=None if self.pretrained is None else self.pretrained.parameters,
             pretrained_macs=None if self.pretrained is None else self.pretrained.macs,
-            inherited_macs=None if self.inherited is None else self.inherited.macs,
+            inherited_macs=None if self.inherited is None else self.inherited.usable_macs,
             peak_learning_rate=self.peak_learning_rate,
         )
 
@@ -81,7 +81,7 @@ def _inherited(detector: Detector, job: Job, donor: Donor, splits: DataSplits, c
     """Fills a detector with what fits of the weights of its donor."""
     usual = config.peak_learning_rate
     try:
-        report = transfer(detector, load_weights(donor.weights), classes=splits.train.classes)
+        report = transfer(detector, _weights_of(donor), classes=splits.train.classes)
     except UserError as error:
         note = f"trained from random weights, without its donor, trial {donor.number}: {error}"
         return InitialWeights(inherited=NOTHING, peak_learning_rate=usual, note=note)
@@ -92,6 +92,22 @@ def _inherited(detector: Detector, job: Job, donor: Donor, splits: DataSplits, c
     estimate_statistics(detector, splits.train, seed=job.seed)
     child = score(detector, splits.val.limited(NUM_SCORED), batch_size=config.batch_size).values["accuracy"]
     return InitialWeights(inherited=report, peak_learning_rate=usual * rate_share(child, donor.accuracy))
+
+
+def _weights_of(donor: Donor) -> Weights:
+    """Reads the weights of a donor.
+
+    Raises:
+        ConfigError: They cannot be read, or are those of another architecture.
+        SpaceError: Their architecture is invalid.
+    """
+    weights = load_weights(donor.weights)
+    key = Architecture.from_dict(weights.architecture).key()
+    if key != donor.key:
+        raise ConfigError(
+            f"{donor.weights} must have weights of the architecture {donor.key}, got {key}; restore it from a copy"
+        )
+    return weights
 
 
 def rate_share(child: float, donor: float | None) -> float:

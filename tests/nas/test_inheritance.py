@@ -20,11 +20,12 @@ from nas.engine.ladder import Ladder
 from nas.engine.scheduler import Scheduler
 from nas.engine.search_study import TrialSpec
 from nas.engine.strategies import STRATEGIES, Proposal
-from nas.engine.variation import random_feasible
+from nas.engine.variation import complete, random_feasible
 from nas.executors import Donor, Evaluation, Job
+from nas.transfer import shapes_of, shared_macs
 from results import records
 from results.trial import Cause, Origin, Outcome, Trial
-from search_space import DESIGNS
+from search_space import DESIGNS, SearchSpace
 from trainers.weights import Weights
 
 LADDER = Ladder(epochs=(0.5, 1.0))
@@ -77,8 +78,8 @@ def test_a_neighbour_starts_from_its_parent_and_others_from_what_shares_most(mon
     assert chosen(TRIALS, parent=NARROW.key) == 0
     assert chosen(TRIALS) == chosen(TRIALS[::-1]) == 1, "of equal shares the lowest number"
     assert chosen(TRIALS, parent="unknown") == 1 and chosen([]) is None
-    monkeypatch.setattr("nas.engine.inheritance.LEAST_SHARE", 0.6)
-    assert chosen(TRIALS[:1]) is None, "width 0.125 has 48 % of the multiply-adds of width 0.25"
+    monkeypatch.setattr("nas.engine.inheritance.LEAST_SHARE", 0.3)
+    assert chosen(TRIALS[:1]) is None, "width 0.125 has a quarter of the weights of width 0.25"
     assert chosen(TRIALS, parent=NARROW.key) == 1, "a parent that shares too little is one of many"
 
 
@@ -117,6 +118,33 @@ def test_pretrained_weights_are_for_trials_that_they_share_enough_with() -> None
 
     assert rule(LARGER.architecture).takes_pretrained(CHILD)
     assert not rule(DESIGNS.get("ssd-mobilenetv1").architecture).takes_pretrained(CHILD)
+    assert not rule(changed(backbone="mobilenetv1").architecture).takes_pretrained(CHILD)
+
+
+WIDE = CostedDomain(SearchSpace(), Budget(), num_classes=3)
+
+
+def changed(**choices: Any) -> Candidate:
+    """The child with other choices of the whole space; axes that it lacks are drawn."""
+    return WIDE.assess(complete(WIDE.space, {**CHILD.params, **choices}, np.random.default_rng(0)))
+
+
+def donors_number(*found: Candidate, parent: str | None = None) -> int | None:
+    trials = [trained(number, each) for number, each in enumerate(found)]
+    donor = InheritanceRule(WIDE).donor_of(changed(), trials, parent)
+    return None if donor is None else donor.number
+
+
+@pytest.mark.parametrize("width", [0.125, 0.375, 0.5])
+def test_another_width_is_a_donor(width: float) -> None:
+    assert donors_number(changed(width=width)) == 0
+    assert donors_number(changed(width=1.0), changed(input_size=256)) == 1, "a wider donor gives slices only"
+
+
+def test_another_backbone_is_no_donor_although_neck_and_head_are_the_same() -> None:
+    other = changed(backbone="mobilenetv1")
+    assert shared_macs(*(shapes_of(each.architecture, num_classes=3) for each in (changed(), other))) > 0.6
+    assert donors_number(other) is None and donors_number(other, parent=other.key) is None
 
 
 def scheduler(rule: InheritanceRule | None, parent: str | None = None, **given: Any) -> Scheduler:
@@ -229,7 +257,7 @@ def test_without_inheritance_the_rows_and_columns_are_what_they_were(tmp_path: P
 
 
 def test_a_job_for_another_process_has_an_absolute_path_of_its_donor() -> None:
-    job = Job(number=1, architecture=CHILD.architecture, seed=0, donor=Donor(number=0, weights=Path("w/a.pt")))
+    job = Job(number=1, architecture=CHILD.architecture, seed=0, donor=Donor(number=0, key="a", weights=Path("w/a.pt")))
     sent = job.absolute().donor
     assert sent is not None and sent.weights == Path("w/a.pt").absolute()
 
@@ -242,7 +270,8 @@ def test_the_option_is_kept_and_the_summary_tells_what_came_along(
     fake = FakeEvaluator(heir)
     monkeypatch.setattr("nas.executors.training.TrainingEvaluator", lambda *args, **kwargs: fake)
     data = str(Path(__file__).parents[1] / "data" / "hit_uav")
-    quick = ["--data", data, "--fix", "input_size=128", "--fix", "block=c2f", "--fix", "width=0.125"]
+    fixed = ("input_size=128", "backbone=yolov8", "block=c2f", "width=0.125")
+    quick = ["--data", data, *(word for each in fixed for word in ("--fix", each))]
     main(
         [
             "run",

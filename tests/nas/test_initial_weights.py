@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import random
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.executors import Donor, Job
-from nas.executors.initial_weights import LOWEST_RATE, initialise, rate_share
+from nas.executors import Donor, Evaluation, Job
+from nas.executors.initial_weights import LOWEST_RATE, InitialWeights, initialise, rate_share
 from nas.executors.training import TrainingSpec
-from search_space import DESIGNS
+from nas.transfer import TransferReport
+from results.trial import Outcome
+from search_space import DESIGNS, Architecture
 from trainers import TrainConfig, fresh_detector, load_weights, save_weights
 from trainers.batch_statistics import estimate_statistics
 from trainers.data import open_data
@@ -22,6 +25,7 @@ from trainers.data.dataset import Dataset
 
 DATA = str(Path(__file__).parents[1] / "data" / "hit_uav")
 SMALL = DESIGNS.get("yolov8n-p2-nop5").architecture.resized((64, 64))
+RELATED = DESIGNS.get("yolov8n-p2").architecture.resized((64, 64))
 CONFIG = TrainConfig(epochs=0.34, batch_size=2, device="cpu")
 USUAL = 4e-3
 SHARES = st.floats(0, 1)
@@ -45,14 +49,15 @@ def test_the_rate_is_low_for_what_is_whole_and_usual_for_what_is_broken_or_unkno
     assert rate_share(child, donor) == pytest.approx(share)
 
 
-def donor_file(path: Path, seed: int = 5) -> Path:
-    detector = fresh_detector(SMALL, num_classes=len(open_data(DATA).train.classes), seed=seed)
-    save_weights(path, detector, SMALL.to_dict(), open_data(DATA).train.classes)
+def donor_file(path: Path, seed: int = 5, architecture: Architecture = SMALL) -> Path:
+    detector = fresh_detector(architecture, num_classes=len(open_data(DATA).train.classes), seed=seed)
+    save_weights(path, detector, architecture.to_dict(), open_data(DATA).train.classes)
     return path
 
 
 def job(path: Path, accuracy: float | None = 0.5) -> Job:
-    return Job(number=1, architecture=SMALL, seed=0, donor=Donor(number=0, weights=path, accuracy=accuracy))
+    donor = Donor(number=0, key=SMALL.key(), weights=path, accuracy=accuracy)
+    return Job(number=1, architecture=SMALL, seed=0, donor=donor)
 
 
 def test_a_detector_takes_the_weights_of_its_donor_and_new_statistics(tmp_path: Path) -> None:
@@ -69,13 +74,37 @@ def test_a_detector_takes_the_weights_of_its_donor_and_new_statistics(tmp_path: 
     assert all(map(torch.equal, own.values(), again.state_dict().values()))
 
 
-@pytest.mark.parametrize("kind", ["missing", "damaged", "of other shapes", "of another family"])
+UNUSABLE = {
+    "missing": "cannot read weights file",
+    "empty": "is not a weights file",
+    "cut": "is not a weights file",
+    "garbage": "is not a weights file",
+    "damaged": "damaged",
+    "of other shapes": "do not fit their own architecture",
+    "of a related architecture": "must have weights of the architecture",
+    "of another family": "must have weights of the architecture",
+    "of no architecture": "field",
+}
+
+
+@pytest.mark.parametrize("kind", UNUSABLE)
 def test_a_donor_that_cannot_be_used_leaves_random_weights_and_is_told(kind: str, tmp_path: Path) -> None:
     splits, path = open_data(DATA), tmp_path / "donor.pt"
     if kind == "damaged":
         content = bytearray(donor_file(path).read_bytes())
         content[len(content) // 2] ^= 255
         path.write_bytes(content)
+    elif kind == "empty":
+        path.touch()
+    elif kind == "cut":
+        content = bytearray(donor_file(path).read_bytes())
+        path.write_bytes(content[: len(content) // 2])
+    elif kind == "garbage":
+        path.write_bytes(random.Random(0).randbytes(5000))
+    elif kind == "of no architecture":
+        save_weights(path, _state(SMALL), {}, splits.train.classes)
+    elif kind == "of a related architecture":
+        donor_file(path, architecture=RELATED)
     elif kind == "of other shapes":
         state = {name: value[:1] if value.ndim else value for name, value in _state(SMALL).items()}
         save_weights(path, state, SMALL.to_dict(), splits.train.classes)
@@ -86,8 +115,17 @@ def test_a_donor_that_cannot_be_used_leaves_random_weights_and_is_told(kind: str
     before = {name: value.clone() for name, value in detector.state_dict().items()}
     start = initialise(detector, job(path), splits, CONFIG)
     assert start.inherited is not None and start.inherited.macs == 0 and start.peak_learning_rate == USUAL
-    assert start.note.startswith("trained from random weights") and "trial 0" in start.note
+    assert start.note.startswith("trained from random weights, without its donor, trial 0: ")
+    assert UNUSABLE[kind] in start.note and "\n" not in start.note
     assert all(map(torch.equal, before.values(), detector.state_dict().values()))
+
+
+def test_the_recorded_share_is_the_usable_one() -> None:
+    report = TransferReport(parameters=0.4, macs=0.9, usable_macs=0.5, by_node={})
+    told = InitialWeights(inherited=report).told(Evaluation(outcome=Outcome.COMPLETE))
+    assert (told.inherited_macs, told.pretrained_macs) == (0.5, None)
+    told = InitialWeights(pretrained=report).told(Evaluation(outcome=Outcome.COMPLETE))
+    assert (told.inherited_macs, told.pretrained_macs, told.pretrained_params) == (None, 0.9, 0.4)
 
 
 def _state(architecture: object) -> dict[str, torch.Tensor]:

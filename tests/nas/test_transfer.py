@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
-from nas.transfer import TransferReport, shapes_of, shared_macs, transfer
+from nas.transfer import TransferReport, shapes_of, shared_macs, transfer, usable_macs
 from search_space import DESIGNS, Architecture, Detector, SearchSpace
 from trainers import fresh_detector
+from trainers.weight_transfer import WeightShapes
 from trainers.weights import Weights
 
 SPACE = SearchSpace()
@@ -60,7 +64,8 @@ def test_an_identical_architecture_gives_identical_outputs(name: str) -> None:
     architecture = design(name)
     parent, child = (detector_of(architecture, seed) for seed in (0, 1))
     report = transfer(child, weights_of(parent, architecture), classes=CLASSES)
-    assert (report.parameters, report.macs) == (1.0, 1.0) and set(report.by_node.values()) == {1.0}
+    assert (report.parameters, report.macs, report.usable_macs) == (1.0, 1.0, 1.0)
+    assert set(report.by_node.values()) == {1.0}
     images = torch.rand(1, 3, *architecture.input_hw)
     assert all(map(torch.equal, outputs(parent, images), outputs(child, images)))
     assert all(map(torch.equal, parent.state_dict().values(), child.state_dict().values()))
@@ -81,7 +86,7 @@ def test_other_inputs_and_classes_leave_the_body_as_it_is(name: str) -> None:
 
 
 def check(report: TransferReport, child: Detector, architecture: Architecture) -> None:
-    assert 0 <= report.parameters <= 1 and 0 <= report.macs <= 1
+    assert 0 <= report.parameters <= 1 and 0 <= report.usable_macs <= report.macs <= 1
     assert all(0 <= share <= 1 for share in report.by_node.values())
     for detector in (child.train(), child.eval()):
         assert all(bool(each.isfinite().all()) for each in outputs(detector, torch.rand(2, 3, *architecture.input_hw)))
@@ -159,7 +164,7 @@ def test_the_result_depends_on_the_arguments_alone(donor: Weights) -> None:
 
 
 def test_a_report_says_its_shares_in_percent() -> None:
-    report = TransferReport(parameters=1.0, macs=0.99999, by_node={})
+    report = TransferReport(parameters=1.0, macs=0.99999, usable_macs=0.9, by_node={})
     assert str(report) == "100.0% of the parameters and 99.9% of the multiply-adds"
 
 
@@ -172,4 +177,77 @@ def test_the_share_without_tensors_is_that_of_the_transfer(seed: int) -> None:
         donor = weights_of(fresh_detector(parent, num_classes=3, seed=0), parent)
         report = transfer(fresh_detector(child, num_classes=3, seed=1), donor, classes=CLASSES)
         shapes = [shapes_of(each, num_classes=3) for each in (child, parent)]
-        assert shared_macs(*shapes) == report.macs
+        assert (shared_macs(*shapes), usable_macs(*shapes)) == (report.macs, report.usable_macs)
+
+
+SEEDS = st.integers(0, 19)
+
+
+@cache
+def shapes_of_point(seed: int) -> WeightShapes:
+    return shapes_of(SMALL.decode(SMALL.random(np.random.default_rng(seed))), num_classes=3)
+
+
+def without(shapes: WeightShapes, names: Sequence[str]) -> WeightShapes:
+    """The shapes of a donor that lacks some nodes."""
+    return replace(shapes, nodes=[node for node in shapes.nodes if node.name not in names])
+
+
+@settings(max_examples=60, deadline=None)
+@given(child=SEEDS, parent=SEEDS)
+def test_the_usable_share_is_at_most_the_share_and_one_for_the_same(child: int, parent: int) -> None:
+    target, donor = shapes_of_point(child), shapes_of_point(parent)
+    assert 0 <= usable_macs(target, donor) <= shared_macs(target, donor) <= 1
+    assert usable_macs(target, target) == 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(child=SEEDS, parent=SEEDS, draw=st.data())
+def test_the_usable_share_never_rises_as_a_donor_loses_nodes(child: int, parent: int, draw: st.DataObject) -> None:
+    target, donor = shapes_of_point(child), shapes_of_point(draw.draw(st.sampled_from([child, parent])))
+    lost = draw.draw(st.lists(st.sampled_from([node.name for node in donor.nodes]), unique=True))
+    assert usable_macs(target, without(donor, lost)) <= usable_macs(target, donor)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=SEEDS)
+def test_nothing_is_usable_without_the_first_layer(seed: int) -> None:
+    shapes = shapes_of_point(seed)
+    (first,) = [node.name for node in shapes.graph.nodes if "image" in node.inputs]
+    donor = without(shapes, [first])
+    assert usable_macs(shapes, donor) == 0 < shared_macs(shapes, donor)
+
+
+def test_a_missing_layer_counts_for_those_behind_it_only_and_more_the_earlier_it_is() -> None:
+    shapes = shapes_of(design("yolov8n-p2-nop5-bidir-cbam"), num_classes=3)
+    nodes = shapes.graph.nodes
+    heads = [node.name for node in nodes if node.part == "head"]
+    gates = [node.name for node in nodes if node.block.startswith("attention:")]
+    for lost in (heads, heads[:1], gates):
+        donor = without(shapes, lost)
+        assert lost and usable_macs(shapes, donor) == pytest.approx(shared_macs(shapes, donor))
+        assert usable_macs(shapes, donor) < 1
+    damage = []
+    for lost in ("stem", "p2_down", "p3_down", "p4_down"):
+        donor = without(shapes, [lost])
+        damage.append(shared_macs(shapes, donor) - usable_macs(shapes, donor))
+    assert damage == sorted(damage, reverse=True) and damage[-1] > 0.01 and 0.4 < damage[1] < 0.6
+
+
+def test_behind_a_new_backbone_nothing_is_usable_and_behind_a_new_neck_much_is() -> None:
+    shapes = shapes_of(design("yolov8n"), num_classes=3)
+    parts = {
+        part: without(shapes, [node.name for node in shapes.graph.nodes if node.part == part])
+        for part in ("backbone", "neck")
+    }
+    assert usable_macs(shapes, parts["backbone"]) == 0 and shared_macs(shapes, parts["backbone"]) > 0.5
+    assert usable_macs(shapes, parts["neck"]) > 0.4
+
+
+def test_the_usable_share_of_another_width_does_not_fall_with_the_depth() -> None:
+    point = {**SPACE.encode(design("yolov8n-p2-nop5")), "width": 0.25}
+    for depth in (0.33, 1.0):
+        child, parent = (
+            shapes_of(SPACE.decode({**point, "depth": depth, "width": width}), num_classes=3) for width in (0.5, 0.25)
+        )
+        assert 0.25 <= usable_macs(child, parent) < 0.3
