@@ -39,6 +39,10 @@ class RunConfig(RunSettings):
     classes: tuple[str, ...]
     device_fingerprint: str | None = None
     pretrained_fingerprint: str | None = None
+    rungs_by_time: bool = False
+    """Whether the rungs follow from the time of the run: they are laid when its first session begins."""
+    rung_images: tuple[int, ...] = ()
+    """The validation images that score the trials of each rung; none: all of them, on every rung."""
     plugins: tuple[str, ...] = ()
     """The plug-in files that the run was started with, with a digest of their content: `name.py digest`."""
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -124,7 +128,7 @@ def parse_config(text: str | bytes, *, source: Path | str, owner: type[RunConfig
                 f"the run was written in format {shown(plain['format'])}, this version reads format {VERSION}; "
                 "next: use the version that wrote it, or nas run --start with the files in front/"
             )
-        return read_plain(owner, plain)
+        return read_plain(owner, {"holdout": "no", **plain})  # runs of older versions have no such setting
     except FieldError as error:
         raise ConfigError(f"{path}: {error}; {REMEDY}") from None
     except ConfigError as error:

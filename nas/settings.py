@@ -155,7 +155,8 @@ class RunSettings:
         "the best third is promoted to the next.",
         unit="epochs",
         metavar="E,E",
-        default_words="0.3,0.6; 0.5,1.5 with --data",
+        default_words="as the time allows for 24 trials or more, by the measured speed; with --trials 0.3,0.6, or "
+        "0.5,1.5 with --data",
         above=0,
         separator=",",
         identity=True,
@@ -209,6 +210,14 @@ class RunSettings:
         minimum=1,
         resumable=True,
         joinable=True,
+    )
+    holdout: str | None = _TRAINING(
+        None,
+        "yes: one half of the validation images scores the trials, the other half only the detectors of the last rung, "
+        "so that they are not reported on the images that chose them. no: all of them do both.",
+        choices=("yes", "no"),
+        default_words="yes with 200 validation images or more, else no",
+        identity=True,
     )
     fix: tuple[str, ...] = _SPACE(
         (), "Fix an axis of the search space to one value. May be repeated.", metavar="AXIS=VALUE"

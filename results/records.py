@@ -15,7 +15,7 @@ import pandas as pd
 
 from results.pareto import nondominated
 from results.ties import format_draws, parse_draws
-from results.trial import Cause, Origin, Outcome, Trial
+from results.trial import HELD_OUT, Cause, Origin, Outcome, Trial
 from results.visible import as_cell, from_cell
 
 TRIALS_CSV = "trials.csv"
@@ -84,6 +84,13 @@ SOME_COLUMNS: Mapping[str, str] = {
     "inherited_macs": "Float64",
     "images_in_all": "Int64",
     "peak_learning_rate": "Float64",
+    "training_seconds": "Float64",
+    "held_out_accuracy": "Float64",
+    "held_out_accuracy_low": "Float64",
+    "held_out_accuracy_high": "Float64",
+    "held_out_ap": "Float64",
+    "held_out_ap50": "Float64",
+    "held_out_ap_small": "Float64",
 }
 """The columns of some tables only, with their types.
 
@@ -93,10 +100,14 @@ came from there, in 0..1. They are missing for trials that continue from the wei
 Where trials start from donors: the number of the trial that is the donor, the share of the multiply-adds whose weights
 came from there, the images that the weights have seen in all, those of the donors included, and the peak learning rate
 of a training with a donor.
+
+`training_seconds` is the part of `seconds` that was spent on training. The columns `held_out_...` are the scores of
+trials of the last rung on the validation images that are held out: those of a run with `--holdout yes`.
 """
 SCORES = (
     *("proxy", "accuracy", "accuracy_low", "accuracy_high"),
     *("ap", "ap50", "ap_small", "ap_medium", "ap_large"),
+    *(f"held_out_{name}" for name in HELD_OUT),
 )
 """The columns that are scores of a trial, beside the APs of size bins."""
 AXIS = "axis_"

@@ -82,6 +82,8 @@ CAUSES: Mapping[Outcome, frozenset[Cause | None]] = MappingProxyType(
     }
 )
 """The causes that go with each outcome."""
+HELD_OUT = ("accuracy", "accuracy_low", "accuracy_high", "ap", "ap50", "ap_small")
+"""The scores of a trial that is reported on images that are held out; they are called `held_out_...`."""
 LOST = frozenset({Cause.INTERRUPTED, Cause.TIME_UP, Cause.WORKER_LOST})
 """The causes that say nothing about the architecture: such a trial is tried again."""
 EVALUATED = frozenset({Outcome.COMPLETE, Outcome.STOPPED, Outcome.CACHED})
@@ -177,6 +179,8 @@ class Trial:
     epochs: float | None = None
     images_seen: int | None = None
     seconds: float | None = None
+    training_seconds: float | None = None
+    """The part of `seconds` that was spent on training."""
     peak_memory_bytes: int | None = None
     pretrained_params: float | None = None
     """Share of the parameters that started from pretrained weights; None where it did not start from any."""

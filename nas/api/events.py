@@ -34,6 +34,8 @@ class RunStarted:
     """Architectures that the search begins with."""
     plan: TimePlan | None = None
     """How the time is divided, where members are trained on after the search."""
+    measures_speed: bool = False
+    """Whether the speed of training is measured first, and the rungs follow from it."""
 
 
 @dataclass(frozen=True, kw_only=True)

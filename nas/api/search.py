@@ -24,6 +24,7 @@ from nas.api.trained_detector import named_weights
 from nas.engine import join_run
 from nas.engine.loop import Search
 from nas.engine.run_request import RunRequest
+from nas.engine.rung_plan import laid
 from nas.engine.scheduler import TrialIndex
 from nas.engine.session import Session, begin, go_on, open_search
 from nas.engine.time_plan import TimePlan, plan_of
@@ -120,10 +121,11 @@ def _run(session: Session, plan: TimePlan | None, observer: _Observer, notify: O
     with session.folder.locked():
         times = None if plan is None else planned_times(session.folder.path, plan)
         with open_executor(session) as executor:
+            session, laid_notices = laid(session, executor)
             opened = observer.search = open_search(session, executor, observer)
             if session.storage is not None:
                 join_run.publish(opened.study, session)
-            for notice in (*opened.notices, *_interrupted_notice(opened)):
+            for notice in (*laid_notices, *opened.notices, *_interrupted_notice(opened)):
                 notify(notice)
             observer.tell(RunOpened(trials=tuple(opened.study.trials()), run_seconds=opened.elapsed_seconds))
             ending = opened.run()
@@ -152,6 +154,7 @@ def _introduction(session: Session, plan: TimePlan | None) -> RunStarted:
         heads=tuple(map(str, session.domain.space.axis("head").choices)),
         num_starts=len(session.starts),
         plan=plan,
+        measures_speed=session.lays_rungs,
     )
 
 

@@ -177,6 +177,7 @@ def _introduction(event: RunStarted) -> list[str]:
     config = event.config
     limits = config.limit_words()
     rungs = " and ".join(f"{each:g}" for each in config.rungs)
+    rungs = "rungs by the measured speed" if event.measures_speed else f"rungs of {rungs} epochs"
     objectives = " against ".join(config.objective)
     ends = [counted(config.trials, "trial")] if config.trials else []
     searched = "" if event.plan is None else f"{event.plan.search_seconds / 60:.3g} of "
@@ -188,7 +189,7 @@ def _introduction(event: RunStarted) -> list[str]:
         *_device(event),
         f"data:   {event.data_source}",
         *([] if event.plan is None else [plan_line(event.plan)]),
-        f"search: {objectives}, strategy {config.strategy}, limit {' or '.join(ends)}, rungs of {rungs} epochs, batch "
+        f"search: {objectives}, strategy {config.strategy}, limit {' or '.join(ends)}, {rungs}, batch "
         f"{config.batch}, seed {config.seed}, {executor_words(config)}",
         f"space:  {counted(event.num_axes, 'axis', 'axes')}{fixed}, head {' or '.join(event.heads)}, "
         f"{counted(event.num_starts, 'architecture')} to start from",

@@ -42,6 +42,8 @@ class Ladder:
     """Passes over the training images on each rung, in addition to those of the rungs below."""
     proxy: str | None = None
     """The score without training that makes rung 0; None: there is no rung 0."""
+    images: tuple[int, ...] = ()
+    """The validation images that score each rung; none: all of them."""
 
     def __post_init__(self) -> None:
         if not self.epochs or not all(0 < each < float("inf") for each in self.epochs):
@@ -57,6 +59,10 @@ class Ladder:
     def last(self) -> int:
         """The rung whose trials are complete."""
         return len(self.epochs)
+
+    def val_images(self, rung: int) -> int | None:
+        """Returns the number of validation images that score a rung; None: all of them."""
+        return self.images[rung - 1] if rung and self.images else None
 
     def effort(self, rung: int) -> float:
         """Returns the epochs of a rung, 0 for the proxy."""

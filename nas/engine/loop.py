@@ -199,6 +199,8 @@ class Search:
             weights_path=weights if spec.rung else None,
             pretrained=self._pretrained if self._takes_pretrained(spec) and not (has_weights or donor) else None,
             donor=donor,
+            val_images=self.scheduler.ladder.val_images(spec.rung),
+            is_reported=spec.rung == self.scheduler.ladder.last,
             proxy=self.scheduler.ladder.proxy if not spec.rung else None,
             memory_bytes=spec.candidate.cost.memory_bytes,
         )

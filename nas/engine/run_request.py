@@ -27,6 +27,7 @@ from nas.settings import RunSettings
 from search_space import SearchSpace
 from search_space.errors import ConfigError
 from trainers.data import DataSplits
+from trainers.data.holdout import MIN_IMAGES
 from trainers.proxies import PROXIES
 
 LONGEST_NAME = 200
@@ -127,9 +128,12 @@ def resolve(
             f"--batch is {said.batch}, but there are {len(splits.train)} training images; "
             f"next: --batch {len(splits.train)} or less"
         )
+    timed = said.trials is None or not request.given.keys().isdisjoint(("minutes", "hours"))
     defaults = {
         "minutes": DEFAULT_MINUTES[kind] if said.trials is None else None,
         "rungs": DEFAULT_RUNGS[kind],
+        "rungs_by_time": timed and rungs_of(request) is None and said.proxy is None,
+        "holdout": "yes" if len(splits.val) >= MIN_IMAGES else "no",
         "start": default_starts(narrowing),
         "out": str(Path(said.out).resolve()),
     }

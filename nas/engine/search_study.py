@@ -35,7 +35,7 @@ row of the trial in the table. The token finds a trial again whose number Optuna
 NUMBER = "number"
 RESULT_COLUMNS = frozenset(
     "outcome cause reason epochs images_seen seconds peak_memory_bytes accuracy_draws "
-    "pretrained_params pretrained_macs inherited_macs images_in_all peak_learning_rate".split()
+    "pretrained_params pretrained_macs inherited_macs images_in_all peak_learning_rate training_seconds".split()
 )
 """The columns of a result, beside the scores."""
 NO_SCORES: Mapping[str, Any] = {"scores": {}, "accuracy_draws": ()}

@@ -74,9 +74,15 @@ class Session:
         return objectives(self.config.objective)
 
     @property
+    def lays_rungs(self) -> bool:
+        """Whether the rungs follow from the time and the speed, and have not been laid yet."""
+        config = self.config
+        return config.rungs_by_time and not config.rung_images and bool(self.starts) and config.minutes is not None
+
+    @property
     def ladder(self) -> Ladder:
         """The rungs of training."""
-        return Ladder(epochs=self.config.rungs, proxy=self.config.proxy)
+        return Ladder(epochs=self.config.rungs, proxy=self.config.proxy, images=self.config.rung_images)
 
 
 def begin(request: RunRequest) -> Session:
@@ -154,6 +160,9 @@ def _with_earlier(config: RunConfig, named: Starts, earlier: Earlier | None) -> 
     """Imports the trials of an earlier run with the same training settings; of any other run, its front as starts."""
     if earlier is None:
         return config, named, []
+    if config.rungs_by_time:
+        rungs = {name: getattr(earlier.config, name) for name in ("rungs", "rung_images")}
+        config = replace(config, rungs_by_time=False, **rungs)
     apart = earlier.differences(config)
     if not apart:
         return (

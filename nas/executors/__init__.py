@@ -65,6 +65,10 @@ class Job:
     """Weights of the rung below to start from; None: random weights."""
     pretrained: Path | None = None
     """Weights of another detector to start from where there are no `start_weights`."""
+    val_images: int | None = None
+    """How many of the validation images score it, evenly spaced; None: all."""
+    is_reported: bool = False
+    """Whether it is scored on the images that are held out as well."""
     donor: Donor | None = None
     """What fits of its weights is taken, where there are no `start_weights`; `pretrained` is then not used."""
     memory_bytes: int | None = None
@@ -111,6 +115,8 @@ class Evaluation:
     images_seen: int = 0
     seconds: float = 0.0
     """Time in the evaluator, without waiting for a worker."""
+    training_seconds: float | None = None
+    """The part of `seconds` that was spent on training; the rest is spent on scores."""
     accuracy_draws: tuple[float, ...] = ()
     """The accuracy on bootstrap draws of the validation images, the same draws for all jobs."""
     peak_memory_bytes: int | None = None

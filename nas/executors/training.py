@@ -17,7 +17,7 @@ from nas.executors.initial_weights import InitialWeights, initialise
 from nas.executors.memory import PeakMemory
 from nas.executors.onednn import enlarge_primitive_cache
 from nas.executors.scoring import BIN, proxy_score, score, size_bins
-from results.trial import Cause, Outcome
+from results.trial import HELD_OUT, Cause, Outcome
 from search_space import Detector
 from search_space.plugins import load_plugins
 from trainers import (
@@ -29,7 +29,8 @@ from trainers import (
     save_weights,
     train,
 )
-from trainers.data import DataSplits, open_data
+from trainers.data import Dataset, DataSplits, open_data
+from trainers.data.holdout import divide
 from trainers.optimizer import device_for
 
 
@@ -51,6 +52,8 @@ class TrainingSpec:
     """Additional size bins to measure AP in, as `ap_LOW_HIGH` in pixels."""
     fingerprint: str | None = None
     """Fingerprint of the data of the run; None: not checked."""
+    holdout: bool = False
+    """Whether one half of the validation images is only reported on; see `trainers.data.holdout`."""
     plugins: tuple[str, ...] = ()
     """Plug-in files, which must have the same path on every host."""
 
@@ -72,6 +75,7 @@ class TrainingSpec:
             threads=config.threads,
             bins=tuple(each for each in (name.replace("-", "_") for name in config.objective) if BIN.fullmatch(each)),
             fingerprint=config.data_fingerprint,
+            holdout=config.holdout == "yes",
             plugins=plugins.paths(),
         )
 
@@ -89,7 +93,14 @@ class TrainingSpec:
 
     def over(self, splits: DataSplits, config: TrainConfig | None = None) -> TrainingEvaluator:
         """Returns the evaluator for data that is open already."""
-        return TrainingEvaluator(splits, config or self.config, num_threads=self.threads, bins=self.bins)
+        parts = divide(splits.val) if self.holdout else None
+        return TrainingEvaluator(
+            splits if parts is None else replace(splits, val=parts.selection),
+            config or self.config,
+            num_threads=self.threads,
+            bins=self.bins,
+            held_out=None if parts is None else parts.held_out,
+        )
 
 
 def device_of(worker: int, device: str, num_gpus: int) -> str:
@@ -107,13 +118,26 @@ class TrainingEvaluator:
     do, truncated long schedules do not. A job with `start_weights` starts from these, with a schedule of its own.
 
     `peak_memory_bytes` of an evaluation is measured by `nas.executors.memory.PeakMemory`.
+
+    Args:
+        splits: Its validation images score the jobs.
+        config: Of the training, where a job does not say otherwise.
+        num_threads: CPU threads; None: PyTorch decides.
+        bins: Additional size bins to measure AP in.
+        held_out: Further images, on which jobs are scored that are reported.
     """
 
     def __init__(
-        self, splits: DataSplits, config: TrainConfig, *, num_threads: int | None = None, bins: Sequence[str] = ()
+        self,
+        splits: DataSplits,
+        config: TrainConfig,
+        *,
+        num_threads: int | None = None,
+        bins: Sequence[str] = (),
+        held_out: Dataset | None = None,
     ) -> None:
         enlarge_primitive_cache()
-        self._splits = splits
+        self._splits, self._held_out = splits, held_out
         self._bins = size_bins(bins)
         self._config = config
         self._memory = PeakMemory(device_for(config.device))
@@ -155,7 +179,8 @@ class TrainingEvaluator:
                 why = f"the loss was not finite in any of {result.new_steps} steps, so that nothing was learned"
                 return _evaluation(Outcome.FAILED, result, cause=Cause.NOT_FINITE, reason=why)
             detector.load_state_dict(result.state_dict)
-            found = score(detector, self._splits.val, bins=self._bins, batch_size=config.batch_size)
+            found = score(detector, _limited(self._splits.val, job), bins=self._bins, batch_size=config.batch_size)
+            reported = self._reported(detector, job)
         except KeyboardInterrupt:
             return Evaluation(
                 outcome=Outcome.STOPPED,
@@ -166,8 +191,15 @@ class TrainingEvaluator:
         if job.weights_path is not None:
             save_weights(job.weights_path, result.state_dict, job.architecture.to_dict(), self._splits.train.classes)
         outcome = Outcome.STOPPED if result.stopped else Outcome.COMPLETE
-        evaluation = _evaluation(outcome, result, cause=watch.stop_cause, scores=found.values)
+        evaluation = _evaluation(outcome, result, cause=watch.stop_cause, scores=found.values | reported)
         return replace(evaluation, accuracy_draws=found.draws)
+
+    def _reported(self, detector: Detector, job: Job) -> dict[str, float]:
+        """Returns the scores on the images that are held out, of a job that is reported."""
+        if self._held_out is None or not job.is_reported:
+            return {}
+        found = score(detector, _limited(self._held_out, job), batch_size=self._config.batch_size)
+        return {f"held_out_{name}": found.values[name] for name in HELD_OUT if name in found.values}
 
     def _proxy(self, detector: Detector, job: Job) -> Evaluation:
         """Scores the untrained detector; the executor measures the time."""
@@ -176,6 +208,10 @@ class TrainingEvaluator:
             reason = f"the score {job.proxy} is {value}"
             return Evaluation(outcome=Outcome.FAILED, cause=Cause.NOT_FINITE, reason=reason)
         return Evaluation(outcome=Outcome.COMPLETE, scores={"proxy": value})
+
+
+def _limited(dataset: Dataset, job: Job) -> Dataset:
+    return dataset if job.val_images is None else dataset.limited(job.val_images)
 
 
 class _Watch:
@@ -218,4 +254,5 @@ def _evaluation(
         epochs=result.epochs if epochs is None else epochs,
         images_seen=result.images_seen,
         seconds=result.seconds,
+        training_seconds=result.seconds,
     )

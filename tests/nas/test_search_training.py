@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,15 @@ from nas.cli import main
 from nas.executors import Evaluation, Job, Step, StopTrial, scoring
 from nas.executors.local import LocalExecutor
 from nas.executors.scoring import NUM_DRAWS, SCORES
-from nas.executors.training import TrainingEvaluator
+from nas.executors.training import TrainingEvaluator, TrainingSpec
 from results import records
-from results.trial import Cause, Outcome
+from results.trial import HELD_OUT, Cause, Outcome
 from search_space import DESIGNS
 from trainers import TrainConfig, fresh_detector, load_weights, save_weights
 from trainers.bootstrap import resample
 from trainers.data import open_data
 from trainers.data.dataset import Dataset
+from trainers.data.holdout import divide
 from trainers.detect import Detections
 from trainers.evaluation import DatasetDetections
 from trainers.sizes import size_bins
@@ -170,3 +172,21 @@ def test_a_training_whose_pretrained_weights_cannot_be_read_starts_from_random_o
     assert loss == first_loss(evaluator, job(tmp_path))[0]
     assert (found.outcome, found.pretrained_params, found.pretrained_macs) == (Outcome.COMPLETE, 0.0, 0.0)
     assert found.reason.startswith(f"trained from random weights: cannot read weights file {missing}: ")
+
+
+def test_a_reported_job_is_scored_on_the_images_that_are_held_out_too(tmp_path: Path) -> None:
+    splits = open_data(DATA)
+    spec = TrainingSpec(config=TrainConfig(epochs=0.4, batch_size=2), holdout=True, threads=1)
+    job = Job(number=0, architecture=ARCHITECTURE, seed=3, weights_path=tmp_path / "weights.pt", is_reported=True)
+    found = spec.over(splits).evaluate(job, lambda step: None)
+    assert found.training_seconds is not None and found.training_seconds > 0
+    detector = fresh_detector(ARCHITECTURE, num_classes=len(splits.train.classes), seed=0)
+    detector.load_state_dict(load_weights(tmp_path / "weights.pt").state)
+    parts = divide(splits.val)
+    assert found.scores["ap50"] == scoring.score(detector, parts.selection).values["ap50"]
+    held_out = scoring.score(detector, parts.held_out).values
+    for name in HELD_OUT:
+        np.testing.assert_equal(found.scores.get(f"held_out_{name}"), held_out.get(name))
+    below = spec.over(splits).evaluate(replace(job, is_reported=False, val_images=1), lambda step: None)
+    assert not any(name.startswith("held_out") for name in below.scores)
+    assert below.scores["ap50"] == scoring.score(detector, parts.selection.limited(1)).values["ap50"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -149,8 +149,11 @@ class Dataset:
         """Returns a data set of at most `num_images` images, evenly spaced in this one."""
         if num_images >= len(self):
             return self
-        chosen = np.linspace(0, len(self) - 1, num_images).round().astype(int)
-        records = [self.records[index] for index in chosen]
+        return self.taking(np.linspace(0, len(self) - 1, num_images).round().astype(int).tolist())
+
+    def taking(self, indices: Iterable[int]) -> Dataset:
+        """Returns a data set of some of the images, which shares the cache of this one."""
+        records = [self.records[index] for index in indices]
         return Dataset(records, self.classes, reader=self._reader, cache=self._cache)
 
     def fingerprint(self) -> str:

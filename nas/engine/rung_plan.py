@@ -1,0 +1,140 @@
+"""Lays the rungs of a run by its time and by the measured speed of training."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from nas.engine.domain import Candidate
+from nas.engine.ladder import PROMOTED_SHARE, Ladder
+from nas.engine.time_plan import search_minutes
+from nas.executors import Executor, Job, Step
+from results.trial import Cause, Outcome
+from trainers.data.holdout import divide
+
+if TYPE_CHECKING:
+    from nas.engine.session import Session
+
+NUM_TRIALS = 24
+"""How many trials of the first rung the time holds at least, if they need not be shorter than `LEAST_IMAGES`."""
+LEAST_IMAGES, MOST_EPOCHS = 240, 2.0
+"""The bounds of the first rung; in a long run there are more trials, not longer ones."""
+FEW_IMAGES, FAR_IMAGES = 6_000, 200_000
+"""With fewer training images in all there is one rung, with more there are three, else two."""
+TRAINING_SHARE = 0.8
+"""The part of a trial's time that it trains; the rest is for its scores."""
+SLOWER = 1.6
+"""How much longer a detector takes for an image on average than the first design of a run."""
+MIN_VAL_IMAGES = 100
+WARMUP_STEPS, MEASURED_STEPS, SCORED_IMAGES = 15, 45, 24
+"""Of the training that measures the speed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """How fast one worker trains and scores a detector."""
+
+    images_a_second: float
+    """In training."""
+    scored_a_second: float
+    """In validation."""
+
+
+def lay_rungs(seconds: float, speed: Speed, *, workers: int, num_train: int, num_val: int) -> Ladder:
+    """Returns the rungs with which the time holds many trials and the best of them reach the last rung.
+
+    Each rung trains on three times the images of the rung below, for the third of its trials that is promoted, so all
+    rungs take the same time. Trials of a rung are scored on as many images as a fifth of their time allows.
+
+    Args:
+        seconds: Of the search.
+        speed: Of a fast detector.
+        workers: Trials at the same time.
+        num_train: Training images.
+        num_val: Validation images that score trials.
+    """
+    in_all = seconds * workers * speed.images_a_second / SLOWER * TRAINING_SHARE
+    count = 1 + (in_all >= FEW_IMAGES) + (in_all >= FAR_IMAGES)
+    images = in_all / (count * num_trials(in_all / count))
+    images = min(max(images, LEAST_IMAGES), MOST_EPOCHS * num_train)
+    trained = [images * PROMOTED_SHARE**rung for rung in range(count)]
+    scored = [each / speed.images_a_second * (1 / TRAINING_SHARE - 1) * speed.scored_a_second for each in trained]
+    least = min(MIN_VAL_IMAGES, num_val)
+    return Ladder(
+        epochs=tuple(_rounded(each / num_train) for each in trained),
+        images=tuple(int(min(max(each, least), num_val)) for each in scored),
+    )
+
+
+def laid(session: Session, executor: Executor) -> tuple[Session, list[str]]:
+    """Returns a session with rungs that follow from its time and the speed of training, which is measured; and notices.
+
+    The rungs of a run are laid once, and stay as they are where the speed cannot be measured.
+    """
+    config, splits = session.config, session.splits
+    if not session.lays_rungs:
+        return session, []
+    minutes = search_minutes(config, session.folder.path)
+    assert minutes is not None
+    num_train = len(splits.train)
+    speed = measure_speed(
+        executor, session.starts[0].candidate, seed=config.seed, num_train=num_train, batch=config.batch
+    )
+    if speed is None:
+        return session, ["the speed of training could not be measured: the rungs stay as they are"]
+    val = divide(splits.val).selection if config.holdout == "yes" else splits.val
+    ladder = lay_rungs(60 * minutes, speed, workers=executor.capacity, num_train=num_train, num_val=len(val))
+    notice = f"measured: {speed.images_a_second:.3g} training images a second; {ladder_words(ladder)}"
+    laid_out = replace(config, rungs=ladder.epochs, rung_images=ladder.images)
+    return replace(session, config=laid_out), [notice]
+
+
+def ladder_words(ladder: Ladder) -> str:
+    """Returns in words how rungs train and what scores them."""
+    epochs = " and ".join(f"{each:g}" for each in ladder.epochs)
+    images = " and ".join(map(str, ladder.images))
+    return f"rungs of {epochs} epochs, scored on {images} validation images"
+
+
+def num_trials(images: float) -> float:
+    """Returns how many trials share the training images of a rung: more in a longer run, as trials get longer too."""
+    return NUM_TRIALS * max(1.0, math.sqrt(images / (NUM_TRIALS * LEAST_IMAGES)))
+
+
+def _rounded(epochs: float) -> float:
+    """Returns two digits of a number, so that rungs can be read and given again."""
+    return float(f"{epochs:.2g}")
+
+
+def measure_speed(executor: Executor, candidate: Candidate, *, seed: int, num_train: int, batch: int) -> Speed | None:
+    """Trains a detector for a few steps and scores it on a few images; None where that fails.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C ended it.
+        DataError: The data cannot be used.
+    """
+    found = None
+    for steps in (WARMUP_STEPS, MEASURED_STEPS):
+        job = Job(
+            number=-1,
+            architecture=candidate.architecture,
+            seed=seed,
+            rung=1,
+            epochs=steps * batch / num_train,
+            val_images=SCORED_IMAGES,
+            memory_bytes=candidate.cost.memory_bytes,
+        )
+        executor.submit(job)
+        _, found = executor.wait(_ignore)
+        if found.cause is Cause.INTERRUPTED:
+            raise KeyboardInterrupt
+        if found.outcome is not Outcome.COMPLETE or not found.training_seconds:
+            return None
+    assert found is not None and found.training_seconds is not None
+    scoring = max(found.seconds - found.training_seconds, 1e-3)
+    return Speed(images_a_second=found.images_seen / found.training_seconds, scored_a_second=SCORED_IMAGES / scoring)
+
+
+def _ignore(step: Step) -> None:
+    """Reports nothing."""
