@@ -113,9 +113,9 @@ class _Meter:
         """Seconds since the beginning."""
         return self.clock() - self._began
 
-    def spend(self, phase: str, *, least: float = 0.0) -> None:
-        """Tells the seconds since the last call, if they are at least so many."""
-        now = self.clock()
+    def spend(self, phase: str, *, now: float | None = None, least: float = 0.0) -> None:
+        """Tells the seconds since the last call, if they are at least so many; `now` is what the clock says."""
+        now = self.clock() if now is None else now
         if now - self._told >= least:
             self._on_spent(phase, now - self._told)
             self._told = now
@@ -263,5 +263,5 @@ class _Progress:
             images_per_second=rate,
             seconds_left=left / rate if rate else None,
         )
-        self._meter.spend("finish", least=LONGEST_UNTOLD)
+        self._meter.spend("finish", now=now, least=LONGEST_UNTOLD)
         self._tell(event)
