@@ -171,20 +171,23 @@ def test_a_run_that_finished_is_not_trained_again_and_may_be_moved(folder: Path)
 
 
 @pytest.mark.slow
-def test_an_interrupted_training_is_resumed_with_its_schedule(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_killed", [False, True], ids=["Ctrl-C", "a kill before the first checkpoint"])
+def test_an_interrupted_training_is_resumed_with_its_schedule(is_killed: bool, folder: Path, tmp_path: Path) -> None:
     whole = shutil.copytree(folder, tmp_path / "whole")
     (expected,) = finished(whole)
 
     def press(event: SearchEvent) -> None:
-        if isinstance(event, FinishStep) and event.step == 2:
+        if isinstance(event, FinishStep) and event.step == 1:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         finished(folder, told=Told(press))
     assert read_finished(folder) == ()
+    if is_killed:
+        next(folder.glob("finished/*/last.pt")).unlink()
     told = Told()
     (found,) = finished(folder, seconds=0.01, told=told)
-    assert [each.step for each in told.events if isinstance(each, FinishStep)][0] == 3
+    assert [each.step for each in told.events if isinstance(each, FinishStep)][0] == (1 if is_killed else 2)
     assert next(each for each in told.events if isinstance(each, FinishStarted)).epochs is None
     assert (found.epochs, found.images_seen) == (expected.epochs, expected.images_seen)
     same = load_weights(expected.weights).state
