@@ -210,10 +210,12 @@ def _device(event: RunStarted) -> list[str]:
 
 def plan_line(plan: TimePlan) -> str:
     """Says how the time of a run is divided."""
-    each = "" if plan.num_members == 1 else f"{_duration(plan.member_seconds)} each, "
+    is_one = plan.num_members == 1
+    best = "the best member" if is_one else f"the best {plan.num_members} members"
+    each = "" if is_one else f"{_duration(plan.member_seconds)} each, "
     return (
         f"plan:   {_duration(plan.total_seconds)} in all: {_duration(plan.search_seconds)} search, "
-        f"{_duration(plan.finish_seconds)} training of the best {counted(plan.num_members, 'member')} ({each}at most "
+        f"{_duration(plan.finish_seconds)} training of {best} ({each}at most "
         f"{MAX_FINISH_EPOCHS:g} epochs), {_duration(plan.evaluation_seconds)} evaluation and export"
     )
 

@@ -22,8 +22,9 @@ from nas.api.search import SearchInterrupted, search
 from nas.api.search_run import open_run
 from nas.api.training_speed import EVALUATION_SPEEDUP, TrainingTime
 from nas.cli import main
+from nas.commands.run_display import plan_line
 from nas.engine.ending import INTERRUPTED
-from nas.engine.time_plan import MAX_FINISH_EPOCHS, PLAN_JSON, read_record
+from nas.engine.time_plan import MAX_FINISH_EPOCHS, PLAN_JSON, plan_time, read_record
 from nas.executors import Evaluation, Job
 from search_space.errors import ConfigError
 from trainers import fresh_detector, load_weights, save_weights
@@ -39,6 +40,14 @@ QUICK: dict[str, Any] = {
     "threads": 1,
 }
 TICK = 0.05
+
+
+def test_the_plan_is_said_in_words() -> None:
+    assert plan_line(plan_time(8 * 3600, 3)) == (
+        "plan:   8 h in all: 3.6 h search, 4.16 h training of the best 3 members (83.2 min each, at most 100 epochs), "
+        "14.4 min evaluation and export"
+    )
+    assert "30 s in all: 13.5 s search, 15.6 s training of the best member (at most" in plan_line(plan_time(30, 1))
 
 
 class Ticking:
@@ -317,7 +326,7 @@ def test_the_command_finishes_and_says_so(evaluator: Writing, capsys: pytest.Cap
     words += [f"--fix={axis}={value}" for axis, value in QUICK["fix"].items()]
     main(["run", *words])
     lines = capsys.readouterr().out.splitlines()
-    assert "plan:   3.6 s in all: 1.62 s search, 1.87 s training of the best 1 member (at most 100 epochs)" in "".join(
+    assert "plan:   3.6 s in all: 1.62 s search, 1.87 s training of the best member (at most 100 epochs)" in "".join(
         lines
     )
     (member,) = open_run("runs/a").finished
