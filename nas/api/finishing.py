@@ -92,13 +92,18 @@ def finish(
         except ConfigError as error:  # of one member; the others may do better
             notify(f"finish: {member.name}: {error}")
     found = read_finished(run.folder)
-    left = seconds - meter.elapsed
-    if waiting and left > LEFT_OVER * seconds and all(each.epochs >= MAX_FINISH_EPOCHS for each in found):
+    if waiting and all(each.epochs > 0.99 * MAX_FINISH_EPOCHS for each in found):  # of whole steps
+        _tell_left_over(run.folder, num_members, seconds, seconds - meter.elapsed, notify)
+    return found
+
+
+def _tell_left_over(run: Path, num_members: int, seconds: float, left: float, notify: OnNotice) -> None:
+    """Says how much of the time is left over where each member has all epochs that it may have."""
+    if left > LEFT_OVER * seconds:
         notify(
             f"finish: {left / 60:.1f} minutes are left over, because each member has its {MAX_FINISH_EPOCHS:g} epochs; "
-            f"next: nas run --resume {run.folder} --finish {num_members + 1} uses them"
+            f"next: nas run --resume {run} --finish {num_members + 1} uses them"
         )
-    return found
 
 
 class _Meter:

@@ -268,6 +268,16 @@ def test_without_time_or_members_nothing_is_trained(folder: Path) -> None:
     assert told.notices[-1] == "finish: the front has 0 of the 2 members that are to be trained on"
 
 
+@pytest.mark.slow
+def test_time_that_is_left_over_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nas.api.training_speed.MAX_FINISH_EPOCHS", 1.0)
+    monkeypatch.setattr("nas.api.finishing.MAX_FINISH_EPOCHS", 1.0)
+    told = Told()
+    (found,) = finished(folder, 600.0, 1, told)
+    assert found.epochs < 2
+    assert any("minutes are left over" in each and f"{folder} --finish 2 uses them" in each for each in told.notices)
+
+
 def test_changed_data_is_refused(folder: Path) -> None:
     path = folder / "config.yaml"
     path.write_text(path.read_text().replace("data_fingerprint: ", "data_fingerprint: x"))
