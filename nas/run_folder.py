@@ -27,7 +27,7 @@ FOLDERS = ("front", "weights")
 
 class RunFolder:
     """`runs/NAME`: config.yaml, study.journal, trials.csv, front/, weights/; of a warm start imported.csv and starts/;
-    pretrained.safetensors.
+    pretrained.safetensors; with a finish plan.json and finished/.
 
     The sources are `config.yaml`, the journal, the pretrained weights and the files of a warm start; `derive` makes the
     rest from the study whenever it changes.

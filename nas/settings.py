@@ -120,6 +120,24 @@ class RunSettings:
         resumable=True,
         joinable=True,
     )
+    hours: float | None = _SEARCH(
+        None,
+        "--minutes in hours.",
+        unit="hours",
+        metavar="H",
+        above=0,
+        resumable=True,
+        joinable=True,
+        stands_for="minutes",
+    )
+    finish: int = _SEARCH(
+        0,
+        "Members of the front, the most accurate first, that are trained on after the search, evaluated on the "
+        "held-out images and exported; the time is divided between search and finish. Needs a limit of time.",
+        metavar="N",
+        minimum=0,
+        resumable=True,
+    )
     trial_minutes: float | None = _SEARCH(
         None,
         "Time limit of a trial on one rung; a trial over the limit is recorded as failed.",

@@ -100,8 +100,8 @@ came from there, in 0..1. They are missing for trials that continue from the wei
 
 Where trials start from donors: the number of the trial that is the donor, the share of the multiply-adds that it gave
 usable weights for (`nas.transfer.usable_macs`), the images that the weights have seen in all, those of the donors
-included, and the peak learning rate of a training with a donor. `audit_of` is the number of the trial with a donor whose architecture a trial trains from
-scratch, to check its score.
+included, and the peak learning rate of a training with a donor. `audit_of` is the number of the trial with a donor
+whose architecture a trial trains from scratch, to check its score.
 
 `training_seconds` is the part of `seconds` that was spent on training. The columns `held_out_...` are the scores of
 trials of the last rung on the validation images that are held out: those of a run with `--holdout yes`.

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from nas.api.finished_member import FinishedMember
     from nas.config import RunConfig
     from nas.cost.profile import Profile
+    from nas.engine.time_plan import TimePlan
     from results.trial import Origin, Trial
 
 
@@ -30,6 +32,8 @@ class RunStarted:
     """Kinds of head that are searched."""
     num_starts: int
     """Architectures that the search begins with."""
+    plan: TimePlan | None = None
+    """How the time is divided, where members are trained on after the search."""
     measures_speed: bool = False
     """Whether the speed of training is measured first, and the rungs follow from it."""
 
@@ -78,5 +82,40 @@ class TrialFinished:
     run_seconds: float
 
 
-SearchEvent = RunStarted | RunOpened | TrialStarted | TrainingStep | TrialFinished
+@dataclass(frozen=True, kw_only=True)
+class FinishStarted:
+    """After the search, the training of a member of the front begins."""
+
+    name: str
+    """Its rank and its key."""
+    rank: int
+    num_members: int
+    """That are trained on."""
+    epochs: float | None
+    """Of its schedule; None where an interrupted training is resumed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishStep:
+    """One step of the training of a member is done."""
+
+    name: str
+    step: int
+    num_steps: int
+    loss: float
+    images_per_second: float | None
+    """None at the first step."""
+    seconds_left: float | None
+    """Of this training."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishEnded:
+    """A member is trained, evaluated and exported."""
+
+    member: FinishedMember
+
+
+FinishEvent = FinishStarted | FinishStep | FinishEnded
+SearchEvent = RunStarted | RunOpened | TrialStarted | TrainingStep | TrialFinished | FinishEvent
 OnSearchEvent = Callable[[SearchEvent], None]

@@ -17,6 +17,7 @@ from nas.api.events import (
     TrialStarted,
 )
 from nas.api.executor_options import check_executor, open_executor
+from nas.api.finish_phase import finish_search, planned_times
 from nas.api.result import OnNotice
 from nas.api.search_run import SearchRun
 from nas.api.trained_detector import named_weights
@@ -26,6 +27,7 @@ from nas.engine.run_request import RunRequest
 from nas.engine.rung_plan import laid
 from nas.engine.scheduler import TrialIndex
 from nas.engine.session import Session, begin, go_on, open_search
+from nas.engine.time_plan import TimePlan, plan_of
 from nas.executors import Step
 from nas.plugins import use_plugins
 from nas.run_folder import read_trials
@@ -94,11 +96,12 @@ def search(
     check_executor(request.settings)
     session = _session(request, resume, join=join)
     observer = _Observer(on_progress or (lambda event: None))
-    observer.tell(_introduction(session))
+    plan = None if join else plan_of(session.config)
+    observer.tell(_introduction(session, plan))
     notify = on_notice or (lambda notice: None)
     for notice in session.notices:
         notify(notice)
-    run = _run(session, observer, notify)
+    run = _run(session, plan, observer, notify)
     if run.ending is not None and run.ending.is_interrupted:
         raise SearchInterrupted(run)
     return run
@@ -113,17 +116,21 @@ def _session(request: RunRequest, resume: str | os.PathLike[str] | None, *, join
     return begin(request) if resume is None else go_on(Path(resume), request)
 
 
-def _run(session: Session, observer: _Observer, notify: OnNotice) -> SearchRun:
-    """Runs the search of a session to its end or to Ctrl-C."""
-    with session.folder.locked(), open_executor(session) as executor:
-        session, laid_notices = laid(session, executor)
-        opened = observer.search = open_search(session, executor, observer)
-        if session.storage is not None:
-            join_run.publish(opened.study, session)
-        for notice in (*laid_notices, *opened.notices, *_interrupted_notice(opened)):
-            notify(notice)
-        observer.tell(RunOpened(trials=tuple(opened.study.trials()), run_seconds=opened.elapsed_seconds))
-        ending = opened.run()
+def _run(session: Session, plan: TimePlan | None, observer: _Observer, notify: OnNotice) -> SearchRun:
+    """Runs the search of a session, and the finish that is planned, to the end or to Ctrl-C."""
+    with session.folder.locked():
+        times = None if plan is None else planned_times(session.folder.path, plan)
+        with open_executor(session) as executor:
+            session, laid_notices = laid(session, executor)
+            opened = observer.search = open_search(session, executor, observer)
+            if session.storage is not None:
+                join_run.publish(opened.study, session)
+            for notice in (*laid_notices, *opened.notices, *_interrupted_notice(opened)):
+                notify(notice)
+            observer.tell(RunOpened(trials=tuple(opened.study.trials()), run_seconds=opened.elapsed_seconds))
+            ending = opened.run()
+        if times is not None and not ending.is_interrupted:
+            ending = finish_search(session, times, ending, opened.elapsed_seconds, notify, observer.tell)
     return SearchRun(
         folder=session.folder.path,
         config=session.config,
@@ -134,7 +141,7 @@ def _run(session: Session, observer: _Observer, notify: OnNotice) -> SearchRun:
     )
 
 
-def _introduction(session: Session) -> RunStarted:
+def _introduction(session: Session, plan: TimePlan | None) -> RunStarted:
     axes, device = session.domain.space.axes, session.domain.device
     fixed = sum(len(axis.choices) == 1 for axis in axes if axis.name != "head")
     return RunStarted(
@@ -146,6 +153,7 @@ def _introduction(session: Session) -> RunStarted:
         num_fixed_axes=fixed,
         heads=tuple(map(str, session.domain.space.axis("head").choices)),
         num_starts=len(session.starts),
+        plan=plan,
         measures_speed=session.lays_rungs,
     )
 

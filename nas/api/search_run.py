@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from nas.api.finished_member import FinishedMember, read_finished
 from nas.api.result import Result
 from nas.config import RunConfig, read_config
 from nas.engine.audit import AuditCorrelation, audit_correlation
 from nas.engine.ladder import Ladder, RungCorrelation, rung_correlation
 from nas.engine.objectives import objectives
+from nas.engine.time_plan import TimeRecord, read_record
 from nas.reports.unfinished import UnfinishedFront, unfinished_front
 from nas.run_folder import CONFIG_YAML, read_trials
 from results import records
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from nas.engine.ending import SearchEnding
     from results.trial import Trial
 
-ASKED = ("device", "data", "split", "strategy", "seed", "trials", "minutes")
+ASKED = ("device", "data", "split", "strategy", "seed", "trials", "minutes", "finish")
 """Settings that `SearchRun.to_dict` repeats, beside the budget."""
 
 
@@ -154,6 +156,16 @@ class SearchRun(Result):
         none was trained so."""
         return audit_correlation(records.trials_of(self.table))
 
+    @cached_property
+    def finished(self) -> tuple[FinishedMember, ...]:
+        """The members that were trained to their end after the search, by rank; empty without `--finish`."""
+        return read_finished(self.folder)
+
+    @property
+    def times(self) -> TimeRecord | None:
+        """How the time was divided, and what each phase took; None without `--finish`."""
+        return read_record(self.folder)
+
     @property
     def objectives(self) -> tuple[str, ...]:
         """What the front is made of, as columns of `trials`."""
@@ -163,6 +175,7 @@ class SearchRun(Result):
         """Returns plain data for JSON: settings, the number of trials by outcome, the front, the correlations."""
         surrogate, config, unfinished = self.surrogate_correlation, self.config, self.unfinished
         audits = self.audit_correlation
+        times = self.times
         budgets = [name for name in vars(config) if name.startswith("budget_")]
         return {
             "run": str(self.folder),
@@ -171,7 +184,9 @@ class SearchRun(Result):
             "epochs_of_rungs": list(config.rungs),
             **{name: getattr(config, name) for name in (*budgets, *ASKED)},
             "unfinished": None if unfinished is None else dataclasses.asdict(unfinished),
+            "plan": None if times is None else times.to_dict(),
             "front": [member.to_dict() for member in self.members],
+            "finished": [member.to_dict() for member in self.finished],
             "rungs": [_correlation(each) for each in self.rung_correlations],
             "audits": None
             if audits is None

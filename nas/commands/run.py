@@ -31,12 +31,14 @@ def command(resume: str | None, join: bool, as_json: bool, **settings: Any) -> N
 
     The cost of every candidate is computed first; candidates over budget are never trained. The folder of the run
     contains the architectures of the front for `nas train`, their weights, and trials.csv with one row per trial. A
-    run can be killed at any time and resumed with --resume.
+    run can be killed at any time and resumed with --resume. With --finish N, the best N members are trained on in the
+    second half of the time, evaluated on validation images that decided nothing, and exported.
 
     \b
     Examples:
       nas run --budget-gflops 1
       nas run --budget-gflops 1 --data hit-uav --split block --minutes 60 --name first
+      nas run --budget-gflops 1 --data hit-uav --split block --hours 8 --finish 3
       nas run --budget-latency-ms 30 --device jetson-nano --objective latency --data hit-uav
       nas run --resume runs/first --minutes 120
     """

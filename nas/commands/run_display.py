@@ -10,16 +10,28 @@ import pandas as pd
 from rich.progress import BarColumn, Progress, TextColumn
 
 from nas import plugins
-from nas.api.events import RunOpened, RunStarted, SearchEvent, TrainingStep, TrialFinished, TrialStarted
+from nas.api.events import (
+    FinishEnded,
+    FinishStarted,
+    FinishStep,
+    RunOpened,
+    RunStarted,
+    SearchEvent,
+    TrainingStep,
+    TrialFinished,
+    TrialStarted,
+)
 from nas.api.executor_options import executor_words
 from nas.commands.display import counted
 from nas.commands.screen import Screen
 from nas.engine.loop import num_ended
+from nas.engine.time_plan import MAX_FINISH_EPOCHS
 from results import records
 from results.trial import Outcome
 
 if TYPE_CHECKING:
-    from nas.config import RunConfig
+    from nas.api.finished_member import FinishedMember
+    from nas.engine.time_plan import TimePlan
     from results.trial import Trial
 
 SCORES = (("ap", "AP"), ("ap50", "AP50"), ("ap_small", "AP_small"))
@@ -54,6 +66,10 @@ class Display:
                 self.began(event)
             case TrialFinished():
                 self.finished(event)
+            case FinishStarted():
+                self.console.print(started_line(event))
+            case FinishEnded():
+                self.console.print(finished_line(event.member))
 
     def notice(self, line: str) -> None:
         """Prints a line that the user should read."""
@@ -77,7 +93,8 @@ class Bars(Display):
         self._bars = Progress(
             TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), console=console
         )
-        self._config: RunConfig | None = None
+        self._max_trials: int | None = None
+        self._search_seconds = 0.0
         self._trials: Sequence[Trial] = ()
 
     def __exit__(self, *error: object) -> None:
@@ -92,15 +109,19 @@ class Bars(Display):
                 self.started(event)
             case TrainingStep():
                 self.stepped(event)
+            case FinishStarted():
+                self.finish_started(event)
+            case FinishStep():
+                self.finish_stepped(event)
             case _:
                 super().__call__(event)
 
     def began(self, event: RunStarted) -> None:
         """Says what is searched, and makes the bars."""
         super().began(event)
-        self._config = event.config
-        total = event.config.trials or (event.config.minutes or 0) * 60
-        self._run = self._bars.add_task("run", total=total, note="")
+        self._max_trials = event.config.trials
+        self._search_seconds = 60 * (event.config.minutes or 0) if event.plan is None else event.plan.search_seconds
+        self._run = self._bars.add_task("run", total=self._max_trials or self._search_seconds, note="")
         self._trial = self._bars.add_task("trial", total=1, note="")
 
     def opened(self, event: RunOpened) -> None:
@@ -126,14 +147,27 @@ class Bars(Display):
             self.console.print(trial_line(event.trial))
         self._move_run(event.run_seconds)
 
+    def finish_started(self, event: FinishStarted) -> None:
+        """Prints which member is trained on, and empties the bar of the trial."""
+        super().__call__(event)
+        note = f"member {event.rank} of {event.num_members}"
+        self._bars.update(self._run, description="finish", total=event.num_members, completed=event.rank - 1, note=note)
+        self._bars.reset(self._trial, description=event.name, note="")
+
+    def finish_stepped(self, event: FinishStep) -> None:
+        """Moves the bar of the training."""
+        rate = "" if event.images_per_second is None else f", {event.images_per_second:.1f} images/s"
+        left = "" if event.seconds_left is None else f", {_clock(event.seconds_left)} left"
+        note = f"step {event.step}/{event.num_steps}, loss {event.loss:.2f}{rate}{left}"
+        self._bars.update(self._trial, total=event.num_steps, completed=event.step, note=note)
+
     def _move_run(self, spent: float) -> None:
-        config, done = self._config, num_ended(self._trials)
-        assert config is not None
-        if config.trials is not None:
-            left = spent / done * (config.trials - done) if done else None
+        done = num_ended(self._trials)
+        if self._max_trials is not None:
+            left = spent / done * (self._max_trials - done) if done else None
             completed = float(done)
         else:
-            left, completed = (config.minutes or 0) * 60 - spent, spent
+            left, completed = self._search_seconds - spent, spent
         time_left = "" if left is None else f", {_clock(left)} left"
         self._bars.update(self._run, completed=completed, note=standing(self._trials) + time_left)
 
@@ -146,13 +180,15 @@ def _introduction(event: RunStarted) -> list[str]:
     rungs = "rungs by the measured speed" if event.measures_speed else f"rungs of {rungs} epochs"
     objectives = " against ".join(config.objective)
     ends = [counted(config.trials, "trial")] if config.trials else []
-    ends += [f"{config.minutes:g} minutes"] if config.minutes else []
+    searched = "" if event.plan is None else f"{event.plan.search_seconds / 60:.3g} of "
+    ends += [f"{searched}{config.minutes:g} minutes"] if config.minutes else []
     ends[-1] += "" if config.trial_minutes is None else f", at most {config.trial_minutes:g} minutes for each trial"
     fixed = f" and {event.num_fixed_axes} fixed" if event.num_fixed_axes else ""
     return [
         f"budget: {' and '.join(limits)}",
         *_device(event),
         f"data:   {event.data_source}",
+        *([] if event.plan is None else [plan_line(event.plan)]),
         f"search: {objectives}, strategy {config.strategy}, limit {' or '.join(ends)}, {rungs}, batch "
         f"{config.batch}, seed {config.seed}, {executor_words(config)}",
         f"space:  {counted(event.num_axes, 'axis', 'axes')}{fixed}, head {' or '.join(event.heads)}, "
@@ -170,6 +206,33 @@ def _device(event: RunStarted) -> list[str]:
         f"device: {profile.name}: {profile.board}, {profile.runtime}, {profile.precision}, batch 1; latencies are "
         "predicted, not measured"
     ]
+
+
+def plan_line(plan: TimePlan) -> str:
+    """Says how the time of a run is divided."""
+    is_one = plan.num_members == 1
+    best = "the best member" if is_one else f"the best {plan.num_members} members"
+    each = "" if is_one else f"{_duration(plan.member_seconds)} each, "
+    return (
+        f"plan:   {_duration(plan.total_seconds)} in all: {_duration(plan.search_seconds)} search, "
+        f"{_duration(plan.finish_seconds)} training of {best} ({each}at most "
+        f"{MAX_FINISH_EPOCHS:g} epochs), {_duration(plan.evaluation_seconds)} evaluation and export"
+    )
+
+
+def started_line(event: FinishStarted) -> str:
+    """Says that the training of a member begins."""
+    how = "its training is resumed" if event.epochs is None else f"trains for {event.epochs:.3g} epochs"
+    return f"finish {event.rank} of {event.num_members}: {event.name} {how}"
+
+
+def finished_line(member: FinishedMember) -> str:
+    """Says what became of a member that was trained on."""
+    scores = ", ".join(f"{title} {percent(member.scores.get(name))} %" for name, title in SCORES)
+    return (
+        f"finished {member.name}: {scores} on {member.num_images} {_part(member)} images; {member.epochs:.3g} epochs, "
+        f"{member.seconds:.1f} s"
+    )
 
 
 def trial_line(trial: Trial) -> str:
@@ -209,3 +272,13 @@ def percent(value: Any) -> str:
 
 def _clock(seconds: float) -> str:
     return f"{max(0, int(seconds)) // 60}:{max(0, int(seconds)) % 60:02d}"
+
+
+def _part(member: FinishedMember) -> str:
+    return "held-out" if member.scored_on == "held-out" else "validation"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.3g} min" if seconds < 5400 else f"{seconds / 3600:.3g} h"

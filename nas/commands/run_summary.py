@@ -12,6 +12,7 @@ import pandas as pd
 
 from nas import plugins
 from nas.commands.display import counted, say
+from nas.commands.finish_summary import print_finished
 from nas.commands.run_display import SCORES, percent
 from nas.commands.screen import Screen
 from nas.commands.table import Column, numbers, print_table
@@ -48,7 +49,7 @@ OTHER_PRIORITY = 6
 
 
 def print_summary(run: SearchRun) -> None:
-    """Prints the front, the rank correlations, the counts of trials, and the next command."""
+    """Prints the front, the rank correlations, the counts of trials, what was trained on, and the next command."""
     table, members = run.table, records.front(run.table)
     console = Screen(soft_wrap=True)
     console.print(f"ended: {run.ending}")
@@ -71,6 +72,9 @@ def print_summary(run: SearchRun) -> None:
         console.print(line)
     if members.empty:
         console.print(_without_front(run))
+        return
+    if run.finished:
+        print_finished(run)
         return
     first = run.folder / "front" / member_file(1, members["key"].iloc[0])
     data = "".join(f" {shlex.quote(word)}" for word in run.config.data_words())

@@ -18,10 +18,11 @@ from nas.engine.objectives import Objective, objective, objectives
 from nas.engine.starts import ANCHOR_FREE
 from nas.engine.storage import hide_password
 from nas.engine.strategies import STRATEGIES
+from nas.engine.time_plan import check_finish
 from nas.engine.warm_start import read_starts
 from nas.plugins import labels
 from nas.pretrained import Pretrained
-from nas.setting_forms import absolute, check_needs, given_settings, stored_settings
+from nas.setting_forms import absolute, check_bounds, check_needs, given_settings, stored_settings
 from nas.settings import RunSettings
 from search_space import SearchSpace
 from search_space.errors import ConfigError
@@ -77,6 +78,8 @@ class RunRequest:
         values = {name: value for name, value in absolute(self.given, type(said)).items() if name in kept}
         if names & {"rungs", "epochs"}:
             values["rungs"] = rungs_of(self)
+        if "hours" in names:
+            values["minutes"] = minutes_of(self)
         if "objective" in names:
             values["objective"] = objectives_of(self)
         if names & {"device", "precision"}:
@@ -125,7 +128,7 @@ def resolve(
             f"--batch is {said.batch}, but there are {len(splits.train)} training images; "
             f"next: --batch {len(splits.train)} or less"
         )
-    timed = said.trials is None or "minutes" in request.given
+    timed = said.trials is None or not request.given.keys().isdisjoint(("minutes", "hours"))
     defaults = {
         "minutes": DEFAULT_MINUTES[kind] if said.trials is None else None,
         "rungs": DEFAULT_RUNGS[kind],
@@ -144,7 +147,9 @@ def resolve(
         "plugins": labels(),
         "versions": versions(),
     }
-    return owner(**{**defaults, **request.stored(), **narrowing_words(narrowing), **found})
+    config = owner(**{**defaults, **request.stored(), **narrowing_words(narrowing), **found})
+    check_finish(config)
+    return config
 
 
 def default_starts(narrowing: Mapping[str, Iterable[object]]) -> tuple[str, ...]:
@@ -165,6 +170,21 @@ def rungs_of(request: RunRequest) -> tuple[float, ...] | None:
     if said.epochs is not None:
         return (said.epochs,)
     return said.rungs or None
+
+
+def minutes_of(request: RunRequest) -> float | None:
+    """Returns the time of the whole run that the user asked for; None where none was given.
+
+    Raises:
+        ConfigError: Both `--minutes` and `--hours` are given, or the hours are out of bounds.
+    """
+    said = request.settings
+    if said.hours is None:
+        return said.minutes
+    if said.minutes is not None:
+        raise ConfigError("--hours and --minutes exclude each other; give one of them")
+    check_bounds(said, ["hours"])
+    return 60 * said.hours
 
 
 def objectives_of(request: RunRequest) -> tuple[str, ...]:

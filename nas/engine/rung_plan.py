@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from nas.engine.domain import Candidate
 from nas.engine.ladder import PROMOTED_SHARE, Ladder
+from nas.engine.time_plan import search_minutes
 from nas.executors import Executor, Job, Step
 from results.trial import Cause, Outcome
 from trainers.data.holdout import divide
@@ -74,7 +75,8 @@ def laid(session: Session, executor: Executor) -> tuple[Session, list[str]]:
     config, splits = session.config, session.splits
     if not session.lays_rungs:
         return session, []
-    assert config.minutes is not None
+    minutes = search_minutes(config, session.folder.path)
+    assert minutes is not None
     num_train = len(splits.train)
     speed = measure_speed(
         executor, session.starts[0].candidate, seed=config.seed, num_train=num_train, batch=config.batch
@@ -82,7 +84,7 @@ def laid(session: Session, executor: Executor) -> tuple[Session, list[str]]:
     if speed is None:
         return session, ["the speed of training could not be measured: the rungs stay as they are"]
     val = divide(splits.val).selection if config.holdout == "yes" else splits.val
-    ladder = lay_rungs(60 * config.minutes, speed, workers=executor.capacity, num_train=num_train, num_val=len(val))
+    ladder = lay_rungs(60 * minutes, speed, workers=executor.capacity, num_train=num_train, num_val=len(val))
     notice = f"measured: {speed.images_a_second:.3g} training images a second; {ladder_words(ladder)}"
     laid_out = replace(config, rungs=ladder.epochs, rung_images=ladder.images)
     return replace(session, config=laid_out), [notice]

@@ -37,6 +37,7 @@ from nas.engine.search_study import STUDY_NAME, SearchStudy
 from nas.engine.starts import Start, side_for, starting_points
 from nas.engine.storage import Heartbeats, database_storage, heartbeat, journal_storage, worker_name
 from nas.engine.strategies import STRATEGIES
+from nas.engine.time_plan import check_finish, search_minutes
 from nas.engine.warm_start import Earlier, Starts, import_trials, open_earlier, read_starts
 from nas.executors import Executor
 from nas.plugins import check_plugins
@@ -216,7 +217,9 @@ def resumed(config: RunConfig, request: RunRequest) -> RunConfig:
     declared, given = stored_settings(type(config)), request.stored(config)
     free = {name for name in given if declared[name].about.resumable or declared[name].about.per_session}
     check_same(config, {name: value for name, value in given.items() if name not in free})
-    return changed(config, {name: value for name, value in given.items() if name in free})
+    now = changed(config, {name: value for name, value in given.items() if name in free})
+    check_finish(now)
+    return now
 
 
 def changed(config: RunConfig, given: Mapping[str, Any]) -> RunConfig:
@@ -284,7 +287,7 @@ def open_search(
             repeats=config.repeats,
             inheritance=_inheritance(session, study),
         ),
-        limits=Limits(trials=config.trials, minutes=config.minutes),
+        limits=Limits(trials=config.trials, minutes=search_minutes(config, session.folder.path)),
         observer=observer,
         notices=notices,
         pretrained=None if config.pretrained is None else session.folder.pretrained,
