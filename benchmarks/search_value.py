@@ -27,6 +27,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from nas.api.finishing import finish
 from nas.cost import Budget, cost_of
 from nas.engine.domain import CostedDomain
 from nas.engine.narrowing import with_heads
@@ -35,12 +36,13 @@ from nas.engine.rung_plan import laid
 from nas.engine.search_study import RunningTrial
 from nas.engine.session import begin, open_search
 from nas.engine.starts import starting_points
+from nas.engine.time_plan import plan_time
 from nas.executors import Step
 from nas.executors.local import LocalExecutor
 from nas.executors.training import TrainingSpec
 from results.trial import Trial
 from search_space import DESIGNS, Architecture, SearchSpace
-from trainers import TrainConfig, evaluate, fresh_detector, train
+from trainers import TrainConfig, evaluate, fresh_detector, load_weights, train
 from trainers.data import DataSplits, open_data
 from trainers.data.holdout import divide
 
@@ -53,7 +55,6 @@ ROWS = {
 }
 DESIGN_EPOCHS = 0.5
 LARGEST_SIDE, NUM_NARROWED = 10_000, 6
-SEARCH_SHARE = 0.4
 TRIAL_STEPS = 60
 """Steps that measure the speed of a design; their time is charged."""
 SCORES = ("ap50", "ap", "ap_small")
@@ -151,7 +152,7 @@ def search_cell(row: str, seed: int, options: argparse.Namespace, seconds: float
         data=options.data,
         split=options.split,
         budget_gflops=options.budget_gflops,
-        minutes=SEARCH_SHARE * seconds / 60,
+        minutes=plan_time(seconds, 1).search_seconds / 60,
         seed=seed,
         strategy="random" if row == "c" else "ehvi",
         inherit="donor" if row == "a" else "none",
@@ -167,8 +168,20 @@ def search_cell(row: str, seed: int, options: argparse.Namespace, seconds: float
         print(*notices, sep="\n", flush=True)
         session = replace(session, starts=[]) if row == "c" else session
         ending = open_search(session, executor, Silent(), clock=cpu_seconds).run()
-    found = {"search_seconds": cpu_seconds(), "ending": str(ending)}
-    return found
+    searched = cpu_seconds()
+    print(f"{ending} after {searched:.0f} CPU s", flush=True)
+    (member,) = finish(session.folder.path, 1, seconds - searched, clock=cpu_seconds, threads=1, on_notice=print)
+    weights = load_weights(member.weights)
+    architecture = Architecture.from_dict(weights.architecture)
+    return {
+        "key": member.key,
+        "input_px": architecture.input_hw[0],
+        "gmacs": member.macs / 1e9,
+        "images": member.images_seen,
+        "search_seconds": searched,
+        "cpu_seconds": cpu_seconds(),
+        **scored(architecture, weights.state, session.splits),
+    }
 
 
 def run_cell(row: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Protocol
 from nas.engine.acquisition import SurrogateCorrelation, surrogate_correlation
 from nas.engine.domain import CostedDomain
 from nas.engine.ending import INTERRUPTED, TIME_UP, EndCause, SearchEnding
-from nas.engine.inheritance import images_before, images_in_all
+from nas.engine.inheritance import FROM_SCRATCH, images_before, images_in_all
 from nas.engine.ladder import RungCorrelation, rung_correlation
 from nas.engine.scheduler import Scheduler, TrialIndex
 from nas.engine.search_study import RunningTrial, SearchStudy, TrialSpec
@@ -189,21 +189,30 @@ class Search:
         weights = self.folder.weights_path(spec.candidate.key, suffix)
         has_weights = spec.rung > 1 and is_readable(weights)
         donor = None if has_weights else self._donor(spec)
+        pretrained = self._pretrained if self._takes_pretrained(spec) and not (has_weights or donor) else None
+        epochs = self.scheduler.schedule(spec, self.study.trials(), has_weights=has_weights)
+        if self._is_longer(spec) and donor is None and pretrained is None:
+            epochs *= FROM_SCRATCH
         return Job(
             number=running.number,
             architecture=spec.candidate.architecture,
             seed=spec.training_seed,
             rung=spec.rung,
-            epochs=self.scheduler.schedule(spec, self.study.trials(), has_weights=has_weights),
+            epochs=epochs,
             start_weights=weights if has_weights else None,
             weights_path=weights if spec.rung and spec.audit_of is None else None,
-            pretrained=self._pretrained if self._takes_pretrained(spec) and not (has_weights or donor) else None,
+            pretrained=pretrained,
             donor=donor,
             val_images=self.scheduler.ladder.val_images(spec.rung),
             is_reported=spec.rung == self.scheduler.ladder.last,
             proxy=self.scheduler.ladder.proxy if not spec.rung else None,
             memory_bytes=spec.candidate.cost.memory_bytes,
         )
+
+    def _is_longer(self, spec: TrialSpec) -> bool:
+        """Whether a trial is trained longer if it starts from random weights: the first of an architecture is."""
+        inherits = self.scheduler.inheritance is not None
+        return inherits and spec.rung == 1 and spec.audit_of is None and spec.repeat_of is None
 
     def _takes_pretrained(self, spec: TrialSpec) -> bool:
         """Whether a trial without weights of a lower rung and a donor starts from pretrained weights; no audit does."""
@@ -228,16 +237,18 @@ class Search:
         job, evaluation = self.executor.wait(report)
         running = self._pending.pop(job.number, None)
         if running is not None:  # None: Ctrl-C came right after `submit`; the trial is settled by the next session
-            self.study.tell(running, self._with_donors(job, running.spec, self._in_all(job, evaluation)))
+            self.study.tell(running, self._with_donors(job, running.spec, self._in_all(job, running.spec, evaluation)))
             self._ended.add(job.number)
             self._derive(job.number)
         return evaluation
 
-    def _in_all(self, job: Job, evaluation: Evaluation) -> Evaluation:
+    def _in_all(self, job: Job, spec: TrialSpec, evaluation: Evaluation) -> Evaluation:
         """Returns an evaluation that counts the training on the rungs below."""
         if job.start_weights is None or not evaluation.epochs:
             return evaluation
-        epochs = evaluation.epochs + sum(self.scheduler.ladder.epochs[: job.rung - 1])
+        below = next((each for each in self.study.trials() if each.number == spec.promoted_from), None)
+        planned = sum(self.scheduler.ladder.epochs[: job.rung - 1])
+        epochs = evaluation.epochs + (planned if below is None or below.epochs is None else below.epochs)
         images_seen = round(evaluation.images_seen * epochs / evaluation.epochs)
         return replace(evaluation, epochs=epochs, images_seen=images_seen)
 

@@ -79,7 +79,7 @@ def unfinished_front(members: Sequence[Trial], config: RunConfig) -> UnfinishedF
 
 def _seconds_an_epoch(trial: Trial, ladder: Ladder) -> float | None:
     """Returns the seconds of a pass over the training images, from the time that a trial took on its own rung."""
-    epochs = trial.epochs if trial.is_cut_short else ladder.effort(trial.rung)
+    epochs = trial.epochs if trial.is_cut_short or trial.rung == 1 else ladder.effort(trial.rung)
     return trial.seconds / epochs if trial.seconds and epochs else None
 
 
