@@ -26,6 +26,10 @@ NUM_EXACT, MAX_EXACT = 3, 12
 EXPLORE_EVERY = 5
 """In a space too large to be listed, one of this many points explores: a surrogate that knows one family of networks
 well would stay with that family."""
+QUOTA = 3
+"""In a run with inheritance, one of this many points is not derived from the front: inherited weights favour those."""
+DERIVED = frozenset({"neighbour", "resized", "crossover"})
+"""The origins of points that are derived from the front."""
 NEIGHBOURS_PER_TPE = 3
 """How many neighbours of the front are proposed for each point of TPE while the surrogate is not trusted."""
 
@@ -37,15 +41,18 @@ def propose(history: History, domain: Domain, *, seed: int) -> Proposal | None:
 
     All candidates are new and fit the budget. In a space small enough to be listed, all its points are candidates. The
     first points are spread over the range of costs. While the surrogate ranks the evaluated points poorly, points of
-    TPE and neighbours of the front take turns. Every `EXPLORE_EVERY`th point explores.
+    TPE and neighbours of the front take turns. Every `EXPLORE_EVERY`th point explores; with inheritance, also every
+    point after `QUOTA - 1` that were derived from the front.
     """
     rng = np.random.default_rng(seed)
     num_known = len(history.evaluated) + len(history.pending)
     if num_known < len(SPREAD_SHARES) or not history.evaluated:
         chosen = _spread(history, domain, rng, num_known)
     else:
-        explored = _explored(history, domain, rng) if len(history.trials) % EXPLORE_EVERY == 0 else None
-        chosen = explored or _promising(history, domain, rng, seed) or _in_turn(history, domain, rng, seed)
+        is_due = _is_quota_due(history)
+        explores = is_due or len(history.trials) % EXPLORE_EVERY == 0
+        chosen = _explored(history, domain, rng, seed, with_tpe=is_due) if explores else None
+        chosen = chosen or _promising(history, domain, rng, seed) or _in_turn(history, domain, rng, seed, is_due)
     if chosen is None:
         found = any_new(domain, rng, seen=history.seen)
         chosen = None if found is None else SearchCandidate(point=found, origin="random")
@@ -74,11 +81,20 @@ def _promising(history: History, domain: Domain, rng: np.random.Generator, seed:
     return _best(history, domain, candidates.promising(history, domain, rng, seed))
 
 
-def _explored(history: History, domain: Domain, rng: np.random.Generator) -> SearchCandidate | None:
-    """Returns a network unlike those tried, at its best input size; None in a space that is listed."""
+def _is_quota_due(history: History) -> bool:
+    """Whether the latest points of a run with inheritance were all derived from the front."""
+    latest = history.trials[1 - QUOTA :]
+    return history.median_age is not None and all(trial.origin in DERIVED for trial in latest)
+
+
+def _explored(
+    history: History, domain: Domain, rng: np.random.Generator, seed: int, *, with_tpe: bool
+) -> SearchCandidate | None:
+    """Returns a network unlike those tried, or of TPE, at its best input size; None in a space that is listed."""
     if domain.listed() is not None:
         return None
     networks = list(islice(candidates.dissimilar(history, domain, rng), candidates.NUM_EXPLORED))
+    networks += candidates.of_tpe(history, domain, rng, seed, asks=candidates.NUM_TPE) if with_tpe else []
     trusted = surrogate_correlation(history).trusted
     return (_best(history, domain, networks) if trusted else None) or next(iter(networks), None)
 
@@ -98,8 +114,10 @@ def _ranked(history: History, found: list[SearchCandidate]) -> list[SearchCandid
     return [found[index] for index in np.argsort(-values, kind="stable")]
 
 
-def _in_turn(history: History, domain: Domain, rng: np.random.Generator, seed: int) -> SearchCandidate | None:
-    """Returns a neighbour of the front, and after every `NEIGHBOURS_PER_TPE` of these a point of TPE."""
-    is_turn_of_tpe = len(history.trials) % (NEIGHBOURS_PER_TPE + 1) == 0
+def _in_turn(
+    history: History, domain: Domain, rng: np.random.Generator, seed: int, is_due: bool
+) -> SearchCandidate | None:
+    """Returns a neighbour of the front, and after every `NEIGHBOURS_PER_TPE`, or when it is due, a point of TPE."""
+    is_turn_of_tpe = is_due or len(history.trials) % (NEIGHBOURS_PER_TPE + 1) == 0
     found = next(candidates.of_tpe(history, domain, rng, seed), None) if is_turn_of_tpe else None
     return found or candidates.neighbour(history, domain, rng)
