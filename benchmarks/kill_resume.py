@@ -3,10 +3,12 @@
     python -m benchmarks.kill_resume --data tests/data/hit_uav --kills 20
     python -m benchmarks.kill_resume --data tests/data/hit_uav --kills 20 --workers 2
     python -m benchmarks.kill_resume --data tests/data/hit_uav --kills 20 --executor ray --victim worker
+    python -m benchmarks.kill_resume --data tests/data/hit_uav --kills 20 --inherit donor
 
 The driver is killed and the run resumed; with `--victim worker` a training process is killed and the driver continues.
 No reported trial may be lost or changed by a kill. At the end the outcomes must add up to the number of trials asked,
-no architecture may be trained twice on a rung with the same seed, and no trial may be retried twice. Other faults in
+no architecture may be trained twice on a rung with the same seed, and no trial may be retried twice. With `--inherit
+donor` each donor must have been trained before its heirs, and their images must add up. Other faults in
 shorter searches: `python -m tests.faults`, which uses the same audit.
 """
 
@@ -22,10 +24,13 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.run_audit import Trials, ended_trials, num_doubled, num_lost
+from benchmarks.run_audit import Trials, ended_trials, num_doubled, num_false_donors, num_lost
 from results import records
 
 LIMIT = ["--budget-gflops", "0.05", "--choices", "input_size=128", "--fix", "width=0.125", "--batch", "2"]
+
+RELATED = [*("--fix", "backbone=yolov8"), *("--fix", "head=anchor_free"), *("--fix", "block=c2f")]
+"""Architectures that can inherit from each other."""
 
 
 def main() -> None:
@@ -68,11 +73,15 @@ def check(run: Path, lost: int) -> None:
     trials = ended_trials(run)
     counts = records.tally(records.frame(trials.values()))
     print(", ".join(f"{value} {name}" for name, value in counts.items()))
+    heirs = [trial for trial in trials.values() if trial.inherited_macs is not None]
+    without = sum(not trial.inherited_macs for trial in heirs)
+    print(f"started from a donor: {len(heirs) - without}; could not: {without}")
     retried = sum(trial.retry_of is not None for trial in trials.values())
     print(f"in flight when killed: {sum(trial.is_lost for trial in trials.values())}; retried: {retried}")
     findings = {
         "reported trials lost or changed": lost,
         "counted twice, or missing in study or table": num_doubled(run),
+        "donors that were not trained, or images that do not add up": num_false_donors(trials),
     }
     for name, number in findings.items():
         print(f"{name}: {number}")
@@ -87,7 +96,8 @@ def start(options: argparse.Namespace, run: Path, trials: int = 10_000) -> subpr
         what = ["--resume", str(run), "--trials", str(trials)]
     else:
         ends = ["--trials", str(trials), "--rungs", options.rungs, "--threads", "1"]
-        what = [*LIMIT, "--data", options.data, "--name", run.name, "--out", str(run.parent), *ends]
+        limit = LIMIT if options.inherit == "none" else [*LIMIT, *RELATED, "--inherit", options.inherit]
+        what = [*limit, "--data", options.data, "--name", run.name, "--out", str(run.parent), *ends]
     command = [sys.executable, "-m", "nas.cli", "run", *what, *crew]
     log = (run.parent / "killed.log").open("ab")
     return subprocess.Popen(
@@ -131,6 +141,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--victim", choices=["driver", "worker"], default="driver")
     parser.add_argument("--executor", choices=["local", "ray"], default="local")
     parser.add_argument("--workers", type=int, default=None)
+    parser.add_argument("--inherit", choices=["none", "donor"], default="none")
     parser.add_argument("--rungs", default="1,2")
     parser.add_argument("--least", type=float, default=1.0, help="Minimum seconds before a kill.")
     parser.add_argument("--most", type=float, default=15.0, help="Maximum seconds before a kill.")

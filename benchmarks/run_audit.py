@@ -1,4 +1,4 @@
-"""Audit a run: which trials were reported, whether any was lost or changed later, and whether any was counted twice."""
+"""Audit a run: were reported trials lost, changed or counted twice, and are the donors of trials right?"""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.config import read_config
+from nas.engine.inheritance import images_before, images_in_all
 from nas.engine.narrowing import narrowing_of
 from nas.engine.objectives import objectives
 from nas.engine.search_study import SearchStudy
@@ -64,6 +65,26 @@ def num_doubled(run: Path) -> int:
     differ = counts["asked"] != sum(counts[outcome] for outcome in records.OUTCOMES) or len(table) != len(trials)
     differ = differ or sorted(table["number"]) != sorted(trial.number for trial in trials)
     return len(trained) - len(set(trained)) + len(retried) - len(set(retried)) + len(study.running()) + differ
+
+
+def num_false_donors(trials: Trials) -> int:
+    """Returns how many trials have a donor that was not trained before them, or images that do not add up."""
+    return sum(not _has_true_donor(trial, trials) for trial in trials.values())
+
+
+def _has_true_donor(trial: Trial, trials: Trials) -> bool:
+    donor = None if trial.donor is None else trials.get(trial.donor)
+    if trial.donor is not None and (donor is None or not donor.is_evaluated or donor.number >= trial.number):
+        return False
+    if trial.images_in_all is None:
+        return trial.inherited_macs is None or not trial.images_seen
+    before = {0}
+    if donor is not None and trial.inherited_macs:
+        same = (each for each in trials.values() if each.key == donor.key and each.is_evaluated)
+        before = {images_in_all(each) for each in same}
+    elif trial.promoted_from is not None:
+        before |= {images_before(trials.get(trial.promoted_from))}
+    return trial.images_in_all - (trial.images_seen or 0) in before
 
 
 def _facts(trial: Trial | None) -> list[Any]:

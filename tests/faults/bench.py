@@ -11,12 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.run_audit import Trials, ended_trials, num_doubled, num_lost, printed_outcomes
+from benchmarks.run_audit import Trials, ended_trials, num_doubled, num_false_donors, num_lost, printed_outcomes
 from tests.faults.child import Child, nas
 from tests.faults.evaluators import quick
 
 DATA = Path(__file__).parent.parent / "data" / "hit_uav"
 SPACE = ("--budget-gflops", "0.05", "--choices", "input_size=128", "--fix", "width=0.125", "--strategy", "random")
+RELATED = ("backbone=yolov8", "head=anchor_free", "block=c2f", "topology=pan", "head_levels=P3-P4")
+HEIRS = ("--inherit", "donor", *(word for choice in RELATED for word in ("--fix", choice)))
+"""A search whose trials start from one another."""
 TRAINING = ("--rungs", "0.2,0.4", "--batch", "2", "--threads", "1")
 ENDLESS = 100
 
@@ -122,7 +125,8 @@ class Scene:
         count = max([*witnessed, *(before or ended_trials(path)), -1]) + 1
         last = self.resume(run=path, trials=count + more)
         code = last.wait()
-        lost = num_lost(before or {}, witnessed, ended_trials(path)) + (code != 0)
+        trials = ended_trials(path)
+        lost = num_lost(before or {}, witnessed, trials) + num_false_donors(trials) + (code != 0)
         message, said = heard(text + (last.text if not log else ""), says, path)
         return Outcome(
             lost=lost, doubled=num_doubled(path), message=message, said=said and "Traceback" not in last.text

@@ -16,6 +16,7 @@ from nas.executors import Evaluation, Job, Report, Step
 from nas.executors.training import TrainingSpec
 from results.trial import Outcome
 from trainers import save_weights
+from trainers.weights import is_readable
 
 SECONDS = 0.02
 
@@ -55,7 +56,14 @@ class Quick:
             save_weights(job.weights_path, {"w": torch.ones(1000)}, job.architecture.to_dict(), ["a"])
         value = int(job.architecture.key(), 16) % 1000 / 1000
         scores = {"accuracy": value, "ap": value / 2}
-        return Evaluation(outcome=Outcome.COMPLETE, scores=scores, epochs=job.epochs or 1.0, images_seen=4)
+        share = None if job.donor is None else 0.5 * is_readable(job.donor.weights)
+        return Evaluation(
+            outcome=Outcome.COMPLETE,
+            scores=scores,
+            epochs=job.epochs or 1.0,
+            images_seen=4,
+            inherited_macs=share,
+        )
 
 
 def _short() -> None:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.run_audit import ended_trials, printed_outcomes
-from tests.faults.bench import Outcome, Scene, fault, heard
+from tests.faults.bench import HEIRS, Outcome, Scene, fault, heard
 from tests.faults.child import Child
 from tests.faults.evaluators import quick
 
@@ -32,10 +32,10 @@ def below(pid: int) -> list[int]:
     return sorted(found)
 
 
-@fault("kill -9 of the driver", seconds=3)
-def kill_driver(scene: Scene) -> Outcome:
+def kill_driver(scene: Scene, words: tuple[str, ...] = ()) -> Outcome:
+    """Kills a search and goes on with it."""
     real = scene.index % 3 == 0
-    child = scene.search(spoil=(lambda: None) if real else quick)
+    child = scene.search(*words, spoil=(lambda: None) if real else quick)
     child.await_text("folder:")
     scene.pause(0.0, 2.5)
     child.send(signal.SIGKILL)
@@ -43,10 +43,13 @@ def kill_driver(scene: Scene) -> Outcome:
     return scene.close_books(child, RESUME, before=ended_trials(scene.run))
 
 
-@fault("kill -9 of a worker, 2 workers", seconds=6)
-def kill_workers(scene: Scene) -> list[Outcome]:
+fault("kill -9 of the driver", seconds=3)(kill_driver)
+fault("kill -9 of the driver, donors", seconds=3)(partial(kill_driver, words=HEIRS))
+
+
+def kill_workers(scene: Scene, words: tuple[str, ...] = ()) -> list[Outcome]:
     """All injections of one call are into one search."""
-    child = scene.search("--workers", 2, spoil=lambda: quick(seconds=0.5))
+    child = scene.search("--workers", 2, *words, spoil=lambda: quick(seconds=0.5))
     child.await_text("trial ")
     kills = 0
     while kills < 5:
@@ -60,6 +63,10 @@ def kill_workers(scene: Scene) -> list[Outcome]:
     assert child.wait() == 130, child.text[-500:]
     outcome = scene.close_books(child, r"worker lost: killed by signal 9|interrupted", before=ended_trials(scene.run))
     return [outcome, *[Outcome(message=outcome.message, said=outcome.said)] * (kills - 1)]
+
+
+fault("kill -9 of a worker, 2 workers", seconds=6)(kill_workers)
+fault("kill -9 of a worker, 2 workers, donors", seconds=6)(partial(kill_workers, words=HEIRS))
 
 
 def _ended_by(scene: Scene, number: int, code: int, *, twice: bool) -> Outcome:

@@ -9,6 +9,7 @@ import torch._dynamo  # noqa: F401  imported by the first step of an optimizer
 import nas.commands
 import nas.engine.strategies
 import tests.faults.kinds_disks  # noqa: F401
+import tests.faults.kinds_donors  # noqa: F401
 import tests.faults.kinds_files  # noqa: F401
 import tests.faults.kinds_signals  # noqa: F401
 import tests.faults.kinds_trials  # noqa: F401

@@ -11,6 +11,7 @@ import pytest
 from search_fakes import FakeEvaluator, formula, make_domain, make_folder, make_search, open_study
 from strategy_fakes import LARGE, OBJECTIVES, known
 
+from benchmarks.run_audit import num_false_donors
 from nas.cli import main
 from nas.cost import Budget
 from nas.engine.domain import Candidate, CostedDomain
@@ -145,6 +146,25 @@ def test_another_backbone_is_no_donor_although_neck_and_head_are_the_same() -> N
     other = changed(backbone="mobilenetv1")
     assert shared_macs(*(shapes_of(each.architecture, num_classes=3) for each in (changed(), other))) > 0.6
     assert donors_number(other) is None and donors_number(other, parent=other.key) is None
+
+
+def test_the_audit_finds_donors_that_were_not_trained_before_and_images_that_do_not_add_up() -> None:
+    first = dataclasses.replace(trained(0, NARROW), images_in_all=8)
+    heir: dict[str, Any] = {"donor": 0, "inherited_macs": 0.5, "images_in_all": 16}
+    promoted: dict[str, Any] = {"promoted_from": 1, "images_seen": 20, "images_in_all": 28, "rung": 2}
+
+    def false_donors(*trials: Trial) -> int:
+        return num_false_donors({each.number: each for each in (first, *trials)})
+
+    assert false_donors(trained(1, CHILD, **heir), trained(2, CHILD, **promoted)) == 0
+    assert false_donors(trained(1, CHILD, **{**heir, "inherited_macs": 0.0, "images_in_all": 8})) == 0
+    assert false_donors(trained(1, CHILD, **{**heir, "donor": 2}), trained(2, LARGER)) == 1, "a later donor"
+    assert false_donors(trained(1, CHILD, **{**heir, "donor": 3})) == 1, "an unknown one"
+    lost = trained(1, LARGER, outcome=Outcome.FAILED, cause=Cause.EXCEPTION, scores={})
+    nothing = {"donor": 1, "inherited_macs": 0.0, "images_in_all": 8}
+    assert false_donors(lost, trained(2, CHILD, **nothing)) == 1, "one without weights"
+    assert false_donors(trained(1, CHILD, **{**heir, "images_in_all": 8})) == 1
+    assert false_donors(trained(1, CHILD, **heir), trained(2, CHILD, **{**promoted, "images_in_all": 36})) == 1
 
 
 def scheduler(rule: InheritanceRule | None, parent: str | None = None, **given: Any) -> Scheduler:
@@ -313,3 +333,22 @@ def test_the_option_is_kept_and_the_summary_tells_what_came_along(
     with pytest.raises(SystemExit):
         main(["run", "--resume", "runs/r", "--inherit", "none"])
     assert "the run r was started with --inherit donor, got --inherit none" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_trainings_with_donors_are_the_same_twice_and_after_a_resume(tmp_path: Path) -> None:
+    data = str(Path(__file__).parents[1] / "data" / "hit_uav")
+    fixed = ("input_size=128", "backbone=yolov8", "block=c2f", "width=0.125", "topology=pan", "head_levels=P3-P4")
+    quick = ["--data", data, "--batch", "2", "--threads", "1", "--rungs", "0.4,0.8", "--inherit", "donor"]
+    quick += ["--budget-gflops", "0.05", "--strategy", "random", *(word for each in fixed for word in ("--fix", each))]
+    tables = []
+    for name, limits in (("whole", (5,)), ("again", (5,)), ("parts", (3, 5))):
+        main(["run", *quick, "--trials", str(limits[0]), "--name", name, "--out", str(tmp_path)])
+        for limit in limits[1:]:
+            main(["run", "--resume", str(tmp_path / name), "--trials", str(limit)])
+        table = records.load(tmp_path / name)
+        measured = ["worker", "seconds", "training_seconds", "peak_memory_bytes"]
+        tables.append(table.drop(columns=measured, errors="ignore"))
+    assert tables[0].equals(tables[1]) and tables[0].equals(tables[2])
+    heirs = tables[0][tables[0]["donor"].notna()]
+    assert len(heirs) and (heirs["inherited_macs"] > 0).all()
