@@ -60,7 +60,11 @@ class FrontMember:
     """Passes over the training images."""
     accuracy: float | None
     scores: Mapping[str, float | None]
-    """The accuracy with its interval, APs by the names of their columns, and predicted latencies in milliseconds."""
+    """The accuracy with its interval, APs by the names of their columns, and predicted latencies in milliseconds.
+
+    Those on the images that are held out, `held_out_...`, are there for members of the last rung of a run that holds
+    images out.
+    """
     accuracy_over_seeds: tuple[float, ...]
     """With each seed that it was trained with."""
     macs: int
@@ -228,7 +232,7 @@ def correlations_of(config: RunConfig, table: pd.DataFrame) -> tuple[RungCorrela
 
 def _member(run: SearchRun, trial: Trial, trials: Sequence[Trial], rank: int, tied: str) -> FrontMember:
     plain = "ap ap50 ap_small accuracy accuracy_low accuracy_high latency_ms latency_low_ms latency_high_ms".split()
-    bins = [name for name in trial.scores if records.BIN_COLUMN.fullmatch(name)]
+    bins = [name for name in trial.scores if records.BIN_COLUMN.fullmatch(name) or name.startswith("held_out_")]
     path = run.folder / "front" / member_file(rank, trial.key)
     return FrontMember(
         name=path.stem,

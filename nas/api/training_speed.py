@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 NUM_WARM, NUM_TIMED = 10, 40
 """Steps before the measurement, which fill caches, and steps that are timed."""
 EVALUATION_SPEEDUP = 2.0
-"""How many images are evaluated in the time that one image is trained on; measured: 2 to 4."""
+"""How many images are evaluated at least in the time that one image is trained on: an assumption."""
 LEAST_SECONDS = 1e-9
 """Of the timed steps, where the clock is too coarse."""
 

@@ -29,11 +29,13 @@ if TYPE_CHECKING:
     from nas.engine.acquisition import SurrogateCorrelation
 
 MB = 1e6
+CHOSEN_BY = "chosen by %"
 PRIORITIES = {
     "GMACs": 1,
     "predicted ms": 1,
     "memory MB": 1,
     "accuracy %": 1,
+    CHOSEN_BY: 2,
     "params M": 2,
     "95 %": 3,
     "trained": 3,
@@ -46,6 +48,7 @@ PRIORITIES = {
 }
 """Which columns of the front stay where the terminal is narrow; the other scores come after these of 5."""
 OTHER_PRIORITY = 6
+_HELD_OUT = "held_out_"
 
 
 def print_summary(run: SearchRun) -> None:
@@ -191,18 +194,30 @@ def _columns(
     if any(each.latency_ms is not None for each in found):
         columns["predicted ms"] = [f"{each.latency_ms:.1f}" for each in found]
         columns["interval ms"] = [f"{each.latency_low_ms:.1f}-{each.latency_high_ms:.1f}" for each in found]
-    columns["accuracy %"] = [percent(each.accuracy) for each in found]
+    where = _HELD_OUT if _is_held_out(members) else ""
+    if where:
+        columns[CHOSEN_BY] = [percent(each.accuracy) for each in found]
+    columns["accuracy %"] = [percent(each.value(f"{where}accuracy")) for each in found]
     if any("accuracy_low" in each.scores for each in found):
-        ends = [(each.value("accuracy_low"), each.value("accuracy_high")) for each in found]
+        ends = [(each.value(f"{where}accuracy_low"), each.value(f"{where}accuracy_high")) for each in found]
         columns["95 %"] = [f"{percent(low)}-{percent(high)}" for low, high in ends]
-    for name, title in (*SCORES, *((name, name) for name in objectives if records.BIN_COLUMN.fullmatch(name))):
-        columns[f"{title} %"] = [percent(each.value(name)) for each in found]
+    for name, title in SCORES:
+        columns[f"{title} %"] = [percent(each.value(where + name)) for each in found]
+    for name in objectives:
+        if records.BIN_COLUMN.fullmatch(name):
+            columns[f"{name} %"] = [percent(each.value(name)) for each in found]
     seeds = [over_seeds(each, trials) for each in found]
     if any(len(each) > 1 for each in seeds):
         columns["over seeds %"] = [_mean_and_deviation(each) for each in seeds]
     if any(tied_with_better(members)):
         columns["tied"] = ["~" if better else "" for better in tied_with_better(members)]
     return columns
+
+
+def _is_held_out(members: pd.DataFrame) -> bool:
+    """Whether all members have scores on the images that are held out."""
+    column = f"{_HELD_OUT}accuracy"
+    return column in members.columns and bool(members[column].notna().all())
 
 
 def _mean_and_deviation(values: Sequence[float]) -> str:
@@ -213,6 +228,11 @@ def _mean_and_deviation(values: Sequence[float]) -> str:
 
 def _remarks(members: pd.DataFrame) -> list[str]:
     remarks = []
+    if _is_held_out(members):
+        remarks.append(
+            "accuracy, 95 % and APs are of the validation images that are held out; the members were chosen and "
+            "ordered by their accuracy on the others, the column chosen by"
+        )
     if members["accuracy_low"].notna().any():
         remarks.append(
             "95 %: bootstrap interval over the validation images; the variance between trainings is not included"
