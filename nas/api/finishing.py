@@ -14,7 +14,7 @@ from nas.api.finished_member import FINISHED, FinishedMember, read_finished
 from nas.api.result import OnNotice
 from nas.api.search_run import FrontMember, SearchRun, open_run
 from nas.api.train import train
-from nas.api.training_speed import TrainingTime, images_per_second
+from nas.api.training_speed import Schedule, images_per_second
 from nas.engine.session import reopen_data
 from nas.engine.time_plan import MAX_FINISH_EPOCHS, plan_time
 from search_space.errors import ConfigError
@@ -180,7 +180,7 @@ class _Finishing:
             limit_seconds=SPEED_SHARE * seconds,
         )
         _, images = evaluated_images(config, self.splits.val)
-        known = TrainingTime(
+        known = Schedule(
             images_per_second=speed,
             train_images=len(self.splits.train),
             evaluated_images=len(self.splits.val) + len(images),  # once by the training, once with intervals

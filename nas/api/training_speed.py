@@ -57,7 +57,7 @@ def images_per_second(
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingTime:
+class Schedule:
     """What decides how long a member is trained."""
 
     images_per_second: float

@@ -72,9 +72,9 @@ def acquisition_values(history: History, points: Sequence[CostedPoint]) -> Value
     levelled = [] if age is None else [(each.params, _with_age(each.costs, age)) for each in history.evaluated]
     features = describe([*aged, *levelled])
     fitted = _fitted(history, features[:num_evaluated])
-    observed = np.array([utilities(history.objectives, trial.values) for trial in known])
+    observed = np.array([utilities(history.objectives, trial.values, history.floors) for trial in known])
     # Costs are known exactly, so their deviation stays 0; the columns of the accuracies are predicted.
-    mean = np.array([known_utilities(history.objectives, point.costs) for point in points])
+    mean = np.array([known_utilities(history.objectives, point.costs, history.floors) for point in points])
     deviation = np.zeros_like(mean)
     for column, process in fitted.items():
         if age is not None:

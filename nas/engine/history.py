@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.engine.objectives import Objective
+from nas.engine.utility import NO_FLOORS, Floors
 from results.pareto import nondominated
 
 STATES = ("evaluated", "pending", "rejected", "failed", "stopped")
@@ -61,6 +62,8 @@ class History:
 
     objectives: tuple[Objective, ...]
     trials: tuple[Observation, ...] = ()
+    floors: Floors = NO_FLOORS
+    """Costs below which a detector is worth no more, by column."""
 
     @cached_property
     def evaluated(self) -> tuple[Observation, ...]:

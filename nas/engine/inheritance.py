@@ -18,9 +18,6 @@ LEAST_SHARE = 0.2
 A donor of half the width has about 0.26, one with another kind of backbone 0 to 0.1. With 0.2, a detector gained 4 AP50
 in 1.5 epochs (docs/training.md, `sodet-s`).
 """
-FROM_SCRATCH = 3.0
-"""How many times as long as others a trial without a donor is trained on the first rung: its weights are then about as
-old as theirs, and are worth inheriting."""
 MAX_RECENT, MAX_BEST = 25, 25
 """The latest trained architectures, and the best of those before them, whose weights are kept for new trials."""
 

@@ -12,7 +12,7 @@ from typing import Protocol
 from nas.engine.acquisition import SurrogateCorrelation, surrogate_correlation
 from nas.engine.domain import CostedDomain
 from nas.engine.ending import INTERRUPTED, TIME_UP, EndCause, SearchEnding
-from nas.engine.inheritance import FROM_SCRATCH, images_before, images_in_all
+from nas.engine.inheritance import images_before, images_in_all
 from nas.engine.ladder import RungCorrelation, rung_correlation
 from nas.engine.scheduler import Scheduler, TrialIndex
 from nas.engine.search_study import RunningTrial, SearchStudy, TrialSpec
@@ -191,8 +191,6 @@ class Search:
         donor = None if has_weights else self._donor(spec)
         pretrained = self._pretrained if self._takes_pretrained(spec) and not (has_weights or donor) else None
         epochs = self.scheduler.schedule(spec, self.study.trials(), has_weights=has_weights)
-        if self._is_longer(spec) and donor is None and pretrained is None:
-            epochs *= FROM_SCRATCH
         return Job(
             number=running.number,
             architecture=spec.candidate.architecture,
@@ -208,11 +206,6 @@ class Search:
             proxy=self.scheduler.ladder.proxy if not spec.rung else None,
             memory_bytes=spec.candidate.cost.memory_bytes,
         )
-
-    def _is_longer(self, spec: TrialSpec) -> bool:
-        """Whether a trial is trained longer if it starts from random weights: the first of an architecture is."""
-        inherits = self.scheduler.inheritance is not None
-        return inherits and spec.rung == 1 and spec.audit_of is None and spec.repeat_of is None
 
     def _takes_pretrained(self, spec: TrialSpec) -> bool:
         """Whether a trial without weights of a lower rung and a donor starts from pretrained weights; no audit does."""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from nas.engine.hypervolume_improvement import expected_hypervolume_improvement
 from nas.engine.ladder import PROMOTED_SHARE, Ladder, evaluated, rung_correlation
 from nas.engine.objectives import Objective
-from nas.engine.utility import utility
+from nas.engine.utility import NO_FLOORS, Floors, utility
 from results.pareto import nondominated
 from results.trial import Trial
 
@@ -99,6 +99,7 @@ def promotion(
     *,
     final: bool = False,
     fits: Callable[[Trial], bool] = lambda trial: True,
+    floors: Floors = NO_FLOORS,
 ) -> Trial | None:
     """Returns the trial to promote to the next rung, from the highest rung that has one; None if no trial is due.
 
@@ -112,6 +113,7 @@ def promotion(
         objectives: Of the front; costs and accuracies.
         final: At the end of a run: every trial that no other of its rung dominates is due.
         fits: Whether the time is enough for the next rung of a trial; others are passed over.
+        floors: Costs below which a detector is worth no more, by column.
     """
     for rung in reversed(range(ladder.first, ladder.last)):
         above = [trial for trial in (*trials, *running) if trial.rung > rung and not trial.is_repetition]
@@ -128,8 +130,12 @@ def promotion(
             due = waiting if len(on_rung) - len(waiting) < -(-len(on_rung) // share) else []
         due = [trial for trial in due if fits(trial)]
         if due:
-            gains = expected_gains(due, trials, running, ladder, objectives)
-            return min(zip(due, gains, strict=True), key=lambda each: (-each[1], -_score(each[0]), each[0].number))[0]
+            gains = expected_gains(due, trials, running, ladder, objectives, floors)
+            best, gain = min(
+                zip(due, gains, strict=True), key=lambda each: (-each[1], -_score(each[0]), each[0].number)
+            )
+            if gain > 0 or final or rung == 0:
+                return best
     return None
 
 
@@ -139,6 +145,7 @@ def expected_gains(
     running: Sequence[Trial],
     ladder: Ladder,
     objectives: Sequence[Objective],
+    floors: Floors = NO_FLOORS,
 ) -> list[float]:
     """Returns the expected gain in hypervolume on the last rung of trials of one rung.
 
@@ -151,11 +158,12 @@ def expected_gains(
         running: Those under way.
         ladder: The rungs.
         objectives: Of the front.
+        floors: Costs below which a detector is worth no more, by column.
     """
     rung = waiting[0].rung
     lines = {each.name: _lines(each.name, trials, ladder) for each in objectives if not each.is_cost}
     reached = _promoted(trials, running, rung)
-    predicted = [_predicted(trial, lines, objectives, ladder) for trial in (*waiting, *reached)]
+    predicted = [_predicted(trial, lines, objectives, ladder, floors) for trial in (*waiting, *reached)]
     mean, deviation = (np.array([each[part] for each in predicted]) for part in (0, 1))
     known = ~np.isnan(mean).any(axis=1)
     if not known.any():
@@ -201,14 +209,18 @@ def _promoted(trials: Sequence[Trial], running: Sequence[Trial], rung: int) -> l
 
 
 def _predicted(
-    trial: Trial, lines: dict[str, dict[int, RungLine]], objectives: Sequence[Objective], ladder: Ladder
+    trial: Trial,
+    lines: dict[str, dict[int, RungLine]],
+    objectives: Sequence[Objective],
+    ladder: Ladder,
+    floors: Floors,
 ) -> tuple[list[float], list[float]]:
     """Returns the utilities of a trial on the last rung and their deviations; NaN where a score is unknown."""
     found = []
     for each in objectives:
         if each.is_cost:
             cost = trial.value(each.name)
-            found.append((math.nan if cost is None else utility(each, cost), 0.0))
+            found.append((math.nan if cost is None else utility(each, cost, floors), 0.0))
         else:
             path = [lines[each.name][rung] for rung in range(trial.rung, ladder.last)]
             start = (_of_rung(trial, each.name), 0.0)

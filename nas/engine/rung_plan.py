@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from nas.engine.session import Session
 
 NUM_TRIALS = 24
-"""How many trials of the first rung the time holds at least, if they need not be shorter than `LEAST_IMAGES`."""
-LEAST_IMAGES, MOST_EPOCHS = 240, 2.0
-"""The bounds of the first rung; in a long run there are more trials, not longer ones."""
-FEW_IMAGES, FAR_IMAGES = 6_000, 200_000
-"""With fewer training images in all there is one rung, with more there are three, else two."""
+"""How many trials of the first rung the time holds at least, unless they would be too short."""
+LEAST_IMAGES, LEAST_EPOCHS, MOST_EPOCHS = 800, 0.4, 2.0
+"""The bounds of the first rung, whose lower one is the smaller of two: after fewer images, detectors that started from
+random weights have no order yet; in a long run there are more trials, not longer ones."""
+MAX_RUNGS = 3
 TRAINING_SHARE = 0.8
 """The part of a trial's time that it trains; the rest is for its scores."""
 SLOWER = 1.6
@@ -55,15 +55,17 @@ def lay_rungs(seconds: float, speed: Speed, *, workers: int, num_train: int, num
         num_val: Validation images that score trials.
     """
     in_all = seconds * workers * speed.images_a_second / SLOWER * TRAINING_SHARE
-    count = 1 + (in_all >= FEW_IMAGES) + (in_all >= FAR_IMAGES)
-    images = in_all / (count * num_trials(in_all / count))
-    images = min(max(images, LEAST_IMAGES), MOST_EPOCHS * num_train)
+    least = max(1.0, min(LEAST_IMAGES, LEAST_EPOCHS * num_train))
+    # Another rung is worth it once the first one is as long as it has to be.
+    count = max(1, min(MAX_RUNGS, int(in_all / (NUM_TRIALS * least))))
+    images = in_all / (count * num_trials(in_all / count / least))
+    images = min(max(images, least), MOST_EPOCHS * num_train)
     trained = [images * PROMOTED_SHARE**rung for rung in range(count)]
     scored = [each / speed.images_a_second * (1 / TRAINING_SHARE - 1) * speed.scored_a_second for each in trained]
-    least = min(MIN_VAL_IMAGES, num_val)
+    fewest = min(MIN_VAL_IMAGES, num_val)
     return Ladder(
         epochs=tuple(_rounded(each / num_train) for each in trained),
-        images=tuple(int(min(max(each, least), num_val)) for each in scored),
+        images=tuple(int(min(max(each, fewest), num_val)) for each in scored),
     )
 
 
@@ -97,9 +99,13 @@ def ladder_words(ladder: Ladder) -> str:
     return f"rungs of {epochs} epochs, scored on {images} validation images"
 
 
-def num_trials(images: float) -> float:
-    """Returns how many trials share the training images of a rung: more in a longer run, as trials get longer too."""
-    return NUM_TRIALS * max(1.0, math.sqrt(images / (NUM_TRIALS * LEAST_IMAGES)))
+def num_trials(shortest: float) -> float:
+    """Returns how many trials share the time of a rung: more in a longer run, as trials get longer too.
+
+    Args:
+        shortest: How many of the shortest trials the time holds.
+    """
+    return NUM_TRIALS * max(1.0, math.sqrt(shortest / NUM_TRIALS))
 
 
 def _rounded(epochs: float) -> float:

@@ -20,6 +20,7 @@ from nas.engine.starts import Start
 from nas.engine.strategies import Strategy, has_surrogate
 from nas.engine.training_time import measured_seconds_an_image
 from nas.engine.trial_point import point_of
+from nas.engine.utility import Floors, floors_of
 from results.trial import Cause, Origin, Outcome, Trial
 
 MAX_ATTEMPTS = {Cause.INTERRUPTED: 3, Cause.TIME_UP: 3, Cause.WORKER_LOST: 2}
@@ -96,6 +97,11 @@ class Scheduler:
     """Chooses the trial whose weights a new one starts from; None: all start without."""
 
     @property
+    def floors(self) -> Floors:
+        """The costs below which a detector is worth no more."""
+        return floors_of(self.domain.limits)
+
+    @property
     def has_surrogate(self) -> bool:
         """Whether the strategy ranks points by the surrogate."""
         return has_surrogate(self.strategy)
@@ -120,7 +126,7 @@ class Scheduler:
             return seconds_left == math.inf or index.seconds_above(trial, self.ladder) <= seconds_left
 
         for final in (False, True):
-            due = promotion(trials, running, self.ladder, self.objectives, final=final, fits=fits)
+            due = promotion(trials, running, self.ladder, self.objectives, final=final, fits=fits, floors=self.floors)
             if due is not None:
                 return self._promoted(due, trials)
             if not final and sum(times.values()) <= seconds_left:
@@ -181,7 +187,7 @@ class Scheduler:
             if not trial.is_repetition:
                 by_key.setdefault(trial.key, []).append(trial)
         observed = tuple(self._observed(group, is_timed) for group in by_key.values())
-        return History(objectives=self.objectives, trials=observed)
+        return History(objectives=self.objectives, trials=observed, floors=self.floors)
 
     def _observed(self, group: list[Trial], is_timed: bool) -> Observation:
         """Returns what is known of one architecture from its trials."""

@@ -20,7 +20,7 @@ from nas.api.finished_member import FINISH_JSON, read_finished
 from nas.api.finishing import finish
 from nas.api.search import SearchInterrupted, search
 from nas.api.search_run import open_run
-from nas.api.training_speed import EVALUATION_SPEEDUP, TrainingTime
+from nas.api.training_speed import EVALUATION_SPEEDUP, Schedule
 from nas.cli import main
 from nas.commands.run_display import plan_line
 from nas.engine.ending import INTERRUPTED
@@ -294,7 +294,7 @@ def test_the_images_of_the_scores_are_held_out_where_the_run_holds_some_out() ->
 
 
 def test_the_epochs_fill_the_time_beside_the_evaluation() -> None:
-    known = TrainingTime(images_per_second=20.0, train_images=100, evaluated_images=80, batch_size=4)
+    known = Schedule(images_per_second=20.0, train_images=100, evaluated_images=80, batch_size=4)
     evaluation = 80 / (EVALUATION_SPEEDUP * 20)
     assert known.epochs_within(12.0, 0.0) == pytest.approx((12.0 - evaluation) * 20 / 100)
     assert known.epochs_within(12.0, 5.0) == pytest.approx(7 * 20 / 100)

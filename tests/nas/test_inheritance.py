@@ -16,7 +16,7 @@ from nas.cli import main
 from nas.cost import Budget
 from nas.engine.domain import Candidate, CostedDomain
 from nas.engine.history import History
-from nas.engine.inheritance import FROM_SCRATCH, MAX_BEST, MAX_RECENT, InheritanceRule, donors
+from nas.engine.inheritance import MAX_BEST, MAX_RECENT, InheritanceRule, donors
 from nas.engine.ladder import Ladder
 from nas.engine.scheduler import Scheduler
 from nas.engine.search_study import TrialSpec
@@ -273,21 +273,6 @@ def test_without_inheritance_the_rows_and_columns_are_what_they_were(tmp_path: P
     complete = table[table["outcome"] == "complete"]
     weights = {path.stem for path in (off.path / "weights").iterdir()}
     assert set(complete["key"]) - set(records.front(table)["key"]) == set(complete["key"]) - weights
-
-
-def test_a_trial_without_a_donor_is_trained_longer(tmp_path: Path) -> None:
-    evaluator = FakeEvaluator(heir)
-    folder = make_folder(tmp_path)
-    make_search(folder, evaluator, trials=12, ladder=LADDER, inherit=True).run()
-    first = {job.number: job for job in evaluator.jobs if job.rung == 1}
-    assert {job.epochs for job in first.values() if job.donor} == {LADDER.effort(1)}
-    assert {job.epochs for job in first.values() if not job.donor} == {FROM_SCRATCH * LADDER.effort(1)}
-    by_number = {trial.number: trial for trial in records.trials_of(records.load(folder.path))}
-    for trial in by_number.values():
-        if trial.promoted_from is not None:
-            below = by_number[trial.promoted_from].epochs
-            assert trial.epochs is not None and below is not None
-            assert trial.epochs == pytest.approx(below + LADDER.effort(trial.rung))
 
 
 def test_a_job_for_another_process_has_an_absolute_path_of_its_donor() -> None:
