@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -62,7 +62,7 @@ class History:
 
     objectives: tuple[Objective, ...]
     trials: tuple[Observation, ...] = ()
-    floors: Floors = NO_FLOORS
+    floors: Floors = field(default_factory=lambda: NO_FLOORS)
     """Costs below which a detector is worth no more, by column."""
 
     @cached_property
