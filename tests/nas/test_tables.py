@@ -21,6 +21,7 @@ from search_fakes import FakeEvaluator
 from test_cli import COMMANDS
 from val_predict_fakes import DATA, FAST, make_weights
 
+from nas.api.finished_member import FinishedMember
 from nas.cli import main
 from nas.commands import table
 from nas.commands.table import Column, print_table
@@ -113,8 +114,24 @@ CALLS = {
         prepare=lambda: make_weights(Path()),
     ),
     "run": Call(words=RUN[:-1], names=members),
+    "run --finish": Call(
+        words=("run", "--resume", "runs/r"), names=lambda: ["01-finished"], prepare=lambda: finished_run()
+    ),
 }
 """Every command that prints a table, by its name and what tells its tables apart."""
+
+
+def finished_run() -> None:
+    """Makes a run with a member that was trained on."""
+    call(*RUN)
+    folder = Path("runs", "r", "finished", "01-finished")
+    folder.mkdir(parents=True)
+    ends = {f"{name}{end}": 0.25 for name in ("ap", "ap50", "ap_small") for end in ("", "_low", "_high")}
+    FinishedMember(
+        **{"name": folder.name, "key": "k", "folder": folder, "weights": folder / "weights.pt", "scores": ends},
+        **{"export": None, "onnx": None, "scored_on": "held-out", "num_images": 290, "images_seen": 20_000},
+        **{"epochs": 10.0, "seconds": 900.0, "evaluation_seconds": 20.0, "macs": 240_000_000, "params": 300_000},
+    ).write()
 
 
 def call(*words: object) -> None:
@@ -212,6 +229,7 @@ def test_every_command_that_lays_out_tables_is_tested() -> None:
     modules = {path.stem for path in Path(table.__file__).parent.glob("*.py") if "print_table(" in path.read_text()}
     tested = {"designs", "devices", "explain_display", "reproduce_display", "latency_display", "latency_calibrate"}
     tested |= {"latency_ops", "bench", "doctor", "inspect_display", "score_display", "run_summary"}
+    tested |= {"finish_summary"}
     assert modules - {"table"} == tested
     assert not [path.name for path in Path(table.__file__).parent.glob("*.py") if "Table(" in path.read_text()][1:]
 
