@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nas.api.finished_member import FinishedMember
     from nas.config import RunConfig
     from nas.cost.profile import Profile
     from nas.engine.time_plan import TimePlan
+    from nas.reports.finished_member import FinishedMember
     from results.trial import Origin, Trial
 
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from nas.api.events import FinishEnded, FinishEvent, FinishStarted, FinishStep
 from nas.api.finish_results import evaluated_images, exported, scored
-from nas.api.finished_member import FINISHED, FinishedMember, read_finished
 from nas.api.result import OnNotice
 from nas.api.search_run import FrontMember, SearchRun, open_run
 from nas.api.train import train
 from nas.api.training_speed import Schedule, images_per_second
 from nas.engine.session import reopen_data
 from nas.engine.time_plan import MAX_FINISH_EPOCHS, plan_time
+from nas.reports.finished_member import FINISHED, FinishedMember, read_finished
 from search_space.errors import ConfigError
 from trainers import fresh_detector, load_weights
 from trainers.weights import is_readable

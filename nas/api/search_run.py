@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from nas.api.finished_member import FinishedMember, read_finished
 from nas.api.result import Result
 from nas.config import RunConfig, read_config
 from nas.engine.audit import AuditCorrelation, audit_correlation
 from nas.engine.ladder import Ladder, RungCorrelation, rung_correlation
 from nas.engine.objectives import objectives
 from nas.engine.time_plan import TimeRecord, read_record
+from nas.reports.finished_member import FinishedMember, read_finished
 from nas.reports.unfinished import UnfinishedFront, unfinished_front
 from nas.run_folder import CONFIG_YAML, read_trials
 from results import records

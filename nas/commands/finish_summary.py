@@ -11,8 +11,8 @@ from nas.commands.run_display import SCORES, percent
 from nas.commands.table import Column, numbers, print_table
 
 if TYPE_CHECKING:
-    from nas.api.finished_member import FinishedMember
     from nas.api.search_run import SearchRun
+    from nas.reports.finished_member import FinishedMember
 
 PARTS = {"held-out": "held-out validation images, which decided nothing in the search", "all": "validation images"}
 

@@ -30,8 +30,8 @@ from results import records
 from results.trial import Outcome
 
 if TYPE_CHECKING:
-    from nas.api.finished_member import FinishedMember
     from nas.engine.time_plan import TimePlan
+    from nas.reports.finished_member import FinishedMember
     from results.trial import Trial
 
 SCORES = (("ap", "AP"), ("ap50", "AP50"), ("ap_small", "AP_small"))

@@ -16,7 +16,6 @@ from search_fakes import FakeEvaluator, formula, make_config
 
 from nas.api.events import FinishEnded, FinishStarted, FinishStep, SearchEvent
 from nas.api.finish_results import evaluated_images
-from nas.api.finished_member import FINISH_JSON, read_finished
 from nas.api.finishing import finish
 from nas.api.search import SearchInterrupted, search
 from nas.api.search_run import open_run
@@ -26,6 +25,7 @@ from nas.commands.run_display import plan_line
 from nas.engine.ending import INTERRUPTED
 from nas.engine.time_plan import MAX_FINISH_EPOCHS, PLAN_JSON, plan_time, read_record
 from nas.executors import Evaluation, Job
+from nas.reports.finished_member import FINISH_JSON, read_finished
 from search_space.errors import ConfigError
 from trainers import fresh_detector, load_weights, save_weights
 from trainers.data import open_data

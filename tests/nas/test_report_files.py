@@ -78,7 +78,7 @@ def test_finished_detectors_are_read_by_rank(tmp_path: Path) -> None:
 )
 def test_a_damaged_file_of_a_finished_detector_is_left_out(content: object, tmp_path: Path) -> None:
     write(tmp_path / "finished" / "01-aa" / "finish.json", content)
-    write(tmp_path / "finished" / "02-bb" / "finish.json", FINISH)
+    write(tmp_path / "finished" / "02-bb" / "finish.json", FINISH | {"name": "02-bb"})
     assert [each.name for each in finished_detectors(tmp_path)] == ["02-bb"]
 
 

@@ -21,13 +21,13 @@ from search_fakes import FakeEvaluator
 from test_cli import COMMANDS
 from val_predict_fakes import DATA, FAST, make_weights
 
-from nas.api.finished_member import FinishedMember
 from nas.cli import main
 from nas.commands import table
 from nas.commands.table import Column, print_table
 from nas.cost.profile import device_names
 from nas.doctor.diagnosis import Diagnosis
 from nas.doctor.machine_check import Check
+from nas.reports.finished_member import FinishedMember
 from search_space import DESIGNS, lower
 
 CLASSES = ("Person", "Car", "Bicycle")

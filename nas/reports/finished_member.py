@@ -10,7 +10,6 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any
 
-from nas.api.result import Result, plain
 from search_space.files import read_bytes, write_text
 
 FINISHED, FINISH_JSON = "finished", "finish.json"
@@ -22,7 +21,7 @@ _PATHS = ("weights", "export", "onnx")
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinishedMember(Result):
+class FinishedMember:
     """A detector of the front with a full training, its scores and its export."""
 
     name: str
@@ -61,7 +60,9 @@ class FinishedMember(Result):
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain data for JSON; a score that could not be measured is None."""
-        return {name: plain(value) for name, value in vars(self).items()}
+        scores = {name: value if math.isfinite(value) else None for name, value in self.scores.items()}
+        texts = {name: str(value) for name, value in vars(self).items() if isinstance(value, Path)}
+        return {**vars(self), **texts, "scores": scores}
 
 
 def read_finished(run: Path) -> tuple[FinishedMember, ...]:
