@@ -91,7 +91,7 @@ def main() -> None:
     with LocalExecutor(evaluators[True], clock=time.process_time) as executor:
         speed = measure_speed(executor, candidates[0], seed=0, num_train=len(splits.train), batch=4)
     num_val = len(splits.val) // 2
-    laid = lay_rungs(60 * options.minutes, speed, workers=1, num_train=len(splits.train), num_val=num_val)
+    laid = lay_rungs(60 * options.minutes, speed, workers=1, num_train=len(splits.train), num_val=num_val, num_parts=2)
     ways = [Way("laid rungs", laid, True), Way("fixed rungs", FIXED, False)]
     print(f"laid: rungs of {laid.epochs} epochs, scored on {laid.images} images")
     with tempfile.TemporaryDirectory() as folder:

@@ -41,7 +41,9 @@ class Speed:
     """In validation."""
 
 
-def lay_rungs(seconds: float, speed: Speed, *, workers: int, num_train: int, num_val: int) -> Ladder:
+def lay_rungs(
+    seconds: float, speed: Speed, *, workers: int, num_train: int, num_val: int, num_parts: int = 1
+) -> Ladder:
     """Returns the rungs with which the time holds many trials and the best of them reach the last rung.
 
     Each rung trains on three times the images of the rung below, for the third of its trials that is promoted, so all
@@ -53,6 +55,7 @@ def lay_rungs(seconds: float, speed: Speed, *, workers: int, num_train: int, num
         workers: Trials at the same time.
         num_train: Training images.
         num_val: Validation images that score trials.
+        num_parts: Of so many images that score the trials of the last rung: 2 where images are held out.
     """
     in_all = seconds * workers * speed.images_a_second / SLOWER * TRAINING_SHARE
     least = max(1.0, min(LEAST_IMAGES, LEAST_EPOCHS * num_train))
@@ -62,6 +65,7 @@ def lay_rungs(seconds: float, speed: Speed, *, workers: int, num_train: int, num
     images = min(max(images, least), MOST_EPOCHS * num_train)
     trained = [images * PROMOTED_SHARE**rung for rung in range(count)]
     scored = [each / speed.images_a_second * (1 / TRAINING_SHARE - 1) * speed.scored_a_second for each in trained]
+    scored[-1] /= num_parts
     fewest = min(MIN_VAL_IMAGES, num_val)
     return Ladder(
         epochs=tuple(_rounded(each / num_train) for each in trained),
@@ -85,8 +89,15 @@ def laid(session: Session, executor: Executor) -> tuple[Session, list[str]]:
     )
     if speed is None:
         return session, ["the speed of training could not be measured: the rungs stay as they are"]
-    val = divide(splits.val).selection if config.holdout == "yes" else splits.val
-    ladder = lay_rungs(60 * minutes, speed, workers=executor.capacity, num_train=num_train, num_val=len(val))
+    parts = divide(splits.val) if config.holdout == "yes" else (splits.val,)
+    ladder = lay_rungs(
+        60 * minutes,
+        speed,
+        workers=executor.capacity,
+        num_train=num_train,
+        num_val=min(map(len, parts)),
+        num_parts=len(parts),
+    )
     notice = f"measured: {speed.images_a_second:.3g} training images a second; {ladder_words(ladder)}"
     laid_out = replace(config, rungs=ladder.epochs, rung_images=ladder.images)
     return replace(session, config=laid_out), [notice]

@@ -71,6 +71,13 @@ def test_scores_take_a_fifth_of_a_trial():
     assert scored / (trained + scored) == pytest.approx(0.2, abs=0.01)
 
 
+def test_held_out_images_share_the_time_of_the_last_rung() -> None:
+    one, two = (
+        lay_rungs(3600, SPEED, workers=1, num_train=2000, num_val=5000, num_parts=parts).images for parts in (1, 2)
+    )
+    assert two[0] == one[0] and two[-1] == pytest.approx(one[-1] / 2, abs=1)
+
+
 def test_speed_is_that_of_the_second_training():
     seconds = iter((100.0, 4.0))
 
