@@ -73,7 +73,7 @@ def test_scores_take_a_fifth_of_a_trial():
 
 def test_held_out_images_share_the_time_of_the_last_rung() -> None:
     one, two = (
-        lay_rungs(3600, SPEED, workers=1, num_train=2000, num_val=5000, num_parts=parts).images for parts in (1, 2)
+        lay_rungs(3600, SPEED, workers=1, num_train=2000, num_val=50_000, num_parts=parts).images for parts in (1, 2)
     )
     assert two[0] == one[0] and two[-1] == pytest.approx(one[-1] / 2, abs=1)
 
