@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nas.engine.domain import MAX_WALKED, CostedPoint, Domain, Params, all_points, count_points, side_of
+from nas.engine.utility import LEAST_OF_BUDGET
 from search_space import SearchSpace
 from search_space.axis import Axis
 from search_space.space import INPUT_AXES
@@ -22,8 +23,6 @@ NUM_REPAIRS = 2
 MAX_REPAIR_STEPS = 60
 NEAR_TARGET = 0.25
 """A point whose log cost is this near to the target is taken without drawing others."""
-CHEAPEST_SHARE = 0.08
-"""The cheap end of the range of MACs, as a share of their budget."""
 WITHOUT_SIZE = ("params", "params_m")
 """Costs and limits that do not depend on the input size."""
 
@@ -213,7 +212,7 @@ def spread_feasible(
         seen: Keys that are not new.
     """
     limit = domain.limits.get("gmacs")
-    target = None if limit is None else limit * CHEAPEST_SHARE ** (1.0 - share)
+    target = None if limit is None else limit * LEAST_OF_BUDGET ** (1.0 - share)
 
     def distance(gmacs: float) -> float:
         return abs(math.log(gmacs / target)) if target is not None else 0.0
