@@ -16,6 +16,7 @@ from nas.engine.distributions import even_step, restored, stored, suggest
 from nas.engine.domain import CostedDomain
 from nas.engine.feasibility import ensure_feasible
 from nas.engine.starts import side_for, starting_points
+from nas.engine.utility import LEAST_OF_BUDGET
 from nas.engine.variation import (
     complete,
     fit_input,
@@ -91,7 +92,7 @@ def test_random_points_fit() -> None:
 @pytest.mark.slow
 def test_spread_points_follow_the_share() -> None:
     domain, rng = CostedDomain(SPACE, Budget(gmacs=1.0), num_classes=NUM_CLASSES), np.random.default_rng(0)
-    for share, target in ((0.0, 0.08), (0.5, math.sqrt(0.08)), (1.0, 1.0)):
+    for share, target in ((0.0, LEAST_OF_BUDGET), (0.5, math.sqrt(LEAST_OF_BUDGET)), (1.0, 1.0)):
         points = [spread_feasible(domain, rng, share=share) for _ in range(3)]
         assert all(point is not None and point.feasible for point in points)
         assert np.median([point.cost.gmacs for point in points if point]) == pytest.approx(target, rel=0.35)
