@@ -60,6 +60,22 @@ def test_what_adds_to_the_front_goes_on_before_a_better_score_that_adds_nothing(
     assert due is not None and due.number == 11
 
 
+def test_a_cost_below_its_floor_adds_nothing() -> None:
+    upper = [trial(1000 + n, 0.4, 1000, rung=2, key=f"k{n}") for n in range(3)]
+    rows = [trial(n, 0.4, 1000) for n in range(3)]
+    cheap = trial(10, 0.1, 10)
+    gain, floored = (
+        expected_gains([cheap], [*rows, *upper, cheap], [], TWO, WANTED, floors)[0] for floors in ({}, {"macs": 1000.0})
+    )
+    assert gain > 1e-3 > floored
+
+
+def test_what_cannot_gain_anything_is_not_promoted_before_the_end() -> None:
+    rows = [trial(n, 0.0, 100 * (n + 1)) for n in range(6)]
+    assert promotion(rows, [], TWO, WANTED) is None
+    assert promotion(rows, [], TWO, WANTED, final=True) is not None
+
+
 def story(low: float) -> list[Trial]:
     """A rung whose third is promoted, then a trial with nearly twice the best score and an interval from `low` on."""
     known = [trial(0, 0.132, 320), trial(1, 0.1, 100), trial(2, 0.05, 55), trial(3, 0.04, 491), trial(4, 0.02, 80)]
