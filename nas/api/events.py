@@ -57,6 +57,8 @@ class TrialStarted:
     rung: int
     num_rungs: int
     gmacs: float
+    audit_of: int | None = None
+    """The trial whose architecture it trains again from scratch, to check its score."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -184,6 +184,7 @@ class _Observer:
             rung=running.spec.rung,
             num_rungs=self.search.scheduler.ladder.last,
             gmacs=running.spec.candidate.cost.gmacs,
+            audit_of=running.spec.audit_of,
         )
         self.tell(event)
 

@@ -105,5 +105,7 @@ def print_export(result: ExportResult) -> None:
             f"  {each.path.parent}: {each.macs / 1e9:.4g} GFLOPs ({each.flops_2x / 1e9:.4g} at 2x), "
             f"{each.params:,} parameters{onnx}"
         )
+    for folder in sorted(Path(result.what, "finished").glob("*/finish.json")):
+        say(f"note: {folder.parent} is trained in full; the members of the front have the weights of the search")
     first = result.front[0]
     say(f"next: nas train {first.path}{first.report['data']}{plugins.options()}")

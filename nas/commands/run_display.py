@@ -131,7 +131,8 @@ class Bars(Display):
 
     def started(self, event: TrialStarted) -> None:
         """Empties the bar of the trial."""
-        note = f"{event.origin}{_rung(event.rung, event.num_rungs)}, {event.gmacs:.3f} GMACs"
+        origin = event.origin if event.audit_of is None else f"audit of {event.audit_of}"
+        note = f"{origin}{_rung(event.rung, event.num_rungs)}, {event.gmacs:.3f} GMACs"
         self._bars.reset(self._trial, description=f"trial {event.number}", note=note)
 
     def stepped(self, event: TrainingStep) -> None:
@@ -222,8 +223,8 @@ def plan_line(plan: TimePlan) -> str:
 
 def started_line(event: FinishStarted) -> str:
     """Says that the training of a member begins."""
-    how = "its training is resumed" if event.epochs is None else f"trains for {event.epochs:.3g} epochs"
-    return f"finish {event.rank} of {event.num_members}: {event.name} {how}"
+    how = "resuming the training of" if event.epochs is None else f"training for {event.epochs:.3g} epochs:"
+    return f"finish {event.rank} of {event.num_members}: {how} {event.name}"
 
 
 def finished_line(member: FinishedMember) -> str:
@@ -241,7 +242,8 @@ def trial_line(trial: Trial) -> str:
     if trial.latency_ms is not None and trial.latency_high_ms is not None:
         size += f", {trial.latency_ms:.1f} ms (to {trial.latency_high_ms:.1f})"
     rung = _rung(trial.rung, trial.rungs)
-    head = f"trial {trial.number:>3} {trial.outcome.value:<8} {trial.origin}{rung}: {size}"
+    origin = trial.origin if trial.audit_of is None else f"audit of {trial.audit_of}"
+    head = f"trial {trial.number:>3} {trial.outcome.value:<8} {origin}{rung}: {size}"
     if trial.accuracy is not None:
         scores = ", ".join(f"{title} {percent(trial.value(name))} %" for name, title in SCORES)
         return f"{head}, {scores}, {trial.seconds or 0.0:.1f} s"

@@ -230,8 +230,8 @@ def _remarks(members: pd.DataFrame) -> list[str]:
     remarks = []
     if _is_held_out(members):
         remarks.append(
-            "accuracy, 95 % and APs are of the validation images that are held out; the members were chosen and "
-            "ordered by their accuracy on the others, the column chosen by"
+            "accuracy and APs: on the validation images that are held out; chosen by: the accuracy on the others, by "
+            "which the members are ordered"
         )
     if members["accuracy_low"].notna().any():
         remarks.append(

@@ -184,7 +184,7 @@ def minutes_of(request: RunRequest) -> float | None:
     if said.minutes is not None:
         raise ConfigError("--hours and --minutes exclude each other; give one of them")
     check_bounds(said, ["hours"])
-    return 60 * said.hours
+    return round(60 * said.hours, 9)
 
 
 def objectives_of(request: RunRequest) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from nas.engine.objectives import Objective
 SMALLEST = 1e-12
 """Costs are clipped to this, because a count may be 0."""
 LEAST_OF_BUDGET = 0.25
-"""A detector that takes less of the budget than this is worth no more for it: who has a budget wants to use it."""
+"""A detector that takes less of the budget than this is worth no more for it: a budget is meant to be used."""
 UNITS = {
     "gmacs": ("macs", 1e9),
     "params_m": ("params", 1e6),

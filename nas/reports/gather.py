@@ -75,7 +75,7 @@ def gather(run: Path, *, images: bool = True) -> Content:
         device=config.device or "",
         seeds={member.number: tuple(over_seeds(member, trials)) for member in front},
         rungs=_rungs(config, trials),
-        commands=commands(config, run, first),
+        commands=commands(config, run, first, finished[0].name if finished else ""),
         notices=(*notices, *_unfinished(front, config, run)),
     )
 

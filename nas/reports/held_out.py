@@ -21,7 +21,7 @@ def shown_images(config: RunConfig, splits: DataSplits) -> ShownImages:
     """Returns the held-out validation images of a run, or all where it has none."""
     if config.holdout == "yes":
         held_out = divide(splits.val).held_out
-        words = f"the {len(held_out)} held-out validation images, which the search did not choose by"
+        words = f"the {len(held_out)} held-out validation images, which the search did not use"
         return ShownImages(held_out, words)
     return ShownImages(splits.val, f"the {len(splits.val)} validation images, which the search chose by")
 
@@ -36,11 +36,12 @@ def held_out_words(config: RunConfig, splits: DataSplits | str) -> str:
     if config.holdout != "yes":
         return ""
     if isinstance(splits, str):
-        return "Held-out figures are of validation images that the search did not choose by; it chose by the others."
-    chosen_by, held_out = divide(splits.val)
+        return "Held-out figures are of validation images that the search did not use; it chose by the others."
+    chosen_by, held_out = (len(part) for part in divide(splits.val))
+    most = config.rung_images[-1] if config.rung_images else chosen_by
     return (
-        f"Held-out figures are of {len(held_out)} validation images that the search did not choose by; it chose and "
-        f"ordered the members by the other {len(chosen_by)}."
+        f"Held-out figures are of {min(most, held_out)} validation images that the search did not use; it chose and "
+        f"ordered the members by {min(most, chosen_by)} others."
     )
 
 

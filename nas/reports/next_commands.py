@@ -12,13 +12,14 @@ from nas.setting_forms import command_words
 from results.report import Command
 
 
-def commands(config: RunConfig, folder: Path, first: str | None) -> tuple[Command, ...]:
+def commands(config: RunConfig, folder: Path, first: str | None, finished: str = "") -> tuple[Command, ...]:
     """Returns the commands to run next.
 
     Args:
         config: Of the run.
         folder: Of the run.
         first: The file of the front's first member; None where there is no front yet.
+        finished: The name of the best member that was trained in full; empty where none was.
     """
     note = "With --minutes, another machine may run other trials; with --trials it runs the same ones."
     note = "" if config.minutes is None else note
@@ -26,9 +27,13 @@ def commands(config: RunConfig, folder: Path, first: str | None) -> tuple[Comman
         Command(title="Search again", line=_line(["nas", "run", *again(config, folder)]), note=note),
         Command(title="Continue this search", line=_line(["nas", "run", "--resume", str(folder)])),
     ]
-    if first is not None:
+    if finished:
+        val = ["nas", "val", str(folder / "finished" / finished), *config.data_words()]
+        listed.append(Command(title="Evaluate the best finished detector on all validation images", line=_line(val)))
+    elif first is not None:
         train = ["nas", "train", str(folder / "front" / first), *config.data_words()]
         listed.append(Command(title="Train the most accurate member in full", line=_line(train)))
+    if first is not None:
         export = ["nas", "export", str(folder), "--out", f"{config.name}-front"]
         listed.append(Command(title="Export the front, with weights and a table", line=_line(export)))
     loaded = [word for label in config.plugins for word in ("--plugin", label.rpartition(" ")[0])]

@@ -69,7 +69,8 @@ def test_each_of_the_seven_has_a_section_with_one_example_and_a_command() -> Non
 @pytest.mark.slow
 def test_the_fusion_is_searched_and_costed(nas: Nas) -> None:
     (run,) = COMMANDS["product.py"]
-    assert nas(*run, *QUICK, "--trials", "1", "--name", "r")["complete"] == 1
+    with_fusion = ("--choices", "backbone=yolov8,yolo11", "--fix", "topology=pan", "--fix", "head_levels=P3-P5")
+    assert nas(*run, *QUICK, *with_fusion, "--trials", "1", "--name", "r")["complete"] == 1
     (member,) = Path("runs/r/front").iterdir()
     assert "fusion:product" in {node["block"] for node in nas("explain", str(member))["nodes"]}
 

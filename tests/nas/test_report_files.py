@@ -126,6 +126,7 @@ class HoldoutSetting:
     """The part of a configuration that says whether images are held out."""
 
     holdout: str
+    rung_images: tuple[int, ...] = ()
 
 
 def splits(number: int) -> DataSplits:
@@ -142,11 +143,15 @@ def test_the_words_on_held_out_images() -> None:
     all_images: Any = HoldoutSetting(holdout="no")
     shown = shown_images(held, splits(40))
     assert [each.number for each in shown.dataset.records] == [n for n in range(40) if n // 4 % 2]
-    assert shown.words == "the 20 held-out validation images, which the search did not choose by"
+    assert shown.words == "the 20 held-out validation images, which the search did not use"
     assert len(shown_images(all_images, splits(40)).dataset) == 40
-    assert "are of 20 validation images that the search did not choose by" in held_out_words(held, splits(40))
-    assert held_out_words(held, splits(40)).endswith("by the other 20.")
+    assert "are of 20 validation images that the search did not use" in held_out_words(held, splits(40))
+    assert held_out_words(held, splits(40)).endswith("by 20 others.")
+    few: Any = HoldoutSetting(holdout="yes", rung_images=(8, 12))
+    assert "are of 12 validation" in held_out_words(few, splits(40)) and "by 12 others" in held_out_words(
+        few, splits(40)
+    )
     assert held_out_words(all_images, splits(40)) == held_out_words(all_images, "gone") == ""
-    assert "did not choose by" in held_out_words(held, "gone")
+    assert "did not use" in held_out_words(held, "gone")
     assert finished_on(held, splits(40)) == f"They are scored on {shown.words}."
     assert "all" not in finished_on(held, "gone") and finished_on(all_images, "gone") == ""
