@@ -303,13 +303,16 @@ def front(table: pd.DataFrame) -> pd.DataFrame:
     """Selects the front: the trials of `candidates` that no other of them dominates in the objectives of the run.
 
     The best in the first accuracy comes first. Rejected and failed trials do not count, nor do repetitions with other
-    seeds or from scratch; of several trials of an architecture the first counts.
+    seeds or from scratch; of several trials of an architecture the first counts. What detects nothing does not count,
+    however cheap it is, unless there is nothing else.
     """
     names = objectives_of(table)
     done = candidates(table, names)
     maximise = [is_accuracy(name) for name in names]
-    chosen = done[nondominated(done[names].to_numpy(dtype="float64"), maximise)]
     first = next(name for name in names if is_accuracy(name))
+    detects = done[first].gt(0).fillna(False).astype(bool)
+    done = done[detects] if detects.any() else done
+    chosen = done[nondominated(done[names].to_numpy(dtype="float64"), maximise)]
     others = [name for name in names if name != first]
     order = [False, *(is_accuracy(name) is False for name in others), True]
     members: pd.DataFrame = chosen.sort_values([first, *others, "number"], ascending=order, ignore_index=True)

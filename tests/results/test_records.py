@@ -46,6 +46,12 @@ def test_front_takes_complete_trials_only() -> None:
     assert records.front(table)["number"].tolist() == [1, 2]
 
 
+def test_what_detects_nothing_is_on_the_front_only_where_nothing_detects() -> None:
+    blind = [row(0, accuracy=0.0, macs=5), row(1, accuracy=0.0, macs=3)]
+    assert records.front(make_table([*blind, row(2, accuracy=0.1, macs=50)]))["number"].tolist() == [2]
+    assert records.front(make_table(blind))["number"].tolist() == [1]
+
+
 def lower(number: int, accuracy: float, macs: int, rung: int, cause: str = "rung_done", **more: object) -> Trial:
     return make_trial(row(number, "stopped", cause=cause, accuracy=accuracy, macs=macs, rung=rung, rungs=3, **more))
 
