@@ -44,7 +44,7 @@ def kill_driver(scene: Scene, words: tuple[str, ...] = ()) -> Outcome:
 
 
 fault("kill -9 of the driver", seconds=3)(kill_driver)
-fault("kill -9 of the driver, donors", seconds=3)(partial(kill_driver, words=HEIRS))
+fault("kill -9 with donors", seconds=3)(partial(kill_driver, words=HEIRS))
 
 
 def kill_workers(scene: Scene, words: tuple[str, ...] = ()) -> list[Outcome]:

@@ -26,6 +26,8 @@ DATA = str(Path(__file__).parents[1] / "data" / "hit_uav")
 QUICK = ["--data", DATA, "--fix", "input_size=128", "--fix", "block=c2f", "--fix", "width=0.125"]
 RUN = [*QUICK, "--budget-gflops", "0.4", "--trials", "5"]
 ARCHITECTURE = DESIGNS.get("yolov8n").architecture.resized((64, 64))
+VARYING = ["seconds", "training_seconds", "worker", "peak_memory_bytes"]
+"""The columns in which two equal runs differ."""
 
 
 def with_shares(job: Job) -> Evaluation:
@@ -270,7 +272,7 @@ def test_the_same_seed_and_weights_give_the_same_trials(home: Path) -> None:
     arguments = ["run", *limits, "--start", "start.yaml", "--batch", "2", "--threads", "1"]
     for name, given in (("a", True), ("b", True), ("random", False)):
         main([*arguments, "--name", name, *(["--pretrained", "donor.pt"] if given else [])])
-    a, b = (records.load(f"runs/{name}").drop(columns=["seconds", "worker", "peak_memory_bytes"]) for name in "ab")
+    a, b = (records.load(f"runs/{name}").drop(columns=VARYING) for name in "ab")
     assert a.equals(b) and a["pretrained_params"].item() > 0.5
     trained = [open_pretrained(f"runs/{name}").fingerprint for name in ("a", "b", "random")]
     assert trained[0] == trained[1] != trained[2]
