@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.api.finishing import finish
+from nas.api.training_speed import images_per_second
 from nas.cost import Budget, cost_of
 from nas.engine.domain import CostedDomain
 from nas.engine.narrowing import with_heads
@@ -55,8 +56,6 @@ ROWS = {
 }
 DESIGN_EPOCHS = 0.5
 LARGEST_SIDE, NUM_NARROWED = 10_000, 6
-TRIAL_STEPS = 60
-"""Steps that measure the speed of a design; their time is charged."""
 SCORES = ("ap50", "ap", "ap_small")
 
 
@@ -114,15 +113,19 @@ def best_design(options: argparse.Namespace, *, wanted_side: int, among: int | N
 
 
 def trained_cell(architecture: Architecture, seed: int, splits: DataSplits, seconds: float) -> dict[str, Any]:
-    """Trains an architecture on one schedule that takes the given CPU seconds, the start of the process included."""
+    """Trains an architecture on one schedule that takes the given CPU seconds, the start and the measurement of its
+    speed included."""
     num_classes, num_images = len(splits.train.classes), len(splits.train)
     config = TrainConfig(seed=seed)
-    speed = replace(config, epochs=TRIAL_STEPS * config.batch_size / num_images)
-    for _ in range(2):  # the first run fills the caches
-        before = cpu_seconds()
-        train(fresh_detector(architecture, num_classes=num_classes, seed=seed), splits.train, config=speed)
-    an_image = (cpu_seconds() - before) / (TRIAL_STEPS * config.batch_size)
-    config = replace(config, epochs=(seconds - cpu_seconds()) / an_image / num_images)
+    speed = images_per_second(
+        fresh_detector(architecture, num_classes=num_classes, seed=seed),
+        splits.train,
+        batch_size=config.batch_size,
+        seed=seed,
+        clock=cpu_seconds,
+        limit_seconds=seconds,
+    )
+    config = replace(config, epochs=(seconds - cpu_seconds()) * speed / num_images)
     result = train(fresh_detector(architecture, num_classes=num_classes, seed=seed), splits.train, config=config)
     used = cpu_seconds()
     return {
@@ -171,8 +174,7 @@ def search_cell(row: str, seed: int, options: argparse.Namespace, seconds: float
     searched = cpu_seconds()
     print(f"{ending} after {searched:.0f} CPU s", flush=True)
     (member,) = finish(session.folder.path, 1, seconds - searched, clock=cpu_seconds, threads=1, on_notice=print)
-    weights = load_weights(member.weights)
-    architecture = Architecture.from_dict(weights.architecture)
+    architecture = Architecture.from_dict(load_weights(member.weights).architecture)
     return {
         "key": member.key,
         "input_px": architecture.input_hw[0],
@@ -180,7 +182,7 @@ def search_cell(row: str, seed: int, options: argparse.Namespace, seconds: float
         "images": member.images_seen,
         "search_seconds": searched,
         "cpu_seconds": cpu_seconds(),
-        **scored(architecture, weights.state, session.splits),
+        **{name: member.scores[name] for name in SCORES},
     }
 
 
