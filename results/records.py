@@ -122,7 +122,7 @@ REQUIRED = (
     *("macs", "params", "weight_bytes", "activation_bytes", "memory_bytes"),
 )
 """What every trial has."""
-KEY, LEVELS = r"[0-9A-Za-z_-]{1,64}", r"P\d( P\d)*"
+KEY, LEVELS = r"[0-9A-Za-z_-]{1,64}", r"P\d{1,2}( P\d{1,2})*"
 BIN_COLUMN = re.compile(r"ap_\d+_\d+")
 ANEW = "next: nas run --resume {run} rewrites it from the study"
 _ADDED = re.compile(rb'\{"op_code":4,.*?"state":(\d)')

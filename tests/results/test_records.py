@@ -31,6 +31,12 @@ def test_round_trip_keeps_types_and_the_word_none(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [records.TRIALS_CSV]
 
 
+def test_a_pyramid_of_extra_stages_is_read_back(tmp_path: Path) -> None:
+    levels = " ".join(f"P{level}" for level in range(5, 11))
+    records.write(make_table([row(0, levels=levels)]), tmp_path / records.TRIALS_CSV)
+    assert records.load(tmp_path)["levels"][0] == levels
+
+
 def test_front_takes_complete_trials_only() -> None:
     table = make_table(
         [

@@ -44,7 +44,7 @@ def trials(draw: st.DrawFn) -> Trial:
         axes=draw(st.dictionaries(words, words, max_size=3)),
         input_height=draw(st.integers(32, 2048)),
         input_width=draw(st.integers(32, 2048)),
-        levels=draw(st.sampled_from([("P2",), ("P2", "P3")])),
+        levels=draw(st.sampled_from([("P2",), ("P2", "P3"), tuple(f"P{level}" for level in range(5, 11))])),
         **{name: draw(counts) for name in ("macs", "params", "weight_bytes", "activation_bytes", "memory_bytes")},
         latency_ms=draw(times),
         outcome=outcome,
