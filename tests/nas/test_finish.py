@@ -349,7 +349,7 @@ def test_the_command_finishes_and_says_so(evaluator: Writing, capsys: pytest.Cap
     told = json.loads(capsys.readouterr().out)
     assert told["finished"] == [json.loads(json.dumps(member.to_dict()))] and told["finish"] == 1
     assert all(seconds > 0 for seconds in told["plan"]["actual_seconds"].values())
-    assert told["plan"]["planned_seconds"]["search"] == pytest.approx(1.62)
+    assert told["plan"]["planned_seconds"]["search"] == pytest.approx(1.26)
 
 
 @pytest.mark.slow
