@@ -58,13 +58,17 @@ class Cost:
     """The cost of a detector for one image. Counts are exact, the latency is a prediction."""
 
     macs: int
-    """Multiply-adds; fvcore calls them FLOPs."""
+    """Multiply-adds of the deployed form, in which branches are merged; fvcore calls them FLOPs."""
+    macs_trained: int
+    """Multiply-adds as trained, with all branches."""
     params: int
-    """Trainable parameters, batch norm unfolded."""
+    """Trainable parameters as trained, batch norm unfolded."""
+    params_deployed: int
+    """Parameters of the deployed form; a batch norm that belongs to no merged branch counts as in `params`."""
     weight_bytes: int
-    """Parameters and buffers as 32-bit floats."""
+    """Parameters and buffers as trained, as 32-bit floats."""
     activation_bytes: int
-    """Everything that the operators write, as 32-bit floats: memory traffic, not the peak."""
+    """Everything that the operators of the deployed form write, as 32-bit floats: memory traffic, not the peak."""
     memory_bytes: int
     """Peak of the image and activations alive at one time, as 32-bit floats, without weights. A runtime that fuses
     operators needs less."""
@@ -120,15 +124,19 @@ def cost_of(
     """
     graph = lower(architecture, num_classes=num_classes, input_hw=input_hw)
     counts = list(node_costs(graph))
-    macs = params = weight_bytes = activation_bytes = 0
+    macs = macs_trained = params = params_deployed = weight_bytes = activation_bytes = 0
     for _, count in counts:
         macs += count.macs
+        macs_trained += count.macs_trained
         params += count.params
+        params_deployed += count.params_deployed
         weight_bytes += count.weight_bytes
         activation_bytes += count.activation_bytes
     return Cost(
         macs=macs,
+        macs_trained=macs_trained,
         params=params,
+        params_deployed=params_deployed,
         weight_bytes=weight_bytes,
         activation_bytes=activation_bytes,
         memory_bytes=peak_memory(graph, [count for _, count in counts]),
@@ -145,7 +153,7 @@ def forget_blocks() -> None:
 def node_costs(graph: Graph) -> Iterator[tuple[Node, BlockCount]]:
     """Yields each node of a graph with its cost at the graph's input size; shared weights count once."""
     for node, _, count in counted_nodes(graph):
-        yield node, count if node.shares is None else replace(count, params=0, weight_bytes=0)
+        yield node, count if node.shares is None else replace(count, params=0, params_deployed=0, weight_bytes=0)
 
 
 def peak_memory(graph: Graph, counts: Sequence[BlockCount]) -> int:
