@@ -21,7 +21,8 @@ class Mergeable(Protocol):
 def deployed(module: M) -> M:
     """Returns a copy of a block or detector in which each `Mergeable` module is replaced by its merged form.
 
-    Where nothing is to be merged, the module itself is returned. The copy has other names in its state: its weights cannot be loaded into the original.
+    Where nothing is to be merged, the module itself is returned. The copy has other names in its state: its weights
+    cannot be loaded into the original.
     """
     if not any(isinstance(each, Mergeable) for each in module.modules()):
         return module

@@ -14,14 +14,14 @@ from nas.cost.outputs import OnMeta
 from search_space import Architecture, Graph, Node, lower
 from search_space.graph import IMAGE, Arguments, build, cannot_be
 
-NodeKey = tuple[str, Arguments, tuple[Shape, ...]]
-"""A block, its arguments and its input shapes: everything that its cost depends on."""
+NodeKey = tuple[str, Arguments, tuple[Shape, ...], str]
+"""A block, its arguments, its input shapes and the activation: everything that its cost depends on."""
 
 _COUNTS: dict[NodeKey, BlockCount] = {}
 """Cached counts."""
 
 MAX_BLOCKS = 256
-_BLOCKS: dict[tuple[str, Arguments], nn.Module] = {}
+_BLOCKS: dict[tuple[str, Arguments, str], nn.Module] = {}
 """The most recently built blocks, without weights: a few kB per layer."""
 
 
@@ -176,7 +176,7 @@ def counted_nodes(graph: Graph) -> Iterator[tuple[Node, NodeKey, BlockCount]]:
     """Yields each node of a graph with the cache key and the cost of its block."""
     shapes: dict[str, Shape] = {IMAGE: (3, *graph.input_hw)}
     for node in graph.nodes:
-        key = (node.block, node.arguments, tuple([shapes[name] for name in node.inputs]))
+        key = (node.block, node.arguments, tuple([shapes[name] for name in node.inputs]), node.activation)
         count = _COUNTS.get(key)
         if count is None:
             count = _COUNTS[key] = _count_node(node, key[2])
@@ -194,7 +194,7 @@ def _count_node(node: Node, shapes: tuple[Shape, ...]) -> BlockCount:
 
 def meta_block(node: Node) -> nn.Module:
     """Returns a node's block on the `meta` device; it is built once for several input sizes."""
-    key = (node.block, node.arguments)
+    key = (node.block, node.arguments, node.activation)
     block = _BLOCKS.get(key)
     if block is None:
         with OnMeta():
