@@ -55,6 +55,12 @@ def print_explanation(explained: Explanation) -> None:
         f"{explained.activation_bytes / 2**20:.1f} MiB of activations written, "
         f"{explained.memory_bytes / 1e6:.2f} MB peak (32-bit floats, one image)"
     )
+    if (explained.macs, explained.params) != (explained.macs_trained, explained.params_deployed):
+        say(
+            f"with branches that are merged when deployed: {explained.macs / 1e9:.4f} GMACs deployed, "
+            f"{explained.macs_trained / 1e9:.4f} as trained; {explained.params:,} parameters as trained, "
+            f"{explained.params_deployed:,} deployed"
+        )
 
 
 def _arguments(arguments: Mapping[str, Any]) -> str:

@@ -12,9 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search_space.blocks.conv import BN_EPS, BN_MOMENTUM, Conv
+from search_space.blocks.registries import DOWNSAMPLES, LAYERS, STAGES
 from search_space.channel_layout import ChannelTrace, Layout
 
 
+@LAYERS.register("rep")
 class RepConv(nn.Module):
     """The sum of a wide and a small convolution, each with batch norm, and of a batch norm of the input; activation.
 
@@ -85,6 +87,41 @@ class RepConv(nn.Module):
         conv.weight = nn.Parameter(weight.to(wide.weight.dtype))
         conv.bias = nn.Parameter(bias.to(wide.weight.dtype))
         return nn.Sequential(conv, deepcopy(self.activation)).train(self.training)
+
+
+@DOWNSAMPLES.register("rep")
+class StridedRepConv(RepConv):
+    """A `RepConv` at stride 2: `(B, in_channels, H, W)` to `(B, out_channels, ceil(H/2), ceil(W/2))`.
+
+    Source: YOLOv6 (Li et al., 2022).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, stride=2)
+
+
+@STAGES.register("rep")
+class RepStage(nn.Module):
+    """A chain of `repeats` 3x3 `RepConv`s of equal width: `(B, in_channels, H, W)` to `(B, out_channels, H, W)`.
+
+    A 1x1 `Conv` before them changes the number of channels. Deployed, all of them are plain 3x3 convolutions. With
+    equal channels it is the stage block of YOLOv6 (Li et al., 2022).
+    """
+
+    repeated = ("layers",)
+
+    def __init__(self, in_channels: int, out_channels: int, repeats: int = 1) -> None:
+        super().__init__()
+        self.enter = nn.Identity() if in_channels == out_channels else Conv(in_channels, out_channels)
+        self.layers = nn.Sequential(*(RepConv(out_channels, out_channels) for _ in range(repeats)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.layers(self.enter(x))
+        return out
+
+    def channel_layout(self, trace: ChannelTrace, x: Layout) -> Layout:
+        """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
+        return trace(self.layers, trace(self.enter, x))
 
 
 def _folded(kernel: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
