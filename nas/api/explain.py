@@ -53,6 +53,9 @@ class Explanation(Result):
     input_hw: tuple[int, int]
     input_format: InputFormat
     """What the network sees of a picture."""
+    activation: str
+    """Of the network, where no block has its own."""
+    head_activation: str
     macs: int
     """Multiply-adds of the deployed network, in which branches are merged; fvcore counts them as FLOPs."""
     macs_trained: int
@@ -136,6 +139,8 @@ def explain(
         num_classes=num_classes,
         input_hw=arch.input_hw,
         input_format=arch.input_format,
+        activation=arch.activation,
+        head_activation=arch.activation_of_head,
         memory_bytes=memory_bytes,
         flops_2x=2 * totals["macs"],
         nodes=counted,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nas.api.differences import field_names
 from nas.commands.display import counted, say
 from search_space.input_format import InputFormat
+from search_space.parts import DEFAULT_ACTIVATION
 
 if TYPE_CHECKING:
     from nas.api.differences import ArchitectureDiff, Difference
@@ -26,6 +27,8 @@ def print_explanation(explained: Explanation) -> None:
     say(f"{explained.architecture} (key {explained.key}), {classes}, input {width}x{height} (width x height)")
     if explained.input_format != InputFormat():
         say(f"input format: {explained.input_format}")
+    if {explained.activation, explained.head_activation} != {DEFAULT_ACTIVATION}:
+        say(f"activation: {explained.activation}, head {explained.head_activation}")
     columns = (
         Column("part", priority=3),
         Column("node", is_name=True),
