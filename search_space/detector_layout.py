@@ -54,8 +54,9 @@ def detector_layout(
         if len(inputs) > 1:
             inputs = [labelled(origins[name], layout) for name, layout in zip(node.inputs, inputs, strict=True)]
         trace = ChannelTrace(blocks[owner], classes)
-        fixed = "" if node.activation == DEFAULT_ACTIVATION else node.activation
-        maps[node.name] = _output(node, trace(blocks[owner], *inputs, variant=fixed))
+        # Weights that were trained with another activation are of no use.
+        variant = "" if node.activation == DEFAULT_ACTIVATION else node.activation
+        maps[node.name] = _output(node, trace(blocks[owner], *inputs, variant=variant))
         before = origins[node.inputs[0]]
         origins[node.name] = _origin(node, before)
         roles.setdefault(owner, []).append(f"{before}_{node.name}" if node.name in FLOATING else node.name)
