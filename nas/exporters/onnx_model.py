@@ -6,6 +6,7 @@ import io
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from nas.exporters.folding import fold_input_format, fold_scales
 from search_space import Detector
+from search_space.deployed import deployed
 from search_space.errors import ConfigError
 from search_space.graph import IMAGE
 from search_space.heads.roi import RoIHead
@@ -102,8 +104,9 @@ def write_onnx(detector: Detector, options: OnnxOptions) -> dict[str, bytes]:
     """Returns the ONNX files of a detector by name: `model.onnx`, and `second_stage.onnx` for a two-stage head.
 
     The input is RGB from 0 to 1 whatever the input format of the detector, most of which becomes part of the first
-    convolution; see `fold_input_format`. Batch norms are folded into their convolutions. Fixed scales, such as those of
-    SNI, are folded into the convolutions after them if nothing else reads them.
+    convolution; see `fold_input_format`. The network is the deployed form, in which branches are merged. Batch norms
+    are folded into their convolutions. Fixed scales, such as those of SNI, are folded into the convolutions after them
+    if nothing else reads them.
 
     Raises:
         ConfigError: The extra `onnx` is not installed, the head's outputs cannot be decoded in a graph, or
@@ -120,7 +123,7 @@ def write_onnx(detector: Detector, options: OnnxOptions) -> dict[str, bytes]:
             "the image; next: --outputs raw, and postprocess.py to decode them"
         )
     with evaluation_mode(detector):
-        folded = fold_input_format(detector)
+        folded = fold_input_format(deployed(detector))
         module = _halved(folded) if options.precision == "fp16" else folded
         model = Exportable(module, options).eval()
         image = torch.zeros(1, 3, *detector.input_hw)
@@ -133,9 +136,7 @@ def write_onnx(detector: Detector, options: OnnxOptions) -> dict[str, bytes]:
 
 
 def _halved(detector: Detector) -> Detector:
-    copy = Detector(detector.graph)
-    copy.load_state_dict(detector.state_dict())
-    return copy.eval().half()
+    return deepcopy(detector).eval().half()
 
 
 def _traced(

@@ -242,5 +242,6 @@ HEAD_KINDS.add(
         read=read,
         check=check,
         connect=connect,
+        takes_activation=True,
     ),
 )
