@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from search_space.blocks.conv import Conv
 from search_space.blocks.registries import LAYERS
+from search_space.blocks.split import SplitConv
 from search_space.channel_layout import ChannelTrace, Layout, Part, concatenated, equal_parts, one_part
 
 
@@ -75,17 +76,17 @@ class C2PSA(nn.Module):
     def __init__(self, channels: int, repeats: int = 1) -> None:
         super().__init__()
         hidden = channels // 2
-        self.split = Conv(channels, 2 * hidden)
+        self.split = SplitConv(channels, hidden)
         self.blocks = nn.Sequential(*(PSABlock(hidden) for _ in range(repeats)))
         self.join = Conv(2 * hidden, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        bypass, attended = self.split(x).chunk(2, dim=1)
+        bypass, attended = self.split(x)
         out: Tensor = self.join(torch.cat((bypass, self.blocks(attended)), dim=1))
         return out
 
     def channel_layout(self, trace: ChannelTrace, x: Layout) -> Layout:
         """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
-        halves = trace(self.split, x, out=equal_parts(("bypass", "attended"), self.split.conv.out_channels // 2))
-        attended = trace(self.blocks, one_part(halves[1].size))
-        return trace(self.join, concatenated(bypass=one_part(halves[0].size), attended=attended))
+        bypass, first = trace(self.split, x)
+        attended = trace(self.blocks, one_part(first.size))
+        return trace(self.join, concatenated(bypass=one_part(bypass.size), attended=attended))
