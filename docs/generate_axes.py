@@ -38,7 +38,7 @@ def _line(axes: list[Axis]) -> str:
 
 
 def _choices(axis: Axis) -> Iterator[str]:
-    if len(axis.choices) < 20:
+    if not axis.ordered or len(axis.choices) < 20:
         yield from (f"`{choice}`" if isinstance(choice, str) else str(choice) for choice in axis.choices)
         return
     even = [choice for choice in axis.choices if int(choice) % 32 == 0]

@@ -27,6 +27,8 @@ class Axis:
     """Whether the axis applies, given the choices on the axes before it."""
     rare: tuple[Choice, ...] = ()
     """Choices drawn a tenth as often as the others at random: expensive ones that few budgets admit."""
+    by_name: tuple[Choice, ...] = ()
+    """Choices that a search has only where the user names them; random points have them as often as `rare` ones."""
 
     def check(self, choice: Choice) -> None:
         """Raises SpaceError where `choice` is not one of the choices."""
@@ -50,7 +52,7 @@ class Axis:
 
     def odds(self) -> list[float]:
         """Returns the probability of each choice in a random draw; the sum is 1."""
-        weights = [0.1 if choice in self.rare else 1.0 for choice in self.choices]
+        weights = [0.1 if choice in self.rare + self.by_name else 1.0 for choice in self.choices]
         return [weight / sum(weights) for weight in weights]
 
 

@@ -43,10 +43,14 @@ class C3(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, repeats: int = 1, shortcut: bool = False) -> None:
         super().__init__()
         hidden = max(1, out_channels // 2)
-        inner = (Bottleneck(hidden, shortcut=shortcut, first_kernel=self.first_kernel) for _ in range(repeats))
-        self.main = nn.Sequential(Conv(in_channels, hidden), *inner)
+        self.shortcut = shortcut
+        self.main = nn.Sequential(Conv(in_channels, hidden), *(self.inner(hidden) for _ in range(repeats)))
         self.bypass = Conv(in_channels, hidden)
         self.join = Conv(2 * hidden, out_channels)
+
+    def inner(self, channels: int) -> nn.Module:
+        """Returns one of the repeated blocks."""
+        return Bottleneck(channels, shortcut=self.shortcut, first_kernel=self.first_kernel)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.join(torch.cat((self.main(x), self.bypass(x)), dim=1))
