@@ -70,10 +70,6 @@ def _lcnet(*rows: tuple[int, int], squeeze: bool = False) -> tuple[Unit, ...]:
     )
 
 
-def _shuffle(channels: int, number: int) -> tuple[Unit, ...]:
-    return (Unit(kind="shuffle", channels=channels),) * number
-
-
 def _vgg(*channels: int) -> tuple[Unit, ...]:
     return tuple(Unit(kind="conv_bias_relu", channels=width) for width in channels)
 
@@ -175,22 +171,10 @@ UNIT_TABLES: dict[str, UnitTable] = {
         },
         multiple=8,
     ),
-    "shufflenetv2": UnitTable(
-        stem="conv",
-        stem_channels=24,
-        stem_stride=2,
-        stem_units=(),
-        stages={
-            2: (Unit(kind="max_pool3", channels=24),),
-            3: _shuffle(116, 4),
-            4: _shuffle(232, 8),
-            5: _shuffle(464, 4),
-        },
-    ),
 }
 """MobileNetV1 and VGG16 as in SSD; the MobileNetV3 variants `d` and `bc` as in TinyDet, P6 included; LCNet as in
-PicoDet and ShuffleNetV2 as in NanoDet-Plus, whose map at P2 is that of a pool."""
-NAMED_ONLY = ("lcnet", "shufflenetv2")
+PicoDet-S at width 0.75."""
+NAMED_ONLY = ("lcnet",)
 """Tables that a search has only where the user names them: slow on boards with TensorRT."""
 
 EXTRA_CHANNELS = {"separable": (512, 256, 256, 128), "plain": (512, 256, 256, 256)}

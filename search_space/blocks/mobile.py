@@ -185,11 +185,11 @@ class Separable(nn.Module):
         self,
         in_channels: int,
         out_channels: int,
+        stride: int = 1,
+        aligned: bool = False,
         kernel: int = 3,
         squeeze: bool = False,
         activation: str = "relu",
-        stride: int = 1,
-        aligned: bool = False,
     ) -> None:
         super().__init__()
         self.align = alignment(aligned, stride)

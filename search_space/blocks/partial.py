@@ -13,20 +13,21 @@ from search_space.blocks.csp import SplitChain
 from search_space.blocks.elan import Elan7
 from search_space.blocks.registries import STAGES
 from search_space.channel_layout import ChannelTrace, Layout, concatenated, one_part
+from search_space.errors import SpaceError
 
 
 class PartialConv(nn.Module):
     """A 3x3 without norm of the first quarter of the channels. Keeps `(B, C, H, W)`.
 
     Raises:
-        ValueError: There are fewer than 4 channels.
+        SpaceError: There are fewer than 4 channels.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         mixed = channels // 4
         if mixed < 1:
-            raise ValueError(f"a partial convolution needs at least 4 channels, got {channels}")
+            raise SpaceError(f"a partial convolution needs at least 4 channels, got {channels}; choose another width")
         self.sizes = (mixed, channels - mixed)
         self.conv = nn.Conv2d(mixed, mixed, 3, padding=1, bias=False)
 

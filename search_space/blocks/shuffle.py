@@ -7,25 +7,22 @@ from torch import Tensor, nn
 from search_space.blocks.conv import Conv
 from search_space.blocks.csp import SplitChain
 from search_space.blocks.gsconv import interleave
-from search_space.blocks.mobile import alignment
-from search_space.blocks.registries import STAGES, UNITS
+from search_space.blocks.registries import STAGES
 from search_space.channel_layout import ChannelTrace, Layout, multiplied, one_part
 from search_space.errors import SpaceError
 
 
-@UNITS.register("shuffle")
 class ShuffleUnit(nn.Module):
     """1x1, depthwise 3x3 without activation, 1x1, on half of the channels; the other half passes; interleaved.
 
     `(B, in_channels, H, W)` to `(B, out_channels, ceil(H/stride), ceil(W/stride))`. With a stride, or where the
-    channels change, both halves come from the whole map: the second by a depthwise 3x3 and a 1x1. An aligned unit
-    averages 2x2 windows first; see `search_space.blocks.mobile`.
+    channels change, both halves come from the whole map: the first one by a depthwise 3x3 and a 1x1.
 
     Raises:
         SpaceError: `out_channels` is odd.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, aligned: bool = False) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__()
         if out_channels % 2:
             raise SpaceError(f"a shuffle unit needs an even out_channels, got {out_channels}; choose another width")
@@ -33,7 +30,6 @@ class ShuffleUnit(nn.Module):
         self.passes = stride == 1 and in_channels == out_channels
         source = half if self.passes else in_channels
         self.width = half
-        self.align = alignment(aligned, stride)
         self.bypass: nn.Module = nn.Identity()
         if not self.passes:
             self.bypass = nn.Sequential(self._depthwise(source, stride), Conv(source, half))
@@ -44,7 +40,6 @@ class ShuffleUnit(nn.Module):
         return Conv(channels, channels, 3, stride, groups=channels, activation=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.align(x)
         first, second = x.chunk(2, dim=1) if self.passes else (x, x)
         return interleave(self.bypass(first), self.main(second))
 

@@ -37,7 +37,7 @@ OVER_CHANNELS = ("attention:eca", "layer:l2_scale")
 """Blocks that are the same only if the new channels are zero."""
 WHOLE = ("smooth", "head:rpn", "head:roi", "attention:eca")
 """Blocks with groups of neighbouring channels, for which the input must be one part."""
-CUT = ("downsample:adown", "unit:shuffle", "stage:c2f_shuffle", "stage:c2f_faster", "stage:elan7_partial")
+CUT = ("downsample:adown", "stage:c2f_shuffle", "stage:c2f_faster", "stage:elan7_partial")
 """Blocks that treat the first channels of a map differently: a wider one cuts it elsewhere, and is another function."""
 BOXES = torch.tensor([[[5.0, 6.0, 60.0, 70.0], [1.0, 1.0, 9.0, 9.0]]], dtype=torch.float64)
 

@@ -67,9 +67,11 @@ MODULES: dict[str, Callable[[], nn.Module]] = {
     "nanodet: GhostBottleneck(192,96,96)": lambda: GhostBottleneck(192, 96, 96),
     "nanodet: GhostBottleneck(64,64,64)": lambda: GhostBottleneck(64, 64, 64),
     "nanodet: DepthwiseConvModule(96,96,5)": lambda: yolo_separable(96, 96, 5),
-    "pico: DepthwiseSeparable(64,64,k5)": lambda: Separable(64, 64, 5, activation="hswish"),
-    "pico: DepthwiseSeparable(64,128,s2,k5,SE)": lambda: Separable(64, 128, 5, True, "hswish", stride=2),
-    "pico: DPModule(96,96,5)": lambda: Separable(96, 96, 5, activation="hswish"),
+    "pico: DepthwiseSeparable(64,64,k5)": lambda: Separable(64, 64, kernel=5, activation="hswish"),
+    "pico: DepthwiseSeparable(64,128,s2,k5,SE)": lambda: Separable(
+        64, 128, 2, kernel=5, squeeze=True, activation="hswish"
+    ),
+    "pico: DPModule(96,96,5)": lambda: Separable(96, 96, kernel=5, activation="hswish"),
     "yolox: CSPLayer(64,64,1,depthwise)": lambda: C3Depthwise(64, 64),
     "yolox: CSPLayer(64,64,1)": lambda: C3Light(64, 64),
     "yolox: DWConv(64,128,3,2)": halved("depthwise", 64, 128),
