@@ -44,12 +44,11 @@ class C3(nn.Module):
         super().__init__()
         hidden = max(1, out_channels // 2)
         self.shortcut = shortcut
-        self.main = nn.Sequential(Conv(in_channels, hidden), *(self.inner(hidden) for _ in range(repeats)))
+        self.main = nn.Sequential(Conv(in_channels, hidden), *(self._inner(hidden) for _ in range(repeats)))
         self.bypass = Conv(in_channels, hidden)
         self.join = Conv(2 * hidden, out_channels)
 
-    def inner(self, channels: int) -> nn.Module:
-        """Returns one of the repeated blocks."""
+    def _inner(self, channels: int) -> nn.Module:
         return Bottleneck(channels, shortcut=self.shortcut, first_kernel=self.first_kernel)
 
     def forward(self, x: Tensor) -> Tensor:

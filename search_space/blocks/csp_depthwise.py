@@ -48,7 +48,7 @@ class C3Depthwise(C3):
 
     by_name = True
 
-    def inner(self, channels: int) -> nn.Module:
+    def _inner(self, channels: int) -> nn.Module:
         return DepthwiseBottleneck(channels, 1, 3, self.shortcut)
 
     @staticmethod
@@ -91,7 +91,7 @@ class CSPNeXt(C3Depthwise):
         super().__init__(in_channels, out_channels, repeats, shortcut)
         self.attention = ChannelAttention(self.join.conv.in_channels) if attention else nn.Identity()
 
-    def inner(self, channels: int) -> nn.Module:
+    def _inner(self, channels: int) -> nn.Module:
         return DepthwiseBottleneck(channels, 3, 5, self.shortcut)
 
     def forward(self, x: Tensor) -> Tensor:

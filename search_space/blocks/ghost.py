@@ -106,7 +106,7 @@ class C3Ghost(C3):
 
     by_name = True
 
-    def inner(self, channels: int) -> nn.Module:
+    def _inner(self, channels: int) -> nn.Module:
         return GhostBottleneck(channels, max(2, channels // 2), channels, cheap_kernel=5)
 
     def channel_layout(self, trace: ChannelTrace, x: Layout) -> Layout:
