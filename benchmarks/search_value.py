@@ -31,7 +31,7 @@ from nas.api.finishing import finish
 from nas.api.training_speed import images_per_second
 from nas.cost import Budget, cost_of
 from nas.engine.domain import CostedDomain
-from nas.engine.narrowing import with_heads
+from nas.engine.narrowing import with_defaults
 from nas.engine.run_request import RunRequest
 from nas.engine.rung_plan import laid
 from nas.engine.search_study import RunningTrial
@@ -67,7 +67,7 @@ def cpu_seconds() -> float:
 
 def domain_of(options: argparse.Namespace, num_classes: int) -> CostedDomain:
     """Returns the space of a search under the budget."""
-    space = SearchSpace().narrowed(with_heads({}))
+    space = SearchSpace().narrowed(with_defaults({}))
     return CostedDomain(space, Budget(gmacs=options.budget_gflops), num_classes=num_classes)
 
 

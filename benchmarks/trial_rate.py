@@ -22,7 +22,7 @@ import torch
 from nas.cost import Budget
 from nas.engine.domain import Candidate, CostedDomain
 from nas.engine.ladder import PROMOTED_SHARE, Ladder
-from nas.engine.narrowing import with_heads
+from nas.engine.narrowing import with_defaults
 from nas.engine.rung_plan import lay_rungs, measure_speed
 from nas.engine.variation import random_feasible
 from nas.executors import Evaluation, Job
@@ -63,7 +63,7 @@ class Way:
 
 def points(options: argparse.Namespace, num_classes: int) -> list[Candidate]:
     """Returns random points within the budget."""
-    space = SearchSpace().narrowed(with_heads({}))
+    space = SearchSpace().narrowed(with_defaults({}))
     domain = CostedDomain(space, Budget(gmacs=options.budget_gflops), num_classes=num_classes)
     rng, found = np.random.default_rng(options.seed), {}
     while len(found) < options.points:

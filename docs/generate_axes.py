@@ -34,12 +34,17 @@ def _line(axes: list[Axis]) -> str:
     if len(axes) > 1:
         name += f" … `{axes[-1].name[-2:]}`"
         doc = doc.replace(f"level P{first.name[-1]}", "each level")
-    return f"| {name} | {', '.join(_choices(first))} | {doc} |"
+    named = f"; by name: {', '.join(map(_code, first.by_name))}" if first.by_name else ""
+    return f"| {name} | {', '.join(_choices(first))}{named} | {doc} |"
+
+
+def _code(choice: object) -> str:
+    return f"`{choice}`" if isinstance(choice, str) else str(choice)
 
 
 def _choices(axis: Axis) -> Iterator[str]:
-    if len(axis.choices) < 20:
-        yield from (f"`{choice}`" if isinstance(choice, str) else str(choice) for choice in axis.choices)
+    if not axis.ordered or len(axis.choices) < 20:
+        yield from (_code(choice) for choice in axis.choices if choice not in axis.by_name)
         return
     even = [choice for choice in axis.choices if int(choice) % 32 == 0]
     yield f"{min(even)} to {max(even)} in steps of 32"

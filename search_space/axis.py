@@ -29,6 +29,8 @@ class Axis:
     """Choices drawn a tenth as often as the others at random: expensive ones that few budgets admit."""
     formerly: Choice | None = None
     """Of an axis that a later version added: the choice that all detectors had before."""
+    by_name: tuple[Choice, ...] = ()
+    """Choices that a search has only where the user names them; random points have them as often as `rare` ones."""
 
     def check(self, choice: Choice) -> None:
         """Raises SpaceError where `choice` is not one of the choices."""
@@ -52,7 +54,7 @@ class Axis:
 
     def odds(self) -> list[float]:
         """Returns the probability of each choice in a random draw; the sum is 1."""
-        weights = [0.1 if choice in self.rare else 1.0 for choice in self.choices]
+        weights = [0.1 if choice in self.rare + self.by_name else 1.0 for choice in self.choices]
         return [weight / sum(weights) for weight in weights]
 
 

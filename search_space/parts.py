@@ -117,15 +117,15 @@ class Backbone:
     stem_units: tuple[Unit, ...] = ()
     """Units after the stem, at its resolution."""
     context: str = "sppf"
-    """Context block at the coarsest level: `sppf`, `sppf_c2psa` or `none`."""
+    """Context block at the coarsest level: `sppf`, `sppf_shortcut`, one of both with `_c2psa`, or `none`."""
     context_repeats: int = 1
-    """Attention blocks in `sppf_c2psa`; 2 in YOLO11 l and x."""
+    """Attention blocks of a context with C2PSA; 2 in YOLO11 l and x."""
     dual_path: str = "none"
     """How the map is halved for a second run, with the same weights, of all layers after the removed stride."""
 
     def __post_init__(self) -> None:
         _require_positive("backbone", self, ("stem_channels", "stem_kernel", "context_repeats"))
-        if self.context_repeats > 1 and self.context != "sppf_c2psa":
+        if self.context_repeats > 1 and not self.context.endswith("c2psa"):
             raise SpaceError(
                 f"context_repeats {self.context_repeats} needs context 'sppf_c2psa', got {self.context!r}; use 1"
             )

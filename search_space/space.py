@@ -77,7 +77,7 @@ class SearchSpace:
         return params
 
     def random(self, rng: numpy.random.Generator) -> Params:
-        """Returns a random point. All choices of an axis are equally likely, except rare ones; see `Axis.rare`."""
+        """Returns a random point. Choices of an axis are equally likely, but `Axis.rare` and `by_name`."""
         return self.sample(lambda axis: axis.choices[int(rng.choice(len(axis.choices), p=axis.odds()))])
 
     def completed(self, params: Mapping[str, Choice], choose: Callable[[Axis], Choice]) -> Params:

@@ -32,6 +32,8 @@ class UnitTable:
     stages: Mapping[int, tuple[Unit, ...]]
     pooled: bool = False
     """Whether a pool downsamples instead of the first unit."""
+    multiple: int = 4
+    """What channels are rounded to multiples of."""
     input_format: InputFormat = InputFormat()
     """What the published weights of this backbone were trained on."""
 
@@ -40,6 +42,7 @@ NOMINAL_STEM = 64
 """Channels of the stem of the channel tables."""
 NOMINAL_REPEATS = {2: 3, 3: 6, 5: 3}
 """Repeats at depth 1; those of P4 are an axis."""
+_RE, _HS = "relu", "hswish"
 _V8 = {2: 128, 3: 256, 4: 512, 5: 1024}
 
 CHANNEL_TABLES: dict[str, ChannelTable] = {
@@ -59,6 +62,14 @@ def _separable(*channels: int) -> tuple[Unit, ...]:
     return tuple(Unit(kind="separable", channels=width) for width in channels)
 
 
+def _lcnet(*rows: tuple[int, int], squeeze: bool = False) -> tuple[Unit, ...]:
+    """Layers of LCNet from (kernel, channels)."""
+    return tuple(
+        Unit(kind="separable", channels=channels, kernel=kernel, squeeze=squeeze, activation=_HS)
+        for kernel, channels in rows
+    )
+
+
 def _vgg(*channels: int) -> tuple[Unit, ...]:
     return tuple(Unit(kind="conv_bias_relu", channels=width) for width in channels)
 
@@ -67,7 +78,6 @@ def _residual(channels: int) -> tuple[Unit, ...]:
     return (Unit(kind="depthwise_residual", channels=channels),)
 
 
-_RE, _HS = "relu", "hswish"
 IMAGENET_INPUT = InputFormat(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), fit="stretch")
 """As in the configuration of TinyDet, which gives 123.675, 116.28, 103.53 and 58.395, 57.12, 57.375 of 0 to 255."""
 SSD_INPUT = InputFormat(mean=(103.94, 116.78, 123.68), channels="bgr", value_range=255, fit="stretch")
@@ -148,8 +158,24 @@ UNIT_TABLES: dict[str, UnitTable] = {
         },
         pooled=True,
     ),
+    "lcnet": UnitTable(
+        stem="conv_hswish",
+        stem_channels=16,
+        stem_stride=2,
+        stem_units=_lcnet((3, 32)),
+        stages={
+            2: _lcnet((3, 64), (3, 64)),
+            3: _lcnet((3, 128), (3, 128)),
+            4: _lcnet((3, 256), *((5, 256),) * 5),
+            5: _lcnet((5, 512), (5, 512), squeeze=True),
+        },
+        multiple=8,
+    ),
 }
-"""MobileNetV1 and VGG16 as in SSD; the MobileNetV3 variants `d` and `bc` as in TinyDet, P6 included."""
+"""MobileNetV1 and VGG16 as in SSD; the MobileNetV3 variants `d` and `bc` as in TinyDet, P6 included; LCNet as in
+PicoDet-S at width 0.75."""
+NAMED_ONLY = ("lcnet",)
+"""Tables that a search has only where the user names them: slow on boards with TensorRT."""
 
 EXTRA_CHANNELS = {"separable": (512, 256, 256, 128), "plain": (512, 256, 256, 256)}
 """Channels of the four extra stages of SSD at width 1."""
@@ -157,9 +183,9 @@ EXTRA_CHANNELS = {"separable": (512, 256, 256, 128), "plain": (512, 256, 256, 25
 BACKBONES = (*CHANNEL_TABLES, *UNIT_TABLES)
 
 
-def scaled(channels: int, width: float, least: int = 8) -> int:
-    """Returns channels times a width, rounded to a multiple of 4 and at least `least`; unchanged at width 1."""
-    return channels if width == 1 else max(least, 4 * round(channels * width / 4))
+def scaled(channels: int, width: float, least: int = 8, multiple: int = 4) -> int:
+    """Returns channels times a width, rounded to a multiple and at least `least`; unchanged at width 1."""
+    return channels if width == 1 else max(least, multiple * round(channels * width / multiple))
 
 
 def native_downsample(table: UnitTable, level: int) -> str:
@@ -187,13 +213,13 @@ def unit_stage(level: int, units: tuple[Unit, ...], **fields: Any) -> Stage:
 
 
 @cache
-def scaled_units(units: tuple[Unit, ...], width: float, squeeze: str) -> tuple[Unit, ...]:
+def scaled_units(units: tuple[Unit, ...], width: float, squeeze: str, multiple: int = 4) -> tuple[Unit, ...]:
     """Returns units at a width, with squeeze and excitation as in the `table`, in `none` or in `all` of them."""
     forced = {"table": None, "none": False, "all": True}[squeeze]
     return tuple(
         replace(
             unit,
-            channels=scaled(unit.channels, width),
+            channels=scaled(unit.channels, width, multiple=multiple),
             expanded=scaled(unit.expanded, width) if unit.expanded else 0,
             squeeze=unit.squeeze if forced is None else forced,
         )

@@ -98,14 +98,14 @@ def narrowing_of(config: RunConfig) -> Narrowing:
     """Returns the choices that remain in the space of a run, the heads included."""
     space = SearchSpace()
     parsed = {n: tuple(space.axis(n).parse(text) for text in texts) for n, texts in config.narrowing.items()}
-    return with_heads(parsed)
+    return with_defaults(parsed)
 
 
-def with_heads(narrowing: Mapping[str, tuple[Any, ...]]) -> Narrowing:
-    """Returns the narrowing with the heads that the user asked for, or the anchor-free one.
+def with_defaults(narrowing: Mapping[str, tuple[Any, ...]]) -> Narrowing:
+    """Returns the narrowing of a search: what the user did not narrow has the choices that are searched by default.
 
-    Only one head by default: heads learn at different speeds, so short trainings would rank them by their start and not
-    by their final accuracy.
+    Only the anchor-free head: heads learn at different speeds, so short trainings would rank them by their start and
+    not by their final accuracy. On the other axes, all choices but those that must be named; see `Axis.by_name`.
 
     Raises:
         ConfigError: If the user asked for a head that cannot be trained.
@@ -117,4 +117,9 @@ def with_heads(narrowing: Mapping[str, tuple[Any, ...]]) -> Narrowing:
                 f"a head of kind {head!r} can be built and counted, but not trained yet; "
                 f"allowed in a search: {', '.join(HEAD_TRAINING)}; next: leave out --fix head={head}"
             )
-    return {**narrowing, "head": heads}
+    searched = {
+        axis.name: tuple(choice for choice in axis.choices if choice not in axis.by_name)
+        for axis in SearchSpace().axes
+        if axis.by_name
+    }
+    return {**searched, **narrowing, "head": heads}

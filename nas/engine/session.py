@@ -20,7 +20,7 @@ from nas.engine.history import History
 from nas.engine.inheritance import InheritanceRule
 from nas.engine.ladder import Ladder
 from nas.engine.loop import Limits, Observer, Search
-from nas.engine.narrowing import narrowing_of, parse_narrowing, with_heads
+from nas.engine.narrowing import narrowing_of, parse_narrowing, with_defaults
 from nas.engine.objectives import Objective, objectives
 from nas.engine.rescue import Rescue
 from nas.engine.run_request import (
@@ -108,12 +108,12 @@ def begin(request: RunRequest) -> Session:
     device = check_device(request)
     pretrained = None if said.pretrained is None else open_pretrained(said.pretrained)
     earlier = None if said.from_run is None else open_earlier(Path(said.from_run))
-    with_heads(narrowing)
+    with_defaults(narrowing)
     named = read_starts(said.start or default_starts(narrowing))
     splits = open_data(said.data, split=said.split, format=said.data_format, images=said.images)
     advised = follow_advice(splits.train.records, narrowing) if said.auto else NO_ADVICE
     narrowing = {**narrowing, **advised.narrowing}
-    space = SearchSpace().narrowed(with_heads(narrowing))
+    space = SearchSpace().narrowed(with_defaults(narrowing))
     config = resolve(request, path.name, space, splits, narrowing, device, pretrained)
     config, named, notices = _with_earlier(config, named, earlier)
     with advised.errors_mention_advice():
@@ -355,5 +355,5 @@ def prepare(
     )
     starts, left_out = starting_points(domain, named.architectures, wanted_side=side_for(boxes))
     if not starts:
-        ensure_feasible(domain, SearchSpace().narrowed(with_heads({})), seed=config.seed)
+        ensure_feasible(domain, SearchSpace().narrowed(with_defaults({})), seed=config.seed)
     return domain, starts, [*notices, *left_out]

@@ -1,4 +1,4 @@
-"""Fold fixed scales of maps, and the input format of a detector, into the convolutions that read them."""
+"""Rewrites for export that keep the outputs: fold scales and the input format into weights, replace splits."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from search_space import Detector, InputFormat
+from search_space.blocks.split import SplitConv
 from search_space.detector import InputConversion
 from search_space.graph import IMAGE
 
@@ -51,6 +52,22 @@ def _in_rgb(source: InputFormat, values: tuple[float, ...]) -> tuple[float, ...]
 
 def _first_convolution(block: nn.Module) -> nn.Conv2d:
     return next(module for module in block.modules() if isinstance(module, nn.Conv2d))
+
+
+def without_splits(detector: Detector) -> Detector:
+    """Returns a detector with the same outputs in which no convolution is followed by a split of its channels.
+
+    Each 1x1 of C2f, C3k2 and C2PSA becomes two, which have the halves of its rows: the same weights and multiply-adds.
+    A split is an operator of its own on most boards, and copies its map.
+    """
+    if not any(isinstance(module, SplitConv) for module in detector.modules()):
+        return detector
+    unsplit = deepcopy(detector)
+    for module in list(unsplit.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, SplitConv):
+                setattr(module, name, child.unsplit())
+    return unsplit
 
 
 def fold_scales(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -33,11 +33,13 @@ from search_space.blocks.registries import (
     TRANSFORMS,
     UNITS,
     UPSAMPLES,
+    named_only,
 )
 from search_space.registry import Registry
 
 from search_space.blocks import attention, conv, csp, downsample, elan, extra, fusion, gsconv  # noqa: F401  isort: skip
 from search_space.blocks import mobile, pooling, psa, rep, smooth, upsample, vgg  # noqa: F401  isort: skip
+from search_space.blocks import cib, csp_depthwise, downsample_light, gelan, ghost, partial, shuffle  # noqa: F401  isort: skip
 
 ROLES: dict[str, Registry[type[nn.Module]]] = {
     "layer": LAYERS,
@@ -74,4 +76,5 @@ __all__ = [
     "UNITS",
     "UPSAMPLES",
     "find_block",
+    "named_only",
 ]

@@ -55,26 +55,38 @@ def depthwise(in_channels: int, out_channels: int, kernel_size: int = 3) -> Conv
 
 @LAYERS.register("sppf")
 class SPPF(nn.Module):
-    """Spatial pyramid pooling by three chained 5x5 max pools: `(B, in_channels, H, W)` to `(B, out_channels, H, W)`."""
+    """Spatial pyramid pooling by three chained 5x5 max pools: `(B, in_channels, H, W)` to `(B, out_channels, H, W)`.
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 5) -> None:
+    The same function as SPP, which takes the maxima of 5x5, 9x9 and 13x13 windows of one map, and as SPPELAN.
+
+    Args:
+        shortcut: As in YOLO26: no activation after the first 1x1, and the input is added.
+
+    Raises:
+        ValueError: `shortcut` is set and the channels change.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 5, shortcut: bool = False) -> None:
         super().__init__()
+        if shortcut and in_channels != out_channels:
+            raise ValueError(f"a shortcut needs equal channels, got {in_channels} and {out_channels}")
         hidden = in_channels // 2
-        self.reduce = Conv(in_channels, hidden)
+        self.reduce = Conv(in_channels, hidden, activation=not shortcut)
         self.expand = Conv(4 * hidden, out_channels)
-        self.kernel_size = kernel_size
+        self.kernel_size, self.shortcut = kernel_size, shortcut
 
     def forward(self, x: Tensor) -> Tensor:
         pooled = [self.reduce(x)]
         for _ in range(3):
             pooled.append(F.max_pool2d(pooled[-1], self.kernel_size, stride=1, padding=self.kernel_size // 2))
         out: Tensor = self.expand(torch.cat(pooled, dim=1))
-        return out
+        return x + out if self.shortcut else out
 
     def channel_layout(self, trace: ChannelTrace, x: Layout) -> Layout:
         """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
         hidden = trace(self.reduce, x)
-        return trace(self.expand, concatenated(reduced=hidden, pool5=hidden, pool9=hidden, pool13=hidden))
+        maps = concatenated(reduced=hidden, pool5=hidden, pool9=hidden, pool13=hidden)
+        return trace(self.expand, maps, out=x if self.shortcut else None)
 
 
 @LAYERS.register("pointwise")

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from search_space.blocks.conv import Conv
 from search_space.blocks.registries import STAGES
-from search_space.channel_layout import ChannelTrace, Layout, concatenated, equal_parts, one_part
+from search_space.blocks.split import ParallelConvs, SplitConv
+from search_space.channel_layout import ChannelTrace, Layout, concatenated, one_part
 
 
 class Bottleneck(nn.Module):
@@ -42,10 +43,13 @@ class C3(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, repeats: int = 1, shortcut: bool = False) -> None:
         super().__init__()
         hidden = max(1, out_channels // 2)
-        inner = (Bottleneck(hidden, shortcut=shortcut, first_kernel=self.first_kernel) for _ in range(repeats))
-        self.main = nn.Sequential(Conv(in_channels, hidden), *inner)
+        self.shortcut = shortcut
+        self.main = nn.Sequential(Conv(in_channels, hidden), *(self._inner(hidden) for _ in range(repeats)))
         self.bypass = Conv(in_channels, hidden)
         self.join = Conv(2 * hidden, out_channels)
+
+    def _inner(self, channels: int) -> nn.Module:
+        return Bottleneck(channels, shortcut=self.shortcut, first_kernel=self.first_kernel)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.join(torch.cat((self.main(x), self.bypass(x)), dim=1))
@@ -75,15 +79,16 @@ class SplitChain(nn.Module):
     """
 
     repeated = ("inner",)
+    halves: type[SplitConv] | type[ParallelConvs] = SplitConv
 
     def __init__(self, in_channels: int, out_channels: int, hidden: int, inner: list[nn.Module]) -> None:
         super().__init__()
-        self.split = Conv(in_channels, 2 * hidden)
+        self.split = self.halves(in_channels, hidden)
         self.inner = nn.ModuleList(inner)
         self.join = Conv((2 + len(inner)) * hidden, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        maps = list(self.split(x).chunk(2, dim=1))
+        maps = list(self.split(x))
         for block in self.inner:
             maps.append(block(maps[-1]))
         out: Tensor = self.join(torch.cat(maps, dim=1))
@@ -91,7 +96,7 @@ class SplitChain(nn.Module):
 
     def channel_layout(self, trace: ChannelTrace, x: Layout) -> Layout:
         """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
-        bypass, first = trace(self.split, x, out=equal_parts(("bypass", "first"), self.split.conv.out_channels // 2))
+        bypass, first = trace(self.split, x)
         maps = {"bypass": one_part(bypass.size), "first": one_part(first.size)}
         last = maps["first"]
         for number, block in enumerate(self.inner):
@@ -115,6 +120,17 @@ class C2f(SplitChain):
     def options(in_backbone: bool, level: int) -> dict[str, object]:
         """Returns the constructor arguments that depend on part and level."""
         return {"shortcut": in_backbone}
+
+
+@STAGES.register("c2f_unsplit")
+class C2fUnsplit(C2f):
+    """`C2f` with two 1x1 convolutions in place of the first one and its split.
+
+    `(B, in_channels, H, W)` to `(B, out_channels, H, W)`: the same function with the same counts. Its first weights are
+    the two halves of the rows of that of `C2f`.
+    """
+
+    halves = ParallelConvs
 
 
 @STAGES.register("c3k2")

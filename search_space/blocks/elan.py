@@ -1,4 +1,4 @@
-"""The neck block of SYOLO: a chain of layers whose outputs are all concatenated, as in ELAN, followed by a C2f.
+"""ELAN blocks: the outputs of all layers of a chain are concatenated. `elan7` of YOLOv7-tiny, and that of SYOLO.
 
 Maps are `(B, C, H, W)`; height and width are kept.
 """
@@ -68,3 +68,54 @@ class Elan(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.join(self.layers(x))
         return out
+
+
+@STAGES.register("elan7")
+class Elan7(nn.Module):
+    """The block of YOLOv7-tiny: `(B, in_channels, H, W)` to `(B, out_channels, H, W)`.
+
+    Two parallel 1x1, a chain of two 3x3 for each of the `repeats` on one of them, 1x1 over all maps, the last one
+    first. No split and no residual. All maps have half of the output channels. Source: Wang et al., CVPR 2023.
+    """
+
+    repeated = ("chain",)
+    divisor = 2
+
+    def __init__(self, in_channels: int, out_channels: int, repeats: int = 1) -> None:
+        super().__init__()
+        hidden = max(1, out_channels // self.divisor)
+        self.bypass = Conv(in_channels, hidden)
+        self.main = Conv(in_channels, hidden)
+        self.chain = nn.ModuleList([self.layer(hidden) for _ in range(2 * repeats)])
+        self.join = Conv((2 + len(self.chain)) * hidden, out_channels)
+
+    @staticmethod
+    def layer(channels: int) -> nn.Module:
+        """Returns one layer of the chain."""
+        return Conv(channels, channels, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = [self.bypass(x), self.main(x)]
+        for layer in self.chain:
+            maps.append(layer(maps[-1]))
+        out: Tensor = self.join(torch.cat(maps[::-1], dim=1))
+        return out
+
+    def channel_layout(self, trace: ChannelTrace, x: Layout) -> Layout:
+        """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
+        maps = {"bypass": trace(self.bypass, x), "main": trace(self.main, x)}
+        last = maps["main"]
+        for number, layer in enumerate(self.chain):
+            last = maps[f"chain{number}"] = trace(layer, last)
+        return trace(self.join, concatenated(**dict(reversed(maps.items()))))
+
+
+@STAGES.register("elan4")
+class Elan4(Elan7):
+    """`Elan7` whose maps have a quarter of the output channels.
+
+    `(B, in_channels, H, W)` to `(B, out_channels, H, W)`. Of ELAN-like blocks the one with the fewest multiply-adds and
+    the least predicted time on a board with TensorRT.
+    """
+
+    divisor = 4

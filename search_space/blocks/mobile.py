@@ -8,10 +8,12 @@ ones are rounded down) and adds no parameters. With stride 1, `aligned` has no e
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from search_space.blocks.registries import LAYERS, UNITS
+from search_space.blocks.registries import LAYERS, STAGES, UNITS
 from search_space.channel_layout import ChannelTrace, Layout
 from search_space.errors import check_known
 
@@ -81,16 +83,20 @@ class ReLUConv(nn.Module):
 class HardSE(nn.Module):
     """Squeeze and excitation of MobileNetV3: a hard sigmoid and C // 4 hidden channels. Keeps `(B, C, H, W)`.
 
-    The 1x1 convolutions have no bias, and the hidden channels are not rounded, as in TinyDet.
+    The 1x1 convolutions have a bias in LCNet and none in TinyDet; the hidden channels are not rounded.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, bias: bool = False) -> None:
         super().__init__()
-        self.squeeze = nn.Conv2d(channels, channels // 4, 1, bias=False)
-        self.excite = nn.Conv2d(channels // 4, channels, 1, bias=False)
+        self.squeeze = nn.Conv2d(channels, channels // 4, 1, bias=bias)
+        self.excite = nn.Conv2d(channels // 4, channels, 1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return x * F.hardsigmoid(self.excite(F.relu(self.squeeze(F.adaptive_avg_pool2d(x, 1)))))
+
+    def channel_layout(self, trace: ChannelTrace, x: Layout) -> Layout:
+        """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
+        return trace(self.excite, trace(self.squeeze, x), out=x)
 
 
 @UNITS.register("inverted_residual")
@@ -166,18 +172,65 @@ class DepthwiseResidual(nn.Module):
 
 @UNITS.register("separable")
 class Separable(nn.Module):
-    """Depthwise 3x3 with the stride and 1x1, each with batch norm and ReLU: a layer of MobileNetV1.
+    """Depthwise convolution with the stride and 1x1, each with batch norm and activation; optional SE in between.
 
-    `(B, in_channels, H, W)` to `(B, out_channels, ceil(H/stride), ceil(W/stride))`. Source: Howard et
-    al., MobileNets, 2017.
+    `(B, in_channels, H, W)` to `(B, out_channels, ceil(H/stride), ceil(W/stride))`. With ReLU a layer of MobileNetV1
+    (Howard et al., MobileNets, 2017), with hard swish and wider kernels one of LCNet (Cui et al., PP-LCNet, 2021).
+
+    Raises:
+        SpaceError: The activation is unknown.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, aligned: bool = False) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int = 1,
+        aligned: bool = False,
+        kernel: int = 3,
+        squeeze: bool = False,
+        activation: str = "relu",
+    ) -> None:
         super().__init__()
         self.align = alignment(aligned, stride)
-        self.depthwise = normed_conv(in_channels, in_channels, 3, stride, groups=in_channels)
+        self.depthwise = normed_conv(in_channels, in_channels, kernel, stride, groups=in_channels)
+        self.squeeze = HardSE(in_channels, bias=True) if squeeze else nn.Identity()
         self.pointwise = normed_conv(in_channels, out_channels)
+        self.activation = activation_of(activation)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.depthwise(self.align(x)), inplace=True)
-        return F.relu(self.pointwise(x), inplace=True)
+        x = self.squeeze(self.activation(self.depthwise(self.align(x))))
+        out: Tensor = self.activation(self.pointwise(x))
+        return out
+
+
+@STAGES.register("lcnet")
+class LCNetStage(nn.Sequential):
+    """Layers of LCNet with depthwise 5x5, one more than `repeats`; the first one changes the channels.
+
+    `(B, in_channels, H, W)` to `(B, out_channels, H, W)`.
+    """
+
+    by_name = True
+
+    def __init__(self, in_channels: int, out_channels: int, repeats: int = 1) -> None:
+        sizes = self.sizes(in_channels, out_channels, repeats)
+        super().__init__(*(Separable(*pair, kernel=5, activation="hswish") for pair in pairwise(sizes)))
+
+    @staticmethod
+    def sizes(in_channels: int, out_channels: int, repeats: int) -> tuple[int, ...]:
+        """Returns the channels of the input and of each layer."""
+        return (in_channels, *(out_channels,) * (repeats + 1))
+
+
+@STAGES.register("lcpan")
+class LCPANStage(LCNetStage):
+    """The neck block of PicoDet (Yu et al., 2021): as `LCNetStage`, but the last layer changes the channels.
+
+    `(B, in_channels, H, W)` to `(B, out_channels, H, W)`.
+    """
+
+    @staticmethod
+    def sizes(in_channels: int, out_channels: int, repeats: int) -> tuple[int, ...]:
+        """Returns the channels of the input and of each layer."""
+        return (*(in_channels,) * (repeats + 1), out_channels)

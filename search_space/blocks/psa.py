@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from search_space.blocks.conv import Conv
-from search_space.blocks.registries import LAYERS
+from search_space.blocks.csp import Bottleneck, C3k, C3k2, SplitChain
+from search_space.blocks.registries import LAYERS, STAGES
+from search_space.blocks.split import SplitConv
 from search_space.channel_layout import ChannelTrace, Layout, Part, concatenated, equal_parts, one_part
 
 
@@ -75,17 +77,44 @@ class C2PSA(nn.Module):
     def __init__(self, channels: int, repeats: int = 1) -> None:
         super().__init__()
         hidden = channels // 2
-        self.split = Conv(channels, 2 * hidden)
+        self.split = SplitConv(channels, hidden)
         self.blocks = nn.Sequential(*(PSABlock(hidden) for _ in range(repeats)))
         self.join = Conv(2 * hidden, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        bypass, attended = self.split(x).chunk(2, dim=1)
+        bypass, attended = self.split(x)
         out: Tensor = self.join(torch.cat((bypass, self.blocks(attended)), dim=1))
         return out
 
     def channel_layout(self, trace: ChannelTrace, x: Layout) -> Layout:
         """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
-        halves = trace(self.split, x, out=equal_parts(("bypass", "attended"), self.split.conv.out_channels // 2))
-        attended = trace(self.blocks, one_part(halves[1].size))
-        return trace(self.join, concatenated(bypass=one_part(halves[0].size), attended=attended))
+        bypass, first = trace(self.split, x)
+        attended = trace(self.blocks, one_part(first.size))
+        return trace(self.join, concatenated(bypass=one_part(bypass.size), attended=attended))
+
+
+@STAGES.register("c3k2_attention")
+class C3k2Attention(SplitChain):
+    """The neck block of YOLO26: `(B, in_channels, H, W)` to `(B, out_channels, H, W)`.
+
+    As `C3k2`; each of the `repeats` is a half-width bottleneck and an attention block from P5 on, and a `C3k` block on
+    finer levels.
+    """
+
+    by_name = True
+
+    def __init__(
+        self, in_channels: int, out_channels: int, repeats: int = 1, attention: bool = False, expansion: float = 0.5
+    ) -> None:
+        hidden = max(1, int(out_channels * expansion))
+        inner = [self._inner(hidden, attention) for _ in range(repeats)]
+        super().__init__(in_channels, out_channels, hidden, inner)
+
+    @staticmethod
+    def _inner(channels: int, attention: bool) -> nn.Module:
+        return nn.Sequential(Bottleneck(channels, 0.5), PSABlock(channels)) if attention else C3k(channels)
+
+    @staticmethod
+    def options(in_backbone: bool, level: int) -> dict[str, object]:
+        """Returns the constructor arguments that depend on part and level."""
+        return {"attention": level >= 5, "expansion": C3k2.options(in_backbone, level)["expansion"]}

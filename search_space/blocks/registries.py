@@ -17,3 +17,8 @@ UNITS: Registry[type[nn.Module]] = Registry("unit")
 TRANSFORMS: Registry[type[nn.Module]] = Registry("transform")
 SMOOTHS: Registry[type[nn.Module]] = Registry("smoothing")
 EXTRAS: Registry[type[nn.Module]] = Registry("extra stage")
+
+
+def named_only(registry: Registry[type[nn.Module]]) -> tuple[str, ...]:
+    """Returns the blocks of a registry whose class attribute `by_name` is true; see `Axis.by_name`."""
+    return tuple(name for name in registry if getattr(registry.get(name), "by_name", False))

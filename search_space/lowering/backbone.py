@@ -14,7 +14,7 @@ from search_space.lowering.nodes import add_attention, add_conv, add_downsample,
 from search_space.parts import IN_UNIT, POOLS, Backbone, Extra, Stage, Unit
 
 STEMS = ("conv", "conv_hswish", "conv_relu", "conv_bias_relu", "rep")
-CONTEXTS = ("none", "sppf", "sppf_c2psa")
+CONTEXTS = ("none", "sppf", "sppf_c2psa", "sppf_shortcut", "sppf_shortcut_c2psa")
 DUAL_PATHS = {"subsample": "subsample", "max": "max_pool", "mean": "mean_pool"}
 """Layers that halve the map for the second run of a dual path, by their name in an architecture."""
 
@@ -154,9 +154,11 @@ def _add_context(builder: Builder, backbone: Backbone, x: Tap) -> Tap:
     check_known("context", kind, CONTEXTS)
     if kind == "none":
         return x
-    sizes = {"in_channels": x.channels, "out_channels": x.channels}
+    sizes: dict[str, object] = {"in_channels": x.channels, "out_channels": x.channels}
+    if kind.startswith("sppf_shortcut"):
+        sizes["shortcut"] = True
     x = builder.add(x.renamed("context"), "layer:sppf", (x,), sizes)
-    if kind == "sppf":
+    if not kind.endswith("c2psa"):
         return x
     arguments = {"channels": x.channels}
     if backbone.context_repeats > 1:

@@ -6,7 +6,7 @@ from math import ceil
 
 from search_space.architecture import Architecture
 from search_space.axis import Axis, Params, Point
-from search_space.blocks import ATTENTIONS, DOWNSAMPLES, STAGES
+from search_space.blocks import ATTENTIONS, DOWNSAMPLES, STAGES, named_only
 from search_space.errors import SpaceError
 from search_space.input_format import InputFormat
 from search_space.lowering.backbone import CONTEXTS, DUAL_PATHS
@@ -67,8 +67,20 @@ def _table_axes() -> tuple[Axis, ...]:
             doc="repeats of P4 at depth 1: 6 in YOLOv8, 9 in YOLOv5",
             active=lambda params: of_blocks(params) and trunk(params) >= 4,
         ),
-        Axis(name="block", choices=STAGES.names(), doc="block of all backbone stages", active=of_blocks),
-        Axis(name="context", choices=CONTEXTS, doc="context block after the coarsest stage", active=of_blocks),
+        Axis(
+            name="block",
+            choices=STAGES.names(),
+            by_name=named_only(STAGES),
+            doc="block of all backbone stages",
+            active=of_blocks,
+        ),
+        Axis(
+            name="context",
+            choices=CONTEXTS,
+            by_name=tuple(context for context in CONTEXTS if "shortcut" in context),
+            doc="context block after the coarsest stage; with `shortcut` as in YOLO26",
+            active=of_blocks,
+        ),
         Axis(
             name="squeeze",
             choices=("table", "none", "all"),
@@ -152,6 +164,7 @@ def _level_axes() -> tuple[Axis, ...]:
         Axis(
             name=f"{kind}_p{level}",
             choices=choices,
+            by_name=named_only(DOWNSAMPLES) if kind != "attention" else (),
             doc=doc.format(level),
             active=lambda params, level=level, active=active: active(params, level),  # type: ignore[misc]
         )
@@ -249,16 +262,16 @@ def _decode_units(params: Point) -> Backbone:
         (
             unit_stage(
                 level,
-                scaled_units(table.stages[level], width, squeeze),
+                scaled_units(table.stages[level], width, squeeze, table.multiple),
                 downsample=_unit_downsample(params, table, level),
                 attention=str(params[f"attention_p{level}"]),
                 stride=int(params.get(f"stride_p{level}", 2)),
             )
             for level in range(2, trunk(params) + 1)
         ),
-        stem_channels=scaled(table.stem_channels, width),
+        stem_channels=scaled(table.stem_channels, width, multiple=table.multiple),
         stem_stride=int(params.get("stride_p1", table.stem_stride)),
-        stem_units=scaled_units(table.stem_units, width, "table"),
+        stem_units=scaled_units(table.stem_units, width, "table", table.multiple),
         dual_path=str(params.get("dual_path", "none")),
     )
 
@@ -321,7 +334,7 @@ def _read_units(backbone: Backbone) -> Params:
             for squeeze in ("table", "none", "all"):
                 if all(
                     stage.level in table.stages
-                    and stage.units == scaled_units(table.stages[stage.level], width, squeeze)
+                    and stage.units == scaled_units(table.stages[stage.level], width, squeeze, table.multiple)
                     for stage in backbone.stages
                 ):
                     return {"backbone": name, "width": width, "squeeze": squeeze}

@@ -7,7 +7,7 @@ from search_space.axis import Axis, Params, Point
 from search_space.errors import SpaceError
 from search_space.head_kind import HEAD_KINDS, HeadKind
 from search_space.parts import NECK_FIELDS
-from search_space.tables import BACKBONES, CHANNEL_TABLES, UNIT_TABLES
+from search_space.tables import BACKBONES, CHANNEL_TABLES, NAMED_ONLY, UNIT_TABLES
 
 FINEST, COARSEST = 2, 5
 SIZES = tuple(range(128, 1281, 32))
@@ -26,7 +26,11 @@ def axes() -> tuple[Axis, ...]:
     return (
         Axis(name="head", choices=HEAD_KINDS.names(), doc="kind of head"),
         Axis(
-            name="backbone", choices=BACKBONES, rare=("vgg16",), doc="stage table: the channels or units of each level"
+            name="backbone",
+            choices=BACKBONES,
+            rare=("vgg16",),
+            by_name=NAMED_ONLY,
+            doc="stage table: the channels or units of each level",
         ),
         Axis(name="head_levels", choices=spans, doc="finest and coarsest backbone level with a head"),
         Axis(

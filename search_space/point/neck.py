@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from search_space.architecture import ROI_BINS, Architecture
 from search_space.axis import Axis, Params, Point
-from search_space.blocks import DOWNSAMPLES, FUSIONS, SMOOTHS, STAGES, TRANSFORMS, UPSAMPLES
+from search_space.blocks import DOWNSAMPLES, FUSIONS, SMOOTHS, STAGES, TRANSFORMS, UPSAMPLES, named_only
 from search_space.parts import Neck
 from search_space.point import layout
 from search_space.point.backbone import attentions, neck_channels, stage_channels
@@ -51,6 +51,7 @@ def _block_axes() -> tuple[Axis, ...]:
         Axis(
             name="neck_block",
             choices=STAGES.names(),
+            by_name=named_only(STAGES),
             doc="block of the neck",
             active=lambda params: topology(params) in with_blocks,
         ),
@@ -99,6 +100,7 @@ def _way_up_axes() -> tuple[Axis, ...]:
         Axis(
             name="downsample_neck",
             choices=DOWNSAMPLES.names(),
+            by_name=named_only(DOWNSAMPLES),
             doc="downsampling on the bottom-up path of the neck",
             active=has_way_up,
         ),

@@ -17,7 +17,7 @@ from nas.advice.advice import advise
 from nas.advice.box_sizes import EDGES_PX, box_sizes, histogram, num_under
 from nas.advice.contents import contents
 from nas.advice.levels import LEVELS, least_seen_px, num_seen, num_served, serving_level
-from nas.engine.narrowing import parse_narrowing, with_heads
+from nas.engine.narrowing import parse_narrowing, with_defaults
 from search_space import SearchSpace
 from search_space.errors import DataError
 from search_space.heads.anchors import ssd_anchors
@@ -194,7 +194,7 @@ def test_flags_are_valid_whatever_the_boxes_are(sides: list[float], hw: tuple[in
     choices = [item.flags[1] for item in items if item.flags[0] == "--choices"]
     read = parse_narrowing(SearchSpace(), [*fixed, *fixes], choices)
     assert read == {**mine, **{item.topic: item.choices for item in items}}
-    space = SearchSpace().narrowed(with_heads(read))
+    space = SearchSpace().narrowed(with_defaults(read))
     point = space.random(np.random.default_rng(0))
     assert space.encode(space.decode(point)) == point
     assert all("%" in item.reason for item in items)

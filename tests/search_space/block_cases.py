@@ -7,6 +7,7 @@ import numpy as np
 from nas.cost import node_costs
 from search_space import DESIGNS, Axis, Node, SearchSpace, lower
 from search_space.graph import IMAGE
+from search_space.space import INPUT_AXES
 
 SPACE = SearchSpace()
 RNG = np.random.default_rng(0)
@@ -23,7 +24,7 @@ def blocks_of_the_space() -> dict[str, tuple[Node, list[Shape]]]:
     found: dict[str, tuple[Node, list[Shape]]] = {}
     points = [SPACE.completed({**base, **SMALL}, _first) for base in BASES[: len(DESIGNS.names())]]
     for axis in SPACE.axes:
-        for choice in axis.choices if len(axis.choices) < 20 else ():
+        for choice in () if axis.name in INPUT_AXES else axis.choices:
             taking = (SPACE.completed({**base, **SMALL, axis.name: choice}, _first) for base in BASES)
             points.append(next(point for point in taking if point.get(axis.name) == choice))
     for params in points:

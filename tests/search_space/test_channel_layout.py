@@ -37,6 +37,8 @@ OVER_CHANNELS = ("attention:eca", "layer:l2_scale")
 """Blocks that are the same only if the new channels are zero."""
 WHOLE = ("smooth", "head:rpn", "head:roi", "attention:eca")
 """Blocks with groups of neighbouring channels, for which the input must be one part."""
+CUT = ("downsample:adown", "stage:c2f_shuffle", "stage:c2f_faster", "stage:elan7_partial")
+"""Blocks that treat the first channels of a map differently: a wider one cuts it elsewhere, and is another function."""
 BOXES = torch.tensor([[[5.0, 6.0, 60.0, 70.0], [1.0, 1.0, 9.0, 9.0]]], dtype=torch.float64)
 
 
@@ -135,7 +137,7 @@ def is_preserved(node: Node, shapes: list[Shape], factor: int) -> bool:
 
 
 @pytest.mark.parametrize("factor", [2, 3])
-@pytest.mark.parametrize("name", NODES)
+@pytest.mark.parametrize("name", [name for name, (node, _) in NODES.items() if node.block not in CUT])
 def test_a_wider_block_is_the_same_on_the_channels_that_it_had(name: str, factor: int) -> None:
     if "towers_of" in name:
         pytest.skip("its convolutions come along with another block")

@@ -132,7 +132,7 @@ def test_c2psa_repeats_its_blocks(repeats: int):
 
 def test_c2psa_passes_its_first_half_by():
     block = C2PSA(8)
-    block.split = block.join = nn.Identity()  # type: ignore[assignment]
+    block.split.conv = block.split.norm = block.split.activation = block.join = nn.Identity()  # type: ignore[assignment]
     block.blocks = nn.Sequential(nn.Flatten(0), nn.Unflatten(0, (1, 4, 2, 2)), nn.Threshold(1e9, 0.0))
     x = torch.ones(1, 8, 2, 2)
     assert block(x).sum(dim=(2, 3)).flatten().tolist() == [4, 4, 4, 4, 0, 0, 0, 0]

@@ -75,7 +75,7 @@ def _backbone(shapes: _Shapes, template: Backbone) -> Backbone:
         stem_channels=stem[0] if stem else template.stem_channels,
         stem_kernel=stem[2] if stem and len(stem) == 4 else template.stem_kernel,
         stages=tuple(_stage(shapes, stage) for stage in template.stages),
-        context_repeats=attention if template.context == "sppf_c2psa" else 1,
+        context_repeats=attention if template.context.endswith("c2psa") else 1,
     )
 
 
