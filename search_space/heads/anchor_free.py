@@ -15,6 +15,7 @@ from search_space.blocks.registries import HEADS
 from search_space.channel_layout import ChannelTrace, Layout, equal_parts
 from search_space.errors import check_known
 from search_space.head_kind import HEAD_KINDS, HeadKind
+from search_space.heads.assignment import ASSIGNMENTS, assignment_axis
 
 if TYPE_CHECKING:
     from search_space.graph import Builder, Tap
@@ -88,6 +89,7 @@ class AnchorFreeLevel(nn.Module):
 def add(builder: Builder, head: Head, maps: Mapping[int, Tap], num_classes: int) -> list[Tap]:
     """Adds a head on every map; the channels of the class branches depend on the finest level."""
     check_known("class_branch", head.class_branch, CLASS_TOWERS)
+    check_known("assignment", str(head.option("assignment")), ASSIGNMENTS)
     branches = {
         "box_channels": head.box_channels,
         "class_channels": class_channels(maps[head.finest_level].channels, num_classes),
@@ -118,10 +120,17 @@ def axes() -> tuple[Axis, ...]:
             choices=tuple(CLASS_TOWERS),
             doc="convolutions of the class branches of an anchor-free head",
         ),
+        assignment_axis(),
     )
 
 
 HEAD_KINDS.add(
     "anchor_free",
-    HeadKind(description="an anchor-free head", add=add, axes=axes, fields=("box_channels", "class_branch")),
+    HeadKind(
+        description="an anchor-free head",
+        add=add,
+        axes=axes,
+        fields=("box_channels", "class_branch"),
+        options={"assignment": "many"},
+    ),
 )
