@@ -15,7 +15,7 @@ from trainers.assigners import Assignment, Objects, TaskAlignedAssigner
 from trainers.boxes import AnchorGrid, box_similarity, decode_boxes, flatten_maps, grid_of
 from trainers.heads.head_training import HEAD_TRAINING, DetectionLimits, DetectionTensors, HeadOptions
 from trainers.heads.one_to_many import DualLoss
-from trainers.heads.reading import best_pairs, is_first, top_pairs
+from trainers.heads.reading import best_pairs, is_first, rows_at, top_pairs
 from trainers.losses import Loss, distribution_focal_loss, ignore_weights
 
 ONE_OF = 7
@@ -74,7 +74,7 @@ class AnchorFreeTraining:
         """
         grid, rows = grid_of(outputs, self.strides), flatten_maps(outputs).float()
         points, labels, scores = top_pairs(rows[..., 4 * self.reg_max :])
-        sides = rows[..., : 4 * self.reg_max].gather(1, points[..., None].expand(-1, -1, 4 * self.reg_max))
+        sides = rows_at(rows[..., : 4 * self.reg_max], points)
         boxes = decode_boxes(sides, grid.points[points], grid.point_strides[points], self.reg_max)
         return boxes, scores, labels, points
 

@@ -40,11 +40,15 @@ def top_pairs(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """
     num_points, num_classes = min(NUM_READ, logits.shape[1]), logits.shape[2]
     points = logits.amax(dim=2).topk(num_points, dim=1).indices
-    picked = logits.gather(1, points[..., None].expand(-1, -1, num_classes)).flatten(1)
-    values, pairs = picked.topk(min(NUM_READ, num_points * num_classes), dim=1)
-    labels = pairs % num_classes
-    places = torch.div(pairs - labels, num_classes, rounding_mode="trunc")
-    return points.gather(1, places), labels, values.sigmoid()
+    values, pairs = rows_at(logits, points).flatten(1).topk(min(NUM_READ, num_points * num_classes), dim=1)
+    places = torch.div(pairs, num_classes, rounding_mode="trunc")  # TensorRT 8.2 has no remainder
+    return points.gather(1, places), pairs - places * num_classes, values.sigmoid()
+
+
+def rows_at(table: Tensor, rows: Tensor) -> Tensor:
+    """Returns the rows `(B, N, C)` of a table `(B, A, C)` at the indices `(B, N)`."""
+    num_images, num_rows = int(table.shape[0]), int(table.shape[1])  # constants in a traced graph
+    return table.flatten(0, 1)[rows + torch.arange(num_images, device=rows.device)[:, None] * num_rows]
 
 
 def is_first(values: Tensor) -> Tensor:
