@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from search_space.graph import IMAGE, Graph, Node, build
 from search_space.head_kind import HEAD_KINDS
-from search_space.heads.anchor_free import REG_MAX
 from search_space.heads.assignment import is_one_to_one
 from search_space.input_format import InputFormat
 
@@ -22,7 +21,7 @@ class Detector(nn.Module):
         input_format: the input that the network is made for; its `fit` is for those who prepare images.
         head: the kind of head, one of `HEAD_KINDS`; its settings are in `graph.head`.
         strides: pixels per cell of each level with a head, finest first.
-        reg_max: bins of the distance distribution of each box side, for an anchor-free head.
+        reg_max: numbers for each box side, the option `bins` of an anchor-free head; 0 for other kinds.
         one_to_one: whether the head gives one box per object, so that its outputs are read without NMS.
         one_to_many: the second head of a detector that is in training with the assignment `dual`, otherwise None.
     """
@@ -34,14 +33,16 @@ class Detector(nn.Module):
         self.input_hw = graph.input_hw
         self.input_format = graph.input_format
         self.head = graph.head.kind
+        kind = HEAD_KINDS.get(self.head)
         self.strides = graph.strides
-        self.reg_max = REG_MAX
+        self.reg_max = int(graph.head.option("bins")) if "bins" in kind.options else 0
         self.one_to_one = is_one_to_one(graph.head)
         self.one_to_many: nn.Module | None = None
         self.blocks = nn.ModuleDict({node.name: build(node) for node in graph.nodes if node.shares is None})
         self.convert = InputConversion(graph.input_format)
         self._plans = {graph.outputs: _plan(graph, graph.outputs)}
-        HEAD_KINDS.get(self.head).init_weights(self.blocks, graph)
+        kind.connect(self.blocks, graph)
+        kind.init_weights(self.blocks, graph)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Maps images `(B, 3, H, W)`, RGB from 0 to 1, to the raw outputs of the head, finest level first.

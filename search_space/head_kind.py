@@ -18,7 +18,7 @@ The modules of these classes look kinds up in `HEAD_KINDS`, so their types are n
 
 
 def _nothing(*_: object) -> None:
-    """Default of `check` and `init_weights`: does nothing."""
+    """Default of `check`, `connect` and `init_weights`: does nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +46,8 @@ class HeadKind:
     """Whether its extra stages may have no padding."""
     check: Callable[[Any], None] = _nothing
     """Raises SpaceError where an `Architecture` with this head is invalid."""
+    connect: Callable[[Any, Any], None] = _nothing
+    """Lets blocks use layers of one another. Called with the `nn.ModuleDict` of the blocks and the `Graph`."""
     init_weights: Callable[[Any, Any], None] = _nothing
     """Initialises weights of the rest of the detector where this head needs another initialisation. Called with the
     `nn.ModuleDict` of the blocks and the `Graph`."""

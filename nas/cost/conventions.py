@@ -21,7 +21,6 @@ from nas.cost.cost import cost_of
 from search_space import Architecture, Detector, lower
 from search_space.blocks.attention import ECA
 from search_space.blocks.conv import Conv
-from search_space.heads.anchor_free import REG_MAX
 
 PROBE_SIDE = 32
 """Side in pixels of the image that Ultralytics counts on before it scales the count by the area."""
@@ -46,9 +45,11 @@ class Convention:
 def dfl_constants(architecture: Architecture) -> int:
     """Returns the number of constants that published counts of anchor-free heads include: bins of the side distances.
 
-    Ultralytics computes the expected distance with a convolution whose frozen weights are 0 to 15.
+    Ultralytics computes the expected distance with a convolution whose frozen weights are 0 to `bins` - 1; with one
+    bin it has none.
     """
-    return REG_MAX if architecture.head.kind == "anchor_free" else 0
+    bins = int(architecture.head.option("bins")) if architecture.head.kind == "anchor_free" else 0
+    return bins if bins > 1 else 0
 
 
 def params_published(architecture: Architecture, num_classes: int) -> int:

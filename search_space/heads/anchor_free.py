@@ -1,28 +1,19 @@
-"""The anchor-free decoupled head: a box distribution branch and a class branch per level."""
+"""The blocks of the anchor-free head: the distances to the four sides of a box and the classes, level by level."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from math import log
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from search_space.axis import Axis
-from search_space.blocks.conv import Conv, depthwise
+from search_space.blocks.conv import Conv
 from search_space.blocks.registries import HEADS
 from search_space.channel_layout import ChannelTrace, Layout, equal_parts
-from search_space.errors import check_known
-from search_space.head_kind import HEAD_KINDS, HeadKind
-from search_space.heads.assignment import ASSIGNMENTS, assignment_axis
+from search_space.heads.towers import tower
 
-if TYPE_CHECKING:
-    from search_space.graph import Builder, Tap
-    from search_space.parts import Head
-
-REG_MAX = 16
-"""Bins of the distance distribution of each box side: 0 to 15 cells."""
+SIDES = ("left", "top", "right", "bottom")
 
 
 def class_channels(finest_channels: int, num_classes: int) -> int:
@@ -30,27 +21,76 @@ def class_channels(finest_channels: int, num_classes: int) -> int:
     return max(finest_channels, min(num_classes, 100))
 
 
-def plain_class_tower(in_channels: int, channels: int) -> nn.Sequential:
-    """Two 3x3 convolutions, the class tower of YOLOv8."""
-    return nn.Sequential(Conv(in_channels, channels, 3), Conv(channels, channels, 3))
+class HeadLevel(nn.Module):
+    """The head of one level: `(B, in_channels, H, W)` to `(B, 4 * bins + num_classes, H, W)`.
 
+    The first `4 * bins` channels are the distances to the left, top, right and bottom side, in cells: each as logits of
+    a distribution over 0 to `bins` - 1, or with one bin as the number itself. The rest are class logits. Biases of
+    distributions are initialised to 1, of plain distances to 2, and of classes to the prior of 5 objects in an image of
+    640 pixels. Predictors without a tower start at N(0, 0.01^2), as in Generalized Focal Loss.
 
-def depthwise_class_tower(in_channels: int, channels: int) -> nn.Sequential:
-    """Two pairs of depthwise 3x3 and 1x1, the class tower of YOLO11."""
-    first = (depthwise(in_channels, in_channels), Conv(in_channels, channels))
-    return nn.Sequential(*first, depthwise(channels, channels), Conv(channels, channels))
+    Args:
+        stem_channels: output of a 1x1 convolution before everything else; 0: none.
+        tower_convs: convolutions before each predictor.
+        tower_kernel: side of their kernels.
+        predictor_kernel: side of the kernels of the predictors.
+        towers_of: the node whose tower convolutions this one uses; None: it has its own.
 
+    Source: YOLOv8; distributions after Li et al., Generalized Focal Loss, NeurIPS 2020; one bin as in YOLOv6, Li et
+    al., 2022; the stem as in YOLOX, Ge et al., 2021.
+    """
 
-CLASS_TOWERS = {"plain": plain_class_tower, "depthwise": depthwise_class_tower}
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        stride: int,
+        stem_channels: int = 0,
+        tower_convs: int = 2,
+        tower_kernel: int = 3,
+        bins: int = 16,
+        predictor_kernel: int = 1,
+        towers_of: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.num_classes, self.bins, self.towers_of = num_classes, bins, towers_of
+        self._class_prior = log(5 / num_classes / (640 / stride) ** 2)
+        self._length, self._kernel, self._predictor_kernel = tower_convs, tower_kernel, predictor_kernel
+        self.stem = Conv(in_channels, stem_channels) if stem_channels else None
+        self._width = stem_channels or in_channels
+
+    def _tower(self, kind: str, channels: int) -> nn.Sequential:
+        borrowed = self.towers_of is not None
+        return tower(self._width, channels, kind=kind, length=self._length, kernel=self._kernel, borrowed=borrowed)
+
+    def _predictor(self, channels: int, box_bins: int, classes: int) -> nn.Conv2d:
+        """Returns the convolution to `4 * box_bins` numbers of boxes, then `classes` logits."""
+        kernel, width = self._predictor_kernel, channels if self._length else self._width
+        predictor = nn.Conv2d(width, 4 * box_bins + classes, kernel, padding=kernel // 2)
+        assert predictor.bias is not None
+        if not self._length:
+            nn.init.normal_(predictor.weight, std=0.01)
+        nn.init.constant_(predictor.bias[: 4 * box_bins], 1.0 if self.bins > 1 else 2.0)
+        nn.init.constant_(predictor.bias[4 * box_bins :], self._class_prior)
+        return predictor
+
+    def _stemmed(self, trace: ChannelTrace, x: Layout) -> Layout:
+        return x if self.stem is None else trace(self.stem, x)
+
+    def _side_parts(self) -> Layout:
+        return equal_parts(SIDES, self.bins)
 
 
 @HEADS.register("anchor_free")
-class AnchorFreeLevel(nn.Module):
-    """The head of one level: `(B, in_channels, H, W)` to `(B, 4 * REG_MAX + num_classes, H, W)` logits.
+class AnchorFreeLevel(HeadLevel):
+    """A `HeadLevel` with a tower and a predictor for boxes and others for classes: `(B, C, H, W)` to the same H, W.
 
-    The first 4 * REG_MAX channels are the distributions of the distances to the left, top, right and bottom side, in
-    cells; the rest are class logits. Biases are initialised to 1 for boxes, and for classes to the prior of 5 objects
-    in an image of 640 pixels. Source: YOLOv8; distributions after Li et al., Generalized Focal Loss, NeurIPS 2020.
+    Args:
+        box_channels: of the box tower.
+        class_channels: of the class tower.
+        class_branch: kind of the class tower, one of `TOWERS`.
+        box_branch: kind of the box tower.
+        sizes: of `HeadLevel`.
     """
 
     def __init__(
@@ -61,76 +101,57 @@ class AnchorFreeLevel(nn.Module):
         num_classes: int,
         stride: int,
         class_branch: str = "plain",
+        box_branch: str = "plain",
+        **sizes: Any,
     ) -> None:
-        super().__init__()
-        self.box_tower = nn.Sequential(Conv(in_channels, box_channels, 3), Conv(box_channels, box_channels, 3))
-        self.box_logits = nn.Conv2d(box_channels, 4 * REG_MAX, 1)
-        self.num_classes = num_classes
-        self.class_branch = class_branch
-        self.class_tower = CLASS_TOWERS[class_branch](in_channels, class_channels)
-        self.class_logits = nn.Conv2d(class_channels, num_classes, 1)
-        assert self.box_logits.bias is not None and self.class_logits.bias is not None
-        nn.init.constant_(self.box_logits.bias, 1.0)
-        nn.init.constant_(self.class_logits.bias, log(5 / num_classes / (640 / stride) ** 2))
+        super().__init__(in_channels, num_classes, stride, **sizes)
+        self.box_branch, self.class_branch = box_branch, class_branch
+        self.box_tower = self._tower(box_branch, box_channels)
+        self.box_logits = self._predictor(box_channels, self.bins, 0)
+        self.class_tower = self._tower(class_branch, class_channels)
+        self.class_logits = self._predictor(class_channels, 0, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        x = x if self.stem is None else self.stem(x)
         box = self.box_logits(self.box_tower(x))
         classes = self.class_logits(self.class_tower(x))
         return torch.cat((box, classes), dim=1)
 
     def channel_layout(self, trace: ChannelTrace, x: Layout) -> Layout:
         """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
-        box = trace(self.box_tower, x)
-        bins = trace(self.box_logits, box, out=equal_parts(("left", "top", "right", "bottom"), REG_MAX))
+        x = self._stemmed(trace, x)
+        box = trace(self.box_tower, x, variant=self.box_branch)
+        sides = trace(self.box_logits, box, out=self._side_parts())
         classes = trace(self.class_tower, x, variant=self.class_branch)
-        return bins + trace(self.class_logits, classes, out=trace.classes(self.num_classes))
+        return sides + trace(self.class_logits, classes, out=trace.classes(self.num_classes))
 
 
-def add(builder: Builder, head: Head, maps: Mapping[int, Tap], num_classes: int) -> list[Tap]:
-    """Adds a head on every map; the channels of the class branches depend on the finest level."""
-    check_known("class_branch", head.class_branch, CLASS_TOWERS)
-    check_known("assignment", str(head.option("assignment")), ASSIGNMENTS)
-    branches = {
-        "box_channels": head.box_channels,
-        "class_channels": class_channels(maps[head.finest_level].channels, num_classes),
-        "num_classes": num_classes,
-    }
-    return [
-        builder.add(
-            x.renamed(f"head{level}", 4 * REG_MAX + num_classes),
-            "head:anchor_free",
-            (x,),
-            {"in_channels": x.channels, **branches, "stride": 2**x.level, "class_branch": head.class_branch},
-        )
-        for level, x in maps.items()
-    ]
+@HEADS.register("anchor_free_joint")
+class JointLevel(HeadLevel):
+    """A `HeadLevel` with one tower and one predictor for boxes and classes: `(B, C, H, W)` to the same H, W.
 
+    Args:
+        channels: of the tower.
+        branch: kind of the tower, one of `TOWERS`.
+        sizes: of `HeadLevel`.
 
-def axes() -> tuple[Axis, ...]:
-    """Returns the axes of an anchor-free head."""
-    return (
-        Axis(
-            name="box_channels",
-            choices=(16, 32, 48, 64),
-            ordered=True,
-            doc="width of the box branches of an anchor-free head",
-        ),
-        Axis(
-            name="class_branch",
-            choices=tuple(CLASS_TOWERS),
-            doc="convolutions of the class branches of an anchor-free head",
-        ),
-        assignment_axis(),
-    )
+    Source: NanoDet-Plus, 2021, and PicoDet, Yu et al., 2021.
+    """
 
+    def __init__(
+        self, in_channels: int, channels: int, num_classes: int, stride: int, branch: str = "plain", **sizes: Any
+    ) -> None:
+        super().__init__(in_channels, num_classes, stride, **sizes)
+        self.branch = branch
+        self.tower = self._tower(branch, channels)
+        self.logits = self._predictor(channels, self.bins, num_classes)
 
-HEAD_KINDS.add(
-    "anchor_free",
-    HeadKind(
-        description="an anchor-free head",
-        add=add,
-        axes=axes,
-        fields=("box_channels", "class_branch"),
-        options={"assignment": "many"},
-    ),
-)
+    def forward(self, x: Tensor) -> Tensor:
+        x = x if self.stem is None else self.stem(x)
+        logits: Tensor = self.logits(self.tower(x))
+        return logits
+
+    def channel_layout(self, trace: ChannelTrace, x: Layout) -> Layout:
+        """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
+        shared = trace(self.tower, self._stemmed(trace, x), variant=self.branch)
+        return trace(self.logits, shared, out=self._side_parts() + trace.classes(self.num_classes))

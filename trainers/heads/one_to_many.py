@@ -29,7 +29,8 @@ class OneToManyHead(nn.Module):
         super().__init__()
         self.graph = detector.graph
         names = [node.name for node in head_nodes(self.graph) if node.shares is None]
-        self.blocks = nn.ModuleDict({name: deepcopy(detector.blocks[name]) for name in names})
+        # Copied together, so that blocks that use layers of one another use those of the copies.
+        self.blocks = nn.ModuleDict(deepcopy({name: detector.blocks[name] for name in names}))
 
     def forward(self, *maps: Tensor) -> list[Tensor]:
         """Returns the outputs `(B, C, H, W)` a level for the maps named by `head_inputs`, each `(B, C, H, W)`."""

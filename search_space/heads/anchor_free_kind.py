@@ -1,0 +1,238 @@
+"""The anchor-free head as a kind of head: its options, its axes, and how it is added to a detector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from search_space.axis import Axis, Choice, Params, Point
+from search_space.errors import SpaceError, check_known
+from search_space.head_kind import HEAD_KINDS, HeadKind
+from search_space.heads.anchor_free import class_channels
+from search_space.heads.assignment import ASSIGNMENTS, assignment_axis
+from search_space.heads.towers import TOWERS, borrow
+from search_space.parts import Head
+from search_space.point.layout import coarsest, span, topology
+
+if TYPE_CHECKING:
+    from search_space.architecture import Architecture
+    from search_space.graph import Builder, Graph, Tap
+
+OPTIONS: dict[str, Choice] = {
+    "tower_convs": 2,
+    "tower_kernel": 3,
+    "box_branch": "plain",
+    "branches": "separate",
+    "bins": 16,
+    "predictor_kernel": 1,
+    "head_stem": 0,
+    "head_weights": "own",
+    "assignment": "many",
+}
+"""Defaults: the head of YOLOv8. A `head_stem` of 0 is none."""
+BRANCHES = ("separate", "joint")
+HEAD_WEIGHTS = ("own", "shared")
+SIZES = ("tower_convs", "tower_kernel", "bins", "predictor_kernel")
+"""Options that are arguments of the blocks of both kinds of branches."""
+NO_STEM = "none"
+OF_TOWERS = ("tower_kernel", "box_branch", "branches", "head_weights", "box_channels", "class_branch")
+"""Options and fields without effect where there are no towers."""
+
+
+def check(architecture: Architecture) -> None:
+    """Raises SpaceError where the options of the head of an architecture are invalid or contradict each other."""
+    head = architecture.head
+    check_known("class_branch", head.class_branch, TOWERS)
+    check_known("box_branch", head.option("box_branch"), TOWERS)
+    check_known("branches", head.option("branches"), BRANCHES)
+    check_known("head_weights", head.option("head_weights"), HEAD_WEIGHTS)
+    check_known("assignment", head.option("assignment"), ASSIGNMENTS)
+    for name, least in (("tower_convs", 0), ("head_stem", 0), ("bins", 1)):
+        if int(head.option(name)) < least:
+            raise SpaceError(f"head {name} must be at least {least}, got {head.option(name)}")
+    for name in ("tower_kernel", "predictor_kernel"):
+        if int(head.option(name)) < 1 or int(head.option(name)) % 2 == 0:
+            raise SpaceError(f"head {name} must be an odd number of at least 1, got {head.option(name)}")
+    _check_towers(head)
+    if head.option("head_weights") == "shared" and len(head.levels) + len(architecture.extras) < 2:
+        raise SpaceError("head_weights 'shared' needs a head on two levels or more, got one; remove it or add levels")
+
+
+def _check_towers(head: Head) -> None:
+    """Raises SpaceError where an option has no effect with the number of convolutions of the towers."""
+    if head.option("tower_convs") == 0:
+        for name in OF_TOWERS:
+            value, default = _value(head, name), _default(name)
+            if value != default:
+                raise SpaceError(f"head {name} needs towers, but tower_convs is 0, got {value!r}; remove it")
+    elif head.option("predictor_kernel") != 1:
+        raise SpaceError(
+            f"head predictor_kernel must be 1 behind towers, got {head.option('predictor_kernel')}; "
+            "remove it or set tower_convs: 0"
+        )
+    if head.option("branches") == "joint" and head.option("box_branch") != OPTIONS["box_branch"]:
+        raise SpaceError(
+            f"head box_branch is not used by branches 'joint', got {head.option('box_branch')!r}; "
+            "remove it, class_branch is the kind of the one tower"
+        )
+
+
+def _value(head: Head, name: str) -> object:
+    return head.option(name) if name in OPTIONS else getattr(head, name)
+
+
+def _default(name: str) -> object:
+    return OPTIONS.get(name, getattr(Head, name, None))
+
+
+def add(builder: Builder, head: Head, maps: Mapping[int, Tap], num_classes: int) -> list[Tap]:
+    """Adds a head on every map; the channels of the class branches depend on the finest level."""
+    stem = int(head.option("head_stem"))
+    shared = head.option("head_weights") == "shared"
+    widths = {stem or x.channels for x in maps.values()}
+    if shared and len(widths) > 1:
+        raise SpaceError(
+            "head_weights 'shared' needs maps of one width, got "
+            f"{', '.join(str(x.channels) for x in maps.values())}; set head_stem"
+        )
+    block, sizes = _block(head, class_channels(stem or maps[head.finest_level].channels, num_classes), num_classes)
+    sizes |= {name: head.option(name) for name in SIZES if head.option(name) != OPTIONS[name]}
+    sizes |= {"stem_channels": stem} if stem else {}
+    outputs: list[Tap] = []
+    for level, x in maps.items():
+        arguments = {"in_channels": x.channels, **sizes, "stride": 2**x.level}
+        arguments |= {"towers_of": outputs[0].name} if shared and outputs else {}
+        output = x.renamed(f"head{level}", 4 * int(head.option("bins")) + num_classes)
+        outputs.append(builder.add(output, block, (x,), arguments))
+    return outputs
+
+
+def _block(head: Head, class_width: int, num_classes: int) -> tuple[str, dict[str, Any]]:
+    """Returns the block of each level, and its arguments that decide its branches."""
+    if head.option("branches") == "joint":
+        joint = {"channels": head.box_channels, "num_classes": num_classes, "branch": head.class_branch}
+        return "head:anchor_free_joint", joint
+    box = head.option("box_branch")
+    separate = {
+        "box_channels": head.box_channels,
+        "class_channels": class_width,
+        "num_classes": num_classes,
+        "class_branch": head.class_branch,
+    }
+    return "head:anchor_free", separate | ({"box_branch": box} if box != OPTIONS["box_branch"] else {})
+
+
+def connect(blocks: nn.ModuleDict, graph: Graph) -> None:
+    """Lets the towers of all levels apply the convolutions of the finest one, where they are shared."""
+    for node in graph.nodes:
+        owner = dict(node.arguments).get("towers_of")
+        if owner is not None:
+            borrow(blocks, node.name, str(owner))
+
+
+def axes() -> tuple[Axis, ...]:
+    """Returns the axes of an anchor-free head."""
+    return (
+        Axis(
+            name="tower_convs",
+            choices=(2, 1, 0),
+            ordered=True,
+            doc="convolutions of each tower of an anchor-free head before its predictor",
+        ),
+        Axis(
+            name="branches",
+            choices=BRANCHES,
+            doc="towers and predictors of an anchor-free head: boxes and classes apart, or one for both",
+            active=_has_towers,
+        ),
+        Axis(
+            name="box_channels",
+            choices=(16, 32, 48, 64),
+            ordered=True,
+            doc="width of the box branches of an anchor-free head, or of its joint towers",
+            active=_has_towers,
+        ),
+        Axis(
+            name="class_branch",
+            choices=tuple(TOWERS),
+            doc="convolutions of the class branches of an anchor-free head, or of its joint towers",
+            active=_has_towers,
+        ),
+        Axis(
+            name="box_branch",
+            choices=tuple(TOWERS),
+            doc="convolutions of the box branches of an anchor-free head",
+            active=lambda params: _has_towers(params) and params.get("branches", "separate") == "separate",
+        ),
+        Axis(
+            name="tower_kernel",
+            choices=(3, 5),
+            ordered=True,
+            doc="kernel size of the towers of an anchor-free head",
+            active=_has_towers,
+        ),
+        Axis(
+            name="bins",
+            choices=(16, 8, 4, 1),
+            ordered=True,
+            doc="numbers of an anchor-free head for each side of a box: a distribution, or with 1 the distance",
+        ),
+        Axis(
+            name="predictor_kernel",
+            choices=(1, 3),
+            ordered=True,
+            doc="kernel size of the predictors of an anchor-free head without towers",
+            active=lambda params: not _has_towers(params),
+        ),
+        Axis(
+            name="head_stem",
+            choices=(NO_STEM, 16, 24, 32, 48, 64),
+            doc="width that a 1x1 convolution gives every level before an anchor-free head",
+        ),
+        Axis(
+            name="head_weights",
+            choices=HEAD_WEIGHTS,
+            doc="whether all levels of an anchor-free head share the convolutions of their towers",
+            active=_may_share,
+        ),
+        assignment_axis(),
+    )
+
+
+def _has_towers(params: Point) -> bool:
+    return params.get("tower_convs", OPTIONS["tower_convs"]) != 0
+
+
+def _may_share(params: Point) -> bool:
+    """Whether there are towers of one width on several levels."""
+    several = coarsest(params) > span(params)[0] or params.get("extras", "none") != "none"
+    one_width = params.get("head_stem", NO_STEM) != NO_STEM or topology(params) == "fpn"
+    return several and one_width and _has_towers(params)
+
+
+def decode(own: Point) -> dict[str, Any]:
+    """Returns the options and fields of an anchor-free head for the choices on its axes."""
+    return {**own, "head_stem": 0 if own["head_stem"] == NO_STEM else own["head_stem"]}
+
+
+def read(head: Head) -> Params:
+    """Returns the choices of an anchor-free head that differ from the value of the option."""
+    return {"head_stem": head.option("head_stem") or NO_STEM}
+
+
+HEAD_KINDS.add(
+    "anchor_free",
+    HeadKind(
+        description="an anchor-free head",
+        add=add,
+        options=OPTIONS,
+        axes=axes,
+        fields=("box_channels", "class_branch"),
+        decode=decode,
+        read=read,
+        check=check,
+        connect=connect,
+    ),
+)
