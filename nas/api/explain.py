@@ -52,6 +52,8 @@ class Explanation(Result):
     macs: int
     """Multiply-adds, which is what fvcore counts as FLOPs."""
     params: int
+    one_to_many_params: int
+    """Parameters of the second head that a training with the assignment `dual` has beside these; otherwise 0."""
     weight_bytes: int
     activation_bytes: int
     """Written by all nodes together."""
@@ -110,6 +112,7 @@ def explain(
         UserError: there is no such architecture, or it does not take this size or number of classes.
     """
     from search_space import lower
+    from search_space.heads.assignment import is_one_to_one
 
     # With `diff` the input size is one of the differences: both are compared as they are and counted at `input_hw`.
     arch = find_architecture(architecture, input_hw if diff is None else None)
@@ -120,6 +123,7 @@ def explain(
         names = (shown_name(architecture), shown_name(diff))
         return differences(arch, find_architecture(diff), num_classes=num_classes, input_hw=input_hw, names=names)
     counted, memory_bytes = count_nodes(lower(arch, num_classes=num_classes))
+    head_params = sum(node.params for node in counted if node.part == "head")
     totals = {name: sum(getattr(node, name) for node in counted) for name in TOTALS}
     return Explanation(
         architecture=shown_name(architecture),
@@ -129,6 +133,7 @@ def explain(
         input_format=arch.input_format,
         memory_bytes=memory_bytes,
         flops_2x=2 * totals["macs"],
+        one_to_many_params=head_params if is_one_to_one(arch.head) else 0,
         nodes=counted,
         **totals,
     )

@@ -55,6 +55,9 @@ def print_explanation(explained: Explanation) -> None:
         f"{explained.activation_bytes / 2**20:.1f} MiB of activations written, "
         f"{explained.memory_bytes / 1e6:.2f} MB peak (32-bit floats, one image)"
     )
+    if explained.one_to_many_params:
+        trained = explained.params + explained.one_to_many_params
+        say(f"training (assignment dual): {trained:,} parameters, with a second head that is not deployed")
 
 
 def _arguments(arguments: Mapping[str, Any]) -> str:
