@@ -142,8 +142,11 @@ def box_similarity(first: Tensor, second: Tensor, *, nwd: float = 0.0) -> Tensor
 def decode_sides(logits: Tensor, reg_max: int) -> Tensor:
     """Converts box logits `(..., 4 * reg_max)` to expected distances left, top, right, bottom `(..., 4)` in cells.
 
-    Li et al., "Generalized focal loss", NeurIPS 2020: a softmax over the bins 0 .. reg_max - 1 for each side.
+    Li et al., "Generalized focal loss", NeurIPS 2020: a softmax over the bins 0 .. reg_max - 1 for each side. With one
+    bin the numbers are the distances themselves, of either sign.
     """
+    if reg_max == 1:
+        return logits
     bins = torch.arange(reg_max, dtype=logits.dtype, device=logits.device)
     return torch.unflatten(logits, -1, (4, reg_max)).softmax(dim=-1) @ bins
 

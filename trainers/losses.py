@@ -54,3 +54,21 @@ def distribution_focal_loss(logits: Tensor, sides: Tensor) -> Tensor:
     at_low = log_probabilities.gather(-1, low.long()[..., None]).squeeze(-1)
     at_high = log_probabilities.gather(-1, low.long()[..., None] + 1).squeeze(-1)
     return -(at_low * (1 - proximity) + at_high * proximity)
+
+
+def distance_loss(distances: Tensor, sides: Tensor, strides: Tensor, image_hw: tuple[int, int]) -> Tensor:
+    """Absolute error of predicted distances, as a share of the width or height of the image.
+
+    The L1 part of YOLO26, for heads that predict one number for each side.
+
+    Args:
+        distances: predictions `(P, 4)` of left, top, right and bottom in cells.
+        sides: targets `(P, 4)` in cells.
+        strides: pixels per cell of each row, `(P,)`.
+        image_hw: height and width of the input in px.
+
+    Returns:
+        `(P, 4)`.
+    """
+    height, width = image_hw
+    return (distances - sides).abs() * strides[:, None] / distances.new_tensor((width, height, width, height))

@@ -63,6 +63,7 @@ def prepare(
     )
     detector = _detector(settings, splits, on_notice)
     _check_data(settings, splits, on_notice)
+    on_notice(_bins_note(detector, splits))
     if is_first:
         if not settings.resume:
             make_folder(settings.out, "--out")
@@ -93,6 +94,19 @@ def _check_data(settings: TrainSettings, splits: DataSplits, on_notice: Callable
         on_notice(small_images_note("--tile-chance", "training", splits.train, input_hw))
     if config.eval_tile:
         on_notice(small_images_note("--eval-tile", "validation", splits.val, input_hw))
+
+
+def _bins_note(detector: Detector, splits: DataSplits) -> str | None:
+    """Returns a note on boxes that are too long for the head of a detector; None if there are none."""
+    from nas.advice.longest_sides import bins_note
+
+    return bins_note(
+        splits.train.records,
+        bins=detector.reg_max,
+        strides=detector.strides,
+        input_hw=detector.input_hw,
+        fit=detector.input_format.fit,
+    )
 
 
 def _event_log(settings: TrainSettings) -> EventLog | None:

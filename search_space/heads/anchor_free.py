@@ -78,7 +78,8 @@ class HeadLevel(nn.Module):
         return x if self.stem is None else trace(self.stem, x)
 
     def _side_parts(self) -> Layout:
-        return equal_parts(SIDES, self.bins)
+        """Returns the layout of the numbers of boxes; a distance has nothing in common with a bin."""
+        return equal_parts(SIDES if self.bins > 1 else [f"{side} distance" for side in SIDES], self.bins)
 
 
 @HEADS.register("anchor_free")

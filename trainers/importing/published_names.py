@@ -43,14 +43,15 @@ def _c3(block: nn.Module) -> Names:
 
 
 def _anchor_free(head: nn.Module) -> Names:
-    depthwise = len(head.class_tower) == 4  # type: ignore[arg-type]
-    tower = [f"{number // 2}.{number % 2}" for number in range(4)] if depthwise else ["0", "1"]
-    return {
-        "box_tower": f"cv2.{LEVEL}",
-        "box_logits": f"cv2.{LEVEL}.2",
-        **{f"class_tower.{number}": f"cv3.{LEVEL}.{place}" for number, place in enumerate(tower)},
-        "class_logits": f"cv3.{LEVEL}.2",
-    }
+    assert isinstance(head, AnchorFreeLevel)
+    names = {}
+    for branch, part, kind in (("box", "cv2", head.box_branch), ("class", "cv3", head.class_branch)):
+        pairs, length = kind == "depthwise", len(head.get_submodule(f"{branch}_tower"))  # type: ignore[arg-type]
+        for number in range(length):
+            place = f"{number // 2}.{number % 2}" if pairs else str(number)
+            names[f"{branch}_tower.{number}"] = f"{part}.{LEVEL}.{place}"
+        names[f"{branch}_logits"] = f"{part}.{LEVEL}.{length // 2 if pairs else length}"
+    return names
 
 
 ULTRALYTICS: Table = {

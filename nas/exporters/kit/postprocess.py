@@ -123,13 +123,17 @@ def table(outputs, described, second_stage=None):
 
 
 def _anchor_free(outputs, described, _):
-    """Each cell: distributions of the distances to the four sides over `reg_max` bins, in cells; then class logits."""
+    """Each cell: distances to the four sides in cells, then class logits.
+
+    A distance is a distribution over 0 to `reg_max` - 1, or with a `reg_max` of 1 the number itself.
+    """
     bins, boxes, scores = described["reg_max"], [], []
     for level, stride in zip(outputs, described["strides"]):
         rows = level[0].reshape(level.shape[1], -1).T
         y, x = np.mgrid[: level.shape[2], : level.shape[3]].reshape(2, -1)
         points = (np.stack((x, y), 1) + 0.5) * stride
-        sides = softmax(rows[:, : 4 * bins].reshape(-1, 4, bins)) @ np.arange(bins) * stride
+        sides = rows[:, : 4 * bins].reshape(-1, 4, bins)
+        sides = (softmax(sides) @ np.arange(bins) if bins > 1 else sides[:, :, 0]) * stride
         boxes.append(np.concatenate((points - sides[:, :2], points + sides[:, 2:]), 1))
         scores.append(1 / (1 + np.exp(-rows[:, 4 * bins :])))
     return np.concatenate(boxes), np.concatenate(scores)
