@@ -218,27 +218,37 @@ def test_one_class_per_point_where_that_is_asked_for() -> None:
 # --- training
 
 
-def run(dataset: Dataset, *, until: int = 99, **more: object) -> tuple[list[float], TrainResult | None]:
-    """Trains three steps, or until it is interrupted; returns the losses."""
+class Died(Exception):
+    """What ends a training without a last checkpoint, as `kill -9` does."""
+
+
+def run(
+    dataset: Dataset, *, until: int = 99, ending: type[BaseException] = KeyboardInterrupt, **more: object
+) -> tuple[list[float], TrainResult | None]:
+    """Trains three steps, or until `ending` is raised after one; returns the losses."""
     losses: list[float] = []
 
     def note(progress: TrainProgress) -> None:
         losses.append(progress.loss)
         if progress.step == until:
-            raise KeyboardInterrupt
+            raise ending
 
     detector = fresh_detector(dual_architecture(), num_classes=3, seed=1)
     try:
-        result = train(detector, dataset, config=CONFIG, on_step=note, **more)  # type: ignore[arg-type]
-    except KeyboardInterrupt:
+        config = replace(CONFIG, checkpoint_steps=1)
+        result = train(detector, dataset, config=config, on_step=note, **more)  # type: ignore[arg-type]
+    except (KeyboardInterrupt, Died):
         return losses, None
     assert detector.one_to_many is None and set(detector.state_dict()) == set(result.state_dict)
     return losses, result
 
 
-def test_interrupted_and_resumed_to_the_bit_with_both_heads(shapes: Dataset, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", [KeyboardInterrupt, Died])
+def test_interrupted_and_resumed_to_the_bit_with_both_heads(
+    ending: type[BaseException], shapes: Dataset, tmp_path: Path
+) -> None:
     whole, first = run(shapes, checkpoint=tmp_path / "whole.pt")
-    begun, _ = run(shapes, until=2, checkpoint=tmp_path / "last.pt")
+    begun, _ = run(shapes, until=2, ending=ending, checkpoint=tmp_path / "last.pt")
     rest, second = run(shapes, checkpoint=tmp_path / "last.pt", resume=True)
     assert len(whole) == 3 and begun + rest == whole
     assert first is not None and second is not None
