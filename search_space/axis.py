@@ -27,6 +27,8 @@ class Axis:
     """Whether the axis applies, given the choices on the axes before it."""
     rare: tuple[Choice, ...] = ()
     """Choices drawn a tenth as often as the others at random: expensive ones that few budgets admit."""
+    formerly: Choice | None = None
+    """Of an axis that a later version added: the choice that all detectors had before."""
 
     def check(self, choice: Choice) -> None:
         """Raises SpaceError where `choice` is not one of the choices."""

@@ -11,7 +11,7 @@ from search_space.errors import SpaceError
 
 
 def point_of(space: SearchSpace, trial: Trial) -> dict[str, Any]:
-    """Returns the point of a trial; an axis with one choice may be missing in the trial.
+    """Returns the point of a trial; an axis with one choice, or one that is newer than the trial, may be missing in it.
 
     Raises:
         SpaceError: If the space does not have the point.
@@ -21,8 +21,10 @@ def point_of(space: SearchSpace, trial: Trial) -> dict[str, Any]:
         text = trial.axes.get(axis.name)
         if text is not None:
             return axis.parse(text)
-        if len(axis.choices) > 1:
+        if len(axis.choices) == 1:
+            return axis.choices[0]
+        if axis.formerly not in axis.choices:
             raise SpaceError(f"trial {trial.number} has no choice on the axis {axis.name!r}")
-        return axis.choices[0]
+        return axis.formerly
 
     return dict(space.sample(choose))

@@ -141,12 +141,14 @@ def axes() -> tuple[Axis, ...]:
     return (
         Axis(
             name="tower_convs",
+            formerly=OPTIONS["tower_convs"],
             choices=(2, 1, 0),
             ordered=True,
             doc="convolutions of each tower of an anchor-free head before its predictor",
         ),
         Axis(
             name="branches",
+            formerly=OPTIONS["branches"],
             choices=BRANCHES,
             doc="towers and predictors of an anchor-free head: boxes and classes apart, or one for both",
             active=_has_towers,
@@ -166,12 +168,14 @@ def axes() -> tuple[Axis, ...]:
         ),
         Axis(
             name="box_branch",
+            formerly=OPTIONS["box_branch"],
             choices=tuple(TOWERS),
             doc="convolutions of the box branches of an anchor-free head",
             active=lambda params: _has_towers(params) and params.get("branches", "separate") == "separate",
         ),
         Axis(
             name="tower_kernel",
+            formerly=OPTIONS["tower_kernel"],
             choices=(3, 5),
             ordered=True,
             doc="kernel size of the towers of an anchor-free head",
@@ -179,12 +183,14 @@ def axes() -> tuple[Axis, ...]:
         ),
         Axis(
             name="bins",
+            formerly=OPTIONS["bins"],
             choices=(16, 8, 4, 1),
             ordered=True,
             doc="numbers of an anchor-free head for each side of a box: a distribution, or with 1 the distance",
         ),
         Axis(
             name="predictor_kernel",
+            formerly=OPTIONS["predictor_kernel"],
             choices=(1, 3),
             ordered=True,
             doc="kernel size of the predictors of an anchor-free head without towers",
@@ -192,11 +198,13 @@ def axes() -> tuple[Axis, ...]:
         ),
         Axis(
             name="head_stem",
+            formerly=NO_STEM,
             choices=(NO_STEM, 16, 24, 32, 48, 64),
             doc="width that a 1x1 convolution gives every level before an anchor-free head",
         ),
         Axis(
             name="head_weights",
+            formerly=OPTIONS["head_weights"],
             choices=HEAD_WEIGHTS,
             doc="whether all levels of an anchor-free head share the convolutions of their towers",
             active=_may_share,

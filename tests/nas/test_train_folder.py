@@ -6,6 +6,7 @@ import csv
 import json
 import resource
 import shutil
+from dataclasses import replace
 from math import nan
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from nas.cli import main
 from nas.locking import locked
 from nas.process_control import launched_rank, reported_once
 from search_space import DESIGNS
+from search_space.plain import Options
 from trainers import Score, fresh_detector, load_weights, save_weights
 from trainers.data import open_data
 
@@ -245,6 +247,18 @@ def test_windows_that_can_do_nothing_are_noted(
     told = capsys.readouterr().err
     assert "note: --tile-chance has no effect: no training image is larger than 1024x1024 px" in told
     assert "note: --eval-tile has no effect: no validation image" in told
+
+
+@pytest.mark.parametrize(("bins", "is_noted"), [(2, True), (1, False)])
+def test_boxes_that_are_too_long_for_the_bins_are_noted(
+    bins: int, is_noted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = DESIGNS.get(DESIGN).architecture
+    replace(known, head=replace(known.head, options=Options({"bins": bins}))).to_yaml(tmp_path / "design.yaml")
+    monkeypatch.setitem(globals(), "DESIGN", tmp_path / "design.yaml")
+    monkeypatch.setitem(globals(), "FAST", ("--input", 256, 256, "--batch", 3))
+    begin(tmp_path / "out", monkeypatch)
+    assert ("note: 2 of 68 training boxes have a side above 32 px" in capsys.readouterr().err) == is_noted
 
 
 @pytest.mark.slow
