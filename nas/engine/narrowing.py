@@ -11,6 +11,7 @@ from nas.engine.starts import ANCHOR_FREE
 from search_space import SearchSpace
 from search_space.axis import Axis
 from search_space.errors import ConfigError, SpaceError
+from search_space.heads.assignment import MANY
 from search_space.yaml_text import YamlError, read_yaml
 from trainers import HEAD_TRAINING
 
@@ -102,10 +103,10 @@ def narrowing_of(config: RunConfig) -> Narrowing:
 
 
 def with_heads(narrowing: Mapping[str, tuple[Any, ...]]) -> Narrowing:
-    """Returns the narrowing with the heads that the user asked for, or the anchor-free one.
+    """Returns the narrowing with the heads and assignments that the user asked for, or the anchor-free one and `many`.
 
-    Only one head by default: heads learn at different speeds, so short trainings would rank them by their start and not
-    by their final accuracy.
+    Only one of each by default: they learn at different speeds, so short trainings would rank them by their start and
+    not by their final accuracy; and no cost of a search counts the suppression that a one-to-one head saves.
 
     Raises:
         ConfigError: If the user asked for a head that cannot be trained.
@@ -117,4 +118,4 @@ def with_heads(narrowing: Mapping[str, tuple[Any, ...]]) -> Narrowing:
                 f"a head of kind {head!r} can be built and counted, but not trained yet; "
                 f"allowed in a search: {', '.join(HEAD_TRAINING)}; next: leave out --fix head={head}"
             )
-    return {**narrowing, "head": heads}
+    return {**narrowing, "head": heads, "assignment": narrowing.get("assignment", (MANY,))}

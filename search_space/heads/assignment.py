@@ -9,7 +9,8 @@ from search_space.axis import Axis
 if TYPE_CHECKING:
     from search_space.parts import Head
 
-ASSIGNMENTS = ("many", "dual")
+MANY, DUAL = "many", "dual"
+ASSIGNMENTS = (MANY, DUAL)
 """`many`: several points learn each object, and NMS drops all but one of their boxes. `dual`: such a head teaches the
 body during the training, and a second one of the same shape, in which one point learns each object, is deployed and
 read without NMS. Source: YOLOv10 (Wang et al., NeurIPS 2024) and YOLO26 (Ultralytics, 2025)."""
@@ -17,14 +18,15 @@ read without NMS. Source: YOLOv10 (Wang et al., NeurIPS 2024) and YOLO26 (Ultral
 
 def is_one_to_one(head: Head) -> bool:
     """Returns whether the deployed head gives one box per object, so that its outputs are read without NMS."""
-    return head.kind == "anchor_free" and head.option("assignment") == "dual"
+    return head.kind == "anchor_free" and head.option("assignment") == DUAL
 
 
 def assignment_axis() -> Axis:
     """Returns the axis; `dual` is rare because it makes a training longer, and no cost counts what it saves."""
     return Axis(
         name="assignment",
+        formerly=MANY,
         choices=ASSIGNMENTS,
-        rare=("dual",),
+        rare=(DUAL,),
         doc="points that learn each object: many, read with NMS, or also one, which is deployed and read without NMS",
     )
