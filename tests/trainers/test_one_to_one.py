@@ -14,6 +14,7 @@ from torch import Tensor
 
 from nas.transfer import transfer
 from search_space import Detector, lower
+from search_space.heads.towers import BorrowedConv
 from search_space.plain import Options
 from trainers import TrainConfig, TrainProgress, TrainResult, Weights, fresh_detector, train
 from trainers.assigners import TaskAlignedAssigner
@@ -111,6 +112,10 @@ def test_all_weights_learn_and_shared_ones_stay_shared(options: dict[str, object
     assert detector.one_to_many is not None
     own = sum(value.numel() for name, value in detector.named_parameters() if name.startswith("blocks.head"))
     assert sum(value.numel() for value in detector.one_to_many.parameters()) == own
+    mine = {id(value) for value in detector.one_to_many.parameters()}
+    borrowed = [module for module in detector.one_to_many.modules() if isinstance(module, BorrowedConv)]
+    assert bool(borrowed) == ("head_weights" in options)
+    assert all(id(module.conv.weight) in mine for module in borrowed), "those of the second head, not a copy of its own"
 
 
 def test_the_weights_of_the_losses_move_from_the_second_head_to_the_first() -> None:
