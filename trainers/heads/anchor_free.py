@@ -36,6 +36,8 @@ class AnchorFreeTraining:
             nwd=options.nwd,
             assigner=TaskAlignedAssigner(nwd=options.nwd),
         )
+        assigner = replace(self.loss_of.assigner, top_k=ONE_OF, keep=1)
+        self.dual = DualLoss(many=self.loss_of, one=replace(self.loss_of, assigner=assigner))
         self.one_to_one, self.progress = detector.one_to_one, 0.0
 
     def set_progress(self, progress: float) -> None:
@@ -47,9 +49,7 @@ class AnchorFreeTraining:
         if not self.one_to_one:
             return self.loss_of(detector(images), objects, ignored)
         assert isinstance(detector, Detector)
-        assigner = replace(self.loss_of.assigner, top_k=ONE_OF, keep=1)
-        dual = DualLoss(many=self.loss_of, one=replace(self.loss_of, assigner=assigner))
-        return dual(detector, images, objects, ignored, self.progress)
+        return self.dual(detector, images, objects, ignored, self.progress)
 
     def read(
         self, outputs: Sequence[Tensor], limits: DetectionLimits, input_hw: tuple[int, int] | None = None
