@@ -75,7 +75,7 @@ def finish(
     """
     notify, tell = on_notice or (lambda line: None), on_progress or (lambda event: None)
     run = open_run(run_folder)
-    members = run.members[:num_members]
+    members = run.most_promising(num_members)
     if len(members) < num_members:
         notify(f"finish: the front has {len(members)} of the {num_members} members that are to be trained on")
     if not members:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,8 @@ from nas.reports.finished_member import FinishedMember, read_finished
 from nas.reports.unfinished import UnfinishedFront, unfinished_front
 from nas.run_folder import CONFIG_YAML, read_trials
 from results import records
-from results.export import member_file
+from results.export import member_file, member_name
+from results.levelling import levelled
 from results.seeds import over_seeds
 from results.ties import tied_with_better
 from results.trials import tidy
@@ -149,6 +150,25 @@ class SearchRun(Result):
         pairs = zip(records.trials_of(found), tied_with_better(found), strict=True)
         return tuple(_member(self, trial, trials, rank, tied) for rank, (trial, tied) in enumerate(pairs, start=1))
 
+    def most_promising(self, number: int) -> tuple[FrontMember, ...]:
+        """Returns the detectors that are worth a full training: the first of the front, the most accurate first.
+
+        In a run with inheritance they are the first of the front of all accuracies at equal training, so that a
+        detector does not come first because its weights have seen more images; see `results.levelling`.
+        """
+        if levelled(self.table) is self.table:
+            return self.members[:number]
+        trials, front = records.trials_of(self.table), {member.key: member for member in self.members}
+        chosen = records.trials_of(records.front(levelled(self.table)))
+        own = {trial.number: trial for trial in trials}  # with the accuracies that were measured
+        kept = [trial for trial in chosen if trial.key in front or self.weights_of(trial.key).is_file()]
+        found = (front.get(each.key) or _member(self, own[each.number], trials, 0, "") for each in kept[:number])
+        return tuple(replace(each, name=member_name(rank, each.key)) for rank, each in enumerate(found, start=1))
+
+    def weights_of(self, key: str) -> Path:
+        """Returns the file of the weights of an architecture; there is none where they are no longer needed."""
+        return self.folder / "weights" / f"{key}.pt"
+
     @property
     def unfinished(self) -> UnfinishedFront | None:
         """What is missing where the front is of a lower rung, because no trial has reached the last one; else None."""
@@ -231,16 +251,18 @@ def correlations_of(config: RunConfig, table: pd.DataFrame) -> tuple[RungCorrela
 
 
 def _member(run: SearchRun, trial: Trial, trials: Sequence[Trial], rank: int, tied: str) -> FrontMember:
+    """Returns a trial as a member of the front, or, with rank 0, one that is not on it."""
     plain = "ap ap50 ap_small accuracy accuracy_low accuracy_high latency_ms latency_low_ms latency_high_ms".split()
     bins = [name for name in trial.scores if records.BIN_COLUMN.fullmatch(name) or name.startswith("held_out_")]
-    path = run.folder / "front" / member_file(rank, trial.key)
+    weights = run.weights_of(trial.key)
+    path = run.folder / "front" / member_file(rank, trial.key) if rank else weights
     return FrontMember(
-        name=path.stem,
+        name=member_name(rank, trial.key),
         key=trial.key,
-        architecture=Architecture.from_yaml(path),
+        architecture=_architecture(path),
         classes=run.config.classes,
         path=path,
-        weights=run.folder / "weights" / f"{trial.key}.pt",
+        weights=weights,
         stage=trial.stage,
         epochs=trial.epochs,
         accuracy=trial.accuracy,
@@ -251,6 +273,15 @@ def _member(run: SearchRun, trial: Trial, trials: Sequence[Trial], rank: int, ti
         memory_bytes=trial.memory_bytes,
         tied_with=tuple(tied.split()),
     )
+
+
+def _architecture(path: Path) -> Architecture:
+    """Reads an architecture from its own file or from that of its weights."""
+    if path.suffix == ".yaml":
+        return Architecture.from_yaml(path)
+    from trainers import load_weights  # not needed to read a front
+
+    return Architecture.from_dict(load_weights(path).architecture)
 
 
 def _correlation(each: RungCorrelation) -> dict[str, Any]:

@@ -58,9 +58,8 @@ def acquisition_values(history: History, points: Sequence[CostedPoint]) -> Value
     does not repeat them. The reference point has the worst accuracy evaluated, and the largest cost among the
     candidates and the history.
 
-    In a run with inheritance the process knows how much training the weights of each trial had. The accuracies
-    evaluated are then corrected to the median age, and the candidates are predicted at that age, so that like is
-    compared with like.
+    In a run with inheritance the process knows how much training the weights of each trial had, and the candidates are
+    predicted at the median age; a strategy gives a `levelled` history, so that like is compared with like.
 
     Args:
         history: With one evaluated trial or more.
@@ -68,23 +67,20 @@ def acquisition_values(history: History, points: Sequence[CostedPoint]) -> Value
     """
     known, age = [*history.evaluated, *history.pending], history.median_age
     aged = [_described(each, age) for each in known] + [(each.params, _with_age(each.costs, age)) for each in points]
-    num_evaluated, num_known, num_all = len(history.evaluated), len(known), len(aged)
-    levelled = [] if age is None else [(each.params, _with_age(each.costs, age)) for each in history.evaluated]
-    features = describe([*aged, *levelled])
+    num_evaluated, num_known = len(history.evaluated), len(known)
+    features = describe(aged)
     fitted = _fitted(history, features[:num_evaluated])
     observed = np.array([utilities(history.objectives, trial.values, history.floors) for trial in known])
     # Costs are known exactly, so their deviation stays 0; the columns of the accuracies are predicted.
     mean = np.array([known_utilities(history.objectives, point.costs, history.floors) for point in points])
     deviation = np.zeros_like(mean)
     for column, process in fitted.items():
-        if age is not None:
-            observed[:num_evaluated, column] = _levelled(history, age, process, features[num_all:])
         if num_known > num_evaluated:
             pending = features[num_evaluated:num_known]
             predicted, _ = process.predict(pending)
             observed[num_evaluated:, column] = predicted
             process = process.also(pending, predicted)
-        mean[:, column], deviation[:, column] = process.predict(features[num_known:num_all])
+        mean[:, column], deviation[:, column] = process.predict(features[num_known:])
     # The improvement is computed with the costs first and the uncertain accuracies last.
     order = [*(i for i in range(mean.shape[1]) if i not in fitted), *fitted]
     lowest = np.minimum(observed.min(axis=0), mean.min(axis=0))
@@ -100,27 +96,6 @@ def _fitted(history: History, features: Features) -> dict[int, Process]:
     values = history.values
     columns = [column for column, objective in enumerate(history.objectives) if not objective.is_cost]
     return {column: fit(features, values[:, column]) for column in columns}
-
-
-def _levelled(history: History, age: Age, process: Process, levelled: Features) -> Values:
-    """Returns the `(n,)` accuracies of the evaluated trials, corrected to one age by what the process predicts.
-
-    The residuals are kept. More training does not count against a trial, nor less for it: those with more get no more
-    than what was observed, those with less no less.
-
-    Args:
-        history: With ages.
-        age: To correct to.
-        process: Fitted on the trials with their own ages.
-        levelled: Features of the trials at the age.
-    """
-    at_age, own = (process.predict(features)[0] for features in (levelled, process.seen))
-    corrected = process.values + at_age - own
-    images = np.array([each.age_images or age.images for each in history.evaluated])
-    older, younger = images > age.images, images < age.images
-    corrected[older] = np.minimum(corrected, process.values)[older]
-    corrected[younger] = np.maximum(corrected, process.values)[younger]
-    return np.asarray(corrected)
 
 
 def _described(known: Observation, age: Age | None) -> tuple[Mapping[str, Any], Mapping[str, float]]:

@@ -15,10 +15,10 @@ from optuna.samplers import TPESampler
 from nas.engine.domain import CostedPoint, Domain, Params, side_of
 from nas.engine.history import History, Observation
 from nas.engine.sampler_study import SamplerStudy
-from nas.engine.variation import cross, drawn_neighbour, fit_input, mutate, params_text, repaired, resizes
+from nas.engine.variation import cross, drawn_neighbour, fit_input, mutate, params_text, repaired, resizes, scaled
 from search_space.space import INPUT_AXES
 
-NUM_NEIGHBOURS, NUM_CROSSOVERS, NUM_RANDOM, NUM_TPE = 4, 2, 1, 1
+NUM_NEIGHBOURS, NUM_SCALED, NUM_CROSSOVERS, NUM_RANDOM, NUM_TPE = 4, 1, 2, 1, 1
 """The networks of one decision in a space too large to be listed; costing new blocks takes most of the time."""
 MAX_SIZES = 4
 """A network that was tried at this many input sizes is not a candidate again, so that others are tried."""
@@ -104,7 +104,10 @@ def of_tpe(
 
 
 def promising(history: History, domain: Domain, rng: np.random.Generator, seed: int) -> Iterator[SearchCandidate]:
-    """Yields networks to choose from: the front, its neighbours and crossovers, a random network, and one of TPE."""
+    """Yields networks to choose from: the front, its neighbours, wider and narrower ones, crossovers, and others.
+
+    As each is a candidate at all input sizes, a narrower network trades its width for a larger input.
+    """
     _, weights = _parents(history)
     chances = np.array(weights) / sum(weights)
 
@@ -115,6 +118,10 @@ def promising(history: History, domain: Domain, rng: np.random.Generator, seed: 
         known = parent()
         return domain.consider(mutate(domain.space, known.params, rng)), known.key
 
+    def rescaled() -> tuple[CostedPoint | None, str]:
+        known = parent()
+        return domain.consider(scaled(domain.space, known.params, rng)), known.key
+
     def crossed() -> tuple[CostedPoint | None, None]:
         return domain.consider(cross(domain.space, parent().params, parent().params, rng)), None
 
@@ -123,6 +130,7 @@ def promising(history: History, domain: Domain, rng: np.random.Generator, seed: 
 
     draws: list[tuple[str, int, Callable[[], tuple[CostedPoint | None, str | None]]]] = [
         ("neighbour", NUM_NEIGHBOURS, mutated),
+        ("scaled", NUM_SCALED, rescaled),
         ("crossover", NUM_CROSSOVERS, crossed),
         ("random", NUM_RANDOM, random),
     ]
@@ -137,6 +145,8 @@ def promising(history: History, domain: Domain, rng: np.random.Generator, seed: 
 def dissimilar(history: History, domain: Domain, rng: np.random.Generator) -> Iterator[SearchCandidate]:
     """Yields random networks that share few choices with those tried: other backbones, other necks.
 
+    Their cells are small enough for the objects of the data.
+
     Each is the one of `EXPLORED_DRAWS` whose largest Jaccard similarity to a network tried is smallest.
     """
     tried = [_choices(trial.params) for trial in history.trials]
@@ -145,7 +155,7 @@ def dissimilar(history: History, domain: Domain, rng: np.random.Generator) -> It
         shares = [max((_share(_choices(params), other) for other in tried), default=0.0) for params in drawn]
         params = drawn[int(np.argmin(shares))]
         found = fit_input(domain, params, lambda gmacs: int(rng.integers(len(gmacs))))
-        if found is not None and found.feasible and found.key not in history.seen:
+        if found is not None and found.feasible and found.key not in history.seen and domain.is_fine(found):
             tried.append(_choices(params))
             yield SearchCandidate(point=found, origin="explored")
 

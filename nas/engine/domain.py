@@ -71,14 +71,25 @@ class Domain(Protocol):
     def listed(self) -> tuple[CostedPoint, ...] | None:
         """Returns all points of a small space, feasible or not; None if there are too many."""
 
+    def is_fine(self, point: CostedPoint) -> bool:
+        """Returns whether the cells of the finest level are small enough for the objects of the data."""
+
 
 class CostedDomain:
     """Costs the points of a space and compares them with a budget; remembers all costs."""
 
     def __init__(
-        self, space: SearchSpace, budget: Budget, *, num_classes: int, device: LatencyModel | None = None
+        self,
+        space: SearchSpace,
+        budget: Budget,
+        *,
+        num_classes: int,
+        device: LatencyModel | None = None,
+        least_cells: float = 0.0,
     ) -> None:
         self.space = space
+        self.least_cells = least_cells
+        """Cells that the finest level of a head needs along the input; see `nas.engine.starts.least_cells`."""
         self.budget = budget
         self.num_classes = num_classes
         self.device = device
@@ -129,6 +140,14 @@ class CostedDomain:
             found = (self.consider(params) for params in all_points(self.space))
             self._listed = tuple({candidate.key: candidate for candidate in found if candidate is not None}.values())
         return self._listed
+
+    def is_fine(self, point: CostedPoint) -> bool:
+        """Returns whether the finest level has `least_cells` along the longer side of the input."""
+        if not self.least_cells:
+            return True
+        architecture = self.space.decode(dict(point.params))
+        finest = architecture.backbone.log_stride(architecture.head.finest_level)
+        return bool(max(architecture.input_hw) / 2**finest >= self.least_cells)
 
     def overruns(self, candidate: Candidate) -> str:
         """Says which limits a point exceeds, and by how much."""

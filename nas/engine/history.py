@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from nas.engine.objectives import Objective
 from nas.engine.utility import NO_FLOORS, Floors
+from results.levelling import levelling_factor
 from results.pareto import nondominated
 
 STATES = ("evaluated", "pending", "rejected", "failed", "stopped")
@@ -89,6 +90,26 @@ class History:
             return None
         images = float(np.median([trial.age_images or 0 for trial in aged]))
         return Age(images=images, inherited_share=float(np.median([trial.inherited_share or 0.0 for trial in aged])))
+
+    @cached_property
+    def levelled(self) -> History:
+        """The history with all accuracies as after the median of the images; itself in a run without inheritance.
+
+        See `results.levelling`.
+        """
+        age = self.median_age
+        if age is None:
+            return self
+        return replace(self, trials=tuple(self._at(trial, age.images) for trial in self.trials))
+
+    def _at(self, trial: Observation, images: float) -> Observation:
+        """Returns a trial with the accuracies that it is expected to have after a number of images."""
+        if not trial.age_images:
+            return trial
+        factor = levelling_factor(trial.age_images, images)
+        pairs = zip(self.objectives, trial.values, strict=True)
+        levelled = (value if each.is_cost or value is None else factor * value for each, value in pairs)
+        return replace(trial, values=tuple(levelled))
 
     @property
     def maximise(self) -> tuple[bool, ...]:

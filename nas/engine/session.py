@@ -34,7 +34,7 @@ from nas.engine.run_request import (
 )
 from nas.engine.scheduler import Scheduler
 from nas.engine.search_study import STUDY_NAME, SearchStudy
-from nas.engine.starts import Start, side_for, starting_points
+from nas.engine.starts import Start, least_cells, side_for, starting_points
 from nas.engine.storage import Heartbeats, database_storage, heartbeat, journal_storage, worker_name
 from nas.engine.strategies import STRATEGIES
 from nas.engine.time_plan import check_finish, search_minutes
@@ -349,9 +349,11 @@ def prepare(
                 f"nothing was ever measured on {device.profile.name}: its latencies are of the data sheet alone; "
                 "a few measurements help much: nas latency calibrate --help"
             )
-    domain = CostedDomain(space, budget_of(config), num_classes=len(config.classes), device=device)
-    wanted = side_for(box_sizes(splits.train.records))
-    starts, left_out = starting_points(domain, named.architectures, wanted_side=wanted)
+    boxes = box_sizes(splits.train.records)
+    domain = CostedDomain(
+        space, budget_of(config), num_classes=len(config.classes), device=device, least_cells=least_cells(boxes)
+    )
+    starts, left_out = starting_points(domain, named.architectures, wanted_side=side_for(boxes))
     if not starts:
         ensure_feasible(domain, SearchSpace().narrowed(with_heads({})), seed=config.seed)
     return domain, starts, [*notices, *left_out]

@@ -19,6 +19,9 @@ from search_space.space import INPUT_AXES
 
 WIDTH_AXIS, FPN_AXIS = "width", "fpn_width"
 ANCHOR_FREE = "anchor_free"
+LEAST_CELLS_A_BOX = 0.5
+"""Cells of the finest level that the median box spans at least, in points that are drawn at random: with fewer, one
+cell holds several objects."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +95,11 @@ def side_for(boxes: BoxSizes) -> int:
     """
     seen = np.median(boxes.at(boxes.long_side_px)) / least_seen_px(LEVELS[0])
     return int(np.ceil(boxes.long_side_px / max(seen, 1.0)))
+
+
+def least_cells(boxes: BoxSizes) -> float:
+    """Returns how many cells a level has along its input where half of the boxes span `LEAST_CELLS_A_BOX` or more."""
+    return LEAST_CELLS_A_BOX * boxes.long_side_px / float(np.median(boxes.at(boxes.long_side_px)))
 
 
 def fit(domain: CostedDomain, name: str, architecture: Architecture, *, wanted_side: int = 0) -> Start | None:

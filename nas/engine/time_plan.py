@@ -17,7 +17,7 @@ from search_space.files import read_bytes, write_text
 
 PLAN_JSON = "plan.json"
 PHASES = ("search", "finish", "evaluation")
-SEARCH_SHARE, FINISH_SHARE = 0.45, 0.52
+SEARCH_SHARE, FINISH_SHARE = 0.35, 0.62
 """Of the time of a run with a finish; the rest is for evaluation and export."""
 MAX_FINISH_EPOCHS = 100.0
 """What a member is trained for at most in a finish."""

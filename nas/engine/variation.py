@@ -19,6 +19,7 @@ TRADE_SHARE = 0.5
 """How often a neighbour takes a larger input than its parent, the largest at which it fits the budget."""
 DRAWS = 12
 """How many points are drawn before a function gives up or repairs one; costing a new point takes 0.1 s."""
+WIDTH_AXES = ("width", "fpn_width", "box_channels")
 NUM_REPAIRS = 2
 MAX_REPAIR_STEPS = 60
 NEAR_TARGET = 0.25
@@ -55,6 +56,18 @@ def mutate(space: SearchSpace, params: Params, rng: np.random.Generator) -> dict
         others = [choice for choice in free[index].choices if choice != params[free[index].name]]
         changed[free[index].name] = others[rng.integers(len(others))]
     return complete(space, changed, rng)
+
+
+def scaled(space: SearchSpace, params: Params, rng: np.random.Generator) -> dict[str, Any]:
+    """Returns the point with all its widths one step smaller, or one step larger."""
+    step = int(rng.choice((-1, 1)))
+    changed = dict(params)
+    for axis in _free_axes(space, params):
+        if axis.name in WIDTH_AXES:
+            choices = sorted(axis.choices)
+            index = min(max(choices.index(params[axis.name]) + step, 0), len(choices) - 1)
+            changed[axis.name] = choices[index]
+    return changed
 
 
 def cross(space: SearchSpace, first: Params, second: Params, rng: np.random.Generator) -> dict[str, Any]:
@@ -202,6 +215,8 @@ def spread_feasible(
 ) -> CostedPoint | None:
     """Draws random feasible points and returns one at a given position on the range of costs below the budget.
 
+    Points whose cells are too large for the objects of the data are left out, unless no other is drawn.
+
     Different positions give the front cheap and expensive members from the start. Without a limit on MACs, the range is
     that of the input sizes at which the drawn network fits.
 
@@ -224,7 +239,7 @@ def spread_feasible(
     best: CostedPoint | None = None
     for _ in range(DRAWS):
         candidate = fit_input(domain, domain.space.random(rng), choose)
-        if candidate is None or not candidate.feasible or candidate.key in seen:
+        if candidate is None or not candidate.feasible or candidate.key in seen or not domain.is_fine(candidate):
             continue
         if best is None or distance(_gmacs(candidate)) < distance(_gmacs(best)):
             best = candidate

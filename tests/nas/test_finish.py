@@ -44,10 +44,10 @@ TICK = 0.05
 
 def test_the_plan_is_said_in_words() -> None:
     assert plan_line(plan_time(8 * 3600, 3)) == (
-        "plan:   8 h in all: 3.6 h search, 4.16 h training of the best 3 members (83.2 min each, at most 100 epochs), "
+        "plan:   8 h in all: 2.8 h search, 4.96 h training of the best 3 members (1.65 h each, at most 100 epochs), "
         "14.4 min evaluation and export"
     )
-    assert "30 s in all: 13.5 s search, 15.6 s training of the best member (at most" in plan_line(plan_time(30, 1))
+    assert "30 s in all: 10.5 s search, 18.6 s training of the best member (at most" in plan_line(plan_time(30, 1))
 
 
 class Ticking:
@@ -336,7 +336,7 @@ def test_the_command_finishes_and_says_so(evaluator: Writing, capsys: pytest.Cap
     words += [f"--fix={axis}={value}" for axis, value in QUICK["fix"].items()]
     main(["run", *words])
     lines = capsys.readouterr().out.splitlines()
-    assert "plan:   3.6 s in all: 1.62 s search, 1.87 s training of the best member (at most 100 epochs)" in "".join(
+    assert "plan:   3.6 s in all: 1.26 s search, 2.23 s training of the best member (at most 100 epochs)" in "".join(
         lines
     )
     (member,) = open_run("runs/a").finished
@@ -349,7 +349,7 @@ def test_the_command_finishes_and_says_so(evaluator: Writing, capsys: pytest.Cap
     told = json.loads(capsys.readouterr().out)
     assert told["finished"] == [json.loads(json.dumps(member.to_dict()))] and told["finish"] == 1
     assert all(seconds > 0 for seconds in told["plan"]["actual_seconds"].values())
-    assert told["plan"]["planned_seconds"]["search"] == pytest.approx(1.62)
+    assert told["plan"]["planned_seconds"]["search"] == pytest.approx(1.26)
 
 
 @pytest.mark.slow

@@ -8,26 +8,31 @@ from dataclasses import replace
 import numpy as np
 import optuna
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from search_fakes import NUM_CLASSES, make_domain, small_space
 
 from nas.advice.box_sizes import box_sizes
 from nas.cost import Budget, cost_of
 from nas.engine.distributions import even_step, restored, stored, suggest
-from nas.engine.domain import CostedDomain
+from nas.engine.domain import CostedDomain, CostedPoint
 from nas.engine.feasibility import ensure_feasible
-from nas.engine.starts import side_for, starting_points
+from nas.engine.starts import least_cells, side_for, starting_points
 from nas.engine.utility import LEAST_OF_BUDGET
 from nas.engine.variation import (
+    WIDTH_AXES,
     complete,
     fit_input,
     mutate,
     mutated_feasible,
     random_feasible,
     repair,
+    scaled,
     spread_feasible,
 )
 from search_space import DESIGNS, Axis, SearchSpace
 from search_space.errors import BudgetError, SpaceError
+from search_space.lowering import lower
 from trainers.data import Record
 
 SPACE = SearchSpace()
@@ -220,6 +225,43 @@ def test_a_side_is_wanted_at_which_half_of_the_boxes_are_seen() -> None:
     assert side_for(box_sizes([large])) == 26
     tiny = replace(record, boxes=boxes / 10)
     assert side_for(box_sizes([tiny])) == 320, "a larger input adds no detail"
+
+
+def test_random_points_have_cells_for_the_objects() -> None:
+    boxes = np.array([[0, 0, side, side] for side in (4, 8, 16)], np.float32)
+    record = Record(path=None, height=256, width=320, boxes=boxes, labels=np.zeros(3, np.int64))
+    assert least_cells(box_sizes([record])) == 20, "8 px boxes span half a cell of 16 px"
+    space, budget = SPACE.narrowed({"head": ("anchor_free",)}), Budget(gmacs=0.25)
+    coarse = []
+    for cells in (0.0, 20.0):
+        domain = CostedDomain(space, budget, num_classes=NUM_CLASSES, least_cells=cells)
+        found = [spread_feasible(domain, np.random.default_rng(seed), share=0.5) for seed in range(12)]
+        across = [np.nan if point is None else _cells(domain, point) for point in found]
+        coarse.append(sum(each < 20 for each in across))
+    assert coarse[0] > 0 == coarse[1]
+
+
+def _cells(domain: CostedDomain, point: CostedPoint) -> float:
+    architecture = domain.space.decode(dict(point.params))
+    return architecture.input_hw[0] / min(lower(architecture, num_classes=1).strides)
+
+
+@given(st.integers(0, 500))
+@settings(max_examples=30, deadline=None)
+def test_a_scaled_point_is_one_step_narrower_or_wider(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    params = SPACE.narrowed({"head": ("anchor_free",)}).random(rng)
+    found = scaled(SPACE, params, rng)
+    steps = {}
+    for name in WIDTH_AXES:
+        if name in params:
+            choices = sorted(SPACE.axis(name).choices)
+            steps[name] = choices.index(found[name]) - choices.index(params[name])
+    assert {name: found[name] for name in found if name not in WIDTH_AXES} == {
+        name: params[name] for name in params if name not in WIDTH_AXES
+    }
+    assert set(steps.values()) <= {0, 1} or set(steps.values()) <= {-1, 0}
+    assert SPACE.decode(found).resized((256, 256)) is not None
 
 
 def test_designs_outside_the_space_are_left_out_by_name() -> None:

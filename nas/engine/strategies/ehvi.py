@@ -28,7 +28,7 @@ EXPLORE_EVERY = 5
 well would stay with that family."""
 QUOTA = 3
 """In a run with inheritance, one of this many points is not derived from the front: inherited weights favour those."""
-DERIVED = frozenset({"neighbour", "resized", "crossover"})
+DERIVED = frozenset({"neighbour", "resized", "scaled", "crossover"})
 """The origins of points that are derived from the front."""
 NEIGHBOURS_PER_TPE = 3
 """How many neighbours of the front are proposed for each point of TPE while the surrogate is not trusted."""
@@ -44,7 +44,7 @@ def propose(history: History, domain: Domain, *, seed: int) -> Proposal | None:
     TPE and neighbours of the front take turns. Every `EXPLORE_EVERY`th point explores; with inheritance, also every
     point after `QUOTA - 1` that were derived from the front.
     """
-    rng = np.random.default_rng(seed)
+    rng, history = np.random.default_rng(seed), history.levelled
     num_known = len(history.evaluated) + len(history.pending)
     if num_known < len(SPREAD_SHARES) or not history.evaluated:
         chosen = _spread(history, domain, rng, num_known)
