@@ -91,7 +91,7 @@ def test_random_points_fit() -> None:
     domain, rng = make_domain(0.1, params_m=0.5), np.random.default_rng(0)
     points = [random_feasible(domain, rng) for _ in range(6)]
     assert all(point is not None and point.feasible for point in points)
-    assert len({point.architecture.input_hw for point in points if point}) > 1
+    assert len({point.params[SPACE.input_axis(point.params).name] for point in points if point}) > 1
 
 
 @pytest.mark.slow

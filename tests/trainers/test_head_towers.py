@@ -101,7 +101,7 @@ HWS = ((8, 12), (4, 6))
 
 
 def test_a_head_of_one_bin_has_an_absolute_error_in_place_of_the_distribution_loss() -> None:
-    wanted = objects((8, 8, 24, 24, 0, 0))
+    wanted = objects((8, 8, 56, 24, 0, 0))
     loss = AnchorFreeLoss(strides=(8, 16), reg_max=1)
     parts = loss(maps_of(1, 2.0), wanted, NONE).parts
     assert set(parts) == {"box", "distance", "classes"}
@@ -110,7 +110,7 @@ def test_a_head_of_one_bin_has_an_absolute_error_in_place_of_the_distribution_lo
     grid = anchor_grid(HWS, (8, 16))
     for row, score in zip(found.anchors.tolist(), found.scores.tolist(), strict=True):
         (x, y), stride = grid.points[row].tolist(), float(grid.point_strides[row])
-        sides = (x - 8, y - 8, 24 - x, 24 - y)
+        sides = (x - 8, y - 8, 56 - x, 24 - y)
         off = [abs(2 * stride - side) / size for side, size in zip(sides, (96, 64, 96, 64), strict=True)]
         error += score * sum(off) / 4
     assert error > 0

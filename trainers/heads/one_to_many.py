@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from search_space import Detector, Graph, Node
 from trainers.assigners import Objects
 from trainers.losses import Loss
+
+if TYPE_CHECKING:
+    from trainers.heads.anchor_free import AnchorFreeLoss
 
 STATE_PREFIX = "one_to_many."
 """What the names of the second head's tensors begin with, in the state of a detector in training."""
@@ -87,10 +90,10 @@ class DualLoss:
     The share w of its loss falls linearly over the steps, that of the one-to-one head is 1 - w, as in YOLO26.
     """
 
-    many: Any
-    """From maps, objects and ignored regions to the `Loss` of the one-to-many head."""
-    one: Any
-    """The same for the one-to-one head."""
+    many: AnchorFreeLoss
+    """Of the one-to-many head."""
+    one: AnchorFreeLoss
+    """Of the one-to-one head."""
 
     def __call__(self, detector: Detector, images: Tensor, objects: Objects, ignored: Objects, progress: float) -> Loss:
         """Returns the parts of both losses; those of the one-to-one head have names that begin with `one_`.
@@ -105,8 +108,7 @@ class DualLoss:
         graph = detector.graph
         maps = detector.maps(images, head_inputs(graph))
         if detector.one_to_many is None:
-            alone: Loss = self.many(run_head(graph, detector.blocks, maps), objects, ignored)
-            return alone
+            return self.many(run_head(graph, detector.blocks, maps), objects, ignored)
         share = FIRST_SHARE + (LAST_SHARE - FIRST_SHARE) * progress
         many = self.many(detector.one_to_many(*maps), objects, ignored)
         one = self.one(run_head(graph, detector.blocks, [each.detach() for each in maps]), objects, ignored)
