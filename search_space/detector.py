@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from search_space.graph import IMAGE, Graph, Node, build
 from search_space.head_kind import HEAD_KINDS
+from search_space.heads.assignment import is_one_to_one
 from search_space.input_format import InputFormat
 
 
@@ -21,6 +22,8 @@ class Detector(nn.Module):
         head: the kind of head, one of `HEAD_KINDS`; its settings are in `graph.head`.
         strides: pixels per cell of each level with a head, finest first.
         reg_max: numbers for each box side, the option `bins` of an anchor-free head; 0 for other kinds.
+        one_to_one: whether the head gives one box per object, so that its outputs are read without NMS.
+        one_to_many: the second head of a detector that is in training with the assignment `dual`, otherwise None.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -33,6 +36,8 @@ class Detector(nn.Module):
         kind = HEAD_KINDS.get(self.head)
         self.strides = graph.strides
         self.reg_max = int(graph.head.option("bins")) if "bins" in kind.options else 0
+        self.one_to_one = is_one_to_one(graph.head)
+        self.one_to_many: nn.Module | None = None
         self.blocks = nn.ModuleDict({node.name: build(node) for node in graph.nodes if node.shares is None})
         self.convert = InputConversion(graph.input_format)
         self._plans = {graph.outputs: _plan(graph, graph.outputs)}

@@ -48,6 +48,9 @@ class TaskAlignedAssigner:
     """
 
     top_k: int = 10
+    keep: int | None = None
+    """Points that an object keeps at most, the best by the metric, once points of two objects are given to one of them;
+    None: all."""
     alpha: float = 0.5
     beta: float = 6.0
     nwd: float = 0.0
@@ -74,6 +77,9 @@ class TaskAlignedAssigner:
         owner, row, metric, overlap = owner[best], row[best], metric[best], overlap[best]
         mine = rank_within(row, overlap) == 0
         owner, row, metric, overlap = owner[mine], row[mine], metric[mine], overlap[mine]
+        if self.keep is not None:
+            kept = rank_within(owner, metric) < self.keep
+            owner, row, metric, overlap = owner[kept], row[kept], metric[kept], overlap[kept]
         return Assignment(anchors=row, objects=owner, scores=_target_scores(owner, metric, overlap, len(objects)))
 
 

@@ -152,6 +152,6 @@ def decode_sides(logits: Tensor, reg_max: int) -> Tensor:
 
 
 def decode_boxes(logits: Tensor, points: Tensor, strides: Tensor, reg_max: int) -> Tensor:
-    """Decodes logits `(..., P, 4 * reg_max)` at `points` `(P, 2)` px of `strides` `(P,)` into boxes `(..., P, 4)`."""
-    sides = decode_sides(logits, reg_max) * strides[:, None]
+    """Decodes logits `(..., 4 * reg_max)` at `points` `(..., 2)` px of `strides` `(...)` into boxes `(..., 4)`."""
+    sides = decode_sides(logits, reg_max) * strides[..., None]
     return torch.cat((points - sides[..., :2], points + sides[..., 2:]), dim=-1)

@@ -36,7 +36,7 @@ def predict(
     image: Image,
     *,
     score_threshold: float = 0.25,
-    iou_threshold: float = 0.6,
+    iou_threshold: float | None = None,
     max_detections: int = 300,
 ) -> Detections:
     """Detects the objects in one image.
@@ -45,7 +45,7 @@ def predict(
         detector: runs in evaluation mode; its mode is restored.
         image: `(H, W, 3)` uint8 RGB of any size.
         score_threshold: lowest score that is reported.
-        iou_threshold: of NMS within a class.
+        iou_threshold: of NMS within a class; None: 0.6, and no NMS for a one-to-one head.
     """
     limits = DetectionLimits(
         score_threshold=score_threshold, iou_threshold=iou_threshold, max_detections=max_detections, one_class=True

@@ -122,18 +122,22 @@ def detect_dataset(
     batch_size: int = 8,
     tiling: Tiling | None = None,
     max_detections: int = MAX_DETECTIONS,
+    iou_threshold: float | None = None,
     on_images: Callable[[int], None] = lambda number: None,
 ) -> DatasetDetections:
     """Runs a detector on every image of a data set; see `evaluate`.
 
     Args:
+        iou_threshold: of NMS; None: 0.6, and no NMS for a one-to-one head.
         on_images: is called with the number of images that are done.
 
     Raises:
         DataError: no image can be read.
     """
     hw = input_hw or detector.input_hw
-    limits = DetectionLimits(score_threshold=EVALUATION_SCORE, max_detections=max_detections)
+    limits = DetectionLimits(
+        score_threshold=EVALUATION_SCORE, iou_threshold=iou_threshold, max_detections=max_detections
+    )
     found: list[Detections] = []
     unreadable: list[str] = []
     with evaluation_mode(detector):

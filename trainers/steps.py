@@ -22,6 +22,8 @@ from trainers.data.dataset import Dataset
 from trainers.distributed import World
 from trainers.evaluation import Score, evaluate
 from trainers.heads import HeadOptions, HeadTraining, head_training
+from trainers.heads.head_training import UsesProgress
+from trainers.heads.one_to_many import add_one_to_many, deployed_state, remove_one_to_many
 from trainers.interrupts import Interrupts
 from trainers.optimizer import device_for, make_optimizer, precision_for, save_copies
 from trainers.padding_taps import PaddingTapGuard
@@ -63,6 +65,7 @@ class TrainingRun:
     precision: torch.dtype
     world: World
     stream: BatchStream
+    head: HeadTraining
     module: nn.Module
     """Returns the loss; see `DetectorLoss`."""
     optimizer: torch.optim.Optimizer
@@ -75,7 +78,9 @@ class TrainingRun:
     on_best: OnBest | None
 
     def close(self) -> None:
-        """Removes hooks and restores changed settings of the modules of the detector."""
+        """Removes hooks and second heads, and restores changed settings of the modules of the detector."""
+        remove_one_to_many(self.detector)
+        remove_one_to_many(self.average.detector)
         self.norms.close()
         if self.taps is not None:
             self.taps.close()
@@ -92,7 +97,9 @@ class TrainingRun:
         self.saver.save(state)
 
     def begin_step(self, step: int) -> None:
-        """Sets the learning rate of a step (0-based) and resets the gradients."""
+        """Sets the learning rate and the progress of a step (0-based) and resets the gradients."""
+        if isinstance(self.head, UsesProgress):
+            self.head.set_progress(step / max(1, self.stream.num_steps - 1))
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate_at(step, self.stream.num_steps)
         self.optimizer.zero_grad(set_to_none=True)
@@ -179,9 +186,8 @@ class TrainingRun:
 
     def _record(self, state: TrainingState, score: Score | None) -> None:
         if score is not None and state.rate(score) and self.on_best is not None:
-            self.on_best(
-                cpu_copy(self.average.detector.state_dict()), score
-            )  # before the checkpoint, which relies on it
+            state_dict = deployed_state(self.average.detector.state_dict())
+            self.on_best(cpu_copy(state_dict), score)  # before the checkpoint, which relies on it
         if score is not None or self.stream.is_due(state.step, 1.0):
             state.history.append(self._history_row(state, score))
             self.save(state)
@@ -226,6 +232,7 @@ def prepare_run(
     _check_data(detector, train_set)
     world = World.current(device_for(config.device))
     precision = precision_for(world.device, config.precision)
+    add_one_to_many(detector)
     detector.to(world.device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     save_copies(detector)
     optimizer, average = make_optimizer(detector, config), WeightAverage(detector, config.ema_decay)
@@ -248,6 +255,7 @@ def prepare_run(
             rank=world.rank,
             num_ranks=world.size,
         ),
+        head=head,
         module=world.wrap(DetectorLoss(detector, head)),
         optimizer=optimizer,
         scaler=scaler,

@@ -192,7 +192,7 @@ class _Table:
 
     def add(self, row: int, limits: DetectionLimits, image_hw: tuple[int, int]) -> None:
         """Adds a detection: keeps it, merges it with kept ones of the same object, or drops it for a whole box."""
-        while len(same := self._same(row, limits.iou_threshold)):
+        while len(same := self._same(row, limits.nms_iou)):
             whole = same[~self.cut[same]]
             if len(whole):
                 self.scores[whole[0]] = max(self.scores[whole[0]], self.scores[row])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.api.arguments import from_arguments
-from nas.api.bounds import check_at_least
+from nas.api.bounds import check_at_least, check_fraction
 from nas.api.class_notes import class_lists, taken_in_order
 from nas.api.plain_score import plain_score
 from nas.api.result import OnNotice, OnProgress, ProgressUpdate, Result, notify, plain
@@ -51,6 +51,8 @@ class EvaluationResult(Result):
     part: str
     input_hw: tuple[int, int]
     tiling: Tiling | None
+    iou: float | None
+    """The IoU of the suppression that was asked for; None: the usual reading of the head."""
     score: Score
     intervals: ScoreIntervals | None
     best_f1: Mapping[str, BestF1]
@@ -94,6 +96,7 @@ class EvaluationOptions:
     curves: Path | None
     input_hw: tuple[int, int] | None
     max_detections: int
+    iou: float | None
     batch: int
     device: str
 
@@ -108,6 +111,7 @@ class EvaluationOptions:
             ("--batch", self.batch, 1),
         ):
             check_at_least(option, value, least)
+        check_fraction("--iou", self.iou)
         if self.bins is not None and not self.bins.startswith("quantiles"):
             size_bins(self.bins, ())  # fails before the data is read
 
@@ -129,6 +133,7 @@ def evaluate(
     curves: str | Path | None = None,
     input_hw: tuple[int, int] | None = None,
     max_detections: int = 100,
+    iou: float | None = None,
     batch: int = 8,
     device: str = "auto",
     threads: int | None = None,
@@ -153,6 +158,8 @@ def evaluate(
         curves: folder to write curves to.
         input_hw: input size `(H, W)` in pixels; None: that of the detector.
         max_detections: maximum number of detections per image.
+        iou: maximum IoU of two boxes of a class; of boxes that overlap more, the best is kept. None: 0.6, or any
+            overlap for a one-to-one head, which needs no suppression.
         batch: images per batch.
         device: `auto`, `cpu` or `cuda`.
         threads: CPU threads; None: all.
@@ -235,6 +242,7 @@ def _evaluate(
         part=options.part,
         input_hw=options.input_hw or loaded.input_hw,
         tiling=tiling,
+        iou=options.iou,
         score=score,
         intervals=_intervals(matches, dataset.classes, options),
         best_f1={each.name: each.best_f1() for each in curves[1:]},
@@ -277,6 +285,7 @@ def _find(
         batch_size=options.batch,
         tiling=tiling,
         max_detections=options.max_detections,
+        iou_threshold=options.iou,
         on_images=on_images,
     )
 

@@ -64,6 +64,8 @@ class Explanation(Result):
     """As trained."""
     params_deployed: int
     """Of the deployed network; a batch norm that belongs to no merged branch counts as in `params`."""
+    one_to_many_params: int
+    """Parameters of the second head that a training with the assignment `dual` has beside these; otherwise 0."""
     weight_bytes: int
     activation_bytes: int
     """Written by all nodes together."""
@@ -122,6 +124,7 @@ def explain(
         UserError: there is no such architecture, or it does not take this size or number of classes.
     """
     from search_space import lower
+    from search_space.heads.assignment import is_one_to_one
 
     # With `diff` the input size is one of the differences: both are compared as they are and counted at `input_hw`.
     arch = find_architecture(architecture, input_hw if diff is None else None)
@@ -132,6 +135,7 @@ def explain(
         names = (shown_name(architecture), shown_name(diff))
         return differences(arch, find_architecture(diff), num_classes=num_classes, input_hw=input_hw, names=names)
     counted, memory_bytes = count_nodes(lower(arch, num_classes=num_classes))
+    head_params = sum(node.params for node in counted if node.part == "head")
     totals = {name: sum(getattr(node, name) for node in counted) for name in TOTALS}
     return Explanation(
         architecture=shown_name(architecture),
@@ -143,6 +147,7 @@ def explain(
         head_activation=arch.activation_of_head,
         memory_bytes=memory_bytes,
         flops_2x=2 * totals["macs"],
+        one_to_many_params=head_params if is_one_to_one(arch.head) else 0,
         nodes=counted,
         **totals,
     )

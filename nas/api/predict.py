@@ -146,7 +146,7 @@ class PredictionOptions:
 
     out: str | Path | None = None
     score: float = 0.25
-    iou: float = 0.6
+    iou: float | None = None
     max_detections: int = 300
     tile: str | int | tuple[int, int] | None = None
     overlap: float | None = None
@@ -179,7 +179,7 @@ def predict(
     *,
     out: str | Path | None = None,
     score: float = 0.25,
-    iou: float = 0.6,
+    iou: float | None = None,
     max_detections: int = 300,
     tile: str | int | tuple[int, int] | None = None,
     overlap: float | None = None,
@@ -200,7 +200,8 @@ def predict(
         inputs: one input or several; videos are read frame by frame.
         out: folder for images and videos with boxes; None: nothing is drawn. Inputs are never replaced.
         score: minimum score of a detection.
-        iou: maximum IoU of two boxes of a class; of boxes that overlap more, the best is kept.
+        iou: maximum IoU of two boxes of a class; of boxes that overlap more, the best is kept. None: 0.6, or any
+            overlap for a one-to-one head, which needs no suppression.
         max_detections: maximum number of detections per image.
         tile: size of the tiles in pixels, one number or `(H, W)`; None: no tiles.
         overlap: overlap of neighbouring tiles, as a share of a tile; None: 0.2.

@@ -64,6 +64,9 @@ def print_explanation(explained: Explanation) -> None:
             f"{explained.macs_trained / 1e9:.4f} as trained; {explained.params:,} parameters as trained, "
             f"{explained.params_deployed:,} deployed"
         )
+    if explained.one_to_many_params:
+        trained = explained.params + explained.one_to_many_params
+        say(f"training (assignment dual): {trained:,} parameters, with a second head that is not deployed")
 
 
 def _arguments(arguments: Mapping[str, Any]) -> str:

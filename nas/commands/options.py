@@ -65,6 +65,14 @@ split_option: Callable[[Command], Command] = click.option(
     "--split", metavar="NAME", default=None, help=data_words.SPLIT
 )
 
+iou_option: Callable[[Command], Command] = click.option(
+    "--iou",
+    type=click.FloatRange(0, 1),
+    default=None,
+    help="Maximum IoU of two boxes of a class; of boxes that overlap more, the best is kept. Default: 0.6; with a head "
+    "of the assignment dual, which needs no suppression, all are kept.",
+)
+
 
 def complete_device(context: click.Context, option: click.Parameter, typed: str) -> list[CompletionItem]:
     """Returns the boards that begin with what was typed, for a shell; reads no more than the names of files."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nas.commands.display import notify, say
-from nas.commands.options import echo_json, json_option, plugin_option
+from nas.commands.options import echo_json, iou_option, json_option, plugin_option
 from nas.commands.tiling_options import tiling_options
 
 if TYPE_CHECKING:
@@ -33,13 +33,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Minimum score of a detection.",
 )
-@click.option(
-    "--iou",
-    type=click.FloatRange(0, 1),
-    default=0.6,
-    show_default=True,
-    help="Maximum IoU of two boxes of a class; of boxes that overlap more, the best is kept.",
-)
+@iou_option
 @click.option(
     "--max-detections",
     type=click.IntRange(min=1),

@@ -13,6 +13,7 @@ from nas.commands.options import (
     echo_json,
     format_option,
     images_option,
+    iou_option,
     json_option,
     plugin_option,
     split_option,
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Maximum number of detections per image; COCO's rule is 100. nas predict shows up to 300.",
 )
+@iou_option
 @click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Images per batch.")
 @click.option("--device", default="auto", show_default=True, help="Where to compute: auto, cpu or cuda.")
 @click.option("--threads", type=click.IntRange(min=1), default=None, help="CPU threads. Default: all.")

@@ -13,6 +13,8 @@ from nas.engine.domain import Candidate, CostedDomain, Params
 from nas.engine.variation import fit_input
 from search_space import Architecture, Head
 from search_space.errors import SpaceError
+from search_space.heads.assignment import DUAL, is_one_to_one
+from search_space.plain import Options
 from search_space.space import INPUT_AXES
 
 WIDTH_AXIS, FPN_AXIS = "width", "fpn_width"
@@ -37,8 +39,9 @@ def starting_points(
 ) -> tuple[list[Start], list[str]]:
     """Fits the named designs into the space and the budget.
 
-    A design whose head is not in the space gets an anchor-free one. A design over budget gets the largest input size at
-    which it fits; if none fits, or only sizes below the wanted one, smaller widths as well.
+    A design whose head is not in the space gets an anchor-free one, and `many` replaces an assignment that is not. A
+    design over budget gets the largest input size at which it fits; if none fits, or only sizes below the wanted one,
+    smaller widths as well.
 
     Args:
         domain: The space and the budget.
@@ -54,12 +57,15 @@ def starting_points(
     for name, design in designs.items():
         swap = design.head.kind not in heads and ANCHOR_FREE in heads
         architecture = with_anchor_free_head(design) if swap else design
+        reassign = is_one_to_one(architecture.head) and DUAL not in domain.space.axis("assignment").choices
+        architecture = with_many(architecture) if reassign else architecture
         start = fit(domain, name, architecture, wanted_side=wanted_side)
         if start is None:
             reason = domain.space.why_not(architecture) if not domain.space.contains(architecture) else None
             notices.append(f"{name} is left out: {reason or 'it does not fit the budget at any input size or width'}")
             continue
-        changes = ", ".join(filter(None, ("with an anchor-free head" if swap else "", start.note)))
+        swaps = ("with an anchor-free head" if swap else "", "with the assignment many" if reassign else "")
+        changes = ", ".join(filter(None, (*swaps, start.note)))
         if changes:
             notices.append(f"the search starts with {name} {changes}")
         starts.setdefault(start.candidate.key, replace(start, note=changes))
@@ -74,6 +80,12 @@ def with_anchor_free_head(architecture: Architecture) -> Architecture:
         head=Head(finest_level=head.finest_level, coarsest_level=head.coarsest_level, class_branch="depthwise"),
         extras=tuple(replace(extra, pattern="S") for extra in architecture.extras),
     )
+
+
+def with_many(architecture: Architecture) -> Architecture:
+    """Returns an architecture with the same head, trained with the assignment `many`."""
+    options = {name: value for name, value in architecture.head.options.items() if name != "assignment"}
+    return replace(architecture, head=replace(architecture.head, options=Options(options)))
 
 
 def side_for(boxes: BoxSizes) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 from nas.config import versions
 from nas.exporters.entry import ExportEntry
 from search_space.head_kind import HEAD_KINDS
+from search_space.heads.assignment import is_one_to_one
 
 FITTED = {
     "letterbox": "the picture scaled to fit and padded with grey (114)",
@@ -90,13 +91,14 @@ def _use(entry: ExportEntry, report: Mapping[str, Any]) -> str:
     if onnx is None:
         return text
     sizes = ", ".join(f"`{name}` ({size / 1e6:.1f} MB)" for name, size in onnx["files"].items())
+    suppression = ", without NMS" if is_one_to_one(entry.architecture.head) else ""
     fitted = FITTED[entry.architecture.input_format.fit]
     return (
         f"{text}\n\n{sizes}: ONNX, opset {onnx['opset']}, {onnx['precision']}, {onnx['outputs']} outputs. The largest "
         f"difference from PyTorch on {onnx['compared_on_images']} images is {onnx['largest_relative_difference']:.1g} "
         f"of an output's scale. Input: `image`, `(1, 3, H, W)` 32-bit floats, RGB from 0 to 1, "
-        f"{fitted}. `postprocess.py` prepares the input and decodes the outputs; it needs numpy, and OpenCV for "
-        "scaling."
+        f"{fitted}. `postprocess.py` prepares the input and decodes the outputs{suppression}; it needs numpy, and "
+        "OpenCV for scaling."
     )
 
 

@@ -11,6 +11,7 @@ from search_space.axis import Axis, Choice, Params, Point
 from search_space.errors import SpaceError, check_known
 from search_space.head_kind import HEAD_KINDS, HeadKind
 from search_space.heads.anchor_free import class_channels
+from search_space.heads.assignment import ASSIGNMENTS, assignment_axis
 from search_space.heads.towers import TOWERS, borrow
 from search_space.parts import Head
 from search_space.point.layout import coarsest, span, topology
@@ -28,6 +29,7 @@ OPTIONS: dict[str, Choice] = {
     "predictor_kernel": 1,
     "head_stem": 0,
     "head_weights": "own",
+    "assignment": "many",
 }
 """Defaults: the head of YOLOv8. A `head_stem` of 0 is none."""
 BRANCHES = ("separate", "joint")
@@ -46,6 +48,7 @@ def check(architecture: Architecture) -> None:
     check_known("box_branch", head.option("box_branch"), TOWERS)
     check_known("branches", head.option("branches"), BRANCHES)
     check_known("head_weights", head.option("head_weights"), HEAD_WEIGHTS)
+    check_known("assignment", head.option("assignment"), ASSIGNMENTS)
     for name, least in (("tower_convs", 0), ("head_stem", 0), ("bins", 1)):
         if int(head.option(name)) < least:
             raise SpaceError(f"head {name} must be at least {least}, got {head.option(name)}")
@@ -206,6 +209,7 @@ def axes() -> tuple[Axis, ...]:
             doc="whether all levels of an anchor-free head share the convolutions of their towers",
             active=_may_share,
         ),
+        assignment_axis(),
     )
 
 

@@ -28,7 +28,7 @@ class TinyDetector(nn.Module):
     def __init__(self, num_classes: int, input_hw: tuple[int, int]) -> None:
         super().__init__()
         self.strides, self.reg_max, self.num_classes, self.input_hw = (4, 8), 16, num_classes, input_hw
-        self.head = "anchor_free"
+        self.head, self.one_to_one = "anchor_free", False
         self.stem = nn.Sequential(conv(3, 8, 2), conv(8, 16, 2), conv(16, 16, 1))
         self.down = conv(16, 24, 2)
         self.heads = nn.ModuleList([nn.Conv2d(channels, 64 + num_classes, 3, 1, 1) for channels in (16, 24)])

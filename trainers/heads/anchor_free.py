@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
@@ -14,8 +14,12 @@ from search_space.heads.nms import suppress
 from trainers.assigners import Assignment, Objects, TaskAlignedAssigner
 from trainers.boxes import AnchorGrid, box_similarity, decode_boxes, flatten_maps, grid_of
 from trainers.heads.head_training import HEAD_TRAINING, DetectionLimits, DetectionTensors, HeadOptions
-from trainers.heads.reading import best_pairs
+from trainers.heads.one_to_many import DualLoss
+from trainers.heads.reading import best_pairs, is_first, rows_at, top_pairs
 from trainers.losses import Loss, distance_loss, distribution_focal_loss, ignore_weights
+
+ONE_OF = 7
+"""Best points of an object of which the one-to-one head learns one, from YOLO26."""
 
 
 @HEAD_TRAINING.register("anchor_free")
@@ -32,15 +36,27 @@ class AnchorFreeTraining:
             nwd=options.nwd,
             assigner=TaskAlignedAssigner(nwd=options.nwd),
         )
+        assigner = replace(self.loss_of.assigner, top_k=ONE_OF, keep=1)
+        self.dual = DualLoss(many=self.loss_of, one=replace(self.loss_of, assigner=assigner))
+        self.one_to_one, self.progress = detector.one_to_one, 0.0
+
+    def set_progress(self, progress: float) -> None:
+        """Sets the share of the training that is done, which the weights of a dual loss depend on."""
+        self.progress = progress
 
     def loss(self, detector: torch.nn.Module, images: Tensor, objects: Objects, ignored: Objects) -> Loss:
         """Runs the detector on images `(B, 3, H, W)` and returns its loss."""
-        return self.loss_of(detector(images), objects, ignored)
+        if not self.one_to_one:
+            return self.loss_of(detector(images), objects, ignored)
+        assert isinstance(detector, Detector)
+        return self.dual(detector, images, objects, ignored, self.progress)
 
     def read(
         self, outputs: Sequence[Tensor], limits: DetectionLimits, input_hw: tuple[int, int] | None = None
     ) -> list[DetectionTensors]:
         """Returns the detections of each image, best first, from maps `(B, 4 * reg_max + classes, H, W)`."""
+        if self.one_to_one and limits.iou_threshold is None:
+            return [_without_nms(*each, limits) for each in zip(*self.top(outputs), strict=True)]
         grid, table = grid_of(outputs, self.strides), flatten_maps(outputs).float()
         return [self._read_one(rows, grid, limits) for rows in table]
 
@@ -50,14 +66,40 @@ class AnchorFreeTraining:
         boxes = decode_boxes(rows[..., : 4 * self.reg_max], grid.points, grid.point_strides, self.reg_max)
         return boxes, rows[..., 4 * self.reg_max :].sigmoid()
 
+    def top(self, outputs: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Returns what a one-to-one head found in each image, best first; see `top_pairs`.
+
+        Returns:
+            Boxes `(B, N, 4)` px, scores in 0..1, class indices and points, each `(B, N)`.
+        """
+        grid, rows = grid_of(outputs, self.strides), flatten_maps(outputs).float()
+        points, labels, scores = top_pairs(rows[..., 4 * self.reg_max :])
+        sides = rows_at(rows[..., : 4 * self.reg_max], points)
+        boxes = decode_boxes(sides, grid.points[points], grid.point_strides[points], self.reg_max)
+        return boxes, scores, labels, points
+
     def described(self, outputs: Sequence[Tensor]) -> dict[str, object]:
-        """Returns what is needed to decode maps `(B, 4 * reg_max + classes, H, W)` elsewhere: the numbers a side."""
-        return {"reg_max": self.reg_max}
+        """Returns what is needed to decode maps `(B, 4 * reg_max + classes, H, W)` elsewhere: the numbers a side.
+
+        For a one-to-one head also that its boxes need no NMS.
+        """
+        return {"reg_max": self.reg_max, **({"nms": False} if self.one_to_one else {})}
 
     def _read_one(self, rows: Tensor, grid: AnchorGrid, limits: DetectionLimits) -> DetectionTensors:
         boxes, scores, labels = _candidates(rows, grid, self.reg_max, limits.score_threshold, limits.one_class)
-        keep = suppress(boxes, scores, labels, iou_threshold=limits.iou_threshold)[: limits.max_detections]
+        keep = suppress(boxes, scores, labels, iou_threshold=limits.nms_iou)[: limits.max_detections]
         return boxes[keep], scores[keep], labels[keep]
+
+
+def _without_nms(
+    boxes: Tensor, scores: Tensor, labels: Tensor, points: Tensor, limits: DetectionLimits
+) -> DetectionTensors:
+    """Returns the detections of one image from a row of `AnchorFreeTraining.top`."""
+    good = scores >= limits.score_threshold
+    if limits.one_class:
+        good &= is_first(points)
+    keep = good.nonzero().flatten()[: limits.max_detections]
+    return boxes[keep], scores[keep], labels[keep]
 
 
 def _candidates(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -19,17 +19,27 @@ DetectionTensors: TypeAlias = tuple[Tensor, Tensor, Tensor]
 """Boxes `(N, 4)` in input pixels, scores `(N,)` in 0..1 and class indices `(N,)` of one image, best first."""
 
 
+NMS_IOU = 0.6
+"""The IoU threshold of NMS where none is given."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class DetectionLimits:
     """Which detections are reported."""
 
     score_threshold: float = 0.25
-    iou_threshold: float = 0.6
-    """IoU threshold of NMS within a class; a two-stage head uses soft-NMS, which lowers the score of the worse box."""
+    iou_threshold: float | None = None
+    """IoU threshold of NMS within a class; a two-stage head uses soft-NMS, which lowers the score of the worse box.
+    None: `NMS_IOU`, and no NMS for a one-to-one head."""
     max_detections: int = 300
     """Per image."""
     one_class: bool = False
     """Report only the best class of each box; otherwise every class above the threshold."""
+
+    @property
+    def nms_iou(self) -> float:
+        """The IoU threshold of a head that needs NMS, and of boxes from several tiles."""
+        return NMS_IOU if self.iou_threshold is None else self.iou_threshold
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +94,14 @@ class HeadTraining(Protocol):
 
         Outputs are maps `(B, C, H, W)`.
         """
+
+
+@runtime_checkable
+class UsesProgress(Protocol):
+    """A `HeadTraining` whose loss changes in the course of a training."""
+
+    def set_progress(self, progress: float) -> None:
+        """Is called before each step with the share of the training that is done: 0 at the first, 1 at the last one."""
 
 
 HEAD_TRAINING: Registry[Callable[[Detector, HeadOptions], HeadTraining]] = Registry("trainable head")

@@ -10,6 +10,8 @@ from trainers.heads.head_training import DetectionLimits, DetectionTensors
 
 NUM_CANDIDATES = 1000
 """Number of (box, class) pairs per image with the highest scores that enter NMS."""
+NUM_READ = 300
+"""Number of points, and of (point, class) pairs, per image with the highest scores that are read without NMS."""
 
 
 def best_pairs(table: Tensor, *, one_class: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -23,6 +25,35 @@ def best_pairs(table: Tensor, *, one_class: bool) -> tuple[Tensor, Tensor, Tenso
         table = table.masked_fill(table < table.amax(dim=1, keepdim=True), -torch.inf)
     values, index = table.flatten().topk(min(NUM_CANDIDATES, table.numel()))
     return values, index // table.shape[1], index % table.shape[1]
+
+
+def top_pairs(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns what a one-to-one head found: the best (point, class) pairs of the points with the best class scores.
+
+    YOLOv10 (Wang et al., NeurIPS 2024) and YOLO26 read their outputs so. The shapes depend on that of `logits` alone.
+
+    Args:
+        logits: `(B, A, num_classes)`.
+
+    Returns:
+        Points, class indices and scores in 0..1, each `(B, N)`, best first.
+    """
+    num_points, num_classes = min(NUM_READ, logits.shape[1]), logits.shape[2]
+    points = logits.amax(dim=2).topk(num_points, dim=1).indices
+    values, pairs = rows_at(logits, points).flatten(1).topk(min(NUM_READ, num_points * num_classes), dim=1)
+    places = torch.div(pairs, num_classes, rounding_mode="trunc")  # TensorRT 8.2 has no remainder
+    return points.gather(1, places), pairs - places * num_classes, values.sigmoid()
+
+
+def rows_at(table: Tensor, rows: Tensor) -> Tensor:
+    """Returns the rows `(B, N, C)` of a table `(B, A, C)` at the indices `(B, N)`."""
+    num_images, num_rows = int(table.shape[0]), int(table.shape[1])  # constants in a traced graph
+    return table.flatten(0, 1)[rows + torch.arange(num_images, device=rows.device)[:, None] * num_rows]
+
+
+def is_first(values: Tensor) -> Tensor:
+    """Returns where an element of `(N,)` differs from all before it."""
+    return ~(values[:, None] == values).tril(-1).any(dim=1)
 
 
 def read_table(boxes: Tensor, scores: Tensor, limits: DetectionLimits) -> list[DetectionTensors]:
@@ -40,5 +71,5 @@ def _read_one(boxes: Tensor, table: Tensor, limits: DetectionLimits) -> Detectio
     scores, places, labels = best_pairs(table, one_class=limits.one_class)
     good = scores >= limits.score_threshold
     boxes, scores, labels = boxes[places[good]], scores[good], labels[good]
-    keep = suppress(boxes, scores, labels, iou_threshold=limits.iou_threshold)[: limits.max_detections]
+    keep = suppress(boxes, scores, labels, iou_threshold=limits.nms_iou)[: limits.max_detections]
     return boxes[keep], scores[keep], labels[keep]

@@ -99,7 +99,7 @@ def _read_one(offsets: Tensor, probabilities: Tensor, anchors: Tensor, limits: D
     good = scores >= limits.score_threshold
     scores, places, labels = scores[good], places[good], labels[good]
     boxes = from_offsets(offsets[places], anchors[places])
-    keep = suppress(boxes, scores, labels, iou_threshold=limits.iou_threshold)[: limits.max_detections]
+    keep = suppress(boxes, scores, labels, iou_threshold=limits.nms_iou)[: limits.max_detections]
     return boxes[keep], scores[keep], labels[keep]
 
 

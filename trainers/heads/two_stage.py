@@ -103,7 +103,7 @@ class TwoStageTraining:
         if limits.one_class:
             probabilities = probabilities.masked_fill(probabilities < probabilities.amax(dim=-1, keepdim=True), 0.0)
         least = max(limits.score_threshold, LEAST_SCORE)
-        scores = soft_suppress(boxes, probabilities, iou_threshold=limits.iou_threshold, least_score=least)
+        scores = soft_suppress(boxes, probabilities, iou_threshold=limits.nms_iou, least_score=least)
         return [_read_one(*tables, least, limits) for tables in zip(boxes, scores, strict=True)]
 
 

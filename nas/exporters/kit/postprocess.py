@@ -19,6 +19,9 @@ import numpy as np
 PAD_VALUE = 114
 NUM_CANDIDATES = 1000
 """Candidates with the best scores: (position, class) pairs per image, and anchors per level of a first stage."""
+NUM_READ = 300
+"""Positions, and (position, class) pairs, with the best scores that are read from a head without suppression."""
+NMS_IOU = 0.6
 LEAST_SCORE = 0.001
 FIRST_STAGE_IOU = 0.7
 
@@ -55,7 +58,7 @@ def prepare(image, input_hw, how="letterbox"):
     return canvas.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255), fit
 
 
-def detections(outputs, described, fit=None, *, threshold=0.25, iou=0.6, most=300, second_stage=None):
+def detections(outputs, described, fit=None, *, threshold=0.25, iou=None, most=300, second_stage=None):
     """Returns boxes `(N, 4)` as x1, y1, x2, y2 px of the picture, scores `(N,)` and class indices `(N,)`, best first.
 
     Args:
@@ -64,27 +67,51 @@ def detections(outputs, described, fit=None, *, threshold=0.25, iou=0.6, most=30
         fit: Second result of `prepare`; without it boxes are in pixels of the input.
         threshold: Detections with a lower score are dropped.
         iou: Of two boxes of a class with more overlap the worse one is dropped; a two-stage head lowers its score.
+            None: 0.6, and no suppression if `nms` in `detector.json` is false.
         most: Maximum number of detections.
         second_stage: Runs `second_stage.onnx` of a two-stage head: `(N, C)` features to `(N, num_classes + 5)`.
     """
-    boxes, scores = table(outputs, described, second_stage)
-    scores = np.where(scores < scores.max(axis=1, keepdims=True), 0, scores)  # one class per position
-    if described["head"] == "two_stage":
-        scores = soft_suppressed(boxes, scores, iou, max(threshold, LEAST_SCORE))
-    flat = scores.ravel()
-    best = np.argsort(-flat, kind="stable")[:NUM_CANDIDATES]
-    best = best[flat[best] >= max(threshold, LEAST_SCORE if described["head"] == "two_stage" else 0)]
-    places, labels = best // scores.shape[1], best % scores.shape[1]
-    boxes, scores = boxes[places], flat[best]
-    if described["head"] == "two_stage":
-        keep = np.arange(len(boxes))[:most]
+    needs_nms, is_decoded = described.get("nms", True), described["outputs"] == "decoded"
+    if not needs_nms and (iou is None or is_decoded):
+        boxes, scores, labels = _read_top(outputs, described, threshold)
     else:
-        keep = suppressed(boxes, iou, labels)[:most]
-    boxes, scores, labels = boxes[keep], scores[keep], labels[keep]
+        boxes, scores, labels = _candidates(outputs, described, threshold, iou, second_stage)
+    keep = np.arange(len(boxes))
+    if described["head"] != "two_stage" and (needs_nms or iou is not None):
+        keep = suppressed(boxes, NMS_IOU if iou is None else iou, labels)
+    boxes, scores, labels = boxes[keep[:most]], scores[keep[:most]], labels[keep[:most]]
     if fit is not None:
         boxes = (boxes - fit["shift"]) / fit["scale"]
         boxes = boxes.clip(0, np.array([fit["hw"][1], fit["hw"][0]] * 2))
     return boxes.astype(np.float32), scores, labels
+
+
+def _candidates(outputs, described, threshold, iou, second_stage):
+    """Returns the boxes, scores and classes that suppression chooses from, best first; of a two-stage head the rest."""
+    boxes, scores = table(outputs, described, second_stage)
+    scores = np.where(scores < scores.max(axis=1, keepdims=True), 0, scores)  # one class per position
+    if described["head"] == "two_stage":
+        scores = soft_suppressed(boxes, scores, NMS_IOU if iou is None else iou, max(threshold, LEAST_SCORE))
+    flat = scores.ravel()
+    best = np.argsort(-flat, kind="stable")[:NUM_CANDIDATES]
+    best = best[flat[best] >= max(threshold, LEAST_SCORE if described["head"] == "two_stage" else 0)]
+    return boxes[best // scores.shape[1]], flat[best], best % scores.shape[1]
+
+
+def _read_top(outputs, described, threshold):
+    """Returns boxes, scores and classes of a head that gives one box per object, best first."""
+    if described["outputs"] == "decoded":
+        boxes, scores, labels = outputs[0][0], outputs[1][0], outputs[2][0].astype(int)
+    else:
+        boxes, scores = table(outputs, described)
+        points = np.argsort(-scores.max(axis=1), kind="stable")[:NUM_READ]
+        flat = scores[points].ravel()
+        best = np.argsort(-flat, kind="stable")[:NUM_READ]
+        places, labels = best // scores.shape[1], best % scores.shape[1]
+        boxes, scores = boxes[points[places]], flat[best]
+    first = np.unique(boxes, axis=0, return_index=True)[1]  # one class per position: the best one
+    keep = np.sort(first[scores[first] >= threshold])
+    return boxes[keep], scores[keep], labels[keep]
 
 
 def table(outputs, described, second_stage=None):
