@@ -135,8 +135,8 @@ def test_parts_that_contradict_each_other_are_named(data: dict[str, object], mes
             "unknown extra stage pattern 'X'; known: S, P, V",
         ),
         (
-            _with_stage("ssd-mobilenetv1", 0, units=[{"kind": "separable", "channels": 128, "kernel": 5}]),
-            "unknown argument 'kernel'",
+            _with_stage("ssd-mobilenetv1", 0, units=[{"kind": "separable", "channels": 128, "dilation": 2}]),
+            "unknown argument 'dilation'",
         ),
     ],
 )

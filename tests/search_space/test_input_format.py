@@ -148,7 +148,13 @@ def test_a_format_costs_nothing(name: str):
 
 def test_points_have_the_format_of_their_stage_table():
     space, rng, seen = SearchSpace(), np.random.default_rng(0), set()
-    wanted = {"vgg16": SSD, "mobilenetv1": SSD, "mobilenetv3-d": TINYDET, "mobilenetv3-bc": TINYDET}
+    wanted = {
+        "vgg16": SSD,
+        "mobilenetv1": SSD,
+        "mobilenetv3-d": TINYDET,
+        "mobilenetv3-bc": TINYDET,
+        "lcnet": InputFormat(),
+    }
     assert {name: table.input_format for name, table in UNIT_TABLES.items()} == wanted
     for _ in range(60):
         params = space.random(rng)
