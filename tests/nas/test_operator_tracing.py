@@ -67,7 +67,7 @@ def _small_nodes() -> dict[str, tuple[Node, list[Shape]]]:
     bases = [SPACE.encode(DESIGNS.get(name).architecture) for name in DESIGNS]
     for base in bases:
         add(SPACE.completed({**base, **small}, first))
-    bases += [SPACE.random(rng) for _ in range(100)]
+    bases += [SPACE.random(rng) for _ in range(300)]
     for axis in SPACE.axes:
         for choice in axis.choices if len(axis.choices) < 20 else ():
             taking = (SPACE.completed({**base, **small, axis.name: choice}, first) for base in bases)

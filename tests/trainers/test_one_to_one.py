@@ -21,7 +21,7 @@ from trainers.assigners import TaskAlignedAssigner
 from trainers.boxes import anchor_grid
 from trainers.data import Dataset
 from trainers.heads import DetectionLimits, HeadOptions, HeadTraining, head_training
-from trainers.heads.anchor_free import AnchorFreeTraining
+from trainers.heads.anchor_free import AnchorFreeLoss, AnchorFreeTraining
 from trainers.heads.head_training import UsesProgress
 from trainers.heads.one_to_many import add_one_to_many, deployed_state, one_to_many_state, remove_one_to_many
 from trainers.heads.reading import NUM_READ, is_first, top_pairs
@@ -89,6 +89,7 @@ def test_two_objects_that_want_one_point_get_one_each() -> None:
 def test_each_head_has_its_assignment() -> None:
     head = head_training(small(), HeadOptions(nwd=0.3))
     assert isinstance(head, AnchorFreeTraining)
+    assert isinstance(head.dual.many, AnchorFreeLoss) and isinstance(head.dual.one, AnchorFreeLoss)
     assert head.dual.many.assigner == TaskAlignedAssigner(nwd=0.3)
     assert head.dual.one.assigner == TaskAlignedAssigner(top_k=7, keep=1, nwd=0.3)
     assert head.dual.one.nwd == head.dual.many.nwd == 0.3

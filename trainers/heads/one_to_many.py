@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TypeAlias
 
 from torch import Tensor, nn
 
@@ -13,11 +13,10 @@ from search_space import Detector, Graph, Node
 from trainers.assigners import Objects
 from trainers.losses import Loss
 
-if TYPE_CHECKING:
-    from trainers.heads.anchor_free import AnchorFreeLoss
-
 STATE_PREFIX = "one_to_many."
 """What the names of the second head's tensors begin with, in the state of a detector in training."""
+HeadLoss: TypeAlias = Callable[[Sequence[Tensor], Objects, Objects], Loss]
+"""From the maps `(B, C, H, W)` of a head, the objects and the ignored regions to its loss."""
 FIRST_SHARE, LAST_SHARE = 0.8, 0.1
 """Weight of the loss of the one-to-many head at the first and at the last step, from YOLO26."""
 
@@ -90,9 +89,9 @@ class DualLoss:
     The share w of its loss falls linearly over the steps, that of the one-to-one head is 1 - w, as in YOLO26.
     """
 
-    many: AnchorFreeLoss
+    many: HeadLoss
     """Of the one-to-many head."""
-    one: AnchorFreeLoss
+    one: HeadLoss
     """Of the one-to-one head."""
 
     def __call__(self, detector: Detector, images: Tensor, objects: Objects, ignored: Objects, progress: float) -> Loss:
