@@ -117,7 +117,8 @@ class Backbone:
     stem_units: tuple[Unit, ...] = ()
     """Units after the stem, at its resolution."""
     context: str = "sppf"
-    """Context block at the coarsest level: `sppf`, `sppf_shortcut`, one of both with `_c2psa`, or `none`."""
+    """Context block after the last stage: `sppf`, `sppf_shortcut`, one of both with `_c2psa`, or `none`; with
+    `sppf_before` it comes before the block of that stage."""
     context_repeats: int = 1
     """Attention blocks of a context with C2PSA; 2 in YOLO11 l and x."""
     dual_path: str = "none"

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from search_space.blocks.registries import LAYERS
+from search_space.blocks.registries import LAYERS, UNITS
 from search_space.channel_layout import ChannelTrace, Layout, concatenated
 
 BN_EPS = 1e-3
@@ -53,6 +53,23 @@ def depthwise(in_channels: int, out_channels: int, kernel_size: int = 3) -> Conv
     return Conv(in_channels, out_channels, kernel_size, groups=gcd(in_channels, out_channels))
 
 
+@LAYERS.register("deep")
+class DeepStem(nn.Sequential):
+    """Three 3x3 `Conv`, the first one strided; the first two have half of the channels. Source: RTMDet.
+
+    `(B, in_channels, H, W)` to `(B, out_channels, ceil(H/stride), ceil(W/stride))`.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 2) -> None:
+        half = max(1, out_channels // 2)
+        super().__init__(
+            Conv(in_channels, half, kernel_size, stride),
+            Conv(half, half, kernel_size),
+            Conv(half, out_channels, kernel_size),
+        )
+
+
+@UNITS.register("sppf")
 @LAYERS.register("sppf")
 class SPPF(nn.Module):
     """Spatial pyramid pooling by three chained 5x5 max pools: `(B, in_channels, H, W)` to `(B, out_channels, H, W)`.

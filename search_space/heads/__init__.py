@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-from search_space.heads import anchor_free_kind, ssd, two_stage  # noqa: F401  they register themselves
+from search_space.heads import anchor_free_kind, gated, ssd, two_stage  # noqa: F401  they register themselves

@@ -30,10 +30,12 @@ class HeadLevel(nn.Module):
     640 pixels. Predictors without a tower start at N(0, 0.01^2), as in Generalized Focal Loss.
 
     Args:
-        stem_channels: output of a 1x1 convolution before everything else; 0: none.
+        stem_channels: output of a convolution before everything else; 0: none.
+        stem_kernel: side of its kernel.
         tower_convs: convolutions before each predictor.
         tower_kernel: side of their kernels.
         predictor_kernel: side of the kernels of the predictors.
+        box_scale: `learned` multiplies the numbers of boxes by a trained factor, 1 at first; `none`: no factor.
         towers_of: the node whose tower convolutions this one uses; None: it has its own.
 
     Source: YOLOv8; distributions after Li et al., Generalized Focal Loss, NeurIPS 2020; one bin as in YOLOv6, Li et
@@ -46,18 +48,21 @@ class HeadLevel(nn.Module):
         num_classes: int,
         stride: int,
         stem_channels: int = 0,
+        stem_kernel: int = 1,
         tower_convs: int = 2,
         tower_kernel: int = 3,
         bins: int = 16,
         predictor_kernel: int = 1,
+        box_scale: str = "none",
         towers_of: str | None = None,
     ) -> None:
         super().__init__()
         self.num_classes, self.bins, self.towers_of = num_classes, bins, towers_of
         self._class_prior = log(5 / num_classes / (640 / stride) ** 2)
         self._length, self._kernel, self._predictor_kernel = tower_convs, tower_kernel, predictor_kernel
-        self.stem = Conv(in_channels, stem_channels) if stem_channels else None
+        self.stem = Conv(in_channels, stem_channels, stem_kernel) if stem_channels else None
         self._width = stem_channels or in_channels
+        self.box_scale = nn.Parameter(torch.ones(())) if box_scale == "learned" else None
 
     def _tower(self, kind: str, channels: int) -> nn.Sequential:
         borrowed = self.towers_of is not None
@@ -76,6 +81,14 @@ class HeadLevel(nn.Module):
 
     def _stemmed(self, trace: ChannelTrace, x: Layout) -> Layout:
         return x if self.stem is None else trace(self.stem, x)
+
+    def _scaled(self, box: Tensor) -> Tensor:
+        """Returns the numbers of boxes times the learned factor, if there is one."""
+        return box if self.box_scale is None else box * self.box_scale
+
+    def _trace_scale(self, trace: ChannelTrace) -> None:
+        if self.box_scale is not None:
+            trace.parameter(self, "box_scale")
 
     def _side_parts(self) -> Layout:
         """Returns the layout of the numbers of boxes; a distance has nothing in common with a bin."""
@@ -114,13 +127,14 @@ class AnchorFreeLevel(HeadLevel):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x if self.stem is None else self.stem(x)
-        box = self.box_logits(self.box_tower(x))
+        box = self._scaled(self.box_logits(self.box_tower(x)))
         classes = self.class_logits(self.class_tower(x))
         return torch.cat((box, classes), dim=1)
 
     def channel_layout(self, trace: ChannelTrace, x: Layout) -> Layout:
         """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
         x = self._stemmed(trace, x)
+        self._trace_scale(trace)
         box = trace(self.box_tower, x, variant=self.box_branch)
         sides = trace(self.box_logits, box, out=self._side_parts())
         classes = trace(self.class_tower, x, variant=self.class_branch)
@@ -149,10 +163,17 @@ class JointLevel(HeadLevel):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x if self.stem is None else self.stem(x)
-        logits: Tensor = self.logits(self.tower(x))
-        return logits
+        return self._predicted(self.tower(x))
+
+    def _predicted(self, shared: Tensor) -> Tensor:
+        """Returns the output for the map after the tower."""
+        logits: Tensor = self.logits(shared)
+        if self.box_scale is None:
+            return logits
+        return torch.cat((self._scaled(logits[:, : 4 * self.bins]), logits[:, 4 * self.bins :]), dim=1)
 
     def channel_layout(self, trace: ChannelTrace, x: Layout) -> Layout:
         """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
         shared = trace(self.tower, self._stemmed(trace, x), variant=self.branch)
+        self._trace_scale(trace)
         return trace(self.logits, shared, out=self._side_parts() + trace.classes(self.num_classes))

@@ -28,13 +28,16 @@ OPTIONS: dict[str, Choice] = {
     "bins": 16,
     "predictor_kernel": 1,
     "head_stem": 0,
+    "head_stem_kernel": 1,
+    "box_scale": "none",
     "head_weights": "own",
     "assignment": "many",
 }
 """Defaults: the head of YOLOv8. A `head_stem` of 0 is none."""
-BRANCHES = ("separate", "joint")
+BRANCHES = ("separate", "joint", "gated")
+BOX_SCALES = ("none", "learned")
 HEAD_WEIGHTS = ("own", "shared")
-SIZES = ("tower_convs", "tower_kernel", "bins", "predictor_kernel")
+SIZES = ("tower_convs", "tower_kernel", "bins", "predictor_kernel", "box_scale")
 """Options that are arguments of the blocks of both kinds of branches."""
 NO_STEM = "none"
 OF_TOWERS = ("tower_kernel", "box_branch", "branches", "head_weights", "box_channels", "class_branch")
@@ -47,14 +50,19 @@ def check(architecture: Architecture) -> None:
     check_known("class_branch", head.class_branch, TOWERS)
     check_known("box_branch", head.option("box_branch"), TOWERS)
     check_known("branches", head.option("branches"), BRANCHES)
+    check_known("box_scale", head.option("box_scale"), BOX_SCALES)
     check_known("head_weights", head.option("head_weights"), HEAD_WEIGHTS)
     check_known("assignment", head.option("assignment"), ASSIGNMENTS)
     for name, least in (("tower_convs", 0), ("head_stem", 0), ("bins", 1)):
         if int(head.option(name)) < least:
             raise SpaceError(f"head {name} must be at least {least}, got {head.option(name)}")
-    for name in ("tower_kernel", "predictor_kernel"):
+    for name in ("tower_kernel", "predictor_kernel", "head_stem_kernel"):
         if int(head.option(name)) < 1 or int(head.option(name)) % 2 == 0:
             raise SpaceError(f"head {name} must be an odd number of at least 1, got {head.option(name)}")
+    if head.option("head_stem") == 0 and head.option("head_stem_kernel") != OPTIONS["head_stem_kernel"]:
+        raise SpaceError(
+            f"head head_stem_kernel needs a head_stem, got {head.option('head_stem_kernel')} without one; remove it"
+        )
     _check_towers(head)
     if head.option("head_weights") == "shared" and len(head.levels) + len(architecture.extras) < 2:
         raise SpaceError("head_weights 'shared' needs a head on two levels or more, got one; remove it or add levels")
@@ -72,9 +80,9 @@ def _check_towers(head: Head) -> None:
             f"head predictor_kernel must be 1 behind towers, got {head.option('predictor_kernel')}; "
             "remove it or set tower_convs: 0"
         )
-    if head.option("branches") == "joint" and head.option("box_branch") != OPTIONS["box_branch"]:
+    if head.option("branches") != "separate" and head.option("box_branch") != OPTIONS["box_branch"]:
         raise SpaceError(
-            f"head box_branch is not used by branches 'joint', got {head.option('box_branch')!r}; "
+            f"head box_branch is not used by branches {head.option('branches')!r}, got {head.option('box_branch')!r}; "
             "remove it, class_branch is the kind of the one tower"
         )
 
@@ -104,6 +112,8 @@ def add(builder: Builder, head: Head, maps: Mapping[int, Tap], num_classes: int)
     block, sizes = _block(head, class_channels(stem or maps[head.finest_level].channels, num_classes), num_classes)
     sizes |= {name: head.option(name) for name in SIZES if head.option(name) != OPTIONS[name]}
     sizes |= {"stem_channels": stem} if stem else {}
+    kernel = head.option("head_stem_kernel")
+    sizes |= {"stem_kernel": kernel} if kernel != OPTIONS["head_stem_kernel"] else {}
     outputs: list[Tap] = []
     for level, x in maps.items():
         arguments = {"in_channels": x.channels, **sizes, "stride": 2**x.level}
@@ -115,9 +125,9 @@ def add(builder: Builder, head: Head, maps: Mapping[int, Tap], num_classes: int)
 
 def _block(head: Head, class_width: int, num_classes: int) -> tuple[str, dict[str, Any]]:
     """Returns the block of each level, and its arguments that decide its branches."""
-    if head.option("branches") == "joint":
+    if head.option("branches") != "separate":
         joint = {"channels": head.box_channels, "num_classes": num_classes, "branch": head.class_branch}
-        return "head:anchor_free_joint", joint
+        return f"head:anchor_free_{head.option('branches')}", joint
     box = head.option("box_branch")
     separate = {
         "box_channels": head.box_channels,
@@ -150,13 +160,16 @@ def axes() -> tuple[Axis, ...]:
             name="branches",
             formerly=OPTIONS["branches"],
             choices=BRANCHES,
-            doc="towers and predictors of an anchor-free head: boxes and classes apart, or one for both",
+            by_name=("gated",),
+            doc="towers and predictors of an anchor-free head: boxes and classes apart, or one for both, or, as in "
+            "PicoDet, one behind a gate",
             active=_has_towers,
         ),
         Axis(
             name="box_channels",
-            choices=(16, 32, 48, 64),
+            choices=(16, 32, 48, 64, 96, 128),
             ordered=True,
+            by_name=(96, 128),
             doc="width of the box branches of an anchor-free head, or of its joint towers",
             active=_has_towers,
         ),
@@ -199,8 +212,25 @@ def axes() -> tuple[Axis, ...]:
         Axis(
             name="head_stem",
             formerly=NO_STEM,
-            choices=(NO_STEM, 16, 24, 32, 48, 64),
-            doc="width that a 1x1 convolution gives every level before an anchor-free head",
+            choices=(NO_STEM, 16, 24, 32, 48, 64, 96),
+            by_name=(96,),
+            doc="width that a convolution gives every level before an anchor-free head",
+        ),
+        Axis(
+            name="head_stem_kernel",
+            formerly=OPTIONS["head_stem_kernel"],
+            choices=(1, 3),
+            ordered=True,
+            by_name=(3,),
+            doc="kernel size of `head_stem`; 3 in RTMDet",
+            active=lambda params: params["head_stem"] != NO_STEM,
+        ),
+        Axis(
+            name="box_scale",
+            formerly=OPTIONS["box_scale"],
+            choices=BOX_SCALES,
+            by_name=("learned",),
+            doc="whether each level of an anchor-free head has a learned factor of its box numbers, as in FCOS",
         ),
         Axis(
             name="head_weights",

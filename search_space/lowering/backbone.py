@@ -13,8 +13,10 @@ from search_space.graph import IMAGE, Builder, Tap
 from search_space.lowering.nodes import add_attention, add_conv, add_downsample, add_stage_block, halved
 from search_space.parts import IN_UNIT, POOLS, Backbone, Extra, Stage, Unit
 
-STEMS = ("conv", "conv_hswish", "conv_relu", "conv_bias_relu", "rep")
-CONTEXTS = ("none", "sppf", "sppf_c2psa", "sppf_shortcut", "sppf_shortcut_c2psa")
+STEMS = ("conv", "conv_hswish", "conv_relu", "conv_bias_relu", "rep", "deep")
+BEFORE_BLOCK = "sppf_before"
+"""The context block between the downsampling and the block of the last stage, as in YOLOX and RTMDet."""
+CONTEXTS = ("none", "sppf", "sppf_c2psa", "sppf_shortcut", "sppf_shortcut_c2psa", BEFORE_BLOCK)
 DUAL_PATHS = {"subsample": "subsample", "max": "max_pool", "mean": "mean_pool"}
 """Layers that halve the map for the second run of a dual path, by their name in an architecture."""
 
@@ -77,14 +79,16 @@ def _finish_level(builder: Builder, backbone: Backbone, level: int, x: Tap) -> T
     if level == 1:
         return _add_units(builder, "p1", x, backbone.stem_units, start=1)
     stage = backbone.stages[level - 2]
-    name = f"p{level}"
+    name, last = f"p{level}", level == backbone.coarsest_level
+    if last and backbone.context == BEFORE_BLOCK:
+        x = _add_context(builder, backbone, x)
     if stage.units:
         entered = stage.downsample in IN_UNIT
         x = _add_units(builder, name, x, stage.units[entered:], start=1 + entered)
     else:
         x = add_stage_block(builder, name, stage.block, x, stage.channels, stage.repeats, level=level, in_backbone=True)
     x = add_attention(builder, name, stage.attention, x)
-    return _add_context(builder, backbone, x) if level == backbone.coarsest_level else x
+    return _add_context(builder, backbone, x) if last and backbone.context != BEFORE_BLOCK else x
 
 
 def _units(stage: Stage) -> tuple[Unit, ...]:

@@ -9,7 +9,7 @@ from search_space.axis import Axis, Params, Point
 from search_space.blocks import ATTENTIONS, DOWNSAMPLES, STAGES, named_only
 from search_space.errors import SpaceError
 from search_space.input_format import InputFormat
-from search_space.lowering.backbone import CONTEXTS, DUAL_PATHS
+from search_space.lowering.backbone import BEFORE_BLOCK, CONTEXTS, DUAL_PATHS
 from search_space.parts import Backbone, Extra, Stage
 from search_space.point import layout
 from search_space.point.layout import of_blocks, of_pools, span, takes_unpadded, topology, trunk
@@ -30,7 +30,7 @@ from search_space.tables import (
 DEPTHS = (0.17, 0.33, 0.67, 1.0)
 LEVELS = range(2, 7)
 REMOVABLE = range(1, 6)
-BLOCK_STEMS = ("conv", "rep")
+BLOCK_STEMS = ("conv", "rep", "deep")
 """Stems of a backbone that repeats one block."""
 EXTRAS_WITHOUT_PADDING_FROM = 17
 """Smallest side of the coarsest backbone map, in cells, for extra stages without padding."""
@@ -77,8 +77,8 @@ def _table_axes() -> tuple[Axis, ...]:
         Axis(
             name="context",
             choices=CONTEXTS,
-            by_name=tuple(context for context in CONTEXTS if "shortcut" in context),
-            doc="context block after the coarsest stage; with `shortcut` as in YOLO26",
+            by_name=tuple(context for context in CONTEXTS if "shortcut" in context or context == BEFORE_BLOCK),
+            doc="context block after the coarsest stage, or before its block; with `shortcut` as in YOLO26",
             active=of_blocks,
         ),
         Axis(
@@ -108,7 +108,9 @@ def _stem_axes() -> tuple[Axis, ...]:
         Axis(
             name="stem",
             choices=BLOCK_STEMS,
-            doc="stem: a plain convolution, or, as in YOLOv6, one with branches that are merged when deployed",
+            by_name=("deep",),
+            doc="stem: a plain convolution, or, as in YOLOv6, one with branches that are merged when deployed, or, as "
+            "in RTMDet, three plain ones",
             active=of_blocks,
         ),
         Axis(
