@@ -22,6 +22,10 @@ from search_space.yaml_text import YamlError, read_yaml
 
 PLAIN_DOWNSAMPLES = ("conv", *IN_UNIT, *POOLS)
 """Downsamplings that accept maps with odd sides; the others need even sides."""
+ODD_DOWNSAMPLES = ("conv", "rep", "depthwise", "depthwise5")
+"""Downsamplings of a neck that accept maps with odd sides."""
+WITH_WAY_UP = ("pan", "giraffe")
+"""Kinds of neck that merge levels on the way down and up."""
 ROI_BINS = 7
 """Bins along each side of a box in a two-stage head."""
 SMALLEST_FREE_SIDE = 32
@@ -80,12 +84,24 @@ class Architecture:
 
     def _check_neck(self, neck: Neck) -> None:
         head, backbone = self.head, self.backbone
-        if neck.kind == "pan" and head.finest_level == backbone.coarsest_level:
+        if neck.kind in WITH_WAY_UP and head.finest_level == backbone.coarsest_level:
             raise SpaceError(
-                "a pan merges levels, so the head must start below the last backbone level; remove the neck"
+                f"a {neck.kind} merges levels, so the head must start below the last backbone level; remove the neck"
             )
-        if (neck.downsample is not None) != (neck.kind == "pan" and len(head.levels) > 1):
-            raise SpaceError("neck downsample must be set for a pan with several head levels, and only then")
+        has_downsample = neck.kind == "giraffe" or (neck.kind == "pan" and len(head.levels) > 1)
+        if (neck.downsample is not None) != has_downsample:
+            raise SpaceError(
+                "neck downsample must be set for a pan with several head levels and for a giraffe, and only then"
+            )
+        if neck.kind == "giraffe" and neck.channels is not None:
+            raise SpaceError(f"neck channels of a giraffe are those of the backbone, got {neck.channels}; remove them")
+        if neck.extra_level and len(head.levels) < 2:
+            raise SpaceError("neck extra_level needs a head on two levels or more, got one; remove it")
+        if (neck.lateral or neck.extra_level) and head.coarsest_level < backbone.coarsest_level:
+            raise SpaceError(
+                f"neck lateral and extra_level need a head up to the last backbone level, P{backbone.coarsest_level}, "
+                f"got P{head.coarsest_level}; remove them or stages"
+            )
         if neck.kind == "pan" and neck.channels is not None and len(neck.channels) != len(self.neck_levels):
             wanted = f"P{self.neck_levels[0]} to P{self.neck_levels[-1]}"
             raise SpaceError(f"neck channels must have one value for each of {wanted}, got {list(neck.channels)}")
@@ -122,9 +138,10 @@ class Architecture:
     def size_multiple(self) -> int:
         """Height and width of the input must be multiples of this; 1 for a detector without a neck."""
         downsamples = {stage.downsample for stage in self.backbone.stages}
-        if self.neck is None and downsamples <= set(PLAIN_DOWNSAMPLES):
-            return 1
-        return self._coarsest_stride
+        if self.neck is None:
+            return 1 if downsamples <= set(PLAIN_DOWNSAMPLES) else self._coarsest_stride
+        halves = self.neck.extra_level and self.neck.downsample not in ODD_DOWNSAMPLES
+        return self._coarsest_stride * (1 + halves)
 
     @property
     def _coarsest_stride(self) -> int:
@@ -133,8 +150,8 @@ class Architecture:
     @property
     def smallest_side(self) -> int:
         """The smallest input side in pixels. Extra stages without padding may need a larger one."""
-        stride = self._coarsest_stride
-        return max(stride, SMALLEST_FREE_SIDE) if self.size_multiple == 1 else stride
+        step = self.size_multiple
+        return max(self._coarsest_stride, SMALLEST_FREE_SIDE) if step == 1 else step
 
     def check_input(self, input_hw: tuple[int, int]) -> None:
         """Raises SpaceError, with the nearest valid sizes, where the input size is invalid for this detector."""

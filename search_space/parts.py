@@ -34,9 +34,12 @@ NECK_FIELDS = {
         "upsample",
         "block",
         "nested",
+        "lateral",
+        "extra_level",
     ),
     "fpn": ("fusion", "upsample", "smooth", "groups"),
     "ihp": ("block", "transform"),
+    "giraffe": ("upsample", "block"),
 }
 """The fields that only some kinds of neck use."""
 
@@ -179,18 +182,19 @@ class Neck:
 
     `pan`: a top-down path to the finest head level and a bottom-up path to the coarsest. `fpn`: one width on all
     levels, a top-down path and a smoothing convolution per level. `ihp`: a transform and a block per level, without
-    merging.
+    merging. `giraffe`: like a `pan`, but a merge on the way down also takes the finer map, and one on the way up the
+    finer maps of both ways, as in DAMO-YOLO.
     """
 
     kind: str = "pan"
     repeats: int = 0
-    """Repeats of the blocks of `pan` and `ihp`; 0 for an `fpn`. An `ihp` has twice as many at P4, three times at P5."""
+    """Repeats of the blocks of all kinds but `fpn`, which has 0. An `ihp` has twice as many at P4, thrice at P5."""
     block: str = "c2f"
     fusion: str = "concat"
     upsample: str = "nearest"
     attention: str = "none"
     downsample: str | None = None
-    """Downsampling of the bottom-up path; None where there is no such path."""
+    """Downsampling of the bottom-up path; None where there is no such path. In a `giraffe` also of the way down."""
     last_downsample_width: float = 1.0
     """Channels of the last downsampling of the bottom-up path, relative to its input."""
     skip_wiring: str = "repaired"
@@ -215,6 +219,11 @@ class Neck:
     `last` block of the bottom-up path."""
     transform: str = "conv"
     """Convolution before the block of each level of an `ihp`."""
+    lateral: bool = False
+    """Whether a 1x1 convolution gives each map of the backbone the channels of its level first, as in NanoDet."""
+    extra_level: bool = False
+    """Whether there is another level for the head: the sum of two downsamplings, of the coarsest map of the backbone
+    and of the coarsest output, as in NanoDet-Plus and PicoDet."""
 
     def __post_init__(self) -> None:
         check_known("neck kind", self.kind, NECK_FIELDS)

@@ -38,6 +38,18 @@ class UnitTable:
     """What the published weights of this backbone were trained on."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class TableVariant:
+    """Published stages of a unit table that no width gives exactly. They replace the stages at the nearest width."""
+
+    name: str
+    table: str
+    width: float
+    stages: Mapping[int, tuple[Unit, ...]]
+    differs_from: int
+    """The finest level at which it differs from the table at that width."""
+
+
 NOMINAL_STEM = 64
 """Channels of the stem of the channel tables."""
 NOMINAL_REPEATS = {2: 3, 3: 6, 5: 3}
@@ -68,6 +80,36 @@ def _lcnet(*rows: tuple[int, int], squeeze: bool = False) -> tuple[Unit, ...]:
         Unit(kind="separable", channels=channels, kernel=kernel, squeeze=squeeze, activation=_HS)
         for kernel, channels in rows
     )
+
+
+def _shuffle(units: int, channels: int) -> tuple[Unit, ...]:
+    return (Unit(kind="shuffle", channels=channels),) * units
+
+
+def _shuffle_stages(p3: int, p4: int, p5: int) -> dict[int, tuple[Unit, ...]]:
+    """Stages of ShuffleNetV2. P2 is a max pool of the stem without weights."""
+    return {2: (Unit(kind="max_pool3", channels=24),), 3: _shuffle(4, p3), 4: _shuffle(8, p4), 5: _shuffle(4, p5)}
+
+
+def _lcnet_stages(p2: int, p3: int, p4: int, p5: int) -> dict[int, tuple[Unit, ...]]:
+    return {
+        2: _lcnet((3, p2), (3, p2)),
+        3: _lcnet((3, p3), (3, p3)),
+        4: _lcnet((3, p4), *((5, p4),) * 5),
+        5: _lcnet((5, p5), (5, p5), squeeze=True),
+    }
+
+
+def _swish(*rows: tuple[int, int]) -> tuple[Unit, ...]:
+    """Inverted residuals of DAMO-YOLO nano from (expanded, channels)."""
+    return tuple(
+        Unit(kind="inverted_residual", channels=channels, kernel=5, expanded=expanded, activation="silu")
+        for expanded, channels in rows
+    )
+
+
+def _pooled(channels: int) -> Unit:
+    return Unit(kind="sppf", channels=channels)
 
 
 def _vgg(*channels: int) -> tuple[Unit, ...]:
@@ -163,19 +205,54 @@ UNIT_TABLES: dict[str, UnitTable] = {
         stem_channels=16,
         stem_stride=2,
         stem_units=_lcnet((3, 32)),
+        stages=_lcnet_stages(64, 128, 256, 512),
+        multiple=8,
+    ),
+    "shufflenetv2": UnitTable(
+        stem="conv",
+        stem_channels=24,
+        stem_stride=2,
+        stem_units=(),
+        stages=_shuffle_stages(116, 232, 464),
+        multiple=8,
+    ),
+    "tinynas-ns": UnitTable(
+        stem="conv",
+        stem_channels=16,
+        stem_stride=2,
+        stem_units=(),
         stages={
-            2: _lcnet((3, 64), (3, 64)),
-            3: _lcnet((3, 128), (3, 128)),
-            4: _lcnet((3, 256), *((5, 256),) * 5),
-            5: _lcnet((5, 512), (5, 512), squeeze=True),
+            2: _swish((88, 24)),
+            3: _swish((160, 40), (160, 40)),
+            4: _swish((288, 64), (288, 64), (400, 80), (400, 80)),
+            5: (*_swish((880, 160)), _pooled(160), *_swish((880, 160))),
+        },
+        multiple=8,
+    ),
+    "tinynas-nm": UnitTable(
+        stem="conv",
+        stem_channels=16,
+        stem_stride=2,
+        stem_units=(),
+        stages={
+            2: _swish((144, 40), (144, 40)),
+            3: _swish((256, 64), (256, 64)),
+            4: _swish((504, 112), (504, 112), (640, 128), (640, 128)),
+            5: (*_swish((1408, 256)), _pooled(256)),
         },
         multiple=8,
     ),
 }
 """MobileNetV1 and VGG16 as in SSD; the MobileNetV3 variants `d` and `bc` as in TinyDet, P6 included; LCNet as in
-PicoDet-S at width 0.75."""
-NAMED_ONLY = ("lcnet",)
+PicoDet-S at width 0.75; ShuffleNetV2 as in NanoDet-Plus-m; the TinyNAS nets as in DAMO-YOLO Ns and Nm."""
+NAMED_ONLY = ("lcnet", "shufflenetv2", "tinynas-ns", "tinynas-nm")
 """Tables that a search has only where the user names them: slow on boards with TensorRT."""
+
+TABLE_VARIANTS = (
+    TableVariant(name="0.35", table="lcnet", width=0.375, stages=_lcnet_stages(24, 48, 88, 176), differs_from=4),
+    TableVariant(name="1.5", table="shufflenetv2", width=1.0, stages=_shuffle_stages(176, 352, 704), differs_from=3),
+)
+"""LCNet of PicoDet-XS and ShuffleNetV2 of NanoDet-Plus-m-1.5x, by their width in the papers."""
 
 EXTRA_CHANNELS = {"separable": (512, 256, 256, 128), "plain": (512, 256, 256, 256)}
 """Channels of the four extra stages of SSD at width 1."""

@@ -101,6 +101,18 @@ def flops_2x(architecture: Architecture, num_classes: int) -> int:
     return 2 * cost_of(architecture, num_classes=num_classes).macs
 
 
+def macs(architecture: Architecture, num_classes: int) -> int:
+    """Returns the multiply-adds."""
+    return cost_of(architecture, num_classes=num_classes).macs
+
+
+def params_without_norm(architecture: Architecture, num_classes: int) -> int:
+    """Returns the trained parameters without those of batch norms."""
+    modules = _on_meta(architecture, num_classes).modules()
+    norms = sum(2 * module.num_features for module in modules if isinstance(module, nn.BatchNorm2d))
+    return cost_of(architecture, num_classes=num_classes).params - norms
+
+
 def macs_with_conv_bias(architecture: Architecture, num_classes: int) -> int:
     """Returns the MACs plus one addition per output element of each convolution with bias, of the deployed form."""
     detector = deployed(_on_meta(architecture, num_classes))
@@ -215,6 +227,15 @@ CONVENTIONS: dict[str, Convention] = {
         sentence="operations with a multiply-add counted as two, nothing else counted",
         unit=1e9,
         count=flops_2x,
+    ),
+    "gmacs": Convention(
+        name="MACs", sentence="a multiply-add counted as one operation, nothing else counted", unit=1e9, count=macs
+    ),
+    "params_m_without_norm": Convention(
+        name="parameters without batch norm",
+        sentence="trainable parameters without the gains and biases of batch norms",
+        unit=1e6,
+        count=params_without_norm,
     ),
     "mflops_with_conv_bias": Convention(
         name="MACs + convolution biases",

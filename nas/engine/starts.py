@@ -152,7 +152,7 @@ def _widths(domain: CostedDomain, architecture: Architecture) -> Iterator[tuple[
     """Yields the architecture, then the same at each smaller width in the space, the widest first."""
     yield architecture, None
     params = _some_size(domain, architecture)
-    if params is None:
+    if params is None or WIDTH_AXIS not in params:
         return
     smaller = (float(choice) for choice in domain.space.axis(WIDTH_AXIS).choices)
     for width in sorted((width for width in smaller if width < float(params[WIDTH_AXIS])), reverse=True):

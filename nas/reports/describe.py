@@ -14,6 +14,7 @@ PLAIN = {"conv", "native", "none", "no", "backbone"}
 TOPOLOGIES = {
     "pan": "neck down and up",
     "fpn": "neck of one width, down",
+    "giraffe": "neck down and up with more connections",
     "ihp": "neck without exchange between levels",
     "none": "no neck",
 }

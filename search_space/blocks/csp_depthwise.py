@@ -137,8 +137,8 @@ class DepthwiseInverted(nn.Module):
 class CSPInverted(nn.Module):
     """The neck block of DAMO-YOLO nano: `(B, in_channels, H, W)` to `(B, out_channels, H, W)`.
 
-    Two parallel 1x1; `repeats` inverted residuals of three times the width in a chain on one of them; 1x1 over the
-    other and the output of each. Source: Xu et al., DAMO-YOLO, 2022.
+    Two parallel 1x1; `repeats` inverted residuals of three times the width, rounded to a multiple of 8, in a chain on
+    one of them; 1x1 over the other and the output of each. Source: Xu et al., DAMO-YOLO, 2022.
     """
 
     by_name = True
@@ -150,7 +150,8 @@ class CSPInverted(nn.Module):
         half = max(1, out_channels // 2)
         self.bypass = Conv(in_channels, half)
         self.main = Conv(in_channels, half)
-        self.inner = nn.ModuleList([DepthwiseInverted(half, self.ratio * half) for _ in range(repeats)])
+        hidden = max(8, (self.ratio * half + 4) // 8 * 8)
+        self.inner = nn.ModuleList([DepthwiseInverted(half, hidden) for _ in range(repeats)])
         self.join = Conv((1 + repeats) * half, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -17,7 +17,11 @@ from search_space.blocks.registries import LAYERS, STAGES, UNITS
 from search_space.channel_layout import ChannelTrace, Layout
 from search_space.errors import check_known
 
-ACTIVATIONS: dict[str, type[nn.ReLU] | type[nn.Hardswish]] = {"relu": nn.ReLU, "hswish": nn.Hardswish}
+ACTIVATIONS: dict[str, type[nn.ReLU] | type[nn.Hardswish] | type[nn.SiLU]] = {
+    "relu": nn.ReLU,
+    "hswish": nn.Hardswish,
+    "silu": nn.SiLU,
+}
 
 
 def activation_of(name: str) -> nn.Module:

@@ -17,6 +17,16 @@ class Nearest(nn.Module):
         return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
+@UPSAMPLES.register("bilinear")
+class Bilinear(nn.Module):
+    """Bilinear upsampling by 2, as in NanoDet: `(B, C, H, W)` to `(B, C, 2H, 2W)`."""
+
+    by_name = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
 @UPSAMPLES.register("sni")
 class SNI(nn.Module):
     """Soft nearest-neighbour interpolation: nearest by `factor`, times the fixed ratio of the areas, 1 / factor².

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from search_space.blocks.mobile import alignment
 from search_space.blocks.registries import LAYERS, UNITS
 from search_space.errors import SpaceError
 
@@ -41,18 +42,25 @@ class VGGConv(BiasedConv):
 
 @UNITS.register("max_pool3")
 class MaxPool3(nn.MaxPool2d):
-    """The last pool of VGG16 in SSD: 3x3 at stride 1, `(B, C, H, W)` to the same shape.
+    """A 3x3 max pool: `(B, C, H, W)` to `(B, C, ceil(H/stride), ceil(W/stride))`.
+
+    The last pool of VGG16 in SSD at stride 1, the first one of ShuffleNetV2 at stride 2.
 
     Raises:
         SpaceError: `out_channels` differs from `in_channels`.
     """
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, aligned: bool = False) -> None:
         if in_channels != out_channels:
             raise SpaceError(
                 f"max_pool3 keeps its {in_channels} channels, got out_channels {out_channels}; make them equal"
             )
-        super().__init__(3, stride=1, padding=1)
+        super().__init__(3, stride=stride, padding=1)
+        self.align = alignment(aligned, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = super().forward(self.align(x))
+        return out
 
 
 @LAYERS.register("l2_scale")

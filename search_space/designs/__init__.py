@@ -1,4 +1,4 @@
-"""Published detectors as named architectures, one file per paper."""
+"""Published detectors as named architectures, one file per paper or family."""
 
 from __future__ import annotations
 

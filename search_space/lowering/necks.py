@@ -8,6 +8,7 @@ from search_space.architecture import Architecture
 from search_space.blocks import FUSIONS, SMOOTHS, STAGES
 from search_space.errors import SpaceError
 from search_space.graph import Builder, Tap
+from search_space.lowering.giraffe import add_giraffe
 from search_space.lowering.nodes import (
     add_attention,
     add_conv,
@@ -34,6 +35,8 @@ def add_neck(builder: Builder, neck: Neck, architecture: Architecture, features:
         features[2] = add_conv(builder, "p2_source", features[1], width, stride=stride)
     if neck.kind == "ihp":
         return {level: _independent(builder, neck, features[level], level) for level in levels}
+    if neck.kind == "giraffe":
+        return add_giraffe(builder, neck, architecture.head, features)
     add = _add_fpn if neck.kind == "fpn" else _add_pan
     return add(builder, neck, architecture, features)
 
@@ -43,8 +46,16 @@ def _add_pan(builder: Builder, neck: Neck, architecture: Architecture, features:
     if neck.nested == "last" and not getattr(STAGES.get(neck.block), "nests_by_level", False):
         raise SpaceError(f"neck nested 'last' needs block 'c3k2', got {neck.block!r}; use 'by_level'")
     widths = _widths(architecture, features)
+    if neck.lateral:
+        laterals = {
+            level: add_conv(builder, f"lateral{level}", features[level], width, 1, 1) for level, width in widths.items()
+        }
+        features = {**features, **laterals}
     maps, skips = _add_way_down(builder, neck, widths, features)
     outputs = _add_way_up(builder, neck, architecture.head, widths, features, maps, skips)
+    if neck.extra_level:
+        last = max(outputs)
+        outputs[last + 1] = _add_extra_level(builder, neck, maps[last], outputs[last], last + 1)
     if neck.finest_fusion != "none":
         finest = architecture.head.finest_level
         pair = (outputs[finest], features[finest])
@@ -128,6 +139,16 @@ def _add_way_up(
         x = add_fusion(builder, f"up{level}_fuse", fusion, inputs)
         outputs[level] = _add_block(builder, f"up{level}", neck, x, widths[level], neck.repeats, level, last=last)
     return outputs
+
+
+def _add_extra_level(builder: Builder, neck: Neck, coarsest: Tap, output: Tap, level: int) -> Tap:
+    """Adds the level after the last one: downsampled, the coarsest map of the way down plus the coarsest output."""
+    assert neck.downsample is not None
+    pair = tuple(
+        add_downsample(builder, f"extra{level}_{name}", neck.downsample, x, output.channels)
+        for name, x in (("lateral", coarsest), ("output", output))
+    )
+    return add_fusion(builder, f"extra{level}_fuse", "add", pair)
 
 
 def _downsampled_width(neck: Neck, below: int, level_width: int, *, last: bool) -> int:

@@ -34,7 +34,7 @@ def axes() -> tuple[Axis, ...]:
 
 def _in_body(params: Point) -> bool:
     """Whether backbone or neck consist of blocks with the activation of the network."""
-    return of_blocks(params) or topology(params) in ("pan", "ihp")
+    return of_blocks(params) or topology(params) in ("pan", "ihp", "giraffe")
 
 
 def _in_head(params: Point) -> bool:

@@ -18,7 +18,9 @@ from search_space.tables import (
     EXTRA_CHANNELS,
     NOMINAL_REPEATS,
     NOMINAL_STEM,
+    TABLE_VARIANTS,
     UNIT_TABLES,
+    TableVariant,
     UnitTable,
     native_downsample,
     scaled,
@@ -32,6 +34,7 @@ LEVELS = range(2, 7)
 REMOVABLE = range(1, 6)
 BLOCK_STEMS = ("conv", "rep", "deep")
 """Stems of a backbone that repeats one block."""
+AS_TABLE = "table"
 EXTRAS_WITHOUT_PADDING_FROM = 17
 """Smallest side of the coarsest backbone map, in cells, for extra stages without padding."""
 PATTERNS = ("SSSS", "SSSP", "SSVV")
@@ -44,7 +47,7 @@ def attentions() -> tuple[str, ...]:
 
 def axes() -> tuple[Axis, ...]:
     """Returns the axes of the backbone."""
-    return (*_table_axes(), *_stride_axes(), *_stem_axes(), *_extra_axes(), *_level_axes())
+    return (*_table_axes(), *_variant_axes(), *_stride_axes(), *_stem_axes(), *_extra_axes(), *_level_axes())
 
 
 def _table_axes() -> tuple[Axis, ...]:
@@ -88,6 +91,34 @@ def _table_axes() -> tuple[Axis, ...]:
             active=lambda params: str(params["backbone"]).startswith("mobilenetv3") and trunk(params) >= 3,
         ),
     )
+
+
+def _variant_axes() -> tuple[Axis, ...]:
+    return tuple(
+        Axis(
+            name=_variant_axis(each),
+            formerly=AS_TABLE,
+            choices=(AS_TABLE, each.name),
+            by_name=(each.name,),
+            doc=f"stages of {each.table}: of the table, or those published for width {each.name}, which no width gives",
+            active=lambda params, each=each: _may_vary(params, each),  # type: ignore[misc]
+        )
+        for each in TABLE_VARIANTS
+    )
+
+
+def _variant_axis(variant: TableVariant) -> str:
+    return f"{variant.table}_variant"
+
+
+def _may_vary(params: Point, variant: TableVariant) -> bool:
+    """Whether a variant would differ from the stages of the table."""
+    at_width = params["backbone"] == variant.table and layout.width(params) == variant.width
+    return at_width and trunk(params) >= variant.differs_from
+
+
+def _variant_of(params: Point) -> TableVariant | None:
+    return next((each for each in TABLE_VARIANTS if params.get(_variant_axis(each)) == each.name), None)
 
 
 def _stride_axes() -> tuple[Axis, ...]:
@@ -223,14 +254,14 @@ def _channels(params: Point, column: str) -> dict[int, int]:
     """Returns a column of the channel table with cap and width applied, which gives multiples of 8."""
     nominal = getattr(CHANNEL_TABLES[str(params["backbone"])], column)
     cap = nominal[trunk(params)] * float(params.get("channel_cap", 1.0))
-    width = float(params["width"])
+    width = layout.width(params)
     return {level: int(min(nominal[level], cap) * width) for level in nominal if level <= trunk(params)}
 
 
 def _decode_blocks(params: Point) -> Backbone:
     down, stages = _channels(params, "down"), _channels(params, "stage")
     return Backbone(
-        stem_channels=int(NOMINAL_STEM * float(params["width"])),
+        stem_channels=int(NOMINAL_STEM * layout.width(params)),
         stem=str(params["stem"]),
         stem_kernel=int(params.get("stem_kernel", 3)),
         stem_stride=int(params.get("stride_p1", 2)),
@@ -257,14 +288,15 @@ def _repeats(level: int, depth: float, p4_repeats: int) -> int:
 
 
 def _decode_units(params: Point) -> Backbone:
-    table, width = UNIT_TABLES[str(params["backbone"])], float(params["width"])
-    squeeze = str(params.get("squeeze", "table"))
+    table, width = UNIT_TABLES[str(params["backbone"])], layout.width(params)
+    squeeze, variant = str(params.get("squeeze", "table")), _variant_of(params)
+    stages = {level: scaled_units(units, width, squeeze, table.multiple) for level, units in table.stages.items()}
     return unit_backbone(
         table,
         (
             unit_stage(
                 level,
-                scaled_units(table.stages[level], width, squeeze, table.multiple),
+                stages[level] if variant is None else variant.stages[level],
                 downsample=_unit_downsample(params, table, level),
                 attention=str(params[f"attention_p{level}"]),
                 stride=int(params.get(f"stride_p{level}", 2)),
@@ -292,7 +324,7 @@ def decode_extras(params: Point) -> tuple[Extra, ...]:
         return ()
     kind, pattern = str(params["extras"]), str(params.get("extras_pattern", PATTERNS[0]))
     return tuple(
-        Extra(kind=kind, channels=scaled(channels, float(params["width"])), pattern=code)
+        Extra(kind=kind, channels=scaled(channels, layout.width(params)), pattern=code)
         for channels, code in zip(EXTRA_CHANNELS[kind], pattern, strict=True)
     )
 
@@ -330,7 +362,13 @@ def _read_unit_downsample(name: str) -> str:
 
 
 def _read_units(backbone: Backbone) -> Params:
-    """Finds table, width and squeeze by trying all combinations."""
+    """Finds table, variant, width and squeeze by trying all combinations."""
+    of_table: Params = {_variant_axis(each): AS_TABLE for each in TABLE_VARIANTS}
+    for each in TABLE_VARIANTS:
+        told = backbone.coarsest_level >= each.differs_from
+        if told and all(stage.units == each.stages.get(stage.level) for stage in backbone.stages):
+            found: Params = {"backbone": each.table, "width": each.width, "squeeze": "table"}
+            return {**of_table, **found, _variant_axis(each): each.name}
     for name, table in UNIT_TABLES.items():
         for width in layout.WIDTHS:
             for squeeze in ("table", "none", "all"):
@@ -339,7 +377,7 @@ def _read_units(backbone: Backbone) -> Params:
                     and stage.units == scaled_units(table.stages[stage.level], width, squeeze, table.multiple)
                     for stage in backbone.stages
                 ):
-                    return {"backbone": name, "width": width, "squeeze": squeeze}
+                    return {**of_table, "backbone": name, "width": width, "squeeze": squeeze}
     raise SpaceError(f"no stage table ({', '.join(UNIT_TABLES)}) has these units at a width of the search space")
 
 

@@ -36,7 +36,9 @@ def axes() -> tuple[Axis, ...]:
         Axis(
             name="topology",
             choices=(*NECK_FIELDS, "none"),
-            doc="neck: top-down and bottom-up, top-down with one width, independent levels, or none",
+            by_name=("giraffe",),
+            doc="neck: top-down and bottom-up, top-down with one width, independent levels, or none; `giraffe`: "
+            "top-down and bottom-up with more connections, as in DAMO-YOLO",
             active=lambda params: _kind(params).topology is None and span(params)[0] < COARSEST,
         ),
         Axis(
@@ -70,8 +72,22 @@ def axes() -> tuple[Axis, ...]:
             choices=WIDTHS,
             ordered=True,
             doc="width multiplier of the stage table",
+            active=_has_channels,
         ),
     )
+
+
+def _has_channels(params: Point) -> bool:
+    """Whether a stage of the backbone has weights. The first one of ShuffleNetV2 is a pool."""
+    if of_blocks(params):
+        return True
+    stages = UNIT_TABLES[str(params["backbone"])].stages
+    return any(unit.kind != "max_pool3" for level in range(FINEST, trunk(params) + 1) for unit in stages[level])
+
+
+def width(params: Point) -> float:
+    """Returns the width multiplier of the stage table; 1 where it has no effect."""
+    return float(params.get("width", 1.0))
 
 
 def span(params: Point) -> tuple[int, int]:
@@ -138,11 +154,11 @@ def _may_have_p6(params: Point) -> bool:
 
 
 def _may_outreach_head(params: Point) -> bool:
-    """Whether the backbone may continue beyond the head. A `pan` on P4 alone always does: it merges P5."""
+    """Whether the backbone may continue beyond the head. A `pan` or `giraffe` on P4 alone always does: it merges P5."""
     finest, coarsest_span = span(params)
-    if topology(params) not in ("pan", "fpn") or coarsest_span == COARSEST:
+    if topology(params) not in ("pan", "fpn", "giraffe") or coarsest_span == COARSEST:
         return False
-    return not (topology(params) == "pan" and finest == COARSEST - 1)
+    return not (topology(params) in ("pan", "giraffe") and finest == COARSEST - 1)
 
 
 def read(architecture: Architecture) -> Params:

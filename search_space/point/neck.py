@@ -9,6 +9,7 @@ from search_space.parts import Neck
 from search_space.point import layout
 from search_space.point.backbone import attentions, neck_channels, stage_channels
 from search_space.point.layout import coarsest, has_way_up, merges, span, topology, trunk
+from search_space.point.wide_levels import NO_LATERAL, extra_level_axis, lateral_axis, lateral_width
 from search_space.tables import scaled
 
 FPN_WIDTHS = tuple(ROI_BINS**2 * planes for planes in range(1, 6))
@@ -34,7 +35,11 @@ def _merge_axes() -> tuple[Axis, ...]:
         ),
         Axis(name="fusion", choices=FUSIONS.names(), doc="fusion of maps in the neck", active=merges),
         Axis(
-            name="upsample", choices=UPSAMPLES.names(), doc="upsampling on the top-down path of the neck", active=merges
+            name="upsample",
+            choices=UPSAMPLES.names(),
+            by_name=named_only(UPSAMPLES),
+            doc="upsampling on the top-down path of the neck",
+            active=lambda params: merges(params) or topology(params) == "giraffe",
         ),
         Axis(
             name="attention_neck",
@@ -46,7 +51,7 @@ def _merge_axes() -> tuple[Axis, ...]:
 
 
 def _block_axes() -> tuple[Axis, ...]:
-    with_blocks = ("pan", "ihp")
+    with_blocks = ("pan", "ihp", "giraffe")
     return (
         Axis(
             name="neck_block",
@@ -68,17 +73,18 @@ def _block_axes() -> tuple[Axis, ...]:
             doc="convolution before the block of each level of an ihp",
             active=lambda params: topology(params) == "ihp",
         ),
+        lateral_axis(),
         Axis(
             name="neck_width",
             choices=NECK_WIDTHS,
             doc="channels of a pan, relative to the stage table",
-            active=lambda params: topology(params) == "pan",
+            active=lambda params: topology(params) == "pan" and not lateral_width(params),
         ),
         Axis(
             name="reduce",
             choices=YES_NO,
             doc="whether a 1x1 convolution reduces the channels before upsampling, as in YOLOv5",
-            active=lambda params: topology(params) == "pan",
+            active=lambda params: topology(params) == "pan" and not lateral_width(params),
         ),
         Axis(
             name="neck_nested",
@@ -102,8 +108,9 @@ def _way_up_axes() -> tuple[Axis, ...]:
             choices=DOWNSAMPLES.names(),
             by_name=named_only(DOWNSAMPLES),
             doc="downsampling on the bottom-up path of the neck",
-            active=has_way_up,
+            active=lambda params: has_way_up(params) or topology(params) == "giraffe",
         ),
+        extra_level_axis(),
         Axis(
             name="downsample_to",
             choices=("input", "level"),
@@ -184,8 +191,10 @@ def _has_stale_skips(params: Point) -> bool:
 
 def _pan_channels(params: Point) -> dict[int, int]:
     """Returns the channels of the blocks of a `pan` by level."""
-    width, table = float(params["neck_width"]), neck_channels(params)
     levels = range(span(params)[0], max(coarsest(params), trunk(params) - 1) + 1)
+    if lateral_width(params):
+        return dict.fromkeys(levels, lateral_width(params))
+    width, table = float(params["neck_width"]), neck_channels(params)
     return {level: scaled(table[level], width, least=4) for level in levels}
 
 
@@ -210,13 +219,14 @@ def _can_narrow_last(params: Point) -> bool:
 
 def decode(params: Point) -> Neck:
     """Returns the neck of a point."""
-    return {"pan": _decode_pan, "fpn": _decode_fpn, "ihp": _decode_ihp}[topology(params)](params)
+    kinds = {"pan": _decode_pan, "fpn": _decode_fpn, "ihp": _decode_ihp, "giraffe": _decode_giraffe}
+    return kinds[topology(params)](params)
 
 
 def _decode_pan(params: Point) -> Neck:
     channels = _pan_channels(params)
     of_stages = stage_channels(params)
-    own = any(channels[level] != of_stages[level] for level in channels)
+    own = bool(lateral_width(params)) or any(channels[level] != of_stages[level] for level in channels)
     return Neck(
         kind="pan",
         repeats=int(params["neck_repeats"]),
@@ -230,7 +240,9 @@ def _decode_pan(params: Point) -> Neck:
         last_downsample_width=float(params.get("last_downsample_width", 1.0)),
         skip_wiring=str(params.get("skip_wiring", "repaired")),
         channels=tuple(channels.values()) if own else None,
-        reduce=params["reduce"] == "yes",
+        reduce=params.get("reduce") == "yes",
+        lateral=bool(lateral_width(params)),
+        extra_level=params.get("extra_level") == "yes",
         nested=str(params.get("neck_nested", "by_level")),
         cross_layer=str(params.get("cross_layer", "none")),
         finest_fusion=str(params["finest_fusion"]),
@@ -272,6 +284,18 @@ def _decode_ihp(params: Point) -> Neck:
     )
 
 
+def _decode_giraffe(params: Point) -> Neck:
+    return Neck(
+        kind="giraffe",
+        repeats=int(params["neck_repeats"]),
+        block=str(params["neck_block"]),
+        upsample=str(params["upsample"]),
+        attention=str(params["attention_neck"]),
+        p2_source=str(params.get("p2_source", "backbone")),
+        downsample=str(params["downsample_neck"]),
+    )
+
+
 def read(architecture: Architecture, rest: Point) -> Params:
     """Returns the choices of the neck of an architecture, given those of layout and backbone."""
     neck = architecture.neck
@@ -287,6 +311,8 @@ def read(architecture: Architecture, rest: Point) -> Params:
         "transform": neck.transform,
         "neck_width": _read_width(neck, rest),
         "reduce": YES_NO[neck.reduce],
+        "lateral": neck.channels[0] if neck.lateral and neck.channels else NO_LATERAL,
+        "extra_level": YES_NO[neck.extra_level],
         "finest_fusion": neck.finest_fusion,
         "neck_nested": neck.nested,
         "downsample_to": neck.downsample_to,
