@@ -153,7 +153,7 @@ def test_points_have_the_format_of_their_stage_table():
         "mobilenetv1": SSD,
         "mobilenetv3-d": TINYDET,
         "mobilenetv3-bc": TINYDET,
-        "lcnet": InputFormat(),
+        **dict.fromkeys(("lcnet", "shufflenetv2", "tinynas-ns", "tinynas-nm"), InputFormat()),
     }
     assert {name: table.input_format for name, table in UNIT_TABLES.items()} == wanted
     for _ in range(60):
