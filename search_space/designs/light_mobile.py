@@ -146,6 +146,7 @@ def _gflops(value: float, note: str = "") -> Figure:
 
 _CUT = "The digits after the printed ones are cut off, not rounded"
 _OTHERS = "Other operators than convolutions are counted too"
+_UNKNOWN = "The repository does not say what else its counter counts"
 _register(
     "rtmdet-tiny",
     rtmdet_tiny(),
@@ -154,7 +155,7 @@ _register(
     "open-mmlab/mmdetection 3.3.0",
     {
         "params_m": _params(4.8, _CUT),
-        "gmacs": Figure(value=8.1, unit="G multiply-adds", note=_OTHERS),
+        "gmacs": Figure(value=8.1, unit="G multiply-adds", note=_UNKNOWN),
         **percent(coco_val_ap=41.1),
     },
     "The metafile of the repository gives 40.9 % AP. The two towers of the head are shared by the levels.",
@@ -209,12 +210,12 @@ _register(
     damo_yolo_nano("tinynas-ns"),
     "DAMO-YOLO",
     _DAMO,
-    {"params_m": _params(1.41), "gflops_2x": _gflops(1.56, _OTHERS), **percent(coco_val_ap=32.3)},
+    {"params_m": _params(1.41), "gflops_2x": _gflops(1.56, _UNKNOWN), **percent(coco_val_ap=32.3)},
 )
 _register(
     "damo-yolo-nm",
     damo_yolo_nano("tinynas-nm"),
     "DAMO-YOLO",
     _DAMO,
-    {"params_m": _params(2.71), "gflops_2x": _gflops(3.69, _OTHERS), **percent(coco_val_ap=38.2)},
+    {"params_m": _params(2.71), "gflops_2x": _gflops(3.69, _UNKNOWN), **percent(coco_val_ap=38.2)},
 )

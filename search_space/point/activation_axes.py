@@ -6,9 +6,12 @@ from search_space.architecture import Architecture
 from search_space.axis import Axis, Params, Point
 from search_space.blocks.activation import NETWORK_ACTIVATIONS
 from search_space.head_kind import HEAD_KINDS
-from search_space.parts import DEFAULT_ACTIVATION
+from search_space.parts import DEFAULT_ACTIVATION, Backbone
 from search_space.point.layout import of_blocks, topology
+from search_space.tables import UNIT_TABLES
 
+DEFAULT_STEM = Backbone.stem
+"""The stem that has the activation of the network; those of MobileNet and VGG have their own."""
 AS_BODY = "body"
 """The choice of a head with the activation of the rest of the network."""
 
@@ -34,7 +37,9 @@ def axes() -> tuple[Axis, ...]:
 
 def _in_body(params: Point) -> bool:
     """Whether backbone or neck consist of blocks with the activation of the network."""
-    return of_blocks(params) or topology(params) in ("pan", "ihp", "giraffe")
+    if of_blocks(params) or UNIT_TABLES[str(params["backbone"])].stem == DEFAULT_STEM:
+        return True
+    return topology(params) in ("pan", "ihp", "giraffe")
 
 
 def _in_head(params: Point) -> bool:

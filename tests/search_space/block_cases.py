@@ -12,7 +12,8 @@ from search_space.space import INPUT_AXES
 SPACE = SearchSpace()
 RNG = np.random.default_rng(0)
 BASES = [SPACE.encode(DESIGNS.get(name).architecture) for name in DESIGNS] + [SPACE.random(RNG) for _ in range(300)]
-SMALL = {"width": 0.25, "fpn_width": 49, "input_size": 256, "free_input_size": 320}
+OF_INPUT = {"input_size": 256, "free_input_size": 320}
+SMALL = {"width": 0.25, "fpn_width": 49, **OF_INPUT}
 Shape = tuple[int, ...]
 
 
@@ -25,7 +26,11 @@ def blocks_of_the_space() -> dict[str, tuple[Node, list[Shape]]]:
     points = [SPACE.completed({**base, **SMALL}, _first) for base in BASES[: len(DESIGNS.names())]]
     for axis in SPACE.axes:
         for choice in () if axis.name in INPUT_AXES else axis.choices:
-            taking = (SPACE.completed({**base, **SMALL, axis.name: choice}, _first) for base in BASES)
+            taking = (
+                SPACE.completed({**base, **small, axis.name: choice}, _first)
+                for small in (SMALL, OF_INPUT)  # some axes are active at one width only
+                for base in BASES
+            )
             points.append(next(point for point in taking if point.get(axis.name) == choice))
     for params in points:
         graph = lower(SPACE.decode(params), num_classes=3)
