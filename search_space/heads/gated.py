@@ -13,10 +13,8 @@ from search_space.blocks.registries import HEADS
 from search_space.channel_layout import ChannelTrace, Layout, one_part
 from search_space.heads.anchor_free import JointLevel
 
-LEAST_PRODUCT = 1e-9
-"""Added to the product of both scores before its root, as in PicoDet."""
-LARGEST_LOG_SCORE = -1e-3
-"""Logarithm of the largest score: logits stay finite."""
+LEAST = 1e-9
+"""Added to the product of both logistics before its root, as in PicoDet, and to its distance from 1."""
 
 
 class GatedTower(nn.Module):
@@ -74,12 +72,14 @@ class GatedLevel(JointLevel):
 
 
 def aligned_logits(classes: Tensor, alignment: Tensor) -> Tensor:
-    """Returns the logits of the root of the product of two logistics.
+    """Returns the logits `(B, num_classes, H, W)` of the root of the product of two logistics.
+
+    The logit of p is written as the logarithm of p (1 + p) / (1 - p^2), whose denominator has no cancellation.
 
     Args:
         classes: class logits `(B, num_classes, H, W)`.
         alignment: logits `(B, 1, H, W)`.
     """
-    log_score = 0.5 * torch.log(classes.sigmoid() * alignment.sigmoid() + LEAST_PRODUCT)
-    log_score = log_score.clamp(max=LARGEST_LOG_SCORE)
-    return log_score - torch.log(1 - log_score.exp())
+    score = (classes.sigmoid() * alignment.sigmoid() + LEAST).sqrt()
+    distance = (-classes).sigmoid() + classes.sigmoid() * (-alignment).sigmoid() + LEAST
+    return torch.log(score * (1 + score)) - torch.log(distance)
