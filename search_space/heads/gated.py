@@ -74,12 +74,14 @@ class GatedLevel(JointLevel):
 def aligned_logits(classes: Tensor, alignment: Tensor) -> Tensor:
     """Returns the logits `(B, num_classes, H, W)` of the root of the product of two logistics.
 
-    The logit of p is written as the logarithm of p (1 + p) / (1 - p^2), whose denominator has no cancellation.
+    The logit of p is written as the logarithm of p (1 + p) / (1 - p^2). The denominator is a sum without cancellation.
+    The logistics are exponentials of softplus, which runtimes compute more precisely for small values than a logistic.
 
     Args:
         classes: class logits `(B, num_classes, H, W)`.
         alignment: logits `(B, 1, H, W)`.
     """
-    score = (classes.sigmoid() * alignment.sigmoid() + LEAST).sqrt()
-    distance = (-classes).sigmoid() + classes.sigmoid() * (-alignment).sigmoid() + LEAST
-    return torch.log(score * (1 + score)) - torch.log(distance)
+    yes, no = -F.softplus(-classes), -F.softplus(classes)
+    square = torch.exp(yes - F.softplus(-alignment)) + LEAST
+    distance = torch.exp(no) + torch.exp(yes - F.softplus(alignment)) + LEAST
+    return 0.5 * torch.log(square) + torch.log(1 + square.sqrt()) - torch.log(distance)

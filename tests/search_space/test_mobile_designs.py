@@ -145,9 +145,9 @@ def test_no_search_starts_from_a_reference_design_unless_it_is_named() -> None:
 
 
 def test_aligned_logits_are_those_of_the_root_of_both_scores() -> None:
-    classes, alignment = torch.linspace(-8, 4, 30).view(1, 5, 2, 3), torch.linspace(-3, 3, 6).view(1, 1, 2, 3)
-    wanted = (classes.sigmoid() * alignment.sigmoid() + 1e-9).sqrt()
-    assert torch.allclose(aligned_logits(classes, alignment).sigmoid(), wanted, atol=1e-6)
+    classes, alignment = torch.linspace(-12, 12, 30).view(1, 5, 2, 3), torch.linspace(-3, 9, 6).view(1, 1, 2, 3)
+    wanted = (classes.double().sigmoid() * alignment.double().sigmoid() + 1e-9).sqrt()
+    assert torch.allclose(aligned_logits(classes, alignment).double(), wanted.logit(), rtol=0, atol=2e-5)
     extreme = torch.tensor([-90.0, 90.0]).view(1, 1, 1, 2)
     assert aligned_logits(extreme, extreme).isfinite().all()
 
