@@ -3,6 +3,8 @@
 For each it prints the largest difference of an output over the images, relative to the output's largest value. Batch
 norms get random statistics, so that errors in folding them become visible. The limit is 1e-4.
 
+With `--fix AXIS=CHOICE` only random points with that choice are compared, and no designs.
+
 Usage: python benchmarks/onnx_agreement.py [--points 50] [--images 2] > benchmarks/results/onnx_agreement.txt
 """
 
@@ -11,7 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,11 +40,12 @@ def main() -> None:
     parser.add_argument(
         "--max-gmacs", type=float, default=60.0, help="of random points, which are drawn from the whole space"
     )
+    parser.add_argument("--fix", metavar="AXIS=CHOICE", action="append", default=[], help="can be given several times")
     options = parser.parse_args()
     validation, worst, count = open_data(str(DATA)).val, 0.0, 0
     pictures = [validation.image(index % len(validation)) for index in range(options.images)]
     print(f"torch {torch.__version__}, ONNX Runtime {onnxruntime.__version__}, {len(pictures)} images each")
-    for name, architecture in architectures(options.points, options.max_gmacs):
+    for name, architecture in architectures(options.points, options.max_gmacs, options.fix):
         began = time.perf_counter()
         detector = lively(architecture)
         hw = detector.input_hw
@@ -61,16 +64,26 @@ def main() -> None:
     sys.exit(0 if worst < BAR else 1)
 
 
-def architectures(num_points: int, max_gmacs: float) -> Iterator[tuple[str, Architecture]]:
-    """Yields the designs by name, then random points of the whole space."""
+def architectures(num_points: int, max_gmacs: float, fixed: Sequence[str]) -> Iterator[tuple[str, Architecture]]:
+    """Yields the designs by name, then random points of the whole space; with `fixed` only points with these choices.
+
+    Args:
+        fixed: choices as `AXIS=CHOICE`.
+    """
     from nas.cost import cost_of
 
-    for name in DESIGNS:
+    for name in DESIGNS if not fixed else ():
         yield name, DESIGNS.get(name).architecture
     space, rng, count = SearchSpace(), np.random.default_rng(0), 0
+    words = dict(word.split("=", 1) for word in fixed)
+    choices = {name: space.axis(name).parse(text) for name, text in words.items()}
+    space = space.narrowed({name: (choice,) for name, choice in choices.items()})
     while count < num_points:
         try:
-            architecture = space.decode(space.random(rng))
+            params = space.random(rng)
+            if not choices.items() <= params.items():  # an axis is not active
+                continue
+            architecture = space.decode(params)
             gmacs = cost_of(architecture, num_classes=NUM_CLASSES).gmacs
         except SpaceError:
             continue

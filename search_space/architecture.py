@@ -16,7 +16,7 @@ from search_space.errors import SpaceError
 from search_space.files import write_text
 from search_space.head_kind import HEAD_KINDS
 from search_space.input_format import InputFormat
-from search_space.parts import IN_UNIT, POOLS, Backbone, Extra, Head, Neck
+from search_space.parts import DEFAULT_ACTIVATION, IN_UNIT, POOLS, Backbone, Extra, Head, Neck
 from search_space.plain import FieldError, read_plain, without_defaults
 from search_space.yaml_text import YamlError, read_yaml
 
@@ -34,7 +34,7 @@ LARGEST_SIDE = 8192
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """One detector: input size and format, backbone, neck, head and extra stages.
+    """One detector: input size and format, backbone, neck, head, extra stages and activation.
 
     Raises:
         SpaceError: The parts contradict each other. Block names are checked later, by `lower`.
@@ -49,8 +49,15 @@ class Architecture:
     extras: tuple[Extra, ...] = ()
     input_format: InputFormat = InputFormat()
     """What the network sees of a picture."""
+    activation: str = DEFAULT_ACTIVATION
+    """The activation of the network, one of `search_space.blocks.activation.NETWORK_ACTIVATIONS`. Gates, and blocks
+    whose paper fixes an activation, keep their own."""
+    head_activation: str | None = None
+    """That of the head; None: as in the rest of the network. The same name becomes None."""
 
     def __post_init__(self) -> None:
+        if self.head_activation == self.activation:
+            object.__setattr__(self, "head_activation", None)
         if len(self.input_hw) != 2:
             raise SpaceError(f"input_hw must be [height, width], got {list(self.input_hw)}")
         trunk, head = self.backbone.coarsest_level, self.head
@@ -99,6 +106,11 @@ class Architecture:
                 "the neck needs maps that halve from level to level, but the stride of "
                 f"P{max(backbone.removed_levels)} is removed; remove strides only up to P{head.finest_level}"
             )
+
+    @property
+    def activation_of_head(self) -> str:
+        """The activation of the head."""
+        return self.activation if self.head_activation is None else self.head_activation
 
     @property
     def neck_levels(self) -> range:

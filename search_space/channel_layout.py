@@ -98,7 +98,7 @@ class ChannelTrace:
             variant: the kind of layer, where the same name in another block of this class can be of another kind.
         """
         outer = self._variant
-        self._variant = outer if variant is None else variant
+        self._variant = outer if variant is None else f"{outer}/{variant}" if outer else variant
         if out is None and hasattr(module, "channel_layout"):
             result: Layout = module.channel_layout(self, *inputs)  # type: ignore[operator]
         elif isinstance(module, MIXING):

@@ -12,6 +12,7 @@ from search_space.blocks import find_block
 from search_space.channel_layout import ChannelTrace, Layout, TensorLayout, equal_parts, labelled, one_part, width
 from search_space.graph import IMAGE, Graph, Node
 from search_space.input_format import InputFormat
+from search_space.parts import DEFAULT_ACTIVATION
 
 COLOURS = ("red", "green", "blue")
 FINISHING = re.compile(r"_(block|unit\d+)$")
@@ -53,7 +54,9 @@ def detector_layout(
         if len(inputs) > 1:
             inputs = [labelled(origins[name], layout) for name, layout in zip(node.inputs, inputs, strict=True)]
         trace = ChannelTrace(blocks[owner], classes)
-        maps[node.name] = _output(node, trace(blocks[owner], *inputs))
+        # Weights that were trained with another activation are of no use.
+        variant = "" if node.activation == DEFAULT_ACTIVATION else node.activation
+        maps[node.name] = _output(node, trace(blocks[owner], *inputs, variant=variant))
         before = origins[node.inputs[0]]
         origins[node.name] = _origin(node, before)
         roles.setdefault(owner, []).append(f"{before}_{node.name}" if node.name in FLOATING else node.name)

@@ -10,9 +10,10 @@ from typing import NamedTuple
 from torch import nn
 
 from search_space.blocks import find_block
+from search_space.blocks.activation import set_activation
 from search_space.errors import SpaceError
 from search_space.input_format import InputFormat
-from search_space.parts import Head
+from search_space.parts import DEFAULT_ACTIVATION, Head
 
 Arguments = tuple[tuple[str, object], ...]
 """Constructor arguments of a block as (name, value) pairs, which are hashable."""
@@ -38,6 +39,8 @@ class Node(NamedTuple):
     """`backbone`, `extras`, `neck`, `head`, `rpn` or `roi_head`."""
     shares: str | None = None
     """The earlier node whose weights this one reuses; None: it has its own."""
+    activation: str = DEFAULT_ACTIVATION
+    """The activation of the network at this node; see `search_space.blocks.activation`."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,8 @@ class Builder:
     """The part of the detector that the next nodes belong to."""
     second_run: bool = False
     """Whether the next nodes reuse the weights of the nodes of the same name."""
+    activation: str = DEFAULT_ACTIVATION
+    """The activation of the next nodes."""
 
     def add(
         self,
@@ -101,7 +106,7 @@ class Builder:
             output, shares = Tap(SECOND_RUN + output.name, output.channels, output.level, output.hw), output.name
         names = tuple(tap.name for tap in inputs)
         given = tuple((arguments or {}).items())
-        node = Node(output.name, block, given, names, output.level, self.part, shares)
+        node = Node(output.name, block, given, names, output.level, self.part, shares, self.activation)
         self.nodes.append(node)
         return output
 
@@ -121,15 +126,18 @@ def _check_side(block: str, tap: Tap, smallest: int) -> None:
 
 
 def build(node: Node) -> nn.Module:
-    """Returns a node's block.
+    """Returns a node's block, with the activation of the network.
 
     Raises:
-        SpaceError: The block refuses the arguments of the node, such as a number of channels that it cannot split.
+        SpaceError: The block refuses the arguments of the node, such as a number of channels that it cannot split, or
+            the activation is unknown.
     """
     try:
-        return find_block(node.block)(**dict(node.arguments))
+        block = find_block(node.block)(**dict(node.arguments))
     except (TypeError, ValueError, RuntimeError, IndexError, ZeroDivisionError) as error:
         raise cannot_be(node, error) from error
+    set_activation(block, node.activation)
+    return block
 
 
 def cannot_be(node: Node, error: Exception) -> SpaceError:

@@ -42,6 +42,8 @@ class HeadKind:
     """Returns those choices of a `Head` on its axes that differ from the option or field of the same name."""
     topology: str | None = None
     """The only neck topology that it works with; None: any."""
+    takes_activation: bool = False
+    """Whether it contains convolutions with the activation of the network."""
     takes_unpadded: bool = False
     """Whether its extra stages may have no padding."""
     check: Callable[[Any], None] = _nothing

@@ -14,6 +14,8 @@ from search_space.errors import SpaceError, check_known
 from search_space.head_kind import HEAD_KINDS
 from search_space.plain import Options, without_defaults
 
+DEFAULT_ACTIVATION = "silu"
+"""The activation of a network that does not name another one."""
 IN_UNIT = ("strided", "aligned")
 """Downsamplings by the stride of the first unit of the stage."""
 POOLS = ("max_pool", "max_pool_ceil", "mean_pool")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nas.api.differences import ArchitectureDiff
     from search_space import Graph, InputFormat
 
-TOTALS = ("macs", "params", "weight_bytes", "activation_bytes")
+TOTALS = ("macs", "macs_trained", "params", "params_deployed", "weight_bytes", "activation_bytes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,11 @@ class NodeCount:
     output_shape: tuple[int, ...]
     """`(C, H, W)`."""
     macs: int
+    """Deployed, with merged branches."""
+    macs_trained: int
     params: int
+    """As trained."""
+    params_deployed: int
     weight_bytes: int
     activation_bytes: int
     macs_percent: float
@@ -49,9 +53,17 @@ class Explanation(Result):
     input_hw: tuple[int, int]
     input_format: InputFormat
     """What the network sees of a picture."""
+    activation: str
+    """Of the network, where no block has its own."""
+    head_activation: str
     macs: int
-    """Multiply-adds, which is what fvcore counts as FLOPs."""
+    """Multiply-adds of the deployed network, in which branches are merged; fvcore counts them as FLOPs."""
+    macs_trained: int
+    """Multiply-adds of the network as trained."""
     params: int
+    """As trained."""
+    params_deployed: int
+    """Of the deployed network; a batch norm that belongs to no merged branch counts as in `params`."""
     weight_bytes: int
     activation_bytes: int
     """Written by all nodes together."""
@@ -127,6 +139,8 @@ def explain(
         num_classes=num_classes,
         input_hw=arch.input_hw,
         input_format=arch.input_format,
+        activation=arch.activation,
+        head_activation=arch.activation_of_head,
         memory_bytes=memory_bytes,
         flops_2x=2 * totals["macs"],
         nodes=counted,
@@ -151,7 +165,9 @@ def count_nodes(graph: Graph) -> tuple[tuple[NodeCount, ...], int]:
             stride=2**node.level,
             output_shape=tuple(count.output_shape),
             macs=count.macs,
+            macs_trained=count.macs_trained,
             params=count.params,
+            params_deployed=count.params_deployed,
             weight_bytes=count.weight_bytes,
             activation_bytes=count.activation_bytes,
             macs_percent=100 * count.macs / total,

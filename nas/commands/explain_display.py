@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nas.api.differences import field_names
 from nas.commands.display import counted, say
 from search_space.input_format import InputFormat
+from search_space.parts import DEFAULT_ACTIVATION
 
 if TYPE_CHECKING:
     from nas.api.differences import ArchitectureDiff, Difference
@@ -26,6 +27,8 @@ def print_explanation(explained: Explanation) -> None:
     say(f"{explained.architecture} (key {explained.key}), {classes}, input {width}x{height} (width x height)")
     if explained.input_format != InputFormat():
         say(f"input format: {explained.input_format}")
+    if {explained.activation, explained.head_activation} != {DEFAULT_ACTIVATION}:
+        say(f"activation: {explained.activation}, head {explained.head_activation}")
     columns = (
         Column("part", priority=3),
         Column("node", is_name=True),
@@ -55,6 +58,12 @@ def print_explanation(explained: Explanation) -> None:
         f"{explained.activation_bytes / 2**20:.1f} MiB of activations written, "
         f"{explained.memory_bytes / 1e6:.2f} MB peak (32-bit floats, one image)"
     )
+    if (explained.macs, explained.params) != (explained.macs_trained, explained.params_deployed):
+        say(
+            f"with branches that are merged when deployed: {explained.macs / 1e9:.4f} GMACs deployed, "
+            f"{explained.macs_trained / 1e9:.4f} as trained; {explained.params:,} parameters as trained, "
+            f"{explained.params_deployed:,} deployed"
+        )
 
 
 def _arguments(arguments: Mapping[str, Any]) -> str:

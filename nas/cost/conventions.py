@@ -21,6 +21,7 @@ from nas.cost.cost import cost_of
 from search_space import Architecture, Detector, lower
 from search_space.blocks.attention import ECA
 from search_space.blocks.conv import Conv
+from search_space.deployed import deployed
 from search_space.heads.anchor_free import REG_MAX
 
 PROBE_SIDE = 32
@@ -57,14 +58,14 @@ def params_published(architecture: Architecture, num_classes: int) -> int:
 
 
 def params_folded(architecture: Architecture, num_classes: int) -> int:
-    """Returns the parameters with each `Conv`'s batch norm folded: scale and shift become one bias per channel.
+    """Returns the parameters with branches merged and each `Conv`'s batch norm folded into one bias per channel.
 
     The folding pass of Ultralytics folds only the norm of its own `Conv`. A separate norm, such as that of EAFusion,
     stays. The constants of the distance expectation are not counted.
     """
-    convs = (module for module in _on_meta(architecture, num_classes).modules() if isinstance(module, Conv))
-    saved = sum(conv.norm.num_features for conv in convs)
-    return cost_of(architecture, num_classes=num_classes).params - saved
+    modules = deployed(_on_meta(architecture, num_classes)).modules()
+    saved = sum(module.norm.num_features for module in modules if isinstance(module, Conv))
+    return cost_of(architecture, num_classes=num_classes).params_deployed - saved
 
 
 def params_folded_published(architecture: Architecture, num_classes: int) -> int:
@@ -80,6 +81,7 @@ def ultralytics_flops(architecture: Architecture, num_classes: int, *, folded: b
     """
     detector = _on_meta(architecture, num_classes, (PROBE_SIDE, PROBE_SIDE))
     if folded:
+        detector = deployed(detector)
         _fold(detector)
     counter = _FunctionCounter(HOOKED)
     outputs = _run(detector, counter)
@@ -99,8 +101,8 @@ def flops_2x(architecture: Architecture, num_classes: int) -> int:
 
 
 def macs_with_conv_bias(architecture: Architecture, num_classes: int) -> int:
-    """Returns the MACs plus one addition per output element of each convolution with bias."""
-    detector = _on_meta(architecture, num_classes)
+    """Returns the MACs plus one addition per output element of each convolution with bias, of the deployed form."""
+    detector = deployed(_on_meta(architecture, num_classes))
     counter = _FunctionCounter({torch.conv1d: _bias_adds, torch.conv2d: _bias_adds})
     _run(detector, counter)
     return cost_of(architecture, num_classes=num_classes).macs + counter.total

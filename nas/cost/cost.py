@@ -14,14 +14,14 @@ from nas.cost.outputs import OnMeta
 from search_space import Architecture, Graph, Node, lower
 from search_space.graph import IMAGE, Arguments, build, cannot_be
 
-NodeKey = tuple[str, Arguments, tuple[Shape, ...]]
-"""A block, its arguments and its input shapes: everything that its cost depends on."""
+NodeKey = tuple[str, Arguments, tuple[Shape, ...], str]
+"""A block, its arguments, its input shapes and the activation: everything that its cost depends on."""
 
 _COUNTS: dict[NodeKey, BlockCount] = {}
 """Cached counts."""
 
 MAX_BLOCKS = 256
-_BLOCKS: dict[tuple[str, Arguments], nn.Module] = {}
+_BLOCKS: dict[tuple[str, Arguments, str], nn.Module] = {}
 """The most recently built blocks, without weights: a few kB per layer."""
 
 
@@ -58,13 +58,17 @@ class Cost:
     """The cost of a detector for one image. Counts are exact, the latency is a prediction."""
 
     macs: int
-    """Multiply-adds; fvcore calls them FLOPs."""
+    """Multiply-adds of the deployed form, in which branches are merged; fvcore calls them FLOPs."""
+    macs_trained: int
+    """Multiply-adds as trained, with all branches."""
     params: int
-    """Trainable parameters, batch norm unfolded."""
+    """Trainable parameters as trained, batch norm unfolded."""
+    params_deployed: int
+    """Parameters of the deployed form; a batch norm that belongs to no merged branch counts as in `params`."""
     weight_bytes: int
-    """Parameters and buffers as 32-bit floats."""
+    """Parameters and buffers as trained, as 32-bit floats."""
     activation_bytes: int
-    """Everything that the operators write, as 32-bit floats: memory traffic, not the peak."""
+    """Everything that the operators of the deployed form write, as 32-bit floats: memory traffic, not the peak."""
     memory_bytes: int
     """Peak of the image and activations alive at one time, as 32-bit floats, without weights. A runtime that fuses
     operators needs less."""
@@ -120,15 +124,19 @@ def cost_of(
     """
     graph = lower(architecture, num_classes=num_classes, input_hw=input_hw)
     counts = list(node_costs(graph))
-    macs = params = weight_bytes = activation_bytes = 0
+    macs = macs_trained = params = params_deployed = weight_bytes = activation_bytes = 0
     for _, count in counts:
         macs += count.macs
+        macs_trained += count.macs_trained
         params += count.params
+        params_deployed += count.params_deployed
         weight_bytes += count.weight_bytes
         activation_bytes += count.activation_bytes
     return Cost(
         macs=macs,
+        macs_trained=macs_trained,
         params=params,
+        params_deployed=params_deployed,
         weight_bytes=weight_bytes,
         activation_bytes=activation_bytes,
         memory_bytes=peak_memory(graph, [count for _, count in counts]),
@@ -145,7 +153,7 @@ def forget_blocks() -> None:
 def node_costs(graph: Graph) -> Iterator[tuple[Node, BlockCount]]:
     """Yields each node of a graph with its cost at the graph's input size; shared weights count once."""
     for node, _, count in counted_nodes(graph):
-        yield node, count if node.shares is None else replace(count, params=0, weight_bytes=0)
+        yield node, count if node.shares is None else replace(count, params=0, params_deployed=0, weight_bytes=0)
 
 
 def peak_memory(graph: Graph, counts: Sequence[BlockCount]) -> int:
@@ -168,7 +176,7 @@ def counted_nodes(graph: Graph) -> Iterator[tuple[Node, NodeKey, BlockCount]]:
     """Yields each node of a graph with the cache key and the cost of its block."""
     shapes: dict[str, Shape] = {IMAGE: (3, *graph.input_hw)}
     for node in graph.nodes:
-        key = (node.block, node.arguments, tuple([shapes[name] for name in node.inputs]))
+        key = (node.block, node.arguments, tuple([shapes[name] for name in node.inputs]), node.activation)
         count = _COUNTS.get(key)
         if count is None:
             count = _COUNTS[key] = _count_node(node, key[2])
@@ -186,7 +194,7 @@ def _count_node(node: Node, shapes: tuple[Shape, ...]) -> BlockCount:
 
 def meta_block(node: Node) -> nn.Module:
     """Returns a node's block on the `meta` device; it is built once for several input sizes."""
-    key = (node.block, node.arguments)
+    key = (node.block, node.arguments, node.activation)
     block = _BLOCKS.get(key)
     if block is None:
         with OnMeta():

@@ -1,4 +1,4 @@
-"""Count a block by running it once on the `meta` device, where nothing is computed.
+"""Count a block by running its deployed form once on the `meta` device, where nothing is computed.
 
 One multiply-add is one MAC, fvcore's FLOP. Convolutions, linear layers and matrix products (attention included) count
 MACs. Batch norm is folded into its convolution. Pooling, resizing and element-wise operators count no MACs, but the
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nas.cost.outputs import UNCHANGED_SHAPE, output_of, without_running
+from search_space.deployed import deployed
 from search_space.errors import SpaceError
 
 Shape = tuple[int, ...]
@@ -34,13 +35,19 @@ class BlockCount:
 
     output_shape: Shape
     macs: int
+    """Of the deployed form, in which branches are merged."""
+    macs_trained: int
+    """As trained, with all branches."""
     params: int
+    """Trainable ones, as trained."""
+    params_deployed: int
+    """Of the deployed form; batch norms that do not belong to a merged branch count as in `params`."""
     weight_bytes: int
-    """Parameters and buffers, such as the statistics of batch norm."""
+    """Parameters and buffers as trained, such as the statistics of batch norm."""
     activation_bytes: int
-    """Everything that the block's operators write, without views."""
+    """Everything that the operators of the deployed form write, without views."""
     peak_bytes: int
-    """Peak of what the block's operators write that is alive at one time, with its output, without its inputs."""
+    """Peak of what these operators write that is alive at one time, with the output, without the inputs."""
 
 
 def _convolution(args: Sequence[Any], output: Tensor) -> int:
@@ -181,23 +188,36 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def count_module(module: nn.Module, *shapes: Shape) -> BlockCount:
-    """Runs a module on the `meta` device once on maps `(1, C, H, W)` and returns its cost.
+    """Runs a module and its deployed form on the `meta` device on maps `(1, C, H, W)` and returns its cost.
 
     Raises:
         SpaceError: It runs an operator without a counting rule.
     """
-    counter = _Counter()
-    inputs = [torch.empty((1, *shape), device="meta") for shape in shapes]
     if module.training:
         module.eval()
-    with torch.no_grad(), counter:
-        output = module(*inputs)
+    form = deployed(module)
+    output_shape, counter = _run(form, shapes)
     tensors = [*module.parameters(), *(buffer for buffer in module.buffers() if buffer.is_floating_point())]
     return BlockCount(
-        output_shape=tuple(output.shape[1:]),
+        output_shape=output_shape,
         macs=counter.macs,
-        params=sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad),
+        macs_trained=counter.macs if form is module else _run(module, shapes)[1].macs,
+        params=_num_trained(module),
+        params_deployed=_num_trained(form),
         weight_bytes=sum(tensor.numel() for tensor in tensors) * FLOAT_BYTES,
         activation_bytes=counter.activation_bytes,
         peak_bytes=counter.memory.peak_bytes,
     )
+
+
+def _run(module: nn.Module, shapes: Sequence[Shape]) -> tuple[Shape, _Counter]:
+    """Runs a module on the `meta` device; returns the shape of its output, and what its operators cost."""
+    counter = _Counter()
+    inputs = [torch.empty((1, *shape), device="meta") for shape in shapes]
+    with torch.no_grad(), counter:
+        output = module(*inputs)
+    return tuple(output.shape[1:]), counter
+
+
+def _num_trained(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

@@ -12,6 +12,7 @@ from fvcore.nn import FlopCountAnalysis
 from torch import nn
 
 from nas.cost.counting import Shape
+from search_space.deployed import deployed
 
 UNCOUNTED = (
     "batch_norm",
@@ -30,10 +31,13 @@ def _attention_macs(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
 
 
 def fvcore_macs(module: nn.Module, *shapes: Shape) -> int:
-    """Returns fvcore's MACs for one image of maps `(C, H, W)`; attention counts, normalisation does not."""
+    """Returns fvcore's MACs of the deployed form for one image of maps `(C, H, W)`.
+
+    Attention counts, normalisation does not.
+    """
     inputs = tuple(torch.zeros(1, *shape) for shape in shapes)
     logging.getLogger("fvcore").setLevel(logging.ERROR)
-    analysis = FlopCountAnalysis(module.eval(), inputs)
+    analysis = FlopCountAnalysis(deployed(module.eval()), inputs)
     analysis.set_op_handle("aten::scaled_dot_product_attention", _attention_macs)
     # None would mean "ignore", but fvcore still counts an operator that it has a handler for.
     analysis.set_op_handle(**{f"aten::{name}": lambda inputs, outputs: 0 for name in UNCOUNTED})

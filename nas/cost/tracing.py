@@ -1,7 +1,7 @@
 """The operators of a deployed graph, traced by running each block once on the `meta` device.
 
-Everything that an exporter folds is folded: batch norm after a convolution, and whatever depends only on weights. Views
-are free; splits, slices and transposes are not, because a deployed graph copies them.
+Everything that an exporter folds is folded: parallel branches that merge, batch norm after a convolution, and whatever
+depends only on weights. Views are free; splits, slices and transposes are not, because a deployed graph copies them.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from nas.cost.cost import NodeKey, counted_nodes
 from nas.cost.counting import COUNTED, Shape
 from nas.cost.operators import TABLE_COLUMNS, Operators, operators_of
 from nas.cost.outputs import UNCHANGED_SHAPE, OnMeta, without_running
+from search_space.deployed import deployed
 from search_space.graph import Graph, Node, build, cannot_be
 
 _OPERATORS: dict[NodeKey, Operators] = {}
@@ -254,7 +255,7 @@ def node_operators(node: Node, key: NodeKey) -> Operators:
     found = _OPERATORS.get(key)
     if found is None:
         with OnMeta():
-            block = build(node)
+            block = deployed(build(node))
         try:
             found = _OPERATORS[key] = trace_operators(block, *key[2])
         except (TypeError, ValueError, RuntimeError, IndexError) as error:

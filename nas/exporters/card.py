@@ -41,7 +41,7 @@ def _cost_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = [
         ("GFLOPs, a multiply-add counted as one (fvcore)", f"{report['macs'] / 1e9:.4g}"),
         ("GFLOPs, a multiply-add counted as two (Ultralytics)", f"{report['flops_2x'] / 1e9:.4g}"),
-        ("parameters", f"{report['params']:,}"),
+        ("parameters", f"{report['params']:,}" + _merged(report)),
         ("peak memory of activations as 32-bit floats", f"{report['memory_bytes_fp32'] / 1e6:.1f} MB"),
     ]
     latency = report["latency"]
@@ -52,6 +52,12 @@ def _cost_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
              f"{latency['predicted_ms']:.2f} ms, {band}")
         )  # fmt: skip
     return rows
+
+
+def _merged(report: Mapping[str, Any]) -> str:
+    """Returns how many parameters the deployed network has, where branches are merged in it."""
+    params = report["params_deployed"]
+    return "" if params == report["params"] else f" as trained, {params:,} deployed"
 
 
 def _accuracy(entry: ExportEntry) -> str:

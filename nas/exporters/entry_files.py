@@ -73,7 +73,9 @@ def cost_report(entry: ExportEntry, cost: Cost, device: LatencyModel | None) -> 
         "head": entry.architecture.head.kind,
         "macs": cost.macs,
         "flops_2x": 2 * cost.macs,
+        "macs_trained": cost.macs_trained,
         "params": cost.params,
+        "params_deployed": cost.params_deployed,
         "weight_bytes_fp32": cost.weight_bytes,
         "memory_bytes_fp32": cost.memory_bytes,
         "latency": None

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from nas.exporters.folding import fold_input_format, fold_scales, without_splits
 from search_space import Detector
+from search_space.deployed import deployed
 from search_space.errors import ConfigError
 from search_space.graph import IMAGE
 from search_space.heads.roi import RoIHead
@@ -103,9 +104,9 @@ def write_onnx(detector: Detector, options: OnnxOptions) -> dict[str, bytes]:
     """Returns the ONNX files of a detector by name: `model.onnx`, and `second_stage.onnx` for a two-stage head.
 
     The input is RGB from 0 to 1 whatever the input format of the detector, most of which becomes part of the first
-    convolution; see `fold_input_format`. Batch norms are folded into their convolutions. Fixed scales, such as those of
-    SNI, are folded into the convolutions after them if nothing else reads them. Convolutions whose output is split
-    become two; see `without_splits`.
+    convolution; see `fold_input_format`. The network is the deployed form, in which branches are merged. Batch norms
+    are folded into their convolutions. Fixed scales, such as those of SNI, are folded into the convolutions after them
+    if nothing else reads them. Convolutions whose output is split become two; see `without_splits`.
 
     Raises:
         ConfigError: The extra `onnx` is not installed, the head's outputs cannot be decoded in a graph, or
@@ -122,7 +123,7 @@ def write_onnx(detector: Detector, options: OnnxOptions) -> dict[str, bytes]:
             "the image; next: --outputs raw, and postprocess.py to decode them"
         )
     with evaluation_mode(detector):
-        folded = without_splits(fold_input_format(detector))
+        folded = without_splits(fold_input_format(deployed(detector)))
         module = _halved(folded) if options.precision == "fp16" else folded
         model = Exportable(module, options).eval()
         image = torch.zeros(1, 3, *detector.input_hw)

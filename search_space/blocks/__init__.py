@@ -38,7 +38,7 @@ from search_space.blocks.registries import (
 from search_space.registry import Registry
 
 from search_space.blocks import attention, conv, csp, downsample, elan, extra, fusion, gsconv  # noqa: F401  isort: skip
-from search_space.blocks import mobile, pooling, psa, smooth, upsample, vgg  # noqa: F401  isort: skip
+from search_space.blocks import mobile, pooling, psa, rep, smooth, upsample, vgg  # noqa: F401  isort: skip
 from search_space.blocks import cib, csp_depthwise, downsample_light, gelan, ghost, partial, shuffle  # noqa: F401  isort: skip
 
 ROLES: dict[str, Registry[type[nn.Module]]] = {

@@ -217,6 +217,7 @@ class EAFusion(nn.Module):
         self.scale = nn.Parameter(torch.ones(()))
         self.project = nn.Conv2d(channels, channels, 1, bias=False)
         self.norm = nn.BatchNorm2d(channels, eps=BN_EPS, momentum=BN_MOMENTUM)
+        self.activation = nn.SiLU()
 
     @staticmethod
     def output_channels(in_channels: tuple[int, ...]) -> int:
@@ -229,7 +230,7 @@ class EAFusion(nn.Module):
         pattern = self.spatial(total) * self.excite(F.relu(self.squeeze(F.adaptive_avg_pool2d(total, 1))))
         gate = self.pixel(torch.stack((total, pattern), dim=2).flatten(1, 2)).sigmoid()
         mixed = self.scale * total + gate * x + (1 - gate) * y
-        return simam_by_quadrant(F.silu(self.norm(self.project(F.silu(mixed)))))
+        return simam_by_quadrant(self.activation(self.norm(self.project(self.activation(mixed)))))
 
     def channel_layout(self, trace: ChannelTrace, y: Layout, x: Layout) -> Layout:
         """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""

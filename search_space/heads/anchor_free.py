@@ -123,5 +123,11 @@ def axes() -> tuple[Axis, ...]:
 
 HEAD_KINDS.add(
     "anchor_free",
-    HeadKind(description="an anchor-free head", add=add, axes=axes, fields=("box_channels", "class_branch")),
+    HeadKind(
+        description="an anchor-free head",
+        add=add,
+        axes=axes,
+        fields=("box_channels", "class_branch"),
+        takes_activation=True,
+    ),
 )

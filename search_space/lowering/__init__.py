@@ -5,7 +5,8 @@ from __future__ import annotations
 from bisect import bisect_left
 
 from search_space.architecture import Architecture
-from search_space.errors import SpaceError
+from search_space.blocks.activation import NETWORK_ACTIVATIONS
+from search_space.errors import SpaceError, check_known
 from search_space.graph import Builder, Graph
 from search_space.head_kind import HEAD_KINDS
 from search_space.lowering.backbone import ExtraTooSmall, add_backbone
@@ -21,13 +22,15 @@ def lower(architecture: Architecture, *, num_classes: int, input_hw: tuple[int, 
     """Returns the graph of an architecture for a number of classes, optionally at another input size.
 
     Raises:
-        SpaceError: A block is unknown, the input size is invalid, or there is no class.
+        SpaceError: A block or an activation is unknown, the input size is invalid, or there is no class.
     """
     if num_classes < 1:
         raise SpaceError(f"num_classes must be at least 1, got {num_classes}")
     if input_hw is not None:
         architecture = architecture.resized(input_hw)
-    builder = Builder()
+    for name in (architecture.activation, architecture.activation_of_head):
+        check_known("activation", name, NETWORK_ACTIVATIONS)
+    builder = Builder(activation=architecture.activation)
     try:
         features, extras = add_backbone(builder, architecture)
     except ExtraTooSmall as error:
@@ -40,7 +43,7 @@ def lower(architecture: Architecture, *, num_classes: int, input_hw: tuple[int, 
         builder.part = "neck"
         maps = add_neck(builder, architecture.neck, architecture, features)
     maps |= {architecture.backbone.coarsest_level + i: tap for i, tap in enumerate(extras, start=1)}
-    builder.part = "head"
+    builder.part, builder.activation = "head", architecture.activation_of_head
     outputs = HEAD_KINDS.get(head.kind).add(builder, head, maps, num_classes)
     return Graph(
         nodes=tuple(builder.nodes),

@@ -13,7 +13,7 @@ from search_space.graph import IMAGE, Builder, Tap
 from search_space.lowering.nodes import add_attention, add_conv, add_downsample, add_stage_block, halved
 from search_space.parts import IN_UNIT, POOLS, Backbone, Extra, Stage, Unit
 
-STEMS = ("conv", "conv_hswish", "conv_relu", "conv_bias_relu")
+STEMS = ("conv", "conv_hswish", "conv_relu", "conv_bias_relu", "rep")
 CONTEXTS = ("none", "sppf", "sppf_c2psa", "sppf_shortcut", "sppf_shortcut_c2psa")
 DUAL_PATHS = {"subsample": "subsample", "max": "max_pool", "mean": "mean_pool"}
 """Layers that halve the map for the second run of a dual path, by their name in an architecture."""

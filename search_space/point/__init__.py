@@ -7,7 +7,7 @@ from collections import Counter
 from search_space.architecture import Architecture
 from search_space.axis import Axis, Params, Point
 from search_space.errors import SpaceError
-from search_space.point import backbone, head, layout, neck
+from search_space.point import activation_axes, backbone, head, layout, neck
 
 __all__ = ["all_axes", "decode", "read"]
 
@@ -18,7 +18,7 @@ def all_axes() -> tuple[Axis, ...]:
     Raises:
         SpaceError: Two axes have the same name, because of a kind of head.
     """
-    axes = (*layout.axes(), *backbone.axes(), *neck.axes(), *head.axes())
+    axes = (*layout.axes(), *backbone.axes(), *neck.axes(), *activation_axes.axes(), *head.axes())
     names = Counter(axis.name for axis in axes)
     for name in (name for name, count in names.items() if count > 1):
         raise SpaceError(f"two axes are called {name!r}; choose another name for the axis of the new head")
@@ -35,6 +35,7 @@ def decode(params: Point) -> Architecture:
         head=head.decode(params),
         extras=backbone.decode_extras(params),
         input_format=backbone.input_format(params),
+        **activation_axes.decode(params),  # type: ignore[arg-type]
     )
 
 
@@ -44,4 +45,4 @@ def read(architecture: Architecture) -> Params:
     The result may contain choices outside the space. They are found when the active ones are checked and decoded.
     """
     rest = {**layout.read(architecture), **backbone.read(architecture)}
-    return {**rest, **neck.read(architecture, rest), **head.read(architecture)}
+    return {**rest, **neck.read(architecture, rest), **head.read(architecture), **activation_axes.read(architecture)}

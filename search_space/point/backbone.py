@@ -30,6 +30,8 @@ from search_space.tables import (
 DEPTHS = (0.17, 0.33, 0.67, 1.0)
 LEVELS = range(2, 7)
 REMOVABLE = range(1, 6)
+BLOCK_STEMS = ("conv", "rep")
+"""Stems of a backbone that repeats one block."""
 EXTRAS_WITHOUT_PADDING_FROM = 17
 """Smallest side of the coarsest backbone map, in cells, for extra stages without padding."""
 PATTERNS = ("SSSS", "SSSP", "SSVV")
@@ -42,7 +44,7 @@ def attentions() -> tuple[str, ...]:
 
 def axes() -> tuple[Axis, ...]:
     """Returns the axes of the backbone."""
-    return (*_table_axes(), *_stride_axes(), _stem_axis(), *_extra_axes(), *_level_axes())
+    return (*_table_axes(), *_stride_axes(), *_stem_axes(), *_extra_axes(), *_level_axes())
 
 
 def _table_axes() -> tuple[Axis, ...]:
@@ -101,12 +103,20 @@ def _stride_axes() -> tuple[Axis, ...]:
     )
 
 
-def _stem_axis() -> Axis:
-    return Axis(
-        name="stem_kernel",
-        choices=(3, 6),
-        doc="kernel size of the stem; 6 in YOLOv5",
-        active=lambda params: of_blocks(params) and params["stride_p1"] == 2,
+def _stem_axes() -> tuple[Axis, ...]:
+    return (
+        Axis(
+            name="stem",
+            choices=BLOCK_STEMS,
+            doc="stem: a plain convolution, or, as in YOLOv6, one with branches that are merged when deployed",
+            active=of_blocks,
+        ),
+        Axis(
+            name="stem_kernel",
+            choices=(3, 6),
+            doc="kernel size of a plain stem; 6 in YOLOv5",
+            active=lambda params: of_blocks(params) and params["stem"] == BLOCK_STEMS[0] and params["stride_p1"] == 2,
+        ),
     )
 
 
@@ -219,6 +229,7 @@ def _decode_blocks(params: Point) -> Backbone:
     down, stages = _channels(params, "down"), _channels(params, "stage")
     return Backbone(
         stem_channels=int(NOMINAL_STEM * float(params["width"])),
+        stem=str(params["stem"]),
         stem_kernel=int(params.get("stem_kernel", 3)),
         stem_stride=int(params.get("stride_p1", 2)),
         context=str(params["context"]),
@@ -296,6 +307,7 @@ def read(architecture: Architecture) -> Params:
         "stride_p1": backbone.stem_stride,
         "dual_path": backbone.dual_path,
         "context": backbone.context,
+        "stem": backbone.stem,
         "stem_kernel": backbone.stem_kernel,
         "extras": architecture.extras[0].kind if architecture.extras else "none",
         "extras_pattern": "".join(extra.pattern for extra in architecture.extras),

@@ -36,6 +36,7 @@ SMALL = {
     "backbone": ("yolov8",),
     "topology": ("pan",),
     "p4_repeats": (6,),
+    "stem": ("conv",),
     "stem_kernel": (3,),
     "context": ("sppf",),
     "stride_p1": (2,),
@@ -48,6 +49,7 @@ SMALL = {
     "width": (0.125, 0.25),
     "block": ("c2f",),
     "channel_cap": (0.5, 1.0),
+    "activation": ("silu",),
 }
 
 
