@@ -200,8 +200,8 @@ def run_cell(row: str, seed: int, options: argparse.Namespace) -> dict[str, Any]
 
 def print_tau(options: argparse.Namespace) -> None:
     """Prints how the order on the last rung of a search agrees with that after the full training."""
-    cells = [json.loads(path.read_text()) for path in sorted(options.out.glob("[abc]-*.json"))]
-    known = [each for each in cells if "rung_accuracy" in each]
+    found = [json.loads(path.read_text()) for path in sorted(options.out.glob("[abc]-*.json"))]
+    known = [each for each in found if "rung_accuracy" in each]
     if len(known) > 1:
         finished = [(each["ap_small"] + each["ap50"]) / 2 for each in known]
         tau = kendall_tau([each["rung_accuracy"] for each in known], finished)
