@@ -13,14 +13,13 @@ from search_space.lowering.backbone import BEFORE_BLOCK, CONTEXTS, DUAL_PATHS
 from search_space.parts import Backbone, Extra, Stage
 from search_space.point import layout
 from search_space.point.layout import of_blocks, of_pools, span, takes_unpadded, topology, trunk
+from search_space.point.variants import NO_VARIANTS, read_variant, variant_axes, variant_of
 from search_space.tables import (
     CHANNEL_TABLES,
     EXTRA_CHANNELS,
     NOMINAL_REPEATS,
     NOMINAL_STEM,
-    TABLE_VARIANTS,
     UNIT_TABLES,
-    TableVariant,
     UnitTable,
     native_downsample,
     scaled,
@@ -34,7 +33,6 @@ LEVELS = range(2, 7)
 REMOVABLE = range(1, 6)
 BLOCK_STEMS = ("conv", "rep", "deep")
 """Stems of a backbone that repeats one block."""
-AS_TABLE = "table"
 EXTRAS_WITHOUT_PADDING_FROM = 17
 """Smallest side of the coarsest backbone map, in cells, for extra stages without padding."""
 PATTERNS = ("SSSS", "SSSP", "SSVV")
@@ -47,7 +45,7 @@ def attentions() -> tuple[str, ...]:
 
 def axes() -> tuple[Axis, ...]:
     """Returns the axes of the backbone."""
-    return (*_table_axes(), *_variant_axes(), *_stride_axes(), *_stem_axes(), *_extra_axes(), *_level_axes())
+    return (*_table_axes(), *variant_axes(), *_stride_axes(), *_stem_axes(), *_extra_axes(), *_level_axes())
 
 
 def _table_axes() -> tuple[Axis, ...]:
@@ -91,34 +89,6 @@ def _table_axes() -> tuple[Axis, ...]:
             active=lambda params: str(params["backbone"]).startswith("mobilenetv3") and trunk(params) >= 3,
         ),
     )
-
-
-def _variant_axes() -> tuple[Axis, ...]:
-    return tuple(
-        Axis(
-            name=_variant_axis(each),
-            formerly=AS_TABLE,
-            choices=(AS_TABLE, each.name),
-            by_name=(each.name,),
-            doc=f"stages of {each.table}: of the table, or those published for width {each.name}, which no width gives",
-            active=lambda params, each=each: _may_vary(params, each),  # type: ignore[misc]
-        )
-        for each in TABLE_VARIANTS
-    )
-
-
-def _variant_axis(variant: TableVariant) -> str:
-    return f"{variant.table}_variant"
-
-
-def _may_vary(params: Point, variant: TableVariant) -> bool:
-    """Whether a variant would differ from the stages of the table."""
-    at_width = params["backbone"] == variant.table and layout.width(params) == variant.width
-    return at_width and trunk(params) >= variant.differs_from
-
-
-def _variant_of(params: Point) -> TableVariant | None:
-    return next((each for each in TABLE_VARIANTS if params.get(_variant_axis(each)) == each.name), None)
 
 
 def _stride_axes() -> tuple[Axis, ...]:
@@ -289,7 +259,7 @@ def _repeats(level: int, depth: float, p4_repeats: int) -> int:
 
 def _decode_units(params: Point) -> Backbone:
     table, width = UNIT_TABLES[str(params["backbone"])], layout.width(params)
-    squeeze, variant = str(params.get("squeeze", "table")), _variant_of(params)
+    squeeze, variant = str(params.get("squeeze", "table")), variant_of(params)
     stages = {level: scaled_units(units, width, squeeze, table.multiple) for level, units in table.stages.items()}
     return unit_backbone(
         table,
@@ -363,12 +333,9 @@ def _read_unit_downsample(name: str) -> str:
 
 def _read_units(backbone: Backbone) -> Params:
     """Finds table, variant, width and squeeze by trying all combinations."""
-    of_table: Params = {_variant_axis(each): AS_TABLE for each in TABLE_VARIANTS}
-    for each in TABLE_VARIANTS:
-        told = backbone.coarsest_level >= each.differs_from
-        if told and all(stage.units == each.stages.get(stage.level) for stage in backbone.stages):
-            found: Params = {"backbone": each.table, "width": each.width, "squeeze": "table"}
-            return {**of_table, **found, _variant_axis(each): each.name}
+    found = read_variant(backbone)
+    if found is not None:
+        return found
     for name, table in UNIT_TABLES.items():
         for width in layout.WIDTHS:
             for squeeze in ("table", "none", "all"):
@@ -377,7 +344,7 @@ def _read_units(backbone: Backbone) -> Params:
                     and stage.units == scaled_units(table.stages[stage.level], width, squeeze, table.multiple)
                     for stage in backbone.stages
                 ):
-                    return {**of_table, "backbone": name, "width": width, "squeeze": squeeze}
+                    return {**NO_VARIANTS, "backbone": name, "width": width, "squeeze": squeeze}
     raise SpaceError(f"no stage table ({', '.join(UNIT_TABLES)}) has these units at a width of the search space")
 
 
