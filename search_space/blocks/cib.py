@@ -10,21 +10,26 @@ from torch import Tensor, nn
 from search_space.blocks.conv import Conv
 from search_space.blocks.csp import SplitChain
 from search_space.blocks.registries import STAGES
+from search_space.blocks.rep import RepConv
 
 
 class CIB(nn.Module):
     """Depthwise 3x3, 1x1 to twice the channels, depthwise 3x3, 1x1 back, depthwise 3x3, plus the input.
 
-    Keeps `(B, C, H, W)`.
+    Keeps `(B, C, H, W)`. With `large_kernel` the second 3x3 has a parallel 7x7, and is one 7x7 when deployed.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, large_kernel: bool = False) -> None:
         super().__init__()
+        wide = 2 * channels
+        middle: RepConv | Conv = Conv(wide, wide, 3, groups=wide)
+        if large_kernel:
+            middle = RepConv(wide, wide, 7, groups=wide, identity=False, small_kernel=3)
         self.layers = nn.Sequential(
             Conv(channels, channels, 3, groups=channels),
-            Conv(channels, 2 * channels),
-            Conv(2 * channels, 2 * channels, 3, groups=2 * channels),
-            Conv(2 * channels, channels),
+            Conv(channels, wide),
+            middle,
+            Conv(wide, channels),
             Conv(channels, channels, 3, groups=channels),
         )
 
@@ -38,7 +43,19 @@ class C2fCIB(SplitChain):
     """`C2f` with compact inverted blocks: `(B, in_channels, H, W)` to `(B, out_channels, H, W)`."""
 
     by_name = True
+    large_kernel = False
 
     def __init__(self, in_channels: int, out_channels: int, repeats: int = 1) -> None:
         hidden = out_channels // 2
-        super().__init__(in_channels, out_channels, hidden, [CIB(hidden) for _ in range(repeats)])
+        inner: list[nn.Module] = [CIB(hidden, self.large_kernel) for _ in range(repeats)]
+        super().__init__(in_channels, out_channels, hidden, inner)
+
+
+@STAGES.register("c2f_cib_large")
+class C2fCIBLarge(C2fCIB):
+    """`C2fCIB` with a 7x7 beside the second 3x3 of each inner block.
+
+    `(B, in_channels, H, W)` to `(B, out_channels, H, W)`. YOLOv10 n has it in the last block of the neck.
+    """
+
+    large_kernel = True
