@@ -119,7 +119,7 @@ class Backbone:
     stem_units: tuple[Unit, ...] = ()
     """Units after the stem, at its resolution."""
     context: str = "sppf"
-    """Context block at the coarsest level: `sppf`, `sppf_shortcut`, one of both with `_c2psa`, or `none`."""
+    """Context block at the coarsest level: `sppf`, `sppf_shortcut`, one of both with `_c2psa`, `csp_sppf` or `none`."""
     context_repeats: int = 1
     """Attention blocks of a context with C2PSA; 2 in YOLO11 l and x."""
     dual_path: str = "none"

@@ -94,7 +94,10 @@ def _merged_down(
     up = add_upsample(builder, f"down{level}_up", neck.upsample, coarser)
     if not getattr(FUSIONS.get(neck.fusion), "takes_finer", False):
         return up, features[level]
-    finer = add_finer(builder, f"down{level}_finer", features[level - 1], features[level].level)
+    below = features[level - 1]
+    if getattr(FUSIONS.get(neck.fusion), "narrows_finer", False):
+        below = add_conv(builder, f"down{level}_narrow", below, up.channels, 1, 1)
+    finer = add_finer(builder, f"down{level}_finer", below, features[level].level)
     return finer, features[level], up
 
 

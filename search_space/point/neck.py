@@ -37,9 +37,19 @@ def _merge_axes() -> tuple[Axis, ...]:
             doc="input of the neck at P2: the backbone stage, or the stem after a strided convolution",
             active=lambda params: topology(params) != "none" and span(params)[0] == layout.FINEST < trunk(params),
         ),
-        Axis(name="fusion", choices=FUSIONS.names(), doc="fusion of maps in the neck", active=merges),
         Axis(
-            name="upsample", choices=UPSAMPLES.names(), doc="upsampling on the top-down path of the neck", active=merges
+            name="fusion",
+            choices=FUSIONS.names(),
+            by_name=named_only(FUSIONS),
+            doc="fusion of maps in the neck",
+            active=merges,
+        ),
+        Axis(
+            name="upsample",
+            choices=UPSAMPLES.names(),
+            by_name=named_only(UPSAMPLES),
+            doc="upsampling on the top-down path of the neck",
+            active=merges,
         ),
         Axis(
             name="attention_neck",
@@ -62,8 +72,9 @@ def _block_axes() -> tuple[Axis, ...]:
         ),
         Axis(
             name="neck_repeats",
-            choices=(1, 2, 3),
+            choices=(1, 2, 3, 4),
             ordered=True,
+            by_name=(4,),
             doc="repeats of the neck block; in an ihp, twice as many at P4 and three times as many at P5",
             active=lambda params: topology(params) in with_blocks,
         ),
@@ -215,7 +226,7 @@ def _has_stale_skips(params: Point) -> bool:
     return 3 in way_up or (4 in way_up and trunk(params) > 4)
 
 
-def _pan_channels(params: Point) -> dict[int, int]:
+def pan_channels(params: Point) -> dict[int, int]:
     """Returns the channels of the blocks of a `pan` by level."""
     width, table = float(params["neck_width"]), neck_channels(params)
     levels = range(span(params)[0], max(coarsest(params), trunk(params) - 1) + 1)
@@ -228,12 +239,12 @@ def _pan_channels(params: Point) -> dict[int, int]:
 def _can_narrow_p2(params: Point) -> bool:
     if topology(params) != "pan" or span(params)[0] != layout.FINEST:
         return False
-    return _pan_channels({**params, "neck_p2_width": P2_WIDTH}) != _pan_channels(params)
+    return pan_channels({**params, "neck_p2_width": P2_WIDTH}) != pan_channels(params)
 
 
 def _steps_up(params: Point) -> list[tuple[int, int]]:
     """Returns the channels of the level below and of the level, for each level of the bottom-up path."""
-    channels = _pan_channels(params)
+    channels = pan_channels(params)
     return [(channels[level - 1], channels[level]) for level in range(span(params)[0] + 1, coarsest(params) + 1)]
 
 
@@ -256,7 +267,7 @@ def decode(params: Point) -> Neck:
 
 
 def _decode_pan(params: Point) -> Neck:
-    channels = _pan_channels(params)
+    channels = pan_channels(params)
     of_stages = stage_channels(params)
     own = any(channels[level] != of_stages[level] for level in channels)
     return Neck(
@@ -359,4 +370,4 @@ def _read_widths(neck: Neck, rest: Point) -> Params:
     if neck.kind != "pan" or neck.channels is None:
         return pairs[0]
     wanted = list(neck.channels)
-    return next((each for each in pairs if list(_pan_channels({**rest, **each}).values()) == wanted), pairs[0])
+    return next((each for each in pairs if list(pan_channels({**rest, **each}).values()) == wanted), pairs[0])
