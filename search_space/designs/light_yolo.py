@@ -8,14 +8,48 @@ from dataclasses import replace
 from search_space.architecture import Architecture
 from search_space.designs.design import DESIGNS, Design, Figure, percent
 from search_space.designs.references import yolo11, yolov8
-from search_space.parts import Head
+from search_space.parts import Backbone, Head, Neck, Stage
 from search_space.plain import Options
 
 NUM_CLASSES = 80
 FOLDED = "M parameters, convolution and batch norm folded"
 CONVOLUTIONS = "GFLOPs, two for each multiply-add of a convolution"
+YOLOV6 = "YOLOv6 3.0 (reference design)"
 YOLOV10 = "YOLOv10 (reference design)"
 ULTRALYTICS = "YOLO11 and YOLO26 (reference designs)"
+
+
+def yolov6n() -> Architecture:
+    """Returns YOLOv6-N of release 3.0: re-parameterised convolutions in stem, stages, downsamplings and neck."""
+    rows = ((2, 32, 2), (3, 64, 4), (4, 128, 6), (5, 256, 2))
+    return Architecture(
+        input_hw=(640, 640),
+        activation="relu",
+        head_activation="silu",
+        backbone=Backbone(
+            stem="rep",
+            stem_channels=16,
+            stages=tuple(
+                Stage(level=level, channels=channels, repeats=repeats, block="rep", downsample="rep")
+                for level, channels, repeats in rows
+            ),
+            context="csp_sppf",
+        ),
+        neck=Neck(
+            repeats=4,
+            block="rep",
+            fusion="bifusion",
+            upsample="transposed",
+            downsample="conv",
+            reduce=True,
+            channels=(32, 64, 128),
+        ),
+        head=Head(
+            finest_level=3,
+            coarsest_level=5,
+            options=Options({"head_widths": "level", "tower_convs": 1, "bins": 1}),
+        ),
+    )
 
 
 def yolov10n() -> Architecture:
@@ -84,6 +118,23 @@ def _register(
     )
 
 
+_DISTILLED = (
+    "published with the distribution predictors of its distillation, which are not deployed, as far as can be inferred:"
+    " with those the count would be equal as printed"
+)
+_register(
+    "yolov6-n",
+    yolov6n(),
+    YOLOV6,
+    "Li et al., YOLOv6 v3.0: A Full-Scale Reloading, 2023, arXiv 2301.05586; its repository at release 0.4",
+    {
+        "params_m_deployed": Figure(value=4.7, unit="M parameters, branches merged", note=_DISTILLED),
+        "gflops_2x": Figure(value=11.4, unit="GFLOPs", note=_DISTILLED),
+        **percent(coco_val_ap=37.5),
+        "t4_tensorrt7_fp16_fps": Figure(value=779, unit="images/s", note="T4, TensorRT 7, FP16, batch 1"),
+    },
+    "The accuracy is that of a training of 300 epochs with self-distillation.",
+)
 _register(
     "yolov10n",
     yolov10n(),

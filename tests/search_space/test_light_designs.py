@@ -24,7 +24,7 @@ from trainers.assigners import Objects
 from trainers.heads import HeadOptions, head_training
 from trainers.heads.one_to_many import add_one_to_many
 
-NAMES = ("yolo11n", "yolov10n", "yolo26n", "yolo26n-p2")
+NAMES = ("yolov6-n", "yolo11n", "yolov10n", "yolo26n", "yolo26n-p2")
 LIGHT = json.loads((Path(__file__).parents[1] / "data" / "light_golden.json").read_text())
 ROWS = [row for row in LIGHT["designs"] if row["design"] in NAMES]
 SPACE = SearchSpace()
