@@ -41,6 +41,9 @@ from nas.engine.time_plan import plan_time
 from nas.executors import Step
 from nas.executors.local import LocalExecutor
 from nas.executors.training import TrainingSpec
+from results import records
+from results.levelling import levelled
+from results.ranking import kendall_tau
 from results.trial import Trial
 from search_space import DESIGNS, Architecture, SearchSpace
 from trainers import TrainConfig, evaluate, fresh_detector, load_weights, train
@@ -138,6 +141,13 @@ def trained_cell(architecture: Architecture, seed: int, splits: DataSplits, seco
     }
 
 
+def rung_accuracy(run: Path, key: str) -> float:
+    """Returns the accuracy of an architecture on the last rung of a run, at equal training."""
+    trials = levelled(records.load(run))
+    found = trials[(trials["key"] == key) & (trials["rung"] == trials["rungs"])]
+    return float(found["accuracy"].iloc[0])
+
+
 class Silent:
     """Follows a search without printing."""
 
@@ -180,6 +190,7 @@ def search_cell(row: str, seed: int, options: argparse.Namespace, seconds: float
         "input_px": architecture.input_hw[0],
         "gmacs": member.macs / 1e9,
         "images": member.images_seen,
+        "rung_accuracy": rung_accuracy(session.folder.path, member.key),
         "search_seconds": searched,
         "cpu_seconds": cpu_seconds(),
         **{name: member.scores[name] for name in SCORES},
@@ -194,6 +205,16 @@ def run_cell(row: str, seed: int, options: argparse.Namespace) -> dict[str, Any]
     splits = open_data(options.data, split=options.split)
     design = Architecture.from_yaml(options.out / f"design-{row}.yaml")
     return trained_cell(design, seed, splits, seconds)
+
+
+def print_tau(options: argparse.Namespace) -> None:
+    """Prints how the order on the last rung of a search agrees with that after the full training."""
+    cells = [json.loads(path.read_text()) for path in sorted(options.out.glob("[abc]-*.json"))]
+    known = [each for each in cells if "rung_accuracy" in each]
+    if len(known) > 1:
+        finished = [(each["ap_small"] + each["ap50"]) / 2 for each in known]
+        tau = kendall_tau([each["rung_accuracy"] for each in known], finished)
+        print(f"\ntau between the last rung and the full training of {len(known)} detectors: {tau:.2f}")
 
 
 def write_designs(options: argparse.Namespace) -> None:
@@ -256,6 +277,7 @@ def main() -> None:
         cells = [(row, seed) for seed in options.seeds for row in options.rows]
         list(pool.map(lambda cell: in_process(*cell, options), cells))
     print_table(options)
+    print_tau(options)
 
 
 if __name__ == "__main__":

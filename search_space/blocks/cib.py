@@ -16,13 +16,13 @@ from search_space.blocks.rep import RepConv
 class CIB(nn.Module):
     """Depthwise 3x3, 1x1 to twice the channels, depthwise 3x3, 1x1 back, depthwise 3x3, plus the input.
 
-    Keeps `(B, C, H, W)`. With `large_kernel` the second 3x3 has a parallel 7x7, and is one 7x7 when deployed.
+    Keeps `(B, C, H, W)`. With `large_kernel` the middle one is a 7x7 with a 3x3 branch until it is deployed.
     """
 
     def __init__(self, channels: int, large_kernel: bool = False) -> None:
         super().__init__()
         wide = 2 * channels
-        middle: RepConv | Conv = Conv(wide, wide, 3, groups=wide)
+        middle: nn.Module = Conv(wide, wide, 3, groups=wide)
         if large_kernel:
             middle = RepConv(wide, wide, 7, groups=wide, identity=False, small_kernel=3)
         self.layers = nn.Sequential(
@@ -53,9 +53,9 @@ class C2fCIB(SplitChain):
 
 @STAGES.register("c2f_cib_large")
 class C2fCIBLarge(C2fCIB):
-    """`C2fCIB` with a 7x7 beside the second 3x3 of each inner block.
+    """`C2fCIB` with depthwise 7x7, as in the last block of YOLOv10 n.
 
-    `(B, in_channels, H, W)` to `(B, out_channels, H, W)`. YOLOv10 n has it in the last block of the neck.
+    `(B, in_channels, H, W)` to `(B, out_channels, H, W)`.
     """
 
     large_kernel = True

@@ -20,7 +20,7 @@ class Bottleneck(nn.Module):
     def __init__(self, channels: int, expansion: float = 1.0, shortcut: bool = True, first_kernel: int = 3) -> None:
         super().__init__()
         hidden = max(1, int(channels * expansion))
-        self.first = Conv(channels, hidden, first_kernel)
+        self.first: nn.Module = Conv(channels, hidden, first_kernel)
         self.second = Conv(hidden, channels, 3)
         self.shortcut = shortcut
 

@@ -6,17 +6,29 @@ import torch
 from torch import Tensor, nn
 
 from search_space.blocks.conv import Conv
-from search_space.blocks.csp import C3
+from search_space.blocks.csp import C3, Bottleneck
 from search_space.blocks.registries import STAGES
+from search_space.blocks.rep import RepConv
 from search_space.blocks.split import SplitConv
 from search_space.channel_layout import ChannelTrace, Layout, concatenated, one_part
 
 
+class RepBottleneck(Bottleneck):
+    """A residual bottleneck whose first 3x3 has a 1x1 branch until it is deployed. Keeps `(B, C, H, W)`."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.first = RepConv(channels, channels, identity=False)
+
+
 class RepCSP(C3):
-    """`C3` with residual bottlenecks of two 3x3: `(B, in_channels, H, W)` to `(B, out_channels, H, W)`."""
+    """`C3` with residual, re-parameterised bottlenecks: `(B, in_channels, H, W)` to `(B, out_channels, H, W)`."""
 
     def __init__(self, in_channels: int, out_channels: int, repeats: int = 1) -> None:
         super().__init__(in_channels, out_channels, repeats, shortcut=True)
+
+    def _inner(self, channels: int) -> nn.Module:
+        return RepBottleneck(channels)
 
 
 @STAGES.register("gelan")

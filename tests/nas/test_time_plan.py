@@ -99,7 +99,7 @@ def test_the_file_has_planned_and_actual_seconds(tmp_path: Path) -> None:
     TimeRecord(plan=plan_time(100, 2)).with_search(44, EndCause.TIME_UP).with_spent("finish", 1.25).write(tmp_path)
     assert json.loads((tmp_path / PLAN_JSON).read_text()) == {
         "num_members": 2,
-        "planned_seconds": {"search": 45.0, "finish": 52.0, "evaluation": 3.0},
+        "planned_seconds": {"search": 35.0, "finish": 62.0, "evaluation": 3.0},
         "actual_seconds": {"search": 44.0, "finish": 1.25, "evaluation": None},
         "search_ended_by": "time_up",
     }

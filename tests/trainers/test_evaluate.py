@@ -126,7 +126,7 @@ class Oracle(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.strides, self.reg_max, self.num_classes, self.input_hw = (4,), 16, 2, (64, 64)
-        self.head = "anchor_free"
+        self.head, self.one_to_one = "anchor_free", False
         self.corner, self.second_class = (4, 7), -30.0
         self.unused = nn.Parameter(torch.zeros(1))
 
