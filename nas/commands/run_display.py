@@ -188,10 +188,11 @@ def _introduction(event: RunStarted) -> list[str]:
     return [
         f"budget: {' and '.join(limits)}",
         *_device(event),
-        f"data:   {event.data_source}",
+        f"data:   {event.data_source}" + (", half of val held out" if config.holdout == "yes" else ""),
         *([] if event.plan is None else [plan_line(event.plan)]),
         f"search: {objectives}, strategy {config.strategy}, limit {' or '.join(ends)}, {rungs}, batch "
-        f"{config.batch}, seed {config.seed}, {executor_words(config)}",
+        f"{config.batch}, seed {config.seed}, {executor_words(config)}"
+        + (", weights from donors" if config.inherit == "donor" else ""),
         f"space:  {counted(event.num_axes, 'axis', 'axes')}{fixed}, head {' or '.join(event.heads)}, "
         f"{counted(event.num_starts, 'architecture')} to start from",
         f"folder: {event.folder} (to resume: nas run --resume {event.folder}{plugins.options()})",

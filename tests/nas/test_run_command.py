@@ -92,6 +92,33 @@ def test_the_plain_output(home: Path, capsys: pytest.CaptureFixture[str], evalua
 
 
 @pytest.mark.slow
+def test_the_hold_out_and_the_donors_are_named_before_the_search(
+    home: Path, capsys: pytest.CaptureFixture[str], evaluator: FakeEvaluator
+) -> None:
+    main(
+        [
+            "run",
+            *QUICK,
+            "--budget-gflops",
+            "0.4",
+            "--trials",
+            "1",
+            "--holdout",
+            "yes",
+            "--inherit",
+            "donor",
+            "--name",
+            "a",
+        ]
+    )
+    said = {line.split(":")[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert said["data"].endswith("half of val held out") and said["search"].endswith("weights from donors")
+    main(["run", *QUICK, "--budget-gflops", "0.4", "--trials", "1", "--holdout", "no", "--name", "b"])
+    said = {line.split(":")[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert "held out" not in said["data"] and "donors" not in said["search"]
+
+
+@pytest.mark.slow
 def test_the_table_of_the_front_is_never_cut(
     home: Path, capsys: pytest.CaptureFixture[str], evaluator: FakeEvaluator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
