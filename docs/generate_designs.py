@@ -26,8 +26,9 @@ parameters. A published count is compared in its own convention, see the end of 
 our count rounds to the published one. Accuracies and latencies are those of the papers: they are not measured here, and
 no published weights are used. A design marked * is derived for an ablation of the paper without a published file.
 
-Reference designs are general light detectors, for comparison with those for small objects. A search starts from them
-only where `--start` names them. `nas weights import` reads none of their files but those of YOLO11.
+Reference designs are general light detectors, for comparison with those for small objects. A search starts from one
+only where `--start` names it and `--choices` the parts of it that are in a search by name; without them it is left out
+with a notice. `nas weights import` reads none of their files but those of YOLO11.
 """
 
 
