@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from search_space.designs.design import DESIGNS, Design
 
-from search_space.designs import sodet, yolov8_small, sn2yolo, tinydet, ssd_small, light_mobile  # noqa: F401  isort: skip
+from search_space.designs import sodet, yolov8_small, sn2yolo, tinydet, ssd_small  # noqa: F401  isort: skip
+from search_space.designs import light_yolo, light_mobile  # noqa: F401  isort: skip
 
 __all__ = ["DESIGNS", "Design"]
