@@ -157,7 +157,7 @@ def _at_size(domain: CostedDomain, architecture: Architecture, size: int) -> Par
 
 
 def _smaller(domain: CostedDomain, architecture: Architecture) -> Iterator[tuple[Architecture, str]]:
-    """Yields the architecture, then the same at each smaller width, the widest first, then all of these with a joint head.
+    """Yields the architecture, then the same at each smaller width, the widest first, then all with a joint head.
 
     The second of each pair says in words what was changed.
     """
@@ -167,17 +167,18 @@ def _smaller(domain: CostedDomain, architecture: Architecture) -> Iterator[tuple
         return
     smaller = (float(choice) for choice in domain.space.axis(WIDTH_AXIS).choices)
     widths = sorted((width for width in smaller if width < float(params[WIDTH_AXIS])), reverse=True)
-    narrower = {f"width {width:g}": {WIDTH_AXIS: width, **_narrower_fpn(domain, params, width)} for width in widths}
+    narrower: list[tuple[str, Params]] = [
+        (f"width {width:g}", {WIDTH_AXIS: width, **_narrower_fpn(domain, params, width)}) for width in widths
+    ]
+    tries: list[tuple[str, Params]] = [(note, {**params, **changed}) for note, changed in narrower]
     joint = _with_joint_head(domain, params)
-    lighter = {} if joint is None else {"": joint} | {note: {**joint, **changed} for note, changed in narrower.items()}
-    for note, changed in narrower.items():
-        candidate = domain.consider({**params, **changed})
+    if joint is not None:
+        tries.append(("a joint head", joint))
+        tries += [(f"{note} and a joint head", {**joint, **changed}) for note, changed in narrower]
+    for note, point in tries:
+        candidate = domain.consider(point)
         if candidate is not None:
             yield candidate.architecture, note
-    for note, changed in lighter.items():
-        candidate = domain.consider(changed)
-        if candidate is not None:
-            yield candidate.architecture, " and ".join(filter(None, (note, "a joint head")))
 
 
 def _with_joint_head(domain: CostedDomain, params: Params) -> Params | None:
