@@ -16,13 +16,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import resource
 import shutil
-import statistics
-import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,6 +45,9 @@ from trainers import TrainConfig, evaluate, fresh_detector, load_weights, train
 from trainers.data import DataSplits, open_data
 from trainers.data.holdout import divide
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks import cells  # noqa: E402
+
 ROWS = {
     "a": "search with inheritance, finish",
     "b": "search without inheritance, finish",
@@ -59,13 +57,6 @@ ROWS = {
 }
 DESIGN_EPOCHS = 0.5
 LARGEST_SIDE, NUM_NARROWED = 10_000, 6
-SCORES = ("ap50", "ap", "ap_small")
-
-
-def cpu_seconds() -> float:
-    """Returns user and system time of this process and of its ended children."""
-    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def domain_of(options: argparse.Namespace, num_classes: int) -> CostedDomain:
@@ -79,7 +70,7 @@ def scored(architecture: Architecture, state: Any, splits: DataSplits) -> dict[s
     detector = fresh_detector(architecture, num_classes=len(splits.train.classes), seed=0)
     detector.load_state_dict(state)
     found = evaluate(detector, divide(splits.val).held_out)
-    return {name: getattr(found, name) for name in SCORES}
+    return {name: getattr(found, name) for name in cells.SCORES}
 
 
 def best_design(options: argparse.Namespace, *, wanted_side: int, among: int | None = None) -> Architecture:
@@ -106,10 +97,10 @@ def best_design(options: argparse.Namespace, *, wanted_side: int, among: int | N
         if start.name in known:
             continue
         detector = fresh_detector(start.candidate.architecture, num_classes=len(splits.train.classes), seed=0)
-        before = cpu_seconds()
+        before = cells.cpu_seconds()
         result = train(detector, splits.train, selection, config=TrainConfig(epochs=DESIGN_EPOCHS))
         side = start.candidate.architecture.input_hw[0]
-        found = {"accuracy": result.score.accuracy, "input_px": side, "cpu_seconds": cpu_seconds() - before}
+        found = {"accuracy": result.score.accuracy, "input_px": side, "cpu_seconds": cells.cpu_seconds() - before}
         print(f"{start.name}: {found}", flush=True)
         known[start.name] = found
         path.write_text(json.dumps(known, indent=1))
@@ -126,12 +117,12 @@ def trained_cell(architecture: Architecture, seed: int, splits: DataSplits, seco
         splits.train,
         batch_size=config.batch_size,
         seed=seed,
-        clock=cpu_seconds,
+        clock=cells.cpu_seconds,
         limit_seconds=seconds,
     )
-    config = replace(config, epochs=(seconds - cpu_seconds()) * speed / num_images)
+    config = replace(config, epochs=(seconds - cells.cpu_seconds()) * speed / num_images)
     result = train(fresh_detector(architecture, num_classes=num_classes, seed=seed), splits.train, config=config)
-    used = cpu_seconds()
+    used = cells.cpu_seconds()
     return {
         "key": architecture.key(),
         "input_px": architecture.input_hw[0],
@@ -176,15 +167,15 @@ def search_cell(row: str, seed: int, options: argparse.Namespace, seconds: float
         out=str(options.out),
     )
     session = begin(request)
-    evaluator = TrainingSpec.of(session.config).over(session.splits, clock=cpu_seconds)
-    with session.folder.locked(), LocalExecutor(evaluator, clock=cpu_seconds) as executor:
+    evaluator = TrainingSpec.of(session.config).over(session.splits, clock=cells.cpu_seconds)
+    with session.folder.locked(), LocalExecutor(evaluator, clock=cells.cpu_seconds) as executor:
         session, notices = laid(session, executor)
         print(*notices, sep="\n", flush=True)
         session = replace(session, starts=[]) if row == "c" else session
-        ending = open_search(session, executor, Silent(), clock=cpu_seconds).run()
-    searched = cpu_seconds()
+        ending = open_search(session, executor, Silent(), clock=cells.cpu_seconds).run()
+    searched = cells.cpu_seconds()
     print(f"{ending} after {searched:.0f} CPU s", flush=True)
-    (member,) = finish(session.folder.path, 1, seconds - searched, clock=cpu_seconds, threads=1, on_notice=print)
+    (member,) = finish(session.folder.path, 1, seconds - searched, clock=cells.cpu_seconds, threads=1, on_notice=print)
     architecture = Architecture.from_dict(load_weights(member.weights).architecture)
     return {
         "key": member.key,
@@ -193,8 +184,8 @@ def search_cell(row: str, seed: int, options: argparse.Namespace, seconds: float
         "images": member.images_seen,
         "rung_accuracy": rung_accuracy(session.folder.path, member.key),
         "search_seconds": searched,
-        "cpu_seconds": cpu_seconds(),
-        **{name: member.scores[name] for name in SCORES},
+        "cpu_seconds": cells.cpu_seconds(),
+        **{name: member.scores[name] for name in cells.SCORES},
     }
 
 
@@ -210,8 +201,8 @@ def run_cell(row: str, seed: int, options: argparse.Namespace) -> dict[str, Any]
 
 def print_tau(options: argparse.Namespace) -> None:
     """Prints how the order on the last rung of a search agrees with that after the full training."""
-    cells = [json.loads(path.read_text()) for path in sorted(options.out.glob("[abc]-*.json"))]
-    known = [each for each in cells if "rung_accuracy" in each]
+    found = [json.loads(path.read_text()) for path in sorted(options.out.glob("[abc]-*.json"))]
+    known = [each for each in found if "rung_accuracy" in each]
     if len(known) > 1:
         finished = [(each["ap_small"] + each["ap50"]) / 2 for each in known]
         tau = kendall_tau([each["rung_accuracy"] for each in known], finished)
@@ -228,55 +219,31 @@ def write_designs(options: argparse.Namespace) -> None:
         best_design(options, wanted_side=LARGEST_SIDE, among=NUM_NARROWED).to_yaml(path)
 
 
-def in_process(row: str, seed: int, options: argparse.Namespace) -> None:
-    """Runs a cell in a process of its own, unless its result exists."""
-    if (options.out / f"{row}-{seed}.json").exists():
-        return
-    command = [sys.executable, __file__, *sys.argv[1:], "--cell", row, str(seed)]
-    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-
-
 def print_table(options: argparse.Namespace) -> None:
     """Prints a Markdown table of the cells that have ended."""
     print("| row | seeds | GMACs | images | CPU s | AP50 % | AP % | AP_small % |\n|---|---|---|---|---|---|---|---|")
     for row, title in ROWS.items():
-        paths = (options.out / f"{row}-{seed}.json" for seed in options.seeds)
-        cells = [json.loads(path.read_text()) for path in paths if path.exists()]
-        if not cells:
-            continue
-        means = {name: statistics.mean(each[name] for each in cells) for name in ("gmacs", "images", "cpu_seconds")}
-        shown = []
-        for name in SCORES:
-            values = [100 * each[name] for each in cells]
-            spread = statistics.stdev(values) if len(values) > 1 else 0.0
-            shown.append(f"{statistics.mean(values):.2f} ± {spread:.2f}")
-        print(f"| {row} {title} | {len(cells)} | {means['gmacs']:.3f} | {means['images']:.0f} "
-              f"| {means['cpu_seconds']:.0f} | {' | '.join(shown)} |")  # fmt: skip
+        found = cells.read_cells(options.out, row, options.seeds)
+        if found:
+            scores = " | ".join(cells.percent(found, name) for name in cells.SCORES)
+            gmacs, images, seconds = (cells.mean(found, name) for name in ("gmacs", "images", "cpu_seconds"))
+            print(f"| {row} {title} | {len(found)} | {gmacs:.3f} | {images:.0f} | {seconds:.0f} | {scores} |")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--split")
+    cells.add_options(parser, ROWS)
     parser.add_argument("--budget-gflops", type=float, default=0.25)
     parser.add_argument("--cpu-minutes", type=float, default=30)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS))
-    parser.add_argument("--jobs", type=int, default=1, help="cells at a time")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--cell", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     if options.cell:
-        row, seed = options.cell
-        result = run_cell(row, int(seed), options)
-        (options.out / f"{row}-{seed}.json").write_text(json.dumps(result, indent=1))
+        row, seed = options.cell[0], int(options.cell[1])
+        cells.write_cell(options.out, row, seed, run_cell(row, seed, options))
         return
     if {"d", "e"} & set(options.rows):
         write_designs(options)
-    with ThreadPoolExecutor(options.jobs) as pool:
-        cells = [(row, seed) for seed in options.seeds for row in options.rows]
-        list(pool.map(lambda cell: in_process(*cell, options), cells))
+    cells.run_cells(__file__, options)
     print_table(options)
     print_tau(options)
 

@@ -241,7 +241,7 @@ class RunSettings:
         (),
         "Design or architecture with which the search starts. May be repeated.",
         metavar="DESIGN|FILE.yaml",
-        default_words="one design of each of four papers",
+        default_words="one design of each of four papers; with --budget-latency-ms those predicted fastest",
     )
     from_run: str | None = _SPACE(
         None,

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nas.advice.box_sizes import box_sizes
+from nas.advice.box_sizes import BoxSizes, box_sizes
 from nas.config import RunConfig, check_fingerprint, check_same, read_config
 from nas.cost.latency import load_model
 from nas.data_state import DataWatch, data_fingerprint_of
 from nas.engine.advised import NO_ADVICE, check_auto, follow_advice
 from nas.engine.domain import CostedDomain
+from nas.engine.fastest_starts import fastest_starts
 from nas.engine.feasibility import ensure_feasible
 from nas.engine.history import History
 from nas.engine.inheritance import InheritanceRule
@@ -44,6 +45,7 @@ from nas.plugins import check_plugins
 from nas.pretrained import Pretrained, open_pretrained, reopen_pretrained
 from nas.run_folder import RunFolder, create, reopen
 from nas.setting_forms import check_bounds, stored_settings
+from nas.settings import RunSettings
 from search_space import SearchSpace
 from search_space.errors import ConfigError
 from trainers.data import DataSplits, open_data
@@ -115,7 +117,7 @@ def begin(request: RunRequest) -> Session:
     narrowing = {**narrowing, **advised.narrowing}
     space = SearchSpace().narrowed(with_defaults(narrowing))
     config = resolve(request, path.name, space, splits, narrowing, device, pretrained)
-    config, named, notices = _with_earlier(config, named, earlier)
+    config, named, notices = _with_earlier(*_with_fastest(said, config, named, space, splits), earlier)
     with advised.errors_mention_advice():
         domain, starts, more = prepare(config, space, splits, named)
     propose_once(config, domain)
@@ -158,27 +160,37 @@ def _pretrained_notices(
     return [*pretrained.weights.notes, *pretrained.notices(str(config.pretrained), designs, config.classes)]
 
 
-def _with_earlier(config: RunConfig, named: Starts, earlier: Earlier | None) -> tuple[RunConfig, Starts, list[str]]:
+def _with_fastest(
+    said: RunSettings, config: RunConfig, named: Starts, space: SearchSpace, splits: DataSplits
+) -> tuple[RunConfig, Starts, list[str]]:
+    """Replaces the default starts of a search with a limit on latency by the designs that are predicted fastest."""
+    if said.start or config.budget_latency_ms is None:
+        return config, named, []
+    domain, boxes = _domain_of(config, space, splits)
+    names, notice = fastest_starts(domain, count=len(config.start), wanted_side=side_for(boxes))
+    return (replace(config, start=names), read_starts(names), [notice]) if names else (config, named, [])
+
+
+def _with_earlier(
+    config: RunConfig, named: Starts, notices: list[str], earlier: Earlier | None
+) -> tuple[RunConfig, Starts, list[str]]:
     """Imports the trials of an earlier run with the same training settings; of any other run, its front as starts."""
     if earlier is None:
-        return config, named, []
+        return config, named, notices
     if config.rungs_by_time:
         rungs = {name: getattr(earlier.config, name) for name in ("rungs", "rung_images")}
         config = replace(config, rungs_by_time=False, **rungs)
     apart = earlier.differences(config)
     if not apart:
-        return (
-            config,
-            named,
-            [f"from {earlier.path}: {len(earlier.trials)} trials with the same data and training are imported"],
-        )
+        imported = f"from {earlier.path}: {len(earlier.trials)} trials with the same data and training are imported"
+        return config, named, [*notices, imported]
     members = dict(earlier.members())
     named = Starts(architectures={**members, **named.architectures})
     notice = (
         f"from {earlier.path}: its {' and '.join(apart)} differ, so this run starts with its {len(members)} best "
         "members and trains them again"
     )
-    return replace(config, from_run=None, start=tuple(named.architectures)), named, [notice]
+    return replace(config, from_run=None, start=tuple(named.architectures)), named, [*notices, notice]
 
 
 def go_on(path: Path, request: RunRequest) -> Session:
@@ -340,20 +352,24 @@ def prepare(
     config: RunConfig, space: SearchSpace, splits: DataSplits, named: Starts
 ) -> tuple[CostedDomain, list[Start], list[str]]:
     """Returns the domain, the starting points and notices; raises BudgetError if no point fits the budget."""
-    device = None if config.device is None else load_model(config.device, confidence=config.confidence)
+    domain, boxes = _domain_of(config, space, splits)
     notices = []
-    if device is not None:
-        check_fingerprint(config, "device", device.fingerprint())
-        if not device.profile.num_measured:
-            notices.append(
-                f"nothing was ever measured on {device.profile.name}: its latencies are of the data sheet alone; "
-                "a few measurements help much: nas latency calibrate --help"
-            )
-    boxes = box_sizes(splits.train.records)
-    domain = CostedDomain(
-        space, budget_of(config), num_classes=len(config.classes), device=device, least_cells=least_cells(boxes)
-    )
+    if domain.device is not None and not domain.device.profile.num_measured:
+        notices.append(
+            f"nothing was ever measured on {domain.device.profile.name}: its latencies are of the data sheet alone; "
+            "a few measurements help much: nas latency calibrate --help"
+        )
     starts, left_out = starting_points(domain, named.architectures, wanted_side=side_for(boxes))
     if not starts:
         ensure_feasible(domain, SearchSpace().narrowed(with_defaults({})), seed=config.seed)
     return domain, starts, [*notices, *left_out]
+
+
+def _domain_of(config: RunConfig, space: SearchSpace, splits: DataSplits) -> tuple[CostedDomain, BoxSizes]:
+    """Returns the domain of a run, and the boxes of its training images."""
+    device = None if config.device is None else load_model(config.device, confidence=config.confidence)
+    if device is not None:
+        check_fingerprint(config, "device", device.fingerprint())
+    boxes = box_sizes(splits.train.records)
+    num_classes, cells = len(config.classes), least_cells(boxes)
+    return CostedDomain(space, budget_of(config), num_classes=num_classes, device=device, least_cells=cells), boxes

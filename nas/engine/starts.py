@@ -53,23 +53,30 @@ def starting_points(
     """
     starts: dict[str, Start] = {}
     notices: list[str] = []
-    heads = domain.space.axis("head").choices
     for name, design in designs.items():
-        swap = design.head.kind not in heads and ANCHOR_FREE in heads
-        architecture = with_anchor_free_head(design) if swap else design
-        reassign = is_one_to_one(architecture.head) and DUAL not in domain.space.axis("assignment").choices
-        architecture = with_many(architecture) if reassign else architecture
+        architecture, swaps = adapted(domain, design)
         start = fit(domain, name, architecture, wanted_side=wanted_side)
         if start is None:
             reason = domain.space.why_not(architecture) if not domain.space.contains(architecture) else None
             notices.append(f"{name} is left out: {reason or 'it does not fit the budget at any input size or width'}")
             continue
-        swaps = ("with an anchor-free head" if swap else "", "with the assignment many" if reassign else "")
         changes = ", ".join(filter(None, (*swaps, start.note)))
         if changes:
             notices.append(f"the search starts with {name} {changes}")
         starts.setdefault(start.candidate.key, replace(start, note=changes))
     return list(starts.values()), notices
+
+
+def adapted(domain: CostedDomain, design: Architecture) -> tuple[Architecture, tuple[str, ...]]:
+    """Returns a design with a head and an assignment that are in the space, where it can have them, and the changes."""
+    heads, changes = domain.space.axis("head").choices, []
+    if design.head.kind not in heads and ANCHOR_FREE in heads:
+        design = with_anchor_free_head(design)
+        changes.append("with an anchor-free head")
+    if is_one_to_one(design.head) and DUAL not in domain.space.axis("assignment").choices:
+        design = with_many(design)
+        changes.append("with the assignment many")
+    return design, tuple(changes)
 
 
 def with_anchor_free_head(architecture: Architecture) -> Architecture:

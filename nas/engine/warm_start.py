@@ -16,6 +16,7 @@ from nas.run_folder import CONFIG_YAML, RunFolder, read_trials
 from results import records
 from results.trial import Cause, Trial
 from search_space import DESIGNS, Architecture, SearchSpace
+from search_space.designs.references import REFERENCES
 from search_space.errors import ConfigError, SpaceError
 from trainers.settings import declared_settings
 
@@ -71,7 +72,7 @@ class Earlier:
 
 
 def read_starts(names: Iterable[str], folder: Path | None = None) -> Starts:
-    """Reads the starts of a run: designs by name, architectures by file.
+    """Reads the starts of a run: designs and scales of YOLO by name, architectures by file.
 
     Args:
         names: As given by the user or the configuration of a run.
@@ -82,7 +83,9 @@ def read_starts(names: Iterable[str], folder: Path | None = None) -> Starts:
     """
     found: dict[str, Architecture] = {}
     for name in names:
-        if not name.endswith((".yaml", ".yml")):
+        if name in REFERENCES and name not in DESIGNS:
+            found[name] = REFERENCES[name]
+        elif not name.endswith((".yaml", ".yml")):
             found[name] = DESIGNS.get(name).architecture
         elif folder is not None and name.startswith(f"{STARTS}/"):
             found[name] = Architecture.from_yaml(folder / name)

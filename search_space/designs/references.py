@@ -1,7 +1,8 @@
 """YOLOv8 and YOLO11 at their five scales: architectures that weights are published for.
 
-They are no designs of the papers: `DESIGNS` does not contain them, and no search starts from them. `yolov8n` is both.
-Depths, widths and limits of the channels are those of Ultralytics' model files.
+They are no designs of the papers: `DESIGNS` does not contain them. A search starts with them where they are named or,
+with a limit on latency, where they are among the designs that are predicted fastest. `yolov8n` is both. Depths, widths
+and limits of the channels are those of Ultralytics' model files.
 """
 
 from __future__ import annotations
