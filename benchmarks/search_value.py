@@ -74,7 +74,7 @@ def scored(architecture: Architecture, state: Any, splits: DataSplits) -> dict[s
 
 
 def best_design(options: argparse.Namespace, *, wanted_side: int, among: int | None = None) -> Architecture:
-    """Returns the named design with the highest accuracy after half an epoch, as a search would start with it.
+    """Returns the design of a paper with the highest accuracy after half an epoch, as a search would start with it.
 
     Args:
         options: Of the command line.
@@ -85,7 +85,8 @@ def best_design(options: argparse.Namespace, *, wanted_side: int, among: int | N
     known = json.loads(path.read_text()) if path.exists() else {}
     splits = open_data(options.data, split=options.split)
     selection = divide(splits.val).selection
-    named = {name: DESIGNS.get(name).architecture for name in DESIGNS}
+    designs = [DESIGNS.get(name) for name in DESIGNS]
+    named = {each.name: each.architecture for each in designs if not each.reference}
     if among is not None:
         ranks = json.loads((options.out / "designs-0.json").read_text())
         best = sorted(ranks, key=lambda name: -ranks[name]["accuracy"])[:among]

@@ -25,6 +25,11 @@ GMACs are fvcore's FLOPs, with a multiply-add as one operation; the next column 
 parameters. A published count is compared in its own convention, see the end of the page. "Equal as printed" means that
 our count rounds to the published one. Accuracies and latencies are those of the papers: they are not measured here, and
 no published weights are used. A design marked * is derived for an ablation of the paper without a published file.
+
+Reference designs are general light detectors, for comparison with those for small objects. A search starts from one
+where `--start` names it, or where a limit on latency is set and it is among the fastest. Parts of it that are in a
+search by name must be given by `--choices`; without them the design is left out. `nas weights import` reads none of
+their files but those of YOLO11.
 """
 
 

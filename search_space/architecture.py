@@ -95,10 +95,7 @@ class Architecture:
             )
         if neck.p2_source != "backbone" and head.finest_level != 2:
             raise SpaceError(f"neck p2_source {neck.p2_source!r} needs a head on P2; remove it")
-        if neck.nested == "last" and len(head.levels) == 1:
-            raise SpaceError(
-                "neck nested 'last' needs a bottom-up path, but the head has one level; use 'by_level' or more levels"
-            )
+        self._check_last(neck)
         if self.extras or backbone.dual_path != "none":
             raise SpaceError("extra stages and a dual path cannot be combined with a neck; remove either")
         if max(backbone.removed_levels, default=0) > head.finest_level and neck.kind != "ihp":
@@ -106,6 +103,22 @@ class Architecture:
                 "the neck needs maps that halve from level to level, but the stride of "
                 f"P{max(backbone.removed_levels)} is removed; remove strides only up to P{head.finest_level}"
             )
+
+    def _check_last(self, neck: Neck) -> None:
+        """Raises SpaceError where the end of the bottom-up path differs from a path that is too short for that."""
+        num_levels = len(self.head.levels)
+        if neck.nested == "last" and num_levels == 1:
+            raise SpaceError(
+                "neck nested 'last' needs a bottom-up path, but the head has one level; use 'by_level' or more levels"
+            )
+        for name, least in (("last_block", 2), ("last_downsample", 3)):
+            value = getattr(neck, name)
+            if value is not None and num_levels < least:
+                raise SpaceError(
+                    f"neck {name} needs a head on {least} levels or more, got {num_levels} and {value!r}; remove it"
+                )
+        if neck.nested == "last" and neck.last_block is not None:
+            raise SpaceError(f"neck nested 'last' is about a block that last_block replaces, got {neck.last_block!r}")
 
     @property
     def activation_of_head(self) -> str:

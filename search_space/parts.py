@@ -34,6 +34,8 @@ NECK_FIELDS = {
         "upsample",
         "block",
         "nested",
+        "last_block",
+        "last_downsample",
     ),
     "fpn": ("fusion", "upsample", "smooth", "groups"),
     "ihp": ("block", "transform"),
@@ -117,7 +119,7 @@ class Backbone:
     stem_units: tuple[Unit, ...] = ()
     """Units after the stem, at its resolution."""
     context: str = "sppf"
-    """Context block at the coarsest level: `sppf`, `sppf_shortcut`, one of both with `_c2psa`, or `none`."""
+    """Context block at the coarsest level: `sppf`, `sppf_shortcut`, one of both with `_c2psa`, `csp_sppf` or `none`."""
     context_repeats: int = 1
     """Attention blocks of a context with C2PSA; 2 in YOLO11 l and x."""
     dual_path: str = "none"
@@ -212,6 +214,10 @@ class Neck:
     nested: str = "by_level"
     """Which `c3k2` blocks contain C3k blocks: those at P4 and coarser, `by_level`, or, as in YOLO11 n and s, only the
     `last` block of the bottom-up path."""
+    last_block: str | None = None
+    """The last block of the bottom-up path, as in YOLOv10; None: as the others."""
+    last_downsample: str | None = None
+    """The last downsampling of the bottom-up path, as in YOLOv10; None: as the others."""
     transform: str = "conv"
     """Convolution before the block of each level of an `ihp`."""
 

@@ -29,6 +29,10 @@ WORDS = {
     "nano": "Nano",
     "infer": "inference",
     "gpu": "GPU",
+    "t4": "T4",
+    "tensorrt7": "TensorRT 7",
+    "fp16": "FP16",
+    "fps": "images/s",
 }
 """How the parts of a figure's name are written."""
 
@@ -61,6 +65,8 @@ class ListedDesign:
     paper: str
     derived: bool
     """Derived from an ablation of the paper; no file of it was published."""
+    reference: bool
+    """A general detector, for comparison with those for small objects."""
     num_classes: int
     input_hw: tuple[int, int]
     input_format: InputFormat
@@ -112,6 +118,7 @@ def listed(design: Design) -> ListedDesign:
         design=reproduced.design,
         paper=reproduced.paper,
         derived=reproduced.derived,
+        reference=reproduced.reference,
         num_classes=reproduced.num_classes,
         input_hw=reproduced.input_hw,
         input_format=design.architecture.input_format,

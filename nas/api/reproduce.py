@@ -67,6 +67,8 @@ class Reproduction(Result):
     citation: str
     derived: bool
     """Derived from an ablation of the paper; no file of it was published."""
+    reference: bool
+    """A general detector, for comparison with those for small objects."""
     num_classes: int
     input_hw: tuple[int, int]
     params: int
@@ -209,6 +211,7 @@ def _count(
         paper=design.paper,
         citation=design.citation,
         derived=design.derived,
+        reference=design.reference,
         num_classes=num_classes,
         input_hw=architecture.input_hw,
         **totals,

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from nas.cost.cost import cost_of
+from nas.cost.cost import cost_of, node_costs
 from search_space import Architecture, Detector, lower
 from search_space.blocks.attention import ECA
 from search_space.blocks.conv import Conv
@@ -99,6 +99,24 @@ def ultralytics_flops_folded(architecture: Architecture, num_classes: int) -> in
 def flops_2x(architecture: Architecture, num_classes: int) -> int:
     """Returns the operations with a multiply-add counted as two."""
     return 2 * cost_of(architecture, num_classes=num_classes).macs
+
+
+def convolutions_2x(architecture: Architecture, num_classes: int) -> int:
+    """Returns the operations of the convolutions of the deployed form with a multiply-add counted as two."""
+    counter = _FunctionCounter({torch.conv1d: _multiplications, torch.conv2d: _multiplications})
+    _run(deployed(_on_meta(architecture, num_classes)), counter)
+    return 2 * counter.total
+
+
+def params_deployed(architecture: Architecture, num_classes: int) -> int:
+    """Returns the parameters with branches merged; a batch norm that belongs to no merged branch is unfolded."""
+    return cost_of(architecture, num_classes=num_classes).params_deployed
+
+
+def params_both_heads(architecture: Architecture, num_classes: int) -> int:
+    """Returns the trainable parameters and those of the second head, which only a training has."""
+    graph = lower(architecture, num_classes=num_classes)
+    return sum(count.params * (1 + (node.part == "head")) for node, count in node_costs(graph))
 
 
 def macs_with_conv_bias(architecture: Architecture, num_classes: int) -> int:
@@ -215,6 +233,24 @@ CONVENTIONS: dict[str, Convention] = {
         sentence="operations with a multiply-add counted as two, nothing else counted",
         unit=1e9,
         count=flops_2x,
+    ),
+    "gflops_2x_convolutions": Convention(
+        name="2 x MACs of convolutions",
+        sentence="operations of convolutions with a multiply-add counted as two; attention products are not counted",
+        unit=1e9,
+        count=convolutions_2x,
+    ),
+    "params_m_deployed": Convention(
+        name="deployed parameters",
+        sentence="the branches of each re-parameterised convolution merged, other batch norms unfolded",
+        unit=1e6,
+        count=params_deployed,
+    ),
+    "params_m_both_heads": Convention(
+        name="parameters of the training",
+        sentence="all parameters with both heads of a training with the assignment `dual`, batch norm unfolded",
+        unit=1e6,
+        count=params_both_heads,
     ),
     "mflops_with_conv_bias": Convention(
         name="MACs + convolution biases",

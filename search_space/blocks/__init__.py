@@ -9,7 +9,7 @@ A node of a graph names its block as `role:name`, for example `stage:c2f`. The i
 | stage | `in_channels, out_channels, repeats`, plus the result of `options(in_backbone, level)` | one map |
 | transform | `in_channels, out_channels, stride` | one map |
 | downsample | `in_channels, out_channels`; `channel_factor` multiplies `out_channels` | one map, halves it |
-| upsample | none; optionally `factor` for `sni` | one map, doubles it |
+| upsample | none, or `channels` where the class attribute `takes_channels` is true | one map, doubles it |
 | fusion | `in_channels`, a tuple; `output_channels(in_channels)` gives its output channels | maps, the lateral last |
 | smooth | `channels, groups` | one map |
 | attention | `channels` | one map |

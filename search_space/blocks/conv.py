@@ -53,6 +53,19 @@ def depthwise(in_channels: int, out_channels: int, kernel_size: int = 3) -> Conv
     return Conv(in_channels, out_channels, kernel_size, groups=gcd(in_channels, out_channels))
 
 
+def chained_pools(x: Tensor, kernel_size: int = 5) -> list[Tensor]:
+    """Returns the map and those after one, two and three max pools of stride 1, `(B, C, H, W)` each."""
+    maps = [x]
+    for _ in range(3):
+        maps.append(F.max_pool2d(maps[-1], kernel_size, stride=1, padding=kernel_size // 2))
+    return maps
+
+
+def pooled_layout(x: Layout) -> Layout:
+    """Returns the layout of the concatenation of `chained_pools`."""
+    return concatenated(reduced=x, pool5=x, pool9=x, pool13=x)
+
+
 @LAYERS.register("sppf")
 class SPPF(nn.Module):
     """Spatial pyramid pooling by three chained 5x5 max pools: `(B, in_channels, H, W)` to `(B, out_channels, H, W)`.
@@ -76,17 +89,38 @@ class SPPF(nn.Module):
         self.kernel_size, self.shortcut = kernel_size, shortcut
 
     def forward(self, x: Tensor) -> Tensor:
-        pooled = [self.reduce(x)]
-        for _ in range(3):
-            pooled.append(F.max_pool2d(pooled[-1], self.kernel_size, stride=1, padding=self.kernel_size // 2))
-        out: Tensor = self.expand(torch.cat(pooled, dim=1))
+        out: Tensor = self.expand(torch.cat(chained_pools(self.reduce(x), self.kernel_size), dim=1))
         return x + out if self.shortcut else out
 
     def channel_layout(self, trace: ChannelTrace, x: Layout) -> Layout:
         """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
-        hidden = trace(self.reduce, x)
-        maps = concatenated(reduced=hidden, pool5=hidden, pool9=hidden, pool13=hidden)
-        return trace(self.expand, maps, out=x if self.shortcut else None)
+        return trace(self.expand, pooled_layout(trace(self.reduce, x)), out=x if self.shortcut else None)
+
+
+@LAYERS.register("csp_sppf")
+class CSPSPPF(nn.Module):
+    """`SPPF` on one of two parallel 1x1 branches, with a 3x3 before and after it, joined by a 1x1.
+
+    `(B, in_channels, H, W)` to `(B, out_channels, H, W)`. Source: YOLOv6 3.0 (Li et al., 2023).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        hidden = out_channels // 2
+        self.enter = nn.Sequential(Conv(in_channels, hidden), Conv(hidden, hidden, 3), Conv(hidden, hidden))
+        self.leave = nn.Sequential(Conv(4 * hidden, hidden), Conv(hidden, hidden, 3))
+        self.bypass = Conv(in_channels, hidden)
+        self.join = Conv(2 * hidden, out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        main = self.leave(torch.cat(chained_pools(self.enter(x)), dim=1))
+        out: Tensor = self.join(torch.cat((self.bypass(x), main), dim=1))
+        return out
+
+    def channel_layout(self, trace: ChannelTrace, x: Layout) -> Layout:
+        """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
+        main = trace(self.leave, pooled_layout(trace(self.enter, x)))
+        return trace(self.join, concatenated(bypass=trace(self.bypass, x), main=main))
 
 
 @LAYERS.register("pointwise")

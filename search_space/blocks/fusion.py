@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from search_space.blocks.conv import BN_EPS, BN_MOMENTUM, Conv
 from search_space.blocks.registries import FUSIONS
-from search_space.channel_layout import ChannelTrace, Layout, Part, multiplied, one_part
+from search_space.channel_layout import ChannelTrace, Layout, Part, concatenated, multiplied, one_part
 
 
 @FUSIONS.register("concat")
@@ -153,6 +153,47 @@ class BidirConcat(Concat):
     """
 
     takes_finer = True
+
+
+@FUSIONS.register("bifusion")
+class BiFusion(nn.Module):
+    """A 1x1 over the upsampled map, the backbone map and the next finer backbone map, all of one width.
+
+    Called on the top-down path with the finer map, after a 1x1 and a strided 3x3, the lateral and the upsampled map:
+    `(B, C_i, H, W)` to the shape of the last. A 1x1 brings the lateral map to that width. Two maps are concatenated, as
+    on the bottom-up path. Source: YOLOv6 3.0 (Li et al., 2023).
+    """
+
+    by_name = True
+    takes_finer = True
+    narrows_finer = True
+
+    def __init__(self, in_channels: tuple[int, ...]) -> None:
+        super().__init__()
+        self.lateral: Conv | None = None
+        if len(in_channels) > 2:
+            finer, lateral, up = in_channels
+            self.lateral = Conv(lateral, up)
+            self.join = Conv(finer + 2 * up, up)
+
+    @staticmethod
+    def output_channels(in_channels: tuple[int, ...]) -> int:
+        """Returns the number of channels of the merged map."""
+        return in_channels[-1] if len(in_channels) > 2 else sum(in_channels)
+
+    def forward(self, *maps: Tensor) -> Tensor:
+        if self.lateral is None:
+            return torch.cat(maps, dim=1)
+        finer, lateral, up = maps
+        out: Tensor = self.join(torch.cat((up, self.lateral(lateral), finer), dim=1))
+        return out
+
+    def channel_layout(self, trace: ChannelTrace, *maps: Layout) -> Layout:
+        """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
+        if self.lateral is None:
+            return tuple(part for layout in maps for part in layout)
+        finer, lateral, up = maps
+        return trace(self.join, concatenated(up=up, lateral=trace(self.lateral, lateral), finer=finer))
 
 
 class SpatialAttention(nn.Module):

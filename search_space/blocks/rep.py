@@ -64,10 +64,10 @@ class RepConv(nn.Module):
 
     def channel_layout(self, trace: ChannelTrace, x: Layout) -> Layout:
         """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
-        if self.identity is not None:
-            trace(self.identity, x)
-        out = trace(self.wide, x)
-        return trace(self.small, x, out=out)
+        if self.identity is None:
+            return trace(self.small, x, out=trace(self.wide, x))
+        trace(self.identity, x)  # each channel is added to that of the same number
+        return trace(self.small, x, out=trace(self.wide, x, out=x))
 
     @torch.no_grad()
     def merged(self) -> nn.Sequential:

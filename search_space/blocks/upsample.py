@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search_space.blocks.registries import UPSAMPLES
+from search_space.channel_layout import ChannelTrace, Layout
 from search_space.errors import SpaceError
 
 
@@ -38,3 +39,23 @@ class SNI(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.interpolate(x, scale_factor=float(self.factor), mode="nearest") / self.factor**2
+
+
+@UPSAMPLES.register("transposed")
+class TransposedConv(nn.ConvTranspose2d):
+    """A transposed 2x2 convolution with bias at stride 2: `(B, channels, H, W)` to `(B, channels, 2H, 2W)`.
+
+    Source: YOLOv6 (Li et al., 2022).
+    """
+
+    by_name = True
+    takes_channels = True
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels, 2, stride=2)
+
+    def channel_layout(self, trace: ChannelTrace, x: Layout) -> Layout:
+        """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
+        trace.parameter(self, "weight", x, x)
+        trace.parameter(self, "bias", x)
+        return x

@@ -22,7 +22,7 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Design:
-    """A named architecture from a paper."""
+    """A named architecture from a paper or a public repository."""
 
     name: str
     architecture: Architecture
@@ -34,6 +34,8 @@ class Design:
     """Published figures by name: `params_m_folded`, `visdrone_val_map50`, …"""
     derived: bool = False
     """Whether the design was derived for an ablation of the paper, of which no file was published."""
+    reference: bool = False
+    """Whether it is a general detector, for comparison with those for small objects; its weights are not imported."""
     notes: str = ""
 
 

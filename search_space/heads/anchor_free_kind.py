@@ -15,6 +15,7 @@ from search_space.heads.assignment import ASSIGNMENTS, assignment_axis
 from search_space.heads.towers import TOWERS, borrow
 from search_space.parts import Head
 from search_space.point.layout import coarsest, span, topology
+from search_space.point.neck import pan_channels
 
 if TYPE_CHECKING:
     from search_space.architecture import Architecture
@@ -27,18 +28,23 @@ OPTIONS: dict[str, Choice] = {
     "branches": "separate",
     "bins": 16,
     "predictor_kernel": 1,
+    "head_widths": "set",
     "head_stem": 0,
     "head_weights": "own",
     "assignment": "many",
 }
-"""Defaults: the head of YOLOv8. A `head_stem` of 0 is none."""
+"""Defaults: the head of YOLOv8. A `head_stem` of 0 is none. With `head_widths` at `level` each level has a stem and
+towers of the width of its map, as in YOLOv6."""
 BRANCHES = ("separate", "joint")
 HEAD_WEIGHTS = ("own", "shared")
+HEAD_WIDTHS = SET, OF_LEVEL = ("set", "level")
 SIZES = ("tower_convs", "tower_kernel", "bins", "predictor_kernel")
 """Options that are arguments of the blocks of both kinds of branches."""
 NO_STEM = "none"
-OF_TOWERS = ("tower_kernel", "box_branch", "branches", "head_weights", "box_channels", "class_branch")
+OF_TOWERS = ("tower_kernel", "box_branch", "branches", "head_widths", "head_weights", "box_channels", "class_branch")
 """Options and fields without effect where there are no towers."""
+OF_SET_WIDTHS = ("box_channels", "head_stem", "head_weights")
+"""Options and fields without effect where each level has the width of its map."""
 
 
 def check(architecture: Architecture) -> None:
@@ -47,6 +53,7 @@ def check(architecture: Architecture) -> None:
     check_known("class_branch", head.class_branch, TOWERS)
     check_known("box_branch", head.option("box_branch"), TOWERS)
     check_known("branches", head.option("branches"), BRANCHES)
+    check_known("head_widths", head.option("head_widths"), HEAD_WIDTHS)
     check_known("head_weights", head.option("head_weights"), HEAD_WEIGHTS)
     check_known("assignment", head.option("assignment"), ASSIGNMENTS)
     for name, least in (("tower_convs", 0), ("head_stem", 0), ("bins", 1)):
@@ -56,6 +63,7 @@ def check(architecture: Architecture) -> None:
         if int(head.option(name)) < 1 or int(head.option(name)) % 2 == 0:
             raise SpaceError(f"head {name} must be an odd number of at least 1, got {head.option(name)}")
     _check_towers(head)
+    _check_widths(head)
     if head.option("head_weights") == "shared" and len(head.levels) + len(architecture.extras) < 2:
         raise SpaceError("head_weights 'shared' needs a head on two levels or more, got one; remove it or add levels")
 
@@ -77,6 +85,15 @@ def _check_towers(head: Head) -> None:
             f"head box_branch is not used by branches 'joint', got {head.option('box_branch')!r}; "
             "remove it, class_branch is the kind of the one tower"
         )
+
+
+def _check_widths(head: Head) -> None:
+    """Raises SpaceError where an option has no effect because each level has the width of its map."""
+    for name in OF_SET_WIDTHS if head.option("head_widths") == OF_LEVEL else ():
+        if _value(head, name) != _default(name):
+            raise SpaceError(
+                f"head {name} is not used by head_widths {OF_LEVEL!r}, got {_value(head, name)!r}; remove it"
+            )
 
 
 def _value(head: Head, name: str) -> object:
@@ -101,11 +118,13 @@ def add(builder: Builder, head: Head, maps: Mapping[int, Tap], num_classes: int)
             "head_weights 'shared' needs maps of one width, got "
             f"{', '.join(str(x.channels) for x in maps.values())}; set head_stem"
         )
-    block, sizes = _block(head, class_channels(stem or maps[head.finest_level].channels, num_classes), num_classes)
-    sizes |= {name: head.option(name) for name in SIZES if head.option(name) != OPTIONS[name]}
-    sizes |= {"stem_channels": stem} if stem else {}
+    class_width = class_channels(stem or maps[head.finest_level].channels, num_classes)
+    options = {name: head.option(name) for name in SIZES if head.option(name) != OPTIONS[name]}
     outputs: list[Tap] = []
     for level, x in maps.items():
+        own = x.channels if head.option("head_widths") == OF_LEVEL else 0
+        block, sizes = _block(head, own or head.box_channels, own or class_width, num_classes)
+        sizes |= options | ({"stem_channels": own or stem} if own or stem else {})
         arguments = {"in_channels": x.channels, **sizes, "stride": 2**x.level}
         arguments |= {"towers_of": outputs[0].name} if shared and outputs else {}
         output = x.renamed(f"head{level}", 4 * int(head.option("bins")) + num_classes)
@@ -113,14 +132,14 @@ def add(builder: Builder, head: Head, maps: Mapping[int, Tap], num_classes: int)
     return outputs
 
 
-def _block(head: Head, class_width: int, num_classes: int) -> tuple[str, dict[str, Any]]:
+def _block(head: Head, box_width: int, class_width: int, num_classes: int) -> tuple[str, dict[str, Any]]:
     """Returns the block of each level, and its arguments that decide its branches."""
     if head.option("branches") == "joint":
-        joint = {"channels": head.box_channels, "num_classes": num_classes, "branch": head.class_branch}
+        joint = {"channels": box_width, "num_classes": num_classes, "branch": head.class_branch}
         return "head:anchor_free_joint", joint
     box = head.option("box_branch")
     separate = {
-        "box_channels": head.box_channels,
+        "box_channels": box_width,
         "class_channels": class_width,
         "num_classes": num_classes,
         "class_branch": head.class_branch,
@@ -154,11 +173,20 @@ def axes() -> tuple[Axis, ...]:
             active=_has_towers,
         ),
         Axis(
+            name="head_widths",
+            formerly=SET,
+            choices=HEAD_WIDTHS,
+            by_name=(OF_LEVEL,),
+            doc="widths of an anchor-free head: set for all levels, or, as in YOLOv6, a stem and towers as wide as the "
+            "map of each level",
+            active=lambda params: _has_towers(params) and _widths_differ(params),
+        ),
+        Axis(
             name="box_channels",
             choices=(16, 32, 48, 64),
             ordered=True,
             doc="width of the box branches of an anchor-free head, or of its joint towers",
-            active=_has_towers,
+            active=lambda params: _has_towers(params) and not _of_level(params),
         ),
         Axis(
             name="class_branch",
@@ -201,6 +229,7 @@ def axes() -> tuple[Axis, ...]:
             formerly=NO_STEM,
             choices=(NO_STEM, 16, 24, 32, 48, 64),
             doc="width that a 1x1 convolution gives every level before an anchor-free head",
+            active=lambda params: not _of_level(params),
         ),
         Axis(
             name="head_weights",
@@ -217,6 +246,18 @@ def _has_towers(params: Point) -> bool:
     return params.get("tower_convs", OPTIONS["tower_convs"]) != 0
 
 
+def _of_level(params: Point) -> bool:
+    return params.get("head_widths", SET) == OF_LEVEL
+
+
+def _widths_differ(params: Point) -> bool:
+    """Whether the maps of the head have several widths: otherwise one set for all levels does the same."""
+    if topology(params) != "pan":
+        return False
+    channels = pan_channels(params)
+    return len({channels[level] for level in range(span(params)[0], coarsest(params) + 1)}) > 1
+
+
 def _may_share(params: Point) -> bool:
     """Whether there are towers of one width on several levels."""
     several = coarsest(params) > span(params)[0] or params.get("extras", "none") != "none"
@@ -226,7 +267,8 @@ def _may_share(params: Point) -> bool:
 
 def decode(own: Point) -> dict[str, Any]:
     """Returns the options and fields of an anchor-free head for the choices on its axes."""
-    return {**own, "head_stem": 0 if own["head_stem"] == NO_STEM else own["head_stem"]}
+    stem = own.get("head_stem", NO_STEM)
+    return {**own, "head_stem": 0 if stem == NO_STEM else stem}
 
 
 def read(head: Head) -> Params:

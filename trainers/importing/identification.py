@@ -36,13 +36,15 @@ def candidates(file: PlacedFile) -> Iterator[KnownArchitecture]:
     known = {name: KnownArchitecture(name=name, architecture=each) for name, each in REFERENCES.items()}
     for name in DESIGNS:
         design = DESIGNS.get(name)
-        known[name] = KnownArchitecture(name=name, architecture=design.architecture, derived=design.derived)
+        if not design.reference:
+            known[name] = KnownArchitecture(name=name, architecture=design.architecture, derived=design.derived)
     return (each for each in known.values() if each.architecture.head.kind in file.layout.head_kinds)
 
 
 def known_anchor_free() -> Iterator[Architecture]:
     """Gives the known architectures with an anchor-free head."""
-    known = (*REFERENCES.values(), *(DESIGNS.get(name).architecture for name in DESIGNS))
+    designs = (DESIGNS.get(name) for name in DESIGNS)
+    known = (*REFERENCES.values(), *(each.architecture for each in designs if not each.reference))
     return (each for each in known if each.head.kind == "anchor_free")
 
 
