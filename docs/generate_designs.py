@@ -27,8 +27,9 @@ our count rounds to the published one. Accuracies and latencies are those of the
 no published weights are used. A design marked * is derived for an ablation of the paper without a published file.
 
 Reference designs are general light detectors, for comparison with those for small objects. A search starts from one
-only where `--start` names it and `--choices` the parts of it that are in a search by name; without them it is left out
-with a notice. `nas weights import` reads none of their files but those of YOLO11.
+where `--start` names it, or where a limit on latency is set and it is among the fastest. Parts of it that are in a
+search by name must be given by `--choices`; without them the design is left out. `nas weights import` reads none of
+their files but those of YOLO11.
 """
 
 

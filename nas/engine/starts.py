@@ -19,6 +19,7 @@ from search_space.space import INPUT_AXES
 
 WIDTH_AXIS, FPN_AXIS = "width", "fpn_width"
 ANCHOR_FREE = "anchor_free"
+JOINT_HEAD: Params = {"branches": "joint", "box_channels": 32}
 LEAST_CELLS_A_BOX = 0.5
 """Cells of the finest level that the median box spans at least, in points that are drawn at random: with fewer, one
 cell holds several objects."""
@@ -110,20 +111,20 @@ def least_cells(boxes: BoxSizes) -> float:
 
 
 def fit(domain: CostedDomain, name: str, architecture: Architecture, *, wanted_side: int = 0) -> Start | None:
-    """Returns the design as it is, with a smaller input, or also narrower; None if none of them fits.
+    """Returns the design as it is, smaller, narrower, or also with a joint head; None if none of them fits.
 
-    It is the widest one with an input of the wanted side; if there is none, the widest one with the largest input.
+    It is the first of these with an input of the wanted side; if there is none, the first one with the largest input.
     """
     wanted = min(wanted_side, max(architecture.input_hw))
     best: Start | None = None
-    for scaled, width in _widths(domain, architecture):
+    for scaled, change in _smaller(domain, architecture):
         candidate = _at_best_size(domain, scaled)
         if candidate is None or not candidate.feasible:
             continue
         side = candidate.architecture.input_hw[0]
         if best is None or side > best.candidate.architecture.input_hw[0]:
             note = f"at {side}x{side} px input" if candidate.architecture != architecture else ""
-            note += f" and width {width:g}" if width is not None else ""
+            note += f" with {change}" if change else ""
             best = Start(name=name, candidate=candidate, note=note and f"{note} to fit the budget")
         if side >= wanted:
             break
@@ -155,17 +156,41 @@ def _at_size(domain: CostedDomain, architecture: Architecture, size: int) -> Par
         return None
 
 
-def _widths(domain: CostedDomain, architecture: Architecture) -> Iterator[tuple[Architecture, float | None]]:
-    """Yields the architecture, then the same at each smaller width in the space, the widest first."""
-    yield architecture, None
+def _smaller(domain: CostedDomain, architecture: Architecture) -> Iterator[tuple[Architecture, str]]:
+    """Yields the architecture, then the same at each smaller width, the widest first, then all with a joint head.
+
+    The second of each pair says in words what was changed.
+    """
+    yield architecture, ""
     params = _some_size(domain, architecture)
     if params is None or WIDTH_AXIS not in params:
         return
     smaller = (float(choice) for choice in domain.space.axis(WIDTH_AXIS).choices)
-    for width in sorted((width for width in smaller if width < float(params[WIDTH_AXIS])), reverse=True):
-        candidate = domain.consider({**params, WIDTH_AXIS: width, **_narrower_fpn(domain, params, width)})
+    widths = sorted((width for width in smaller if width < float(params[WIDTH_AXIS])), reverse=True)
+    narrower: list[tuple[str, Params]] = [
+        (f"width {width:g}", {WIDTH_AXIS: width, **_narrower_fpn(domain, params, width)}) for width in widths
+    ]
+    tries: list[tuple[str, Params]] = [(note, {**params, **changed}) for note, changed in narrower]
+    joint = _with_joint_head(domain, params)
+    if joint is not None:
+        tries.append(("a joint head", joint))
+        tries += [(f"{note} and a joint head", {**joint, **changed}) for note, changed in narrower]
+    for note, point in tries:
+        candidate = domain.consider(point)
         if candidate is not None:
-            yield candidate.architecture, width
+            yield candidate.architecture, note
+
+
+def _with_joint_head(domain: CostedDomain, params: Params) -> Params | None:
+    """Returns the point with one tower for boxes and classes; None where it has one, or the space has none.
+
+    On HIT-UAV under 0.25 GMACs, `yolov8n-p2-nop5` of width 0.125 has 9.7 % AP50 after 796 images with a joint head, at
+    288 px, and 6.3 % without, at 192 px, in the same time.
+    """
+    if any(name not in params or choice not in domain.space.axis(name).choices for name, choice in JOINT_HEAD.items()):
+        return None
+    changed = domain.space.completed({**params, **JOINT_HEAD}, lambda axis: axis.choices[0])
+    return None if changed == params else changed
 
 
 def _narrower_fpn(domain: CostedDomain, params: Params, width: float) -> dict[str, int]:

@@ -67,7 +67,7 @@ def scaled(space: SearchSpace, params: Params, rng: np.random.Generator) -> dict
             choices = sorted(axis.choices)
             index = min(max(choices.index(params[axis.name]) + step, 0), len(choices) - 1)
             changed[axis.name] = choices[index]
-    return changed
+    return complete(space, changed, rng)
 
 
 def cross(space: SearchSpace, first: Params, second: Params, rng: np.random.Generator) -> dict[str, Any]:

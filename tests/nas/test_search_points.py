@@ -186,7 +186,7 @@ def test_an_fpn_is_narrowed_with_its_backbone() -> None:
     params = starts[0].candidate.params
     assert params["width"] < 1 and params["fpn_width"] <= 245 * params["width"]
     assert notices[0].startswith(
-        "the search starts with tinydet-m with an anchor-free head, at 256x256 px input and width 0."
+        "the search starts with tinydet-m with an anchor-free head, at 256x256 px input with width 0."
     )
 
 
@@ -209,12 +209,20 @@ def test_designs_are_narrowed_where_no_input_is_small_enough() -> None:
     assert "width" in notices[0]
 
 
-@pytest.mark.parametrize(("wanted", "width", "side"), [(0, 0.25, 128), (160, 0.125, 192), (640, 0.125, 192)])
+@pytest.mark.parametrize(("wanted", "width", "side"), [(0, 0.25, 128), (160, 0.125, 192), (640, 0.125, 288)])
 def test_designs_are_narrowed_rather_than_made_too_small_for_the_objects(wanted: int, width: float, side: int) -> None:
     domain = CostedDomain(SPACE, Budget(gmacs=0.25), num_classes=NUM_CLASSES)
     designs = {"yolov8n-p2-nop5": DESIGNS.get("yolov8n-p2-nop5").architecture}
     params = starting_points(domain, designs, wanted_side=wanted)[0][0].candidate.params
     assert (params["width"], params["input_size"]) == (width, side)
+    assert params["branches"] == ("joint" if wanted > 192 else "separate")
+
+
+def test_a_head_that_is_fixed_stays_where_a_design_is_made_smaller() -> None:
+    domain = CostedDomain(SPACE.narrowed({"branches": ("separate",)}), Budget(gmacs=0.25), num_classes=NUM_CLASSES)
+    designs = {"yolov8n-p2-nop5": DESIGNS.get("yolov8n-p2-nop5").architecture}
+    params = starting_points(domain, designs, wanted_side=640)[0][0].candidate.params
+    assert (params["branches"], params["input_size"]) == ("separate", 192)
 
 
 def test_a_side_is_wanted_at_which_half_of_the_boxes_are_seen() -> None:
@@ -254,12 +262,11 @@ def test_a_scaled_point_is_one_step_narrower_or_wider(seed: int) -> None:
     found = scaled(SPACE, params, rng)
     steps = {}
     for name in WIDTH_AXES:
-        if name in params:
+        if name in params and name in found:
             choices = sorted(SPACE.axis(name).choices)
             steps[name] = choices.index(found[name]) - choices.index(params[name])
-    assert {name: found[name] for name in found if name not in WIDTH_AXES} == {
-        name: params[name] for name in params if name not in WIDTH_AXES
-    }
+    others = set(params) & set(found) - set(WIDTH_AXES)
+    assert {name: found[name] for name in others} == {name: params[name] for name in others}
     assert set(steps.values()) <= {0, 1} or set(steps.values()) <= {-1, 0}
     assert SPACE.decode(found).resized((256, 256)) is not None
 
