@@ -22,6 +22,10 @@ class Conv(nn.Module):
     Zero padding of half the kernel (2 for the 6x6 stem of YOLOv5, which halves at stride 2); batch norm with eps 1e-3
     and momentum 0.03, as in the YOLO family.
 
+    A strided 1x1 convolution takes every `stride`-th cell before it: the gradient of one with a stride writes beyond its
+    memory in oneDNN 3.12 of PyTorch 2.13, on CPUs with AVX-512, for channels last that are no multiple of 16 and maps of
+    96 cells a side or more.
+
     Raises:
         ValueError: A number of channels is below 1, as after splitting a single channel.
     """
@@ -39,11 +43,13 @@ class Conv(nn.Module):
         if min(in_channels, out_channels) < 1:  # PyTorch builds it with a warning only
             raise ValueError(f"a convolution of {in_channels} to {out_channels} channels is none")
         padding = (kernel_size - 1) // 2
+        self.every, stride = (stride, 1) if kernel_size == 1 else (1, stride)
         self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=False)
         self.norm = nn.BatchNorm2d(out_channels, eps=BN_EPS, momentum=BN_MOMENTUM)
         self.activation = nn.SiLU(inplace=True) if activation else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
+        x = x if self.every == 1 else x[..., :: self.every, :: self.every]
         out: Tensor = self.activation(self.norm(self.conv(x)))
         return out
 

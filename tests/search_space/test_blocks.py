@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 from block_cases import blocks_of_the_space
+from torch import nn
 
 from nas.cost.counting import count_module
 from nas.cost.oracle import fvcore_macs
 from search_space import Node
 from search_space.blocks import DOWNSAMPLES, ROLES, find_block
 from search_space.blocks.attention import SE, eca_kernel_size
-from search_space.blocks.conv import SPPF
+from search_space.blocks.conv import SPPF, Conv
 from search_space.blocks.downsample import CDown, extended_pools
 from search_space.blocks.fusion import EAFusion, WeightedConcat, simam_by_quadrant
 from search_space.blocks.upsample import SNI
@@ -55,6 +56,21 @@ def test_block_gives_the_counted_shape_and_gradients(name: str):
     boxes = inputs[:1] if node.block == "head:roi" else []
     for tensor in [*(each for each in inputs if not any(each is box for box in boxes)), *module.parameters()]:
         assert tensor.grad is not None and torch.isfinite(tensor.grad).all()
+
+
+@pytest.mark.parametrize("side", [7, 8])
+def test_a_strided_1x1_convolution_has_no_stride_of_its_own(side: int):
+    conv, x = Conv(6, 4, 1, stride=2).eval(), torch.randn(2, 6, side, side)
+    plain = nn.functional.conv2d(x, conv.conv.weight, stride=2)
+    torch.testing.assert_close(conv(x), conv.activation(conv.norm(plain)))
+    assert conv.conv.stride == (1, 1)
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_no_block_has_a_strided_1x1_convolution(name: str):
+    """Their gradients write beyond their memory in oneDNN; see `Conv`."""
+    layers = (each for each in _build(NODES[name][0], "meta").modules() if isinstance(each, nn.Conv2d))
+    assert not [each for each in layers if each.kernel_size == (1, 1) and each.stride != (1, 1)]
 
 
 def test_sni_quarters_the_nearest_neighbours():
