@@ -22,9 +22,9 @@ class Conv(nn.Module):
     Zero padding of half the kernel (2 for the 6x6 stem of YOLOv5, which halves at stride 2); batch norm with eps 1e-3
     and momentum 0.03, as in the YOLO family.
 
-    A strided 1x1 convolution takes every `stride`-th cell before it: the gradient of one with a stride writes beyond its
-    memory in oneDNN 3.12 of PyTorch 2.13, on CPUs with AVX-512, for channels last that are no multiple of 16 and maps of
-    96 cells a side or more.
+    A strided 1x1 convolution takes every `stride`-th cell before it: the gradient of one with a stride writes beyond
+    its memory in oneDNN 3.12 of PyTorch 2.13, on CPUs with AVX-512, for channels last that are no multiple of 16 and
+    maps of 96 cells a side or more.
 
     Raises:
         ValueError: A number of channels is below 1, as after splitting a single channel.

@@ -289,7 +289,7 @@ def test_the_option_is_kept_and_the_summary_tells_what_came_along(
     fake = FakeEvaluator(heir)
     monkeypatch.setattr("nas.executors.training.TrainingEvaluator", lambda *args, **kwargs: fake)
     data = str(Path(__file__).parents[1] / "data" / "hit_uav")
-    fixed = ("input_size=128", "backbone=yolov8", "block=c2f", "width=0.125")
+    fixed = ("input_size=128", "backbone=yolov8", "block=c2f", "width=0.125", "activation=silu", "branches=separate")
     quick = ["--data", data, *(word for each in fixed for word in ("--fix", each))]
     main(
         [
@@ -298,7 +298,7 @@ def test_the_option_is_kept_and_the_summary_tells_what_came_along(
             "--budget-gflops",
             "0.4",
             "--trials",
-            "5",
+            "9",
             "--repeats",
             "2",
             "--inherit",
