@@ -60,8 +60,8 @@ LARGEST_SIDE, NUM_NARROWED = 10_000, 6
 
 
 def domain_of(options: argparse.Namespace, num_classes: int) -> CostedDomain:
-    """Returns the space of a search under the budget."""
-    space = SearchSpace().narrowed(with_defaults({}))
+    """Returns the space of a search under the budget, with heads as the papers have them, of separate towers."""
+    space = SearchSpace().narrowed(with_defaults({"branches": ("separate",)}))
     return CostedDomain(space, Budget(gmacs=options.budget_gflops), num_classes=num_classes)
 
 
