@@ -49,6 +49,7 @@ class RepConv(nn.Module):
             raise ValueError(
                 f"kernels must be odd and the small one at most {kernel_size}, got {kernel_size} and {small_kernel}"
             )
+        self.stride = (stride, stride)
         same = identity and in_channels == out_channels and stride == 1
         self.identity = nn.BatchNorm2d(in_channels, eps=BN_EPS, momentum=BN_MOMENTUM) if same else None
         self.wide = Conv(in_channels, out_channels, kernel_size, stride, groups, activation=False)
@@ -84,6 +85,7 @@ class RepConv(nn.Module):
         padded = [F.pad(kernel, [(side - kernel.shape[-1]) // 2] * 4) for kernel, _ in branches]
         weight, bias = torch.stack(padded).sum(dim=0), torch.stack([shift for _, shift in branches]).sum(dim=0)
         conv = deepcopy(wide)
+        conv.stride = self.stride  # that of a 1x1 convolution is not in `wide`; see `Conv`
         conv.weight = nn.Parameter(weight.to(wide.weight.dtype))
         conv.bias = nn.Parameter(bias.to(wide.weight.dtype))
         return nn.Sequential(conv, deepcopy(self.activation)).train(self.training)

@@ -35,7 +35,7 @@ def with_axes(name: str, **choices: float) -> Architecture:
     space = SearchSpace()
     point = space.encode(DESIGNS.get(name).architecture)
     point |= {axis: choice for axis, choice in choices.items() if axis in point}
-    return at_small_input(space.decode(point))
+    return at_small_input(space.decode(space.completed(point, lambda axis: axis.choices[0])))
 
 
 def at_small_input(architecture: Architecture) -> Architecture:
