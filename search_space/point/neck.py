@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from search_space.architecture import ROI_BINS, Architecture
+from search_space.architecture import Architecture
 from search_space.axis import Axis, Params, Point
-from search_space.blocks import DOWNSAMPLES, FUSIONS, SMOOTHS, STAGES, TRANSFORMS, UPSAMPLES, named_only
+from search_space.blocks import DOWNSAMPLES, FUSIONS, STAGES, TRANSFORMS, UPSAMPLES, named_only
 from search_space.parts import Neck
 from search_space.point import layout
 from search_space.point.backbone import attentions, neck_channels, stage_channels
+from search_space.point.fpn import decode_fpn, fpn_axes
 from search_space.point.layout import coarsest, has_way_up, merges, span, topology, trunk
 from search_space.point.wide_levels import NO_LATERAL, extra_level_axis, lateral_axis, lateral_width
 from search_space.tables import scaled
 
-FPN_WIDTHS = tuple(ROI_BINS**2 * planes for planes in range(1, 6))
-"""Multiples of 49, so that every fpn works with a two-stage head; 245 is the width of TinyDet."""
 NECK_WIDTHS = (0.5, 1.0)
 P2_WIDTH = 0.5
 """Channels of the neck of YOLO26 at P2, relative to those of its stage table."""
 PAIR_FUSIONS = ("eafusion", "add", "weighted_add")
 MANY_FUSIONS = ("concat", "weighted_concat", "add", "weighted_add")
 YES_NO = ("no", "yes")
+WITH_BLOCKS = ("pan", "ihp", "giraffe")
+"""Topologies whose levels have blocks."""
 AS_OTHERS = "same"
 LAST_BLOCKS = ("c2f_cib_large",)
 LAST_DOWNSAMPLES = ("scdown",)
@@ -27,7 +28,7 @@ LAST_DOWNSAMPLES = ("scdown",)
 
 def axes() -> tuple[Axis, ...]:
     """Returns the axes of the neck."""
-    return (*_merge_axes(), *_block_axes(), *_way_up_axes(), *_fpn_axes())
+    return (*_merge_axes(), *_block_axes(), *_width_axes(), *_end_axes(), *_way_up_axes(), *fpn_axes())
 
 
 def _merge_axes() -> tuple[Axis, ...]:
@@ -62,14 +63,13 @@ def _merge_axes() -> tuple[Axis, ...]:
 
 
 def _block_axes() -> tuple[Axis, ...]:
-    with_blocks = ("pan", "ihp", "giraffe")
     return (
         Axis(
             name="neck_block",
             choices=STAGES.names(),
             by_name=named_only(STAGES),
             doc="block of the neck",
-            active=lambda params: topology(params) in with_blocks,
+            active=lambda params: topology(params) in WITH_BLOCKS,
         ),
         Axis(
             name="neck_repeats",
@@ -77,7 +77,7 @@ def _block_axes() -> tuple[Axis, ...]:
             ordered=True,
             by_name=(4,),
             doc="repeats of the neck block; in an ihp, twice as many at P4 and three times as many at P5",
-            active=lambda params: topology(params) in with_blocks,
+            active=_repeats_count,
         ),
         Axis(
             name="transform",
@@ -85,6 +85,11 @@ def _block_axes() -> tuple[Axis, ...]:
             doc="convolution before the block of each level of an ihp",
             active=lambda params: topology(params) == "ihp",
         ),
+    )
+
+
+def _width_axes() -> tuple[Axis, ...]:
+    return (
         lateral_axis(),
         Axis(
             name="neck_width",
@@ -106,6 +111,11 @@ def _block_axes() -> tuple[Axis, ...]:
             doc="whether a 1x1 convolution reduces the channels before upsampling, as in YOLOv5",
             active=lambda params: topology(params) == "pan" and not lateral_width(params),
         ),
+    )
+
+
+def _end_axes() -> tuple[Axis, ...]:
+    return (
         Axis(
             name="neck_nested",
             choices=("by_level", "last"),
@@ -178,28 +188,11 @@ def _way_up_axes() -> tuple[Axis, ...]:
     )
 
 
-def _fpn_axes() -> tuple[Axis, ...]:
-    return (
-        Axis(
-            name="fpn_width",
-            choices=FPN_WIDTHS,
-            ordered=True,
-            doc="channels of all levels of an fpn",
-            active=lambda params: topology(params) == "fpn",
-        ),
-        Axis(
-            name="smooth",
-            choices=SMOOTHS.names(),
-            doc="smoothing convolution of an fpn",
-            active=lambda params: topology(params) == "fpn",
-        ),
-        Axis(
-            name="smooth_groups",
-            choices=("graded", 7, 49),
-            doc="groups of the `scconv` smoothing; `graded`: 49 at P2, 7 at P3, width / 49 at P4, then 1",
-            active=lambda params: params.get("smooth") == "scconv" and _is_graded(params),
-        ),
-    )
+def _repeats_count(params: Point) -> bool:
+    """Whether the repeats of the neck block change it: not where its one block is of a kind without them there."""
+    if topology(params) != "pan" or has_way_up(params) or span(params)[0] < trunk(params) - 1:
+        return topology(params) in WITH_BLOCKS
+    return not getattr(STAGES.get(str(params["neck_block"])), "lighter_first_merge", False)
 
 
 def _can_nest_last(params: Point) -> bool:
@@ -214,11 +207,6 @@ def _can_nest_last(params: Point) -> bool:
     blocks += [("up", level) for level in range(finest + 1, last + 1)]
     by_level = [each for each in blocks if block.options(False, each[1])["nested"]]  # type: ignore[attr-defined]
     return by_level != [("up", last)]
-
-
-def _is_graded(params: Point) -> bool:
-    """Whether `graded` differs from equal groups on all levels."""
-    return span(params)[0] <= 3 and span(params)[0] < coarsest(params)
 
 
 def _has_stale_skips(params: Point) -> bool:
@@ -268,7 +256,7 @@ def _can_narrow_last(params: Point) -> bool:
 
 def decode(params: Point) -> Neck:
     """Returns the neck of a point."""
-    kinds = {"pan": _decode_pan, "fpn": _decode_fpn, "ihp": _decode_ihp, "giraffe": _decode_giraffe}
+    kinds = {"pan": _decode_pan, "fpn": decode_fpn, "ihp": _decode_ihp, "giraffe": _decode_giraffe}
     return kinds[topology(params)](params)
 
 
@@ -278,7 +266,7 @@ def _decode_pan(params: Point) -> Neck:
     own = bool(lateral_width(params)) or any(channels[level] != of_stages[level] for level in channels)
     return Neck(
         kind="pan",
-        repeats=int(params["neck_repeats"]),
+        repeats=int(params.get("neck_repeats", 1)),
         block=str(params["neck_block"]),
         fusion=str(params["fusion"]),
         upsample=str(params["upsample"]),
@@ -303,30 +291,6 @@ def _decode_pan(params: Point) -> Neck:
 def _own(params: Point, name: str) -> str | None:
     choice = str(params.get(name, AS_OTHERS))
     return None if choice == AS_OTHERS else choice
-
-
-def _decode_fpn(params: Point) -> Neck:
-    width = int(params["fpn_width"])
-    return Neck(
-        kind="fpn",
-        channels=(width,),
-        fusion=str(params.get("fusion", Neck.fusion)),
-        upsample=str(params.get("upsample", Neck.upsample)),
-        attention=str(params["attention_neck"]),
-        p2_source=str(params.get("p2_source", "backbone")),
-        smooth=str(params["smooth"]),
-        groups=_groups(params, width),
-    )
-
-
-def _groups(params: Point, width: int) -> tuple[int, ...]:
-    """Returns the groups of the smoothing convolutions per head level; empty where they have no groups."""
-    if params["smooth"] != "scconv":
-        return ()
-    groups = params.get("smooth_groups", 7)
-    graded = {2: 49, 3: 7, 4: width // ROI_BINS**2}
-    levels = range(span(params)[0], coarsest(params) + 1)
-    return tuple(graded.get(level, 1) if groups == "graded" else int(groups) for level in levels)
 
 
 def _decode_ihp(params: Point) -> Neck:

@@ -54,18 +54,12 @@ def test_different_points_are_different_graphs(first: dict[str, object], second:
 def _neighbours(params: dict[str, object], rng: np.random.Generator) -> Iterator[tuple[str, object, dict[str, object]]]:
     """One-axis mutations: every other choice of a small axis, some of a large one; new axes take their first choice."""
     for axis in SPACE.axes:
-        if axis.name in params and not (axis.name == "neck_repeats" and _repeats_once(params)):
+        if axis.name in params:
             others = [choice for choice in axis.choices if choice != params[axis.name]]
             kept = others if len(others) < 12 else [others[int(i)] for i in rng.integers(len(others), size=3)]
             for choice in kept:
                 mutated = {**params, axis.name: choice}
                 yield axis.name, choice, SPACE.completed(mutated, lambda missing: missing.choices[0])
-
-
-def _repeats_once(params: dict[str, object]) -> bool:
-    """Whether the one block of a neck may be of the kind that has no repeats at its first merge, as in SYOLO."""
-    finest, coarsest = str(params["head_levels"]).split("-")
-    return params["neck_block"] == "elan" and finest == coarsest
 
 
 def _check_neighbours(params: dict[str, object], rng: np.random.Generator) -> int:
