@@ -7,7 +7,7 @@ import pandas as pd
 from results.records import is_accuracy
 
 EXPONENT = 0.5
-"""In the first epochs the accuracy of a detector grows about with the square root of the images that it has seen."""
+"""Accuracy is taken to grow with this power of the images that the weights have seen: an assumption, not a fit."""
 
 
 def levelling_factor(images_seen: float, images: float) -> float:
@@ -23,7 +23,7 @@ def levelled(table: pd.DataFrame) -> pd.DataFrame:
     if "images_in_all" not in table or not table["images_in_all"].notna().any():
         return table
     seen = table["images_in_all"].astype("Float64")
-    factors = (float(seen.min()) / seen) ** EXPONENT
+    factors = seen.map(lambda images: levelling_factor(images, float(seen.min())), na_action="ignore")
     scores = [name for name in map(str, table) if is_accuracy(name) and table[name].dtype == "Float64"]
     found: pd.DataFrame = table.assign(**{name: table[name] * factors.fillna(1.0) for name in scores})
     return found

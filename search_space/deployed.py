@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Protocol, TypeVar, cast, runtime_checkable
 
 from torch import nn
 
 M = TypeVar("M", bound=nn.Module)
+K = TypeVar("K")
 
 
 @runtime_checkable
@@ -24,18 +26,23 @@ def deployed(module: M) -> M:
     Where nothing is to be merged, the module itself is returned. The copy has other names in its state: its weights
     cannot be loaded into the original.
     """
-    if not any(isinstance(each, Mergeable) for each in module.modules()):
+    return with_replaced(module, Mergeable, lambda each: each.merged())  # type: ignore[type-abstract]
+
+
+def with_replaced(module: M, kind: type[K], replacement: Callable[[K], nn.Module]) -> M:
+    """Returns a copy of a module in which each module of a kind is replaced; the module itself where there is none."""
+    if isinstance(module, kind):
+        return cast(M, replacement(module))
+    if not any(isinstance(each, kind) for each in module.modules()):
         return module
-    if isinstance(module, Mergeable):
-        return cast(M, module.merged())
     copy = deepcopy(module)
-    _merge_children(copy)
+    _replace_children(copy, kind, replacement)
     return copy
 
 
-def _merge_children(module: nn.Module) -> None:
+def _replace_children(module: nn.Module, kind: type[K], replacement: Callable[[K], nn.Module]) -> None:
     for name, child in module.named_children():
-        if isinstance(child, Mergeable):
-            setattr(module, name, child.merged())
+        if isinstance(child, kind):
+            setattr(module, name, replacement(child))
         else:
-            _merge_children(child)
+            _replace_children(child, kind, replacement)

@@ -243,18 +243,7 @@ def prepare_run(
         config=config,
         precision=precision,
         world=world,
-        stream=BatchStream(
-            dataset=train_set,
-            input_hw=detector.input_hw,
-            fit=detector.input_format.fit,
-            batch_size=config.batch_size,
-            num_steps=config.num_steps(len(train_set)),
-            seed=config.seed,
-            strength=config.augmentation,
-            accumulate=config.accumulate,
-            rank=world.rank,
-            num_ranks=world.size,
-        ),
+        stream=_stream(detector, train_set, config, world),
         head=head,
         module=world.wrap(DetectorLoss(detector, head)),
         optimizer=optimizer,
@@ -275,6 +264,21 @@ def prepare_run(
         ),
         interrupts=Interrupts(),
         on_best=on_best,
+    )
+
+
+def _stream(detector: Detector, train_set: Dataset, config: TrainConfig, world: World) -> BatchStream:
+    return BatchStream(
+        dataset=train_set,
+        input_hw=detector.input_hw,
+        fit=detector.input_format.fit,
+        batch_size=config.batch_size,
+        num_steps=config.num_steps(len(train_set)),
+        seed=config.seed,
+        strength=config.augmentation,
+        accumulate=config.accumulate,
+        rank=world.rank,
+        num_ranks=world.size,
     )
 
 

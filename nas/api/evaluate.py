@@ -158,13 +158,11 @@ def evaluate(
         curves: folder to write curves to.
         input_hw: input size `(H, W)` in pixels; None: that of the detector.
         max_detections: maximum number of detections per image.
-        iou: maximum IoU of two boxes of a class; of boxes that overlap more, the best is kept. None: 0.6, or any
-            overlap for a one-to-one head, which needs no suppression.
+        iou: maximum IoU of two boxes of a class; None: 0.6, or no suppression for a one-to-one head.
         batch: images per batch.
         device: `auto`, `cpu` or `cuda`.
         threads: CPU threads; None: all.
-        on_notice: is called with lines on the data that is used.
-        on_progress: is called after each batch.
+        on_notice, on_progress: are called with lines on the data that is used, and after each batch.
 
     Raises:
         UserError: the weights or the data cannot be used, or an option is wrong.
@@ -172,11 +170,11 @@ def evaluate(
     options = from_arguments(EvaluationOptions, locals(), curves=None if curves is None else Path(curves))
     check_at_least("--threads", threads, 1)
     tiling = tiling_from(tile, overlap, tile_whole)
-    loaded, given = load_detector(weights), weights if isinstance(weights, (str, Path)) else None
+    loaded = load_detector(weights)
     if input_hw is not None:
         loaded.content.check_input(input_hw)
     places = {"data": data, "data_format": format, "images": images, "split": split}
-    splits = _open(places, Path(given) if given is not None else loaded.weights, on_notice)
+    splits = _open(places, Path(weights) if isinstance(weights, (str, Path)) else loaded.weights, on_notice)
     return _evaluate(loaded, splits, options, tiling, threads, (on_notice, on_progress))
 
 

@@ -71,7 +71,7 @@ class TableDomain:
         """Returns all rows."""
         return tuple(self._points.values())
 
-    def is_fine(self, point: CostedPoint) -> bool:
+    def has_small_cells(self, point: CostedPoint) -> bool:
         """Returns True: the rows were made for their data."""
         return True
 

@@ -155,7 +155,7 @@ def dissimilar(history: History, domain: Domain, rng: np.random.Generator) -> It
         shares = [max((_share(_choices(params), other) for other in tried), default=0.0) for params in drawn]
         params = drawn[int(np.argmin(shares))]
         found = fit_input(domain, params, lambda gmacs: int(rng.integers(len(gmacs))))
-        if found is not None and found.feasible and found.key not in history.seen and domain.is_fine(found):
+        if found is not None and found.feasible and found.key not in history.seen and domain.has_small_cells(found):
             tried.append(_choices(params))
             yield SearchCandidate(point=found, origin="explored")
 

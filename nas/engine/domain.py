@@ -71,7 +71,7 @@ class Domain(Protocol):
     def listed(self) -> tuple[CostedPoint, ...] | None:
         """Returns all points of a small space, feasible or not; None if there are too many."""
 
-    def is_fine(self, point: CostedPoint) -> bool:
+    def has_small_cells(self, point: CostedPoint) -> bool:
         """Returns whether the cells of the finest level are small enough for the objects of the data."""
 
 
@@ -141,7 +141,7 @@ class CostedDomain:
             self._listed = tuple({candidate.key: candidate for candidate in found if candidate is not None}.values())
         return self._listed
 
-    def is_fine(self, point: CostedPoint) -> bool:
+    def has_small_cells(self, point: CostedPoint) -> bool:
         """Returns whether the finest level has `least_cells` along the longer side of the input."""
         if not self.least_cells:
             return True

@@ -239,7 +239,12 @@ def spread_feasible(
     best: CostedPoint | None = None
     for _ in range(DRAWS):
         candidate = fit_input(domain, domain.space.random(rng), choose)
-        if candidate is None or not candidate.feasible or candidate.key in seen or not domain.is_fine(candidate):
+        if (
+            candidate is None
+            or not candidate.feasible
+            or candidate.key in seen
+            or not domain.has_small_cells(candidate)
+        ):
             continue
         if best is None or distance(_gmacs(candidate)) < distance(_gmacs(best)):
             best = candidate

@@ -13,6 +13,7 @@ from torch import nn
 
 from search_space import Detector, InputFormat
 from search_space.blocks.split import SplitConv
+from search_space.deployed import with_replaced
 from search_space.detector import InputConversion
 from search_space.graph import IMAGE
 
@@ -60,14 +61,7 @@ def without_splits(detector: Detector) -> Detector:
     Each 1x1 of C2f, C3k2 and C2PSA becomes two, which have the halves of its rows: the same weights and multiply-adds.
     A split is an operator of its own on most boards, and copies its map.
     """
-    if not any(isinstance(module, SplitConv) for module in detector.modules()):
-        return detector
-    unsplit = deepcopy(detector)
-    for module in list(unsplit.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, SplitConv):
-                setattr(module, name, child.unsplit())
-    return unsplit
+    return with_replaced(detector, SplitConv, SplitConv.unsplit)
 
 
 def fold_scales(model: onnx.ModelProto) -> onnx.ModelProto:

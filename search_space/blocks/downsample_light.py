@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search_space.blocks.conv import Conv
+from search_space.blocks.csp_depthwise import separable
 from search_space.blocks.registries import DOWNSAMPLES
 from search_space.channel_layout import ChannelTrace, Layout, concatenated, one_part
 from search_space.errors import SpaceError
@@ -87,8 +88,7 @@ class StridedSeparable(nn.Sequential):
     kernel_size = 3
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
-        depthwise = Conv(in_channels, in_channels, self.kernel_size, 2, groups=in_channels)
-        super().__init__(depthwise, Conv(in_channels, out_channels))
+        super().__init__(*separable(in_channels, out_channels, self.kernel_size, stride=2))
 
 
 @DOWNSAMPLES.register("depthwise5")

@@ -167,6 +167,10 @@ def connect(blocks: nn.ModuleDict, graph: Graph) -> None:
 
 def axes() -> tuple[Axis, ...]:
     """Returns the axes of an anchor-free head."""
+    return (*_branch_axes(), *_tower_axes(), *_predictor_axes(), *_stem_axes(), *_level_axes(), assignment_axis())
+
+
+def _branch_axes() -> tuple[Axis, ...]:
     return (
         Axis(
             name="tower_convs",
@@ -193,6 +197,11 @@ def axes() -> tuple[Axis, ...]:
             "map of each level",
             active=lambda params: _has_towers(params) and _widths_differ(params),
         ),
+    )
+
+
+def _tower_axes() -> tuple[Axis, ...]:
+    return (
         Axis(
             name="box_channels",
             choices=(16, 32, 48, 64, 96, 128),
@@ -222,6 +231,11 @@ def axes() -> tuple[Axis, ...]:
             doc="kernel size of the towers of an anchor-free head",
             active=_has_towers,
         ),
+    )
+
+
+def _predictor_axes() -> tuple[Axis, ...]:
+    return (
         Axis(
             name="bins",
             formerly=OPTIONS["bins"],
@@ -237,6 +251,11 @@ def axes() -> tuple[Axis, ...]:
             doc="kernel size of the predictors of an anchor-free head without towers",
             active=lambda params: not _has_towers(params),
         ),
+    )
+
+
+def _stem_axes() -> tuple[Axis, ...]:
+    return (
         Axis(
             name="head_stem",
             formerly=NO_STEM,
@@ -254,6 +273,11 @@ def axes() -> tuple[Axis, ...]:
             doc="kernel size of `head_stem`; 3 in RTMDet",
             active=lambda params: params.get("head_stem", NO_STEM) != NO_STEM,
         ),
+    )
+
+
+def _level_axes() -> tuple[Axis, ...]:
+    return (
         Axis(
             name="box_scale",
             formerly=OPTIONS["box_scale"],
@@ -268,7 +292,6 @@ def axes() -> tuple[Axis, ...]:
             doc="whether all levels of an anchor-free head share the convolutions of their towers",
             active=_may_share,
         ),
-        assignment_axis(),
     )
 
 
