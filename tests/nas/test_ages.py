@@ -69,6 +69,12 @@ def test_the_front_is_that_of_one_age(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [each.values[1] for each in history(trials).levelled.trials] == costs, "costs have no age"
 
 
+def test_more_images_never_count_for_a_trial_and_fewer_never_against_it() -> None:
+    for own, levelled in zip(aged(), history(aged()).levelled.trials, strict=True):
+        images, before, after = own.age_images or 0, own.values[0] or 0.0, levelled.values[0] or 0.0
+        assert after <= before if images > MEDIAN else after >= before
+
+
 def test_a_trial_under_way_is_taken_to_be_of_the_median_age(monkeypatch: pytest.MonkeyPatch) -> None:
     trials, pending = aged(), run("random", table_domain(), 26)[25]
     under_way = replace(pending, state="pending", values=(None, pending.values[1]))

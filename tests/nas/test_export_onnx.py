@@ -43,7 +43,9 @@ def lively(detector: Detector, seed: int = 0) -> Detector:
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.2, generator=generator)  # type: ignore[operator, union-attr]
             module.running_var.uniform_(0.5, 1.5, generator=generator)  # type: ignore[operator, union-attr]
-        if name.endswith(("class_logits", "objectness")) and getattr(module, "bias", None) is not None:
+        if name.endswith(("class_logits", "objectness")) and isinstance(module, nn.Sequential):
+            module = module[-1]  # the 1x1 of a separable predictor
+        if name.endswith(("class_logits", "objectness")) and module.bias is not None:
             with torch.no_grad():
                 module.weight.normal_(0, 0.05, generator=generator)  # type: ignore[operator, union-attr]
                 module.bias.zero_()  # type: ignore[operator, union-attr]

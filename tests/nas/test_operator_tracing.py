@@ -53,7 +53,8 @@ def _classes(operators: Operators) -> list[str]:
 def _small_nodes() -> dict[str, tuple[Node, list[Shape]]]:
     """Returns one node of every block in the registries: from the designs, and points with each choice of each axis."""
     found: dict[str, tuple[Node, list[Shape]]] = {}
-    small = {"width": 0.25, "fpn_width": 49, "input_size": 256, "free_input_size": 320}
+    of_input = {"input_size": 256, "free_input_size": 320}
+    small = {"width": 0.25, "fpn_width": 49, **of_input}
 
     def first(axis: Axis) -> object:
         return axis.choices[0]
@@ -72,10 +73,12 @@ def _small_nodes() -> dict[str, tuple[Node, list[Shape]]]:
     bases += [SPACE.random(rng) for _ in range(300)]
     for axis in SPACE.axes:
         for choice in axis.choices if axis.name not in INPUT_AXES else ():
-            taking = (SPACE.completed({**base, **small, axis.name: choice}, first) for base in bases)
-            reached = next((point for point in taking if point.get(axis.name) == choice), None)
-            if reached is not None:  # variants of stage tables have widths of their own
-                add(reached)
+            taking = (
+                SPACE.completed({**base, **fixed, axis.name: choice}, first)
+                for fixed in (small, of_input)  # some axes are active at one width only
+                for base in bases
+            )
+            add(next(point for point in taking if point.get(axis.name) == choice))
     return found
 
 

@@ -54,7 +54,7 @@ def test_every_strategy_keeps_a_tight_budget_in_a_large_space(name: str) -> None
     assert domain.listed() is None
     number = {"ehvi": 7, "tpe": 12}.get(name, 6)
     told = run(name, domain, number)
-    assert len(told) == number and len({(trial.params["backbone"], trial.params["head_levels"]) for trial in told}) > 1
+    assert len(told) == number and len({trial.params["backbone"] for trial in told}) > 1
 
 
 @pytest.mark.slow
