@@ -24,6 +24,7 @@ from typing import Any
 
 from nas.cost import cost_of
 from nas.cost.latency import load_model
+from nas.engine.starts import JOINT_HEAD
 from search_space import DESIGNS, Architecture, SearchSpace
 from search_space.axis import Choice
 from search_space.deployed import deployed
@@ -37,7 +38,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import cells  # noqa: E402
 
 DESIGN = "yolov8n-p2-nop5"
-JOINT: dict[str, Choice] = {"branches": "joint", "box_channels": 32}
+JOINT: dict[str, Choice] = {**JOINT_HEAD}
 REP: dict[str, Choice] = {"block": "rep", "neck_block": "rep"}
 ROWS: dict[str, tuple[str, dict[str, Choice]]] = {
     "base": ("as it is", {}),
@@ -181,10 +182,7 @@ def main() -> None:
     parser.add_argument("--budget-gflops", type=float, default=0.5)
     parser.add_argument("--epochs", type=float, default=10.0)
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    if options.cell:
-        row, seed = options.cell[0], int(options.cell[1])
-        cells.write_cell(options.out, row, seed, run_cell(row, seed, options))
+    if cells.run_own_cell(options, run_cell):
         return
     check_same(options)
     cells.run_cells(__file__, options)

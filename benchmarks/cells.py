@@ -13,7 +13,7 @@ import resource
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,15 @@ def read_cells(out: Path, row: str, seeds: Sequence[int]) -> list[dict[str, Any]
     """Returns the results of a row as far as its cells have ended."""
     paths = (path_of(out, row, seed) for seed in seeds)
     return [json.loads(path.read_text()) for path in paths if path.exists()]
+
+
+def run_own_cell(options: argparse.Namespace, run_cell: Callable[..., dict[str, Any]]) -> bool:
+    """Runs the cell that this process was started for, if there is one, and writes its result; returns whether."""
+    options.out.mkdir(parents=True, exist_ok=True)
+    if options.cell:
+        row, seed = options.cell[0], int(options.cell[1])
+        write_cell(options.out, row, seed, run_cell(row, seed, options))
+    return bool(options.cell)
 
 
 def run_cells(script: str, options: argparse.Namespace) -> None:

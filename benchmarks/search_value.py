@@ -236,10 +236,7 @@ def main() -> None:
     parser.add_argument("--budget-gflops", type=float, default=0.25)
     parser.add_argument("--cpu-minutes", type=float, default=30)
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    if options.cell:
-        row, seed = options.cell[0], int(options.cell[1])
-        cells.write_cell(options.out, row, seed, run_cell(row, seed, options))
+    if cells.run_own_cell(options, run_cell):
         return
     if {"d", "e"} & set(options.rows):
         write_designs(options)
