@@ -162,7 +162,8 @@ def evaluate(
         batch: images per batch.
         device: `auto`, `cpu` or `cuda`.
         threads: CPU threads; None: all.
-        on_notice, on_progress: are called with lines on the data that is used, and after each batch.
+        on_notice: is called with lines on the data that is used.
+        on_progress: is called after each batch.
 
     Raises:
         UserError: the weights or the data cannot be used, or an option is wrong.
@@ -171,8 +172,7 @@ def evaluate(
     check_at_least("--threads", threads, 1)
     tiling = tiling_from(tile, overlap, tile_whole)
     loaded = load_detector(weights)
-    if input_hw is not None:
-        loaded.content.check_input(input_hw)
+    loaded.content.check_input(input_hw or loaded.input_hw)
     places = {"data": data, "data_format": format, "images": images, "split": split}
     splits = _open(places, Path(weights) if isinstance(weights, (str, Path)) else loaded.weights, on_notice)
     return _evaluate(loaded, splits, options, tiling, threads, (on_notice, on_progress))
