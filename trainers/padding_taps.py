@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -52,8 +53,11 @@ def taps_on_map(conv: nn.Conv2d, map_hw: tuple[int, int]) -> Tensor:
 def _seen_along(conv: nn.Conv2d, axis: int, size: int) -> Tensor:
     if isinstance(conv.padding, str):  # `same` and `valid` pad at most half a kernel, so that every tap reads some cell
         return torch.ones(conv.kernel_size[axis], dtype=torch.bool)
-    kernel, stride, dilation = conv.kernel_size[axis], conv.stride[axis], conv.dilation[axis]
-    padding = conv.padding[axis]
+    return _seen(size, conv.kernel_size[axis], conv.stride[axis], conv.dilation[axis], conv.padding[axis])
+
+
+@cache
+def _seen(size: int, kernel: int, stride: int, dilation: int, padding: int) -> Tensor:
     places = (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
     cells = torch.arange(places)[:, None] * stride - padding + torch.arange(kernel)[None, :] * dilation
     return ((cells >= 0) & (cells < size)).any(dim=0)
