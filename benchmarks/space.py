@@ -1,9 +1,9 @@
 """Builds random points of the whole space and checks their counts against fvcore; trains some of them for one step.
 
 Each axis is drawn as in a search, widths and depths included. Only the input is as small as possible, so that a CPU can
-trace all points. Every tenth point also runs forward and backward.
+trace all points. Every tenth point, or every Nth, also runs forward and backward.
 
-Usage: python benchmarks/space.py [--points 1000] [--seed 0]
+Usage: python benchmarks/space.py [--points 1000] [--seed 0] [--run-every 10]
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from search_space.axis import Params
 from search_space.errors import SpaceError
 
 SIDES = (64, 128, 256)
-RUN_EVERY = 10
 
 
 def smallest(architecture: Architecture) -> Architecture:
@@ -68,6 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--points", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--run-every", type=int, default=10, metavar="N")
     options = parser.parse_args()
     space, rng = SearchSpace(), np.random.default_rng(options.seed)
     torch.manual_seed(options.seed)
@@ -76,15 +76,16 @@ def main() -> None:
         params = space.random(rng)
         families[f"{params['head']} on {params['backbone']}"] += 1
         try:
-            check_point(space, params, run=number % RUN_EVERY == 0)
+            check_point(space, params, run=number % options.run_every == 0)
         except Exception as error:  # failures are counted and printed; the script continues
             failures += 1
             print(f"point {number} failed: {error!r}: {params}", flush=True)
         if number % 100 == 99:
             print(f"{number + 1} points, {failures} failed, {time.perf_counter() - started:.0f} s", flush=True)
+    num_run, passed = len(range(0, options.points, options.run_every)), options.points - failures
     print(
-        f"{options.points - failures} of {options.points} points built and equalled fvcore, every {RUN_EVERY}th "
-        f"of them ran both ways ({time.perf_counter() - started:.0f} s)"
+        f"{passed} of {options.points} points built and equalled fvcore, {num_run} of them ran both ways "
+        f"({time.perf_counter() - started:.0f} s)"
     )
     print("; ".join(f"{count} {family}" for family, count in sorted(families.items())))
     raise SystemExit(failures > 0)
