@@ -115,10 +115,8 @@ def added_axes(num_points: int) -> Iterator[tuple[str, Architecture]]:
     space, rng, counts = SearchSpace(), np.random.default_rng(0), Counter[str]()
     added = [axis for axis in space.axes if axis.formerly is not None]
     others = {axis.name: tuple(each for each in axis.choices if each != axis.formerly) for axis in added}
-    searched = {axis.name for axis in added if set(others[axis.name]) - set(axis.by_name)} | {
-        "activation",
-        "assignment",
-    }
+    searched = {axis.name for axis in added if set(others[axis.name]) - set(axis.by_name)}
+    searched |= {"activation", "assignment"}
     others["activation"] = tuple(each for each in space.axis("activation").choices if each != "silu")
     spaces = [space.narrowed({**others, "branches": branches}) for branches in (others["branches"], ("separate",))]
     for draw in islice(cycle(spaces), MAX_DRAWS):
