@@ -31,9 +31,10 @@ def deployed(module: M) -> M:
 
 def with_replaced(module: M, kind: type[K], replacement: Callable[[K], nn.Module]) -> M:
     """Returns a copy of a module in which each module of a kind is replaced; the module itself where there is none."""
-    if isinstance(module, kind):
-        return cast(M, replacement(module))
-    if not any(isinstance(each, kind) for each in module.modules()):
+    # The check of a class is remembered by Python, that of an instance of a protocol is not.
+    if issubclass(type(module), kind):
+        return cast(M, replacement(cast(K, module)))
+    if not any(issubclass(type(each), kind) for each in module.modules()):
         return module
     copy = deepcopy(module)
     _replace_children(copy, kind, replacement)
@@ -42,7 +43,7 @@ def with_replaced(module: M, kind: type[K], replacement: Callable[[K], nn.Module
 
 def _replace_children(module: nn.Module, kind: type[K], replacement: Callable[[K], nn.Module]) -> None:
     for name, child in module.named_children():
-        if isinstance(child, kind):
-            setattr(module, name, replacement(child))
+        if issubclass(type(child), kind):
+            setattr(module, name, replacement(cast(K, child)))
         else:
             _replace_children(child, kind, replacement)
