@@ -26,6 +26,7 @@ import onnxruntime
 import torch
 from torch import nn
 
+from nas.cost import cost_of
 from nas.exporters.onnx_model import OnnxOptions, difference, write_onnx
 from search_space import DESIGNS, Architecture, Detector, SearchSpace, lower
 from search_space.errors import SpaceError
@@ -85,8 +86,6 @@ def architectures(num_points: int, max_gmacs: float, fixed: Sequence[str]) -> It
     Args:
         fixed: choices as `AXIS=CHOICE`.
     """
-    from nas.cost import cost_of
-
     for name in DESIGNS if not fixed else ():
         yield name, DESIGNS.get(name).architecture
     space, rng, count = SearchSpace(), np.random.default_rng(0), 0
@@ -126,7 +125,8 @@ def added_axes(num_points: int) -> Iterator[tuple[str, Architecture]]:
             if not any(counts[name] < num_points for name in changed & searched):
                 continue
             architecture = smallest(draw.decode(params))
-        except SpaceError:
+            cost_of(architecture, num_classes=NUM_CLASSES)
+        except SpaceError:  # such as a downsampling that keeps its channels where they would change
             continue
         counts.update(changed)
         yield f"point {params['backbone']} {len(changed)} axes", architecture
