@@ -24,7 +24,12 @@ annotations = st.fixed_dictionaries(
         "area": numbers,
     },
 )
-entries = st.lists(st.one_of(annotations, st.integers(0, 3), st.none(), st.just([])), max_size=12)
+whole = st.integers(-(2**63), 2**63 - 1)
+plain = st.fixed_dictionaries(
+    {"id": whole, "image_id": whole, "category_id": whole, "bbox": st.lists(st.floats(-9, 9), min_size=4, max_size=4)},
+    optional={"iscrowd": st.just(0), "area": numbers, "segmentation": st.just([])},
+)
+entries = st.lists(st.one_of(plain, annotations, st.integers(0, 3), st.none(), st.just([])), max_size=12)
 
 
 def read(content: Any) -> tuple[dict[str, Any], PlainTables]:
