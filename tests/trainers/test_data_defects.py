@@ -48,6 +48,7 @@ CASES = {
     "coco, a truth value": Case("coco", annotation(bbox=[True, 5, 9, 9]), "malformed", "set.json", 13),
     "coco, no bbox": Case("coco", annotation(bbox=None), "malformed", "set.json", 13),
     "coco, a number too large": Case("coco", annotation(bbox=[10**400, 1, 9, 9]), "malformed", "set.json", 13),
+    "yolo, box or polygon": Case("yolo", label("1 0.3 0.3 0.1 0.1 0.3 0.32"), "ambiguous", LABELS, 3),
     "yolo, nan": Case("yolo", label("1 nan 0.5 0.1 0.1"), "not_a_number", LABELS, 3),
     "yolo, polygon with nan": Case("yolo", label("1 0.1 0.1 nan 0.2 0.3 0.3"), "not_a_number", LABELS, 3),
     "coco, infinite": Case("coco", annotation(bbox=[1, 1, float("inf"), 9]), "not_a_number", "set.json", 13),

@@ -52,6 +52,16 @@ def turned_as_stored(folder: Path) -> None:
     PIL.Image.new("RGB", (64, 48), "red").save(folder / A, "JPEG", exif=exif)
 
 
+def landmarks(folder: Path) -> None:
+    (folder / LABELS).write_text("0 0.25 0.5 0.2 0.4 0.25 0.5\n1 0.6 0.3 0.3 0.3\n")
+    (folder / "data.yaml").write_text("kpt_shape: [1, 2]\ntrain: images\nval: images\nnames: [person, car]\n")
+
+
+def beside(folder: Path) -> None:
+    for path in [*(folder / "images").iterdir(), *(folder / "labels").iterdir()]:
+        path.rename(folder / path.name)
+
+
 NOTE_CASES: dict[str, tuple[str, Case]] = {
     name: (kind, Case(format, spoil, "", "", None, num_boxes))
     for name, (kind, format, spoil, num_boxes) in {
@@ -68,6 +78,8 @@ NOTE_CASES: dict[str, tuple[str, Case]] = {
         ),
         "ignored": ("ignored", "visdrone", line("9,9,9,9,0,0,0,0"), 6),
         "polygon": ("polygon", "yolo", label("1 0.1 0.1 0.3 0.1 0.2 0.4"), 7),
+        "landmarks": ("further_columns", "yolo", landmarks, 6),
+        "label files beside": ("layout", "yolo", beside, 6),
         "backslashes": ("windows_path", "coco", backslashes, 6),
         "backslashes in a list": ("windows_path", "yolo", yaml_with_list("images\\a.png"), 6),
         "byte order mark": ("byte_order_mark", "yolo", text(LABELS, b"\xef\xbb\xbf" + GOOD.encode()), 5),

@@ -9,6 +9,7 @@ from search_space.errors import DataError
 
 LABELS_LEFT_OUT = {
     "malformed": "that cannot be read",
+    "ambiguous": "that can be read as a box or as a polygon",
     "not_a_number": "that are not numbers",
     "zero_size": "without area",
     "negative_size": "of negative size",
@@ -57,6 +58,8 @@ NOTES = {
     "difficult_kept": "difficult boxes, kept as objects because their files name a database other than VOC",
     "ignored": "boxes that are ignored, uncertain or without a class, read as ignored regions",
     "polygon": "polygons, read as their bounding boxes",
+    "further_columns": "boxes with landmarks, a confidence or a track id, which are not used",
+    "layout": "layout recognized by names of files and folders",
     "windows_path": "file names with backslashes, read as paths",
     "byte_order_mark": "files that begin with a byte order mark",
     "carriage_return": "files with Windows line endings",

@@ -5,14 +5,14 @@ from __future__ import annotations
 import codecs
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from search_space.errors import DataError
 from trainers.data.dataset import Dataset
-from trainers.data.defects import SourceLocation
+from trainers.data.defects import BrokenFile, SourceLocation
 from trainers.data.diagnostics import DefectLog, Diagnostics
 from trainers.data.images import IMAGE_SUFFIXES
 
@@ -97,10 +97,33 @@ def numbered_lines(text: str) -> list[tuple[int, str]]:
 
 
 def read_names(folders: Iterable[Path], diagnostics: Diagnostics) -> tuple[str, ...] | None:
-    """Returns the class names of the first `classes.txt` in the folders, one per line, or None."""
+    """Returns the class names of the first `classes.txt` in the folders, one per line, or None.
+
+    Raises:
+        BrokenFile: a name is given twice.
+    """
     path = next((folder / "classes.txt" for folder in folders if os.path.isfile(folder / "classes.txt")), None)
-    text = read_text(path, diagnostics) if path else None
-    return tuple(line for _, line in numbered_lines(text)) or None if text else None
+    return read_names_file(path, diagnostics) if path else None
+
+
+def read_names_file(path: Path, diagnostics: Diagnostics) -> tuple[str, ...] | None:
+    """Returns the class names in a file, one per line, or None if there are none; raises as `read_names`."""
+    lines = numbered_lines(read_text(path, diagnostics) or "")
+    return distinct_names([line for _, line in lines], path, [number for number, _ in lines]) or None
+
+
+def distinct_names(names: Sequence[str], path: Path, lines: Sequence[int] | None = None) -> tuple[str, ...]:
+    """Returns class names unchanged.
+
+    Raises:
+        BrokenFile: a name is given twice.
+    """
+    first: dict[str, int] = {}
+    for index, name in enumerate(names):
+        if first.setdefault(name, index) != index:
+            message = f"{path}: classes {first[name]} and {index} are both called {name[:60]!r}; give each its own name"
+            raise BrokenFile(message, "wrong_layout", path, lines[index] if lines else None)
+    return tuple(names)
 
 
 def posix_name(name: str, location: SourceLocation, diagnostics: Diagnostics) -> str:
