@@ -60,6 +60,8 @@ def landmarks(folder: Path) -> None:
 def beside(folder: Path) -> None:
     for path in [*(folder / "images").iterdir(), *(folder / "labels").iterdir()]:
         path.rename(folder / path.name)
+    for name in ("images", "labels"):
+        (folder / name).rmdir()
 
 
 NOTE_CASES: dict[str, tuple[str, Case]] = {

@@ -24,6 +24,8 @@ from trainers.data.yolo_layout import (
 )
 from trainers.data.yolo_names import MAX_CLASSES, NAME_FILES, YAML_SUFFIXES
 
+NumberedLines = list[tuple[int, str]]
+
 NAME = "yolo"
 NO_FOLDERS = "{source} has no train and val part: the last {num_val} of {num_images} images by name are the val split"
 
@@ -81,14 +83,15 @@ def read_yolo(layout: YoloLayout, diagnostics: Diagnostics) -> dict[str, Dataset
         hw, text = diagnostics.size_of(image), _label_text(image, layout, diagnostics)
         if hw is None or text is None:
             continue
-        if _count_columns(text, counts):
+        lines = numbered_lines(text)
+        if _count_columns(lines, counts):
             later[image] = hw
         else:
-            records[image] = _record(image, hw, text, layout, plain, diagnostics)
+            records[image] = _record(image, hw, lines, layout, plain, diagnostics)
     columns, quiet = counts.layout(layout.kpt_shape), Diagnostics(source="")
     for image, hw in later.items():
-        text = read_text(layout.label_path(image), quiet) or ""
-        records[image] = _record(image, hw, text, layout, columns, diagnostics)
+        lines = numbered_lines(read_text(layout.label_path(image), quiet) or "")
+        records[image] = _record(image, hw, lines, layout, columns, diagnostics)
     _check_folders(images, layout, diagnostics)
     classes = layout.classes
     if classes is None:
@@ -109,13 +112,12 @@ def _label_text(image: Path, layout: YoloLayout, diagnostics: Diagnostics) -> st
     return ""
 
 
-def _count_columns(text: str, counts: ColumnCounts) -> bool:
+def _count_columns(lines: NumberedLines, counts: ColumnCounts) -> bool:
     """Counts the columns of every line; returns whether a line has more than those of a box."""
     longer = False
-    for line in text.splitlines():
-        words = line.split()
-        if len(words) <= BOX_COLUMNS:
-            counts.num_short += bool(words)
+    for _, line in lines:
+        if len(line.split()) <= BOX_COLUMNS:
+            counts.num_short += 1
             continue
         longer = True
         values = _numbers(line)
@@ -132,13 +134,18 @@ def _numbers(line: str) -> list[float] | None:
 
 
 def _record(
-    path: Path, hw: tuple[int, int], text: str, layout: YoloLayout, columns: ColumnLayout, diagnostics: Diagnostics
+    path: Path,
+    hw: tuple[int, int],
+    lines: NumberedLines,
+    layout: YoloLayout,
+    columns: ColumnLayout,
+    diagnostics: Diagnostics,
 ) -> Record:
     num_classes = MAX_CLASSES if layout.classes is None else len(layout.classes)
     labels = str(layout.label_path(path))
     annotations = [
         _read_line(line, num_classes, hw, columns, SourceLocation(labels, number), diagnostics)
-        for number, line in numbered_lines(text)
+        for number, line in lines
     ]
     return diagnostics.record(path, hw, [annotation for annotation in annotations if annotation is not None])
 

@@ -29,8 +29,8 @@ BOX_MARGIN = 0.1
 """How far a box may exceed the image, relative to the image, and a landmark its box, relative to the box."""
 POLYGON_MARGIN = 0.5
 """How far the corners of a polygon may exceed the image."""
-MANY_CORNERS = 8
-"""Landmarks of at least six points practically never form a polygon whose edges do not cross."""
+MIN_CONVEX = 6
+"""The size of box and at least four landmarks practically never form a convex polygon."""
 MAX_SHAPES = 2_000
 """How many long lines are examined for crossing edges."""
 
@@ -149,11 +149,10 @@ def likely_meaning(values: Sequence[float]) -> Meaning | None:
         return "box"
     if len(points) == 4 and _is_parallelogram(points):
         return "polygon"
-    turns = {_turn(*corner) for corner in _triples(points)} - {0}
     if _edges_cross(points):
         return "box"
-    convex = len(turns) == 1 and len(points) > 4
-    return "polygon" if convex or len(points) >= MANY_CORNERS else None
+    turns = {_turn(points[index - 2], points[index - 1], points[index]) for index in range(len(points))}
+    return "polygon" if len(points) >= MIN_CONVEX and len(turns - {0}) == 1 else None
 
 
 def _box(values: Sequence[float]) -> Corners:
@@ -206,10 +205,6 @@ def _are_landmarks(rest: Sequence[float], box: Corners, size: int) -> bool:
 
 def _points(coordinates: Sequence[float]) -> list[Point]:
     return list(zip(coordinates[0::2], coordinates[1::2], strict=True))
-
-
-def _triples(points: list[Point]) -> list[tuple[Point, Point, Point]]:
-    return [(points[index - 2], points[index - 1], points[index]) for index in range(len(points))]
 
 
 def _turn(a: Point, b: Point, c: Point) -> int:

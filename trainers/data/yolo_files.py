@@ -10,7 +10,7 @@ from trainers.data.defects import BrokenFile, SourceLocation
 from trainers.data.diagnostics import Diagnostics
 from trainers.data.images import is_file
 from trainers.data.source import ReadRequest, numbered_lines, posix_name, read_names_file, read_text
-from trainers.data.yolo_layout import YoloLayout, shown_names, used_parts, with_images
+from trainers.data.yolo_layout import YoloLayout, has_labels, shown_names, subfolders, used_parts, with_images
 from trainers.data.yolo_lists import ImageFinder
 from trainers.data.yolo_names import (
     ClassNames,
@@ -23,6 +23,7 @@ from trainers.data.yolo_names import (
 )
 
 DATA_SUFFIX = ".data"
+MAX_DATA_BYTES = 100_000
 
 
 def find_yaml(folder: Path) -> Path | None:
@@ -71,6 +72,7 @@ def layout_from_yaml(path: Path, request: ReadRequest, diagnostics: Diagnostics)
 def find_darknet(folder: Path) -> Path | None:
     """Returns the first `*.data` file of a folder that names a part."""
     paths = sorted(path for path in folder.glob(f"*{DATA_SUFFIX}") if is_file(path))
+    paths = [path for path in paths if path.stat().st_size <= MAX_DATA_BYTES]
     quiet = Diagnostics(source=str(folder))
     return next((path for path in paths if part_entries(_assignments(path, quiet))), None)
 
@@ -91,6 +93,9 @@ def layout_from_darknet(path: Path, request: ReadRequest, diagnostics: Diagnosti
     finder = ImageFinder(source=path, bases=[folder], images=request.images, diagnostics=diagnostics)
     used, notices = used_parts(entries, path)
     parts = {part: finder.images_of(entry) for part, entry in used.items()}
+    labels = folder / "labels"
+    if request.images is not None and not labels.is_dir():
+        labels = _only_labels(folder)
     file = finder.find(content["names"]) if content.get("names") else None
     given = read_names_file(file, diagnostics) if file and is_file(file) else None
     names = ClassNames(given, file) if given and file else names_in((folder,), diagnostics)
@@ -98,10 +103,19 @@ def layout_from_darknet(path: Path, request: ReadRequest, diagnostics: Diagnosti
         parts=with_images(parts, str(path)),
         classes=names.names if names else None,
         images=request.images,
-        labels=folder / "labels",
+        labels=labels,
         notices=notices,
         taken=(*_shown_entries(used), *finder.taken, shown_names(names, folder)),
     )
+
+
+def _only_labels(folder: Path) -> Path:
+    """Returns the only subfolder with label files, to which images that lie elsewhere belong."""
+    places = [place for place in subfolders(folder) if has_labels(place, with_images=False)]
+    if len(places) != 1:
+        message = f"{folder} has {len(places)} folders of labels for one folder of images; put the images beside them"
+        raise BrokenFile(message, "wrong_layout", folder)
+    return places[0]
 
 
 def _assignments(path: Path, diagnostics: Diagnostics) -> dict[str, str]:

@@ -16,6 +16,8 @@ from trainers.data.source import ReadRequest, listed_images
 from trainers.data.yolo_names import ClassNames, names_in
 
 Part = TypeVar("Part")
+MAX_PROBED = 200
+"""Texts of a folder that are looked into for labels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +70,7 @@ def layout_from_folder(request: ReadRequest, diagnostics: Diagnostics) -> YoloLa
     images, labels = request.images or folder / "images", folder / "labels"
     if not images.is_dir():
         return None
-    if not labels.is_dir() and request.images is not None and _has_labels(folder, None):
+    if not labels.is_dir() and request.images is not None and has_labels(folder, with_images=False):
         labels = folder
     if not (labels.is_dir() or (request.format and request.images is None)):
         return None
@@ -116,8 +118,8 @@ def layout_beside(request: ReadRequest, diagnostics: Diagnostics) -> YoloLayout 
     folder = request.path
     if request.images is not None:
         return None
-    places = {path.name: path for path in _subfolders(folder) if _has_labels(path, path)}
-    own = _has_labels(folder, folder)
+    places = {path.name: path for path in subfolders(folder) if has_labels(path, with_images=True)}
+    own = has_labels(folder, with_images=True)
     if not own and not places:
         return None
     by_part = {part: places[names[0]] for part, names in names_by_part(places).items()}
@@ -158,29 +160,31 @@ def is_label_text(path: Path) -> bool:
     """Returns whether the first line of a file is a class id and at least four numbers."""
     try:
         with path.open("rb") as file:
-            words = next(
-                (line for line in file.read(4000).decode("utf-8-sig").splitlines() if line.strip()), ""
-            ).split()
-        return len([float(word) for word in words]) >= 5 and words[0].isdecimal()
+            lines = file.read(4000).decode("utf-8-sig").splitlines()
+        words = next((line for line in lines if line.strip()), "").split()[:5]
+        return len([float(word) for word in words]) == 5 and words[0].isdecimal()
     except (OSError, ValueError):
         return False
 
 
-def _has_labels(folder: Path, images: Path | None) -> bool:
-    """Returns whether a folder has a label file; with `images`, one that belongs to an image in that folder."""
-    names = [os.path.splitext(entry.name) for entry in os.scandir(folder)]
+def has_labels(folder: Path, *, with_images: bool) -> bool:
+    """Returns whether one of the first texts in a folder is a label file, `with_images` only those beside an image."""
+    try:
+        names = [os.path.splitext(name) for name in os.listdir(folder)]
+    except OSError:
+        return False
     stems = {stem for stem, suffix in names if suffix.lower() in IMAGE_SUFFIXES}
-    texts = [stem for stem, suffix in names if suffix == ".txt" and (images is None or stem in stems)]
-    return any(is_label_text(folder / f"{stem}.txt") for stem in sorted(texts))
+    texts = [stem for stem, suffix in names if suffix == ".txt" and (stem in stems or not with_images)]
+    return any(is_label_text(folder / f"{stem}.txt") for stem in sorted(texts)[:MAX_PROBED])
 
 
-def _subfolders(folder: Path) -> list[Path]:
+def subfolders(folder: Path) -> list[Path]:
     return sorted(Path(entry.path) for entry in os.scandir(folder) if entry.is_dir())
 
 
 def _folders_of_parts(folder: Path) -> dict[str, Path]:
     """Returns the subfolders that mean a part, the best for each."""
-    return {part: folder / names[0] for part, names in names_by_part(path.name for path in _subfolders(folder)).items()}
+    return {part: folder / names[0] for part, names in names_by_part(path.name for path in subfolders(folder)).items()}
 
 
 def _shown_parts(parts: Mapping[str, Path], folder: Path) -> Iterable[str]:

@@ -53,13 +53,27 @@ class ImageFinder:
         A folder that means a part is never left out: `old/train/images` is not found at `images`.
         """
         whole = posix_name(name, SourceLocation(str(self.source)), self.diagnostics)
-        for left_out, rest in shortened(whole):
+        self._check_above(whole)
+        for left_out, rest in shortened(whole, keep_parts=True):
             for path in self._candidates(rest):
                 if os.path.isdir(path) or is_file(path):
                     if left_out:
                         self.taken.append(f"{name} found at {rest}")
                     return path
         return None
+
+    def _check_above(self, name: str) -> None:
+        """Raises BrokenFile if a name with leading `..` exists there and also without them, as Roboflow means it."""
+        inner = name
+        while inner.startswith("../"):
+            inner = inner.removeprefix("../")
+        if inner == name or self.images is not None:
+            return
+        for base in self.bases:
+            both = [os.path.realpath(base / each) for each in (name, inner) if os.path.exists(base / each)]
+            if len(set(both)) == 2:
+                message = f"{self.source}: {name!r} can be {both[0]} or {both[1]}; write {inner!r}, or the whole path"
+                raise BrokenFile(message, "wrong_layout", self.source)
 
     def _candidates(self, name: str) -> list[Path]:
         if self.images is None:
@@ -90,7 +104,7 @@ class ImageFinder:
         deepest = max((len(PurePosixPath(name).parts) for name in names), default=0)
         for count in range(deepest):
             for name in names:
-                rest = dict(shortened(name)).get(count)
+                rest = dict(shortened(name, keep_parts=self.images is None)).get(count)
                 if rest is not None and any(is_file(image) for image in self._inside(path, rest)):
                     if count:
                         self.taken.append(f"paths in {path.name} read without {name[: -len(rest)]}")
@@ -105,7 +119,7 @@ class ImageFinder:
 
     def _listed(self, path: Path, line: str, left_out: int, location: SourceLocation) -> Path | None:
         name = posix_name(line, location, self.diagnostics)
-        inside = self._inside(path, dict(shortened(name)).get(left_out, name))
+        inside = self._inside(path, dict(shortened(name, keep_parts=self.images is None)).get(left_out, name))
         if not inside:
             self.diagnostics.refuse(
                 "path_outside", location, f"{line!r} lies outside the data set; use a path inside it"
@@ -117,15 +131,15 @@ class ImageFinder:
         return image
 
 
-def shortened(name: str) -> list[tuple[int, str]]:
-    """Returns a path, and the path without its first folders, as far as none of those means a part.
+def shortened(name: str, *, keep_parts: bool) -> list[tuple[int, str]]:
+    """Returns a path, and the path without its first folders, as far as none of those means a part if `keep_parts`.
 
     The first item of each pair is the number of folders that are left out.
     """
     parts = PurePosixPath(name).parts
     ends = [(0, name)]
     for count in range(1, len(parts)):
-        if part_of(parts[count - 1]) is not None:
+        if keep_parts and part_of(parts[count - 1]) is not None:
             break
         ends.append((count, str(PurePosixPath(*parts[count:]))))
     return ends
