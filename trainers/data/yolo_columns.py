@@ -21,7 +21,7 @@ BOX_COLUMNS = 5
 MIN_POLYGON_COLUMNS = 7
 COMMON_SHARE = 0.9
 """Columns after a box are expected if this share of all lines has the same number of columns."""
-EVIDENT_SHARE = 0.1
+EVIDENT_SHARE = 0.2
 """A meaning is adopted for all lines if at least this share of the long lines cannot have the other one."""
 OUTWEIGHS = 9
 """How many times as many lines must speak for a meaning as against it."""

@@ -179,6 +179,7 @@ def has_labels(folder: Path, *, with_images: bool) -> bool:
 
 
 def subfolders(folder: Path) -> list[Path]:
+    """Returns the folders in a folder, sorted."""
     return sorted(Path(entry.path) for entry in os.scandir(folder) if entry.is_dir())
 
 
