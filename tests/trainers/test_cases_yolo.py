@@ -174,6 +174,14 @@ VARIANTS: dict[str, tuple[Callable[[Path], object], Export]] = {
         lambda f: (divided(f, "train", "val"), text(f / "set.yml", "names: {0: car, 1: person}")),
         Export(sizes=(2, 2), words=("classes of set.yml",)),
     ),
+    "no names at all": (
+        lambda f: write(f, "images", "labels"),
+        Export(sizes=(1, 1), classes=("class 0", "class 1"), words=("no file with class names",)),
+    ),
+    "obj.names without obj.data": (
+        lambda f: (cvat(f, valid=True), (f / "obj.data").unlink()),
+        Export(sizes=(2, 2), words=("val images in obj_valid_data", "classes of obj.names")),
+    ),
     "a YAML without names": (
         lambda f: (with_yaml(f, "train: images\nnc: 2\n"), text(f / "obj.names", "car\nperson\n")),
         Export(sizes=(2, 1), words=("classes of obj.names",)),
@@ -226,6 +234,20 @@ def test_a_label_file_beside_images_that_has_no_image_is_a_defect(tmp_path: Path
     text(tmp_path / "notes.txt", "seen on Monday")
     (defect,) = check_data(tmp_path).defects
     assert (defect.kind, Path(defect.file).name) == ("label_without_image", "lost.txt")
+
+
+@pytest.mark.parametrize("other", ["more", "valid", "val_old"])
+def test_images_that_are_in_no_part_are_a_defect(other: str, tmp_path: Path) -> None:
+    divided(tmp_path / "folder", "train", "val")
+    labelimg(tmp_path / "beside", "train", "val", "test", other)
+    for place in (f"images/{other}", "images/test"):
+        write(tmp_path / "folder", place, place.replace("images", "labels"))
+    for part in ("train", "val", "test", other):
+        write(tmp_path / "parts", f"{part}/images", f"{part}/labels")
+    for folder in ("folder", "beside", "parts"):
+        (defect,) = check_data(tmp_path / folder).defects
+        assert (defect.kind, Path(defect.file).name) == ("unread_folder", other)
+        assert any("folders of images that are in no part" in each for each in open_data(tmp_path / folder).notices)
 
 
 def other_names(folder: Path) -> None:

@@ -195,7 +195,7 @@ CASES = {
 
 
 def test_every_kind_has_a_case() -> None:
-    assert {case.kind for case in CASES.values()} | {"missing_label_folder"} == set(DEFECTS)
+    assert {case.kind for case in CASES.values()} | {"missing_label_folder", "unread_folder"} == set(DEFECTS)
 
 
 @pytest.mark.parametrize("name", CASES)

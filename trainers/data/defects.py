@@ -38,6 +38,7 @@ HARMLESS = {
     "image_size": "image sizes that are wrong in the annotations",
     "label_without_image": "annotation files without an image",
     "missing_label_folder": "folders of labels missing",
+    "unread_folder": "folders of images that are in no part",
 }
 """Defects that are only reported, because they have no effect."""
 UNUSABLE = {

@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from trainers.data.defects import BrokenFile
+from trainers.data.defects import BrokenFile, SourceLocation
 from trainers.data.diagnostics import Diagnostics
 from trainers.data.images import IMAGE_SUFFIXES, is_file
-from trainers.data.part_folders import names_by_part
+from trainers.data.part_folders import names_by_part, part_of
 from trainers.data.source import ReadRequest, listed_images
 from trainers.data.yolo_names import ClassNames, names_in
 
 Part = TypeVar("Part")
+ANNOTATIONS = ("annotations", "Annotations")
+"""Folders of other formats."""
 MAX_PROBED = 200
-"""Texts of a folder that are looked into for labels."""
+"""Texts of a folder, and folders below one, that are looked into for labels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +81,9 @@ def layout_from_folder(request: ReadRequest, diagnostics: Diagnostics) -> YoloLa
     found, notices = used_parts(_folders_of_parts(images), folder)
     if "train" not in found:
         found, notices = {"all": images}, ()
+    _tell_unread(subfolders(images) if "train" in found else (), found.values(), diagnostics)
     plain = set(found) == {"all"} or all(path.name == part for part, path in found.items())
-    plain = plain and (names is None or names.file.name == "classes.txt") and labels != folder
+    plain = plain and names is not None and names.file.name == "classes.txt" and labels != folder
     return YoloLayout(
         parts=with_images({part: listed_images(path) for part, path in found.items()}, str(folder)),
         classes=names.names if names else None,
@@ -95,16 +99,18 @@ def layout_from_part_folders(request: ReadRequest, diagnostics: Diagnostics) -> 
 
     Folders that have `annotations/` too are in another format, unless the user named this one.
     """
-    folder, found = request.path, {}
-    for part, place in _folders_of_parts(folder).items():
-        annotated = any((place / name).is_dir() for name in ("annotations", "Annotations"))
-        if (place / "images").is_dir() and (place / "labels").is_dir() and (request.format or not annotated):
-            found[part] = place / "images"
+    folder = request.path
+    places = [each for each in subfolders(folder) if (each / "images").is_dir() and (each / "labels").is_dir()]
+    if request.format is None:
+        places = [each for each in places if not any((each / name).is_dir() for name in ANNOTATIONS)]
+    names_of = names_by_part(place.name for place in places)
+    found = {part: folder / names[0] / "images" for part, names in names_of.items()}
     if "train" not in found or request.images is not None:
         return None
     homes = [path.parent for path in found.values()]
     names = names_in((folder, *homes, *(home / "labels" for home in homes)), diagnostics)
     used, notices = used_parts(found, folder)
+    _tell_unread(places, homes, diagnostics)
     return YoloLayout(
         parts=with_images({part: listed_images(path) for part, path in used.items()}, str(folder)),
         classes=names.names if names else None,
@@ -118,7 +124,7 @@ def layout_beside(request: ReadRequest, diagnostics: Diagnostics) -> YoloLayout 
     folder = request.path
     if request.images is not None:
         return None
-    places = {path.name: path for path in subfolders(folder) if has_labels(path, with_images=True)}
+    places = {path.name: path for path in subfolders(folder) if _has_labels_below(path)}
     own = has_labels(folder, with_images=True)
     if not own and not places:
         return None
@@ -126,6 +132,7 @@ def layout_beside(request: ReadRequest, diagnostics: Diagnostics) -> YoloLayout 
     used, notices = used_parts(by_part, folder)
     if own or "train" not in used:
         used, notices = {"all": folder}, ()
+    _tell_unread(places.values() if "train" in used else (), used.values(), diagnostics)
     names = names_in((folder, *places.values()), diagnostics)
     beside = "label files beside their images"
     return YoloLayout(
@@ -178,14 +185,32 @@ def has_labels(folder: Path, *, with_images: bool) -> bool:
     return any(is_label_text(folder / f"{stem}.txt") for stem in sorted(texts)[:MAX_PROBED])
 
 
+def _has_labels_below(folder: Path) -> bool:
+    """Returns whether a folder, or one of the first folders below it, has label files beside images."""
+    walk = islice(os.walk(folder), MAX_PROBED)
+    return any(has_labels(Path(place), with_images=True) for place, _, _ in walk)
+
+
 def subfolders(folder: Path) -> list[Path]:
-    """Returns the folders in a folder, sorted."""
-    return sorted(Path(entry.path) for entry in os.scandir(folder) if entry.is_dir())
+    """Returns the folders in a folder, sorted; none if it cannot be read."""
+    try:
+        return sorted(Path(entry.path) for entry in os.scandir(folder) if entry.is_dir())
+    except OSError:
+        return []
 
 
 def _folders_of_parts(folder: Path) -> dict[str, Path]:
     """Returns the subfolders that mean a part, the best for each."""
     return {part: folder / names[0] for part, names in names_by_part(path.name for path in subfolders(folder)).items()}
+
+
+def _tell_unread(places: Iterable[Path], used: Iterable[Path], diagnostics: Diagnostics) -> None:
+    """Counts folders with images that are not used, apart from those of a test part."""
+    known = set(used)
+    for place in places:
+        if place not in known and part_of(place.name) != "test" and listed_images(place):
+            location = SourceLocation(str(place), about=(place.name,))
+            diagnostics.add("unread_folder", location, "its images are in no part; name it train, val or test")
 
 
 def _shown_parts(parts: Mapping[str, Path], folder: Path) -> Iterable[str]:
