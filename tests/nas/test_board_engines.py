@@ -49,6 +49,7 @@ def loaded(name: str) -> Any:
 
 
 engines = loaded("engines")
+TWO_SPEEDS = st.builds(lambda fast, slow: [1.0] * fast + [20.0] * slow, st.integers(18, 40), st.integers(1, 40))
 
 
 class Measured(NamedTuple):
@@ -146,7 +147,14 @@ def test_unstable_times_are_marked_and_left_out_of_the_table(case: str, variatio
     assert len(done.rows) == 1 and "warning" not in done.out and done.report["detectors"][0]["unstable"] is False
 
 
-@given(st.lists(st.floats(0.5, 50), min_size=20, max_size=60))
+@pytest.mark.parametrize("limit", ["-1", "nan"])
+def test_a_limit_that_leaves_everything_out_is_refused(limit: str, tmp_path: Path) -> None:
+    command = [sys.executable, str(front(tmp_path) / "board" / "measure.py"), "--max-variation", limit]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and "--max-variation must be 0 or more" in done.stderr
+
+
+@given(st.lists(st.floats(0.5, 50), min_size=20) | TWO_SPEEDS)
 def test_the_variation_that_figures_imply_is_never_more_than_that_of_the_times(times: list[float]) -> None:
     ordered, mean = sorted(times), statistics.fmean(times)
     tail = ordered[len(times) - 1 - int(0.05 * len(times))]
@@ -162,6 +170,7 @@ def test_the_variation_that_figures_imply_is_never_more_than_that_of_the_times(t
         ("trt82memory", 1, ["(out of memory)", "add swap"], "Skipping"),
         ("trt103fail", 1, ["isOpConsistent failed", "(Engine set up failed)"], "engine != nullptr"),
         ("trt86parse", 1, ["[6] Invalid Node - GridSample_7", "(Engine set up failed)"], "older than 8"),
+        ("trt85tactic", 1, ["Cask (isOpConsistent) (Engine set up failed)"], "Tactic Device request"),
         ("trtlibrary", 127, ["ended with 127", "libnvinfer.so.8"], "memory"),
         ("trtkilled", -9, ["was killed", "close the desktop", "add swap"], "Tactic Device request"),
         ("trtkilled", 137, ["was killed", "close the desktop", "add swap"], "Tactic Device request"),

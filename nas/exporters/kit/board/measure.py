@@ -94,6 +94,8 @@ def arguments():
     options = parser.parse_args()
     if options.warm_up_ms < 0 or options.seconds < 1:
         parser.error("--warm-up-ms must be 0 or more and --seconds 1 or more")
+    if not options.max_variation >= 0:  # so written, nan is refused as well
+        parser.error("--max-variation must be 0 or more")
     return options
 
 
