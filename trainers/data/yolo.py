@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -16,6 +14,8 @@ from search_space.yaml_text import YamlError, read_yaml
 from trainers.data.dataset import Dataset, Record
 from trainers.data.defects import BrokenFile, SourceLocation
 from trainers.data.diagnostics import Annotation, Corners, Diagnostics
+from trainers.data.file_names import as_on_disk
+from trainers.data.image_files import images_among
 from trainers.data.images import IMAGE_SUFFIXES, is_file
 from trainers.data.source import (
     ReadRequest,
@@ -27,6 +27,7 @@ from trainers.data.source import (
     read_names,
     read_text,
 )
+from trainers.data.yolo_labels import check_label_folders, find_label_files
 
 NAME = "yolo"
 YAML_SUFFIXES = (".yaml", ".yml")
@@ -187,17 +188,22 @@ class _Finder:
     diagnostics: Diagnostics
 
     def images_of(self, entry: Any) -> tuple[Path, ...]:
-        found: list[Path] = []
+        found: dict[Path, None] = {}
         for item in entry if isinstance(entry, list) else [entry]:
             if not isinstance(item, str):
                 message = f"{self.source}: train and val must be folders or files, got {shown(item)}; correct it"
                 raise BrokenFile(message, "wrong_layout", self.source)
             name = posix_name(item, SourceLocation(str(self.source)), self.diagnostics)
-            found_at = next((path for path in self._candidates(name) if os.path.isdir(path) or is_file(path)), None)
+            places = map(as_on_disk, self._candidates(name))
+            found_at = next((path for path in places if os.path.isdir(path) or is_file(path)), None)
             if found_at is None:
                 message = f"{self.source}: {item!r} does not exist in {self.bases[0]}; correct path, train or val"
                 raise BrokenFile(message, "missing_image", self.source)
-            found.extend(listed_images(found_at) if found_at.is_dir() else self._from_list(found_at))
+            for image in listed_images(found_at) if found_at.is_dir() else self._from_list(found_at):
+                if image in found:
+                    location = SourceLocation(str(self.source))
+                    self.diagnostics.add("duplicate_image", location, f"{image} is in two entries of train or val")
+                found[image] = None
         return tuple(found)
 
     def _candidates(self, name: str) -> list[Path]:
@@ -209,7 +215,7 @@ class _Finder:
         return [*lists, self.images / below]
 
     def _from_list(self, path: Path) -> list[Path]:
-        if path.suffix.lower() in IMAGE_SUFFIXES:
+        if images_among([path]):
             return [path]
         text = read_text(path, self.diagnostics)
         found: dict[Path, None] = {}
@@ -232,7 +238,7 @@ class _Finder:
                 "path_outside", location, f"{line!r} lies outside the data set; use a path inside it"
             )
             return None
-        image = next((image for image in inside if is_file(image)), None)
+        image = next((image for image in map(as_on_disk, inside) if is_file(image)), None)
         if image is None:
             self.diagnostics.add("missing_image", location, f"there is no {inside[0]}")
         return image
@@ -247,8 +253,9 @@ def read_yolo(layout: YoloLayout, diagnostics: Diagnostics) -> dict[str, Dataset
     images = tuple(dict.fromkeys(chain.from_iterable(layout.parts.values())))
     diagnostics.num_images = len(images)
     classes = layout.classes
-    records = {image: _record(image, layout, diagnostics) for image in images}
-    _check_folders(images, layout, diagnostics)
+    labels = find_label_files(images, layout.label_path)
+    records = {image: _record(image, labels[image], layout, diagnostics) for image in images}
+    check_label_folders(labels, layout.label_path, diagnostics)
     if classes is None:
         highest = max((int(record.labels.max(initial=0)) for record in records.values() if record), default=0)
         classes = tuple(f"class {index}" for index in range(highest + 1))
@@ -258,13 +265,12 @@ def read_yolo(layout: YoloLayout, diagnostics: Diagnostics) -> dict[str, Dataset
     }
 
 
-def _record(path: Path, layout: YoloLayout, diagnostics: Diagnostics) -> Record | None:
+def _record(path: Path, labels: Path | None, layout: YoloLayout, diagnostics: Diagnostics) -> Record | None:
     hw = diagnostics.size_of(path)
-    labels = layout.label_path(path)
     if hw is None:
         return None
     text: str | None = ""
-    if is_file(labels):
+    if labels is not None:
         text = read_text(labels, diagnostics)
     else:
         diagnostics.add("image_without_labels", SourceLocation(str(path), about=(path.name,)))
@@ -308,27 +314,3 @@ def _relative(values: list[float]) -> Corners:
         return min(values[0::2]), min(values[1::2]), max(values[0::2]), max(values[1::2])
     x, y, width, height = values
     return x - width / 2, y - height / 2, x + width / 2, y + height / 2
-
-
-def _check_folders(images: Iterable[Path], layout: YoloLayout, diagnostics: Diagnostics) -> None:
-    """Counts missing label folders, and label files without an image."""
-    known: dict[Path, dict[Path, set[str]]] = defaultdict(lambda: defaultdict(set))
-    for image in images:
-        known[layout.label_path(image).parent][image.parent].add(image.stem)
-    for folder, image_folders in known.items():
-        if not folder.is_dir():
-            diagnostics.add(
-                "missing_label_folder", SourceLocation(str(folder), about=(str(folder),)), "the folder does not exist"
-            )
-        elif folder not in image_folders:
-            stems = set().union(*image_folders.values())
-            labels = {path.stem: path for path in folder.glob("*.txt") if path.name != "classes.txt"}
-            orphans = labels.keys() - stems
-            if orphans:  # an image that is in no list may still have labels
-                orphans -= {path.stem for each in image_folders for path in each.iterdir() if path.suffix != ".txt"}
-            for stem in sorted(orphans):
-                diagnostics.add(
-                    "label_without_image",
-                    SourceLocation(str(labels[stem]), about=(labels[stem].name,)),
-                    "it has no image",
-                )
