@@ -11,7 +11,7 @@ from pathlib import Path
 
 import cv2
 
-from search_space.errors import ConfigError, DataError
+from search_space.errors import ConfigError
 from trainers.data.check import distinct_records
 from trainers.data.dataset import EVERY_CLASS, Dataset, Record, read_record, stated_hw
 from trainers.data.format import FORMATS, Writer
@@ -68,7 +68,8 @@ def convert_data(
         raise ConfigError(f"{out} exists already; give a folder that does not exist")
     folder = None if images is None else Path(images)
     parts = read_data(ReadRequest(path=Path(path), split=split, images=folder, format=format))
-    datasets, notices = _usable(parts)
+    datasets, notices = _undivided_if_same(parts)
+    datasets, left_out = compare_sizes(datasets, parts.source)
     records = distinct_records(datasets.values())
     writer.check_classes(next(iter(datasets.values())).classes)
     _write(out, datasets, _Images(records, whole=writer.keeps_windows, link=link), writer)
@@ -79,7 +80,7 @@ def convert_data(
         num_images=len(records),
         num_boxes=sum(len(record.boxes) for record in records),
         num_ignored=sum(len(record.ignored) for record in records),
-        notices=notices,
+        notices=(*notices, *left_out),
         losses=tuple(_losses(to, writer, records, len(next(iter(datasets.values())).classes))),
     )
 
@@ -101,24 +102,6 @@ def _undivided_if_same(parts: ReadResult) -> tuple[dict[str, Dataset], tuple[str
         return parts.datasets, parts.notices
     notice = f"{parts.source}: train and val have the same images; they are written once, without a split"
     return {"all": next(iter(parts.datasets.values()))}, (*parts.notices, notice)
-
-
-def _usable(parts: ReadResult) -> tuple[dict[str, Dataset], tuple[str, ...]]:
-    """Returns the splits with the images that have the stated sizes, and the notices.
-
-    Raises:
-        DataError: a split has no such images.
-    """
-    datasets, notices = _undivided_if_same(parts)
-    datasets, left_out = compare_sizes(datasets, parts.source)
-    for name, dataset in datasets.items():
-        if not len(dataset):
-            where = "it" if name == "all" else f"its {name} split"
-            reasons = "".join(f"; {notice.removeprefix(f'{parts.source}: ')}" for notice in left_out)
-            raise DataError(
-                f"{parts.source}: no image of {where} is usable{reasons}; run nas data check for all reasons"
-            )
-    return datasets, (*notices, *left_out)
 
 
 def _write(out: Path, datasets: dict[str, Dataset], images: _Images, writer: Writer) -> None:
