@@ -8,6 +8,10 @@ from pathlib import Path
 
 from trainers.data.images import IMAGE_SUFFIXES
 
+OTHER_IMAGE_SUFFIXES = frozenset(
+    {".avif", ".dib", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe", ".mpo", ".pbm", ".pgm", ".ppm"}
+)
+"""Further suffixes that an image can have in the name of its annotation file, such as `a.jfif.xml`."""
 NO_IMAGE_SUFFIXES = frozenset({".cache", ".csv", ".json", ".md", ".txt", ".xml", ".yaml", ".yml"})
 """Files with these suffixes are not opened to look for an image."""
 _STARTS = {

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from trainers.data.defects import BrokenFile
 from trainers.data.file_names import NameTable, normalized
-from trainers.data.image_files import images_among
+from trainers.data.image_files import OTHER_IMAGE_SUFFIXES, images_among
 from trainers.data.images import IMAGE_SUFFIXES
 
 IMAGE_FOLDERS = ("images", "JPEGImages")
@@ -77,7 +77,8 @@ class FolderImages:
 def label_stems(annotations: Path) -> tuple[str, ...]:
     """Returns the stems of the image of an annotation file: `a` for `a.txt`; `a.jpg` or `a` for `a.jpg.txt`."""
     inner, suffix = os.path.splitext(annotations.stem)
-    return (annotations.stem, inner) if suffix.lower() in IMAGE_SUFFIXES else (annotations.stem,)
+    is_image_name = suffix.lower() in IMAGE_SUFFIXES | OTHER_IMAGE_SUFFIXES
+    return (annotations.stem, inner) if is_image_name else (annotations.stem,)
 
 
 @dataclass(frozen=True, kw_only=True)
