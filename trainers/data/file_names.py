@@ -83,7 +83,7 @@ def distinct_ends(paths: Iterable[PurePath]) -> list[str]:
     longest = max((len(path.parts) for path in listed), default=0)
     ends = [path.name for path in listed]
     for count in range(1, longest + 1):
-        ends = ["/".join(path.parts[-count:]) for path in listed]
+        ends = [str(type(path)(*path.parts[-count:])) for path in listed]
         if len(set(ends)) == len(set(listed)):
             break
     return ends
