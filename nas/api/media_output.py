@@ -31,15 +31,13 @@ class Pictures:
     def into(cls, out: Path, sources: Sequence[Source]) -> Pictures:
         """Gives each source its place in the folder `out`; equal names from different folders get a number."""
         targets: dict[Path, Path] = {}
-        taken: set[Path] = set()
         for path in dict.fromkeys(source.path for source in sources):
             stem = path.stem if path.stem.strip(".") else "picture"  # of "..png" it is "."
             target, number = out / stem, 1
-            while target in taken:
+            while target in targets.values():
                 number += 1
                 target = out / f"{stem}-{number}"
             targets[path] = target
-            taken.add(target)
         return cls(targets=targets)
 
     def files(self) -> list[Path]:
