@@ -66,10 +66,13 @@ def images_among(paths: Iterable[Path]) -> list[Path]:
     Files with a suffix in `IMAGE_SUFFIXES` are images. Other files are images by their content, such as a JPEG that is
     named `.jfif`, unless there is an image with the same stem and a known suffix: raw files beside JPEGs are left out.
     """
-    listed = list(paths)
-    others = [path for path in listed if path.suffix.lower() not in IMAGE_SUFFIXES | NO_IMAGE_SUFFIXES]
-    if not others:
-        return [path for path in listed if path.suffix.lower() in IMAGE_SUFFIXES]
-    known = {os.path.splitext(path)[0] for path in listed if path.suffix.lower() in IMAGE_SUFFIXES}
-    by_content = {path for path in others if os.path.splitext(path)[0] not in known and image_suffix(path) is not None}
-    return [path for path in listed if path.suffix.lower() in IMAGE_SUFFIXES or path in by_content]
+    listed = [(path, *os.path.splitext(path)) for path in paths]
+    known = {stem for _, stem, suffix in listed if suffix.lower() in IMAGE_SUFFIXES}
+    found = []
+    for path, stem, suffix in listed:
+        lower = suffix.lower()
+        if lower in IMAGE_SUFFIXES:
+            found.append(path)
+        elif lower not in NO_IMAGE_SUFFIXES and stem not in known and image_suffix(path) is not None:
+            found.append(path)
+    return found
