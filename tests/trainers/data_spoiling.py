@@ -61,9 +61,9 @@ def line(text: str) -> Callable[[Path], object]:
     return lambda folder: (folder / "annotations" / "a.txt").write_text(lines)
 
 
-def node(text: str, **options: Any) -> Callable[[Path], object]:
+def node(text: str, *, name: str = "a.png", **options: Any) -> Callable[[Path], object]:
     both = f"{voc_object('person', 10, 10, 20, 30)}\n{text}\n{voc_object('car', 30, 5, 50, 25)}"
-    return lambda folder: (folder / "Annotations" / "a.xml").write_text(voc_text("a.png", both, **options))
+    return lambda folder: (folder / "Annotations" / "a.xml").write_text(voc_text(name, both, **options))
 
 
 def coco(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], object]:

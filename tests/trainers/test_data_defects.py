@@ -157,6 +157,7 @@ CASES = {
     "coco, size differs": Case("coco", image(width=65), "image_size", A, None, A_BOXES, unreadable=1),
     "coco, size is a word": Case("coco", image(width="64"), "image_size", "set.json", 2),
     "coco, size is negative": Case("coco", image(height=-48), "image_size", "set.json", 2),
+    "voc, other image": Case("voc", node("", name="b.png"), "filename_differs", "Annotations/a.xml", None),
     "voc, size differs": Case("voc", node("", size="65,48"), "image_size", "a.png", None, A_BOXES, unreadable=1),
     "yolo, label without image": Case("yolo", text("labels/x.txt", GOOD), "label_without_image", "labels/x.txt", None),
     "visdrone, file without image": Case("visdrone", remove(A), "label_without_image", "a.txt", None, A_BOXES),

@@ -94,6 +94,7 @@ NOTE_CASES: dict[str, tuple[str, Case]] = {
         "line ends": ("carriage_return", "yolo", text(LABELS, GOOD.replace("\n", "\r\n")), 5),
         "no label file": ("image_without_labels", "yolo", remove(LABELS), 4),
         "no annotation file": ("image_without_labels", "visdrone", remove("annotations/a.txt"), 4),
+        "missing filename": ("filename_missing", "voc", node("", name="old.png"), 6),
         "counted from 1": ("one_based", "voc", node("", database="The VOC2012 Database"), 6),
         "empty label file": ("", "yolo", text(LABELS, ""), 4),
     }.items()

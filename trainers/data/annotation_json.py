@@ -14,6 +14,7 @@ import numpy as np
 
 from search_space.errors import DataError, check_known, is_text
 from trainers.data.defects import BrokenFile, SourceLocation
+from trainers.data.file_names import as_on_disk
 
 ANNOTATION_FOLDERS = ("", "annotations", "coco")
 LISTS = ("images", "annotations", "categories")
@@ -207,7 +208,7 @@ def image_root(path: Path, names: Sequence[str], images: Path | None, num_parent
     bases = [images] if images else list(path.parents)[:num_parents]
     roots = [base / place for base in bases for place in (places if images is None else ["", *words])]
     sample = [names[index] for index in np.linspace(0, len(names) - 1, min(len(names), 200)).astype(int)]
-    found = [sum(os.path.isfile(root / name) for name in sample) for root in roots]
+    found = [sum(os.path.isfile(as_on_disk(root / name)) for name in sample) for root in roots]
     if max(found) == 0:
         looked = ", ".join(dict.fromkeys(os.path.normpath(root) for root in roots))
         message = f"{path}: none of its images was found, for example {names[0]!r}; searched {looked}"

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainers.data.dataset import Dataset, Record, size_mismatch, stated_hw
+from trainers.data.dataset import Dataset, Record
 from trainers.data.defects import NOTES, BrokenFile, Defect, SourceLocation
 from trainers.data.diagnostics import DefectLog
 from trainers.data.formats import read_data
 from trainers.data.images import ImageError, ImageHeader, image_header, read_pixels
 from trainers.data.source import ReadRequest
+from trainers.data.stated_sizes import header_mismatch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,11 +95,6 @@ class _DecodedImage(NamedTuple):
     grey: bool = False
     deep: bool = False
 
-    def hw(self, record: Record) -> tuple[int, int]:
-        """Returns the (height, width) of the file in the orientation that the record uses."""
-        shown = (self.header.height, self.header.width)
-        return shown[::-1] if self.header.is_shown_as_stored(stated_hw(record)) else shown
-
 
 def _decode(path: Path) -> _DecodedImage:
     try:
@@ -128,7 +124,7 @@ def _decode_all(records: list[Record], defect_log: DefectLog) -> Iterator[tuple[
     for record in records:
         assert record.path is not None  # only the built-in set has images without files
         look = looks[record.path]
-        wrong = size_mismatch(record, look.hw(record)) if look.error is None else None
+        wrong = header_mismatch(record, look.header) if look.error is None else None
         if wrong is not None:
             defect_log.add("image_size", SourceLocation(str(record.path)), wrong)
         yield record, look.error is None and wrong is None

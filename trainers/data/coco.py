@@ -19,6 +19,7 @@ from trainers.data.annotation_json import (
 from trainers.data.dataset import EVERY_CLASS, Dataset, Record
 from trainers.data.defects import BrokenFile, SourceLocation
 from trainers.data.diagnostics import Annotation, Diagnostics
+from trainers.data.file_names import as_on_disk
 from trainers.data.images import MAX_PIXELS, is_file
 from trainers.data.source import ReadRequest, ReadResult, inner_name
 from trainers.data.tinyperson import NAME as TINYPERSON
@@ -121,10 +122,11 @@ def read_json(path: Path, request: ReadRequest) -> CocoFile:
     root = image_root(path, names, request.images, num_parents=4 if format == TINYPERSON else 2)
     index_of = {category["id"]: index for index, category in enumerate(file.categories)}
     _group(file, entries, diagnostics)
-    records = [_record(file, entry, root, index_of, diagnostics, format) for entry in entries.values()]
+    records = diagnostics.distinct(
+        (_record(file, entry, root, index_of, diagnostics, format), entry.location) for entry in entries.values()
+    )
     classes = [str(category["name"]) for category in file.categories]
-    found = Dataset([record for record in records if record is not None], classes)
-    return CocoFile(format, found, diagnostics.notices())
+    return CocoFile(format, Dataset(records, classes), diagnostics.notices())
 
 
 def _entries(file: AnnotationJson, diagnostics: Diagnostics, *, with_windows: bool) -> dict[Any, ImageEntry]:
@@ -197,7 +199,7 @@ def _record(
 ) -> Record | None:
     if entry.name is None:
         return None
-    path = root / entry.name
+    path = as_on_disk(root / entry.name)
     if not is_file(path):
         diagnostics.add("missing_image", entry.location, f"there is no {entry.name} in {root}")
         return None

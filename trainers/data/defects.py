@@ -35,6 +35,7 @@ REPAIRED = {"partly_outside": "boxes clipped to the image"}
 """Defects that are repaired."""
 HARMLESS = {
     "duplicate_annotation": "annotation ids given twice",
+    "filename_differs": "annotation files that name another image than the one with their own name, which is used",
     "image_size": "image sizes that are wrong in the annotations",
     "label_without_image": "annotation files without an image",
     "missing_label_folder": "folders of labels missing",
@@ -65,6 +66,7 @@ NOTES = {
     "byte_order_mark": "files that begin with a byte order mark",
     "carriage_return": "files with Windows line endings",
     "image_without_labels": "images without an annotation file",
+    "filename_missing": "annotation files that name a missing image, read for the image with their own name",
     "one_based": "annotation files of the original VOC, with pixel coordinates from 1",
 }
 """Facts worth knowing that are not defects."""

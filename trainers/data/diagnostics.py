@@ -152,6 +152,24 @@ class Diagnostics:
             window=window,
         )
 
+    def distinct(self, found: Iterable[tuple[Record | None, SourceLocation]]) -> list[Record]:
+        """Returns the records of one split, each image once, and counts further records of an image as defects.
+
+        Args:
+            found: records, or None for unusable ones, with the location of their annotations.
+        """
+        first: dict[str, SourceLocation] = {}
+        records = []
+        for record, location in found:
+            if record is None:
+                continue
+            known = first.setdefault(record.key, location)
+            if known is location:
+                records.append(record)
+            else:
+                self.add("duplicate_image", location, f"its image {record.name} is that of {known.text}, which counts")
+        return records
+
     def notices(self) -> tuple[str, ...]:
         """Returns the notices for the user, one line per kind; logs them unless the data set is being checked."""
         lines = [*self._about_images(), *self._about_labels()]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from trainers.data.defects import BrokenFile
+from trainers.data.file_names import NameTable, normalized
+from trainers.data.image_files import OTHER_IMAGE_SUFFIXES, images_among
 from trainers.data.images import IMAGE_SUFFIXES
 
 IMAGE_FOLDERS = ("images", "JPEGImages")
@@ -52,25 +54,60 @@ class PartFolder:
     files: tuple[Path, ...]
     folders: tuple[Path, ...]
 
-    def images(self) -> dict[str, Path]:
-        """Returns the images by name without suffix; earlier folders take precedence.
-
-        Raises:
-            BrokenFile: none of the annotation files has an image.
-        """
-        found: dict[str, Path] = {}
+    def images(self) -> FolderImages:
+        """Returns the images in the folders."""
+        found: list[Path] = []
         for folder in self.folders:
-            for entry in sorted(os.scandir(folder), key=lambda entry: entry.name) if folder.is_dir() else ():
-                stem, suffix = os.path.splitext(entry.name)
-                if suffix.lower() in IMAGE_SUFFIXES:
-                    found.setdefault(stem, Path(entry.path))
-        if not any(file.stem in found for file in self.files):
-            looked = ", ".join(dict.fromkeys(os.path.normpath(folder) for folder in self.folders))
-            message = (
-                f"no image for any of {len(self.files)} annotation files, such as {self.files[0]}; searched {looked}"
-            )
-            raise BrokenFile(f"{message}; give the folder with --images DIR", "missing_image", self.files[0])
-        return found
+            names = sorted(entry.name for entry in os.scandir(folder)) if folder.is_dir() else ()
+            found += images_among(folder / name for name in names)
+        return FolderImages(found)
+
+    def none_found(self) -> BrokenFile:
+        """Returns the error that none of the annotation files has an image."""
+        looked = ", ".join(dict.fromkeys(os.path.normpath(folder) for folder in self.folders))
+        message = f"no image for any of {len(self.files)} annotation files, such as {self.files[0]}; searched {looked}"
+        return BrokenFile(f"{message}; give the folder with --images DIR", "missing_image", self.files[0])
+
+
+class FolderImages:
+    """Finds images by name; of equal names, the first one counts.
+
+    Args:
+        paths: image files.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._by_name = NameTable((path.name, path) for path in paths)
+        self._by_stem = NameTable((os.path.splitext(path.name)[0], path) for path in paths)
+
+    def named(self, name: str) -> Path | None:
+        """Returns the image with a file name."""
+        return self._by_name.get(name)
+
+    def of(self, annotations: Path, preferred: str = "") -> Path | None:
+        """Returns the image of an annotation file: `a.jpg` for `a.txt`, and for `a.jpg.txt`.
+
+        Args:
+            annotations: the annotation file.
+            preferred: file name that decides between several images with the same stem.
+        """
+        stems = label_stems(annotations)
+        named = self.named(preferred)
+        if named is not None and normalized(os.path.splitext(named.name)[0]) in map(normalized, stems):
+            return named
+        candidates = (self._by_stem.get(stems[0]), self.named(stems[0]), *map(self._by_stem.get, stems[1:]))
+        return next((image for image in candidates if image is not None), None)
+
+    def all(self) -> list[Path]:
+        """Returns one image for each stem."""
+        return [path for stem in self._by_stem.names() if (path := self._by_stem.get(stem)) is not None]
+
+
+def label_stems(annotations: Path) -> tuple[str, ...]:
+    """Returns the stems of the image of an annotation file: `a` for `a.txt`; `a.jpg` or `a` for `a.jpg.txt`."""
+    inner, suffix = os.path.splitext(annotations.stem)
+    is_image_name = suffix.lower() in IMAGE_SUFFIXES | OTHER_IMAGE_SUFFIXES
+    return (annotations.stem, inner) if is_image_name else (annotations.stem,)
 
 
 @dataclass(frozen=True, kw_only=True)

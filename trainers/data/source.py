@@ -14,7 +14,7 @@ from search_space.errors import DataError
 from trainers.data.dataset import Dataset
 from trainers.data.defects import BrokenFile, SourceLocation
 from trainers.data.diagnostics import DefectLog, Diagnostics
-from trainers.data.images import IMAGE_SUFFIXES
+from trainers.data.image_files import images_among
 
 Item = TypeVar("Item")
 
@@ -161,4 +161,4 @@ def is_inside(path: Path, folders: Iterable[Path]) -> bool:
 
 def listed_images(folder: Path) -> tuple[Path, ...]:
     """Returns the image files in a folder and its subfolders, sorted."""
-    return tuple(sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES))
+    return tuple(sorted(images_among(folder.rglob("*"))))

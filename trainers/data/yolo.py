@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 
 from trainers.data.dataset import Dataset, Record
 from trainers.data.defects import SourceLocation
 from trainers.data.diagnostics import Annotation, Diagnostics
-from trainers.data.images import is_file
 from trainers.data.source import ReadRequest, ReadResult, numbered_lines, read_text
 from trainers.data.yolo_columns import BOX_COLUMNS, ColumnCounts, ColumnLayout
 from trainers.data.yolo_files import DATA_SUFFIX, find_darknet, find_yaml, layout_from_darknet, layout_from_yaml
+from trainers.data.yolo_labels import check_label_folders, find_label_files
 from trainers.data.yolo_layout import (
     YoloLayout,
-    is_label_text,
     layout_beside,
     layout_from_folder,
     layout_from_part_folders,
 )
-from trainers.data.yolo_names import MAX_CLASSES, NAME_FILES, YAML_SUFFIXES
+from trainers.data.yolo_names import MAX_CLASSES, YAML_SUFFIXES
 
 NumberedLines = list[tuple[int, str]]
 
@@ -75,24 +72,25 @@ def read_yolo(layout: YoloLayout, diagnostics: Diagnostics) -> dict[str, Dataset
     """
     images = tuple(dict.fromkeys(chain.from_iterable(layout.parts.values())))
     diagnostics.num_images = len(images)
+    labels = find_label_files(images, layout.label_path)
     counts, plain = ColumnCounts(), ColumnLayout()
     records: dict[Path, Record | None] = {}
-    later: dict[Path, tuple[int, int]] = {}
+    later: dict[Path, tuple[Path, tuple[int, int]]] = {}
     for image in images:
         records[image] = None
-        hw, text = diagnostics.size_of(image), _label_text(image, layout, diagnostics)
+        hw, text = diagnostics.size_of(image), _label_text(image, labels[image], diagnostics)
         if hw is None or text is None:
             continue
-        lines = numbered_lines(text)
-        if _count_columns(lines, counts):
-            later[image] = hw
+        path, lines = labels[image], numbered_lines(text)
+        if path is not None and _count_columns(lines, counts):
+            later[image] = path, hw
         else:
-            records[image] = _record(image, hw, lines, layout, plain, diagnostics)
+            records[image] = _record(image, hw, path, lines, layout, plain, diagnostics)
     columns, quiet = counts.layout(layout.kpt_shape), Diagnostics(source="")
-    for image, hw in later.items():
-        lines = numbered_lines(read_text(layout.label_path(image), quiet) or "")
-        records[image] = _record(image, hw, lines, layout, columns, diagnostics)
-    _check_folders(images, layout, diagnostics)
+    for image, (path, hw) in later.items():
+        lines = numbered_lines(read_text(path, quiet) or "")
+        records[image] = _record(image, hw, path, lines, layout, columns, diagnostics)
+    check_label_folders(labels, layout.label_path, diagnostics)
     classes = layout.classes
     if classes is None:
         highest = max((int(record.labels.max(initial=0)) for record in records.values() if record), default=0)
@@ -103,10 +101,9 @@ def read_yolo(layout: YoloLayout, diagnostics: Diagnostics) -> dict[str, Dataset
     }
 
 
-def _label_text(image: Path, layout: YoloLayout, diagnostics: Diagnostics) -> str | None:
+def _label_text(image: Path, labels: Path | None, diagnostics: Diagnostics) -> str | None:
     """Returns the labels of an image, or None if the file cannot be read."""
-    labels = layout.label_path(image)
-    if is_file(labels):
+    if labels is not None:
         return read_text(labels, diagnostics)
     diagnostics.add("image_without_labels", SourceLocation(str(image), about=(image.name,)))
     return ""
@@ -136,15 +133,15 @@ def _numbers(line: str) -> list[float] | None:
 def _record(
     path: Path,
     hw: tuple[int, int],
+    labels: Path | None,
     lines: NumberedLines,
     layout: YoloLayout,
     columns: ColumnLayout,
     diagnostics: Diagnostics,
 ) -> Record:
     num_classes = MAX_CLASSES if layout.classes is None else len(layout.classes)
-    labels = str(layout.label_path(path))
     annotations = [
-        _read_line(line, num_classes, hw, columns, SourceLocation(labels, number), diagnostics)
+        _read_line(line, num_classes, hw, columns, SourceLocation(str(labels), number), diagnostics)
         for number, line in lines
     ]
     return diagnostics.record(path, hw, [annotation for annotation in annotations if annotation is not None])
@@ -181,26 +178,3 @@ def _read_line(
     x1, y1, x2, y2 = meaning.corners
     height, width = hw
     return Annotation((x1 * width, y1 * height, x2 * width, y2 * height), int(values[0]), False, location)
-
-
-def _check_folders(images: Iterable[Path], layout: YoloLayout, diagnostics: Diagnostics) -> None:
-    """Counts missing label folders, and label files without an image."""
-    known: dict[Path, dict[Path, set[str]]] = defaultdict(lambda: defaultdict(set))
-    for image in images:
-        known[layout.label_path(image).parent][image.parent].add(image.stem)
-    for folder, image_folders in known.items():
-        if not folder.is_dir():
-            diagnostics.add(
-                "missing_label_folder", SourceLocation(str(folder), about=(str(folder),)), "the folder does not exist"
-            )
-            continue
-        stems = set().union(*image_folders.values())
-        labels = {path.stem: path for path in folder.glob("*.txt") if path.name not in NAME_FILES}
-        orphans = labels.keys() - stems
-        if orphans:  # an image that is in no list may still have labels
-            orphans -= {path.stem for each in image_folders for path in each.iterdir() if path.suffix != ".txt"}
-        if folder in image_folders:  # where other texts may lie, such as lists of images
-            orphans = {stem for stem in orphans if is_label_text(labels[stem])}
-        for stem in sorted(orphans):
-            location = SourceLocation(str(labels[stem]), about=(labels[stem].name,))
-            diagnostics.add("label_without_image", location, "it has no image")

@@ -11,10 +11,11 @@ from typing import TypeVar
 
 from trainers.data.defects import BrokenFile, SourceLocation
 from trainers.data.diagnostics import Diagnostics
+from trainers.data.image_files import images_among
 from trainers.data.images import IMAGE_SUFFIXES, is_file
-from trainers.data.part_folders import names_by_part, part_of
+from trainers.data.part_folders import FolderImages, names_by_part, part_of
 from trainers.data.source import ReadRequest, listed_images
-from trainers.data.yolo_names import ClassNames, names_in
+from trainers.data.yolo_names import NAME_FILES, ClassNames, names_in
 
 Part = TypeVar("Part")
 ANNOTATIONS = ("annotations", "Annotations")
@@ -177,12 +178,14 @@ def is_label_text(path: Path) -> bool:
 def has_labels(folder: Path, *, with_images: bool) -> bool:
     """Returns whether one of the first texts in a folder is a label file, `with_images` only those beside an image."""
     try:
-        names = [os.path.splitext(name) for name in os.listdir(folder)]
+        paths = sorted(folder / name for name in os.listdir(folder))
     except OSError:
         return False
-    stems = {stem for stem, suffix in names if suffix.lower() in IMAGE_SUFFIXES}
-    texts = [stem for stem, suffix in names if suffix == ".txt" and (stem in stems or not with_images)]
-    return any(is_label_text(folder / f"{stem}.txt") for stem in sorted(texts)[:MAX_PROBED])
+    texts = [path for path in paths if path.suffix == ".txt" and path.name not in NAME_FILES]
+    if with_images and texts:
+        images = FolderImages(images_among(paths))
+        texts = [path for path in texts if images.of(path) is not None]
+    return any(is_label_text(path) for path in texts[:MAX_PROBED])
 
 
 def _has_labels_below(folder: Path) -> bool:

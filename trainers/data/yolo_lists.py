@@ -10,7 +10,9 @@ from typing import Any
 from search_space.errors import shown
 from trainers.data.defects import BrokenFile, SourceLocation
 from trainers.data.diagnostics import Diagnostics
-from trainers.data.images import IMAGE_SUFFIXES, is_file
+from trainers.data.file_names import as_on_disk
+from trainers.data.image_files import images_among
+from trainers.data.images import is_file
 from trainers.data.part_folders import part_of
 from trainers.data.source import is_inside, listed_images, numbered_lines, posix_name, read_text
 
@@ -35,7 +37,7 @@ class ImageFinder:
         Raises:
             BrokenFile: the entry is no name and no list of names, or nothing is there.
         """
-        found: list[Path] = []
+        found: dict[Path, None] = {}
         for item in entry if isinstance(entry, list) else [entry]:
             if not isinstance(item, str):
                 message = f"{self.source}: train and val must be folders or files, got {shown(item)}; correct it"
@@ -44,7 +46,11 @@ class ImageFinder:
             if found_at is None:
                 message = f"{self.source}: {item!r} does not exist in {self.bases[0]}; correct path, train or val"
                 raise BrokenFile(message, "missing_image", self.source)
-            found.extend(listed_images(found_at) if found_at.is_dir() else self._from_list(found_at))
+            for image in listed_images(found_at) if found_at.is_dir() else self._from_list(found_at):
+                if image in found:
+                    location = SourceLocation(str(self.source))
+                    self.diagnostics.add("duplicate_image", location, f"{image} is in two entries of train or val")
+                found[image] = None
         return tuple(found)
 
     def find(self, name: str) -> Path | None:
@@ -55,7 +61,7 @@ class ImageFinder:
         whole = posix_name(name, SourceLocation(str(self.source)), self.diagnostics)
         self._check_above(whole)
         for left_out, rest in shortened(whole, keep_parts=True):
-            for path in self._candidates(rest):
+            for path in map(as_on_disk, self._candidates(rest)):
                 if os.path.isdir(path) or is_file(path):
                     if left_out:
                         self.taken.append(f"{name} found at {rest}")
@@ -84,7 +90,7 @@ class ImageFinder:
         return [*lists, self.images / below]
 
     def _from_list(self, path: Path) -> list[Path]:
-        if path.suffix.lower() in IMAGE_SUFFIXES:
+        if images_among([path]):
             return [path]
         lines = numbered_lines(read_text(path, self.diagnostics) or "")
         left_out = self._left_out(path, [line.replace("\\", "/") for _, line in lines])
@@ -105,7 +111,7 @@ class ImageFinder:
         for count in range(deepest):
             for name in names:
                 rest = dict(shortened(name, keep_parts=self.images is None)).get(count)
-                if rest is not None and any(is_file(image) for image in self._inside(path, rest)):
+                if rest is not None and any(map(is_file, map(as_on_disk, self._inside(path, rest)))):
                     if count:
                         self.taken.append(f"paths in {path.name} read without {name[: -len(rest)]}")
                     return count
@@ -125,7 +131,7 @@ class ImageFinder:
                 "path_outside", location, f"{line!r} lies outside the data set; use a path inside it"
             )
             return None
-        image = next((image for image in inside if is_file(image)), None)
+        image = next((image for image in map(as_on_disk, inside) if is_file(image)), None)
         if image is None:
             self.diagnostics.add("missing_image", location, f"there is no {inside[0]}")
         return image
