@@ -242,8 +242,6 @@ def rename(names: list[str]) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("names", "to", "message"),
     [
-        (["person", "DontCare"], "voc", "is the name of ignored regions"),
-        (["car", "car"], "voc", "two classes have the same name"),
         (["car", "a\nb"], "yolo", "cannot be written as a line"),
         (["car", " "], "visdrone", "cannot be written as a line"),
     ],
@@ -254,6 +252,17 @@ def test_class_names_that_cannot_be_written(names: list[str], to: str, message: 
     with pytest.raises(DataError, match=message):
         convert_data(write_coco_set(tmp_path / "source", content), tmp_path / "out", to=to)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [(("person", "DontCare"), "is the name of ignored regions"), (("car", "car"), "two classes have the same name")],
+)
+def test_classes_that_voc_cannot_represent(names: tuple[str, ...], message: str) -> None:
+    writer = FORMATS.get("voc").writer
+    assert writer is not None
+    with pytest.raises(DataError, match=message):
+        writer.check_classes(names)
 
 
 def test_equal_parts_become_one(tmp_path: Path) -> None:

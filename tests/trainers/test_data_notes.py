@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,6 +18,9 @@ from tests.trainers.data_spoiling import (
     A,
     Case,
     annotation,
+    category,
+    coco,
+    image,
     label,
     line,
     node,
@@ -36,6 +40,15 @@ def backslashes(folder: Path) -> None:
         entry["file_name"] = f"images/{entry['file_name']}"
     content["images"][0]["file_name"] = "images\\a.png"
     write_json(folder / "set.json", content)
+
+
+def grouped(folder: Path) -> None:
+    def change(content: dict[str, Any]) -> None:
+        for entry in content["categories"]:
+            entry["supercategory"] = "things"
+        content["categories"].append({"id": 0, "name": "things", "supercategory": "none"})
+
+    coco(change)(folder)
 
 
 def grey(folder: Path) -> None:
@@ -84,6 +97,16 @@ NOTE_CASES: dict[str, tuple[str, Case]] = {
         "label files beside": ("layout", "yolo", beside, 6),
         "backslashes": ("windows_path", "coco", backslashes, 6),
         "backslashes in a list": ("windows_path", "yolo", yaml_with_list("images\\a.png"), 6),
+        "a flag in text": ("number_as_text", "coco", annotation(iscrowd="0"), 7),
+        "a polygon without bbox": (
+            "box_of_segmentation",
+            "coco",
+            annotation(bbox=None, segmentation=[[1, 1, 9, 9, 1, 9]]),
+            7,
+        ),
+        "a category of ignored regions": ("ignored_class", "coco", category(id=3, name="ignored regions"), 6),
+        "a category above others": ("empty_group", "coco", grouped, 6),
+        "an image in another folder": ("found_by_name", "coco", image(file_name="upload/4/a.png"), 6),
         "byte order mark": ("byte_order_mark", "yolo", text(LABELS, b"\xef\xbb\xbf" + GOOD.encode()), 5),
         "byte order mark of json": (
             "",

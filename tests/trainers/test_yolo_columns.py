@@ -128,7 +128,7 @@ def layout_of(lines: list[list[float]]) -> ColumnLayout:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.randoms(use_true_random=False), st.integers(1, 40), st.integers(1, 17), st.sampled_from((2, 3)))
+@given(st.randoms(use_true_random=True), st.integers(1, 40), st.integers(1, 17), st.sampled_from((2, 3)))
 def test_landmarks_are_never_read_as_polygons(rng: Random, num_lines: int, num: int, size: int) -> None:
     lines = [pose_line(rng, num, size) for _ in range(num_lines)]
     columns = layout_of(lines)
@@ -138,6 +138,11 @@ def test_landmarks_are_never_read_as_polygons(rng: Random, num_lines: int, num: 
         assert meaning.kind in ("further_columns", "ambiguous")
         expected = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
         assert meaning.corners in (None, expected)
+
+
+def test_landmarks_at_one_point_are_no_convex_polygon() -> None:
+    line = [0.0, 0.25, 0.625, 0.5, 0.25, *[0.25, 0.75] * 4]
+    assert layout_of([line]).read(line).kind == "ambiguous"
 
 
 @settings(max_examples=300, deadline=None)

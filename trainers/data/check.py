@@ -17,7 +17,7 @@ from trainers.data.defects import NOTES, BrokenFile, Defect, SourceLocation
 from trainers.data.diagnostics import DefectLog
 from trainers.data.formats import read_data
 from trainers.data.images import ImageError, ImageHeader, image_header, read_pixels
-from trainers.data.source import ReadRequest
+from trainers.data.source import ReadRequest, ReadResult
 from trainers.data.stated_sizes import header_mismatch
 
 
@@ -39,6 +39,10 @@ class DataReport:
 
     format: str | None
     """None if a broken file prevented the data set from being opened."""
+    source: str | None
+    """The files or the folder that were opened; None as above."""
+    num_images_by_part: dict[str, int]
+    """Images of `train` and `val`, or of `all`, whether or not their pixels can be used."""
     num_images: int
     """Images that can be used."""
     num_boxes: int
@@ -72,14 +76,14 @@ def check_data(
         parts = read_data(request)
     except BrokenFile as error:
         defect_log.defects.append(error.defect)
-        return _report(None, [], (), defect_log)
+        return _report(None, [], defect_log)
     records = distinct_records(parts.datasets.values())
     usable = [record for record, good in _decode_all(records, defect_log) if good]
     for name, dataset in parts.datasets.items():
         if not any(len(record.boxes) for record in dataset.records):
             which = "the data set" if name == "all" else f"its {name} part"
             defect_log.add("empty_set", SourceLocation(str(path)), f"{which} has no boxes ({len(dataset)} images)")
-    return _report(parts.format, usable, next(iter(parts.datasets.values())).classes, defect_log)
+    return _report(parts, usable, defect_log)
 
 
 def distinct_records(datasets: Iterable[Dataset]) -> list[Record]:
@@ -130,10 +134,14 @@ def _decode_all(records: list[Record], defect_log: DefectLog) -> Iterator[tuple[
         yield record, look.error is None and wrong is None
 
 
-def _report(format: str | None, records: list[Record], classes: tuple[str, ...], defect_log: DefectLog) -> DataReport:
+def _report(parts: ReadResult | None, records: list[Record], defect_log: DefectLog) -> DataReport:
+    datasets = {} if parts is None else parts.datasets
+    classes = next(iter(datasets.values())).classes if datasets else ()
     counts = Counter(label for record in records for label in record.labels.tolist())
     return DataReport(
-        format=format,
+        format=None if parts is None else parts.format,
+        source=None if parts is None else parts.source,
+        num_images_by_part={name: len(dataset) for name, dataset in datasets.items()},
         num_images=len(records),
         num_boxes=counts.total(),
         num_ignored=sum(len({tuple(box) for box in record.ignored.tolist()}) for record in records),

@@ -20,6 +20,7 @@ from trainers.data.defects import (
     LABELS_LEFT_OUT,
     NOTES,
     REPAIRED,
+    TOLD,
     BrokenFile,
     Defect,
     SourceLocation,
@@ -173,7 +174,7 @@ class Diagnostics:
     def notices(self) -> tuple[str, ...]:
         """Returns the notices for the user, one line per kind; logs them unless the data set is being checked."""
         lines = [*self._about_images(), *self._about_labels()]
-        for kind in (*HARMLESS, "windows_path"):
+        for kind in (*HARMLESS, *TOLD):
             if self.counts[kind] and kind != "duplicate_annotation":  # annotation ids are not used
                 words = (HARMLESS | NOTES)[kind]
                 lines.append(f"{self.source}: {self.counts[kind]} {words}; first: {self.first[kind]}")

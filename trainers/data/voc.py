@@ -17,6 +17,7 @@ from trainers.data.dataset import EVERY_CLASS, Dataset, Record
 from trainers.data.defects import BrokenFile, SourceLocation
 from trainers.data.diagnostics import Annotation, Corners, Diagnostics
 from trainers.data.file_names import NameTable, normalized
+from trainers.data.ignored_names import is_ignored_name
 from trainers.data.images import MAX_PIXELS, is_file
 from trainers.data.part_folders import UNDIVIDED_NOTICE, FolderLayout, PartFolder, label_stems
 from trainers.data.source import (
@@ -31,8 +32,6 @@ from trainers.data.source import (
 )
 
 NAME = "voc"
-EVERY_CLASS_NAMES = frozenset({"dontcare", "don't care", "ignored region", "ignored regions"})
-"""Object names, in any case, that mean an ignored region of every class."""
 ORIGINAL = "the voc"
 """Start of `database` in the original data sets. Only there, pixels are counted from 1 and xmax, ymax are inclusive."""
 NO_DATABASE = frozenset({"", "unknown", "unspecified"})
@@ -52,7 +51,7 @@ class VocObject:
     @property
     def every_class(self) -> bool:
         """Whether it is an ignored region of every class."""
-        return self.name.casefold() in EVERY_CLASS_NAMES
+        return is_ignored_name(self.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +79,9 @@ def find_voc(request: ReadRequest) -> ReadResult | None:
     diagnostics.num_images = sum(len(part.files) for part in parts.values())
     described = {name: _describe_all(part, diagnostics) for name, part in parts.items()}
     classes = names or _names_in(each for files in described.values() for each in files)
+    for name in sorted({each.name for files in described.values() for file in files for each in file.objects}):
+        if is_ignored_name(name) and name not in classes:
+            diagnostics.add("ignored_class", SourceLocation(str(request.path), about=("class", repr(name))))
     datasets = {name: _read_part(parts[name], files, classes, diagnostics) for name, files in described.items()}
     source, every = str(request.path), (*notices, *diagnostics.notices())
     return ReadResult(format=NAME, datasets=datasets, source=source, notices=every, undivided_notice=UNDIVIDED_NOTICE)

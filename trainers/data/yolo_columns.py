@@ -151,8 +151,9 @@ def likely_meaning(values: Sequence[float]) -> Meaning | None:
         return "polygon"
     if _edges_cross(points):
         return "box"
-    turns = {_turn(points[index - 2], points[index - 1], points[index]) for index in range(len(points))}
-    return "polygon" if len(points) >= MIN_CONVEX and len(turns - {0}) == 1 else None
+    turns = [_turn(points[index - 2], points[index - 1], points[index]) for index in range(len(points))]
+    corners = [turn for turn in turns if turn]
+    return "polygon" if len(corners) >= MIN_CONVEX and len(set(corners)) == 1 else None
 
 
 def _box(values: Sequence[float]) -> Corners:
