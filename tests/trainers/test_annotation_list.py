@@ -55,11 +55,11 @@ def test_entries_come_back(given_entries: list[Any], others: list[Any]) -> None:
 def test_tables_hold_what_is_plain(given_entries: list[Any]) -> None:
     content, tables = read(given_entries)
     found = AnnotationList(content, tables)
-    for entry, row in zip(found, found.rows().tolist(), strict=True):
+    for entry, row in zip(found, found.rows.tolist(), strict=True):
         if row >= 0:
             assert tables.ids[row].tolist() == [entry[key] for key in NEEDED[:3]]
             assert tables.boxes[row].tolist() == entry["bbox"]
-    assert (found.rows() >= 0).sum() == len(tables.ids) == len(tables.boxes)
+    assert (found.rows >= 0).sum() == len(tables.ids) == len(tables.boxes)
 
 
 def test_a_plain_annotation_is_stored_and_others_are_not() -> None:

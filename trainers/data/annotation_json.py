@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from search_space.errors import DataError, is_text
+from trainers.data.annotation_list import AnnotationList, PlainTables
 from trainers.data.defects import BrokenFile, SourceLocation
 from trainers.data.json_values import is_id
 
@@ -25,7 +26,7 @@ class AnnotationJson:
 
     path: Path
     images: list[Any]
-    annotations: list[Any]
+    annotations: AnnotationList
     categories: list[dict[str, Any]]
     lines: dict[str, list[int]] = field(default_factory=dict)
     """By list: the line on which each entry begins; empty if the file was loaded without lines."""
@@ -42,7 +43,8 @@ def load_annotations(path: Path, *, with_lines: bool = False) -> AnnotationJson:
         DataError: the file cannot be read.
         BrokenFile: the file is not JSON or lacks a list.
     """
-    content, text = _load(path)
+    tables = PlainTables()
+    content, text = _load(path, tables)
     for key in LISTS:
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             message = f"{path} has no list {key!r}; a COCO file needs images, annotations and categories"
@@ -51,15 +53,21 @@ def load_annotations(path: Path, *, with_lines: bool = False) -> AnnotationJson:
     if not all(_is_category(entry) for entry in content["categories"]):
         raise BrokenFile(f"{path}: every category needs an id and a name; correct the file", "wrong_layout", path)
     _check_given_once(text, path)
-    lists = {key: content[key] for key in LISTS}
-    return AnnotationJson(path=path, **lists, lines=entry_lines(text) if with_lines else {})
+    return AnnotationJson(
+        path=path,
+        images=content["images"],
+        annotations=AnnotationList(content["annotations"], tables),
+        categories=content["categories"],
+        lines=entry_lines(text) if with_lines else {},
+    )
 
 
-def _load(path: Path) -> tuple[object, str]:
+def _load(path: Path, tables: PlainTables) -> tuple[object, str]:
     try:
         raw = path.read_bytes()
         text = raw.decode(json.detect_encoding(raw))
-        return json.loads(text), text
+        del raw
+        return json.loads(text, object_hook=tables.stored), text
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}; check the path") from None
     except (ValueError, RecursionError) as error:

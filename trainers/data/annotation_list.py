@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any, overload
 
 import numpy as np
@@ -99,6 +100,16 @@ class AnnotationList(Sequence[Any]):
         entry = self.entries[index]
         return self.tables.entry(entry) if type(entry) is Row else entry
 
+    def own_and_image_ids(self) -> Iterator[tuple[Any, Any]]:
+        """Yields the id of each annotation and that of its image; None where it has none."""
+        ids = self.tables.ids[:, :2].tolist()
+        for entry in self.entries:
+            if type(entry) is Row:
+                yield ids[entry]
+            else:
+                yield (entry.get("id"), entry.get("image_id")) if isinstance(entry, dict) else (None, None)
+
+    @cached_property
     def rows(self) -> NDArray[np.int64]:
-        """Returns `(N,)`: the row of each annotation in the tables; -1: it is not there."""
+        """`(N,)`: the row of each annotation in the tables; -1: it is not there."""
         return np.array([entry if type(entry) is Row else -1 for entry in self.entries], np.int64)

@@ -31,6 +31,11 @@ class Categories:
         """How many classes can have objects: without groups and names that mean ignored regions."""
         return sum(name not in self.groups and not is_ignored_name(name) for name in self.classes)
 
+    def plain_label_of(self, category_id: int) -> int:
+        """Returns the label of a category id; -1 where `label_of` has something to tell."""
+        found = self.labels.find(category_id)
+        return -1 if found is None or isinstance(found, str) else max(self.labels[found], -1)
+
     def label_of(self, category_id: object, location: SourceLocation, diagnostics: Diagnostics) -> int | None:
         """Returns the label of a category id, or counts it as unknown and returns None."""
         found = self.labels.find(category_id)

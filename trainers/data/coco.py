@@ -7,22 +7,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from trainers.data.annotation_json import AnnotationJson, load_annotations
-from trainers.data.categories import Categories, drop_empty_groups, read_categories
-from trainers.data.dataset import EVERY_CLASS, Dataset, Record
+from trainers.data.categories import drop_empty_groups, read_categories
+from trainers.data.coco_boxes import BoxReader, annotation_location
+from trainers.data.dataset import Dataset, Record
 from trainers.data.defects import BrokenFile, SourceLocation
-from trainers.data.diagnostics import Annotation, Corners, Diagnostics
+from trainers.data.diagnostics import Diagnostics
 from trainers.data.image_finder import FoundImages, find_images
 from trainers.data.images import MAX_PIXELS
 from trainers.data.json_pairs import Pair, choose_pair, find_pairs, jsons_in, jsons_in_parts, pair_of
-from trainers.data.json_values import IdTable, flag, is_id, number, shown_value
-from trainers.data.segmentation import box_of_segmentation
+from trainers.data.json_values import IdTable, is_id, number, shown_value
 from trainers.data.source import ReadRequest, ReadResult, leaves_folder, posix_name
-from trainers.data.tinyperson import IGNORING, WindowBounds, is_tinyperson, window_of
 from trainers.data.tinyperson import NAME as TINYPERSON
+from trainers.data.tinyperson import WindowBounds, is_tinyperson, window_of
 
 COCO = "coco"
-_IGNORING = ("ignore",)
-_NUMBERS = frozenset({int, float})
 
 
 def find_pair_of_jsons(request: ReadRequest) -> ReadResult | None:
@@ -130,7 +128,7 @@ def read_json(path: Path, request: ReadRequest) -> CocoFile:
         raise BrokenFile(f"{path} lists no usable images; give a file that does", "empty_set", path)
     _group(file, entries, diagnostics)
     images = find_images(path, names, request.images, num_parents=4 if every_class else 2)
-    boxes = _BoxReader(
+    boxes = BoxReader(
         file=file,
         categories=categories,
         diagnostics=diagnostics,
@@ -188,32 +186,24 @@ def _size(
 def _group(file: AnnotationJson, entries: IdTable[ImageEntry], diagnostics: Diagnostics) -> None:
     """Adds every annotation to the entry of its image."""
     seen: set[Any] = set()
-    for index, annotation in enumerate(file.annotations):
-        image_id = annotation.get("image_id") if isinstance(annotation, dict) else None
+    for index, (own_id, image_id) in enumerate(file.annotations.own_and_image_ids()):
         found = entries.find(image_id)
         if found is None:
-            location = _annotation_location(file, index, "an unknown image")
+            location = annotation_location(file, index, "an unknown image")
             diagnostics.add("unknown_image", location, f"no image has the id {shown_value(image_id)}")
             continue
         entry = entries[found]
         if isinstance(found, str) != isinstance(image_id, str):
-            diagnostics.add("number_as_text", _annotation_location(file, index, entry.name))
-        own_id = annotation.get("id")
+            diagnostics.add("number_as_text", annotation_location(file, index, entry.name))
         if is_id(own_id) and own_id in seen:
-            location = _annotation_location(file, index, entry.name)
+            location = annotation_location(file, index, entry.name)
             diagnostics.add("duplicate_annotation", location, "an earlier annotation has the same id")
         elif is_id(own_id):
             seen.add(own_id)
         entry.annotations.append(index)
 
 
-def _annotation_location(file: AnnotationJson, index: int, name: str) -> SourceLocation:
-    return file.location(
-        "annotations", index, "annotation", _id(file.annotations[index]), "at index", index, "of", name
-    )
-
-
-def _record(entry: ImageEntry, images: FoundImages, boxes: _BoxReader) -> Record | None:
+def _record(entry: ImageEntry, images: FoundImages, boxes: BoxReader) -> Record | None:
     diagnostics, path = boxes.diagnostics, images.paths.get(entry.name)
     if path is None:
         reason = images.reasons.get(entry.name, "")
@@ -229,71 +219,10 @@ def _record(entry: ImageEntry, images: FoundImages, boxes: _BoxReader) -> Record
     hw = entry.size or diagnostics.size_of(path)
     if hw is None:
         return None
+    plain = boxes.plain(entry.annotations, hw) if entry.window is None else None
+    if plain is not None:
+        corners, labels = plain
+        return Record(path=path, height=hw[0], width=hw[1], boxes=corners, labels=labels)
     found = [boxes.read(index, entry.name, hw) for index in entry.annotations]
     annotations = [annotation for annotation in found if annotation is not None]
     return diagnostics.record(path, hw, annotations, num_classes=boxes.num_classes, window=entry.window)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _BoxReader:
-    """Reads the annotations of a file."""
-
-    file: AnnotationJson
-    categories: Categories
-    diagnostics: Diagnostics
-    every_class: bool
-    """Whether ignored regions apply to every class."""
-    num_classes: int
-    """Classes that can have objects."""
-
-    def read(self, index: int, image_name: str, hw: tuple[int, int]) -> Annotation | None:
-        """Reads annotation `index`, of an image of (height, width), or counts it as unusable and returns None."""
-        annotation = self.file.annotations[index]
-        location = _annotation_location(self.file, index, image_name)
-        try:
-            crowd = self._flag(annotation, "iscrowd", location)
-            ignored = crowd
-            for name in IGNORING if self.every_class else _IGNORING:
-                ignored = self._flag(annotation, name, location) or ignored
-        except ValueError as error:
-            self.diagnostics.add("malformed", location, str(error))
-            return None
-        label = self.categories.label_of(annotation.get("category_id"), location, self.diagnostics)
-        if label is None:
-            return None
-        if ignored:
-            self.diagnostics.add("crowd" if crowd else "ignored", location)
-        try:
-            box = self._box(annotation, location, hw)
-        except (ValueError, OverflowError) as error:
-            self.diagnostics.add("malformed", location, str(error))
-            return None
-        return Annotation(box, EVERY_CLASS if ignored and self.every_class else label, ignored, location)
-
-    def _flag(self, annotation: dict[str, Any], name: str, location: SourceLocation) -> bool:
-        value = annotation.get(name, 0)
-        if type(value) is int and value == 0:
-            return False
-        try:
-            found = flag(value)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from None
-        if isinstance(value, str):
-            self.diagnostics.add("number_as_text", location)
-        return found
-
-    def _box(self, annotation: dict[str, Any], location: SourceLocation, hw: tuple[int, int]) -> Corners:
-        values = annotation.get("bbox")
-        if not values and annotation.get("segmentation"):
-            box = box_of_segmentation(annotation["segmentation"], hw)
-            self.diagnostics.add("box_of_segmentation", location)
-            return box
-        if not isinstance(values, list) or len(values) != 4:
-            raise ValueError(f"bbox must be four numbers, got {shown_value(values)}")
-        try:
-            x, y, width, height = map(float if _NUMBERS.issuperset(map(type, values)) else number, values)
-        except (ValueError, OverflowError):
-            raise ValueError(f"bbox must be four numbers, got {shown_value(values)}") from None
-        if any(isinstance(value, str) for value in values):
-            self.diagnostics.add("number_as_text", location)
-        return x, y, x + width, y + height

@@ -24,7 +24,7 @@ def is_tinyperson(file: AnnotationJson) -> bool:
     """Returns whether a file has TinyPerson flags on an annotation, or the `corner` of an image window."""
     flags = {"uncertain", *KEEPING}
     return any(isinstance(entry, dict) and CORNER in entry for entry in file.images) or any(
-        isinstance(entry, dict) and not flags.isdisjoint(entry) for entry in file.annotations
+        isinstance(entry, dict) and not flags.isdisjoint(entry) for entry in file.annotations.entries
     )
 
 
