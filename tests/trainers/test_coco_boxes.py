@@ -9,7 +9,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from trainers.data import Dataset, open_data
@@ -39,7 +39,16 @@ def opened(folder: Path, entries: list[dict[str, Any]]) -> tuple[list[Dataset], 
     return [splits.train, splits.val], splits.notices
 
 
+def entry(box: list[float], image: int = 1, category: int = 3) -> dict[str, Any]:
+    return {"image_id": image, "category_id": category, "bbox": box}
+
+
 @settings(deadline=None)
+@example([entry([4, 4, 0.05, 8])])
+@example([entry([-1, 4, 8, 8])])
+@example([entry([4, 30, 8, 8])])
+@example([entry([4, 4, 8, 8], category=5)])
+@example([entry([4, 4, 8, 8]), entry([4, 4, 8, 8])])
 @given(st.lists(annotations, max_size=8))
 def test_plain_annotations_give_what_others_give(entries: list[dict[str, Any]]) -> None:
     with TemporaryDirectory() as name:
