@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +12,37 @@ from trainers.data.defects import BrokenFile
 from trainers.data.images import IMAGE_SUFFIXES
 
 IMAGE_FOLDERS = ("images", "JPEGImages")
+PART_NAMES = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+"""The words that mean a part of a data set in names of files and folders, in any case."""
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 UNDIVIDED_NOTICE = (
     "{source} has no train and val split: the last {num_val} of {num_images} images by name are the val split"
 )
+
+
+def part_of(name: str) -> str | None:
+    """Returns the part, `train`, `val` or `test`, that the name of a file or folder means, or None.
+
+    One of its words must be in `PART_NAMES`: `instances_Validation` and `valid2017` are val, `interval` is nothing.
+    A name with words of two parts, such as `train_val`, is no part.
+    """
+    words = {word.lower() for word in _WORD.findall(name)}
+    found = [part for part, names in PART_NAMES.items() if not words.isdisjoint(names)]
+    return found[0] if len(found) == 1 else None
+
+
+def names_by_part(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Returns the names that mean each part, the best first: the name of the part itself, then sorted by length."""
+    parts: dict[str, list[str]] = {}
+    for name in sorted(names, key=lambda name: (len(name), name)):
+        part = part_of(name)
+        if part is not None:
+            parts.setdefault(part, []).append(name)
+    return {part: tuple(sorted(found, key=lambda name: name != part)) for part, found in parts.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,9 +129,10 @@ class FolderLayout:
 
 
 def _name_of(folder: Path, part: str) -> str:
-    """Returns the folder name of a split: the split itself, or the first name that contains it."""
+    """Returns the folder name of a split: the first that means it (see `names_by_part`), or that contains its name."""
     names = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-    return part if part in names else next((name for name in names if part in name.lower()), part)
+    known = names_by_part(names).get(part)
+    return known[0] if known else next((name for name in names if part in name.lower()), part)
 
 
 def _beside(home: Path, images: Path | None, part: str) -> tuple[Path, ...]:
