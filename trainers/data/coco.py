@@ -20,6 +20,7 @@ from trainers.data.dataset import EVERY_CLASS, Dataset, Record
 from trainers.data.defects import BrokenFile, SourceLocation
 from trainers.data.diagnostics import Annotation, Diagnostics
 from trainers.data.images import MAX_PIXELS, is_file
+from trainers.data.labelme_json import is_labelme
 from trainers.data.source import ReadRequest, ReadResult, inner_name
 from trainers.data.tinyperson import NAME as TINYPERSON
 from trainers.data.tinyperson import WindowBounds, is_ignored, is_tinyperson, window_of
@@ -58,8 +59,9 @@ def _only_json(request: ReadRequest) -> Path | None:
 
 
 def jsons_in(folder: Path) -> list[Path]:
-    """Returns the JSON files in the folders that are searched for annotations."""
-    return sorted(path for name in ANNOTATION_FOLDERS for path in (folder / name).glob("*.json") if is_file(path))
+    """Returns the JSON files in the folders that are searched for annotations, without those of labelme."""
+    found = (path for name in ANNOTATION_FOLDERS for path in (folder / name).glob("*.json") if is_file(path))
+    return sorted(path for path in found if not is_labelme(path))
 
 
 def _format(file: AnnotationJson) -> str:

@@ -34,6 +34,7 @@ REPAIRED = {"partly_outside": "boxes clipped to the image"}
 """Defects that are repaired."""
 HARMLESS = {
     "duplicate_annotation": "annotation ids given twice",
+    "filename_differs": "annotation files that name another image than the one with their own name, which is used",
     "image_size": "image sizes that are wrong in the annotations",
     "label_without_image": "annotation files without an image",
     "missing_label_folder": "folders of labels missing",
@@ -56,11 +57,16 @@ NOTES = {
     "difficult": "difficult boxes, read as ignored regions of their class",
     "difficult_kept": "difficult boxes, kept as objects because their files name a database other than VOC",
     "ignored": "boxes that are ignored, uncertain or without a class, read as ignored regions",
-    "polygon": "polygons, read as their bounding boxes",
+    "polygon": "polygons, circles and masks, read as their bounding boxes",
     "windows_path": "file names with backslashes, read as paths",
     "byte_order_mark": "files that begin with a byte order mark",
     "carriage_return": "files with Windows line endings",
     "image_without_labels": "images without an annotation file",
+    "sequence_without_labels": "folders of frames without an annotation file, left out",
+    "sequence_copy": "sequences with the frames and labels of another, left out",
+    "frame_without_labels": "frames that no line of their sequence names, read as images without objects",
+    "grouped": "groups of polygons or masks of one object, read as one box each",
+    "filename_missing": "annotation files that name a missing image, read for the image with their own name",
     "one_based": "annotation files of the original VOC, with pixel coordinates from 1",
 }
 """Facts worth knowing that are not defects."""

@@ -10,7 +10,9 @@ from trainers.data.coco import jsons_in
 from trainers.data.format import FORMATS, Reader
 from trainers.data.source import ReadRequest, ReadResult
 
-from trainers.data import json_writer, yolo_writer, visdrone_writer, voc_writer  # noqa: F401  isort: skip
+# The order is that of detection: lines of VisDrone-VID would pass for those of VisDrone-DET.
+from trainers.data import json_writer, yolo_writer, visdrone_video, visdrone_writer, voc_writer  # noqa: F401  isort: skip
+from trainers.data import labelme, uavdt, mot  # noqa: F401  isort: skip
 
 
 def readers_in_order() -> tuple[Reader, ...]:

@@ -96,6 +96,21 @@ def numbered_lines(text: str) -> list[tuple[int, str]]:
     return [(number, line.strip()) for number, line in lines if line.strip()]
 
 
+def num_fields(path: Path) -> int:
+    """Returns the number of fields in the first line of a text if they all are numbers, and 0 otherwise."""
+    try:
+        with path.open("rb") as file:
+            line = next((each for each in iter(lambda: file.readline(1000), b"") if each.strip()), b"")
+        return len([float(field) for field in fields_of(line.removeprefix(b"\xef\xbb\xbf").decode())])
+    except (OSError, ValueError):
+        return 0
+
+
+def fields_of(line: str) -> list[str]:
+    """Returns the comma-separated fields of a line; a trailing comma is accepted."""
+    return [field.strip() for field in line.strip().rstrip(", ").split(",")]
+
+
 def read_names(folders: Iterable[Path], diagnostics: Diagnostics) -> tuple[str, ...] | None:
     """Returns the class names of the first `classes.txt` in the folders, one per line, or None."""
     path = next((folder / "classes.txt" for folder in folders if os.path.isfile(folder / "classes.txt")), None)
