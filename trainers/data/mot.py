@@ -13,17 +13,8 @@ from pathlib import Path
 from trainers.data.defects import SourceLocation
 from trainers.data.format import FORMATS, Format
 from trainers.data.images import MAX_PIXELS, is_file
-from trainers.data.sequences import (
-    IGNORED,
-    Category,
-    LineError,
-    Sequence,
-    SequenceFormat,
-    find_sequences,
-    first_folder,
-    is_safe_name,
-    subfolders,
-)
+from trainers.data.sequence_reader import IGNORED, Category, LineError, Sequence, SequenceFormat
+from trainers.data.sequences import find_sequences, first_folder, is_safe_name, subfolders
 
 NAME = "mot"
 CLASSES = ("pedestrian",)

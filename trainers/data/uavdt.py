@@ -10,15 +10,8 @@ from pathlib import Path
 
 from trainers.data.format import FORMATS, Format
 from trainers.data.images import is_file
-from trainers.data.sequences import (
-    Category,
-    LineError,
-    Sequence,
-    SequenceFormat,
-    find_sequences,
-    first_folder,
-    subfolders,
-)
+from trainers.data.sequence_reader import Category, LineError, Sequence, SequenceFormat
+from trainers.data.sequences import find_sequences, first_folder, subfolders
 
 NAME = "uavdt"
 CLASSES = ("car", "truck", "bus")

@@ -8,7 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from trainers.data.format import FORMATS, Format
-from trainers.data.sequences import Category, LineError, Sequence, SequenceFormat, find_sequences, first_folder
+from trainers.data.sequence_reader import Category, LineError, Sequence, SequenceFormat
+from trainers.data.sequences import find_sequences, first_folder
 from trainers.data.source import num_fields
 from trainers.data.visdrone import CLASSES, IGNORED_CATEGORY, label_of
 
