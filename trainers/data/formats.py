@@ -10,9 +10,9 @@ from trainers.data.coco import jsons_in
 from trainers.data.format import FORMATS, Reader
 from trainers.data.source import ReadRequest, ReadResult
 
-# The order is that of detection: lines of VisDrone-VID would pass for those of VisDrone-DET.
-from trainers.data import json_writer, yolo_writer, visdrone_video, visdrone_writer, voc_writer  # noqa: F401  isort: skip
-from trainers.data import labelme, uavdt, mot  # noqa: F401  isort: skip
+# The order is that of detection. Folders of YOLO and lines of VisDrone could also be those of the format before them.
+from trainers.data import json_writer, labelme, yolo_writer, visdrone_video, visdrone_writer  # noqa: F401  isort: skip
+from trainers.data import voc_writer, uavdt, mot  # noqa: F401  isort: skip
 
 
 def readers_in_order() -> tuple[Reader, ...]:

@@ -35,6 +35,14 @@ STYLE = FolderLayout(
 )
 
 
+def find_labelme_alone(request: ReadRequest) -> ReadResult | None:
+    """Opens labelme files without text files of the same names: those could be YOLO labels, made from them."""
+    parts = _parts(request) or {}
+    files = [file for part in parts.values() for file in part.files]
+    texts = {name for folder in {file.parent for file in files} for name in os.listdir(folder)}
+    return None if any(f"{file.stem}.txt" in texts for file in files) else find_labelme(request)
+
+
 def find_labelme(request: ReadRequest) -> ReadResult | None:
     """Opens a folder of labelme files, or one of them; None if there are none."""
     parts = _parts(request)
@@ -51,7 +59,11 @@ def find_labelme(request: ReadRequest) -> ReadResult | None:
     }
     classes = names or _names_in(each for files in described.values() for each in files)
     inside = (request.path if request.path.is_dir() else request.path.parent, *((request.images or request.path),))
-    datasets = {name: _read_part(parts[name], files, classes, inside, diagnostics) for name, files in described.items()}
+    whole = request.path.is_dir()
+    datasets = {
+        name: _read_part(parts[name], files, classes, inside, diagnostics, note_others=whole)
+        for name, files in described.items()
+    }
     return ReadResult(
         format=NAME,
         datasets=datasets,
@@ -93,28 +105,27 @@ def _read_part(
     classes: tuple[str, ...],
     inside: tuple[Path, ...],
     diagnostics: Diagnostics,
+    *,
+    note_others: bool,
 ) -> Dataset:
+    """Returns the images of annotation files; other images of their folders are noted if `note_others`."""
     images = _FolderImages(part.folders, (*inside, *part.folders))
     index_of = {name: index for index, name in enumerate(classes)}
-    used: dict[Path, str] = {}
-    records = []
-    for file in files:
-        location = SourceLocation(str(file.path), about=(file.path.name,))
-        image = images.of(file, location, diagnostics)
-        if image is None:
-            continue
-        if image in used:
-            what = f"{used[image]} has the labels of {image.name} already; keep one of the two files"
-            diagnostics.add("duplicate_image", location, what)
-            continue
-        used[image] = file.path.name
-        records.append(_record(file, image, index_of, diagnostics))
+    found = [
+        (file, images.of(file, SourceLocation(str(file.path), about=(file.path.name,)), diagnostics)) for file in files
+    ]
+    used: dict[Path, LabelmeFile] = {}
+    for file, image in sorted(found, key=lambda each: each[1] is None or each[1].stem != each[0].path.stem):
+        if image is not None and used.setdefault(image, file) is not file:
+            what = f"{used[image].path.name} has the labels of {image.name} already; keep one of the two files"
+            diagnostics.add("duplicate_image", SourceLocation(str(file.path), about=(file.path.name,)), what)
+    records = [_record(file, image, index_of, diagnostics) for file, image in found if image and used[image] is file]
     if files and not used:
         looked = ", ".join(dict.fromkeys(os.path.normpath(folder) for folder in part.folders))
         message = f"no image for any of {len(files)} labelme files, such as {files[0].path}; searched {looked}"
         raise BrokenFile(f"{message}; give the folder with --images DIR", "missing_image", files[0].path)
-    stems = {file.path.stem for file in files}
-    for path in images.paths():
+    stems = {path.stem for path in part.files}
+    for path in images.paths() if note_others else ():
         if path not in used and path.stem not in stems:
             diagnostics.add("image_without_labels", SourceLocation(str(path), about=(path.name,)))
     return Dataset([record for record in records if record is not None], classes)
@@ -184,4 +195,4 @@ def _annotation(shape: LabelmeShape, index_of: dict[str, int], diagnostics: Diag
     return Annotation(shape.box, index_of[shape.name], False, shape.location)
 
 
-FORMATS.add(NAME, Format(readers=(find_labelme,), looks="labelme's json files with their images"))
+FORMATS.add(NAME, Format(readers=(find_labelme_alone, find_labelme), looks="labelme's json files with their images"))
