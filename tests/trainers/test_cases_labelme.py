@@ -231,9 +231,10 @@ def test_labels_that_were_converted_to_yolo_win(tmp_path: Path) -> None:
     assert open_data(tmp_path / "flat").format == "labelme"
 
 
-def test_train_and_val_in_folders(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["", "images", "annotations"])
+def test_train_and_val_in_folders(place: str, tmp_path: Path) -> None:
     for part in ("train", "val"):
-        write_labelme_set(tmp_path / part)
+        write_labelme_set(tmp_path / place / part)
     splits = open_data(tmp_path)
     assert (len(splits.train), len(splits.val), splits.format) == (3, 3, "labelme") and splits.notices == ()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -151,6 +152,35 @@ def test_frames_of_a_sequence_stay_together(frames: list[int], tmp_path_factory:
     convert_data(folder, folder / "out", to="yolo")
     converted = open_data(folder / "out")
     assert (len(converted.train), len(converted.val)) == (len(splits.train), len(splits.val))
+
+
+def test_converted_frames_are_named_by_their_sequence(tmp_path: Path) -> None:
+    for name in ("MOT20-01", "MOT20-02", "MOT20-03"):
+        shutil.copytree(CASES / "11d-mot" / "MOT20-01", tmp_path / "set" / name)
+    convert_data(tmp_path / "set", tmp_path / "out", to="yolo")
+    found = {path.stem for path in (tmp_path / "out" / "images").rglob("*.jpg")}
+    assert found == {f"MOT20-0{sequence}_00000{frame}" for sequence in (1, 2, 3) for frame in (1, 2, 3)}
+
+
+def test_a_sequence_is_a_data_set_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "MOT20-01"
+    shutil.copytree(CASES / "11d-mot" / "MOT20-01", folder)
+    assert check_data(folder).num_boxes == 3
+    monkeypatch.chdir(folder)
+    splits = open_data(".")
+    assert (splits.format, len(splits.train), len(splits.val)) == ("mot", 2, 1) and "MOT20-01" in splits.notices[0]
+    os.rename(folder / "img1", tmp_path / "frames")
+    assert check_data(folder, images=tmp_path / "frames").num_boxes == 3
+
+
+def test_the_last_of_many_sequences_are_named_by_their_ends(tmp_path: Path) -> None:
+    for index in range(25):
+        write_image(tmp_path / "sequences" / f"s{index:02d}" / "0000001.png")
+        path = tmp_path / "annotations" / f"s{index:02d}.txt"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("1,0,10,10,10,20,1,1,0,0\n")
+    notice = open_data(tmp_path).notices[0]
+    assert "5 of 25 sequences are the val split: the last by name, s20 to s24" in notice
 
 
 def test_a_single_sequence_says_that_its_frames_are_in_both_parts() -> None:

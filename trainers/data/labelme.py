@@ -14,7 +14,7 @@ from trainers.data.ignored_names import is_ignored_name
 from trainers.data.images import IMAGE_SUFFIXES, is_file
 from trainers.data.json_values import shown_value
 from trainers.data.labelme_json import LabelmeFile, LabelmeShape, is_labelme, read_labelme_file
-from trainers.data.part_folders import UNDIVIDED_NOTICE, FolderLayout, PartFolder
+from trainers.data.part_folders import IMAGE_FOLDERS, UNDIVIDED_NOTICE, FolderLayout, PartFolder
 from trainers.data.source import (
     ReadRequest,
     ReadResult,
@@ -30,7 +30,7 @@ BACKGROUND = "_background_"
 """A name in labelme's list of labels that means no object."""
 STYLE = FolderLayout(
     suffix=".json",
-    annotation_folders=("annotations", "Annotations", "labels", "json", "jsons", "labelme", "ann"),
+    annotation_folders=("annotations", "Annotations", "labels", "json", "jsons", "labelme", "ann", *IMAGE_FOLDERS),
     is_annotation=is_labelme,
 )
 

@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from search_space.errors import shortened
 from trainers.data.dataset import Dataset, Record
 from trainers.data.defects import BrokenFile, SourceLocation
 from trainers.data.diagnostics import Diagnostics
@@ -24,6 +23,8 @@ from trainers.data.source import (
     read_text,
 )
 
+MAX_LISTED = 4
+"""More sequences are listed by the first and the last name."""
 _Frames = tuple[str, list[Record]]
 """The name of a sequence and its frames."""
 
@@ -170,8 +171,9 @@ def _divide(read: list[_Frames], source: str) -> tuple[dict[str, list[_Frames]],
         )
         return {"all": read}, (), undivided
     train, val = last_fifth(used)
-    names = shortened([name for name, _ in val])
-    notice = f"{source} has no train and val split: {len(val)} of {len(used)} sequences are the val split: {names}"
+    names = [name for name, _ in val]
+    which = ", ".join(names) if len(names) <= MAX_LISTED else f"the last by name, {names[0]} to {names[-1]}"
+    notice = f"{source} has no train and val split: {len(val)} of {len(used)} sequences are the val split: {which}"
     return {"train": list(train), "val": list(val)}, (notice,), ""
 
 
