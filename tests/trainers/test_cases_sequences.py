@@ -112,6 +112,7 @@ def test_marks_of_visdrone_vid(tmp_path: Path) -> None:
     assert record.boxes.tolist() == [[50, 40, 64, 48]] and record.labels.tolist() == [8]
     assert [name for name, _ in named_regions(record, ())] == ["*"] * 3
     assert [defect.kind for defect in report.defects] == ["partly_outside"] and report.num_ignored == 3
+    assert [(note.kind, note.count) for note in report.notes] == [("ignored", 3)]
     (folder / "classes.txt").write_text("".join(f"c{number}\n" for number in range(11)))
     assert open_data(folder).train.records[0].labels.tolist() == [10, 8]
 
@@ -284,6 +285,9 @@ def test_the_folder_and_the_size_of_seqinfo(tmp_path: Path) -> None:
     assert [(each.kind, each.file[-12:]) for each in check_data(folder).defects] == [("image_size", "s/000001.png")]
     (folder / "a" / "seqinfo.ini").write_text("imDir=frames\nimWidth=many\nimHeight=48\n")
     assert [each.file[-13:] for each in check_data(folder).defects] == ["a/seqinfo.ini"]
+    (folder / "a" / "seqinfo.ini").write_text(f"imDir={'9' * 400}\n")  # longer than a file name can be
+    assert [each.kind for each in check_data(folder).defects] == ["label_without_image"]
+    (folder / "a" / "seqinfo.ini").write_text("imDir=frames\n")
     assert check_data(folder).num_boxes == 6
 
 

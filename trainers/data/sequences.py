@@ -75,7 +75,7 @@ def subfolders(folder: Path) -> tuple[Path, ...]:
 
 def first_folder(folders: Iterable[Path]) -> Path | None:
     """Returns the first of the folders that exists."""
-    return next((folder for folder in folders if folder.is_dir()), None)
+    return next((folder for folder in folders if os.path.isdir(folder)), None)
 
 
 def is_safe_name(name: str) -> bool:
