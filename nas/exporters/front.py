@@ -14,6 +14,7 @@ import pandas as pd
 from nas.architectures import load_architecture, trained_section_of
 from nas.config import RunConfig, read_config
 from nas.cost.latency import LatencyModel, load_model
+from nas.data_state import open_data_of
 from nas.exporters.entry import ExportEntry
 from nas.exporters.entry_files import ARCHITECTURE, WEIGHTS, kit_file, write_entry
 from nas.exporters.onnx_model import OnnxOptions
@@ -25,7 +26,6 @@ from results.trial import Trial
 from search_space import DESIGNS, Architecture
 from search_space.errors import ConfigError, SpaceError, UserError
 from trainers import load_weights
-from trainers.data import open_data
 from trainers.data.geometry import ImageFit
 from trainers.importing.opening import check_complete, open_weights
 
@@ -211,7 +211,7 @@ def _known_classes(what: str) -> int:
 def _images(config: RunConfig) -> list[np.ndarray] | None:
     """Returns some validation images `(H, W, 3)` of a run's data, or None if it is no longer available."""
     try:
-        splits = open_data(config.data, split=config.split, format=config.data_format, images=config.images)
+        splits = open_data_of(config)
         return [splits.val.image(index) for index in range(min(NUM_IMAGES, len(splits.val)))]
     except (UserError, OSError):
         return None

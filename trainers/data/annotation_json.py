@@ -73,6 +73,12 @@ def pair_of(path: Path) -> Pair | None:
     return None
 
 
+def test_json_beside(train: Path, val: Path) -> Path | None:
+    """Returns the file named like the training file with `test` for `train`; None without one, or if it is `val`."""
+    test = train.with_name(train.name.replace("train", "test"))
+    return test if test.is_file() and test not in (train, val) else None
+
+
 def choose_pair(pairs: tuple[Pair, ...], split: str | None) -> tuple[Pair, tuple[str, ...]]:
     """Returns the pair named `split` (default: the first in alphabetical order), and a notice if there are several.
 

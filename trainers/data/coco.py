@@ -15,12 +15,13 @@ from trainers.data.annotation_json import (
     is_id,
     load_annotations,
     pair_of,
+    test_json_beside,
 )
 from trainers.data.dataset import EVERY_CLASS, Dataset, Record
 from trainers.data.defects import BrokenFile, SourceLocation
 from trainers.data.diagnostics import Annotation, Diagnostics
 from trainers.data.images import MAX_PIXELS, is_file
-from trainers.data.source import ReadRequest, ReadResult, inner_name
+from trainers.data.source import TEST, ReadRequest, ReadResult, inner_name
 from trainers.data.tinyperson import NAME as TINYPERSON
 from trainers.data.tinyperson import WindowBounds, is_ignored, is_tinyperson, window_of
 
@@ -71,11 +72,16 @@ def _open_pair(request: ReadRequest, train_path: Path, val_path: Path, notices: 
     if train.dataset.classes != val.dataset.classes:
         message = f"{train_path} and {val_path} list different categories; use the same categories in both"
         raise BrokenFile(message, "classes_differ", val_path)
+    test_path = test_json_beside(train_path, val_path)
+    test = read_json(test_path, request) if request.with_test and test_path is not None else None
+    if test is not None and test.dataset.classes != train.dataset.classes:
+        message = f"{train_path} and {test_path} list different categories; use the same categories in both"
+        raise BrokenFile(message, "classes_differ", test_path)
     return ReadResult(
         format=train.format,
-        datasets={"train": train.dataset, "val": val.dataset},
+        datasets={"train": train.dataset, "val": val.dataset} | ({} if test is None else {TEST: test.dataset}),
         source=f"{train_path} and {val_path.name}",
-        notices=(*notices, *train.notices, *val.notices),
+        notices=(*notices, *train.notices, *val.notices, *(test.notices if test is not None else ())),
     )
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "ImageCache",
     "Labels",
     "Record",
+    "distinct_records",
     "image_size",
     "no_boxes",
     "no_labels",
@@ -153,8 +154,16 @@ class Dataset:
 
     def taking(self, indices: Iterable[int]) -> Dataset:
         """Returns a data set of some of the images, which shares the cache of this one."""
-        records = [self.records[index] for index in indices]
-        return Dataset(records, self.classes, reader=self._reader, cache=self._cache)
+        return self.replaced([self.records[index] for index in indices])
+
+    def replaced(self, records: Sequence[Record], classes: Sequence[str] | None = None) -> Dataset:
+        """Returns a data set of other records of the same images, which shares the cache of this one.
+
+        Args:
+            records: one per image.
+            classes: names in the order of the labels; None: those of this one.
+        """
+        return Dataset(records, self.classes if classes is None else classes, reader=self._reader, cache=self._cache)
 
     def fingerprint(self) -> str:
         """Returns 16 hex characters that change with the classes, file names, image sizes, boxes or labels."""
@@ -167,6 +176,11 @@ class Dataset:
                 digest.update(np.ascontiguousarray(boxes, "<f4").tobytes())
                 digest.update(np.ascontiguousarray(labels, "<i8").tobytes())
         return digest.hexdigest()[:16]
+
+
+def distinct_records(datasets: Iterable[Dataset]) -> list[Record]:
+    """Returns the distinct images of data sets."""
+    return list({record.key: record for dataset in datasets for record in dataset.records}.values())
 
 
 def read_record(record: Record) -> Image:

@@ -18,6 +18,7 @@ from trainers.data.defects import BrokenFile, SourceLocation
 from trainers.data.diagnostics import Annotation, Corners, Diagnostics
 from trainers.data.images import IMAGE_SUFFIXES, is_file
 from trainers.data.source import (
+    TEST,
     ReadRequest,
     ReadResult,
     is_inside,
@@ -41,7 +42,7 @@ class YoloLayout:
     """The images of each split, and where their labels are."""
 
     parts: dict[str, tuple[Path, ...]]
-    """`train` and `val`, or `all`."""
+    """`train` and `val`, and `test` if it is asked for, or `all`."""
     classes: tuple[str, ...] | None
     """None if no file names them."""
     images: Path | None = None
@@ -123,9 +124,10 @@ def layout_from_yaml(path: Path, request: ReadRequest, diagnostics: Diagnostics)
     bases = [folder for folder in dict.fromkeys((base, path.parent)) if os.path.isdir(folder)]
     finder = _Finder(source=path, bases=bases, images=request.images, diagnostics=diagnostics)
     train, val = (finder.images_of(content[part]) for part in ("train", "val"))
+    test = {TEST: finder.images_of(content[TEST])} if request.with_test and content.get(TEST) else {}
     same = (f"{path}: train and val have the same images; the score says little about other images",)
     return YoloLayout(
-        parts=_checked({"train": train, "val": val}, str(path)),
+        parts=_checked({"train": train, "val": val, **test}, str(path)),
         classes=_names(content, path),
         images=request.images,
         labels=_first_folder([folder / "labels" for folder in bases]),
@@ -141,6 +143,8 @@ def layout_from_folder(request: ReadRequest, diagnostics: Diagnostics) -> YoloLa
         return None
     classes = read_names((folder, labels), diagnostics)
     names = ("train", "val") if all((images / part).is_dir() for part in ("train", "val")) else ("",)
+    if request.with_test and names != ("",) and (images / TEST).is_dir():
+        names = (*names, TEST)
     parts = {name or "all": listed_images(images / name) for name in names}
     return YoloLayout(parts=_checked(parts, str(folder)), classes=classes, images=request.images, labels=labels)
 
