@@ -6,8 +6,8 @@ DATA = "Data set in COCO, YOLO, VisDrone, TinyPerson or VOC format."
 DATA_FORMAT = "Format of the data set: coco, tinyperson, yolo, visdrone, voc or one from a plug-in."
 IMAGES = "Folder of the images, if they are not beside the annotations."
 CLASSES = (
-    "Use only these classes, in this order. Names of --merge may be among them; what becomes of the others says "
-    "--other-classes."
+    "Use only these classes, in this order. Names of --merge may be among them; --other-classes says what becomes of "
+    "the others. May be repeated."
 )
 MERGE = "Make one class of several. The other classes are kept, unless --classes leaves them out. May be repeated."
 OTHER_CLASSES = (

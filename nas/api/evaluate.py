@@ -180,7 +180,7 @@ def evaluate(
     tiling = tiling_from(tile, overlap, tile_whole)
     loaded = load_detector(weights)
     loaded.content.check_input(input_hw or loaded.input_hw)
-    selection = {"select_classes": classes, "merge": merge, "other_classes": other_classes}
+    selection = {"select_classes": classes or None, "merge": merge or None, "other_classes": other_classes}
     given = {"data": data, "data_format": format, "images": images, "split": split, **selection}
     place = Path(weights) if isinstance(weights, (str, Path)) else loaded.weights
     splits = _with_trained_classes(_open(given, place, part, on_notice), loaded, given, place, on_notice)

@@ -62,7 +62,6 @@ class TrainingRequest:
         option="--classes",
         metavar="NAME,NAME",
         default_words="all",
-        separator=",",
     )
     merge: tuple[str, ...] = _DATA((), data_words.MERGE, metavar="NAME=CLASS,CLASS")
     other_classes: str | None = _DATA(

@@ -76,7 +76,9 @@ def class_options(command: Command) -> Command:
             help=f"{data_words.OTHER_CLASSES} Default: background.",
         ),
         click.option("--merge", multiple=True, default=(), metavar="NAME=CLASS,CLASS", help=data_words.MERGE),
-        click.option("--classes", default=None, metavar="NAME,NAME", help=f"{data_words.CLASSES} Default: all."),
+        click.option(
+            "--classes", multiple=True, default=(), metavar="NAME,NAME", help=f"{data_words.CLASSES} Default: all."
+        ),
     ):
         command = add(command)
     return command

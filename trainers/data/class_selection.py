@@ -89,11 +89,15 @@ def select_classes(datasets: Mapping[str, Dataset], selection: ClassSelection) -
     known = next(iter(datasets.values())).classes
     table, classes = _new_labels(selection, known)
     relabelled = _Relabelling(table=np.array(table, np.int64), ignore=selection.others == "ignore")
+    records = {id(record): record for dataset in datasets.values() for record in dataset.records}  # may be in two parts
+    new = {key: relabelled.record(record) for key, record in records.items()}
     found = {
-        name: dataset.replaced([relabelled.record(record) for record in dataset.records], classes)
+        name: dataset.replaced([new[id(record)] for record in dataset.records], classes)
         for name, dataset in datasets.items()
     }
-    return SelectedData(datasets=found, notices=_notices(datasets, selection, table, classes, relabelled))
+    dropped = sum(int((relabelled.table[record.labels] == DROPPED).sum()) for record in records.values())
+    notices = (*_about_merges(known, table, classes, relabelled), *_about_others(known, table, selection, dropped))
+    return SelectedData(datasets=found, notices=notices)
 
 
 def _new_labels(selection: ClassSelection, known: tuple[str, ...]) -> tuple[list[int], tuple[str, ...]]:
@@ -192,25 +196,22 @@ def _distinct(boxes: Boxes, labels: Labels) -> NDArray[np.intp]:
     return np.sort(np.unique(rows, axis=0, return_index=True)[1])
 
 
-def _notices(
-    before: Mapping[str, Dataset],
-    selection: ClassSelection,
-    table: Sequence[int],
-    classes: tuple[str, ...],
-    relabelled: _Relabelling,
-) -> tuple[str, ...]:
-    known = next(iter(before.values())).classes
-    dropped = [name for name, label in zip(known, table, strict=True) if label == DROPPED]
+def _about_merges(
+    known: tuple[str, ...], table: Sequence[int], classes: tuple[str, ...], relabelled: _Relabelling
+) -> list[str]:
     lines = []
     for label, name in enumerate(classes):
         members = [old for old, new in zip(known, table, strict=True) if new == label]
         if members != [name]:
             lines.append(f"class {name} is {shortened(members)}")
     if relabelled.num_coinciding:
-        lines.append(f"{relabelled.num_coinciding} boxes of merged classes coincide with another and are kept once")
-    if dropped:
-        labels = [record.labels for dataset in before.values() for record in dataset.records]
-        count = sum(int((np.array(table)[each] == DROPPED).sum()) for each in labels)
-        become = "ignored regions" if selection.others == "ignore" else "background"
-        lines.append(f"{count} boxes of the other classes ({shortened(dropped)}) are {become}")
-    return tuple(lines)
+        lines.append(
+            f"boxes of merged classes that coincide with another and are kept once: {relabelled.num_coinciding}"
+        )
+    return lines
+
+
+def _about_others(known: tuple[str, ...], table: Sequence[int], selection: ClassSelection, num_boxes: int) -> list[str]:
+    dropped = [name for name, label in zip(known, table, strict=True) if label == DROPPED]
+    become = "ignored regions" if selection.others == "ignore" else "background"
+    return [f"other classes, {become}: {shortened(dropped)}; boxes: {num_boxes}"] if dropped else []

@@ -17,7 +17,7 @@ from trainers.data.dataset import EVERY_CLASS, Dataset, Record, distinct_records
 from trainers.data.format import FORMATS, Writer
 from trainers.data.formats import check_format, read_every_part
 from trainers.data.images import IMAGE_SUFFIXES, ImageError, image_header
-from trainers.data.source import TEST, ReadRequest, ReadResult
+from trainers.data.source import SAME_IMAGES, TEST, ReadRequest, ReadResult
 from trainers.data.writing import WriteRequest, snap_to_pixels
 
 _NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f/\\:]")
@@ -114,8 +114,9 @@ def _undivided_if_same(parts: ReadResult) -> tuple[dict[str, Dataset], tuple[str
     keys = [{record.key for record in dataset.records} for dataset in parts.datasets.values()]
     if len(keys) != 2 or keys[0] != keys[1]:
         return parts.datasets, parts.notices
-    notice = f"{parts.source}: train and val have the same images; they are written once, without a split"
-    return {"all": next(iter(parts.datasets.values()))}, (notice,)
+    notice = f"{parts.source}: {SAME_IMAGES}; they are written once, without a split"
+    others = (each for each in parts.notices if SAME_IMAGES not in each)
+    return {"all": next(iter(parts.datasets.values()))}, (notice, *others)
 
 
 def _write(out: Path, datasets: dict[str, Dataset], images: _Images, writer: Writer) -> None:

@@ -19,6 +19,8 @@ from trainers.data.images import IMAGE_SUFFIXES
 
 Item = TypeVar("Item")
 
+SAME_IMAGES = "train and val have the same images"
+"""In a notice of a data set in which they do."""
 TEST = "test"
 """Name of the part that training and search never use."""
 MAX_TEXT_BYTES = 64_000_000

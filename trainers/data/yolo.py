@@ -18,6 +18,7 @@ from trainers.data.defects import BrokenFile, SourceLocation
 from trainers.data.diagnostics import Annotation, Corners, Diagnostics
 from trainers.data.images import IMAGE_SUFFIXES, is_file
 from trainers.data.source import (
+    SAME_IMAGES,
     TEST,
     ReadRequest,
     ReadResult,
@@ -125,7 +126,7 @@ def layout_from_yaml(path: Path, request: ReadRequest, diagnostics: Diagnostics)
     finder = _Finder(source=path, bases=bases, images=request.images, diagnostics=diagnostics)
     train, val = (finder.images_of(content[part]) for part in ("train", "val"))
     test = {TEST: finder.images_of(content[TEST])} if request.with_test and content.get(TEST) else {}
-    same = (f"{path}: train and val have the same images; the score says little about other images",)
+    same = (f"{path}: {SAME_IMAGES}; the score says little about other images",)
     return YoloLayout(
         parts=_checked({"train": train, "val": val, **test}, str(path)),
         classes=_names(content, path),
