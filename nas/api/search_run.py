@@ -18,6 +18,7 @@ from nas.engine.ladder import Ladder, RungCorrelation, rung_correlation
 from nas.engine.objectives import objectives
 from nas.engine.time_plan import TimeRecord, read_record
 from nas.reports.finished_member import FinishedMember, read_finished
+from nas.reports.nothing_found import NothingFound, nothing_found
 from nas.reports.unfinished import UnfinishedFront, unfinished_front
 from nas.run_folder import CONFIG_YAML, read_trials
 from results import records
@@ -139,13 +140,19 @@ class SearchRun(Result):
         """The trials that no other beats in the objectives, in the columns of `trials`, the most accurate first.
 
         They are of the last rung. While no trial has done it, they are of the highest rung that has any, and
-        `unfinished` says so.
+        `unfinished` says so. It is empty while nothing is detected; see `nothing_found`.
         """
-        return records.front(self.trials)
+        found = records.front(self.trials)
+        return found if self.nothing_found is None else found.head(0)
 
     @cached_property
     def members(self) -> tuple[FrontMember, ...]:
-        """The detectors of the front, the most accurate first."""
+        """The detectors of the front, the most accurate first; none while nothing is detected, see `nothing_found`."""
+        return self._members if self.nothing_found is None else ()
+
+    @cached_property
+    def _members(self) -> tuple[FrontMember, ...]:
+        """The detectors whose files are in `front/`: those of the front, or the cheapest while nothing is detected."""
         found, trials = records.front(self.table), records.trials_of(self.table)
         pairs = zip(records.trials_of(found), tied_with_better(found), strict=True)
         return tuple(_member(self, trial, trials, rank, tied) for rank, (trial, tied) in enumerate(pairs, start=1))
@@ -157,8 +164,8 @@ class SearchRun(Result):
         detector does not come first because its weights have seen more images; see `results.levelling`.
         """
         if levelled(self.table) is self.table:
-            return self.members[:number]
-        trials, front = records.trials_of(self.table), {member.key: member for member in self.members}
+            return self._members[:number]
+        trials, front = records.trials_of(self.table), {member.key: member for member in self._members}
         chosen = records.trials_of(records.front(levelled(self.table)))
         own = {trial.number: trial for trial in trials}  # with the accuracies that were measured
         kept = [trial for trial in chosen if trial.key in front or self.weights_of(trial.key).is_file()]
@@ -173,6 +180,11 @@ class SearchRun(Result):
     def unfinished(self) -> UnfinishedFront | None:
         """What is missing where the front is of a lower rung, because no trial has reached the last one; else None."""
         return unfinished_front(records.trials_of(records.front(self.table)), self.config)
+
+    @cached_property
+    def nothing_found(self) -> NothingFound | None:
+        """The likely causes if all trials scored 0, so that there is no front to show; else None."""
+        return nothing_found(self.table, self.config)
 
     @cached_property
     def audit_correlation(self) -> AuditCorrelation | None:
@@ -209,6 +221,7 @@ class SearchRun(Result):
             **{name: getattr(config, name) for name in (*budgets, *ASKED)},
             "unfinished": None if unfinished is None else dataclasses.asdict(unfinished),
             "plan": None if times is None else times.to_dict(),
+            "nothing_found": None if self.nothing_found is None else self.nothing_found.to_dict(),
             "front": [member.to_dict() for member in self.members],
             "finished": [member.to_dict() for member in self.finished],
             "rungs": [_correlation(each) for each in self.rung_correlations],

@@ -50,6 +50,10 @@ class ExportRequest:
     input_hw: tuple[int, int] | None = None
     device: str | None = None
     seed: int = 0
+    origin: str = ""
+    """Where an architecture comes from, as a sentence without a period; empty: a design or a file."""
+    data: str = ""
+    """Options that name the data of an architecture, each after a space."""
 
     @property
     def is_run(self) -> bool:
@@ -106,7 +110,9 @@ Found = tuple[list[ExportEntry], pd.DataFrame, LatencyModel | None, list[np.ndar
 def _of_run(request: ExportRequest) -> Found:
     run = Path(request.what)
     if not (run / CONFIG_YAML).is_file():
-        raise ConfigError(f"{run} is not the folder of a run: it has no {CONFIG_YAML}; give one that nas run wrote")
+        raise ConfigError(
+            f"{run} is not the folder of a run: it has no {CONFIG_YAML}; give one that nas run or nas train wrote"
+        )
     config = read_config(run / CONFIG_YAML)
     check_plugins(config)
     members = records.front(read_trials(run))
@@ -182,7 +188,7 @@ def _of_architecture(request: ExportRequest) -> Found:
     else:
         classes = tuple(f"class {index}" for index in range(request.num_classes or _known_classes(request.what)))
     name = request.what if request.what in DESIGNS else architecture.key()
-    origin = (
+    origin = request.origin or (
         f"The design {request.what}, {DESIGNS.get(request.what).citation}"
         if request.what in DESIGNS
         else "An architecture from a file"
@@ -194,6 +200,7 @@ def _of_architecture(request: ExportRequest) -> Found:
         weights=weights,
         origin=origin.rstrip("."),
         seed=request.seed,
+        data=request.data,
     )
     device = None if request.device is None else load_model(request.device)
     table = pd.DataFrame({"key": [architecture.key()]})
