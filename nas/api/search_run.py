@@ -128,7 +128,8 @@ class SearchRun(Result):
     fewer than two trials, or the run was read from its folder."""
 
     def __repr__(self) -> str:
-        return f"<SearchRun {self.folder}: {len(self.table)} trials, {len(self.front)} on the front>"
+        found = "nothing found" if self.nothing_found is not None else f"{len(self.front)} on the front"
+        return f"<SearchRun {self.folder}: {len(self.table)} trials, {found}>"
 
     @cached_property
     def trials(self) -> pd.DataFrame:
@@ -140,19 +141,14 @@ class SearchRun(Result):
         """The trials that no other beats in the objectives, in the columns of `trials`, the most accurate first.
 
         They are of the last rung. While no trial has done it, they are of the highest rung that has any, and
-        `unfinished` says so. It is empty while nothing is detected; see `nothing_found`.
+        `unfinished` says so. While nothing is detected, they are the cheapest, and
+        `nothing_found` says so.
         """
-        found = records.front(self.trials)
-        return found if self.nothing_found is None else found.head(0)
+        return records.front(self.trials)
 
     @cached_property
     def members(self) -> tuple[FrontMember, ...]:
-        """The detectors of the front, the most accurate first; none while nothing is detected, see `nothing_found`."""
-        return self._members if self.nothing_found is None else ()
-
-    @cached_property
-    def _members(self) -> tuple[FrontMember, ...]:
-        """The detectors whose files are in `front/`: those of the front, or the cheapest while nothing is detected."""
+        """The detectors of `front`, whose files are in the folder `front/`, the most accurate first."""
         found, trials = records.front(self.table), records.trials_of(self.table)
         pairs = zip(records.trials_of(found), tied_with_better(found), strict=True)
         return tuple(_member(self, trial, trials, rank, tied) for rank, (trial, tied) in enumerate(pairs, start=1))
@@ -164,8 +160,8 @@ class SearchRun(Result):
         detector does not come first because its weights have seen more images; see `results.levelling`.
         """
         if levelled(self.table) is self.table:
-            return self._members[:number]
-        trials, front = records.trials_of(self.table), {member.key: member for member in self._members}
+            return self.members[:number]
+        trials, front = records.trials_of(self.table), {member.key: member for member in self.members}
         chosen = records.trials_of(records.front(levelled(self.table)))
         own = {trial.number: trial for trial in trials}  # with the accuracies that were measured
         kept = [trial for trial in chosen if trial.key in front or self.weights_of(trial.key).is_file()]
@@ -183,7 +179,7 @@ class SearchRun(Result):
 
     @cached_property
     def nothing_found(self) -> NothingFound | None:
-        """The likely causes if all trials scored 0, so that there is no front to show; else None."""
+        """The likely causes if all trials scored 0, so that the front means nothing; else None."""
         return nothing_found(self.table, self.config)
 
     @cached_property
@@ -222,7 +218,7 @@ class SearchRun(Result):
             "unfinished": None if unfinished is None else dataclasses.asdict(unfinished),
             "plan": None if times is None else times.to_dict(),
             "nothing_found": None if self.nothing_found is None else self.nothing_found.to_dict(),
-            "front": [member.to_dict() for member in self.members],
+            "front": [] if self.nothing_found is not None else [member.to_dict() for member in self.members],
             "finished": [member.to_dict() for member in self.finished],
             "rungs": [_correlation(each) for each in self.rung_correlations],
             "audits": None
