@@ -141,8 +141,7 @@ class SearchRun(Result):
         """The trials that no other beats in the objectives, in the columns of `trials`, the most accurate first.
 
         They are of the last rung. While no trial has done it, they are of the highest rung that has any, and
-        `unfinished` says so. While nothing is detected, they are the cheapest, and
-        `nothing_found` says so.
+        `unfinished` says so. While nothing is detected, they are the cheapest, and `nothing_found` says so.
         """
         return records.front(self.trials)
 
