@@ -8,4 +8,13 @@ DATA_FORMAT = (
     "plug-in."
 )
 IMAGES = "Folder of the images, if they are not beside the annotations."
+CLASSES = (
+    "Use only these classes, in this order. Names of --merge may be among them; --other-classes says what becomes of "
+    "the others. May be repeated."
+)
+MERGE = "Make one class of several. The other classes are kept, unless --classes leaves them out. May be repeated."
+OTHER_CLASSES = (
+    "What the boxes of classes that --classes leaves out become: background, or ignore for regions in which detections "
+    "count neither as true nor as false."
+)
 SPLIT = "Which pair of annotation files (training and validation) to use, if the folder has several."

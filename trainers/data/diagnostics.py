@@ -63,6 +63,11 @@ class DefectLog:
         else:
             self.defects.append(Defect(kind=kind, file=location.file, line=location.line, what=what))
 
+    def clear(self) -> None:
+        """Removes all defects and notes."""
+        for each in (self.defects, self.notes, self.first):
+            each.clear()
+
 
 @dataclass(kw_only=True)
 class Diagnostics:

@@ -25,6 +25,7 @@ from trainers.data.part_folders import (
     name_rank,
 )
 from trainers.data.source import (
+    TEST,
     ReadRequest,
     ReadResult,
     is_inside,
@@ -66,7 +67,7 @@ def find_labelme(request: ReadRequest) -> ReadResult | None:
         name: [file for path in part.files if (file := read_labelme_file(path, diagnostics)) is not None]
         for name, part in parts.items()
     }
-    classes = names or _names_in(each for files in described.values() for each in files)
+    classes = names or _names_in(each for name, files in described.items() if name != TEST for each in files)
     inside = (request.path if request.path.is_dir() else request.path.parent, *((request.images or request.path),))
     whole = request.path.is_dir()
     datasets = {
@@ -85,7 +86,8 @@ def find_labelme(request: ReadRequest) -> ReadResult | None:
 def _parts(request: ReadRequest) -> dict[str, PartFolder] | None:
     path, images = request.path, request.images
     if path.is_dir():
-        return STYLE.find(path, images)
+        found = STYLE.find(path, images)
+        return None if found is None else request.wanted(found)
     if path.suffix.lower() != ".json" or not is_labelme(path):
         return None
     folders = (path.parent, path.parent.parent / "images", path.parent.parent) if images is None else (images,)

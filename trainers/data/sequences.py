@@ -14,6 +14,7 @@ from trainers.data.file_names import as_on_disk
 from trainers.data.part_folders import part_of
 from trainers.data.sequence_reader import Sequence, SequenceFormat, SequenceReader, frames_in
 from trainers.data.source import (
+    TEST,
     ReadRequest,
     ReadResult,
     is_inside,
@@ -45,7 +46,7 @@ def find_sequences(request: ReadRequest, style: SequenceFormat) -> ReadResult | 
     request.refuse_split()
     diagnostics = request.diagnostics(str(request.path))
     every = tuple(each for sequences in parts.values() for each in sequences)
-    parts, notices = _used_parts(_without_copies(parts, style, diagnostics), request.path)
+    parts, notices = _used_parts(_without_copies(parts, style, diagnostics), request)
     names = _class_names(request.path, every, style, diagnostics)
     reader = SequenceReader(style=style, classes=names or style.classes, given=names is not None, counts=diagnostics)
     read = {part: [(each.name, reader.read(each)) for each in sequences] for part, sequences in parts.items()}
@@ -99,14 +100,16 @@ def _parts(request: ReadRequest, style: SequenceFormat) -> dict[str, tuple[Seque
 
 
 def _used_parts(
-    parts: dict[str, tuple[Sequence, ...]], folder: Path
+    parts: dict[str, tuple[Sequence, ...]], request: ReadRequest
 ) -> tuple[dict[str, tuple[Sequence, ...]], tuple[str, ...]]:
-    """Returns `train` and `val`, which is the test part if there is no val part, or `all`, and a notice."""
-    if "test" not in parts or "val" in parts:
-        used = {part: found for part, found in parts.items() if part != "test"}
-        return used if len(used) == 2 else {"all": next(iter(used.values()))}, ()
-    notice = f"{folder} has no val part: its test part is used for validation"
-    return {"train": parts["train"], "val": parts["test"]}, (notice,)
+    """Returns the parts that are used, or `all`, and a notice if the test part is used as `val`."""
+    found = {part: parts[part] for part in ("train", "val", TEST) if part in parts}
+    if {"train", "val"} <= found.keys():
+        return request.wanted(found), ()
+    if {"train", TEST} == found.keys():
+        notice = f"{request.path} has no val part: its test part is used for validation"
+        return {"train": found["train"], "val": found[TEST]}, (notice,)
+    return {"all": next(iter((found or parts).values()))}, ()
 
 
 def _without_copies(

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from search_space.errors import DataError
+from trainers.data.class_selection import ClassSelection
 from trainers.data.dataset import Dataset
 from trainers.data.defects import BrokenFile, SourceLocation
 from trainers.data.diagnostics import DefectLog, Diagnostics
@@ -18,6 +19,10 @@ from trainers.data.image_files import images_among
 
 Item = TypeVar("Item")
 
+SAME_IMAGES = "train and val have the same images"
+"""In a notice of a data set in which they do."""
+TEST = "test"
+"""Name of the part that training and search never use."""
 MAX_TEXT_BYTES = 64_000_000
 """Larger files are not accepted as the annotation file of an image."""
 _LINE_END = re.compile(r"\r\n|\n|\r")
@@ -35,11 +40,19 @@ class ReadRequest:
     """Folder of the images, if it cannot be found from the annotations."""
     format: str | None = None
     """The format that the user named; None if it has to be detected."""
+    selection: ClassSelection = ClassSelection()
+    """The classes to use; `read_data` applies it to what a reader returns."""
+    with_test: bool = False
+    """Whether a test part beside `train` and `val` is read too."""
     defect_log: DefectLog | None = None
 
     def diagnostics(self, source: str) -> Diagnostics:
         """Returns the defect counter of one source."""
         return Diagnostics(source=source, defect_log=self.defect_log)
+
+    def wanted(self, parts: dict[str, Item]) -> dict[str, Item]:
+        """Returns the parts that are to be read: `test` only if it is asked for."""
+        return parts if self.with_test else {name: part for name, part in parts.items() if name != TEST}
 
     def refuse_split(self) -> None:
         """Raises DataError if a split is requested from a data set that has only one."""
@@ -53,7 +66,7 @@ class ReadResult:
 
     format: str
     datasets: dict[str, Dataset]
-    """`train` and `val`, or `all` if the data set has no split."""
+    """`train` and `val`, with `test` if it was asked for and there is one; or `all` if the data set has no split."""
     source: str
     """What was opened, for messages."""
     notices: tuple[str, ...] = ()

@@ -47,9 +47,10 @@ NEXT_STEP = (
 
 def find_visdrone(request: ReadRequest) -> ReadResult | None:
     """Opens folders `annotations/` and `images/`, directly or in folders for train and val; None if there are none."""
-    parts = STYLE.find(request.path, request.images) if request.path.is_dir() else None
-    if parts is None:
+    found = STYLE.find(request.path, request.images) if request.path.is_dir() else None
+    if found is None:
         return None
+    parts = request.wanted(found)
     request.refuse_split()
     _refuse_videos(parts)
     diagnostics = request.diagnostics(str(request.path))
