@@ -40,13 +40,13 @@ def given_settings(values: Mapping[str, Any], owner: type[Any]) -> dict[str, Any
             name = names[word]
             if name in found:
                 raise ConfigError(f"{known[name].keyword} is given twice; drop one")
-            plain = _typed(known[name], value)
+            plain = typed_value(known[name], value)
             if plain != ():
                 found[name] = plain
     return found
 
 
-def _typed(declared: DeclaredSetting, value: Any) -> Any:
+def typed_value(declared: DeclaredSetting, value: Any) -> Any:
     """Returns a value in the type of its setting; raises SettingError where it is of another one."""
     if not declared.is_list:
         return _typed_scalar(declared, value)

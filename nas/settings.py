@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from nas import data_words
-from trainers.settings import setting
+from trainers.settings import declared_settings, setting
 
 _setting = partial(setting, identity=False)
 _BUDGET, _DATA, _SEARCH, _TRAINING, _SPACE, _FOLDER, _WORKERS = (
@@ -87,6 +87,20 @@ class RunSettings:
         is_path=True,
         resumable=True,
         joinable=True,
+    )
+    select_classes: tuple[str, ...] = _DATA(
+        (),
+        data_words.CLASSES,
+        option="--classes",
+        metavar="NAME,NAME",
+        default_words="all",
+    )
+    merge: tuple[str, ...] = _DATA((), data_words.MERGE, metavar="NAME=CLASS,CLASS")
+    other_classes: str | None = _DATA(
+        None,
+        data_words.OTHER_CLASSES,
+        choices=("background", "ignore"),
+        default_words="background",
     )
     objective: tuple[str, ...] = _SEARCH(
         ("accuracy", "macs"),
@@ -303,3 +317,7 @@ class RunSettings:
         per_session=True,
         joinable=True,
     )
+
+
+DATA_SETTINGS = tuple(name for name, each in declared_settings(RunSettings).items() if each.about.group == "Data")
+"""Names of the settings that say which data is used and how it is read."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trainers.data.check import DataReport
+    from trainers.data.class_selection import Names, Unions
     from trainers.data.convert import Conversion
 
 
@@ -16,21 +17,29 @@ def check_data(
     images: str | Path | None = None,
     format: str | None = None,
     split: str | None = None,
+    classes: Names = None,
+    merge: Unions = None,
+    other_classes: str | None = None,
 ) -> DataReport:
     """Decodes all images of a data set and returns every defect, with file and line.
 
     Args:
         path: the data set.
         images: folder of the images, if they are not beside the annotations.
-        format: `coco`, `yolo`, `visdrone`, `tinyperson`, `voc` or that of a plug-in; None: detected.
+        format: one of the formats in docs/data.md, such as `coco`, or that of a plug-in; None: detected.
         split: which pair of annotation files to use, if the folder holds several.
+        classes: names of the classes to use, in this order; None: all.
+        merge: classes that become one: `NAME=CLASS,CLASS`, several of these, or a mapping.
+        other_classes: what the boxes of other classes become: `background` or `ignore`; None: `background`.
 
     Raises:
         UserError: there is no data set of a known format.
     """
     from trainers.data.check import check_data as check
+    from trainers.data.class_selection import ClassSelection
 
-    return check(path, split=split, format=format, images=images)
+    selection = ClassSelection.of(classes, merge, other_classes)
+    return check(path, split=split, format=format, images=images, selection=selection)
 
 
 def convert_data(
@@ -42,6 +51,9 @@ def convert_data(
     images: str | Path | None = None,
     format: str | None = None,
     split: str | None = None,
+    classes: Names = None,
+    merge: Unions = None,
+    other_classes: str | None = None,
 ) -> Conversion:
     """Writes a data set to a new folder in another format, atomically.
 
@@ -53,10 +65,15 @@ def convert_data(
         images: folder of the images, if they are not beside the annotations.
         format: that of the data set; None: detected.
         split: which pair of annotation files to use, if the folder holds several.
+        classes: names of the classes to use, in this order; None: all.
+        merge: classes that become one: `NAME=CLASS,CLASS`, several of these, or a mapping.
+        other_classes: what the boxes of other classes become: `background` or `ignore`; None: `background`.
 
     Raises:
         UserError: there is no data set of a known format, `out` exists, or `to` is unknown.
     """
+    from trainers.data.class_selection import ClassSelection
     from trainers.data.convert import convert_data as convert
 
-    return convert(path, out, to=to, link=not copy, split=split, format=format, images=images)
+    selection = ClassSelection.of(classes, merge, other_classes)
+    return convert(path, out, to=to, link=not copy, split=split, format=format, images=images, selection=selection)

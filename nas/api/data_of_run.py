@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from nas.settings import DATA_SETTINGS
 from search_space.files import read_bytes
 from search_space.yaml_text import MAX_BYTES, YamlError, parse_yaml
 
 CONFIG = "config.yaml"
-PLACES = ("split", "data_format", "images")
+SELECTION = ("select_classes", "merge", "other_classes")
+"""The settings that belong together: one of them given replaces all of them."""
 
 
 class KnownData(NamedTuple):
     """Where data lies, in the options of a command, and the folder that says so."""
 
     options: dict[str, Any]
-    """`data`, `split`, `data_format` and `images`; None where nothing was said."""
+    """By the names of `DATA_SETTINGS`; None where nothing was said."""
     seed: int
     """Of the built-in set."""
     folder: Path | None
@@ -31,18 +34,41 @@ def with_known_data(options: dict[str, Any], path: Path) -> KnownData:
     """Returns the user's own options of the data, or those of the training or run that a path lies in.
 
     Args:
-        options: The four of `KnownData`; where `data` is None the others take precedence over what is known.
+        options: As in `KnownData`; where `data` is None the others take precedence over what is known.
         path: A folder of a training or a run, or a file in one.
     """
-    given = {name: options[name] for name in ("data", *PLACES)}
-    if given["data"] is not None or not path.exists():
+    given = {name: options[name] for name in DATA_SETTINGS}
+    found = _known(path) if given["data"] is None else None
+    if found is None:
         return KnownData(given, 0, None)
-    for folder in (path, path.parent, path.parent.parent):
+    folder, known = found
+    kept = SELECTION if is_selected(given) else ()
+    taken = {name: known.get(name) if value is None and name not in kept else value for name, value in given.items()}
+    return KnownData(taken, _seed(known), folder if known.get("data") is not None else None)
+
+
+def known_selection(path: Path) -> dict[str, Any] | None:
+    """Returns the selection of classes of the training or run that a path lies in, by the names in `SELECTION`.
+
+    None if the path lies in none, or if it uses all classes.
+    """
+    found = _known(path)
+    selection = None if found is None else {name: found[1].get(name) for name in SELECTION}
+    return selection if selection is not None and is_selected(selection) else None
+
+
+def is_selected(options: Mapping[str, Any]) -> bool:
+    """Returns whether options select or merge classes."""
+    return any(options.get(name) for name in SELECTION)
+
+
+def _known(path: Path) -> tuple[Path, dict[str, Any]] | None:
+    """Returns the folder of the training or run that a path lies in, and its configuration."""
+    for folder in (path, path.parent, path.parent.parent) if path.exists() else ():
         known = _read(folder / CONFIG)
         if known is not None:
-            taken = {name: known.get(name) if value is None else value for name, value in given.items()}
-            return KnownData(taken, _seed(known), folder if known.get("data") is not None else None)
-    return KnownData(given, 0, None)
+            return folder, known
+    return None
 
 
 def _read(path: Path) -> dict[str, Any] | None:
@@ -54,8 +80,14 @@ def _read(path: Path) -> dict[str, Any] | None:
     except (OSError, OverflowError, YamlError):
         return None
     is_known = isinstance(content, dict) and ("training" in content or "space_fingerprint" in content)
-    texts = is_known and all(isinstance(content.get(name), str | None) for name in ("data", *PLACES))
-    return content if texts else None
+    return content if is_known and all(_is_text(name, content.get(name)) for name in DATA_SETTINGS) else None
+
+
+def _is_text(name: str, value: object) -> bool:
+    """Returns whether a value can be that of a setting: nothing, a text, or for some settings a list of texts."""
+    if name in ("select_classes", "merge") and isinstance(value, list):
+        return all(isinstance(each, str) for each in value)
+    return isinstance(value, str | None)
 
 
 def _seed(known: dict[str, Any]) -> int:

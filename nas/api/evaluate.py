@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +24,10 @@ if TYPE_CHECKING:
     from trainers.confusion import Confusion
     from trainers.curves import BestF1, Curve
     from trainers.data import Dataset, DataSplits
+    from trainers.data.class_selection import Names, Unions
     from trainers.evaluation import DatasetDetections
     from trainers.matching import Matches
     from trainers.tiling import Tiling
-
-PARTS = ("val", "train")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +101,7 @@ class EvaluationOptions:
     device: str
 
     def __post_init__(self) -> None:
+        from trainers.data.splits import PARTS
         from trainers.sizes import size_bins
 
         check_known("part", self.part, PARTS, ConfigError)
@@ -123,6 +124,9 @@ def evaluate(
     format: str | None = None,
     images: str | Path | None = None,
     split: str | None = None,
+    classes: Names = None,
+    merge: Unions = None,
+    other_classes: str | None = None,
     part: str = "val",
     bins: str | None = None,
     tile: str | int | tuple[int, int] | None = None,
@@ -145,10 +149,13 @@ def evaluate(
     Args:
         weights: a weights file, the folder of a training, a run or an export, or an object with `weights`.
         data: the data set; None: that of the training or the run of the weights, else the built-in set.
-        format: `coco`, `yolo`, `visdrone`, `tinyperson`, `voc` or that of a plug-in; None: detected.
+        format: one of the formats in docs/data.md, such as `coco`, or that of a plug-in; None: detected.
         images: folder of the images, if they are not beside the annotations.
         split: which pair of annotation files to use, if the folder holds several.
-        part: `val` or `train`.
+        classes: names of the classes to use, in this order; None: all, or as the weights were trained.
+        merge: classes that become one: `NAME=CLASS,CLASS`, several of these, or a mapping.
+        other_classes: what the boxes of other classes become: `background` or `ignore`; None: `background`.
+        part: `val`, `train`, `test`, or `all` for every image of the data set.
         bins: object sizes to report AP for: `coco`, `tinyperson`, `quantiles`, or edges in pixels such as `0,8,16,inf`.
         tile: size of the tiles in pixels, one number or `(H, W)`; None: no tiles.
         overlap: overlap of neighbouring tiles, as a share of a tile; None: 0.2.
@@ -173,8 +180,10 @@ def evaluate(
     tiling = tiling_from(tile, overlap, tile_whole)
     loaded = load_detector(weights)
     loaded.content.check_input(input_hw or loaded.input_hw)
-    places = {"data": data, "data_format": format, "images": images, "split": split}
-    splits = _open(places, Path(weights) if isinstance(weights, (str, Path)) else loaded.weights, on_notice)
+    selection = {"select_classes": classes or None, "merge": merge or None, "other_classes": other_classes}
+    given = {"data": data, "data_format": format, "images": images, "split": split, **selection}
+    place = Path(weights) if isinstance(weights, (str, Path)) else loaded.weights
+    splits = _with_trained_classes(_open(given, place, part, on_notice), loaded, given, place, on_notice)
     return _evaluate(loaded, splits, options, tiling, threads, (on_notice, on_progress))
 
 
@@ -196,14 +205,35 @@ def tiling_from(tile: str | int | tuple[int, int] | None, overlap: float | None,
     return tiling_of(None if tile is None else str(tile), overlap, tile_whole)
 
 
-def _open(places: dict[str, Any], weights: Path, on_notice: OnNotice | None) -> DataSplits:
+def _open(given: dict[str, Any], weights: Path, part: str, on_notice: OnNotice | None) -> DataSplits:
     from nas.api.data_of_run import with_known_data
     from nas.api.opening import open_for_user
 
-    given = {name: None if value is None else str(value) for name, value in places.items()}
-    known = with_known_data(given, weights)
+    texts = {name: str(each) if isinstance(each, Path) else each for name, each in given.items()}
+    known = with_known_data(texts, weights)
     notify(on_notice, known.notice)
-    return open_for_user(**known.options, seed=known.seed, on_notice=on_notice)
+    splits = open_for_user(**known.options, seed=known.seed, part=part, on_notice=on_notice)
+    if part == "val" and splits.undivided_notice is not None:
+        notify(on_notice, f"note: --part all evaluates all {len(splits.part('all'))} images")
+    return splits
+
+
+def _with_trained_classes(
+    splits: DataSplits, loaded: TrainedDetector, given: dict[str, Any], weights: Path, on_notice: OnNotice | None
+) -> DataSplits:
+    """Applies the selection of classes that weights were trained with to data of all classes, if none was given."""
+    from nas.api.data_of_run import is_selected, known_selection
+    from trainers.data.class_selection import ClassSelection
+
+    known = None if is_selected(given) or loaded.classes == splits.val.classes else known_selection(weights)
+    if known is None:
+        return splits
+    selection = ClassSelection.of(known["select_classes"], known["merge"], known["other_classes"])
+    selected = splits.selected(selection)
+    notify(on_notice, f"note: the weights were trained with {shlex.join(selection.words())}; it is applied to the data")
+    for notice in selected.notices[len(splits.notices) :]:
+        notify(on_notice, f"note: {notice}")
+    return selected
 
 
 def _evaluate(
@@ -222,7 +252,7 @@ def _evaluate(
     from trainers.sizes import size_bins
 
     on_notice, on_progress = callbacks
-    dataset = splits.val if options.part == "val" else splits.train
+    dataset = splits.part(options.part)
     if tiling is not None:
         notify(on_notice, small_images_note("--tile", options.part, dataset, tiling.tile_hw))
     _check_classes(loaded, dataset.classes, on_notice)
@@ -258,9 +288,15 @@ def _check_classes(loaded: TrainedDetector, classes: tuple[str, ...], on_notice:
     notify(on_notice, in_order)
     if loaded.classes != classes and in_order is None:
         raise DataError(
-            f"{loaded.weights} {class_lists(loaded.classes, classes)}; "
-            "next: --data with the same classes in the same order"
+            f"{loaded.weights} {class_lists(loaded.classes, classes)}; next: {_next_classes(loaded.classes, classes)}"
         )
+
+
+def _next_classes(weights: tuple[str, ...], data: tuple[str, ...]) -> str:
+    """Returns what makes the classes of the data those of weights."""
+    if set(weights) <= set(data):
+        return shlex.join(["--classes", ",".join(weights)])
+    return "--data with the same classes in the same order, or --classes and --merge"
 
 
 def _find(

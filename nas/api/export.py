@@ -91,8 +91,8 @@ def export(
     """Writes the front of a run, an architecture or a design to a folder, with one folder for each architecture.
 
     Args:
-        what: the folder of a run, a YAML file, the name of a design, or an object with an architecture, whose weights
-            are exported too.
+        what: the folder of a run or of a training, a YAML file, the name of a design, or an object with an
+            architecture, whose weights are exported too.
         out: folder to write to.
         force: whether to replace an earlier export.
         top: number of members of the front to export, most accurate first; only for a run.
@@ -119,18 +119,64 @@ def export(
     check_at_least("--num-classes", num_classes, 1)
     formats = _formats(formats)
     onnx = _onnx_options({"opset": opset, "precision": precision, "outputs": outputs}, "onnx" in formats)
-    with _named(what, None if weights is None else Path(weights)) as (name, file):
-        request = from_arguments(ExportRequest, given, what=name, weights=file)
+    training = _training(what, weights)
+    with _named(training or what, None if weights is None else Path(weights)) as (name, file):
+        about = {} if training is None else {"origin": training.origin, "data": training.data}
+        request = from_arguments(ExportRequest, given, what=name, weights=file, **about)
         try:
             reports = write_folders(request, Path(out), formats=formats, options=onnx, force=force)
         except FileExistsError as error:
             raise ConfigError(str(error)) from error
-    return ExportResult(what=name, out=Path(out), front=tuple(_exported(Path(out), each) for each in reports))
+    shown = name if training is None else str(what)
+    return ExportResult(what=shown, out=Path(out), front=tuple(_exported(Path(out), each) for each in reports))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _TrainingFolder:
+    """What is exported of the folder of a training."""
+
+    architecture: Path
+    weights: Path
+    origin: str
+    data: str
+
+
+def _training(what: object, weights: object) -> _TrainingFolder | None:
+    """Returns the files of the folder of a training; None if `what` is anything else.
+
+    Raises:
+        ConfigError: the training has no weights yet, or other weights are given.
+    """
+    from nas.api.train_folder import is_training, read_config
+    from nas.api.train_request import request_of
+    from nas.setting_forms import command_words
+
+    if not isinstance(what, (str, Path)) or not is_training(Path(what)):
+        return None
+    folder = Path(what)
+    files = _TrainingFolder(
+        architecture=folder / "architecture.yaml",
+        weights=folder / "weights.pt",
+        origin=f"The training in {folder}",
+        data="".join(f" {shlex.quote(word)}" for word in command_words(request_of(read_config(folder)), "Data")),
+    )
+    if weights is not None:
+        raise ConfigError(
+            f"--weights does not apply to the training in {folder}, which has its own; give {files.architecture}"
+        )
+    if not files.weights.is_file():
+        raise ConfigError(f"the training in {folder} has no weights yet; next: nas train --resume {folder}")
+    return files
 
 
 @contextmanager
-def _named(what: ArchitectureLike | SearchRun, weights: Path | None) -> Iterator[tuple[str, Path | None]]:
+def _named(
+    what: ArchitectureLike | SearchRun | _TrainingFolder, weights: Path | None
+) -> Iterator[tuple[str, Path | None]]:
     """Yields the path or name to export, and its weights; an object is written to a temporary file."""
+    if isinstance(what, _TrainingFolder):
+        yield str(what.architecture), what.weights
+        return
     if isinstance(what, (str, Path)):
         yield str(what), weights
         return

@@ -17,6 +17,7 @@ from nas.api.training_speed import Schedule, images_per_second
 from nas.engine.session import reopen_data
 from nas.engine.time_plan import MAX_FINISH_EPOCHS, plan_time
 from nas.reports.finished_member import FINISHED, FinishedMember, read_finished
+from nas.settings import DATA_SETTINGS
 from search_space.errors import ConfigError
 from trainers import fresh_detector, load_weights
 from trainers.weights import is_readable
@@ -207,7 +208,7 @@ class _Finishing:
     def _train(self, name: str, start: dict[str, Any]) -> Training:
         """Trains as `nas train` does."""
         config, known = self.run.config, {f"note: {notice}" for notice in self.splits.notices}
-        places = {each: getattr(config, each) for each in ("data", "data_format", "images", "split")}
+        places = {each: getattr(config, each) for each in DATA_SETTINGS}
 
         def notify(line: str) -> None:
             if not line.startswith("data: ") and line not in known:

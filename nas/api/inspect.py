@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nas.advice.leaks import Leaks
     from nas.advice.recommendation import Recommendation
     from trainers.data import DataSplits, Record
+    from trainers.data.class_selection import Names, Unions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +66,9 @@ def inspect(
     images: str | Path | None = None,
     format: str | None = None,
     split: str | None = None,
+    classes: Names = None,
+    merge: Unions = None,
+    other_classes: str | None = None,
     on_notice: OnNotice | None = None,
     on_progress: OnProgress | None = None,
 ) -> Inspection:
@@ -73,8 +77,11 @@ def inspect(
     Args:
         data: the data set.
         images: folder of the images, if they are not beside the annotations.
-        format: `coco`, `yolo`, `visdrone`, `tinyperson`, `voc` or that of a plug-in; None: detected.
+        format: one of the formats in docs/data.md, such as `coco`, or that of a plug-in; None: detected.
         split: which pair of annotation files to use, if the folder holds several.
+        classes: names of the classes to use, in this order; None: all.
+        merge: classes that become one: `NAME=CLASS,CLASS`, several of these, or a mapping.
+        other_classes: what the boxes of other classes become: `background` or `ignore`; None: `background`.
         on_notice: is called with lines on the data that is used.
         on_progress: is called after each image that is read or compared.
 
@@ -87,7 +94,16 @@ def inspect(
     from trainers.data.source import ReadRequest
 
     folder = None if images is None else str(images)
-    splits = open_for_user(str(data), split, data_format=format, images=folder, on_notice=on_notice)
+    splits = open_for_user(
+        str(data),
+        split,
+        data_format=format,
+        images=folder,
+        select_classes=classes,
+        merge=merge,
+        other_classes=other_classes,
+        on_notice=on_notice,
+    )
     splits = _with_true_sizes(splits, on_notice)
     request = ReadRequest(path=Path(data), split=split, images=None if folder is None else Path(folder))
     leaks = _leaks(splits, find_test_part(splits, request), on_progress)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from search_space.errors import DataError, is_text
@@ -26,6 +27,8 @@ class Source:
     frames_per_second: float = DEFAULT_RATE
     named: bool = True
     """The user gave the file itself, not its folder."""
+    folder: PurePath = PurePath()
+    """Where the file lies in the folder that was given, as a relative path."""
     array: np.ndarray | None = None
     """The pixels `(H, W, 3)` of uint8 RGB of a source that is no file; its path is only a name."""
 
@@ -46,8 +49,14 @@ class Shot:
     """`(H, W, 3)` uint8 RGB."""
 
 
-def list_sources(inputs: Sequence[Path | np.ndarray]) -> list[Source]:
-    """Returns all pictures, videos and arrays, those of a folder by name; each file that was given is opened once.
+def list_sources(inputs: Sequence[Path | np.ndarray], *, out: Path | None = None) -> list[Source]:
+    """Returns all pictures, videos and arrays; each file that was given is opened once.
+
+    Those of a folder and its subfolders come by path. Subfolders that are links or hidden are left out.
+
+    Args:
+        inputs: files, folders, and images `(H, W, 3)`.
+        out: folder of results; as a subfolder of an input it is left out.
 
     Raises:
         DataError: a path does not exist, a folder holds neither, a file can be read as neither, or an array is no
@@ -58,7 +67,7 @@ def list_sources(inputs: Sequence[Path | np.ndarray]) -> list[Source]:
         if not isinstance(each, Path):
             sources.append(_of_array(each, len(sources) + 1))
         else:
-            sources += _in_folder(each) if each.is_dir() else [_named(each)]
+            sources += _in_folder(each, out) if each.is_dir() else [_named(each)]
     return sources
 
 
@@ -70,21 +79,29 @@ def _of_array(array: np.ndarray, number: int) -> Source:
     return Source(path=Path(f"array-{number}"), array=array)
 
 
-def _in_folder(folder: Path) -> list[Source]:
+def _in_folder(folder: Path, out: Path | None) -> list[Source]:
     from trainers.data.image_files import images_among
     from trainers.data.images import IMAGE_SUFFIXES
 
-    inside = [each for each in folder.iterdir() if each.is_file()]
+    inside = [each for each in _files_below(folder, None if out is None else out.resolve()) if each.is_file()]
     videos = [each for each in inside if each.suffix.lower() in VIDEOS]
     files = sorted([*videos, *images_among(set(inside).difference(videos))])
     if not files:
         raise DataError(
-            f"{folder} has no pictures or videos ({', '.join(sorted(IMAGE_SUFFIXES | VIDEOS))}); "
-            "subfolders are not searched; next: give a folder or files with pictures or videos"
+            f"{folder} has no pictures or videos in it or its subfolders "
+            f"({', '.join(sorted(IMAGE_SUFFIXES | VIDEOS))}); next: give a folder or files with pictures or videos"
         )
-    return [
+    sources = (
         _video(each, named=False) if each.suffix.lower() in VIDEOS else Source(path=each, named=False) for each in files
-    ]
+    )
+    return [replace(each, folder=each.path.relative_to(folder).parent) for each in sources]
+
+
+def _files_below(folder: Path, out: Path | None) -> Iterator[Path]:
+    """Yields the files in a folder and its subfolders, without those that are hidden, links, or the folder `out`."""
+    for place, subfolders, names in os.walk(folder):
+        subfolders[:] = [each for each in subfolders if not each.startswith(".") and Path(place, each).resolve() != out]
+        yield from (Path(place, name) for name in names)
 
 
 def _named(path: Path) -> Source:

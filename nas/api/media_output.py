@@ -29,15 +29,21 @@ class Pictures:
 
     @classmethod
     def into(cls, out: Path, sources: Sequence[Source]) -> Pictures:
-        """Gives each source its place in the folder `out`; equal names from different folders get a number."""
+        """Gives each source its place in the folder `out`, in the subfolders of the folder that was given.
+
+        Equal names get a number. So does a video named like a subfolder, since its frames may need a folder.
+        """
         targets: dict[Path, Path] = {}
-        for path in dict.fromkeys(source.path for source in sources):
+        folders = {out / parent for source in sources for parent in (source.folder, *source.folder.parents)}
+        taken: set[Path] = set()
+        for path, source in {source.path: source for source in sources}.items():
             stem = path.stem if path.stem.strip(".") else "picture"  # of "..png" it is "."
-            target, number = out / stem, 1
-            while target in targets.values():
+            target, number = out / source.folder / stem, 1
+            while target in taken or (source.is_video and target in folders):
                 number += 1
-                target = out / f"{stem}-{number}"
+                target = out / source.folder / f"{stem}-{number}"
             targets[path] = target
+            taken.add(target)
         return cls(targets=targets)
 
     def files(self) -> list[Path]:
@@ -54,10 +60,12 @@ class Pictures:
         if shot.frame is None:
             self.close()
             target = self.targets[shot.source.path].with_name(self.targets[shot.source.path].name + ".png")
+            target.parent.mkdir(parents=True, exist_ok=True)
             write_png(target, drawn)
             return target
         if self.video is None or self.video.source is not shot.source:
             self.close()
+            self.targets[shot.source.path].parent.mkdir(parents=True, exist_ok=True)
             self.video = VideoFile(source=shot.source, target=self.targets[shot.source.path], size=drawn.shape[1::-1])
         self.video.write(drawn)
         return self.video.path

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trainers.data import DataSplits
+    from trainers.data.class_selection import Names, Unions
 
 
 def set_threads(num_threads: int | None) -> None:
@@ -24,6 +25,10 @@ def open_for_user(
     seed: int = 0,
     data_format: str | None = None,
     images: str | None = None,
+    select_classes: Names = None,
+    merge: Unions = None,
+    other_classes: str | None = None,
+    part: str | None = None,
     on_notice: Callable[[str], None] | None = None,
 ) -> DataSplits:
     """Opens a data set.
@@ -34,16 +39,32 @@ def open_for_user(
         seed: of the built-in set.
         data_format: name of the format; None detects it.
         images: folder of the images, if they are not beside the annotations.
+        select_classes: names of the classes to use, as `--classes` takes them; None: all.
+        merge: classes that become one, as `--merge` takes them.
+        other_classes: `background` or `ignore`, for the boxes of classes that are not used; None: `background`.
+        part: which part is used; a test part is opened for `test` and `all` only. None: `train` and `val`.
         on_notice: is called with a line that says what was opened, and with one for each remarkable thing about it.
 
     Raises:
-        DataError: the data set cannot be read.
+        ConfigError: the selection of classes is not valid.
+        DataError: the data set cannot be read, or a class is unknown.
     """
     from trainers.data import open_data
+    from trainers.data.class_selection import ClassSelection
 
-    splits = open_data(data, split=split, seed=seed, format=data_format, images=images)
+    splits = open_data(
+        data,
+        split=split,
+        seed=seed,
+        format=data_format,
+        images=images,
+        selection=ClassSelection.of(select_classes, merge, other_classes),
+        with_test=part in ("test", "all"),
+    )
     if on_notice is not None:
         on_notice(f"data: {splits.source}")
         for notice in splits.notices:
+            if part == "all" and notice == splits.undivided_notice:
+                continue
             on_notice(f"note: {notice}")
     return splits

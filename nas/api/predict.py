@@ -198,8 +198,9 @@ def predict(
 
     Args:
         weights: a weights file, the folder of a training, a run or an export, or an object with `weights`.
-        inputs: one input or several; videos are read frame by frame.
-        out: folder for images and videos with boxes; None: nothing is drawn. Inputs are never replaced.
+        inputs: one input or several, folders with their subfolders; videos are read frame by frame.
+        out: folder for images and videos with boxes, in the subfolders of the inputs; None: nothing is drawn. Inputs
+            are never replaced.
         score: minimum score of a detection.
         iou: maximum IoU of two boxes of a class; of boxes that overlap more, the best is kept. None: 0.6, or any
             overlap for a one-to-one head, which needs no suppression.
@@ -284,11 +285,12 @@ class PredictionStream:
         loaded = load_detector(weights)
         if options.input_hw is not None:
             loaded.content.check_input(options.input_hw)
-        sources = list_sources([Path(each) if isinstance(each, str) else each for each in inputs])
+        out = None if options.out is None else Path(options.out)
+        sources = list_sources([Path(each) if isinstance(each, str) else each for each in inputs], out=out)
         written = sources if options.save_json is not None else []
         ids = CocoIds.read(None if options.ids is None else Path(options.ids), loaded.classes, written)
         detector = loaded.module(options.device)
-        pictures = None if options.out is None else Pictures.into(Path(options.out), sources)
+        pictures = None if out is None else Pictures.into(out, sources)
         read = [loaded.weights, *(source.path for source in sources if source.array is None)]
         _make_ready(pictures, options, read)
         return cls(

@@ -77,7 +77,7 @@ def report(
         run=folder,
         report=path,
         counts=records.tally(content.table),
-        front=tuple(records.front(content.table)["key"].tolist()),
+        front=() if content.nothing_found else tuple(records.front(content.table)["key"].tolist()),
         bytes=len(text.encode()),
         notices=tuple(content.notices),
         num_trials=len(content.table),

@@ -18,6 +18,7 @@ from nas.engine.ladder import Ladder, RungCorrelation, rung_correlation
 from nas.engine.objectives import objectives
 from nas.engine.time_plan import TimeRecord, read_record
 from nas.reports.finished_member import FinishedMember, read_finished
+from nas.reports.nothing_found import NothingFound, nothing_found
 from nas.reports.unfinished import UnfinishedFront, unfinished_front
 from nas.run_folder import CONFIG_YAML, read_trials
 from results import records
@@ -127,7 +128,8 @@ class SearchRun(Result):
     fewer than two trials, or the run was read from its folder."""
 
     def __repr__(self) -> str:
-        return f"<SearchRun {self.folder}: {len(self.table)} trials, {len(self.front)} on the front>"
+        found = "nothing found" if self.nothing_found is not None else f"{len(self.front)} on the front"
+        return f"<SearchRun {self.folder}: {len(self.table)} trials, {found}>"
 
     @cached_property
     def trials(self) -> pd.DataFrame:
@@ -139,13 +141,13 @@ class SearchRun(Result):
         """The trials that no other beats in the objectives, in the columns of `trials`, the most accurate first.
 
         They are of the last rung. While no trial has done it, they are of the highest rung that has any, and
-        `unfinished` says so.
+        `unfinished` says so. While nothing is detected, they are the cheapest, and `nothing_found` says so.
         """
         return records.front(self.trials)
 
     @cached_property
     def members(self) -> tuple[FrontMember, ...]:
-        """The detectors of the front, the most accurate first."""
+        """The detectors of `front`, whose files are in the folder `front/`, the most accurate first."""
         found, trials = records.front(self.table), records.trials_of(self.table)
         pairs = zip(records.trials_of(found), tied_with_better(found), strict=True)
         return tuple(_member(self, trial, trials, rank, tied) for rank, (trial, tied) in enumerate(pairs, start=1))
@@ -173,6 +175,11 @@ class SearchRun(Result):
     def unfinished(self) -> UnfinishedFront | None:
         """What is missing where the front is of a lower rung, because no trial has reached the last one; else None."""
         return unfinished_front(records.trials_of(records.front(self.table)), self.config)
+
+    @cached_property
+    def nothing_found(self) -> NothingFound | None:
+        """The likely causes if all trials scored 0, so that the front means nothing; else None."""
+        return nothing_found(self.table, self.config)
 
     @cached_property
     def audit_correlation(self) -> AuditCorrelation | None:
@@ -209,7 +216,8 @@ class SearchRun(Result):
             **{name: getattr(config, name) for name in (*budgets, *ASKED)},
             "unfinished": None if unfinished is None else dataclasses.asdict(unfinished),
             "plan": None if times is None else times.to_dict(),
-            "front": [member.to_dict() for member in self.members],
+            "nothing_found": None if self.nothing_found is None else self.nothing_found.to_dict(),
+            "front": [] if self.nothing_found is not None else [member.to_dict() for member in self.members],
             "finished": [member.to_dict() for member in self.finished],
             "rungs": [_correlation(each) for each in self.rung_correlations],
             "audits": None

@@ -53,7 +53,7 @@ def no_folder(architecture: str) -> None:
     path = Path(architecture)
     if not path.is_dir():
         return
-    if (path / "architecture.yaml").is_file() and (path / "config.yaml").is_file():
+    if is_training(path):
         raise ConfigError(
             f"{path} is the folder of a training; next: nas train --resume {path}, or its architecture "
             f"anew: nas train {path / 'architecture.yaml'}"
@@ -65,6 +65,11 @@ def no_folder(architecture: str) -> None:
     ]
     which = f"one of its architectures, such as nas train {found[0]}" if found else "an architecture's YAML or a design"
     raise ConfigError(f"{path} is a folder; next: {which}")
+
+
+def is_training(folder: Path) -> bool:
+    """Returns whether a folder has the files that a training begins with."""
+    return (folder / "architecture.yaml").is_file() and (folder / "config.yaml").is_file()
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -56,6 +56,20 @@ class TrainingRequest:
         metavar="NAME",
         resumable=True,
     )
+    select_classes: tuple[str, ...] = _DATA(
+        (),
+        data_words.CLASSES,
+        option="--classes",
+        metavar="NAME,NAME",
+        default_words="all",
+    )
+    merge: tuple[str, ...] = _DATA((), data_words.MERGE, metavar="NAME=CLASS,CLASS")
+    other_classes: str | None = _DATA(
+        None,
+        data_words.OTHER_CLASSES,
+        choices=("background", "ignore"),
+        default_words="background",
+    )
     weights: str | None = _START(
         None, "Initial weights; architecture and classes must be the same.", metavar="PATH", is_path=True
     )

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from nas.api.named_architecture import ArchitectureLike, find_architecture, shown_name
 from nas.api.train_request import TRAINING, TrainingRequest, place_in_config, request_of, training_settings
-from nas.setting_forms import absolute_value
+from nas.setting_forms import absolute_value, typed_value
+from nas.settings import DATA_SETTINGS
 from search_space.errors import ConfigError, SpaceError, unknown_name
 from search_space.files import write_text
 from trainers.settings import DeclaredSetting, SettingError, all_settings, value_at
@@ -18,8 +19,6 @@ from trainers.settings import DeclaredSetting, SettingError, all_settings, value
 if TYPE_CHECKING:
     from search_space import Architecture
     from trainers import TrainConfig
-
-DATA = ("data", "data_format", "images", "split")
 
 Values = dict[tuple[str, ...], Any]
 """What was given, by the place where it stands in config.yaml."""
@@ -165,6 +164,8 @@ def placed(given: Mapping[str, Any]) -> Values:
             path = place_in_config(words[word])
         elif "." not in word and word not in {parent for each in settings.values() for parent in each.parents}:
             raise ConfigError(unknown_name("training setting", word, [each.keyword for each in settings.values()]))
+        if word in words and value is not None and words[word].is_list and words[word].count is None:
+            value = typed_value(words[word], value)
         if path in values:
             raise ConfigError(f"{word} is given twice; give it once")
         values[path] = str(value) if isinstance(value, PurePath) else value
@@ -215,7 +216,7 @@ def _data_of(subject: Subject, values: Values) -> tuple[Values, str | None]:
     """Returns the settings of the data, as given or as of the run of the architecture, and a notice of the latter."""
     from nas.api.data_of_run import with_known_data
 
-    given = {name: values.get((name,)) for name in DATA}
+    given = {name: values.get((name,)) for name in DATA_SETTINGS}
     if subject.place is None:
         return {}, None
     known = with_known_data(given, subject.place)
@@ -247,13 +248,21 @@ def _change(folder: Path, content: dict[str, Any], path: tuple[str, ...], value:
             return
         value = absolute_value(setting, value)
     before = value_at(content, path)
+    if isinstance(value, tuple):
+        before = tuple(before or ())
     if before != value and not (setting is not None and setting.about.resumable):
         name = ".".join(path).removeprefix(f"{TRAINING}.")
-        now = "given" if value is True else value
-        begun = "without it" if before is None or before is False else "with it" if before is True else f"with {before}"
+        now = "given" if value is True else _typed_text(value)
+        begun = "without it" if before in (None, False, ()) else "with it" if before is True else ""
+        begun = begun or f"with {_typed_text(before)}"
         raise SettingError(
             f"{name} is {now}, but {folder} was started {begun}; omit it, or start a new training with another output "
             "folder",
             name,
         )
     put(content, path, value)
+
+
+def _typed_text(value: Any) -> Any:
+    """Returns a value for a message, several joined by commas."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else value

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from nas.locking import locked
+from nas.settings import DATA_SETTINGS
 from search_space.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -54,11 +55,8 @@ def prepare(
         held.enter_context(locked(settings.out, busy))
     log = _event_log(settings) if is_first else None
     splits = open_for_user(
-        request.data,
-        request.split,
+        **{name: getattr(request, name) for name in DATA_SETTINGS},
         seed=settings.config.seed,
-        data_format=request.data_format,
-        images=request.images,
         on_notice=on_notice,
     )
     detector = _detector(settings, splits, on_notice)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command(name="export")
-@click.argument("what", type=click.Path(), metavar="RUN|ARCH.yaml|DESIGN")
+@click.argument("what", type=click.Path(), metavar="RUN|TRAINING|ARCH.yaml|DESIGN")
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder to write to.")
 @click.option("--force", is_flag=True, help="Replace an earlier export in DIR.")
 @click.option(
@@ -76,7 +76,7 @@ if TYPE_CHECKING:
 @plugin_option
 @json_option
 def command(what: str, as_json: bool, **options: Any) -> None:
-    """Write the front of a run, an architecture or a design to DIR, with one folder for each architecture.
+    """Write the front of a run, a training, an architecture or a design to DIR, with one folder for each architecture.
 
     A folder contains the architecture, its cost, its weights if it was trained, an ONNX model checked against PyTorch,
     a script that decodes the outputs without this package, and a model card. DIR/front.csv lists the folders.
@@ -84,6 +84,7 @@ def command(what: str, as_json: bool, **options: Any) -> None:
     \b
     Examples:
       nas export runs/NAME --out front --top 3
+      nas export runs/best --out best
       nas export tinydet-s --out tinydet --format yaml
     """
     from nas.api.export import export

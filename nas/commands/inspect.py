@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from nas.commands.options import (
+    class_options,
     echo_json,
     format_option,
     images_option,
@@ -22,6 +23,7 @@ from nas.commands.options import (
 @images_option
 @format_option
 @split_option
+@class_options
 @plugin_option
 @wide_option
 @json_option
@@ -40,6 +42,7 @@ def command(data: str, as_json: bool, **options: Any) -> None:
     from nas.commands.display import notify
     from nas.commands.inspect_display import print_report
     from nas.commands.progress import progress_bar
+    from trainers.data.class_selection import ClassSelection
 
     with progress_bar() as on_progress:
         result = inspect(data, on_notice=notify, on_progress=on_progress, **options)
@@ -47,5 +50,7 @@ def command(data: str, as_json: bool, **options: Any) -> None:
         echo_json(result.to_dict())
     else:
         given = (("--format", options["format"]), ("--images", options["images"]), ("--split", options["split"]))
-        same_data = ["--data", data, *(word for pair in given if pair[1] is not None for word in pair)]
+        selection = ClassSelection.of(options["classes"], options["merge"], options["other_classes"])
+        places = (word for pair in given if pair[1] is not None for word in pair)
+        same_data = ["--data", data, *places, *selection.words()]
         print_report(result.report, same_data)

@@ -65,6 +65,25 @@ split_option: Callable[[Command], Command] = click.option(
     "--split", metavar="NAME", default=None, help=data_words.SPLIT
 )
 
+
+def class_options(command: Command) -> Command:
+    """Adds `--classes`, `--merge` and `--other-classes`."""
+    for add in (
+        click.option(
+            "--other-classes",
+            type=click.Choice(("background", "ignore")),
+            default=None,
+            help=f"{data_words.OTHER_CLASSES} Default: background.",
+        ),
+        click.option("--merge", multiple=True, default=(), metavar="NAME=CLASS,CLASS", help=data_words.MERGE),
+        click.option(
+            "--classes", multiple=True, default=(), metavar="NAME,NAME", help=f"{data_words.CLASSES} Default: all."
+        ),
+    ):
+        command = add(command)
+    return command
+
+
 iou_option: Callable[[Command], Command] = click.option(
     "--iou",
     type=click.FloatRange(0, 1),

@@ -265,6 +265,8 @@ def standing(trials: Sequence[Trial]) -> str:
     begun = f"{num_ended(trials)} done, {records.tally(table)['rejected']} rejected"
     if members.empty:
         return f"{begun}, no front yet"
+    if members["accuracy"].eq(0).all():
+        return f"{begun}, none detects an object yet"
     return f"{begun}, {len(members)} on the front, best accuracy {percent(members['accuracy'].iloc[0])} %"
 
 

@@ -56,8 +56,11 @@ def print_summary(run: SearchRun) -> None:
     table, members = run.table, records.front(run.table)
     console = Screen(soft_wrap=True)
     console.print(f"ended: {run.ending}")
-    unfinished = run.unfinished
-    if not members.empty:
+    unfinished, nothing = run.unfinished, run.nothing_found
+    if nothing is not None:
+        console.print(nothing.line())
+        members = members.head(0)
+    elif not members.empty:
         print_front(members, table, run.objectives)
         for line in _remarks(members):
             console.print(line)
@@ -73,11 +76,11 @@ def print_summary(run: SearchRun) -> None:
     )
     for line in lines:
         console.print(line)
-    if members.empty:
-        console.print(_without_front(run))
-        return
     if run.finished:
         print_finished(run)
+        return
+    if members.empty:
+        console.print(*([] if nothing is not None else [_without_front(run)]))
         return
     first = run.folder / "front" / member_file(1, members["key"].iloc[0])
     data = "".join(f" {shlex.quote(word)}" for word in run.config.data_words())

@@ -9,6 +9,7 @@ import click
 
 from nas.commands.display import notify, say
 from nas.commands.options import (
+    class_options,
     data_option,
     echo_json,
     format_option,
@@ -31,12 +32,13 @@ if TYPE_CHECKING:
 @format_option
 @images_option
 @split_option
+@class_options
 @click.option(
     "--part",
-    type=click.Choice(("val", "train")),
+    type=click.Choice(("val", "train", "test", "all")),
     default="val",
     show_default=True,
-    help="Part of the data set to evaluate on.",
+    help="Part of the data set to evaluate on; all: every image of it.",
 )
 @click.option(
     "--bins",
@@ -83,6 +85,7 @@ def command(weights: Path, as_json: bool, **options: Any) -> None:
     Examples:
       nas val runs/best --data hit-uav --split block
       nas val runs/best --data hit-uav --bins 0,8,16,32,inf --curves curves
+      nas val runs/best --data VisDrone2019-DET-test-dev --part all
     """
     from nas.api.evaluate import evaluate
     from nas.commands.progress import progress_bar

@@ -12,7 +12,7 @@ from typing import Any
 from nas.advice.box_sizes import BoxSizes, box_sizes
 from nas.config import RunConfig, check_fingerprint, check_same, read_config
 from nas.cost.latency import load_model
-from nas.data_state import DataWatch, data_fingerprint_of
+from nas.data_state import DataWatch, data_fingerprint_of, open_data_of
 from nas.engine.advised import NO_ADVICE, check_auto, follow_advice
 from nas.engine.domain import CostedDomain
 from nas.engine.fastest_starts import fastest_starts
@@ -48,7 +48,7 @@ from nas.setting_forms import check_bounds, stored_settings
 from nas.settings import RunSettings
 from search_space import SearchSpace
 from search_space.errors import ConfigError
-from trainers.data import DataSplits, open_data
+from trainers.data import DataSplits
 from trainers.weights import load_weights
 
 TOTALS = {"trials", "minutes"}
@@ -112,7 +112,7 @@ def begin(request: RunRequest) -> Session:
     earlier = None if said.from_run is None else open_earlier(Path(said.from_run))
     with_defaults(narrowing)
     named = read_starts(said.start or default_starts(narrowing))
-    splits = open_data(said.data, split=said.split, format=said.data_format, images=said.images)
+    splits = open_data_of(said)
     advised = follow_advice(splits.train.records, narrowing) if said.auto else NO_ADVICE
     narrowing = {**narrowing, **advised.narrowing}
     space = SearchSpace().narrowed(with_defaults(narrowing))
@@ -253,7 +253,7 @@ def reopen_data(config: RunConfig) -> tuple[SearchSpace, DataSplits]:
     """
     check_plugins(config)
     space = SearchSpace().narrowed(narrowing_of(config))
-    splits = open_data(config.data, split=config.split, format=config.data_format, images=config.images)
+    splits = open_data_of(config)
     check_fingerprint(config, "data", data_fingerprint_of(splits))
     check_fingerprint(config, "space", space.fingerprint())
     return space, splits

@@ -12,12 +12,13 @@ import torch
 
 from nas import plugins
 from nas.config import RunConfig
-from nas.data_state import check_unchanged
+from nas.data_state import check_unchanged, open_data_of
 from nas.executors import Evaluation, Job, Report, Step, StopTrial
 from nas.executors.initial_weights import InitialWeights, initialise
 from nas.executors.memory import PeakMemory
 from nas.executors.onednn import enlarge_primitive_cache
 from nas.executors.scoring import BIN, proxy_score, score, size_bins
+from nas.settings import DATA_SETTINGS
 from results.trial import HELD_OUT, Cause, Outcome
 from search_space import Detector
 from search_space.plugins import load_plugins
@@ -30,7 +31,7 @@ from trainers import (
     save_weights,
     train,
 )
-from trainers.data import Dataset, DataSplits, open_data
+from trainers.data import Dataset, DataSplits
 from trainers.data.holdout import divide
 from trainers.optimizer import device_for
 
@@ -45,6 +46,9 @@ class TrainingSpec:
     split: str | None = None
     data_format: str | None = None
     images: str | None = None
+    select_classes: tuple[str, ...] = ()
+    merge: tuple[str, ...] = ()
+    other_classes: str | None = None
     seed: int = 0
     """Seed of the built-in set."""
     threads: int | None = None
@@ -69,10 +73,7 @@ class TrainingSpec:
         """Returns the specification for the trials of a run."""
         return cls(
             config=TrainConfig(epochs=config.rungs[-1], batch_size=config.batch, seed=config.seed),
-            data=config.data,
-            split=config.split,
-            data_format=config.data_format,
-            images=config.images,
+            **{name: getattr(config, name) for name in DATA_SETTINGS},
             threads=config.threads,
             bins=tuple(each for each in (name.replace("-", "_") for name in config.objective) if BIN.fullmatch(each)),
             fingerprint=config.data_fingerprint,
@@ -87,7 +88,7 @@ class TrainingSpec:
             UserError: The data, the format or the device cannot be used.
         """
         load_plugins(self.plugins)
-        splits = open_data(self.data, split=self.split, seed=self.seed, format=self.data_format, images=self.images)
+        splits = open_data_of(self, seed=self.seed)
         check_unchanged(splits, self.fingerprint)
         device = device_of(worker, self.config.device, torch.cuda.device_count())
         return self.over(splits, replace(self.config, device=device))

@@ -14,6 +14,7 @@ import pandas as pd
 from nas.architectures import load_architecture, trained_section_of
 from nas.config import RunConfig, read_config
 from nas.cost.latency import LatencyModel, load_model
+from nas.data_state import open_data_of
 from nas.exporters.entry import ExportEntry
 from nas.exporters.entry_files import ARCHITECTURE, WEIGHTS, kit_file, write_entry
 from nas.exporters.onnx_model import OnnxOptions
@@ -25,7 +26,6 @@ from results.trial import Trial
 from search_space import DESIGNS, Architecture
 from search_space.errors import ConfigError, SpaceError, UserError
 from trainers import load_weights
-from trainers.data import open_data
 from trainers.data.geometry import ImageFit
 from trainers.importing.opening import check_complete, open_weights
 
@@ -50,6 +50,10 @@ class ExportRequest:
     input_hw: tuple[int, int] | None = None
     device: str | None = None
     seed: int = 0
+    origin: str = ""
+    """Where an architecture comes from, as a sentence without a period; empty: a design or a file."""
+    data: str = ""
+    """Options that name the data of an architecture, each after a space."""
 
     @property
     def is_run(self) -> bool:
@@ -107,7 +111,9 @@ Found = tuple[list[ExportEntry], pd.DataFrame, LatencyModel | None, list[np.ndar
 def _of_run(request: ExportRequest) -> Found:
     run = Path(request.what)
     if not (run / CONFIG_YAML).is_file():
-        raise ConfigError(f"{run} is not the folder of a run: it has no {CONFIG_YAML}; give one that nas run wrote")
+        raise ConfigError(
+            f"{run} is not the folder of a run: it has no {CONFIG_YAML}; give one that nas run or nas train wrote"
+        )
     config = read_config(run / CONFIG_YAML)
     check_plugins(config)
     members = records.front(read_trials(run))
@@ -183,7 +189,7 @@ def _of_architecture(request: ExportRequest) -> Found:
     else:
         classes = tuple(f"class {index}" for index in range(request.num_classes or _known_classes(request.what)))
     name = request.what if request.what in DESIGNS else architecture.key()
-    origin = (
+    origin = request.origin or (
         f"The design {request.what}, {DESIGNS.get(request.what).citation}"
         if request.what in DESIGNS
         else "An architecture from a file"
@@ -195,6 +201,7 @@ def _of_architecture(request: ExportRequest) -> Found:
         weights=weights,
         origin=origin.rstrip("."),
         seed=request.seed,
+        data=request.data,
     )
     device = None if request.device is None else load_model(request.device)
     table = pd.DataFrame({"key": [architecture.key()]})
@@ -212,7 +219,7 @@ def _known_classes(what: str) -> int:
 def _images(config: RunConfig) -> list[np.ndarray] | None:
     """Returns some validation images `(H, W, 3)` of a run's data, or None if it is no longer available."""
     try:
-        splits = open_data(config.data, split=config.split, format=config.data_format, images=config.images)
+        splits = open_data_of(config)
         return [splits.val.image(index) for index in range(min(NUM_IMAGES, len(splits.val)))]
     except (UserError, OSError):
         return None

@@ -20,6 +20,7 @@ from nas.reports.detectors import detectors_of, front_files, points_of
 from nas.reports.finish_files import finished_detectors, phase_times
 from nas.reports.held_out import finished_on, held_out_words
 from nas.reports.next_commands import commands
+from nas.reports.nothing_found import nothing_found
 from nas.reports.object_sizes import box_sizes, opened_data
 from nas.reports.pictures import pictures_of
 from nas.reports.unfinished import unfinished_front
@@ -27,7 +28,7 @@ from nas.run_folder import CONFIG_YAML, read_trials
 from results import records
 from results.export import member_file
 from results.report import Content
-from results.report.payload import part
+from results.report.payload import part, without_front
 from results.seeds import over_seeds
 from results.trial import Trial
 from search_space import SearchSpace
@@ -52,6 +53,8 @@ def gather(run: Path, *, images: bool = True) -> Content:
     points = points_of(trials, space)
     members = part(table)
     files = front_files(run)
+    nothing = nothing_found(table, config)
+    members = members if nothing is None else without_front(members)
     front, others, lower = map(records.trials_of, (members.front, members.others, members.lower))
     plotted = [*front, *_designs_first(others), *lower]
     first = member_file(1, front[0].key) if front else None
@@ -77,6 +80,7 @@ def gather(run: Path, *, images: bool = True) -> Content:
         rungs=_rungs(config, trials),
         commands=commands(config, run, first, finished[0].name if finished else ""),
         notices=(*notices, *_unfinished(front, config, run)),
+        nothing_found="" if nothing is None else f"{nothing.line()[0].upper()}{nothing.line()[1:]}.",
     )
 
 

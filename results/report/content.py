@@ -215,6 +215,8 @@ class Content:
     phases: tuple[PhaseTime, ...] = ()
     """Empty for a run without a plan."""
     audits: Audits | None = None
+    nothing_found: str = ""
+    """A sentence with the likely causes if all trials scored 0, which takes the place of the front; else empty."""
     facts: tuple[tuple[str, str], ...] = ()
     """The settings of the search, as (title, text)."""
     limits: Mapping[str, float] = field(default_factory=dict)

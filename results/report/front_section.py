@@ -21,6 +21,8 @@ def front_section(content: Content, members: Members) -> str:
     """Returns the section on the front, with the plot."""
     title = "The front: accuracy against cost"
     num_compared = len(members.front) + len(members.others)
+    if content.nothing_found:
+        return section(title, paragraph(content.nothing_found, "notice"))
     if not num_compared:
         text = f"No trial has a result yet, so there is no front. Go on with: nas run --resume {content.folder}"
         return section(title, paragraph(text))

@@ -14,7 +14,7 @@ from results.report.finished_section import finished_section, time_section
 from results.report.front_section import front_section
 from results.report.lineage_section import lineage_section
 from results.report.objects_section import objects_section
-from results.report.payload import part, payload
+from results.report.payload import part, payload, without_front
 from results.report.pictures_section import pictures_section
 from results.report.progress import progress
 from results.report.search_section import search_section
@@ -27,6 +27,7 @@ GENERATOR = "PyramidNAS report"
 def render(content: Content) -> str:
     """Returns the report as one HTML file that loads nothing and runs only its own script."""
     members = part(content.table)
+    members = without_front(members) if content.nothing_found else members
     course = progress(content.table, content.limits)
     style, script = (_template(name) for name in ("style.css", "script.js"))
     sections = (

@@ -57,6 +57,13 @@ def part(table: pd.DataFrame) -> Members:
     return Members(front=front, others=shown, lower=shown_lower, num_left_out=left_out)
 
 
+def without_front(members: Members) -> Members:
+    """Returns groups in which nothing is plotted, for a run in which nothing was found."""
+    return Members(
+        front=members.front.head(0), others=members.others.head(0), lower=members.lower.head(0), num_left_out=0
+    )
+
+
 def _first_accuracy(table: pd.DataFrame) -> str:
     return next(name for name in records.objectives_of(table) if records.is_accuracy(name))
 

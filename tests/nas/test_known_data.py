@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from nas.api.data_of_run import with_known_data
+from nas.settings import DATA_SETTINGS
 
-NONE = dict.fromkeys(("data", "split", "data_format", "images"))
+NONE = dict.fromkeys(DATA_SETTINGS)
 
 
 def folder(path: Path, **content: Any) -> Path:
@@ -27,7 +28,7 @@ def folder(path: Path, **content: Any) -> Path:
 def test_what_lies_in_a_run_has_its_data(inside: str, tmp_path: Path) -> None:
     run = folder(tmp_path / "run", space_fingerprint="x", data="/drone", split="block", data_format="coco", images=None)
     known = with_known_data(NONE, run / inside)
-    assert known.options == {"data": "/drone", "split": "block", "data_format": "coco", "images": None}
+    assert known.options == {**NONE, "data": "/drone", "split": "block", "data_format": "coco"}
     assert known.notice == f"note: no --data given: using the data of {run}"
 
 

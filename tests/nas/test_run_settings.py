@@ -71,7 +71,8 @@ class MadeUpConfig(RunConfig, MadeUpSettings):
 
 def two_values(declared: DeclaredSetting) -> tuple[Any, Any]:
     by_type: dict[type, tuple[Any, Any]] = {float: (0.5, 0.25), int: (3, 7), bool: (False, True), str: ("a", "b")}
-    return KNOWN.get(declared.name) or declared.about.choices[:2] or by_type[declared.scalar]
+    first, second = KNOWN.get(declared.name) or declared.about.choices[:2] or by_type[declared.scalar]
+    return ((first,), (second,)) if declared.is_list and isinstance(first, str) else (first, second)
 
 
 def test_a_setting_is_added_by_one_declaration() -> None:

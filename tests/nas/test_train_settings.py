@@ -72,7 +72,8 @@ def example(declared: DeclaredSetting) -> Any:
     if kind is bool:
         return not declared.initial
     if kind is str:
-        return "cpu" if declared.name == "device" else "other"
+        text = "cpu" if declared.name == "device" else "other"
+        return (text,) if declared.is_list else text
     if declared.count:
         return (96,) * declared.count
     if kind is int:

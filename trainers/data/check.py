@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainers.data.dataset import Dataset, Record
+from trainers.data.class_selection import ClassSelection
+from trainers.data.dataset import Record, distinct_records
 from trainers.data.defects import NOTES, BrokenFile, Defect, SourceLocation
 from trainers.data.diagnostics import DefectLog
-from trainers.data.formats import read_data
+from trainers.data.formats import read_every_part
 from trainers.data.images import ImageError, ImageHeader, image_header, read_pixels
-from trainers.data.source import ReadRequest, ReadResult
+from trainers.data.source import TEST, ReadRequest, ReadResult
 from trainers.data.stated_sizes import header_mismatch
 
 
@@ -61,34 +62,45 @@ class DataReport:
 
 
 def check_data(
-    path: str | Path, *, split: str | None = None, format: str | None = None, images: str | Path | None = None
+    path: str | Path,
+    *,
+    split: str | None = None,
+    format: str | None = None,
+    images: str | Path | None = None,
+    selection: ClassSelection | None = None,
 ) -> DataReport:
     """Opens a data set like `open_data`, decodes every image, and reports defects instead of raising them.
 
+    A test part is checked too. Without boxes it is no defect, as the labels of test parts are often not published.
+
     Raises:
         ConfigError: the format is unknown.
-        DataError: no known format is found at `path`.
+        DataError: no known format is found at `path`, or a selected class is unknown.
     """
     defect_log = DefectLog()
     folder = None if images is None else Path(images)
-    request = ReadRequest(path=Path(path), split=split, images=folder, format=format, defect_log=defect_log)
+    request = ReadRequest(
+        path=Path(path),
+        split=split,
+        images=folder,
+        format=format,
+        defect_log=defect_log,
+        selection=selection or ClassSelection(),
+    )
     try:
-        parts = read_data(request)
+        parts, without_test = read_every_part(request)
     except BrokenFile as error:
         defect_log.defects.append(error.defect)
         return _report(None, [], defect_log)
+    if isinstance(without_test, BrokenFile):
+        defect_log.defects.append(without_test.defect)
     records = distinct_records(parts.datasets.values())
     usable = [record for record, good in _decode_all(records, defect_log) if good]
     for name, dataset in parts.datasets.items():
-        if not any(len(record.boxes) for record in dataset.records):
+        if name != TEST and not any(len(record.boxes) for record in dataset.records):
             which = "the data set" if name == "all" else f"its {name} part"
             defect_log.add("empty_set", SourceLocation(str(path)), f"{which} has no boxes ({len(dataset)} images)")
     return _report(parts, usable, defect_log)
-
-
-def distinct_records(datasets: Iterable[Dataset]) -> list[Record]:
-    """Returns the distinct images of the data sets."""
-    return list({record.key: record for dataset in datasets for record in dataset.records}.values())
 
 
 class _DecodedImage(NamedTuple):

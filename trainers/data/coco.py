@@ -16,7 +16,7 @@ from trainers.data.image_finder import FoundImages, find_images
 from trainers.data.images import MAX_PIXELS
 from trainers.data.json_pairs import Pair, choose_pair, find_pairs, jsons_in, jsons_in_parts, pair_of
 from trainers.data.json_values import IdTable, is_id, number, shown_value
-from trainers.data.source import ReadRequest, ReadResult, leaves_folder, posix_name
+from trainers.data.source import TEST, ReadRequest, ReadResult, leaves_folder, posix_name
 from trainers.data.tinyperson import NAME as TINYPERSON
 from trainers.data.tinyperson import WindowBounds, is_tinyperson, window_of
 
@@ -55,7 +55,10 @@ def _format(file: AnnotationJson) -> str:
 
 def _open_pair(request: ReadRequest, pairs: tuple[Pair, ...]) -> ReadResult:
     pair, notices = choose_pair(pairs, request.split)
-    format, datasets, found = _open_files(request, {"train": pair.train, "val": pair.val})
+    paths = {"train": pair.train, "val": pair.val}
+    if pair.test is not None and pair.test != pair.val:
+        paths[TEST] = pair.test
+    format, datasets, found = _open_files(request, request.wanted(paths))
     same_folder = pair.train.parent == pair.val.parent
     source = f"{pair.train} and {pair.val.name if same_folder else pair.val}"
     return ReadResult(format=format, datasets=datasets, source=source, notices=(*notices, *found))

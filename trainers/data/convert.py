@@ -6,22 +6,25 @@ import os
 import re
 import shutil
 import tempfile
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 
-from search_space.errors import ConfigError
-from trainers.data.check import distinct_records
-from trainers.data.dataset import EVERY_CLASS, Dataset, Record, read_record, stated_hw
+from search_space.errors import ConfigError, DataError
+from trainers.data.class_selection import ClassSelection
+from trainers.data.dataset import EVERY_CLASS, Dataset, Record, distinct_records, read_record, stated_hw
 from trainers.data.format import FORMATS, Writer
-from trainers.data.formats import check_format, read_data
+from trainers.data.formats import check_format, read_every_part
 from trainers.data.image_files import image_suffix
 from trainers.data.images import IMAGE_SUFFIXES, ImageError, image_header
-from trainers.data.source import ReadRequest, ReadResult
+from trainers.data.source import SAME_IMAGES, TEST, ReadRequest, ReadResult
 from trainers.data.stated_sizes import compare_sizes
 from trainers.data.writing import WriteRequest, snap_to_pixels
 
+MAX_DEPTH = 5
+"""Images of one name are told apart by this many components of their paths at most."""
 _NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f/\\:]")
 
 
@@ -51,23 +54,27 @@ def convert_data(
     split: str | None = None,
     format: str | None = None,
     images: str | Path | None = None,
+    selection: ClassSelection | None = None,
 ) -> Conversion:
     """Writes the data set at `path` to the folder `out` in the format `to`.
 
-    The folder appears once it is complete. Images are copied, or linked if `link`. An image whose file has another size
-    than its annotation states is left out. A window of an image file is cropped and written as PNG if the format has no
-    windows.
+    A test part is written too, if it has labels. The folder appears once it is complete. Images are copied, or linked
+    if `link`. An image whose file has another size than its annotation states is left out. A window of an image file is
+    cropped and written as PNG if the format has no windows.
 
     Raises:
         ConfigError: `out` exists, or a format is unknown.
-        DataError: no known format is found at `path`, a split has no usable images, or a name cannot be written.
+        DataError: no known format is found at `path`, a split has no usable images, a name cannot be written, or a
+            selected class is unknown.
     """
     writer = _writer(to)
     out = Path(out)
     if os.path.lexists(out):
         raise ConfigError(f"{out} exists already; give a folder that does not exist")
     folder = None if images is None else Path(images)
-    parts = read_data(ReadRequest(path=Path(path), split=split, images=folder, format=format))
+    chosen = selection or ClassSelection()
+    request = ReadRequest(path=Path(path), split=split, images=folder, format=format, selection=chosen)
+    parts = _with_labelled_test(*read_every_part(request))
     datasets, notices = _undivided_if_same(parts)
     datasets, left_out = compare_sizes(datasets, parts.source)
     records = distinct_records(datasets.values())
@@ -95,13 +102,26 @@ def _writer(to: str) -> Writer:
     return writer
 
 
+def _with_labelled_test(parts: ReadResult, error: DataError | None) -> ReadResult:
+    """Leaves out a test part without boxes, and adds a notice if there is no test part because of an error."""
+    test = parts.datasets.get(TEST)
+    if error is not None:
+        return replace(parts, notices=(*parts.notices, f"the test part is left out: {error}"))
+    if test is None or any(len(record.boxes) for record in test.records):
+        return parts
+    labelled = {name: dataset for name, dataset in parts.datasets.items() if name != TEST}
+    notice = f"{parts.source}: the test part is left out, as its {len(test)} images have no boxes"
+    return replace(parts, datasets=labelled, notices=(*parts.notices, notice))
+
+
 def _undivided_if_same(parts: ReadResult) -> tuple[dict[str, Dataset], tuple[str, ...]]:
     """Returns the splits, or a single one if train and val have the same images, and the notices."""
     keys = [{record.key for record in dataset.records} for dataset in parts.datasets.values()]
-    if len(keys) == 1 or keys[0] != keys[1]:
+    if len(keys) != 2 or keys[0] != keys[1]:
         return parts.datasets, parts.notices
-    notice = f"{parts.source}: train and val have the same images; they are written once, without a split"
-    return {"all": next(iter(parts.datasets.values()))}, (*parts.notices, notice)
+    notice = f"{parts.source}: {SAME_IMAGES}; they are written once, without a split"
+    others = (each for each in parts.notices if SAME_IMAGES not in each)
+    return {"all": next(iter(parts.datasets.values()))}, (notice, *others)
 
 
 def _write(out: Path, datasets: dict[str, Dataset], images: _Images, writer: Writer) -> None:
@@ -133,10 +153,11 @@ class _Images:
         self._whole, self._link = whole, link
         self._names: dict[str, str] = {}
         taken: set[str] = set()
+        prefixes = _prefixes(records)
         for record in records:
             key = self._key(record)
             if key not in self._names:
-                name = _free_name(record, taken, cut=self._is_cut(record))
+                name = _free_name(record, taken, cut=self._is_cut(record), prefix=prefixes.get(record.path))
                 taken.add(Path(name).stem.casefold())
                 self._names[key] = name
 
@@ -166,7 +187,19 @@ class _Images:
             shutil.copyfile(record.path, target)
 
 
-def _free_name(record: Record, taken: set[str], *, cut: bool) -> str:
+def _prefixes(records: list[Record]) -> dict[Path | None, str]:
+    """Returns the nearest folder that tells images apart, of each that shares its name with others, such as a frame."""
+    paths = {record.path for record in records if record.path is not None}
+    counts = Counter(path.stem.casefold() for path in paths)
+    shared = [path for path in paths if counts[path.stem.casefold()] > 1]
+    for depth in range(2, MAX_DEPTH + 1):
+        folders: dict[Path | None, str] = {path: path.parts[-depth] for path in shared if len(path.parts) >= depth}
+        if len(set(folders.values())) > 1:
+            return folders
+    return {}
+
+
+def _free_name(record: Record, taken: set[str], *, cut: bool, prefix: str | None) -> str:
     assert record.path is not None
     stem, suffix = os.path.splitext(record.path.name)
     if suffix.lower() not in IMAGE_SUFFIXES:  # the usual suffix, which other tools know, too
@@ -174,7 +207,9 @@ def _free_name(record: Record, taken: set[str], *, cut: bool) -> str:
     stem = _NOT_IN_NAMES.sub("_", stem).encode(errors="replace").decode().strip() or "image"
     if cut and record.window is not None:
         stem, suffix = f"{stem}_{'_'.join(map(str, record.window))}", ".png"
-    names = [stem, f"{_NOT_IN_NAMES.sub('_', record.path.parent.name)}_{stem}"]
+    if prefix is not None:
+        stem = f"{_NOT_IN_NAMES.sub('_', prefix)}_{stem}"
+    names = [stem]
     count = 2
     while names[0].casefold() in taken:
         del names[0]

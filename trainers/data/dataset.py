@@ -23,6 +23,7 @@ __all__ = [
     "ImageCache",
     "Labels",
     "Record",
+    "distinct_records",
     "image_size",
     "no_boxes",
     "no_labels",
@@ -175,6 +176,11 @@ class Dataset:
                 digest.update(np.ascontiguousarray(boxes, "<f4").tobytes())
                 digest.update(np.ascontiguousarray(labels, "<i8").tobytes())
         return digest.hexdigest()[:16]
+
+
+def distinct_records(datasets: Iterable[Dataset]) -> list[Record]:
+    """Returns the distinct images of data sets."""
+    return list({record.key: record for dataset in datasets for record in dataset.records}.values())
 
 
 def read_record(record: Record) -> Image:

@@ -6,12 +6,15 @@ from dataclasses import replace
 from itertools import zip_longest
 
 from search_space.errors import ConfigError, DataError, check_known
+from trainers.data.class_selection import ClassSelection, select_classes
 from trainers.data.format import FORMATS, Reader
 from trainers.data.ignored_names import ignore_named_classes
 from trainers.data.json_pairs import jsons_in
 from trainers.data.source import ReadRequest, ReadResult
 
-from trainers.data import json_writer, yolo_writer, visdrone_writer, voc_writer  # noqa: F401  isort: skip
+# The order is that of detection. Folders of YOLO and lines of VisDrone could also be those of the format before them.
+from trainers.data import json_writer, labelme, yolo_writer, visdrone_video, visdrone_writer  # noqa: F401  isort: skip
+from trainers.data import voc_writer, uavdt, mot  # noqa: F401  isort: skip
 
 
 def readers_in_order() -> tuple[Reader, ...]:
@@ -30,7 +33,7 @@ def read_data(request: ReadRequest) -> ReadResult:
 
     Raises:
         ConfigError: the format is unknown.
-        DataError: no known format is found, or the data set cannot be used.
+        DataError: no known format is found, the data set cannot be used, or a selected class is unknown.
     """
     if request.format is not None:
         check_format(request.format)
@@ -42,14 +45,36 @@ def read_data(request: ReadRequest) -> ReadResult:
     for reader in FORMATS.get(request.format).readers if request.format else readers_in_order():
         parts = reader(request)
         if parts is not None:
-            return _without_ignored_classes(parts, request)
+            return _selected(_without_ignored_classes(parts, request), request.selection)
     raise DataError(_nothing_found(request))
+
+
+def read_every_part(request: ReadRequest) -> tuple[ReadResult, DataError | None]:
+    """Opens a data set with its test part, or without it if the test part cannot be used, and returns the reason.
+
+    Raises:
+        ConfigError: the format is unknown.
+        DataError: no known format is found, or the data set cannot be used without the test part either.
+    """
+    try:
+        return read_data(replace(request, with_test=True)), None
+    except DataError as error:
+        if request.defect_log is not None:
+            request.defect_log.clear()
+        return read_data(replace(request, with_test=False)), error
 
 
 def _without_ignored_classes(parts: ReadResult, request: ReadRequest) -> ReadResult:
     diagnostics = request.diagnostics(parts.source)
     datasets = ignore_named_classes(parts.datasets, diagnostics)
     return replace(parts, datasets=datasets, notices=(*parts.notices, *diagnostics.notices()))
+
+
+def _selected(parts: ReadResult, selection: ClassSelection) -> ReadResult:
+    if not selection:
+        return parts
+    found = select_classes(parts.datasets, selection)
+    return replace(parts, datasets=found.datasets, notices=(*parts.notices, *found.notices))
 
 
 def _nothing_found(request: ReadRequest) -> str:

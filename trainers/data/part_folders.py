@@ -12,6 +12,7 @@ from trainers.data.defects import BrokenFile
 from trainers.data.file_names import NameTable, normalized
 from trainers.data.image_files import OTHER_IMAGE_SUFFIXES, images_among
 from trainers.data.images import IMAGE_SUFFIXES
+from trainers.data.source import TEST
 
 IMAGE_FOLDERS = ("images", "JPEGImages")
 PART_NAMES = {
@@ -110,6 +111,13 @@ def label_stems(annotations: Path) -> tuple[str, ...]:
     return (annotations.stem, inner) if is_image_name else (annotations.stem,)
 
 
+def name_rank(annotations: Path, image: Path | None) -> int:
+    """Returns 0 if an annotation file has the stem of its image, 1 if it has its whole name, and 2 otherwise."""
+    stems = list(map(normalized, label_stems(annotations)))
+    stem = "" if image is None else normalized(os.path.splitext(image.name)[0])
+    return stems.index(stem) if stem in stems else 2
+
+
 @dataclass(frozen=True, kw_only=True)
 class FolderLayout:
     """The folder layout of a format."""
@@ -120,7 +128,7 @@ class FolderLayout:
     """Returns whether a file has annotations in this format."""
 
     def find(self, folder: Path, images: Path | None) -> dict[str, PartFolder] | None:
-        """Returns the splits `train` and `val`, or `all`; None if the folder does not have this layout.
+        """Returns the parts `train` and `val`, and `test` if there is one, or `all`; None if the layout differs.
 
         Supported are, each with images: an annotation folder, with or without `train` and `val` subfolders; and
         folders with `train` and `val` in their names that contain an annotation folder or the annotation files.
@@ -144,7 +152,15 @@ class FolderLayout:
             if not files:
                 return None
             parts[part] = PartFolder(files=files, folders=image_folders(home, part))
-        return parts
+        return parts | self._test(folder, image_folders)
+
+    def _test(self, folder: Path, image_folders: Callable[[Path, str], tuple[Path, ...]]) -> dict[str, PartFolder]:
+        """Returns the test part of a divided folder; of test-challenge and test-dev the first with annotations."""
+        for name in names_by_part(path.name for path in folder.iterdir() if path.is_dir()).get(TEST, ()):
+            home = self._home(folder / name)
+            if home is not None:
+                return {TEST: PartFolder(files=self._files(home), folders=image_folders(home, TEST))}
+        return {}
 
     def _home(self, folder: Path) -> Path | None:
         """Returns the annotation folder in a folder, which may be the folder itself."""

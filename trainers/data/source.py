@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from search_space.errors import DataError
+from trainers.data.class_selection import ClassSelection
 from trainers.data.dataset import Dataset
 from trainers.data.defects import BrokenFile, SourceLocation
 from trainers.data.diagnostics import DefectLog, Diagnostics
@@ -18,6 +19,10 @@ from trainers.data.image_files import images_among
 
 Item = TypeVar("Item")
 
+SAME_IMAGES = "train and val have the same images"
+"""In a notice of a data set in which they do."""
+TEST = "test"
+"""Name of the part that training and search never use."""
 MAX_TEXT_BYTES = 64_000_000
 """Larger files are not accepted as the annotation file of an image."""
 _LINE_END = re.compile(r"\r\n|\n|\r")
@@ -35,11 +40,19 @@ class ReadRequest:
     """Folder of the images, if it cannot be found from the annotations."""
     format: str | None = None
     """The format that the user named; None if it has to be detected."""
+    selection: ClassSelection = ClassSelection()
+    """The classes to use; `read_data` applies it to what a reader returns."""
+    with_test: bool = False
+    """Whether a test part beside `train` and `val` is read too."""
     defect_log: DefectLog | None = None
 
     def diagnostics(self, source: str) -> Diagnostics:
         """Returns the defect counter of one source."""
         return Diagnostics(source=source, defect_log=self.defect_log)
+
+    def wanted(self, parts: dict[str, Item]) -> dict[str, Item]:
+        """Returns the parts that are to be read: `test` only if it is asked for."""
+        return parts if self.with_test else {name: part for name, part in parts.items() if name != TEST}
 
     def refuse_split(self) -> None:
         """Raises DataError if a split is requested from a data set that has only one."""
@@ -53,7 +66,7 @@ class ReadResult:
 
     format: str
     datasets: dict[str, Dataset]
-    """`train` and `val`, or `all` if the data set has no split."""
+    """`train` and `val`, with `test` if it was asked for and there is one; or `all` if the data set has no split."""
     source: str
     """What was opened, for messages."""
     notices: tuple[str, ...] = ()
@@ -96,6 +109,21 @@ def numbered_lines(text: str) -> list[tuple[int, str]]:
     return [(number, line.strip()) for number, line in lines if line.strip()]
 
 
+def num_fields(path: Path) -> int:
+    """Returns the number of fields in the first line of a text if they all are numbers, and 0 otherwise."""
+    try:
+        with path.open("rb") as file:
+            line = next((each for each in iter(lambda: file.readline(1000), b"") if each.strip()), b"")
+        return len([float(field) for field in fields_of(line.removeprefix(b"\xef\xbb\xbf").decode())])
+    except (OSError, ValueError):
+        return 0
+
+
+def fields_of(line: str) -> list[str]:
+    """Returns the comma-separated fields of a line; a trailing comma is accepted."""
+    return [field.strip() for field in line.strip().rstrip(", ").split(",")]
+
+
 def read_names(folders: Iterable[Path], diagnostics: Diagnostics) -> tuple[str, ...] | None:
     """Returns the class names of the first `classes.txt` in the folders, one per line, or None.
 
@@ -134,6 +162,19 @@ def posix_name(name: str, location: SourceLocation, diagnostics: Diagnostics) ->
     return name.replace("\\", "/")
 
 
+def inner_name(name: str, location: SourceLocation, diagnostics: Diagnostics) -> str | None:
+    """Returns a file name that stays inside the image folder; otherwise counts a defect and returns None.
+
+    Raises:
+        BrokenFile: the name leaves the folder, and the data set is opened for use.
+    """
+    turned = posix_name(name, location, diagnostics)
+    if leaves_folder(turned):
+        diagnostics.refuse("path_outside", location, f"file_name {name!r} leaves the image folder; use a relative name")
+        return None
+    return turned
+
+
 def leaves_folder(name: str) -> bool:
     """Returns whether a file name, with slashes, could leave the folder that it is relative to."""
     path = PurePosixPath(name)
@@ -149,3 +190,11 @@ def is_inside(path: Path, folders: Iterable[Path]) -> bool:
 def listed_images(folder: Path) -> tuple[Path, ...]:
     """Returns the image files in a folder and its subfolders, sorted."""
     return tuple(sorted(images_among(folder.rglob("*"))))
+
+
+def subfolders(folder: Path) -> tuple[Path, ...]:
+    """Returns the folders in a folder, sorted; none if it cannot be read."""
+    try:
+        return tuple(sorted(Path(entry.path) for entry in os.scandir(folder) if entry.is_dir()))
+    except OSError:
+        return ()

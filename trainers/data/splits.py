@@ -2,28 +2,70 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from search_space.errors import DataError
-from trainers.data.dataset import Dataset
+from search_space.errors import ConfigError, DataError, check_known, shortened
+from trainers.data.class_selection import ClassSelection, select_classes
+from trainers.data.dataset import Dataset, distinct_records
 from trainers.data.formats import read_data
-from trainers.data.source import ReadRequest, ReadResult, last_fifth
+from trainers.data.source import TEST, ReadRequest, ReadResult, last_fifth
 from trainers.data.synthetic import synthetic_splits
+
+PARTS = ("val", "train", "test", "all")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataSplits:
-    """A training and a validation set with the same classes."""
+    """A training and a validation set with the same classes, and a test set if it was asked for."""
 
     train: Dataset
     val: Dataset
+    test: Dataset | None = None
+    """None if there is no test part, or if it was not asked for."""
     source: str
     """What was opened, in one line for the user."""
     notices: tuple[str, ...] = ()
     """What the user should know about the data, such as choices that were made and labels that were dropped."""
     format: str = ""
     """A key of `FORMATS`; empty for the built-in set."""
+    undivided_notice: str | None = None
+    """The one of the notices that says how a data set without a split was divided; None if it has a split."""
+
+    def part(self, name: str) -> Dataset:
+        """Returns a part by name: `train`, `val`, `test`, or `all`, which is every image of the others once.
+
+        Raises:
+            ConfigError: the name is unknown.
+            DataError: there is no test part, or it has no boxes.
+        """
+        check_known("part", name, PARTS, ConfigError)
+        test = self.test
+        if name == TEST and test is None:
+            raise DataError(f"{self.source}: there is no test part; next: --part val, or all for every image")
+        if name == TEST and test is not None and not has_boxes(test):
+            raise DataError(f"{self.source}: the test part has no boxes in {len(test)} images; give one with labels")
+        parts = {"train": self.train, "val": self.val} | ({} if test is None else {TEST: test})
+        if name in parts:
+            return parts[name]
+        if any(record.path is None for record in self.val.records):
+            raise DataError(f"part all is of a data set with files; next: --data PATH, or --part val of {self.source}")
+        labelled = [each for part, each in parts.items() if part != TEST or has_boxes(each)]
+        return self.val.replaced(distinct_records(labelled))
+
+    def selected(self, selection: ClassSelection) -> DataSplits:
+        """Returns the same images with a selection of the classes.
+
+        Raises:
+            DataError: a class is unknown, or the training set has no boxes of the classes.
+        """
+        parts = {"train": self.train, "val": self.val} | ({} if self.test is None else {TEST: self.test})
+        found = select_classes(parts, selection)
+        train, val, test = (found.datasets.get(name) for name in ("train", "val", TEST))
+        assert train is not None and val is not None
+        splits = replace(self, train=train, val=val, test=test, notices=(*self.notices, *found.notices))
+        _check_boxes(splits)
+        return splits
 
 
 def open_data(
@@ -33,6 +75,8 @@ def open_data(
     seed: int = 0,
     format: str | None = None,
     images: str | Path | None = None,
+    selection: ClassSelection | None = None,
+    with_test: bool = False,
 ) -> DataSplits:
     """Opens a data set and detects its format.
 
@@ -46,22 +90,42 @@ def open_data(
         seed: of the built-in set.
         format: a key of `FORMATS`; None detects it.
         images: folder of the images, if it cannot be found from the annotations.
+        selection: the classes to use; None: all.
+        with_test: whether to open the test part too, if there is one.
 
     Raises:
         ConfigError: the format is unknown.
-        DataError: no known format is found, or the data set is empty.
+        DataError: no known format is found, the data set is empty, or a selected class is unknown.
     """
     if path is None:
         for option, given in (("--format", format), ("--images", images)):
             if given is not None:
                 raise DataError(f"{option} {given} needs a data set; add --data PATH")
         splits = _open_synthetic(seed, split)
-    else:
-        folder = None if images is None else Path(images)
-        splits = _divide(read_data(ReadRequest(path=Path(path), split=split, images=folder, format=format)))
-    if not any(len(record.boxes) for record in splits.train.records):
-        raise DataError(f"{splits.source}: the training set has no boxes; check the labels")
+        return splits.selected(selection) if selection else splits
+    request = ReadRequest(
+        path=Path(path),
+        split=split,
+        images=None if images is None else Path(images),
+        format=format,
+        selection=selection or ClassSelection(),
+        with_test=with_test,
+    )
+    splits = _divide(read_data(request))
+    _check_boxes(splits)
     return splits
+
+
+def has_boxes(dataset: Dataset) -> bool:
+    """Returns whether any image of a data set has boxes."""
+    return any(len(record.boxes) for record in dataset.records)
+
+
+def _check_boxes(splits: DataSplits) -> None:
+    """Raises DataError if there is nothing to train on."""
+    if not has_boxes(splits.train):
+        names = shortened(splits.train.classes)
+        raise DataError(f"{splits.source}: the training set has no boxes of its classes ({names}); check the labels")
 
 
 def _open_synthetic(seed: int, split: str | None) -> DataSplits:
@@ -76,7 +140,7 @@ def _open_synthetic(seed: int, split: str | None) -> DataSplits:
 
 
 def _divide(parts: ReadResult) -> DataSplits:
-    notices = parts.notices
+    notices, undivided = parts.notices, None
     if "all" in parts.datasets:
         whole = parts.datasets["all"]
         train, val = (Dataset(records, whole.classes) for records in last_fifth(whole.records))
@@ -89,4 +153,12 @@ def _divide(parts: ReadResult) -> DataSplits:
         raise DataError(f"{parts.source}: no image of its {part} split is usable; run nas data check for the reasons")
     noun = "class" if len(train.classes) == 1 else "classes"
     line = f"{parts.source}: {len(train)} training and {len(val)} validation images, {len(train.classes)} {noun}"
-    return DataSplits(train=train, val=val, source=line, notices=notices, format=parts.format)
+    return DataSplits(
+        train=train,
+        val=val,
+        test=parts.datasets.get(TEST),
+        source=line,
+        notices=notices,
+        format=parts.format,
+        undivided_notice=undivided,
+    )

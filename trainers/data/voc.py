@@ -19,9 +19,10 @@ from trainers.data.diagnostics import Annotation, Corners, Diagnostics
 from trainers.data.file_names import NameTable, normalized
 from trainers.data.ignored_names import is_ignored_name
 from trainers.data.images import MAX_PIXELS, is_file
-from trainers.data.part_folders import UNDIVIDED_NOTICE, FolderLayout, PartFolder, label_stems
+from trainers.data.part_folders import UNDIVIDED_NOTICE, FolderLayout, PartFolder, label_stems, name_rank
 from trainers.data.source import (
     MAX_TEXT_BYTES,
+    TEST,
     ReadRequest,
     ReadResult,
     leaves_folder,
@@ -66,19 +67,20 @@ class VocFile:
 
 def find_voc(request: ReadRequest) -> ReadResult | None:
     """Opens folders of XML files with their images; None if there are none."""
-    parts = STYLE.find(request.path, request.images) if request.path.is_dir() else None
-    if parts is None:
+    found = STYLE.find(request.path, request.images) if request.path.is_dir() else None
+    if found is None:
         return None
+    parts = request.wanted(found)
     diagnostics = request.diagnostics(str(request.path))
     notices: tuple[str, ...] = ()
     if "all" in parts:
-        parts, notices = _by_lists(parts["all"], diagnostics)
+        parts, notices = _by_lists(parts["all"], request, diagnostics)
     request.refuse_split()
     homes = [part.files[0].parent for part in parts.values()]
     names = read_names((request.path, *homes, *(home.parent for home in homes)), diagnostics)
     diagnostics.num_images = sum(len(part.files) for part in parts.values())
     described = {name: _describe_all(part, diagnostics) for name, part in parts.items()}
-    classes = names or _names_in(each for files in described.values() for each in files)
+    classes = names or _names_in(each for name, files in described.items() if name != TEST for each in files)
     for name in sorted({each.name for files in described.values() for file in files for each in file.objects}):
         if is_ignored_name(name) and name not in classes:
             diagnostics.add("ignored_class", SourceLocation(str(request.path), about=("class", repr(name))))
@@ -98,7 +100,9 @@ def _is_annotation(path: Path) -> bool:
 STYLE = FolderLayout(suffix=".xml", annotation_folders=("Annotations", "annotations"), is_annotation=_is_annotation)
 
 
-def _by_lists(part: PartFolder, diagnostics: Diagnostics) -> tuple[dict[str, PartFolder], tuple[str, ...]]:
+def _by_lists(
+    part: PartFolder, request: ReadRequest, diagnostics: Diagnostics
+) -> tuple[dict[str, PartFolder], tuple[str, ...]]:
     """Splits a folder by `ImageSets/Main/train.txt` and `val.txt`, or `test.txt` if there is no val."""
     lists = part.files[0].parent.parent / "ImageSets" / "Main"
     val = next((name for name in ("val", "test") if is_file(lists / f"{name}.txt")), None)
@@ -106,7 +110,8 @@ def _by_lists(part: PartFolder, diagnostics: Diagnostics) -> tuple[dict[str, Par
         return {"all": part}, ()
     by_stem = NameTable((stem, path) for path in part.files for stem in label_stems(path))
     parts = {}
-    for name in ("train", val):
+    has_test = request.with_test and val != TEST and is_file(lists / f"{TEST}.txt")
+    for name in ("train", val, TEST) if has_test else ("train", val):
         path = lists / f"{name}.txt"
         files = []
         for number, line in numbered_lines(read_text(path, diagnostics) or ""):
@@ -124,7 +129,8 @@ def _by_lists(part: PartFolder, diagnostics: Diagnostics) -> tuple[dict[str, Par
             raise BrokenFile(f"{path} lists no image of {part.files[0].parent}; list image names", "empty_set", path)
         parts[name] = PartFolder(files=tuple(dict.fromkeys(files)), folders=part.folders)
     notices = () if val == "val" else (f"{lists} has no val.txt: test.txt is used for validation",)
-    return {"train": parts["train"], "val": parts[val]}, notices
+    divided = {"train": parts["train"], "val": parts[val]}
+    return divided | ({TEST: parts[TEST]} if has_test else {}), notices
 
 
 def _describe_all(part: PartFolder, diagnostics: Diagnostics) -> list[VocFile]:
@@ -244,7 +250,8 @@ def _read_part(
     )
     for file, image in found:
         _compare_names(file, image, images.named(_last_name(file)), diagnostics)
-    return Dataset(diagnostics.distinct(records), classes)
+    ranks = (name_rank(file.path, image) for file, image in found)
+    return Dataset(diagnostics.distinct(records, ranks), classes)
 
 
 def _last_name(file: VocFile) -> str:

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from trainers.data.defects import BrokenFile, SourceLocation
 from trainers.data.diagnostics import Diagnostics
 from trainers.data.images import is_file
-from trainers.data.source import ReadRequest, numbered_lines, posix_name, read_names_file, read_text
-from trainers.data.yolo_layout import YoloLayout, has_labels, shown_names, subfolders, used_parts, with_images
+from trainers.data.source import (
+    SAME_IMAGES,
+    TEST,
+    ReadRequest,
+    numbered_lines,
+    posix_name,
+    read_names_file,
+    read_text,
+    subfolders,
+)
+from trainers.data.yolo_layout import YoloLayout, has_labels, shown_names, used_parts, with_images
 from trainers.data.yolo_lists import ImageFinder
 from trainers.data.yolo_names import (
     ClassNames,
@@ -50,10 +60,13 @@ def layout_from_yaml(path: Path, request: ReadRequest, diagnostics: Diagnostics)
     base = path.parent / posix_name(where if isinstance(where, str) else ".", SourceLocation(str(path)), diagnostics)
     bases = [folder for folder in dict.fromkeys((base, path.parent)) if os.path.isdir(folder)]
     finder = ImageFinder(source=path, bases=bases, images=request.images, diagnostics=diagnostics)
-    used, notices = used_parts(entries, path)
+    used, notices = used_parts(entries, request, path)
+    if TEST in used and _is_absent(used[TEST], finder):
+        notices += (f"{path}: there is no test part at {used[TEST]}",)
+        used = {part: entry for part, entry in used.items() if part != TEST}
     parts = {part: finder.images_of(entry) for part, entry in used.items()}
     if "all" not in parts and set(parts["train"]) == set(parts["val"]):
-        notices += (f"{path}: train and val have the same images; the score says little about other images",)
+        notices += (f"{path}: {SAME_IMAGES}; the score says little about other images",)
     given = yaml_names(content, path)
     names = ClassNames(given, path) if given else names_in((path.parent, *bases), diagnostics)
     numbered = numbered_names(content, path)
@@ -67,6 +80,14 @@ def layout_from_yaml(path: Path, request: ReadRequest, diagnostics: Diagnostics)
         notices=notices,
         taken=() if plain else (*_shown_entries(used), *finder.taken, shown_names(names, path.parent)),
     )
+
+
+def _is_absent(entry: Any, finder: ImageFinder) -> bool:
+    """Returns whether there are neither images nor labels of an entry: tools also name a test part that they lack."""
+    quiet = replace(finder, diagnostics=Diagnostics(source=str(finder.source)), taken=[])
+    names = [name for name in (entry if isinstance(entry, list) else [entry]) if isinstance(name, str)]
+    places = [place for name in names for place in (name, "labels".join(name.rsplit("images", 1)))]
+    return bool(places) and all(quiet.find(place) is None for place in places)
 
 
 def find_darknet(folder: Path) -> Path | None:
@@ -91,7 +112,7 @@ def layout_from_darknet(path: Path, request: ReadRequest, diagnostics: Diagnosti
         message = f"{path} has no line 'train = FILE'; give the list of the training images"
         raise BrokenFile(message, "wrong_layout", path)
     finder = ImageFinder(source=path, bases=[folder], images=request.images, diagnostics=diagnostics)
-    used, notices = used_parts(entries, path)
+    used, notices = used_parts(entries, request, path)
     parts = {part: finder.images_of(entry) for part, entry in used.items()}
     labels = folder / "labels"
     if request.images is not None and not labels.is_dir():

@@ -14,7 +14,7 @@ from trainers.data.diagnostics import Diagnostics
 from trainers.data.image_files import images_among
 from trainers.data.images import IMAGE_SUFFIXES, is_file
 from trainers.data.part_folders import FolderImages, names_by_part, part_of
-from trainers.data.source import ReadRequest, listed_images
+from trainers.data.source import TEST, ReadRequest, listed_images, subfolders
 from trainers.data.yolo_names import NAME_FILES, ClassNames, names_in
 
 Part = TypeVar("Part")
@@ -29,7 +29,7 @@ class YoloLayout:
     """The images of each split, and where their labels are."""
 
     parts: dict[str, tuple[Path, ...]]
-    """`train` and `val`, or `all`."""
+    """`train` and `val`, and `test` if it is asked for, or `all`."""
     classes: tuple[str, ...] | None
     """None if no file names them."""
     images: Path | None = None
@@ -59,13 +59,20 @@ class YoloLayout:
         return beside
 
 
-def used_parts(parts: Mapping[str, Part], source: object) -> tuple[dict[str, Part], tuple[str, ...]]:
-    """Returns `train` and `val`, or `all` if there is one part only, and a notice if test images are used as val."""
-    found = [part for part in ("train", "val", "test") if part in parts]
+def used_parts(
+    parts: Mapping[str, Part], request: ReadRequest, source: object
+) -> tuple[dict[str, Part], tuple[str, ...]]:
+    """Returns `train` and `val`, or `all` if there is one part only, and a notice if test images are used as val.
+
+    A test part beside both comes with them if the request asks for it.
+    """
+    found = [part for part in ("train", "val", TEST) if part in parts]
     if len(found) < 2 or found[0] != "train":
         return ({"all": parts[found[0]]} if found else {}), ()
-    notice = (f"{source} has no val part: test is used for validation",) if found[1] == "test" else ()
-    return {"train": parts["train"], "val": parts[found[1]]}, notice
+    if found[1] == TEST:
+        notice = f"{source} has no val part: test is used for validation"
+        return {"train": parts["train"], "val": parts[TEST]}, (notice,)
+    return request.wanted({part: parts[part] for part in found}), ()
 
 
 def layout_from_folder(request: ReadRequest, diagnostics: Diagnostics) -> YoloLayout | None:
@@ -79,7 +86,7 @@ def layout_from_folder(request: ReadRequest, diagnostics: Diagnostics) -> YoloLa
     if not (labels.is_dir() or (request.format and request.images is None)):
         return None
     names = names_in((folder, labels), diagnostics)
-    found, notices = used_parts(_folders_of_parts(images), folder)
+    found, notices = used_parts(_folders_of_parts(images), request, folder)
     if "train" not in found:
         found, notices = {"all": images}, ()
     _tell_unread(subfolders(images) if "train" in found else (), found.values(), diagnostics)
@@ -110,7 +117,7 @@ def layout_from_part_folders(request: ReadRequest, diagnostics: Diagnostics) -> 
         return None
     homes = [path.parent for path in found.values()]
     names = names_in((folder, *homes, *(home / "labels" for home in homes)), diagnostics)
-    used, notices = used_parts(found, folder)
+    used, notices = used_parts(found, request, folder)
     _tell_unread(places, homes, diagnostics)
     return YoloLayout(
         parts=with_images({part: listed_images(path) for part, path in used.items()}, str(folder)),
@@ -130,7 +137,7 @@ def layout_beside(request: ReadRequest, diagnostics: Diagnostics) -> YoloLayout 
     if not own and not places:
         return None
     by_part = {part: places[names[0]] for part, names in names_by_part(places).items()}
-    used, notices = used_parts(by_part, folder)
+    used, notices = used_parts(by_part, request, folder)
     if own or "train" not in used:
         used, notices = {"all": folder}, ()
     _tell_unread(places.values() if "train" in used else (), used.values(), diagnostics)
@@ -194,14 +201,6 @@ def _has_labels_below(folder: Path) -> bool:
     return any(has_labels(Path(place), with_images=True) for place, _, _ in walk)
 
 
-def subfolders(folder: Path) -> list[Path]:
-    """Returns the folders in a folder, sorted; none if it cannot be read."""
-    try:
-        return sorted(Path(entry.path) for entry in os.scandir(folder) if entry.is_dir())
-    except OSError:
-        return []
-
-
 def _folders_of_parts(folder: Path) -> dict[str, Path]:
     """Returns the subfolders that mean a part, the best for each."""
     return {part: folder / names[0] for part, names in names_by_part(path.name for path in subfolders(folder)).items()}
@@ -211,7 +210,7 @@ def _tell_unread(places: Iterable[Path], used: Iterable[Path], diagnostics: Diag
     """Counts folders with images that are not used, apart from those of a test part."""
     known = set(used)
     for place in places:
-        if place not in known and part_of(place.name) != "test" and listed_images(place):
+        if place not in known and part_of(place.name) != TEST and listed_images(place):
             location = SourceLocation(str(place), about=(place.name,))
             diagnostics.add("unread_folder", location, "its images are in no part; name it train, val or test")
 
