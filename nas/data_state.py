@@ -40,6 +40,12 @@ class DataWatch:
         config, began = self._config, self._clock()
         if config.data is None or began < self._due:
             return
-        splits = open_data(config.data, split=config.split, format=config.data_format, images=config.images)
+        splits = open_data(
+            config.data,
+            split=config.split,
+            format=config.data_format,
+            images=config.images,
+            pixel_range=config.pixel_range,
+        )
         check_unchanged(splits, config.data_fingerprint)
         self._due = began + (self._clock() - began) / WATCH_SHARE

@@ -16,6 +16,7 @@ def check_data(
     images: str | Path | None = None,
     format: str | None = None,
     split: str | None = None,
+    range: tuple[float, float] | None = None,
 ) -> DataReport:
     """Decodes all images of a data set and returns every defect, with file and line.
 
@@ -24,13 +25,15 @@ def check_data(
         images: folder of the images, if they are not beside the annotations.
         format: `coco`, `yolo`, `visdrone`, `tinyperson`, `voc` or that of a plug-in; None: detected.
         split: which pair of annotation files to use, if the folder holds several.
+        range: the values that become 0 and 255 in images of more than 8 bits; None: percentiles of a sample of the
+            training images.
 
     Raises:
         UserError: there is no data set of a known format.
     """
     from trainers.data.check import check_data as check
 
-    return check(path, split=split, format=format, images=images)
+    return check(path, split=split, format=format, images=images, pixel_range=range)
 
 
 def convert_data(
@@ -42,6 +45,7 @@ def convert_data(
     images: str | Path | None = None,
     format: str | None = None,
     split: str | None = None,
+    range: tuple[float, float] | None = None,
 ) -> Conversion:
     """Writes a data set to a new folder in another format, atomically.
 
@@ -53,10 +57,12 @@ def convert_data(
         images: folder of the images, if they are not beside the annotations.
         format: that of the data set; None: detected.
         split: which pair of annotation files to use, if the folder holds several.
+        range: the values that become 0 and 255 in images of more than 8 bits; None: percentiles of a sample of the
+            training images.
 
     Raises:
         UserError: there is no data set of a known format, `out` exists, or `to` is unknown.
     """
     from trainers.data.convert import convert_data as convert
 
-    return convert(path, out, to=to, link=not copy, split=split, format=format, images=images)
+    return convert(path, out, to=to, link=not copy, split=split, format=format, images=images, pixel_range=range)

@@ -7,16 +7,18 @@ from typing import Any, NamedTuple
 
 from search_space.files import read_bytes
 from search_space.yaml_text import MAX_BYTES, YamlError, parse_yaml
+from trainers.data.pixel_range import is_range
 
 CONFIG = "config.yaml"
 PLACES = ("split", "data_format", "images")
+RANGE = "pixel_range"
 
 
 class KnownData(NamedTuple):
     """Where data lies, in the options of a command, and the folder that says so."""
 
     options: dict[str, Any]
-    """`data`, `split`, `data_format` and `images`; None where nothing was said."""
+    """`data`, `split`, `data_format`, `images` and `pixel_range`; None where nothing was said."""
     seed: int
     """Of the built-in set."""
     folder: Path | None
@@ -31,10 +33,10 @@ def with_known_data(options: dict[str, Any], path: Path) -> KnownData:
     """Returns the user's own options of the data, or those of the training or run that a path lies in.
 
     Args:
-        options: The four of `KnownData`; where `data` is None the others take precedence over what is known.
+        options: The five of `KnownData`; where `data` is None the others take precedence over what is known.
         path: A folder of a training or a run, or a file in one.
     """
-    given = {name: options[name] for name in ("data", *PLACES)}
+    given = {name: options[name] for name in ("data", *PLACES, RANGE)}
     if given["data"] is not None or not path.exists():
         return KnownData(given, 0, None)
     for folder in (path, path.parent, path.parent.parent):
@@ -55,7 +57,10 @@ def _read(path: Path) -> dict[str, Any] | None:
         return None
     is_known = isinstance(content, dict) and ("training" in content or "space_fingerprint" in content)
     texts = is_known and all(isinstance(content.get(name), str | None) for name in ("data", *PLACES))
-    return content if texts else None
+    if not texts:
+        return None
+    pixel_range = content.get(RANGE)
+    return {**content, RANGE: tuple(pixel_range) if is_range(pixel_range) else None}
 
 
 def _seed(known: dict[str, Any]) -> int:

@@ -123,6 +123,7 @@ def evaluate(
     format: str | None = None,
     images: str | Path | None = None,
     split: str | None = None,
+    range: tuple[float, float] | None = None,
     part: str = "val",
     bins: str | None = None,
     tile: str | int | tuple[int, int] | None = None,
@@ -148,6 +149,8 @@ def evaluate(
         format: `coco`, `yolo`, `visdrone`, `tinyperson`, `voc` or that of a plug-in; None: detected.
         images: folder of the images, if they are not beside the annotations.
         split: which pair of annotation files to use, if the folder holds several.
+        range: the values that become 0 and 255 in images of more than 8 bits; None: those of the weights, else
+            percentiles of a sample of the training images.
         part: `val` or `train`.
         bins: object sizes to report AP for: `coco`, `tinyperson`, `quantiles`, or edges in pixels such as `0,8,16,inf`.
         tile: size of the tiles in pixels, one number or `(H, W)`; None: no tiles.
@@ -174,7 +177,8 @@ def evaluate(
     loaded = load_detector(weights)
     loaded.content.check_input(input_hw or loaded.input_hw)
     places = {"data": data, "data_format": format, "images": images, "split": split}
-    splits = _open(places, Path(weights) if isinstance(weights, (str, Path)) else loaded.weights, on_notice)
+    known = {**places, "pixel_range": range or loaded.content.pixel_range}
+    splits = _open(known, Path(weights) if isinstance(weights, (str, Path)) else loaded.weights, on_notice)
     return _evaluate(loaded, splits, options, tiling, threads, (on_notice, on_progress))
 
 
@@ -200,7 +204,7 @@ def _open(places: dict[str, Any], weights: Path, on_notice: OnNotice | None) -> 
     from nas.api.data_of_run import with_known_data
     from nas.api.opening import open_for_user
 
-    given = {name: None if value is None else str(value) for name, value in places.items()}
+    given = {name: str(value) if isinstance(value, Path) else value for name, value in places.items()}
     known = with_known_data(given, weights)
     notify(on_notice, known.notice)
     return open_for_user(**known.options, seed=known.seed, on_notice=on_notice)

@@ -207,7 +207,7 @@ class _Finishing:
     def _train(self, name: str, start: dict[str, Any]) -> Training:
         """Trains as `nas train` does."""
         config, known = self.run.config, {f"note: {notice}" for notice in self.splits.notices}
-        places = {each: getattr(config, each) for each in ("data", "data_format", "images", "split")}
+        places = {each: getattr(config, each) for each in ("data", "data_format", "images", "split", "pixel_range")}
 
         def notify(line: str) -> None:
             if not line.startswith("data: ") and line not in known:

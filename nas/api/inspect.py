@@ -65,6 +65,7 @@ def inspect(
     images: str | Path | None = None,
     format: str | None = None,
     split: str | None = None,
+    range: tuple[float, float] | None = None,
     on_notice: OnNotice | None = None,
     on_progress: OnProgress | None = None,
 ) -> Inspection:
@@ -75,6 +76,8 @@ def inspect(
         images: folder of the images, if they are not beside the annotations.
         format: `coco`, `yolo`, `visdrone`, `tinyperson`, `voc` or that of a plug-in; None: detected.
         split: which pair of annotation files to use, if the folder holds several.
+        range: the values that become 0 and 255 in images of more than 8 bits; None: percentiles of a sample of the
+            training images.
         on_notice: is called with lines on the data that is used.
         on_progress: is called after each image that is read or compared.
 
@@ -87,7 +90,7 @@ def inspect(
     from trainers.data.source import ReadRequest
 
     folder = None if images is None else str(images)
-    splits = open_for_user(str(data), split, data_format=format, images=folder, on_notice=on_notice)
+    splits = open_for_user(str(data), split, data_format=format, images=folder, pixel_range=range, on_notice=on_notice)
     request = ReadRequest(path=Path(data), split=split, images=None if folder is None else Path(folder))
     leaks = _leaks(splits, find_test_part(splits, request), on_progress)
     return Inspection(data=str(data), source=splits.source, format=splits.format, report=make_report(splits, leaks))
@@ -100,7 +103,7 @@ def _leaks(splits: DataSplits, test: tuple[Record, ...], on_progress: OnProgress
 
     parts = {"train": splits.train.records, "val": splits.val.records, **({"test": test} if test else {})}
     reading = _Counter("reading images", sum(map(len, parts.values())), on_progress)
-    galleries = [gallery(name, records, reading.advance) for name, records in parts.items()]
+    galleries = [gallery(name, records, reading.advance, splits.pixel_range) for name, records in parts.items()]
     return find_leaks(galleries, _Counter("comparing images", num_comparisons(galleries), on_progress).advance)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trainers.data import DataSplits
+    from trainers.data.pixel_range import PixelRange
 
 
 def set_threads(num_threads: int | None) -> None:
@@ -24,6 +25,7 @@ def open_for_user(
     seed: int = 0,
     data_format: str | None = None,
     images: str | None = None,
+    pixel_range: PixelRange | None = None,
     on_notice: Callable[[str], None] | None = None,
 ) -> DataSplits:
     """Opens a data set.
@@ -34,6 +36,7 @@ def open_for_user(
         seed: of the built-in set.
         data_format: name of the format; None detects it.
         images: folder of the images, if they are not beside the annotations.
+        pixel_range: the values that become 0 and 255 in images of more than 8 bits; None: those of the training images.
         on_notice: is called with a line that says what was opened, and with one for each remarkable thing about it.
 
     Raises:
@@ -41,7 +44,7 @@ def open_for_user(
     """
     from trainers.data import open_data
 
-    splits = open_data(data, split=split, seed=seed, format=data_format, images=images)
+    splits = open_data(data, split=split, seed=seed, format=data_format, images=images, pixel_range=pixel_range)
     if on_notice is not None:
         on_notice(f"data: {splits.source}")
         for notice in splits.notices:

@@ -157,11 +157,14 @@ class PredictionOptions:
     threads: int | None = None
     save_json: str | Path | None = None
     ids: str | Path | None = None
+    range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
+        from trainers.data.pixel_range import check_range
 
         check_fraction("--score", self.score)
         check_fraction("--iou", self.iou)
+        check_range(self.range)
         for name in ("max_detections", "batch", "threads"):
             check_at_least(f"--{name.replace('_', '-')}", getattr(self, name), 1)
         if self.ids is not None and self.save_json is None:
@@ -190,6 +193,7 @@ def predict(
     threads: int | None = None,
     save_json: str | Path | None = None,
     ids: str | Path | None = None,
+    range: tuple[float, float] | None = None,
     on_notice: OnNotice | None = None,
     on_progress: OnProgress | None = None,
 ) -> PredictionList:
@@ -212,7 +216,9 @@ def predict(
         threads: CPU threads; None: all.
         save_json: file for the detections, in the COCO result format.
         ids: COCO annotation file with the image and class ids for `save_json`.
-        on_notice: is called with a note on each file of a folder that cannot be read.
+        range: the values that become 0 and 255 in images of more than 8 bits; None: those of the weights, else
+            percentiles of a sample of the inputs.
+        on_notice: is called with a note on each file of a folder that cannot be read, and on the range.
         on_progress: is called after each batch.
 
     Raises:
@@ -271,7 +277,7 @@ class PredictionStream:
         Raises:
             UserError: the weights or an input cannot be read, or an input would be replaced.
         """
-        from nas.api.media_input import list_sources
+        from nas.api.media_input import list_sources, with_range
         from nas.api.media_output import CocoIds, Pictures
         from nas.api.opening import set_threads
 
@@ -282,6 +288,7 @@ class PredictionStream:
         if options.input_hw is not None:
             loaded.content.check_input(options.input_hw)
         sources = list_sources([Path(each) if isinstance(each, str) else each for each in inputs])
+        sources = with_range(sources, options.range, loaded.content.pixel_range, on_notice)
         ids = CocoIds.read(None if options.ids is None else Path(options.ids), loaded.classes, sources)
         detector = loaded.module(options.device)
         pictures = None if options.out is None else Pictures.into(Path(options.out), sources)

@@ -56,6 +56,14 @@ class TrainingRequest:
         metavar="NAME",
         resumable=True,
     )
+    pixel_range: tuple[float, float] | None = _DATA(
+        None,
+        data_words.PIXEL_RANGE,
+        option="--range",
+        metavar="LOW HIGH",
+        default_words=data_words.PIXEL_RANGE_DEFAULT,
+        stored_if_set=True,
+    )
     weights: str | None = _START(
         None, "Initial weights; architecture and classes must be the same.", metavar="PATH", is_path=True
     )

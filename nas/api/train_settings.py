@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.api.named_architecture import ArchitectureLike, find_architecture, shown_name
 from nas.api.train_request import TRAINING, TrainingRequest, place_in_config, request_of, training_settings
-from nas.setting_forms import absolute_value
+from nas.setting_forms import absolute_value, is_kept
 from search_space.errors import ConfigError, SpaceError, unknown_name
 from search_space.files import write_text
 from trainers.settings import DeclaredSetting, SettingError, all_settings, value_at
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from search_space import Architecture
     from trainers import TrainConfig
 
-DATA = ("data", "data_format", "images", "split")
+DATA = ("data", "data_format", "images", "split", "pixel_range")
 
 Values = dict[tuple[str, ...], Any]
 """What was given, by the place where it stands in config.yaml."""
@@ -43,7 +43,11 @@ class TrainSettings:
 
         self.out.mkdir(parents=True, exist_ok=True)
         self.architecture.to_yaml(self.out / "architecture.yaml")
-        stored = {name: absolute_value(each, getattr(self.request, name)) for name, each in _stored().items()}
+        stored = {
+            name: absolute_value(each, value)
+            for name, each in _stored().items()
+            if is_kept(each, value := getattr(self.request, name))
+        }
         content = {**stored, TRAINING: self.config.to_dict(), "versions": versions()}
         write_text(self.out / "config.yaml", yaml.safe_dump(content, sort_keys=False))
 
@@ -246,6 +250,7 @@ def _change(folder: Path, content: dict[str, Any], path: tuple[str, ...], value:
         if not setting.about.is_stored:
             return
         value = absolute_value(setting, value)
+        value = list(value) if isinstance(value, tuple) else value  # as YAML has it
     before = value_at(content, path)
     if before != value and not (setting is not None and setting.about.resumable):
         name = ".".join(path).removeprefix(f"{TRAINING}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -59,6 +60,7 @@ def prepare(
         seed=settings.config.seed,
         data_format=request.data_format,
         images=request.images,
+        pixel_range=request.pixel_range,
         on_notice=on_notice,
     )
     detector = _detector(settings, splits, on_notice)
@@ -69,7 +71,7 @@ def prepare(
             make_folder(settings.out, "--out")
             held.enter_context(locked(settings.out, busy))
             check_free(settings.out)
-        settings.write()
+        replace(settings, request=replace(request, pixel_range=splits.pixel_range)).write()
     return Ready(detector, splits, log)
 
 

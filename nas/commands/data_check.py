@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nas.commands.display import counted, say
-from nas.commands.options import echo_json, format_option, images_option, json_option, plugin_option, split_option
+from nas.commands.options import (
+    echo_json,
+    format_option,
+    images_option,
+    json_option,
+    plugin_option,
+    range_option,
+    split_option,
+)
 
 if TYPE_CHECKING:
     from trainers.data.check import DataReport
@@ -22,6 +30,7 @@ EXIT_DEFECTS = 1
 @images_option
 @format_option
 @split_option
+@range_option
 @plugin_option
 @json_option
 def command(path: str, as_json: bool, **options: Any) -> None:

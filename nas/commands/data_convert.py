@@ -7,7 +7,15 @@ from typing import Any
 import click
 
 from nas.commands.display import counted, say
-from nas.commands.options import echo_json, format_option, images_option, json_option, plugin_option, split_option
+from nas.commands.options import (
+    echo_json,
+    format_option,
+    images_option,
+    json_option,
+    plugin_option,
+    range_option,
+    split_option,
+)
 
 
 @click.command("convert")
@@ -23,6 +31,7 @@ from nas.commands.options import echo_json, format_option, images_option, json_o
 @images_option
 @format_option
 @split_option
+@range_option
 @plugin_option
 @json_option
 def command(path: str, out: str, as_json: bool, **options: Any) -> None:

@@ -12,6 +12,7 @@ from nas.commands.options import (
     images_option,
     json_option,
     plugin_option,
+    range_option,
     split_option,
     wide_option,
 )
@@ -22,6 +23,7 @@ from nas.commands.options import (
 @images_option
 @format_option
 @split_option
+@range_option
 @plugin_option
 @wide_option
 @json_option
@@ -48,4 +50,6 @@ def command(data: str, as_json: bool, **options: Any) -> None:
     else:
         given = (("--format", options["format"]), ("--images", options["images"]), ("--split", options["split"]))
         same_data = ["--data", data, *(word for pair in given if pair[1] is not None for word in pair)]
+        if options["range"] is not None:
+            same_data += ["--range", *(f"{end:g}" for end in options["range"])]
         print_report(result.report, same_data)

@@ -17,6 +17,7 @@ from nas.commands.options import (
     json_option,
     plugin_option,
     split_option,
+    weights_range_option,
     wide_option,
 )
 from nas.commands.tiling_options import tiling_options
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 @format_option
 @images_option
 @split_option
+@weights_range_option
 @click.option(
     "--part",
     type=click.Choice(("val", "train")),

@@ -112,7 +112,9 @@ def begin(request: RunRequest) -> Session:
     earlier = None if said.from_run is None else open_earlier(Path(said.from_run))
     with_defaults(narrowing)
     named = read_starts(said.start or default_starts(narrowing))
-    splits = open_data(said.data, split=said.split, format=said.data_format, images=said.images)
+    splits = open_data(
+        said.data, split=said.split, format=said.data_format, images=said.images, pixel_range=said.pixel_range
+    )
     advised = follow_advice(splits.train.records, narrowing) if said.auto else NO_ADVICE
     narrowing = {**narrowing, **advised.narrowing}
     space = SearchSpace().narrowed(with_defaults(narrowing))
@@ -253,7 +255,13 @@ def reopen_data(config: RunConfig) -> tuple[SearchSpace, DataSplits]:
     """
     check_plugins(config)
     space = SearchSpace().narrowed(narrowing_of(config))
-    splits = open_data(config.data, split=config.split, format=config.data_format, images=config.images)
+    splits = open_data(
+        config.data,
+        split=config.split,
+        format=config.data_format,
+        images=config.images,
+        pixel_range=config.pixel_range,
+    )
     check_fingerprint(config, "data", data_fingerprint_of(splits))
     check_fingerprint(config, "space", space.fingerprint())
     return space, splits

@@ -45,6 +45,7 @@ class TrainingSpec:
     split: str | None = None
     data_format: str | None = None
     images: str | None = None
+    pixel_range: tuple[float, float] | None = None
     seed: int = 0
     """Seed of the built-in set."""
     threads: int | None = None
@@ -73,6 +74,7 @@ class TrainingSpec:
             split=config.split,
             data_format=config.data_format,
             images=config.images,
+            pixel_range=config.pixel_range,
             threads=config.threads,
             bins=tuple(each for each in (name.replace("-", "_") for name in config.objective) if BIN.fullmatch(each)),
             fingerprint=config.data_fingerprint,
@@ -87,7 +89,14 @@ class TrainingSpec:
             UserError: The data, the format or the device cannot be used.
         """
         load_plugins(self.plugins)
-        splits = open_data(self.data, split=self.split, seed=self.seed, format=self.data_format, images=self.images)
+        splits = open_data(
+            self.data,
+            split=self.split,
+            seed=self.seed,
+            format=self.data_format,
+            images=self.images,
+            pixel_range=self.pixel_range,
+        )
         check_unchanged(splits, self.fingerprint)
         device = device_of(worker, self.config.device, torch.cuda.device_count())
         return self.over(splits, replace(self.config, device=device))
@@ -200,7 +209,13 @@ class TrainingEvaluator:
                 images_seen=watch.images_seen,
             )
         if job.weights_path is not None:
-            save_weights(job.weights_path, result.state_dict, job.architecture.to_dict(), self._splits.train.classes)
+            save_weights(
+                job.weights_path,
+                result.state_dict,
+                job.architecture.to_dict(),
+                self._splits.train.classes,
+                self._splits.pixel_range,
+            )
         outcome = Outcome.STOPPED if result.stopped else Outcome.COMPLETE
         evaluation = _evaluation(outcome, result, cause=watch.stop_cause, scores=found.values | reported)
         return replace(evaluation, accuracy_draws=found.draws, training_seconds=seconds)

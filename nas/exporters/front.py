@@ -211,7 +211,13 @@ def _known_classes(what: str) -> int:
 def _images(config: RunConfig) -> list[np.ndarray] | None:
     """Returns some validation images `(H, W, 3)` of a run's data, or None if it is no longer available."""
     try:
-        splits = open_data(config.data, split=config.split, format=config.data_format, images=config.images)
+        splits = open_data(
+            config.data,
+            split=config.split,
+            format=config.data_format,
+            images=config.images,
+            pixel_range=config.pixel_range,
+        )
         return [splits.val.image(index) for index in range(min(NUM_IMAGES, len(splits.val)))]
     except (UserError, OSError):
         return None

@@ -17,6 +17,7 @@ from trainers.data.dataset import EVERY_CLASS, Dataset, Record, read_record, sta
 from trainers.data.format import FORMATS, Writer
 from trainers.data.formats import check_format, read_data
 from trainers.data.images import IMAGE_SUFFIXES, ImageError, image_header
+from trainers.data.pixel_range import PixelRange, range_words
 from trainers.data.source import ReadRequest, ReadResult
 from trainers.data.writing import WriteRequest, snap_to_pixels
 
@@ -49,14 +50,15 @@ def convert_data(
     split: str | None = None,
     format: str | None = None,
     images: str | Path | None = None,
+    pixel_range: PixelRange | None = None,
 ) -> Conversion:
     """Writes the data set at `path` to the folder `out` in the format `to`.
 
     The folder appears once it is complete. Images are copied, or linked if `link`. A window of an image file is cropped
-    and written as PNG if the format has no windows.
+    and written as PNG of 8 bits if the format has no windows; `pixel_range` is as in `open_data`.
 
     Raises:
-        ConfigError: `out` exists, or a format is unknown.
+        ConfigError: `out` exists, a format is unknown, or the range does not rise.
         DataError: no known format is found at `path`, it has no images, or a name cannot be written.
     """
     writer = _writer(to)
@@ -64,13 +66,16 @@ def convert_data(
     if os.path.lexists(out):
         raise ConfigError(f"{out} exists already; give a folder that does not exist")
     folder = None if images is None else Path(images)
-    parts = read_data(ReadRequest(path=Path(path), split=split, images=folder, format=format))
+    request = ReadRequest(path=Path(path), split=split, images=folder, format=format, pixel_range=pixel_range)
+    parts = read_data(request)
     datasets, notices = _undivided_if_same(parts)
     records = distinct_records(datasets.values())
     if not records:
         raise DataError(f"{parts.source} has no usable images; run nas data check for the reasons")
-    writer.check_classes(next(iter(datasets.values())).classes)
-    _write(out, datasets, _Images(records, whole=writer.keeps_windows, link=link), writer)
+    first = next(iter(datasets.values()))
+    writer.check_classes(first.classes)
+    pictures = _Images(records, whole=writer.keeps_windows, link=link, pixel_range=first.pixel_range)
+    _write(out, datasets, pictures, writer)
     return Conversion(
         source=parts.source,
         from_format=parts.format,
@@ -79,7 +84,7 @@ def convert_data(
         num_boxes=sum(len(record.boxes) for record in records),
         num_ignored=sum(len(record.ignored) for record in records),
         notices=notices,
-        losses=tuple(_losses(to, writer, records, len(next(iter(datasets.values())).classes))),
+        losses=tuple(_losses(to, writer, records, len(first.classes), first.pixel_range)),
     )
 
 
@@ -125,10 +130,11 @@ class _Images:
         records: all images.
         whole: write whole files, one for all windows of a file.
         link: link to the files instead of copying them.
+        pixel_range: of the windows that are cropped.
     """
 
-    def __init__(self, records: list[Record], *, whole: bool, link: bool) -> None:
-        self._whole, self._link = whole, link
+    def __init__(self, records: list[Record], *, whole: bool, link: bool, pixel_range: PixelRange | None) -> None:
+        self._whole, self._link, self._pixel_range = whole, link, pixel_range
         self._names: dict[str, str] = {}
         taken: set[str] = set()
         for record in records:
@@ -155,7 +161,7 @@ class _Images:
         if os.path.lexists(target):
             return
         if self._is_cut(record):
-            image = read_record(record)
+            image = read_record(record, self._pixel_range)
             pixels = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
             target.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
         elif self._link:
@@ -189,7 +195,9 @@ def _is_shown_as_stored(record: Record) -> bool:
         return False
 
 
-def _losses(to: str, writer: Writer, records: list[Record], num_classes: int) -> list[str]:
+def _losses(
+    to: str, writer: Writer, records: list[Record], num_classes: int, pixel_range: PixelRange | None
+) -> list[str]:
     """Returns one line for each kind of information that the format cannot represent."""
     losses = []
     num_ignored = sum(len(record.ignored) for record in records)
@@ -213,4 +221,6 @@ def _losses(to: str, writer: Writer, records: list[Record], num_classes: int) ->
     num_windows = sum(record.window is not None for record in records)
     if not writer.keeps_windows and num_windows:
         losses.append(f"{to} has no windows of a file: {num_windows} are cropped and written as PNG")
+        if pixel_range is not None:
+            losses.append(f"windows of images of more than 8 bits are written with 8: {range_words(pixel_range)}")
     return losses

@@ -8,6 +8,8 @@ from itertools import zip_longest
 from search_space.errors import ConfigError, DataError, check_known
 from trainers.data.coco import jsons_in
 from trainers.data.format import FORMATS, Reader
+from trainers.data.pixel_range import check_range
+from trainers.data.set_range import with_pixel_range
 from trainers.data.source import ReadRequest, ReadResult
 
 from trainers.data import json_writer, yolo_writer, visdrone_writer, voc_writer  # noqa: F401  isort: skip
@@ -28,9 +30,10 @@ def read_data(request: ReadRequest) -> ReadResult:
     """Opens the data set at a path.
 
     Raises:
-        ConfigError: the format is unknown.
+        ConfigError: the format is unknown, or the range of pixels does not rise.
         DataError: no known format is found, or the data set cannot be used.
     """
+    check_range(request.pixel_range)
     if request.format is not None:
         check_format(request.format)
     for what, path in (("data set", request.path), ("folder of images", request.images)):
@@ -41,7 +44,7 @@ def read_data(request: ReadRequest) -> ReadResult:
     for reader in FORMATS.get(request.format).readers if request.format else readers_in_order():
         parts = reader(request)
         if parts is not None:
-            return parts
+            return with_pixel_range(parts, request)
     raise DataError(_nothing_found(request))
 
 

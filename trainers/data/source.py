@@ -15,6 +15,7 @@ from trainers.data.dataset import Dataset
 from trainers.data.defects import SourceLocation
 from trainers.data.diagnostics import DefectLog, Diagnostics
 from trainers.data.images import IMAGE_SUFFIXES
+from trainers.data.pixel_range import PixelRange
 
 Item = TypeVar("Item")
 
@@ -36,6 +37,8 @@ class ReadRequest:
     format: str | None = None
     """The format that the user named; None if it has to be detected."""
     defect_log: DefectLog | None = None
+    pixel_range: PixelRange | None = None
+    """The values that become 0 and 255 in images of more than 8 bits; None: those of the training images."""
 
     def diagnostics(self, source: str) -> Diagnostics:
         """Returns the defect counter of one source."""

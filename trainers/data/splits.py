@@ -8,6 +8,7 @@ from pathlib import Path
 from search_space.errors import DataError
 from trainers.data.dataset import Dataset
 from trainers.data.formats import read_data
+from trainers.data.pixel_range import PixelRange
 from trainers.data.source import ReadRequest, ReadResult, last_fifth
 from trainers.data.synthetic import synthetic_splits
 
@@ -25,6 +26,11 @@ class DataSplits:
     format: str = ""
     """A key of `FORMATS`; empty for the built-in set."""
 
+    @property
+    def pixel_range(self) -> PixelRange | None:
+        """The values that become 0 and 255 in images of more than 8 bits; None if there are none."""
+        return self.train.pixel_range
+
 
 def open_data(
     path: str | Path | None,
@@ -33,6 +39,7 @@ def open_data(
     seed: int = 0,
     format: str | None = None,
     images: str | Path | None = None,
+    pixel_range: PixelRange | None = None,
 ) -> DataSplits:
     """Opens a data set and detects its format.
 
@@ -45,19 +52,23 @@ def open_data(
         seed: of the built-in set.
         format: a key of `FORMATS`; None detects it.
         images: folder of the images, if it cannot be found from the annotations.
+        pixel_range: the values that become 0 and 255 in images of more than 8 bits; None: percentiles of a sample of
+            the training images.
 
     Raises:
-        ConfigError: the format is unknown.
+        ConfigError: the format is unknown, or the range does not rise.
         DataError: no known format is found, or the data set is empty.
     """
     if path is None:
-        for option, given in (("--format", format), ("--images", images)):
+        for option, given in (("--format", format), ("--images", images), ("--range", pixel_range)):
             if given is not None:
-                raise DataError(f"{option} {given} needs a data set; add --data PATH")
+                got = " ".join(map(str, given)) if isinstance(given, tuple) else given
+                raise DataError(f"{option} {got} needs a data set; add --data PATH")
         splits = _open_synthetic(seed, split)
     else:
         folder = None if images is None else Path(images)
-        splits = _divide(read_data(ReadRequest(path=Path(path), split=split, images=folder, format=format)))
+        request = ReadRequest(path=Path(path), split=split, images=folder, format=format, pixel_range=pixel_range)
+        splits = _divide(read_data(request))
     if not any(len(record.boxes) for record in splits.train.records):
         raise DataError(f"{splits.source}: the training set has no boxes; check the labels")
     return splits
@@ -78,7 +89,9 @@ def _divide(parts: ReadResult) -> DataSplits:
     notices = parts.notices
     if "all" in parts.datasets:
         whole = parts.datasets["all"]
-        train, val = (Dataset(records, whole.classes) for records in last_fifth(whole.records))
+        train, val = (
+            Dataset(records, whole.classes, pixel_range=whole.pixel_range) for records in last_fifth(whole.records)
+        )
         undivided = parts.undivided_notice.format(source=parts.source, num_val=len(val), num_images=len(whole))
         notices = (undivided, *notices)
     else:

@@ -31,6 +31,8 @@ from trainers.data.source import (
 NAME = "yolo"
 YAML_SUFFIXES = (".yaml", ".yml")
 MAX_CLASSES = 100_000
+CHANNELS = (1, 3)
+"""What `channels` of a data YAML may be."""
 NO_FOLDERS = (
     "{source} has no train and val folders: the last {num_val} of {num_images} images by name are the val split"
 )
@@ -118,6 +120,7 @@ def layout_from_yaml(path: Path, request: ReadRequest, diagnostics: Diagnostics)
     if missing or not isinstance(content, dict):
         message = f"{path} lacks {', '.join(sorted(missing))}; a data YAML has path, train, val and names"
         raise BrokenFile(message, "wrong_layout", path)
+    _check_channels(content.get("channels"), path, diagnostics)
     where = content.get("path")
     base = path.parent / posix_name(where if isinstance(where, str) else ".", SourceLocation(str(path)), diagnostics)
     bases = [folder for folder in dict.fromkeys((base, path.parent)) if os.path.isdir(folder)]
@@ -131,6 +134,16 @@ def layout_from_yaml(path: Path, request: ReadRequest, diagnostics: Diagnostics)
         labels=_first_folder([folder / "labels" for folder in bases]),
         notices=same if set(train) == set(val) else (),
     )
+
+
+def _check_channels(channels: object, path: Path, diagnostics: Diagnostics) -> None:
+    """Refuses a data YAML for images that have more channels than are read."""
+    if channels is None or (channels in CHANNELS and not isinstance(channels, bool)):
+        return
+    lines = numbered_lines(path.read_text(encoding="utf-8", errors="replace"))
+    line = next((number for number, each in lines if each.startswith("channels")), None)
+    what = f"channels is {shown(channels)}, and 3 are read; next: images of 1 or 3 channels, and no other `channels`"
+    diagnostics.refuse("unsupported_channels", SourceLocation(str(path), line), what)
 
 
 def layout_from_folder(request: ReadRequest, diagnostics: Diagnostics) -> YoloLayout | None:
