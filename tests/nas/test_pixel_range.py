@@ -112,10 +112,11 @@ def test_val_of_weights_without_a_range_uses_that_of_the_data(trained: Training,
     assert any("values 8200 to 8546 become 0 to 255 (the 0.01 and 99.99 percentiles" in each for each in notices)
 
 
-def test_predict_uses_the_range_of_the_weights(trained: Training, tmp_path: Path) -> None:
+def test_predict_uses_the_range_of_the_weights(trained: Training, other: Path, tmp_path: Path) -> None:
     notices: list[str] = []
-    found = nas.predict(trained.weights, [FRAME, PLAIN / "images" / "val"], on_notice=notices.append, score=0.9)
-    assert (found[0].pixels() == read_rgb(FRAME, RANGE)).all()
+    brighter = other / FRAME.relative_to(THERMAL)
+    found = nas.predict(trained.weights, [brighter, PLAIN / "images" / "val"], on_notice=notices.append, score=0.9)
+    assert (found[0].pixels() == read_rgb(brighter, RANGE)).all() and found[0].pixels().min() == 255
     assert [f"note: 1 images of more than 8 bits: {STATED} (as in the training)"] == notices
     given = nas.predict(trained.weights, FRAME, range=(7000, 8000), score=0.9)
     assert (given[0].pixels() == read_rgb(FRAME, (7000, 8000))).all()
