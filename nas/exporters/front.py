@@ -89,7 +89,8 @@ def export(
             reports.append({**report, "trained": member.weights is not None, "data": member.data})
         if "onnx" in formats:
             (staging / BOARD).mkdir()
-            (staging / BOARD / "measure.py").write_bytes(kit_file(BOARD, "measure.py"))
+            for name in ("measure.py", "engines.py"):
+                (staging / BOARD / name).write_bytes(kit_file(BOARD, name))
         names = [report["name"] for report in reports]
         weights = [f"{each['name']}/{WEIGHTS}" if each["trained"] else None for each in reports]
         table = table.assign(

@@ -46,13 +46,22 @@ pathlib.Path(sys.argv[0]).with_name("calls.txt").open("a").write(json.dumps(sys.
 """
 
 
-@pytest.fixture(scope="module")
-def script() -> Any:
-    found = importlib.util.spec_from_file_location("measure", SCRIPT)
+def loaded(path: Path) -> Any:
+    found = importlib.util.spec_from_file_location(path.stem, path)
     assert found is not None and found.loader is not None
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def script() -> Any:
+    return loaded(SCRIPT)
+
+
+@pytest.fixture(scope="module")
+def engines() -> Any:
+    return loaded(SCRIPT.with_name("engines.py"))
 
 
 def stand_in(folder: Path, name: str = "trtexec") -> Path:
@@ -97,14 +106,15 @@ def test_a_detector_is_measured_and_its_csv_calibrates_a_board(
     with (out / "board" / "measured.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert (row["model"], row["latency_ms"]) == ("../yolov8n-p2-nop5/architecture.yaml", "9.76")
-    assert sorted(path.name for path in (out / "board").iterdir()) == ["measure.py", "measured.csv", "measured.json"]
+    written = ["engines.py", "measure.py", "measured.csv", "measured.json"]
+    assert sorted(path.name for path in (out / "board").iterdir() if path.name != "__pycache__") == written
     capsys.readouterr()
     main(["latency", "calibrate", str(out / "board" / "measured.csv"), "--device", "jetson-nano", "--json"])
     assert "jetson" in capsys.readouterr().out
 
 
 @pytest.mark.slow
-def test_the_times_around_the_network_are_measured_where_numpy_is(tmp_path: Path, script: Any) -> None:
+def test_the_times_around_the_network_are_measured_where_numpy_is(tmp_path: Path) -> None:
     out = exported(tmp_path, "yolov8n-p2-nop5")
     command = [sys.executable, "board/measure.py", "--trtexec", str(stand_in(tmp_path)), "--picture", "90", "160"]
     done = subprocess.run(command, cwd=out, capture_output=True, text=True)
@@ -136,7 +146,8 @@ def test_what_trtexec_refuses_is_told_and_the_rest_is_measured(tmp_path: Path) -
 
 def test_what_is_missing_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "board").mkdir()
-    (tmp_path / "board" / "measure.py").write_bytes(SCRIPT.read_bytes())
+    for name in ("measure.py", "engines.py"):
+        (tmp_path / "board" / name).write_bytes(SCRIPT.with_name(name).read_bytes())
     for arguments, said in (((), "no trtexec"), (("--trtexec", stand_in(tmp_path)), "no */model.onnx")):
         done = measure(tmp_path, *arguments)
         assert done.returncode == 2 and said in done.stderr and len(done.stderr.splitlines()) == 1
@@ -144,14 +155,14 @@ def test_what_is_missing_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("digits", "version"), [("8201", "8.2.1"), ("8502", "8.5.2"), ("100300", "10.3.0")])
-def test_versions_are_spelt_with_points(digits: str, version: str, script: Any) -> None:
-    assert script.version_of(digits) == version
+def test_versions_are_spelt_with_points(digits: str, version: str, engines: Any) -> None:
+    assert engines.version_of(digits) == version
 
 
-def test_one_percentile_alone_is_read_as_well(script: Any) -> None:
-    times = script.parse(SUMMARY.format(median=3.5, tail="percentile(95%) = 4.5 ms"))
+def test_one_percentile_alone_is_read_as_well(engines: Any) -> None:
+    times = engines.parse(SUMMARY.format(median=3.5, tail="percentile(95%) = 4.5 ms"))
     assert times["latency"] == {"min_ms": 9.11, "max_ms": 11.74, "mean_ms": 9.81, "median_ms": 3.5, "p95_ms": 4.5}
-    assert script.parse("[I] Latency: nothing\nsegmentation fault") == {}
+    assert engines.parse("[I] Latency: nothing\nsegmentation fault") == {}
 
 
 @pytest.mark.parametrize(
@@ -164,5 +175,5 @@ def test_the_power_mode_is_read(text: str | None, mode: str | None, script: Any)
 def test_the_script_runs_on_the_python_of_older_boards() -> None:
     import ast
 
-    for path in (SCRIPT, SCRIPT.parent.parent / "postprocess.py"):
+    for path in (SCRIPT, SCRIPT.with_name("engines.py"), SCRIPT.parent.parent / "postprocess.py"):
         ast.parse(path.read_text(), feature_version=(3, 6))

@@ -6,7 +6,8 @@
 
 For each detector an engine is built from its ONNX file and run with warm-up at batch 1 on random input. The results are
 measured.json (everything) and measured.csv (input of `nas latency calibrate`). If numpy and OpenCV are installed, this
-script also times scaling a picture to the input and decoding the outputs.
+script also times scaling a picture to the input and decoding the outputs. Times that vary by more than --max-variation
+are marked in measured.json and left out of measured.csv. The summaries of TensorRT 7 to 10 are read.
 
 In int8 without a calibration cache TensorRT uses random scales: times are right, detections are not.
 """
@@ -21,42 +22,47 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
+
+from engines import PERCENTILE, PRECISIONS, ran, run_engine
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 USUAL_PLACES = ("/usr/src/tensorrt/bin/trtexec", "/usr/local/tensorrt/bin/trtexec")
-PRECISIONS = {"fp32": [], "fp16": ["--fp16"], "int8": ["--int8", "--fp16"]}
-PERCENTILE = 95
 COLUMNS = ("model", "latency_ms", "input_h", "input_w", "num_classes", "p95_ms", "precision", "board", "power_mode")
-LINES = {"Latency": "latency", "GPU Compute Time": "gpu", "H2D Latency": "to_gpu", "D2H Latency": "from_gpu"}
-FIGURES = re.compile(r"(min|max|mean|median|percentile\((\d+)%\)) = ([0-9.eE+-]+) ms")
 
 
 def main():
     """Measures all detectors of the folder and writes measured.json and measured.csv."""
     options = arguments()
     trtexec = find_trtexec(options.trtexec)
+    os.makedirs(options.out, exist_ok=True)
     folders = sorted(os.path.dirname(path) for path in glob.glob(os.path.join(options.folder, "*", "model.onnx")))
     if not folders:
         fail("no */model.onnx in %s; export with --format yaml,onnx, or give the folder with --folder" % options.folder)
     board = board_facts(trtexec)
-    print("board: %(board)s, JetPack %(jetpack)s, power mode %(power_mode)s" % board)
+    say("board: %(board)s, JetPack %(jetpack)s, power mode %(power_mode)s" % board)
     results = []
     for folder in folders:
-        result = measure(folder, trtexec, options)
-        results.append(result)
-        print(told(result))
-        sys.stdout.flush()
+        results.append(measure(folder, trtexec, options))
+        say(told(results[-1]))
     report = {"board": board, "settings": settings(options), "detectors": results}
-    write(os.path.join(options.out, "measured.json"), lambda file: json.dump(report, file, indent=2))
-    rows = [row(result, board, options) for result in results if "error" not in result and len(result["engines"]) == 1]
+    write(
+        os.path.join(options.out, "measured.json"), lambda file: json.dump(report, file, indent=2, ensure_ascii=False)
+    )
+    whole = [result for result in results if "error" not in result]
+    rows = [row(each, board, options) for each in whole if len(each["engines"]) == 1 and not each["unstable"]]
     write(os.path.join(options.out, "measured.csv"), lambda file: write_csv(file, rows))
-    print("written: measured.json, measured.csv (%d rows) in %s" % (len(rows), options.out))
-    left_out = [result["name"] for result in results if "engines" in result and len(result["engines"]) > 1]
-    if left_out:
-        print("not in measured.csv, because their second stage is a separate engine: %s" % ", ".join(left_out))
-    if any("error" in result for result in results):
+    say("written: measured.json, measured.csv (%d rows) in %s" % (len(rows), options.out))
+    parted = [each["name"] for each in whole if len(each["engines"]) > 1]
+    if parted:
+        say("not in measured.csv, because their second stage is a separate engine: %s" % ", ".join(parted))
+    unstable = [each["name"] for each in whole if each["unstable"]]
+    if unstable:
+        say(
+            "warning: not in measured.csv, because their times vary by more than %g %%: %s; fix the clocks with "
+            "sudo jetson_clocks, end other programs, then measure again" % (options.max_variation, ", ".join(unstable))
+        )
+    if len(whole) < len(results):
         sys.exit(1)
 
 
@@ -69,15 +75,27 @@ def arguments():
     parser.add_argument("--out", default=HERE, help="folder of the results; default: that of this script")
     parser.add_argument("--precision", choices=sorted(PRECISIONS), default="fp16")
     parser.add_argument("--trtexec", help="path of trtexec; default: searched for")
+    parser.add_argument(
+        "--keep", action="store_true", help="keep the engines in --out and reuse those whose ONNX file is unchanged"
+    )
     parser.add_argument("--calibration", help="calibration cache for int8")
     parser.add_argument("--warm-up-ms", type=int, default=2000)
     parser.add_argument("--seconds", type=int, default=10, help="duration of measuring each engine")
+    parser.add_argument(
+        "--max-variation",
+        type=float,
+        default=10,
+        metavar="PERCENT",
+        help="the largest coefficient of variation of times that go into measured.csv; default: 10",
+    )
     parser.add_argument(
         "--picture", type=int, nargs=2, default=(720, 1280), metavar=("H", "W"), help="size of a picture"
     )
     options = parser.parse_args()
     if options.warm_up_ms < 0 or options.seconds < 1:
         parser.error("--warm-up-ms must be 0 or more and --seconds 1 or more")
+    if not options.max_variation >= 0:  # so written, nan is refused as well
+        parser.error("--max-variation must be 0 or more")
     return options
 
 
@@ -97,7 +115,7 @@ def find_trtexec(given):
 
 def measure(folder, trtexec, options):
     """Returns the measurements of a detector, or the error that prevented them."""
-    with open(os.path.join(folder, "detector.json")) as file:
+    with open(os.path.join(folder, "detector.json"), encoding="utf-8") as file:
         described = json.load(file)
     result = {
         "name": os.path.basename(folder),
@@ -117,65 +135,9 @@ def measure(folder, trtexec, options):
     except RuntimeError as error:
         result["error"] = str(error)
         return result
+    result["unstable"] = any(each["variation_percent"] > options.max_variation for each in result["engines"].values())
     result["host"] = host_times(folder, described, options)
     return result
-
-
-def run_engine(trtexec, onnx, options, shapes):
-    """Builds an engine and runs it; returns its times in milliseconds. Raises RuntimeError if trtexec fails."""
-    engine = os.path.join(tempfile.mkdtemp(prefix="measure-"), "engine")
-    command = [trtexec, "--onnx=" + onnx, "--saveEngine=" + engine, "--percentile=%d" % PERCENTILE]
-    command += ["--warmUp=%d" % options.warm_up_ms, "--duration=%d" % options.seconds, "--iterations=50"]
-    command += PRECISIONS[options.precision]
-    if shapes:
-        command.append("--shapes=features:" + "x".join(map(str, shapes)))
-    if options.precision == "int8" and options.calibration:
-        command.append("--calib=" + options.calibration)
-    began = time.time()
-    try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
-        size = os.path.getsize(engine) if os.path.isfile(engine) else None
-    finally:
-        shutil.rmtree(os.path.dirname(engine), ignore_errors=True)
-    times = parse(done.stdout)
-    if done.returncode != 0 or "latency" not in times:
-        lines = (
-            [line for line in done.stdout.splitlines() if "[E]" in line]
-            or done.stdout.splitlines()[-1:]
-            or ["no output"]
-        )
-        raise RuntimeError("trtexec ended with %d: %s" % (done.returncode, lines[0].strip()))
-    times.update(command=command, engine_bytes=size, build_and_run_s=round(time.time() - began, 1))
-    return times
-
-
-def parse(output):
-    """Returns the figures of trtexec's performance summary in milliseconds, by what is timed."""
-    times = {}
-    for line in output.splitlines():
-        text = line.split("] ")[-1].strip()
-        version = re.search(r"\[TensorRT v(\d+)\]", line)
-        if version:
-            times["tensorrt"] = version_of(version.group(1))
-        throughput = re.match(r"Throughput: ([0-9.]+) qps", text)
-        if throughput:
-            times["queries_per_s"] = float(throughput.group(1))
-        name = LINES.get(text.split(":")[0])
-        if name:
-            figures = {}
-            for what, percent, value in FIGURES.findall(text):
-                figures["p%s_ms" % percent if percent else what + "_ms"] = float(value)
-            if "median_ms" in figures:
-                times[name] = figures
-    return times
-
-
-def version_of(digits):
-    """Returns a version of trtexec with points: 8201 is 8.2.1, 100300 is 10.3.0."""
-    number = int(digits)
-    if number >= 100000:
-        return "%d.%d.%d" % (number // 10000, number // 100 % 100, number % 100)
-    return "%d.%d.%d" % (number // 1000, number // 100 % 10, number % 100)
 
 
 def host_times(folder, described, options):
@@ -256,24 +218,33 @@ def clocks():
 def read(path):
     """Returns the text of a file, or None if it cannot be read."""
     try:
-        with open(path, errors="replace") as file:
+        with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()
     except OSError:
         return None
 
 
 def said(command):
-    """Returns the output of a program, or None if it is missing or fails."""
+    """Returns what a program printed, or None if it is missing or printed nothing.
+
+    Its exit code is not looked at: nvpmodel prints the power mode, then fails for want of root.
+    """
     try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, universal_newlines=True)
+        return ran(command, subprocess.DEVNULL)[1].strip() or None
     except OSError:
         return None
-    return done.stdout.strip() or None if done.returncode == 0 else None
+
+
+def say(text):
+    """Prints a line in UTF-8, whatever the locale, with the bytes that names of files have."""
+    sys.stdout.buffer.write((text + "\n").encode("utf-8", "surrogateescape"))
+    sys.stdout.buffer.flush()
 
 
 def settings(options):
     """Returns the options that the figures depend on."""
-    return {"precision": options.precision, "warm_up_ms": options.warm_up_ms, "seconds": options.seconds, "batch": 1}
+    names = ("precision", "warm_up_ms", "seconds", "max_variation")
+    return dict({name: getattr(options, name) for name in names}, batch=1)
 
 
 def row(result, board, options):
@@ -303,6 +274,8 @@ def told(result):
         parts.append(
             "%s median %.2f ms%s" % (name, latency["median_ms"], ", 95 %% within %.2f ms" % tail if tail else "")
         )
+        if result["unstable"]:
+            parts[-1] += ", unstable: varies by %.1f %%" % times["variation_percent"]
     return "%s (%s): %s" % (result["name"], result["precision"], "; ".join(parts))
 
 
@@ -316,7 +289,7 @@ def write_csv(file, rows):
 def write(path, fill):
     """Writes a file atomically."""
     part = path + ".part"
-    with open(part, "w", newline="") as file:
+    with open(part, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         fill(file)
     os.replace(part, path)
 
