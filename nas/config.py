@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from nas.setting_forms import check_bounds, command_words, spelled, stored_settings
+from nas.setting_forms import check_bounds, command_words, is_kept, spelled, stored_settings
 from nas.settings import RunSettings
 from search_space.errors import ConfigError, shown
 from search_space.files import read_bytes, write_text
@@ -94,6 +94,9 @@ class RunConfig(RunSettings):
 
         left_out = declared_settings(type(self)).keys() - stored_settings(type(self)).keys()
         plain = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in left_out}
+        for name, each in stored_settings(type(self)).items():
+            if not is_kept(each, plain[name]):
+                del plain[name]
         listed = {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
         ends = {"versions": dict(self.versions), "format": listed.pop("format")}
         return str(yaml.safe_dump(listed | ends, sort_keys=False, allow_unicode=True))

@@ -10,6 +10,7 @@ from nas.config import RunConfig
 from search_space.errors import DataError
 from trainers.data import DataSplits, open_data
 from trainers.data.class_selection import ClassSelection
+from trainers.data.pixel_range import PixelRange
 
 WATCH_SHARE = 0.02
 """Largest share of a run's time spent on checking its data."""
@@ -36,6 +37,11 @@ class DataPlaces(Protocol):
     @property
     def images(self) -> str | None:
         """Folder of the images."""
+        ...
+
+    @property
+    def pixel_range(self) -> PixelRange | None:
+        """The values that become 0 and 255 in images of more than 8 bits; None: those of the training images."""
         ...
 
     @property
@@ -71,6 +77,7 @@ def open_data_of(settings: DataPlaces, *, seed: int = 0) -> DataSplits:
         seed=seed,
         format=settings.data_format,
         images=settings.images,
+        pixel_range=settings.pixel_range,
         selection=ClassSelection.of(settings.select_classes, settings.merge, settings.other_classes),
     )
 

@@ -17,4 +17,8 @@ OTHER_CLASSES = (
     "What the boxes of classes that --classes leaves out become: background, or ignore for regions in which detections "
     "count neither as true nor as false."
 )
+PIXEL_RANGE = (
+    "Values that become 0 and 255 in images of more than 8 bits, such as 16-bit thermal images; others are cut off."
+)
+PIXEL_RANGE_DEFAULT = "percentiles of a sample of the training images"
 SPLIT = "Which pair of annotation files (training and validation) to use, if the folder has several."

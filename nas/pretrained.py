@@ -30,7 +30,13 @@ class Pretrained:
 
     def write(self, folder: RunFolder) -> None:
         """Copies the weights into the folder of a run; raises WriteError if that fails."""
-        save_weights(folder.pretrained, self.weights.state, self.weights.architecture, self.weights.classes)
+        save_weights(
+            folder.pretrained,
+            self.weights.state,
+            self.weights.architecture,
+            self.weights.classes,
+            self.weights.pixel_range,
+        )
 
     def notices(self, path: str, starts: Mapping[str, Architecture], classes: Sequence[str]) -> list[str]:
         """Returns what of the weights comes along into each architecture that a run starts with.

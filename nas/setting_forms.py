@@ -132,6 +132,8 @@ def words_of(declared: DeclaredSetting, value: Any) -> list[str]:
         return _pair(declared.option, format_value(value))
     if declared.about.separator:
         return _pair(declared.option, declared.about.separator.join(map(format_value, value)))
+    if declared.count:
+        return [declared.option, *map(format_value, value)]
     return [word for each in value for word in _pair(declared.option, format_value(each))]
 
 
@@ -160,6 +162,11 @@ def command_words(values: Any, *groups: str) -> list[str]:
         if (not groups or declared.about.group in groups) and (not needed or getattr(values, needed) is not None):
             words += words_of(declared, getattr(values, name))
     return words
+
+
+def is_kept(declared: DeclaredSetting, value: Any) -> bool:
+    """Returns whether a configuration file holds this value of a setting."""
+    return value is not None or not declared.about.stored_if_set
 
 
 def absolute(given: Mapping[str, Any], owner: type[Any]) -> dict[str, Any]:

@@ -102,6 +102,14 @@ class RunSettings:
         choices=("background", "ignore"),
         default_words="background",
     )
+    pixel_range: tuple[float, float] | None = _DATA(
+        None,
+        data_words.PIXEL_RANGE,
+        option="--range",
+        metavar="LOW HIGH",
+        default_words=data_words.PIXEL_RANGE_DEFAULT,
+        stored_if_set=True,
+    )
     objective: tuple[str, ...] = _SEARCH(
         ("accuracy", "macs"),
         "Objective of the search; two or three in all. Accuracies: accuracy, ap, ap50, ap-small, ap-medium, ap-large, "

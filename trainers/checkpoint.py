@@ -145,7 +145,7 @@ class Checkpoint:
         if self.path is None or not self.writes or not self._consistent:
             return
         state.seconds = self.seconds
-        content = {
+        content: dict[str, Any] = {
             "kind": "checkpoint",
             "config": self.config.to_dict(),
             **self._fingerprints,
@@ -156,6 +156,8 @@ class Checkpoint:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
         }
+        if self.train_set.pixel_range is not None:
+            content["pixel_range"] = list(self.train_set.pixel_range)
         write_torch(self.path, content)
         self._written = time.monotonic()
 
@@ -226,6 +228,6 @@ def check_same_data(path: Path, content: Mapping[str, Any], now: Mapping[str, st
         before = content.get(name)
         if None not in (before, now[name]) and before != now[name]:
             raise ConfigError(
-                f"{path} belongs to other {what} data: file names, sizes, boxes or classes have changed; resume "
-                "with the original data, or start again in another folder"
+                f"{path} belongs to other {what} data: file names, sizes, boxes, classes or the pixel range have "
+                "changed; resume with the original data, or start again in another folder"
             )

@@ -64,6 +64,8 @@ class Setting:
     """The default of the command and of the API, where it differs from that of the field; None: it does not."""
     is_stored: bool = True
     """Whether the configuration file holds it."""
+    stored_if_set: bool = False
+    """Whether the configuration file holds it only where it is not None."""
     group: str = ""
     """The heading under which help and documentation list it."""
     default_words: str = ""

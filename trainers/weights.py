@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from search_space import Architecture, Detector, lower
 from search_space.errors import ConfigError, is_text
 from search_space.files import write_bytes
+from trainers.data.pixel_range import PixelRange, is_range
 from trainers.heads import check_trainable
 from trainers.importing.torch_archive import TorchArchive
 
@@ -46,6 +47,8 @@ class Weights:
     """May lack tensors of the detector, as the weights of a backbone do."""
     notes: tuple[str, ...] = ()
     """Lines that the user should read, such as what a published file was recognised as."""
+    pixel_range: PixelRange | None = None
+    """The values that become 0 and 255 in images of more than 8 bits; None: it was trained on 8-bit images."""
 
     @property
     def has_class_names(self) -> bool:
@@ -94,19 +97,22 @@ def save_weights(
     detector_or_state: nn.Module | Mapping[str, Tensor],
     architecture: Mapping[str, Any],
     classes: Iterable[str],
+    pixel_range: PixelRange | None = None,
 ) -> None:
-    """Writes weights with their architecture and class names.
+    """Writes weights with their architecture, class names and, if there is one, the range of the pixels.
 
-    A path with the suffix `.safetensors` is written in that format, with architecture and classes as JSON metadata.
+    A path with the suffix `.safetensors` is written in that format, with all but the tensors as JSON metadata.
     """
     state = detector_or_state.state_dict() if isinstance(detector_or_state, nn.Module) else detector_or_state
+    plain: dict[str, Any] = {"architecture": dict(architecture), "classes": list(classes)}
+    if pixel_range is not None:
+        plain["pixel_range"] = list(pixel_range)
     if Path(path).suffix == SAFETENSORS:
-        described = {"architecture": json.dumps(dict(architecture)), "classes": json.dumps(list(classes))}
+        described = {name: json.dumps(value) for name, value in plain.items()}
         tensors = {name: value.contiguous() for name, value in cpu_copy(state).items()}
         write_bytes(Path(path), safetensors.torch.save(tensors, described))
         return
-    content = {"architecture": dict(architecture), "classes": list(classes), "state": cpu_copy(state)}
-    write_torch(path, content)
+    write_torch(path, {**plain, "state": cpu_copy(state)})
 
 
 def load_weights(path: str | Path) -> Weights:
@@ -125,7 +131,17 @@ def load_weights(path: str | Path) -> Weights:
     named = isinstance(architecture, dict) and isinstance(classes, list) and all(map(_is_name, classes))
     if not named or not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ConfigError(f"{path} is a damaged weights file: its content has wrong types; give another weights.pt")
-    return Weights(architecture=architecture, classes=tuple(classes), state=state)
+    pixel_range = content.get("pixel_range")
+    if not (pixel_range is None or is_range(pixel_range)):
+        raise ConfigError(
+            f"{path} is a damaged weights file: pixel_range is no pair of numbers; give another weights.pt"
+        )
+    return Weights(
+        architecture=architecture,
+        classes=tuple(classes),
+        state=state,
+        pixel_range=None if pixel_range is None else (float(pixel_range[0]), float(pixel_range[1])),
+    )
 
 
 def _is_name(value: object) -> bool:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ from search_space.errors import DataError
 from trainers.data import Record
 from trainers.data.dataset import read_record
 from trainers.data.images import image_header
+from trainers.data.pixel_range import PixelRange
 from trainers.data.stated_sizes import header_mismatch
 
 SIDE = 32
@@ -41,11 +43,16 @@ class Gallery:
     """Number of images that could not be read; they have no thumbnail."""
 
 
-def gallery(part: str, records: Sequence[Record], on_image: Callable[[], None] = lambda: None) -> Gallery:
+def gallery(
+    part: str,
+    records: Sequence[Record],
+    on_image: Callable[[], None] = lambda: None,
+    pixel_range: PixelRange | None = None,
+) -> Gallery:
     """Reads the thumbnails of all records that can be read; `on_image` is called after each."""
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
         read = []
-        for thumbnail in pool.map(_try, records):
+        for thumbnail in pool.map(_try, records, repeat(pixel_range)):
             read.append(thumbnail)
             on_image()
     good = [(pixels, record.key) for pixels, record in zip(read, records, strict=True) if pixels is not None]
@@ -54,22 +61,22 @@ def gallery(part: str, records: Sequence[Record], on_image: Callable[[], None] =
     return Gallery(part=part, pixels=pixels, names=names, num_unreadable=len(records) - len(good))
 
 
-def _try(record: Record) -> Thumbnails | None:
+def _try(record: Record, pixel_range: PixelRange | None) -> Thumbnails | None:
     try:
-        return thumbnail(record)
+        return thumbnail(record, pixel_range)
     except (DataError, OSError, cv2.error):
         return None
 
 
-def thumbnail(record: Record) -> Thumbnails:
-    """Returns the thumbnail `(SIDE, SIDE)` of one image.
+def thumbnail(record: Record, pixel_range: PixelRange | None = None) -> Thumbnails:
+    """Returns the thumbnail `(SIDE, SIDE)` of one image; `pixel_range` is as in `read_image`.
 
     Raises:
         DataError: The image cannot be read, or its size differs from its annotation.
     """
     image = _reduced(record)
     if image is None:
-        image = read_record(record)
+        image = read_record(record, pixel_range)
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else image
     return np.asarray(cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.float32)
 

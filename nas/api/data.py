@@ -20,6 +20,7 @@ def check_data(
     classes: Names = None,
     merge: Unions = None,
     other_classes: str | None = None,
+    range: tuple[float, float] | None = None,
 ) -> DataReport:
     """Decodes all images of a data set and returns every defect, with file and line.
 
@@ -31,6 +32,8 @@ def check_data(
         classes: names of the classes to use, in this order; None: all.
         merge: classes that become one: `NAME=CLASS,CLASS`, several of these, or a mapping.
         other_classes: what the boxes of other classes become: `background` or `ignore`; None: `background`.
+        range: the values that become 0 and 255 in images of more than 8 bits; None: percentiles of a sample of the
+            training images.
 
     Raises:
         UserError: there is no data set of a known format.
@@ -39,7 +42,7 @@ def check_data(
     from trainers.data.class_selection import ClassSelection
 
     selection = ClassSelection.of(classes, merge, other_classes)
-    return check(path, split=split, format=format, images=images, selection=selection)
+    return check(path, split=split, format=format, images=images, selection=selection, pixel_range=range)
 
 
 def convert_data(
@@ -54,6 +57,7 @@ def convert_data(
     classes: Names = None,
     merge: Unions = None,
     other_classes: str | None = None,
+    range: tuple[float, float] | None = None,
 ) -> Conversion:
     """Writes a data set to a new folder in another format, atomically.
 
@@ -68,6 +72,8 @@ def convert_data(
         classes: names of the classes to use, in this order; None: all.
         merge: classes that become one: `NAME=CLASS,CLASS`, several of these, or a mapping.
         other_classes: what the boxes of other classes become: `background` or `ignore`; None: `background`.
+        range: the values that become 0 and 255 in images of more than 8 bits; None: percentiles of a sample of the
+            training images.
 
     Raises:
         UserError: there is no data set of a known format, `out` exists, or `to` is unknown.
@@ -76,4 +82,14 @@ def convert_data(
     from trainers.data.convert import convert_data as convert
 
     selection = ClassSelection.of(classes, merge, other_classes)
-    return convert(path, out, to=to, link=not copy, split=split, format=format, images=images, selection=selection)
+    return convert(
+        path,
+        out,
+        to=to,
+        link=not copy,
+        split=split,
+        format=format,
+        images=images,
+        selection=selection,
+        pixel_range=range,
+    )

@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 from nas.settings import DATA_SETTINGS
 from search_space.files import read_bytes
 from search_space.yaml_text import MAX_BYTES, YamlError, parse_yaml
+from trainers.data.pixel_range import is_range
 
 CONFIG = "config.yaml"
 SELECTION = ("select_classes", "merge", "other_classes")
 """The settings that belong together: one of them given replaces all of them."""
+RANGE = "pixel_range"
 
 
 class KnownData(NamedTuple):
@@ -80,7 +82,10 @@ def _read(path: Path) -> dict[str, Any] | None:
     except (OSError, OverflowError, YamlError):
         return None
     is_known = isinstance(content, dict) and ("training" in content or "space_fingerprint" in content)
-    return content if is_known and all(_is_text(name, content.get(name)) for name in DATA_SETTINGS) else None
+    if not is_known or not all(_is_text(name, content.get(name)) for name in DATA_SETTINGS if name != RANGE):
+        return None
+    pixel_range = content.get(RANGE)
+    return {**content, RANGE: tuple(pixel_range) if is_range(pixel_range) else None}
 
 
 def _is_text(name: str, value: object) -> bool:

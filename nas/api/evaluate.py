@@ -127,6 +127,7 @@ def evaluate(
     classes: Names = None,
     merge: Unions = None,
     other_classes: str | None = None,
+    range: tuple[float, float] | None = None,
     part: str = "val",
     bins: str | None = None,
     tile: str | int | tuple[int, int] | None = None,
@@ -155,6 +156,8 @@ def evaluate(
         classes: names of the classes to use, in this order; None: all, or as the weights were trained.
         merge: classes that become one: `NAME=CLASS,CLASS`, several of these, or a mapping.
         other_classes: what the boxes of other classes become: `background` or `ignore`; None: `background`.
+        range: the values that become 0 and 255 in images of more than 8 bits; None: those of the weights, else
+            percentiles of a sample of the training images.
         part: `val`, `train`, `test`, or `all` for every image of the data set.
         bins: object sizes to report AP for: `coco`, `tinyperson`, `quantiles`, or edges in pixels such as `0,8,16,inf`.
         tile: size of the tiles in pixels, one number or `(H, W)`; None: no tiles.
@@ -181,7 +184,8 @@ def evaluate(
     loaded = load_detector(weights)
     loaded.content.check_input(input_hw or loaded.input_hw)
     selection = {"select_classes": classes or None, "merge": merge or None, "other_classes": other_classes}
-    given = {"data": data, "data_format": format, "images": images, "split": split, **selection}
+    places = {"data": data, "data_format": format, "images": images, "split": split}
+    given = {**places, **selection, "pixel_range": range or loaded.content.pixel_range}
     place = Path(weights) if isinstance(weights, (str, Path)) else loaded.weights
     splits = _with_trained_classes(_open(given, place, part, on_notice), loaded, given, place, on_notice)
     return _evaluate(loaded, splits, options, tiling, threads, (on_notice, on_progress))

@@ -69,6 +69,7 @@ def inspect(
     classes: Names = None,
     merge: Unions = None,
     other_classes: str | None = None,
+    range: tuple[float, float] | None = None,
     on_notice: OnNotice | None = None,
     on_progress: OnProgress | None = None,
 ) -> Inspection:
@@ -82,6 +83,8 @@ def inspect(
         classes: names of the classes to use, in this order; None: all.
         merge: classes that become one: `NAME=CLASS,CLASS`, several of these, or a mapping.
         other_classes: what the boxes of other classes become: `background` or `ignore`; None: `background`.
+        range: the values that become 0 and 255 in images of more than 8 bits; None: percentiles of a sample of the
+            training images.
         on_notice: is called with lines on the data that is used.
         on_progress: is called after each image that is read or compared.
 
@@ -102,6 +105,7 @@ def inspect(
         select_classes=classes,
         merge=merge,
         other_classes=other_classes,
+        pixel_range=range,
         on_notice=on_notice,
     )
     splits = _with_true_sizes(splits, on_notice)
@@ -129,7 +133,7 @@ def _leaks(splits: DataSplits, test: tuple[Record, ...], on_progress: OnProgress
 
     parts = {"train": splits.train.records, "val": splits.val.records, **({"test": test} if test else {})}
     reading = _Counter("reading images", sum(map(len, parts.values())), on_progress)
-    galleries = [gallery(name, records, reading.advance) for name, records in parts.items()]
+    galleries = [gallery(name, records, reading.advance, splits.pixel_range) for name, records in parts.items()]
     return find_leaks(galleries, _Counter("comparing images", num_comparisons(galleries), on_progress).advance)
 
 

@@ -8,10 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
+from nas.api.result import OnNotice, notify
 from search_space.errors import DataError, is_text
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from trainers.data.pixel_range import PixelRange
 
 VIDEOS = frozenset((".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"))
 DEFAULT_RATE = 25.0
@@ -31,6 +34,8 @@ class Source:
     """Where the file lies in the folder that was given, as a relative path."""
     array: np.ndarray | None = None
     """The pixels `(H, W, 3)` of uint8 RGB of a source that is no file; its path is only a name."""
+    pixel_range: PixelRange | None = None
+    """The values that become 0 and 255 in a picture of more than 8 bits."""
 
     @property
     def is_video(self) -> bool:
@@ -71,6 +76,32 @@ def list_sources(inputs: Sequence[Path | np.ndarray], *, out: Path | None = None
     return sources
 
 
+def with_range(
+    sources: Sequence[Source], given: PixelRange | None, known: PixelRange | None, on_notice: OnNotice | None
+) -> list[Source]:
+    """Returns the sources with the range that pictures of more than 8 bits are scaled from, which is told.
+
+    Args:
+        sources: pictures, videos and arrays.
+        given: the range that the user asks for.
+        known: that of the weights; without either, it is computed from a sample of the pictures.
+        on_notice: is called with the range, if there are such pictures.
+    """
+    from trainers.data.pixel_range import range_words, sampled
+    from trainers.data.set_range import deep_files, sampled_range
+
+    deep = deep_files(each.path for each in sources if each.array is None and not each.is_video)
+    if not deep:
+        return list(sources)
+    files = sampled(deep)
+    found = given or known or sampled_range(files)
+    if found is None:
+        return list(sources)
+    how = "as given" if given else "as in the training" if known else f"percentiles of {len(files)} of them"
+    notify(on_notice, f"note: {len(deep)} images of more than 8 bits: {range_words(found)} ({how})")
+    return [replace(each, pixel_range=found) for each in sources]
+
+
 def _of_array(array: np.ndarray, number: int) -> Source:
 
     shape, kind = tuple(getattr(array, "shape", ())), getattr(array, "dtype", type(array).__name__)
@@ -105,11 +136,11 @@ def _files_below(folder: Path, out: Path | None) -> Iterator[Path]:
 
 
 def _named(path: Path) -> Source:
-    from trainers.data import read_rgb
+    from trainers.data.images import read_pixels
 
     if path.suffix.lower() in VIDEOS and path.exists():
         return _video(path)
-    read_rgb(path)  # before anything is written, so that a typing error costs nothing
+    read_pixels(path)  # before anything is written, so that a typing error costs nothing
     return Source(path=path)
 
 
@@ -150,7 +181,7 @@ def shots(source: Source, on_broken: Callable[[str], Any]) -> Iterator[Shot]:
         yield from _frames(source, on_broken)
         return
     try:
-        pixels = read_rgb(source.path)
+        pixels = read_rgb(source.path, source.pixel_range)
     except DataError as error:
         if source.named:
             raise

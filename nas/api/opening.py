@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from trainers.data import DataSplits
     from trainers.data.class_selection import Names, Unions
+    from trainers.data.pixel_range import PixelRange
 
 
 def set_threads(num_threads: int | None) -> None:
@@ -28,6 +29,7 @@ def open_for_user(
     select_classes: Names = None,
     merge: Unions = None,
     other_classes: str | None = None,
+    pixel_range: PixelRange | None = None,
     part: str | None = None,
     on_notice: Callable[[str], None] | None = None,
 ) -> DataSplits:
@@ -42,6 +44,7 @@ def open_for_user(
         select_classes: names of the classes to use, as `--classes` takes them; None: all.
         merge: classes that become one, as `--merge` takes them.
         other_classes: `background` or `ignore`, for the boxes of classes that are not used; None: `background`.
+        pixel_range: the values that become 0 and 255 in images of more than 8 bits; None: those of the training images.
         part: which part is used; a test part is opened for `test` and `all` only. None: `train` and `val`.
         on_notice: is called with a line that says what was opened, and with one for each remarkable thing about it.
 
@@ -59,6 +62,7 @@ def open_for_user(
         format=data_format,
         images=images,
         selection=ClassSelection.of(select_classes, merge, other_classes),
+        pixel_range=pixel_range,
         with_test=part in ("test", "all"),
     )
     if on_notice is not None:

@@ -158,11 +158,14 @@ class PredictionOptions:
     threads: int | None = None
     save_json: str | Path | None = None
     ids: str | Path | None = None
+    range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
+        from trainers.data.pixel_range import check_range
 
         check_fraction("--score", self.score)
         check_fraction("--iou", self.iou)
+        check_range(self.range)
         for name in ("max_detections", "batch", "threads"):
             check_at_least(f"--{name.replace('_', '-')}", getattr(self, name), 1)
         if self.ids is not None and self.save_json is None:
@@ -191,6 +194,7 @@ def predict(
     threads: int | None = None,
     save_json: str | Path | None = None,
     ids: str | Path | None = None,
+    range: tuple[float, float] | None = None,
     on_notice: OnNotice | None = None,
     on_progress: OnProgress | None = None,
 ) -> PredictionList:
@@ -215,7 +219,9 @@ def predict(
         save_json: file for the detections, in the COCO result format.
         ids: COCO annotation file with the image and class ids for `save_json`. An image is found by the longest end of
             its path.
-        on_notice: is called with a note on each file of a folder that cannot be read.
+        range: the values that become 0 and 255 in images of more than 8 bits; None: those of the weights, else
+            percentiles of a sample of the inputs.
+        on_notice: is called with a note on each file of a folder that cannot be read, and on the range.
         on_progress: is called after each batch.
 
     Raises:
@@ -275,7 +281,7 @@ class PredictionStream:
             UserError: the weights or an input cannot be read, or an input would be replaced.
         """
         from nas.api.coco_ids import CocoIds
-        from nas.api.media_input import list_sources
+        from nas.api.media_input import list_sources, with_range
         from nas.api.media_output import Pictures
         from nas.api.opening import set_threads
 
@@ -286,7 +292,8 @@ class PredictionStream:
         if options.input_hw is not None:
             loaded.content.check_input(options.input_hw)
         out = None if options.out is None else Path(options.out)
-        sources = list_sources([Path(each) if isinstance(each, str) else each for each in inputs], out=out)
+        found = list_sources([Path(each) if isinstance(each, str) else each for each in inputs], out=out)
+        sources = with_range(found, options.range, loaded.content.pixel_range, on_notice)
         written = sources if options.save_json is not None else []
         ids = CocoIds.read(None if options.ids is None else Path(options.ids), loaded.classes, written)
         detector = loaded.module(options.device)
@@ -310,7 +317,6 @@ class PredictionStream:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-
         if self.pictures:
             self.pictures.close()
         if self.options.save_json is not None:

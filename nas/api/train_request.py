@@ -70,6 +70,14 @@ class TrainingRequest:
         choices=("background", "ignore"),
         default_words="background",
     )
+    pixel_range: tuple[float, float] | None = _DATA(
+        None,
+        data_words.PIXEL_RANGE,
+        option="--range",
+        metavar="LOW HIGH",
+        default_words=data_words.PIXEL_RANGE_DEFAULT,
+        stored_if_set=True,
+    )
     weights: str | None = _START(
         None, "Initial weights; architecture and classes must be the same.", metavar="PATH", is_path=True
     )

@@ -141,7 +141,13 @@ def save_weights(settings: TrainSettings, state: Mapping[str, Tensor], splits: D
     """Writes weights.pt."""
     from trainers import weights
 
-    weights.save_weights(settings.out / "weights.pt", state, settings.architecture.to_dict(), splits.train.classes)
+    weights.save_weights(
+        settings.out / "weights.pt",
+        state,
+        settings.architecture.to_dict(),
+        splits.train.classes,
+        splits.pixel_range,
+    )
 
 
 def result_of(settings: TrainSettings, result: TrainResult, splits: DataSplits) -> Training:

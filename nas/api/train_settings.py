@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.api.named_architecture import ArchitectureLike, find_architecture, shown_name
 from nas.api.train_request import TRAINING, TrainingRequest, place_in_config, request_of, training_settings
-from nas.setting_forms import absolute_value, typed_value
+from nas.setting_forms import absolute_value, is_kept, typed_value
 from nas.settings import DATA_SETTINGS
 from search_space.errors import ConfigError, SpaceError, unknown_name
 from search_space.files import write_text
@@ -42,7 +42,11 @@ class TrainSettings:
 
         self.out.mkdir(parents=True, exist_ok=True)
         self.architecture.to_yaml(self.out / "architecture.yaml")
-        stored = {name: absolute_value(each, getattr(self.request, name)) for name, each in _stored().items()}
+        stored = {
+            name: absolute_value(each, value)
+            for name, each in _stored().items()
+            if is_kept(each, value := getattr(self.request, name))
+        }
         content = {**stored, TRAINING: self.config.to_dict(), "versions": versions()}
         write_text(self.out / "config.yaml", yaml.safe_dump(content, sort_keys=False))
 
@@ -248,8 +252,8 @@ def _change(folder: Path, content: dict[str, Any], path: tuple[str, ...], value:
             return
         value = absolute_value(setting, value)
     before = value_at(content, path)
-    if isinstance(value, tuple):
-        before = tuple(before or ())
+    if isinstance(before, list):  # as YAML has it
+        before = tuple(before)
     if before != value and not (setting is not None and setting.about.resumable):
         name = ".".join(path).removeprefix(f"{TRAINING}.")
         now = "given" if value is True else _typed_text(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -67,7 +68,7 @@ def prepare(
             make_folder(settings.out, "--out")
             held.enter_context(locked(settings.out, busy))
             check_free(settings.out)
-        settings.write()
+        replace(settings, request=replace(request, pixel_range=splits.pixel_range)).write()
     return Ready(detector, splits, log)
 
 

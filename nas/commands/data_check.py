@@ -15,6 +15,7 @@ from nas.commands.options import (
     images_option,
     json_option,
     plugin_option,
+    range_option,
     split_option,
 )
 
@@ -31,6 +32,7 @@ EXIT_DEFECTS = 1
 @format_option
 @split_option
 @class_options
+@range_option
 @plugin_option
 @json_option
 def command(path: str, as_json: bool, **options: Any) -> None:

@@ -14,6 +14,7 @@ from nas.commands.options import (
     images_option,
     json_option,
     plugin_option,
+    range_option,
     split_option,
 )
 
@@ -32,6 +33,7 @@ from nas.commands.options import (
 @format_option
 @split_option
 @class_options
+@range_option
 @plugin_option
 @json_option
 def command(path: str, out: str, as_json: bool, **options: Any) -> None:

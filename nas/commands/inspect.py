@@ -13,6 +13,7 @@ from nas.commands.options import (
     images_option,
     json_option,
     plugin_option,
+    range_option,
     split_option,
     wide_option,
 )
@@ -24,6 +25,7 @@ from nas.commands.options import (
 @format_option
 @split_option
 @class_options
+@range_option
 @plugin_option
 @wide_option
 @json_option
@@ -53,4 +55,6 @@ def command(data: str, as_json: bool, **options: Any) -> None:
         selection = ClassSelection.of(options["classes"], options["merge"], options["other_classes"])
         places = (word for pair in given if pair[1] is not None for word in pair)
         same_data = ["--data", data, *places, *selection.words()]
+        if options["range"] is not None:
+            same_data += ["--range", *(f"{end:g}" for end in options["range"])]
         print_report(result.report, same_data)

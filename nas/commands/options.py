@@ -64,6 +64,20 @@ images_option: Callable[[Command], Command] = click.option(
 split_option: Callable[[Command], Command] = click.option(
     "--split", metavar="NAME", default=None, help=data_words.SPLIT
 )
+range_option: Callable[[Command], Command] = click.option(
+    "--range",
+    type=(float, float),
+    metavar="LOW HIGH",
+    default=None,
+    help=f"{data_words.PIXEL_RANGE} Default: {data_words.PIXEL_RANGE_DEFAULT}.",
+)
+weights_range_option: Callable[[Command], Command] = click.option(
+    "--range",
+    type=(float, float),
+    metavar="LOW HIGH",
+    default=None,
+    help=f"{data_words.PIXEL_RANGE} Default: those of the weights; for weights without, percentiles of a sample.",
+)
 
 
 def class_options(command: Command) -> Command:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nas.commands.display import notify, say
-from nas.commands.options import echo_json, iou_option, json_option, plugin_option
+from nas.commands.options import echo_json, iou_option, json_option, plugin_option, weights_range_option
 from nas.commands.tiling_options import tiling_options
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Minimum score of a detection.",
 )
+@weights_range_option
 @iou_option
 @click.option(
     "--max-detections",

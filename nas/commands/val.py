@@ -18,6 +18,7 @@ from nas.commands.options import (
     json_option,
     plugin_option,
     split_option,
+    weights_range_option,
     wide_option,
 )
 from nas.commands.tiling_options import tiling_options
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 @images_option
 @split_option
 @class_options
+@weights_range_option
 @click.option(
     "--part",
     type=click.Choice(("val", "train", "test", "all")),

@@ -141,6 +141,7 @@ def resolve(
         "name": name,
         "space_fingerprint": space.fingerprint(),
         "data_fingerprint": data_fingerprint_of(splits),
+        "pixel_range": splits.pixel_range,
         "classes": splits.train.classes,
         "device_fingerprint": None if device is None else device.fingerprint(),
         "pretrained_fingerprint": None if pretrained is None else pretrained.fingerprint,

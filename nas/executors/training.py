@@ -49,6 +49,7 @@ class TrainingSpec:
     select_classes: tuple[str, ...] = ()
     merge: tuple[str, ...] = ()
     other_classes: str | None = None
+    pixel_range: tuple[float, float] | None = None
     seed: int = 0
     """Seed of the built-in set."""
     threads: int | None = None
@@ -201,7 +202,13 @@ class TrainingEvaluator:
                 images_seen=watch.images_seen,
             )
         if job.weights_path is not None:
-            save_weights(job.weights_path, result.state_dict, job.architecture.to_dict(), self._splits.train.classes)
+            save_weights(
+                job.weights_path,
+                result.state_dict,
+                job.architecture.to_dict(),
+                self._splits.train.classes,
+                self._splits.pixel_range,
+            )
         outcome = Outcome.STOPPED if result.stopped else Outcome.COMPLETE
         evaluation = _evaluation(outcome, result, cause=watch.stop_cause, scores=found.values | reported)
         return replace(evaluation, accuracy_draws=found.draws, training_seconds=seconds)

@@ -9,6 +9,7 @@ from nas.config import versions
 from nas.exporters.entry import ExportEntry
 from search_space.head_kind import HEAD_KINDS
 from search_space.heads.assignment import is_one_to_one
+from trainers.data.pixel_range import range_words
 
 FITTED = {
     "letterbox": "the picture scaled to fit and padded with grey (114)",
@@ -87,6 +88,11 @@ def _use(entry: ExportEntry, report: Mapping[str, Any]) -> str:
     if entry.weights is not None:
         lines += [f"nas val weights.safetensors{data}", "nas predict weights.safetensors IMAGE... --out drawn"]
     text = "In this folder:\n\n```sh\n" + "\n".join(lines) + "\n```"
+    if entry.pixel_range is not None:
+        text += (
+            f"\n\nTrained on images of more than 8 bits: {range_words(entry.pixel_range)}. `nas val` and `nas predict` "
+            "scale such images in the same way, and `postprocess.py` does with the `pixel_range` of `detector.json`."
+        )
     onnx = report.get("onnx")
     if onnx is None:
         return text

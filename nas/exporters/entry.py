@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from results.trial import Trial
 from search_space import Architecture, Detector
 from trainers import fresh_detector
+from trainers.data.pixel_range import PixelRange
 from trainers.weights import Weights
 
 
@@ -26,6 +27,11 @@ class ExportEntry:
     """Seed of the initial weights, if the detector was not trained."""
     data: str = ""
     """Command-line options that name its data set, each after a space."""
+
+    @property
+    def pixel_range(self) -> PixelRange | None:
+        """The values that become 0 and 255 in images of more than 8 bits; None if it was trained on 8-bit images."""
+        return None if self.weights is None else self.weights.pixel_range
 
     def detector(self) -> Detector:
         """Returns the trained detector, or one with initial weights."""

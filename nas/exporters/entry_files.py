@@ -55,7 +55,9 @@ def write_entry(
     report: dict[str, Any] = {"name": entry.name, **cost_report(entry, cost, device)}
     entry.architecture.to_yaml(folder / ARCHITECTURE)
     if entry.weights is not None:
-        save_weights(folder / WEIGHTS, entry.weights.state, entry.architecture.to_dict(), entry.classes)
+        save_weights(
+            folder / WEIGHTS, entry.weights.state, entry.architecture.to_dict(), entry.classes, entry.pixel_range
+        )
     if "onnx" in formats:
         report["onnx"] = _write_onnx(folder, entry, options, images)
     (folder / COST).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
@@ -106,7 +108,10 @@ def _write_onnx(folder: Path, entry: ExportEntry, options: OnnxOptions, images: 
     for name, content in files.items():
         (folder / name).write_bytes(content)
     (folder / "postprocess.py").write_bytes(kit_file("postprocess.py"))
-    (folder / "detector.json").write_text(json.dumps(description(detector, entry.classes, options), indent=2) + "\n")
+    described = description(detector, entry.classes, options)
+    if entry.pixel_range is not None:
+        described["pixel_range"] = list(entry.pixel_range)
+    (folder / "detector.json").write_text(json.dumps(described, indent=2) + "\n")
     return {
         "files": {name: len(content) for name, content in files.items()},
         "opset": options.opset,

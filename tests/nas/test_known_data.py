@@ -32,6 +32,17 @@ def test_what_lies_in_a_run_has_its_data(inside: str, tmp_path: Path) -> None:
     assert known.notice == f"note: no --data given: using the data of {run}"
 
 
+@pytest.mark.parametrize(
+    ("stored", "known"),
+    [([7200.0, 7550.0], (7200.0, 7550.0)), (None, None), ([1.0], None), ([2, 1], None), ("x", None)],
+)
+def test_the_range_of_the_pixels_is_known_with_the_data(stored: object, known: object, tmp_path: Path) -> None:
+    run = folder(tmp_path / "run", space_fingerprint="x", data="/drone", pixel_range=stored)
+    assert with_known_data(NONE, run).options["pixel_range"] == known
+    assert with_known_data({**NONE, "pixel_range": (1.0, 2.0)}, run).options["pixel_range"] == (1.0, 2.0)
+    assert with_known_data({**NONE, "data": "/other"}, run).options["pixel_range"] is None
+
+
 def test_what_the_user_gives_comes_first(tmp_path: Path) -> None:
     run = folder(tmp_path / "run", space_fingerprint="x", data="/drone", split="block")
     assert with_known_data({**NONE, "split": "random"}, run).options["split"] == "random"

@@ -53,6 +53,7 @@ KNOWN: dict[str, tuple[Any, Any]] = {
     "pretrained": ("/a", "/b"),
     "out": ("/a", "/b"),
     "rungs": ((1.0,), (0.5, 1.0)),
+    "pixel_range": ((7200.0, 7550.5), (-5.0, 1.0)),
 }
 """Two values of each setting that is looked up or stored in another form than it is given."""
 
@@ -123,6 +124,8 @@ def values_of(declared: DeclaredSetting) -> st.SearchStrategy[Any]:
     one = st.sampled_from(about.choices) if about.choices else scalars[declared.scalar]
     if declared.name == "rungs":
         return st.lists(one, min_size=1, max_size=4, unique=True).map(lambda found: tuple(sorted(found)))
+    if declared.count:
+        return st.none() | st.tuples(*[one] * declared.count)
     if declared.is_list:
         return st.lists(one, min_size=1 if declared.default else 0, max_size=3).map(tuple)
     return st.none() | one if declared.default is None else one

@@ -29,6 +29,7 @@ from tests.trainers.data_sets import (
     write_voc_set,
     write_yolo_set,
 )
+from tests.trainers.tiff_files import EXTRA, PHOTOMETRIC, write_tiff
 
 A = "images/a.png"
 LABELS = "labels/a.txt"
@@ -156,6 +157,25 @@ def yaml_with_list(*lines: str) -> Callable[[Path], object]:
         (folder / "data.yaml").write_text("train: train.txt\nval: images\nnames: [person, car]\n")
 
     return spoil
+
+
+def pages(name: str) -> Callable[[Path], object]:
+    """Makes an image one of two pages."""
+    page = np.zeros((48, 64), np.uint8)
+    return lambda folder: write_tiff(folder / name, [page, page])
+
+
+def bands(name: str) -> Callable[[Path], object]:
+    """Makes an image one of four channels, none of which is alpha."""
+    return lambda folder: write_tiff(folder / name, [np.zeros((48, 64, 4), np.uint8)], [{PHOTOMETRIC: 2, EXTRA: 0}])
+
+
+def other_values(folder: Path) -> None:
+    """Makes all images of 16 bits; the last one, which is for validation, has other values than those before."""
+    *training, last = sorted((folder / "images").iterdir())
+    low, high = np.arange(48 * 64, dtype=np.uint16).reshape(48, 64), np.full((48, 64), 30_000, np.uint16)
+    for path, pixels in [*((each, low) for each in training), (last, high)]:
+        path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
 
 
 def two_jsons(folder: Path) -> None:

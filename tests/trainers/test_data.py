@@ -15,6 +15,7 @@ from search_space.errors import DataError
 from tests.trainers.conftest import HIT_UAV
 from trainers.data import DataSplits, open_data, read_image, read_rgb
 from trainers.data.dataset import image_size
+from trainers.data.images import ImageError
 from trainers.data.synthetic import synthetic_splits
 
 
@@ -223,8 +224,11 @@ def test_bad_data_yaml(yolo: Path, text: str, message: str) -> None:
 def test_grey_16_bit_and_alpha_images(tmp_path: Path) -> None:
     deep = np.array([[0, 257, 65535]], np.uint16)
     cv2.imwrite(str(tmp_path / "deep.png"), deep)
-    assert read_image(tmp_path / "deep.png").tolist() == [[0, 1, 255]]
-    assert read_rgb(tmp_path / "deep.png").shape == (1, 3, 3)
+    assert read_image(tmp_path / "deep.png", pixel_range=(0, 65535)).tolist() == [[0, 1, 255]]
+    assert read_rgb(tmp_path / "deep.png", (0, 65535)).shape == (1, 3, 3)
+    with pytest.raises(ImageError, match="holds uint16 values") as caught:
+        read_image(tmp_path / "deep.png")
+    assert caught.value.kind == "unreadable_image"
     blue_green_red_alpha = np.array([[[10, 20, 30, 0]]], np.uint8)
     cv2.imwrite(str(tmp_path / "alpha.png"), blue_green_red_alpha)
     assert read_rgb(tmp_path / "alpha.png").tolist() == [[[30, 20, 10]]]

@@ -24,6 +24,7 @@ from tests.trainers.data_spoiling import (
     A,
     Case,
     annotation,
+    bands,
     category,
     coco,
     cut,
@@ -34,6 +35,8 @@ from tests.trainers.data_spoiling import (
     line,
     no_objects,
     node,
+    other_values,
+    pages,
     remove,
     text,
     two_jsons,
@@ -179,7 +182,18 @@ CASES = {
     ),
     "yolo, label without image": Case("yolo", text("labels/x.txt", GOOD), "label_without_image", "labels/x.txt", None),
     "visdrone, file without image": Case("visdrone", remove(A), "label_without_image", "a.txt", None, A_BOXES),
+    "yolo, two pages": Case("yolo", pages(A), "extra_pages", A, None),
+    "coco, two pages": Case("coco", pages(A), "extra_pages", A, None),
+    "voc, four bands": Case("voc", bands("JPEGImages/a.png"), "extra_channels", "a.png", None),
     # what makes a set unusable
+    "yolo, eight channels": Case(
+        "yolo",
+        text("data.yaml", "train: images\nval: images\nnames: [person, car]\nchannels: 8\n"),
+        "unsupported_channels",
+        "data.yaml",
+        4,
+        error="channels is 8, and 3 are read",
+    ),
     "no json": Case("coco", text("set.json", '{\n"images": [}'), "not_json", "set.json", 2, 0, error="is not JSON"),
     "json of another kind": Case(
         "coco", text("set.json", "[]"), "wrong_layout", "set.json", None, 0, error="has no list"
@@ -222,7 +236,8 @@ CASES = {
 
 
 def test_every_kind_has_a_case() -> None:
-    assert {case.kind for case in CASES.values()} | {"missing_label_folder", "unread_folder"} == set(DEFECTS)
+    others = {"missing_label_folder", "unread_folder", "outside_range"}
+    assert {case.kind for case in CASES.values()} | others == set(DEFECTS)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -272,6 +287,16 @@ def test_a_missing_folder_of_labels(tmp_path: Path) -> None:
     assert "missing_label_folder" in {defect.kind for defect in check_data(folder, format="yolo").defects}
     with pytest.raises(DataError, match="no boxes"):
         open_data(folder, format="yolo")
+
+
+def test_an_image_outside_the_range_of_the_training_images(tmp_path: Path) -> None:
+    folder = write_yolo_set(tmp_path)
+    other_values(folder)
+    (defect,) = check_data(folder).defects
+    assert (
+        defect.kind == "outside_range" and defect.file.endswith("images/c.png") and "100% of the values" in defect.what
+    )
+    assert [each.kind for each in check_data(folder, pixel_range=(0, 30_000)).defects] == []
 
 
 def test_regions_are_counted_once_whatever_the_classes(tmp_path: Path) -> None:

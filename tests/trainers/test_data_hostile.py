@@ -249,7 +249,7 @@ def test_odd_images_are_read_or_refused(tmp_path: Path) -> None:
     except UserError as error:
         assert ";" in str(error)
     cv2.imwrite(str(tmp_path / "deep.png"), np.full((4, 5, 4), 65535, np.uint16))
-    assert (read_image(tmp_path / "deep.png") == 255).all()
+    assert (read_image(tmp_path / "deep.png", None, (0, 65535)) == 255).all()
 
 
 @pytest.mark.parametrize("mark", [b"\xef\xbb\xbf", b"utf-16"])

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,9 +18,13 @@ from trainers.data.dataset import Record, distinct_records
 from trainers.data.defects import NOTES, BrokenFile, Defect, SourceLocation
 from trainers.data.diagnostics import DefectLog
 from trainers.data.formats import read_every_part
-from trainers.data.images import ImageError, ImageHeader, image_header, read_pixels
+from trainers.data.images import ImageError, ImageHeader, image_header, read_image, read_pixels
+from trainers.data.pixel_range import PixelRange, range_words, share_outside
 from trainers.data.source import TEST, ReadRequest, ReadResult
 from trainers.data.stated_sizes import header_mismatch
+
+MOST_OUTSIDE = 0.5
+"""Share of the values of an image from which on it is a defect that they are outside the range."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +59,14 @@ class DataReport:
     num_boxes_by_class: dict[str, int]
     defects: tuple[Defect, ...]
     notes: tuple[DataNote, ...]
+    pixel_range: PixelRange | None = None
+    """The values that become 0 and 255 in images of more than 8 bits; None if there are none."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the report as JSON-ready fields."""
+        """Returns the report as JSON-ready fields; `pixel_range` only if there is one."""
         fields = asdict(self)
+        if self.pixel_range is None:
+            del fields["pixel_range"]
         return {**fields, "classes": list(self.classes), **{key: list(fields[key]) for key in ("defects", "notes")}}
 
 
@@ -67,6 +76,7 @@ def check_data(
     split: str | None = None,
     format: str | None = None,
     images: str | Path | None = None,
+    pixel_range: PixelRange | None = None,
     selection: ClassSelection | None = None,
 ) -> DataReport:
     """Opens a data set like `open_data`, decodes every image, and reports defects instead of raising them.
@@ -74,7 +84,7 @@ def check_data(
     A test part is checked too. Without boxes it is no defect, as the labels of test parts are often not published.
 
     Raises:
-        ConfigError: the format is unknown.
+        ConfigError: the format is unknown, or the range does not rise.
         DataError: no known format is found at `path`, or a selected class is unknown.
     """
     defect_log = DefectLog()
@@ -85,6 +95,7 @@ def check_data(
         images=folder,
         format=format,
         defect_log=defect_log,
+        pixel_range=pixel_range,
         selection=selection or ClassSelection(),
     )
     try:
@@ -95,7 +106,8 @@ def check_data(
     if isinstance(without_test, BrokenFile):
         defect_log.defects.append(without_test.defect)
     records = distinct_records(parts.datasets.values())
-    usable = [record for record, good in _decode_all(records, defect_log) if good]
+    dataset = next(iter(parts.datasets.values()))
+    usable = [record for record, good in _decode_all(records, defect_log, dataset.pixel_range) if good]
     for name, dataset in parts.datasets.items():
         if name != TEST and not any(len(record.boxes) for record in dataset.records):
             which = "the data set" if name == "all" else f"its {name} part"
@@ -110,26 +122,37 @@ class _DecodedImage(NamedTuple):
     header: ImageHeader = ImageHeader(height=0, width=0, channels=3)
     grey: bool = False
     deep: bool = False
+    share_outside: float = 0.0
+    """Share of the values that are outside the range of the data set."""
 
 
-def _decode(path: Path) -> _DecodedImage:
+def _decode(path: Path, pixel_range: PixelRange | None) -> _DecodedImage:
     try:
         pixels, header = read_pixels(path), image_header(path)
+        deep = pixels.dtype != np.uint8
+        if deep and pixel_range is None:  # a file of a suffix that is for 8 bits
+            read_image(path)
     except ImageError as error:
         return _DecodedImage(error)
     grey = pixels.ndim == 2 or pixels.shape[2] <= 2
-    return _DecodedImage(None, header, grey, pixels.dtype == np.uint16)
+    outside = share_outside(pixels, pixel_range) if deep and pixel_range is not None else 0.0
+    return _DecodedImage(None, header, grey, deep, outside)
 
 
-def _decode_all(records: list[Record], defect_log: DefectLog) -> Iterator[tuple[Record, bool]]:
+def _decode_all(
+    records: list[Record], defect_log: DefectLog, pixel_range: PixelRange | None
+) -> Iterator[tuple[Record, bool]]:
     """Decodes every file once; yields each record with whether it can be used."""
     paths = list(dict.fromkeys(record.path for record in records if record.path is not None))
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        looks = dict(zip(paths, pool.map(_decode, paths), strict=True))
+        looks = dict(zip(paths, pool.map(_decode, paths, repeat(pixel_range)), strict=True))
     for path, look in looks.items():
         location = SourceLocation(str(path), about=(path.name,))
         if look.error is not None:
             defect_log.add(look.error.kind, location, str(look.error))
+        if look.share_outside > MOST_OUTSIDE and pixel_range is not None:
+            what = f"{look.share_outside:.0%} of the values are outside the range: {range_words(pixel_range)}"
+            defect_log.add("outside_range", location, f"{path.name}: {what}; --range LOW HIGH sets another")
         for kind, seen in (
             ("greyscale", look.grey),
             ("deep_pixels", look.deep),
@@ -149,6 +172,8 @@ def _decode_all(records: list[Record], defect_log: DefectLog) -> Iterator[tuple[
 def _report(parts: ReadResult | None, records: list[Record], defect_log: DefectLog) -> DataReport:
     datasets = {} if parts is None else parts.datasets
     classes = next(iter(datasets.values())).classes if datasets else ()
+    pixel_range = next(iter(datasets.values())).pixel_range if datasets else None
+    deep = "" if pixel_range is None else f": {range_words(pixel_range)}"
     counts = Counter(label for record in records for label in record.labels.tolist())
     return DataReport(
         format=None if parts is None else parts.format,
@@ -161,7 +186,13 @@ def _report(parts: ReadResult | None, records: list[Record], defect_log: DefectL
         num_boxes_by_class={name: counts[index] for index, name in enumerate(classes)},
         defects=tuple(defect_log.defects),
         notes=tuple(
-            DataNote(kind=kind, count=count, what=NOTES[kind], first=defect_log.first[kind])
+            DataNote(
+                kind=kind,
+                count=count,
+                what=NOTES[kind] + (deep if kind == "deep_pixels" else ""),
+                first=defect_log.first[kind],
+            )
             for kind, count in sorted(defect_log.notes.items())
         ),
+        pixel_range=pixel_range,
     )

@@ -19,6 +19,7 @@ from trainers.data.format import FORMATS, Writer
 from trainers.data.formats import check_format, read_every_part
 from trainers.data.image_files import image_suffix
 from trainers.data.images import IMAGE_SUFFIXES, ImageError, image_header
+from trainers.data.pixel_range import PixelRange, range_words
 from trainers.data.source import SAME_IMAGES, TEST, ReadRequest, ReadResult
 from trainers.data.stated_sizes import compare_sizes
 from trainers.data.writing import WriteRequest, snap_to_pixels
@@ -55,15 +56,16 @@ def convert_data(
     format: str | None = None,
     images: str | Path | None = None,
     selection: ClassSelection | None = None,
+    pixel_range: PixelRange | None = None,
 ) -> Conversion:
     """Writes the data set at `path` to the folder `out` in the format `to`.
 
     A test part is written too, if it has labels. The folder appears once it is complete. Images are copied, or linked
     if `link`. An image whose file has another size than its annotation states is left out. A window of an image file is
-    cropped and written as PNG if the format has no windows.
+    cropped and written as PNG of 8 bits if the format has no windows; `pixel_range` is as in `open_data`.
 
     Raises:
-        ConfigError: `out` exists, or a format is unknown.
+        ConfigError: `out` exists, a format is unknown, or the range does not rise.
         DataError: no known format is found at `path`, a split has no usable images, a name cannot be written, or a
             selected class is unknown.
     """
@@ -72,14 +74,22 @@ def convert_data(
     if os.path.lexists(out):
         raise ConfigError(f"{out} exists already; give a folder that does not exist")
     folder = None if images is None else Path(images)
-    chosen = selection or ClassSelection()
-    request = ReadRequest(path=Path(path), split=split, images=folder, format=format, selection=chosen)
+    request = ReadRequest(
+        path=Path(path),
+        split=split,
+        images=folder,
+        format=format,
+        pixel_range=pixel_range,
+        selection=selection or ClassSelection(),
+    )
     parts = _with_labelled_test(*read_every_part(request))
     datasets, notices = _undivided_if_same(parts)
     datasets, left_out = compare_sizes(datasets, parts.source)
     records = distinct_records(datasets.values())
-    writer.check_classes(next(iter(datasets.values())).classes)
-    _write(out, datasets, _Images(records, whole=writer.keeps_windows, link=link), writer)
+    first = next(iter(datasets.values()))
+    writer.check_classes(first.classes)
+    pictures = _Images(records, whole=writer.keeps_windows, link=link, pixel_range=first.pixel_range)
+    _write(out, datasets, pictures, writer)
     return Conversion(
         source=parts.source,
         from_format=parts.format,
@@ -88,7 +98,7 @@ def convert_data(
         num_boxes=sum(len(record.boxes) for record in records),
         num_ignored=sum(len(record.ignored) for record in records),
         notices=(*notices, *left_out),
-        losses=tuple(_losses(to, writer, records, len(next(iter(datasets.values())).classes))),
+        losses=tuple(_losses(to, writer, records, len(first.classes), first.pixel_range)),
     )
 
 
@@ -147,10 +157,11 @@ class _Images:
         records: all images.
         whole: write whole files, one for all windows of a file.
         link: link to the files instead of copying them.
+        pixel_range: of the windows that are cropped.
     """
 
-    def __init__(self, records: list[Record], *, whole: bool, link: bool) -> None:
-        self._whole, self._link = whole, link
+    def __init__(self, records: list[Record], *, whole: bool, link: bool, pixel_range: PixelRange | None) -> None:
+        self._whole, self._link, self._pixel_range = whole, link, pixel_range
         self._names: dict[str, str] = {}
         taken: set[str] = set()
         prefixes = _prefixes(records)
@@ -178,7 +189,7 @@ class _Images:
         if os.path.lexists(target):
             return
         if self._is_cut(record):
-            image = read_record(record)
+            image = read_record(record, self._pixel_range)
             pixels = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
             target.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
         elif self._link:
@@ -225,7 +236,9 @@ def _is_shown_as_stored(record: Record) -> bool:
         return False
 
 
-def _losses(to: str, writer: Writer, records: list[Record], num_classes: int) -> list[str]:
+def _losses(
+    to: str, writer: Writer, records: list[Record], num_classes: int, pixel_range: PixelRange | None
+) -> list[str]:
     """Returns one line for each kind of information that the format cannot represent."""
     losses = []
     num_ignored = sum(len(record.ignored) for record in records)
@@ -249,4 +262,6 @@ def _losses(to: str, writer: Writer, records: list[Record], num_classes: int) ->
     num_windows = sum(record.window is not None for record in records)
     if not writer.keeps_windows and num_windows:
         losses.append(f"{to} has no windows of a file: {num_windows} are cropped and written as PNG")
+        if pixel_range is not None:
+            losses.append(f"windows of images of more than 8 bits are written with 8: {range_words(pixel_range)}")
     return losses

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from search_space.errors import DataError
 from trainers.data.images import Image, image_size, read_image, read_rgb
+from trainers.data.pixel_range import PixelRange
 
 __all__ = [
     "CACHE_BYTES",
@@ -111,6 +113,7 @@ class Dataset:
         classes: names in the order of the labels.
         reader: returns the image of a record, `(H, W)` or `(H, W, 3)` RGB, uint8; default: from its file.
         cache: to be shared by data sets with the same images.
+        pixel_range: the values that become 0 and 255 in images of more than 8 bits; None if there are none.
     """
 
     def __init__(
@@ -120,10 +123,12 @@ class Dataset:
         *,
         reader: Callable[[Record], Image] | None = None,
         cache: ImageCache | None = None,
+        pixel_range: PixelRange | None = None,
     ) -> None:
         self.records = tuple(records)
         self.classes = tuple(classes)
-        self._reader = reader or read_record
+        self.pixel_range = pixel_range
+        self._reader = reader
         self._cache = cache or ImageCache()
 
     def __len__(self) -> int:
@@ -142,7 +147,7 @@ class Dataset:
         key = record.key
         image = self._cache.images.get(key)
         if image is None:
-            image = self._reader(record)
+            image = self._reader(record) if self._reader else read_record(record, self.pixel_range)
             self._cache.add(key, image)
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), np.uint8) if image.ndim == 2 else image
 
@@ -163,7 +168,19 @@ class Dataset:
             records: one per image.
             classes: names in the order of the labels; None: those of this one.
         """
-        return Dataset(records, self.classes if classes is None else classes, reader=self._reader, cache=self._cache)
+        return Dataset(
+            records,
+            self.classes if classes is None else classes,
+            reader=self._reader,
+            cache=self._cache,
+            pixel_range=self.pixel_range,
+        )
+
+    def in_range(self, pixel_range: PixelRange | None) -> Dataset:
+        """Returns the data set with another range of the images of more than 8 bits, and a cache of its own."""
+        changed = copy.copy(self)
+        changed.pixel_range, changed._cache = pixel_range, ImageCache(limit_bytes=self._cache.limit_bytes)
+        return changed
 
     def fingerprint(self) -> str:
         """Returns 16 hex characters that change with the classes, file names, image sizes, boxes or labels."""
@@ -175,6 +192,8 @@ class Dataset:
                 digest.update(f"\0{len(boxes)}\0".encode())
                 digest.update(np.ascontiguousarray(boxes, "<f4").tobytes())
                 digest.update(np.ascontiguousarray(labels, "<i8").tobytes())
+        if self.pixel_range is not None:
+            digest.update(f"\0range{self.pixel_range!r}".encode())
         return digest.hexdigest()[:16]
 
 
@@ -183,15 +202,19 @@ def distinct_records(datasets: Iterable[Dataset]) -> list[Record]:
     return list({record.key: record for dataset in datasets for record in dataset.records}.values())
 
 
-def read_record(record: Record) -> Image:
+def read_record(record: Record, pixel_range: PixelRange | None = None) -> Image:
     """Reads the image of a record and checks its size against the annotation.
 
+    Args:
+        pixel_range: as `read_image` takes it.
+
     Raises:
-        DataError: there is no file, it cannot be decoded, or its size is not that of the annotation.
+        DataError: there is no file, it cannot be decoded, its size is not that of the annotation, or it has more than
+            8 bits and no range is given.
     """
     if record.path is None:
         raise DataError(f"{record.name} has no image file; give the data set a reader")
-    image = read_image(record.path, stated_hw(record))
+    image = read_image(record.path, stated_hw(record), pixel_range)
     wrong = size_mismatch(record, (image.shape[0], image.shape[1]))
     if wrong:
         raise DataError(f"{record.path}: {wrong}; correct the annotation or the image")

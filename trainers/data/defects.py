@@ -41,13 +41,17 @@ HARMLESS = {
     "label_without_image": "annotation files without an image",
     "missing_label_folder": "folders of labels missing",
     "unread_folder": "folders of images that are in no part",
+    "extra_pages": "images with more than one page, of which the first is read",
+    "extra_channels": "images with channels that are not read",
+    "outside_range": "images whose values are mostly outside the range of the data set",
 }
-"""Defects that are only reported, because they have no effect."""
+"""Defects that are only reported: no label and no image is dropped or changed."""
 UNUSABLE = {
     "ambiguous_category": "category ids with several names",
     "not_json": "not a JSON file",
     "not_yaml": "not a YAML file",
     "wrong_layout": "a file without the entries that its format requires",
+    "unsupported_channels": "a data YAML for images of other than 1 or 3 channels",
     "classes_differ": "training and validation classes that differ",
     "empty_set": "no images, or no boxes",
 }
@@ -55,7 +59,7 @@ UNUSABLE = {
 DEFECTS = {**LABELS_LEFT_OUT, **IMAGES_LEFT_OUT, **REPAIRED, **HARMLESS, **UNUSABLE}
 NOTES = {
     "greyscale": "greyscale images, shown to the detector as RGB with three equal channels",
-    "deep_pixels": "16-bit images, divided by 257",
+    "deep_pixels": "images of more than 8 bits",
     "orientation": "JPEGs rotated by an EXIF tag, read upright unless the annotated size is that of the stored pixels",
     "crowd": "crowd boxes, read as ignored regions",
     "difficult": "difficult boxes, read as ignored regions of their class",

@@ -10,6 +10,8 @@ from trainers.data.class_selection import ClassSelection, select_classes
 from trainers.data.format import FORMATS, Reader
 from trainers.data.ignored_names import ignore_named_classes
 from trainers.data.json_pairs import jsons_in
+from trainers.data.pixel_range import check_range
+from trainers.data.set_range import with_pixel_range
 from trainers.data.source import ReadRequest, ReadResult
 
 # The order is that of detection. Folders of YOLO and lines of VisDrone could also be those of the format before them.
@@ -32,9 +34,10 @@ def read_data(request: ReadRequest) -> ReadResult:
     """Opens the data set at a path.
 
     Raises:
-        ConfigError: the format is unknown.
+        ConfigError: the format is unknown, or the range of pixels does not rise.
         DataError: no known format is found, the data set cannot be used, or a selected class is unknown.
     """
+    check_range(request.pixel_range)
     if request.format is not None:
         check_format(request.format)
     for what, path in (("data set", request.path), ("folder of images", request.images)):
@@ -45,7 +48,8 @@ def read_data(request: ReadRequest) -> ReadResult:
     for reader in FORMATS.get(request.format).readers if request.format else readers_in_order():
         parts = reader(request)
         if parts is not None:
-            return _selected(_without_ignored_classes(parts, request), request.selection)
+            selected = _selected(_without_ignored_classes(parts, request), request.selection)
+            return with_pixel_range(selected, request)
     raise DataError(_nothing_found(request))
 
 

@@ -15,10 +15,11 @@ import cv2
 import numpy as np
 import PIL.Image
 import PIL.JpegImagePlugin
-import PIL.TiffImagePlugin
 from numpy.typing import NDArray
 
 from search_space.errors import DataError
+from trainers.data.pixel_layout import pixel_layout, tiff_pages
+from trainers.data.pixel_range import PixelRange, scale_to_8_bits
 
 # Where Pillow warns, this module either raises an ImageError or the image is usable.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
@@ -29,7 +30,6 @@ IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".
 MAX_PIXELS = 178_956_970
 """Larger images are refused before decoding: a forged header could exhaust memory."""
 _FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP", "AVIF")
-_TIFF_STARTS = (b"II*\x00", b"MM\x00*")
 _TAIL_BYTES = 256
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT: dict[int, Callable[[NDArray[np.generic]], NDArray[np.generic]]] = {
@@ -87,25 +87,29 @@ def image_size(path: Path) -> tuple[int, int]:
     return header.height, header.width
 
 
-def read_image(path: str | Path, stated_hw: tuple[int, int] | None = None) -> Image:
+def read_image(
+    path: str | Path, stated_hw: tuple[int, int] | None = None, pixel_range: PixelRange | None = None
+) -> Image:
     """Reads an image file as uint8, `(H, W)` if it is greyscale and `(H, W, 3)` RGB otherwise.
 
-    16-bit values are divided by 257, which maps 0..65535 to 0..255 in the same way for every image. An alpha channel
-    is dropped. A JPEG with an orientation tag is read upright, as annotation and training tools do, unless the
+    Values of more than 8 bits are scaled from a range, which must be the same for all images of a detector. An alpha
+    channel is dropped. A JPEG with an orientation tag is read upright, as annotation and training tools do, unless the
     annotated size is that of the stored pixels.
 
     Args:
         stated_hw: height and width in the annotations, if they state it.
+        pixel_range: the values that become 0 and 255 in an image of more than 8 bits; 8-bit images stay as they are.
 
     Raises:
-        ImageError: the file is missing, cannot be decoded, is truncated, or has more than `MAX_PIXELS`.
+        ImageError: the file is missing, cannot be decoded, is truncated, has more than `MAX_PIXELS`, or has more than
+            8 bits and no range is given.
     """
-    return _as_rgb8(read_pixels(path, stated_hw), path)
+    return _as_rgb8(read_pixels(path, stated_hw), path, pixel_range)
 
 
-def read_rgb(path: str | Path) -> Image:
+def read_rgb(path: str | Path, pixel_range: PixelRange | None = None) -> Image:
     """Reads an image file as RGB `(H, W, 3)` uint8; see `read_image`."""
-    image = read_image(path)
+    image = read_image(path, pixel_range=pixel_range)
     return np.repeat(image[:, :, None], 3, axis=2) if image.ndim == 2 else image
 
 
@@ -115,6 +119,12 @@ def read_pixels(path: str | Path, stated_hw: tuple[int, int] | None = None) -> N
         raw = np.fromfile(path, np.uint8)
     header = _header(io.BytesIO(raw.tobytes()), path)
     _check_complete(raw, path)
+    layout = pixel_layout(path)
+    if not layout.num_channels_read:
+        raise ImageError(
+            f"image {path} has {layout.num_channels} channels, of which none can be read; "
+            "convert it to 8 bits with 1 or 3 channels"
+        )
     try:
         image = cv2.imdecode(raw, cv2.IMREAD_UNCHANGED)
     except cv2.error:
@@ -179,13 +189,7 @@ def _huge(path: str | Path, got: str) -> str:
 def _tiff_header(file: IO[bytes], path: str | Path) -> tuple[int, int, int]:
     """Returns height, width and channels of a TIFF that Pillow does not support, such as 16-bit color."""
     try:
-        file.seek(0)
-        start = file.read(8)
-        if start[:4] not in _TIFF_STARTS:
-            raise ValueError
-        tags = PIL.TiffImagePlugin.ImageFileDirectory_v2(start)
-        file.seek(tags.next)
-        tags.load(file)
+        tags = next(tiff_pages(file))
         return int(tags[257]), int(tags[256]), int(tags.get(277, 1))
     except Exception:  # as above
         raise ImageError(_damaged(path)) from None
@@ -204,11 +208,14 @@ def _check_complete(raw: NDArray[np.uint8], path: str | Path) -> None:
         raise ImageError(f"image {path} is truncated; replace or remove it", "truncated_image") from None
 
 
-def _as_rgb8(image: NDArray[np.generic], path: str | Path) -> Image:
-    if image.dtype == np.uint16:
-        image = (image.astype(np.uint32) // 257).astype(np.uint8)
+def _as_rgb8(image: NDArray[np.generic], path: str | Path, pixel_range: PixelRange | None) -> Image:
     if image.dtype != np.uint8:
-        raise ImageError(f"image {path} holds {image.dtype} values; 8 and 16 bits are supported; convert it")
+        if pixel_range is None:
+            raise ImageError(
+                f"image {path} holds {image.dtype} values, and no range is known to scale them from; "
+                "give it with --range LOW HIGH"
+            )
+        image = scale_to_8_bits(image, pixel_range)
     pixels = np.asarray(image, np.uint8)
     if pixels.ndim == 3 and pixels.shape[2] in (1, 2):
         pixels = pixels[:, :, 0]

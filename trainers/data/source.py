@@ -16,6 +16,7 @@ from trainers.data.dataset import Dataset
 from trainers.data.defects import BrokenFile, SourceLocation
 from trainers.data.diagnostics import DefectLog, Diagnostics
 from trainers.data.image_files import images_among
+from trainers.data.pixel_range import PixelRange
 
 Item = TypeVar("Item")
 
@@ -45,6 +46,8 @@ class ReadRequest:
     with_test: bool = False
     """Whether a test part beside `train` and `val` is read too."""
     defect_log: DefectLog | None = None
+    pixel_range: PixelRange | None = None
+    """The values that become 0 and 255 in images of more than 8 bits; None: those of the training images."""
 
     def diagnostics(self, source: str) -> Diagnostics:
         """Returns the defect counter of one source."""

@@ -9,6 +9,7 @@ from search_space.errors import ConfigError, DataError, check_known, shortened
 from trainers.data.class_selection import ClassSelection, select_classes
 from trainers.data.dataset import Dataset, distinct_records
 from trainers.data.formats import read_data
+from trainers.data.pixel_range import PixelRange
 from trainers.data.source import TEST, ReadRequest, ReadResult, last_fifth
 from trainers.data.synthetic import synthetic_splits
 
@@ -67,6 +68,11 @@ class DataSplits:
         _check_boxes(splits)
         return splits
 
+    @property
+    def pixel_range(self) -> PixelRange | None:
+        """The values that become 0 and 255 in images of more than 8 bits; None if there are none."""
+        return self.train.pixel_range
+
 
 def open_data(
     path: str | Path | None,
@@ -75,6 +81,7 @@ def open_data(
     seed: int = 0,
     format: str | None = None,
     images: str | Path | None = None,
+    pixel_range: PixelRange | None = None,
     selection: ClassSelection | None = None,
     with_test: bool = False,
 ) -> DataSplits:
@@ -90,17 +97,20 @@ def open_data(
         seed: of the built-in set.
         format: a key of `FORMATS`; None detects it.
         images: folder of the images, if it cannot be found from the annotations.
+        pixel_range: the values that become 0 and 255 in images of more than 8 bits; None: percentiles of a sample of
+            the training images.
         selection: the classes to use; None: all.
         with_test: whether to open the test part too, if there is one.
 
     Raises:
-        ConfigError: the format is unknown.
+        ConfigError: the format is unknown, or the range does not rise.
         DataError: no known format is found, the data set is empty, or a selected class is unknown.
     """
     if path is None:
-        for option, given in (("--format", format), ("--images", images)):
+        for option, given in (("--format", format), ("--images", images), ("--range", pixel_range)):
             if given is not None:
-                raise DataError(f"{option} {given} needs a data set; add --data PATH")
+                got = " ".join(map(str, given)) if isinstance(given, tuple) else given
+                raise DataError(f"{option} {got} needs a data set; add --data PATH")
         splits = _open_synthetic(seed, split)
         return splits.selected(selection) if selection else splits
     request = ReadRequest(
@@ -108,6 +118,7 @@ def open_data(
         split=split,
         images=None if images is None else Path(images),
         format=format,
+        pixel_range=pixel_range,
         selection=selection or ClassSelection(),
         with_test=with_test,
     )
@@ -143,7 +154,9 @@ def _divide(parts: ReadResult) -> DataSplits:
     notices, undivided = parts.notices, None
     if "all" in parts.datasets:
         whole = parts.datasets["all"]
-        train, val = (Dataset(records, whole.classes) for records in last_fifth(whole.records))
+        train, val = (
+            Dataset(records, whole.classes, pixel_range=whole.pixel_range) for records in last_fifth(whole.records)
+        )
         undivided = parts.undivided_notice.format(source=parts.source, num_val=len(val), num_images=len(whole))
         notices = (undivided, *notices)
     else:

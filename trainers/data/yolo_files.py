@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from search_space.errors import shown
 from trainers.data.defects import BrokenFile, SourceLocation
 from trainers.data.diagnostics import Diagnostics
 from trainers.data.images import is_file
@@ -34,6 +35,8 @@ from trainers.data.yolo_names import (
 
 DATA_SUFFIX = ".data"
 MAX_DATA_BYTES = 100_000
+CHANNELS = (1, 3)
+"""What `channels` of a data YAML may be."""
 
 
 def find_yaml(folder: Path) -> Path | None:
@@ -56,6 +59,7 @@ def layout_from_yaml(path: Path, request: ReadRequest, diagnostics: Diagnostics)
     if not entries or not isinstance(content, dict):
         message = f"{path} lacks train and val; a data YAML has path, train, val and names"
         raise BrokenFile(message, "wrong_layout", path)
+    _check_channels(content.get("channels"), path, diagnostics)
     where = content.get("path")
     base = path.parent / posix_name(where if isinstance(where, str) else ".", SourceLocation(str(path)), diagnostics)
     bases = [folder for folder in dict.fromkeys((base, path.parent)) if os.path.isdir(folder)]
@@ -80,6 +84,16 @@ def layout_from_yaml(path: Path, request: ReadRequest, diagnostics: Diagnostics)
         notices=notices,
         taken=() if plain else (*_shown_entries(used), *finder.taken, shown_names(names, path.parent)),
     )
+
+
+def _check_channels(channels: object, path: Path, diagnostics: Diagnostics) -> None:
+    """Refuses a data YAML for images that have more channels than are read."""
+    if channels is None or (channels in CHANNELS and not isinstance(channels, bool)):
+        return
+    lines = numbered_lines(path.read_text(encoding="utf-8", errors="replace"))
+    line = next((number for number, each in lines if each.startswith("channels")), None)
+    what = f"channels is {shown(channels)}, and 3 are read; next: images of 1 or 3 channels, and no other `channels`"
+    diagnostics.refuse("unsupported_channels", SourceLocation(str(path), line), what)
 
 
 def _is_absent(entry: Any, finder: ImageFinder) -> bool:

@@ -6,12 +6,12 @@
     described = json.load(open("detector.json"))
     session = onnxruntime.InferenceSession("model.onnx")
     picture = cv2.cvtColor(cv2.imread("picture.jpg"), cv2.COLOR_BGR2RGB)
-    feed, fit = prepare(picture, described["input_hw"], described["fit"])
+    feed, fit = prepare(picture, described["input_hw"], described["fit"], described.get("pixel_range"))
     boxes, scores, labels = detections(session.run(None, {"image": feed}), described, fit)
 
 A two-stage head has a second file: pass
 `second_stage=lambda features: onnxruntime.InferenceSession("second_stage.onnx").run(None, {"features": features})[0]`,
-with a session that is created once.
+with a session that is created once. Pictures of more than 8 bits are read with `cv2.IMREAD_UNCHANGED`.
 """
 
 import numpy as np
@@ -26,17 +26,19 @@ LEAST_SCORE = 0.001
 FIRST_STAGE_IOU = 0.7
 
 
-def prepare(image, input_hw, how="letterbox"):
-    """Scales a picture `(H, W, 3)` uint8 RGB to the input.
+def prepare(image, input_hw, how="letterbox", pixel_range=None):
+    """Scales a picture `(H, W, 3)` RGB, or `(H, W)`, to the input.
 
     Args:
         how: `fit` of `detector.json`: `letterbox` keeps the aspect ratio and pads with grey, `stretch` fills the input.
+        pixel_range: `pixel_range` of `detector.json`: the values that become 0 and 255 in a picture that is not uint8.
 
     Returns:
         `(1, 3, H, W)` 32-bit floats from 0 to 1, and the `fit` argument of `detections`.
     """
     import cv2
 
+    image = in_8_bits(image, pixel_range)
     if how == "stretch":
         height, width = input_hw
     else:
@@ -56,6 +58,17 @@ def prepare(image, input_hw, how="letterbox"):
         "hw": image.shape[:2],
     }
     return canvas.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255), fit
+
+
+def in_8_bits(image, pixel_range=None):
+    """Returns a picture `(H, W, 3)` or `(H, W)` as `(H, W, 3)` uint8; values other than uint8 are scaled."""
+    if image.dtype != np.uint8:
+        if pixel_range is None:
+            raise ValueError(f"the picture has {image.dtype} values; give pixel_range=(low, high) to scale them from")
+        low, high = pixel_range
+        shares = (image.astype(np.float64) - low) / (high - low)
+        image = np.rint(255 * np.nan_to_num(shares, nan=0.0).clip(0, 1)).astype(np.uint8)
+    return np.repeat(image[:, :, None], 3, axis=2) if image.ndim == 2 else image
 
 
 def detections(outputs, described, fit=None, *, threshold=0.25, iou=None, most=300, second_stage=None):
