@@ -21,6 +21,8 @@ NUM_TRIALS = 24
 LEAST_IMAGES, LEAST_EPOCHS, MOST_EPOCHS = 800, 0.4, 2.0
 """The bounds of the first rung, whose lower one is the smaller of two: after fewer images, detectors that started from
 random weights have no order yet; in a long run there are more trials, not longer ones."""
+FEWEST_TRIALS = 2
+"""How many trials the time has to hold whatever their length, so that there is a front even on a busy machine."""
 MAX_RUNGS = 3
 TRAINING_SHARE = 0.8
 """The part of a trial's time that it trains; the rest is for its scores."""
@@ -58,7 +60,7 @@ def lay_rungs(
         num_parts: Of so many images that score the trials of the last rung: 2 where images are held out.
     """
     in_all = seconds * workers * speed.images_a_second / SLOWER * TRAINING_SHARE
-    least = max(1.0, min(LEAST_IMAGES, LEAST_EPOCHS * num_train))
+    least = max(1.0, min(LEAST_IMAGES, LEAST_EPOCHS * num_train, in_all / FEWEST_TRIALS))
     # Another rung is worth it once the first one is as long as it has to be.
     count = max(1, min(MAX_RUNGS, int(in_all / (NUM_TRIALS * least))))
     images = in_all / (count * num_trials(in_all / count / least))
@@ -98,9 +100,16 @@ def laid(session: Session, executor: Executor) -> tuple[Session, list[str]]:
         num_val=min(map(len, parts)),
         num_parts=len(parts),
     )
-    notice = f"measured: {speed.images_a_second:.3g} training images a second; {ladder_words(ladder)}"
+    notices = [f"measured: {speed.images_a_second:.3g} training images a second; {ladder_words(ladder)}"]
+    images, wanted = ladder.epochs[0] * num_train, min(LEAST_IMAGES, LEAST_EPOCHS * num_train)
+    if images < 0.9 * wanted:
+        times = NUM_TRIALS / FEWEST_TRIALS * wanted / images
+        notices.append(
+            f"{minutes:.3g} minutes of search are short at this speed: trials train on {images:.0f} images, too few to "
+            f"rank detectors; next: give the run {times:.0f} times as long"
+        )
     laid_out = replace(config, rungs=ladder.epochs, rung_images=ladder.images)
-    return replace(session, config=laid_out), [notice]
+    return replace(session, config=laid_out), notices
 
 
 def ladder_words(ladder: Ladder) -> str:

@@ -13,12 +13,14 @@ from search_fakes import FakeEvaluator, formula, make_domain
 from nas.api.search import search
 from nas.config import read_config
 from nas.engine.rung_plan import (
+    FEWEST_TRIALS,
     LEAST_EPOCHS,
     LEAST_IMAGES,
     MIN_VAL_IMAGES,
     MOST_EPOCHS,
     NUM_TRIALS,
     SLOWER,
+    TRAINING_SHARE,
     Speed,
     lay_rungs,
     measure_speed,
@@ -50,10 +52,19 @@ def test_rungs_rise_within_their_bounds_and_hold_enough_trials(seconds, rate, wo
     assert len(ladder.images) == len(ladder.epochs)
     assert all(min(MIN_VAL_IMAGES, num_val) <= each <= num_val for each in ladder.images)
     first = ladder.epochs[0] * num_train
-    least = min(LEAST_IMAGES, LEAST_EPOCHS * num_train)
+    in_all = seconds * workers * rate / SLOWER * TRAINING_SHARE
+    least = max(1.0, min(LEAST_IMAGES, LEAST_EPOCHS * num_train, in_all / FEWEST_TRIALS))
     assert 0.94 * least <= first <= 1.06 * MOST_EPOCHS * num_train
     if first > 1.06 * least:
         assert seconds / (len(ladder.epochs) * first * SLOWER / rate / workers) >= 0.75 * NUM_TRIALS
+
+
+def test_a_run_that_is_too_short_for_two_trials_has_shorter_ones() -> None:
+    slow = Speed(images_a_second=4.0, scored_a_second=12.0)
+    ladder = lay_rungs(120, slow, workers=1, num_train=1000, num_val=150)
+    assert len(ladder.epochs) == 1 and 2 * 1000 * ladder.epochs[0] * SLOWER / 4 == pytest.approx(
+        120 * TRAINING_SHARE, rel=0.06
+    )
 
 
 def test_long_runs_have_more_rungs_and_more_trials():
