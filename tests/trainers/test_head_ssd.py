@@ -124,6 +124,12 @@ def test_both_parts_are_divided_by_the_positives() -> None:
     assert found["box"] == pytest.approx((0.5 * offsets[0] ** 2 + 0.5 * offsets[1] ** 2) / 2, rel=1e-4)
 
 
+def test_one_of_two_equally_good_anchors_is_a_positive() -> None:
+    found = multibox([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], objects((15, 0, 25, 10, 1, 0)))
+    expected = entropy(2.0, 2) + entropy(6.0, 0) + entropy(5.0, 0) + entropy(4.0, 0)
+    assert found["classes"] == pytest.approx(expected, rel=1e-5)
+
+
 def test_negatives_are_counted_for_each_image() -> None:
     logits = torch.cat((logits_of([9.0] * 6), logits_of([0.0] * 6)))
     wanted = objects((0, 0, 10, 10, 0, 1))

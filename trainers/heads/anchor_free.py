@@ -26,7 +26,7 @@ ONE_OF = 7
 class AnchorFreeTraining:
     """Loss and decoding for detectors with an anchor-free head."""
 
-    uses_nwd = True
+    uses = ("nwd", "min_extent", "metric_floor", "box_weight", "class_weight", "distribution_weight")
 
     def __init__(self, detector: Detector, options: HeadOptions) -> None:
         self.strides, self.reg_max = detector.strides, detector.reg_max
@@ -34,7 +34,12 @@ class AnchorFreeTraining:
             strides=detector.strides,
             reg_max=detector.reg_max,
             nwd=options.nwd,
-            assigner=TaskAlignedAssigner(nwd=options.nwd),
+            assigner=TaskAlignedAssigner(
+                nwd=options.nwd,
+                min_extent=options.assigner.min_extent,
+                metric_floor=options.assigner.metric_floor,
+            ),
+            **options.loss.given(),
         )
         assigner = replace(self.loss_of.assigner, top_k=ONE_OF, keep=1)
         self.dual = DualLoss(many=self.loss_of, one=replace(self.loss_of, assigner=assigner))
@@ -127,7 +132,7 @@ class AnchorFreeLoss:
     reg_max: int
     """Bins for each side of a box; 1: the distance itself."""
     box_weight: float = 7.5
-    distance_weight: float = 1.5
+    distribution_weight: float = 1.5
     """Of the distribution focal loss, or of the absolute error."""
     class_weight: float = 0.5
     nwd: float = 0.0
@@ -155,7 +160,7 @@ class AnchorFreeLoss:
         return Loss(
             parts={
                 "box": self.box_weight * box / num_targets,
-                "distribution" if self.reg_max > 1 else "distance": self.distance_weight * distance / num_targets,
+                "distribution" if self.reg_max > 1 else "distance": self.distribution_weight * distance / num_targets,
                 "classes": self.class_weight * classes / num_targets,
             }
         )

@@ -35,6 +35,8 @@ LEAST_SCORE = 0.001
 class TwoStageTraining:
     """Loss and decoding for detectors with a two-stage head."""
 
+    uses = ("box_weight", "class_weight")
+
     def __init__(self, detector: Detector, options: HeadOptions) -> None:
         self.num_classes = detector.num_classes
         *self.levels, proposals, self.second_stage = detector.graph.outputs
@@ -48,6 +50,8 @@ class TwoStageTraining:
         self.roi_parameters = {"strides": list(second.strides), "roi_scale": second.roi_scale, "bins": second.bins}
         self.region_loss = RegionLoss(strides=self.strides, anchor_scale=self.anchor_scale)
         self.roi_loss = RoILoss()
+        given = options.loss.given()
+        self.box_weight, self.class_weight = given.get("box_weight", 1.0), given.get("class_weight", 1.0)
 
     def loss(self, detector: torch.nn.Module, images: Tensor, objects: Objects, ignored: Objects) -> Loss:
         """Runs the detector on images `(B, 3, H, W)`, with more proposals than in detection, and returns its loss."""
@@ -59,7 +63,14 @@ class TwoStageTraining:
             candidates = self._candidates(regions, objects, ignored)
         second_stage = detector.blocks[self.second_stage]
         classes, box = self.roi_loss(lambda boxes: second_stage(boxes, *features), candidates)
-        return Loss(parts={"objectness": objectness, "region_box": region_box, "classes": classes, "box": box})
+        return Loss(
+            parts={
+                "objectness": self.class_weight * objectness,
+                "region_box": self.box_weight * region_box,
+                "classes": self.class_weight * classes,
+                "box": self.box_weight * box,
+            }
+        )
 
     def table(self, outputs: Sequence[Tensor], input_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Returns the boxes `(B, N, 4)` px of all proposals and scores `(B, N, num_classes)`, before suppression."""
