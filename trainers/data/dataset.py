@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -154,6 +154,11 @@ class Dataset:
     def taking(self, indices: Iterable[int]) -> Dataset:
         """Returns a data set of some of the images, which shares the cache of this one."""
         records = [self.records[index] for index in indices]
+        return Dataset(records, self.classes, reader=self._reader, cache=self._cache)
+
+    def without_ignored(self) -> Dataset:
+        """Returns this data set without its ignored regions; it shares the cache."""
+        records = [replace(record, ignored=no_boxes(), ignored_labels=no_labels()) for record in self.records]
         return Dataset(records, self.classes, reader=self._reader, cache=self._cache)
 
     def fingerprint(self) -> str:

@@ -10,12 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from search_space import Detector
-from search_space.heads.nms import suppress
 from trainers.assigners import Assignment, Objects, TaskAlignedAssigner
 from trainers.boxes import AnchorGrid, box_similarity, decode_boxes, flatten_maps, grid_of
 from trainers.heads.head_training import HEAD_TRAINING, DetectionLimits, DetectionTensors, HeadOptions
 from trainers.heads.one_to_many import DualLoss
-from trainers.heads.reading import best_pairs, is_first, rows_at, top_pairs
+from trainers.heads.reading import best_pairs, is_first, rows_at, suppressed, top_pairs, within_limits
 from trainers.losses import Loss, distance_loss, distribution_focal_loss, ignore_weights
 
 ONE_OF = 7
@@ -60,7 +59,7 @@ class AnchorFreeTraining:
         self, outputs: Sequence[Tensor], limits: DetectionLimits, input_hw: tuple[int, int] | None = None
     ) -> list[DetectionTensors]:
         """Returns the detections of each image, best first, from maps `(B, 4 * reg_max + classes, H, W)`."""
-        if self.one_to_one and limits.iou_threshold is None:
+        if self.one_to_one and limits.iou_threshold is None and not limits.soft_nms:
             return [_without_nms(*each, limits) for each in zip(*self.top(outputs), strict=True)]
         grid, table = grid_of(outputs, self.strides), flatten_maps(outputs).float()
         return [self._read_one(rows, grid, limits) for rows in table]
@@ -92,8 +91,7 @@ class AnchorFreeTraining:
 
     def _read_one(self, rows: Tensor, grid: AnchorGrid, limits: DetectionLimits) -> DetectionTensors:
         boxes, scores, labels = _candidates(rows, grid, self.reg_max, limits.score_threshold, limits.one_class)
-        keep = suppress(boxes, scores, labels, iou_threshold=limits.nms_iou)[: limits.max_detections]
-        return boxes[keep], scores[keep], labels[keep]
+        return suppressed(boxes, scores, labels, limits)
 
 
 def _without_nms(
@@ -103,7 +101,7 @@ def _without_nms(
     good = scores >= limits.score_threshold
     if limits.one_class:
         good &= is_first(points)
-    keep = good.nonzero().flatten()[: limits.max_detections]
+    keep = within_limits(good.nonzero().flatten(), labels, limits)
     return boxes[keep], scores[keep], labels[keep]
 
 

@@ -36,6 +36,11 @@ class DetectionLimits:
     """Per image."""
     one_class: bool = False
     """Report only the best class of each box; otherwise every class above the threshold."""
+    soft_nms: bool = False
+    """Linear soft-NMS instead of NMS, as in a two-stage head, which always uses it: the scores of boxes that overlap a
+    better box of their class are lowered."""
+    max_per_class: int | None = None
+    """Per image and class; None: no limit."""
 
     @property
     def nms_iou(self) -> float:

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from search_space import Detector
 from search_space.heads.anchors import ssd_anchors
-from search_space.heads.nms import suppress
 from trainers.assigners import Objects
 from trainers.heads.anchor_matching import (
     OFFSET_SCALES,
@@ -25,7 +24,7 @@ from trainers.heads.anchor_matching import (
     to_offsets,
 )
 from trainers.heads.head_training import HEAD_TRAINING, DetectionLimits, DetectionTensors, HeadOptions
-from trainers.heads.reading import best_pairs
+from trainers.heads.reading import best_pairs, suppressed
 from trainers.losses import Loss
 
 
@@ -104,8 +103,7 @@ def _read_one(offsets: Tensor, probabilities: Tensor, anchors: Tensor, limits: D
     good = scores >= limits.score_threshold
     scores, places, labels = scores[good], places[good], labels[good]
     boxes = from_offsets(offsets[places], anchors[places])
-    keep = suppress(boxes, scores, labels, iou_threshold=limits.nms_iou)[: limits.max_detections]
-    return boxes[keep], scores[keep], labels[keep]
+    return suppressed(boxes, scores, labels, limits)
 
 
 @dataclass(frozen=True, kw_only=True)

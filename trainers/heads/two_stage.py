@@ -16,7 +16,7 @@ from search_space.heads.roi import RoIHead
 from trainers.assigners import Objects
 from trainers.heads.anchor_matching import OFFSET_SCALES, from_offsets, to_exclusive, to_inclusive
 from trainers.heads.head_training import HEAD_TRAINING, DetectionLimits, DetectionTensors, HeadOptions
-from trainers.heads.reading import best_pairs
+from trainers.heads.reading import LEAST_SCORE, best_pairs, within_limits
 from trainers.heads.region_loss import RegionLoss
 from trainers.heads.roi_loss import RoICandidates, RoILoss, roi_candidates
 from trainers.losses import Loss
@@ -27,8 +27,6 @@ NUM_PROPOSALS = 2000
 """Maximum number of proposals per image in training, after NMS."""
 POSITIVE_IOU = 0.5
 """IoU from which a proposal is positive."""
-LEAST_SCORE = 0.001
-"""Score below which soft-NMS drops a box."""
 
 
 @HEAD_TRAINING.register("two_stage")
@@ -121,5 +119,5 @@ class TwoStageTraining:
 def _read_one(boxes: Tensor, scores: Tensor, least: float, limits: DetectionLimits) -> DetectionTensors:
     """Decodes the boxes `(N, 4)` and scores `(N, classes)` of one image after soft-NMS."""
     values, places, labels = best_pairs(scores, one_class=False)
-    good = (values >= least).nonzero()[: limits.max_detections, 0]
+    good = within_limits((values >= least).nonzero()[:, 0], labels, limits)
     return boxes[places[good]], values[good], labels[good]
