@@ -15,6 +15,8 @@ MAX_CHARS = 2_000_000
 MAX_DEPTH = 50
 MAX_WHOLE = 2**63
 """Whole numbers must be smaller; Python refuses to print very long ones."""
+_TEXT_TAG = "tag:yaml.org,2002:str"
+_PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("bool", "float", "int", "null", "timestamp"))
 
 
 class YamlError(ValueError):
@@ -76,8 +78,12 @@ class _Loader(yaml.SafeLoader):
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
 
-def parse_yaml(text: str | bytes) -> Any:
+def parse_yaml(text: str | bytes, *, words_of: str | None = None) -> Any:
     """Returns the plain data of a YAML text; bytes may be UTF-8 or, with a byte order mark, UTF-16.
+
+    Args:
+        words_of: a key of the top level whose list or table has words as they are written: `[no, 1.0]` are two words,
+            where YAML 1.1 has a truth value and a number.
 
     Raises:
         YamlError: The text is not YAML, has a tag or a duplicate key, or is too deep or too large. One line.
@@ -85,7 +91,10 @@ def parse_yaml(text: str | bytes) -> Any:
     try:
         loader = _Loader(text)
         try:
-            return loader.get_single_data()
+            node = loader.get_single_node()
+            if words_of is not None:
+                _keep_words(node, words_of)
+            return None if node is None else loader.construct_document(node)
         finally:
             loader.dispose()
     except YamlError:
@@ -103,13 +112,25 @@ def parse_yaml(text: str | bytes) -> Any:
         raise YamlError("a value does not match its tag") from None
 
 
+def _keep_words(node: yaml.Node | None, key: str) -> None:
+    """Makes the plain values in the list or table under a key of the top level into texts; nothing stays nothing."""
+    for name, value in node.value if isinstance(node, yaml.MappingNode) else ():
+        if not isinstance(name, yaml.ScalarNode) or name.value != key:
+            continue
+        items = value.value if isinstance(value, yaml.CollectionNode) else ()
+        for item in items:
+            each = item[1] if isinstance(item, tuple) else item
+            if isinstance(each, yaml.ScalarNode) and each.value not in ("", "~") and each.tag in _PLAIN_TAGS:
+                each.tag = _TEXT_TAG
+
+
 def _words(said: object) -> str:
     return " ".join(str(said).split())[:200]
 
 
-def read_yaml(path: Path) -> Any:
+def read_yaml(path: Path, *, words_of: str | None = None) -> Any:
     """Returns the plain data of a YAML file; raises YamlError as `parse_yaml`, and OSError as reading does."""
     try:
-        return parse_yaml(read_bytes(path, MAX_BYTES))
+        return parse_yaml(read_bytes(path, MAX_BYTES), words_of=words_of)
     except OverflowError as error:
         raise YamlError(str(error)) from None

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from search_space.errors import DataError
 from trainers.data import Dataset, DataSplits, Record
-from trainers.data.annotation_json import choose_pair, find_pairs, pair_of
 from trainers.data.coco import read_json
 from trainers.data.dataset import no_boxes, no_labels
 from trainers.data.images import image_size
+from trainers.data.json_pairs import choose_pair, find_pairs, pair_of
 from trainers.data.source import ReadRequest, listed_images
 
 WORD = "test"
@@ -33,8 +33,7 @@ def _json_beside(request: ReadRequest) -> Path | None:
     pair = choose_pair(pairs, request.split)[0] if pairs else pair_of(path)
     if pair is None or path.suffix.lower() not in ("", ".json"):
         return None
-    test = pair.train.with_name(pair.train.name.replace("train", WORD))
-    return test if test.is_file() and test != pair.val else None
+    return pair.test if pair.test != pair.val else None
 
 
 def _of_json(path: Path, request: ReadRequest) -> tuple[Record, ...]:

@@ -15,6 +15,7 @@ from search_space.errors import DataError
 from trainers.data import Record
 from trainers.data.dataset import read_record
 from trainers.data.images import image_header
+from trainers.data.stated_sizes import header_mismatch
 
 SIDE = 32
 """Side of a thumbnail in pixels; the aspect ratio of the image is not kept."""
@@ -79,7 +80,9 @@ def _reduced(record: Record) -> NDArray[np.uint8] | None:
     factor = next((factor for factor in REDUCED if short >= 2 * SIDE * factor), None)
     if path is None or record.window is not None or factor is None or path.suffix.lower() not in JPEG_SUFFIXES:
         return None
-    image_header(path)  # raises for images that would need too much memory
+    wrong = header_mismatch(record, image_header(path))  # raises for images that would need too much memory
+    if wrong is not None:
+        raise DataError(f"{path}: {wrong}; correct the annotation or the image")
     raw = np.fromfile(path, np.uint8)
     if JPEG_END not in raw[-TAIL_BYTES:].tobytes():  # maybe truncated; OpenCV would fill the rest
         return None

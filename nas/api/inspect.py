@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.api.result import OnNotice, OnProgress, ProgressUpdate, Result, table_of
+from nas.api.result import OnNotice, OnProgress, ProgressUpdate, Result, notify, table_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,9 +88,22 @@ def inspect(
 
     folder = None if images is None else str(images)
     splits = open_for_user(str(data), split, data_format=format, images=folder, on_notice=on_notice)
+    splits = _with_true_sizes(splits, on_notice)
     request = ReadRequest(path=Path(data), split=split, images=None if folder is None else Path(folder))
     leaks = _leaks(splits, find_test_part(splits, request), on_progress)
     return Inspection(data=str(data), source=splits.source, format=splits.format, report=make_report(splits, leaks))
+
+
+def _with_true_sizes(splits: DataSplits, on_notice: OnNotice | None) -> DataSplits:
+    """Leaves out images whose file has another size than the annotation states; raises DataError if none is left."""
+    from dataclasses import replace
+
+    from trainers.data.stated_sizes import compare_sizes
+
+    parts, notices = compare_sizes({"train": splits.train, "val": splits.val}, splits.source, keep_unreadable=True)
+    for note in notices:
+        notify(on_notice, f"note: {note}")
+    return replace(splits, train=parts["train"], val=parts["val"])
 
 
 def _leaks(splits: DataSplits, test: tuple[Record, ...], on_progress: OnProgress | None) -> Leaks:

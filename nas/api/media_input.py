@@ -12,7 +12,6 @@ from search_space.errors import DataError, is_text
 if TYPE_CHECKING:
     import numpy as np
 
-PICTURES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
 VIDEOS = frozenset((".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"))
 DEFAULT_RATE = 25.0
 
@@ -72,11 +71,15 @@ def _of_array(array: np.ndarray, number: int) -> Source:
 
 
 def _in_folder(folder: Path) -> list[Source]:
+    from trainers.data.image_files import images_among
+    from trainers.data.images import IMAGE_SUFFIXES
 
-    files = sorted(each for each in folder.iterdir() if each.suffix.lower() in PICTURES | VIDEOS and each.is_file())
+    inside = [each for each in folder.iterdir() if each.is_file()]
+    videos = [each for each in inside if each.suffix.lower() in VIDEOS]
+    files = sorted([*videos, *images_among(set(inside).difference(videos))])
     if not files:
         raise DataError(
-            f"{folder} has no pictures or videos ({', '.join(sorted(PICTURES | VIDEOS))}); "
+            f"{folder} has no pictures or videos ({', '.join(sorted(IMAGE_SUFFIXES | VIDEOS))}); "
             "subfolders are not searched; next: give a folder or files with pictures or videos"
         )
     return [

@@ -1,4 +1,4 @@
-"""Detections as files: pictures and videos with boxes, and COCO's result format."""
+"""Detections as files: pictures and videos with boxes."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nas.api.media_input import VIDEOS, Shot, Source
-from search_space.errors import ConfigError, DataError
+from search_space.errors import ConfigError
 from search_space.files import write_bytes
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from trainers import Detections
 
 CODECS = ((".mp4", "mp4v"), (".avi", "MJPG"))
 """Tried in this order."""
@@ -137,59 +135,3 @@ def write_png(path: Path, image: np.ndarray) -> None:
 
     _, encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     write_bytes(path, encoded.tobytes())
-
-
-@dataclass(frozen=True, kw_only=True)
-class CocoIds:
-    """The numbers under which a COCO file knows images and classes."""
-
-    images: Mapping[str, int] | None = None
-    """By file name; None: the file's name without the ending, as a number if it is one."""
-    categories: tuple[int, ...]
-    """In the order of the labels."""
-
-    @classmethod
-    def read(cls, path: Path | None, classes: Sequence[str], sources: Sequence[Source]) -> CocoIds:
-        """Takes the ids from an annotation file, or counts classes from 1 where there is none.
-
-        Raises:
-            DataError: the file is none, or it does not know a class or a picture.
-        """
-        import json
-
-        if path is None:
-            return cls(categories=tuple(range(1, len(classes) + 1)))
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            categories = {str(each["name"]): int(each["id"]) for each in content["categories"]}
-            images = {Path(each["file_name"]).name: int(each["id"]) for each in content["images"]}
-        except (OSError, ArithmeticError, ValueError, KeyError, TypeError, RecursionError) as error:
-            what = "nested too deeply" if isinstance(error, RecursionError) else error
-            raise DataError(f"{path} is no COCO annotation file ({what}); give the json of the data set") from None
-        unknown = [name for name in classes if name not in categories]
-        unknown += [each.path.name for each in sources if each.is_video or each.path.name not in images]
-        if unknown:
-            raise DataError(
-                f"{path} does not know {', '.join(unknown[:3])}; give the json that lists classes and images"
-            )
-        return cls(images=images, categories=tuple(categories[name] for name in classes))
-
-    def results(self, shot: Shot, found: Detections) -> list[dict[str, Any]]:
-        """Returns detections in COCO's result format: boxes as x, y, width, height."""
-        image = self._image(shot)
-        return [
-            {
-                "image_id": image,
-                "category_id": self.categories[label],
-                "bbox": [round(float(side), 2) for side in (x1, y1, x2 - x1, y2 - y1)],
-                "score": round(float(score), 5),
-            }
-            for (x1, y1, x2, y2), score, label in zip(found.boxes, found.scores, found.labels, strict=True)
-        ]
-
-    def _image(self, shot: Shot) -> int | str:
-        path = shot.source.path
-        if self.images is not None:
-            return self.images[path.name]
-        name = path.stem if shot.frame is None else f"{path.stem}-{shot.frame:06d}"
-        return int(name) if name.isdecimal() else name

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from PIL.Image import Image as PILImage
 
+    from nas.api.coco_ids import CocoIds
     from nas.api.media_input import Shot, Source
-    from nas.api.media_output import CocoIds, Pictures
+    from nas.api.media_output import Pictures
     from search_space import Detector
     from trainers import Detections
     from trainers.tiling import Tiling
@@ -211,7 +212,8 @@ def predict(
         device: `auto`, `cpu` or `cuda`.
         threads: CPU threads; None: all.
         save_json: file for the detections, in the COCO result format.
-        ids: COCO annotation file with the image and class ids for `save_json`.
+        ids: COCO annotation file with the image and class ids for `save_json`. An image is found by the longest end of
+            its path.
         on_notice: is called with a note on each file of a folder that cannot be read.
         on_progress: is called after each batch.
 
@@ -271,8 +273,9 @@ class PredictionStream:
         Raises:
             UserError: the weights or an input cannot be read, or an input would be replaced.
         """
+        from nas.api.coco_ids import CocoIds
         from nas.api.media_input import list_sources
-        from nas.api.media_output import CocoIds, Pictures
+        from nas.api.media_output import Pictures
         from nas.api.opening import set_threads
 
         set_threads(options.threads)
@@ -282,7 +285,8 @@ class PredictionStream:
         if options.input_hw is not None:
             loaded.content.check_input(options.input_hw)
         sources = list_sources([Path(each) if isinstance(each, str) else each for each in inputs])
-        ids = CocoIds.read(None if options.ids is None else Path(options.ids), loaded.classes, sources)
+        written = sources if options.save_json is not None else []
+        ids = CocoIds.read(None if options.ids is None else Path(options.ids), loaded.classes, written)
         detector = loaded.module(options.device)
         pictures = None if options.out is None else Pictures.into(Path(options.out), sources)
         read = [loaded.weights, *(source.path for source in sources if source.array is None)]

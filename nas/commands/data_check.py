@@ -53,6 +53,9 @@ def print_defects(report: DataReport) -> None:
         say(f"{defect.file}{line}: {defect.kind}: {defect.what}")
     for note in report.notes:
         say(f"note: {note.count} {note.what}; first: {note.first}")
+    parts = ", ".join(f"{name} {count}" for name, count in report.num_images_by_part.items())
+    if report.source is not None:
+        say(f"opened {report.source} (images: {parts})")
     counts = (
         counted(report.num_images, "image"),
         counted(report.num_boxes, "box", "boxes"),

@@ -13,6 +13,7 @@ from nas.advice.levels import LEVELS, num_served
 from nas.advice.recommendation import percent, pixels
 from nas.commands.display import say
 from nas.commands.table import Column, numbers, print_table
+from trainers.data.file_names import distinct_ends
 
 if TYPE_CHECKING:
     from nas.advice.leaks import Leak
@@ -134,8 +135,8 @@ def _print_leaks(report: InspectionReport) -> None:
 
 
 def _print_worst(pair: Leak) -> None:
-    for twins in pair.worst:
-        image, other = (Path(name).name for name in (twins.image, twins.other))
+    names = distinct_ends(Path(name) for twins in pair.worst for name in (twins.image, twins.other))
+    for twins, image, other in zip(pair.worst, names[::2], names[1::2], strict=True):
         say(f"    {twins.similarity:.3f}  {image} ({pair.part})  {other} ({pair.other})")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import cv2
 import numpy as np
@@ -23,6 +23,7 @@ from search_space.errors import ConfigError, UserError
 from trainers import load_weights
 from trainers.data import Dataset, DataSplits
 from trainers.data.dataset import Image
+from trainers.data.file_names import distinct_ends
 from trainers.evaluation import detect_dataset
 
 NUM_IMAGES = 6
@@ -61,7 +62,7 @@ def pictures_of(run: Path, config: RunConfig, splits: DataSplits | str, front: S
         return f"No images are shown, because one of them cannot be read: {error}"
     return PictureGrid(
         source=source,
-        names=tuple(record.name for record in chosen.records),
+        names=tuple(distinct_ends(PurePath(record.key) for record in chosen.records)),
         marks=tuple(
             PictureMark(title=each.title, color=each.hex, line=each.line.value, sign=each.sign) for each in MARKS
         ),

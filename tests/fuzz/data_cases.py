@@ -17,8 +17,8 @@ import numpy as np
 import PIL.Image
 import yaml
 
+from nas.api.coco_ids import CocoIds
 from nas.api.media_input import list_sources, shots
-from nas.api.media_output import CocoIds
 from tests.fuzz.mutations import (
     WORDS,
     dumped,

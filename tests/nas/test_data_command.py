@@ -32,8 +32,9 @@ def run(*arguments: object) -> int:
 def test_check_reports_the_same_of_all_formats(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("data", "check", FORMATS / PATHS[name], "--images", IMAGES, "--json") == 0
     report = json.loads(capsys.readouterr().out)
-    keys = {"format", "num_images", "num_boxes", "num_ignored", "classes", "num_boxes_by_class", "defects", "notes"}
-    assert report.keys() == keys and report["format"] == name and report["defects"] == []
+    keys = {"format", "source", "num_images_by_part", "num_images", "num_boxes", "num_ignored", "classes"}
+    assert report.keys() == keys | {"num_boxes_by_class", "defects", "notes"}
+    assert report["format"] == name and report["defects"] == []
     assert (report["num_images"], report["num_boxes"]) == (23, 301)
     assert report["num_ignored"] == (0 if name == "yolo" else 3)
     assert sorted(count for count in report["num_boxes_by_class"].values() if count) == [8, 36, 50, 207]
@@ -135,7 +136,7 @@ def test_every_command_of_the_page_runs(
 
 def test_the_page_names_every_kind_of_defect() -> None:
     assert [kind for kind in DEFECTS if f"`{kind}`" not in PAGE] == []
-    assert len(NOTES) == 13, "a new note: name it on the page, too"
+    assert len(NOTES) == 21, "a new note: name it on the page, too"
 
 
 def test_help_shows_both_commands(capsys: pytest.CaptureFixture[str]) -> None:

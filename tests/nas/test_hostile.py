@@ -20,8 +20,9 @@ import safetensors.torch
 import torch
 import yaml
 
+from nas.api.coco_ids import CocoIds
 from nas.api.media_input import list_sources
-from nas.api.media_output import CocoIds, Pictures
+from nas.api.media_output import Pictures
 from nas.box_drawing import draw
 from nas.cli import main
 from nas.commands.display import console, say

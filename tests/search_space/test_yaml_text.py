@@ -97,3 +97,25 @@ def test_what_unpacks_to_too_much_is_refused() -> None:
         unpacked(gzip.compress(bytes(50_000_000)), 1_000_000)
     with pytest.raises(ValueError, match="cut off"):
         unpacked(gzip.compress(b"abc" * 100)[:-9], 1000)
+
+
+@pytest.mark.parametrize("text", ["names: [no, 1.0, 010, null, 2024-01-01, a]", "names: {1: no, 2: 1.0, 3: 010, 4: a}"])
+def test_words_are_kept_as_they_are_written(text: str) -> None:
+    read = parse_yaml(f"{text}\nother: [no, 1.0]\n", words_of="names")
+    words = list(read["names"].values()) if isinstance(read["names"], dict) else read["names"]
+    assert words == [word for word in ("no", "1.0", "010", "null", "2024-01-01", "a") if word in text]
+    assert read["other"] == [False, 1.0] and parse_yaml(text) != {"names": read["names"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "read"), [("names: [~, '']", [None, ""]), ("names: no", False), ("names: [[no]]", [[False]])]
+)
+def test_nothing_and_other_values_are_no_words(text: str, read: object) -> None:
+    assert parse_yaml(text, words_of="names") == {"names": read}
+
+
+def test_a_tag_is_refused_among_words() -> None:
+    with pytest.raises(YamlError, match="constructor for the tag"):
+        parse_yaml("names: [!!python/object/apply:os.getcwd []]", words_of="names")
+    with pytest.raises(YamlError, match="constructor for the tag"):
+        parse_yaml("names: [!mine a]", words_of="names")

@@ -61,9 +61,9 @@ def line(text: str) -> Callable[[Path], object]:
     return lambda folder: (folder / "annotations" / "a.txt").write_text(lines)
 
 
-def node(text: str, **options: Any) -> Callable[[Path], object]:
+def node(text: str, *, name: str = "a.png", **options: Any) -> Callable[[Path], object]:
     both = f"{voc_object('person', 10, 10, 20, 30)}\n{text}\n{voc_object('car', 30, 5, 50, 25)}"
-    return lambda folder: (folder / "Annotations" / "a.xml").write_text(voc_text("a.png", both, **options))
+    return lambda folder: (folder / "Annotations" / "a.xml").write_text(voc_text(name, both, **options))
 
 
 def coco(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], object]:
@@ -79,6 +79,11 @@ def annotation(**fields: object) -> Callable[[Path], object]:
     """Adds an annotation, which stands on line 13 of the file."""
     entry = {"id": 77, "image_id": 1, "category_id": 1, "bbox": [1, 1, 9, 9], **fields}
     return coco(lambda content: content["annotations"].append(entry))
+
+
+def category(**fields: object) -> Callable[[Path], object]:
+    """Adds a category, which stands on line 17 of the file."""
+    return coco(lambda content: content["categories"].append(fields))
 
 
 def image(**fields: object) -> Callable[[Path], object]:

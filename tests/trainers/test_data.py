@@ -207,7 +207,7 @@ def test_nothing_to_be_found_lists_what_was_looked_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("train: images/train\n", "lacks val"),
+        ("names: [a]\n", "lacks train and val"),
         ("train: nowhere\nval: images/val\n", "'nowhere' does not exist"),
         ("train: [\n", "not YAML"),
         ("train: images/train\nval: images/val\nnames: 3\n", "names must be"),

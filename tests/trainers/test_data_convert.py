@@ -242,8 +242,6 @@ def rename(names: list[str]) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("names", "to", "message"),
     [
-        (["person", "DontCare"], "voc", "is the name of ignored regions"),
-        (["car", "car"], "voc", "two classes have the same name"),
         (["car", "a\nb"], "yolo", "cannot be written as a line"),
         (["car", " "], "visdrone", "cannot be written as a line"),
     ],
@@ -256,11 +254,22 @@ def test_class_names_that_cannot_be_written(names: list[str], to: str, message: 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [(("person", "DontCare"), "is the name of ignored regions"), (("car", "car"), "two classes have the same name")],
+)
+def test_classes_that_voc_cannot_represent(names: tuple[str, ...], message: str) -> None:
+    writer = FORMATS.get("voc").writer
+    assert writer is not None
+    with pytest.raises(DataError, match=message):
+        writer.check_classes(names)
+
+
 def test_equal_parts_become_one(tmp_path: Path) -> None:
     folder = write_yolo_set(tmp_path / "source")
     (folder / "data.yaml").write_text("train: images\nval: images\nnames: [person, car]\n")
     done = convert_data(folder, tmp_path / "out", to="coco")
-    assert done.num_images == 3 and "written once" in done.notices[0]
+    assert done.num_images == 3 and "written once" in done.notices[-1]
     assert [path.name for path in (tmp_path / "out" / "annotations").iterdir()] == ["instances.json"]
 
 

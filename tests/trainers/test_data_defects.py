@@ -16,6 +16,7 @@ from tests.trainers.data_spoiling import (
     A,
     Case,
     annotation,
+    category,
     coco,
     cut,
     huge,
@@ -48,6 +49,7 @@ CASES = {
     "coco, a truth value": Case("coco", annotation(bbox=[True, 5, 9, 9]), "malformed", "set.json", 13),
     "coco, no bbox": Case("coco", annotation(bbox=None), "malformed", "set.json", 13),
     "coco, a number too large": Case("coco", annotation(bbox=[10**400, 1, 9, 9]), "malformed", "set.json", 13),
+    "yolo, box or polygon": Case("yolo", label("1 0.3 0.3 0.1 0.1 0.3 0.32"), "ambiguous", LABELS, 3),
     "yolo, nan": Case("yolo", label("1 nan 0.5 0.1 0.1"), "not_a_number", LABELS, 3),
     "yolo, polygon with nan": Case("yolo", label("1 0.1 0.1 nan 0.2 0.3 0.3"), "not_a_number", LABELS, 3),
     "coco, infinite": Case("coco", annotation(bbox=[1, 1, float("inf"), 9]), "not_a_number", "set.json", 13),
@@ -154,8 +156,10 @@ CASES = {
     # what is told
     "coco, annotation id twice": Case("coco", annotation(id=1), "duplicate_annotation", "set.json", 13, num_boxes=7),
     "coco, size differs": Case("coco", image(width=65), "image_size", A, None, A_BOXES, unreadable=1),
-    "coco, size is a word": Case("coco", image(width="64"), "image_size", "set.json", 2),
+    "coco, size is a word": Case("coco", image(width="wide"), "image_size", "set.json", 2),
     "coco, size is negative": Case("coco", image(height=-48), "image_size", "set.json", 2),
+    "voc, other image": Case("voc", node("", name="b.png"), "filename_differs", "Annotations/a.xml", None),
+    "coco, category twice": Case("coco", category(id=2, name="car"), "duplicate_category", "set.json", 17),
     "voc, size differs": Case("voc", node("", size="65,48"), "image_size", "a.png", None, A_BOXES, unreadable=1),
     "yolo, label without image": Case("yolo", text("labels/x.txt", GOOD), "label_without_image", "labels/x.txt", None),
     "visdrone, file without image": Case("visdrone", remove(A), "label_without_image", "a.txt", None, A_BOXES),
@@ -187,6 +191,14 @@ CASES = {
         0,
         error="no images",
     ),
+    "coco, category with two names": Case(
+        "coco",
+        coco(lambda c: c["categories"].extend([{"id": 9, "name": "x"}, {"id": 9, "name": "y"}])),
+        "ambiguous_category",
+        "set.json",
+        18,
+        error="category id 9 occurs twice, for 'x' and for 'y'",
+    ),
     "coco, other classes for val": Case(
         "coco", two_jsons, "classes_differ", "set_val.json", None, 0, error="list different categories"
     ),
@@ -194,7 +206,7 @@ CASES = {
 
 
 def test_every_kind_has_a_case() -> None:
-    assert {case.kind for case in CASES.values()} | {"missing_label_folder"} == set(DEFECTS)
+    assert {case.kind for case in CASES.values()} | {"missing_label_folder", "unread_folder"} == set(DEFECTS)
 
 
 @pytest.mark.parametrize("name", CASES)

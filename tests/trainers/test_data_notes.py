@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,6 +18,9 @@ from tests.trainers.data_spoiling import (
     A,
     Case,
     annotation,
+    category,
+    coco,
+    image,
     label,
     line,
     node,
@@ -38,6 +42,15 @@ def backslashes(folder: Path) -> None:
     write_json(folder / "set.json", content)
 
 
+def grouped(folder: Path) -> None:
+    def change(content: dict[str, Any]) -> None:
+        for entry in content["categories"]:
+            entry["supercategory"] = "things"
+        content["categories"].append({"id": 0, "name": "things", "supercategory": "none"})
+
+    coco(change)(folder)
+
+
 def grey(folder: Path) -> None:
     (folder / A).write_bytes(cv2.imencode(".png", np.zeros((48, 64), np.uint8))[1].tobytes())
 
@@ -50,6 +63,18 @@ def turned_as_stored(folder: Path) -> None:
     exif = PIL.Image.Exif()
     exif[0x0112] = 6
     PIL.Image.new("RGB", (64, 48), "red").save(folder / A, "JPEG", exif=exif)
+
+
+def landmarks(folder: Path) -> None:
+    (folder / LABELS).write_text("0 0.25 0.5 0.2 0.4 0.25 0.5\n1 0.6 0.3 0.3 0.3\n")
+    (folder / "data.yaml").write_text("kpt_shape: [1, 2]\ntrain: images\nval: images\nnames: [person, car]\n")
+
+
+def beside(folder: Path) -> None:
+    for path in [*(folder / "images").iterdir(), *(folder / "labels").iterdir()]:
+        path.rename(folder / path.name)
+    for name in ("images", "labels"):
+        (folder / name).rmdir()
 
 
 NOTE_CASES: dict[str, tuple[str, Case]] = {
@@ -68,8 +93,20 @@ NOTE_CASES: dict[str, tuple[str, Case]] = {
         ),
         "ignored": ("ignored", "visdrone", line("9,9,9,9,0,0,0,0"), 6),
         "polygon": ("polygon", "yolo", label("1 0.1 0.1 0.3 0.1 0.2 0.4"), 7),
+        "landmarks": ("further_columns", "yolo", landmarks, 6),
+        "label files beside": ("layout", "yolo", beside, 6),
         "backslashes": ("windows_path", "coco", backslashes, 6),
         "backslashes in a list": ("windows_path", "yolo", yaml_with_list("images\\a.png"), 6),
+        "a flag in text": ("number_as_text", "coco", annotation(iscrowd="0"), 7),
+        "a polygon without bbox": (
+            "box_of_segmentation",
+            "coco",
+            annotation(bbox=None, segmentation=[[1, 1, 9, 9, 1, 9]]),
+            7,
+        ),
+        "a category of ignored regions": ("ignored_class", "coco", category(id=3, name="ignored regions"), 6),
+        "a category above others": ("empty_group", "coco", grouped, 6),
+        "an image in another folder": ("found_by_name", "coco", image(file_name="upload/4/a.png"), 6),
         "byte order mark": ("byte_order_mark", "yolo", text(LABELS, b"\xef\xbb\xbf" + GOOD.encode()), 5),
         "byte order mark of json": (
             "",
@@ -80,6 +117,7 @@ NOTE_CASES: dict[str, tuple[str, Case]] = {
         "line ends": ("carriage_return", "yolo", text(LABELS, GOOD.replace("\n", "\r\n")), 5),
         "no label file": ("image_without_labels", "yolo", remove(LABELS), 4),
         "no annotation file": ("image_without_labels", "visdrone", remove("annotations/a.txt"), 4),
+        "missing filename": ("filename_missing", "voc", node("", name="old.png"), 6),
         "counted from 1": ("one_based", "voc", node("", database="The VOC2012 Database"), 6),
         "empty label file": ("", "yolo", text(LABELS, ""), 4),
     }.items()

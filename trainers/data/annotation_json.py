@@ -1,33 +1,22 @@
-"""COCO-style JSON annotation files: load them, find their images and the line numbers of their entries."""
+"""COCO-style JSON annotation files: load them and find the line numbers of their entries."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from search_space.errors import DataError, check_known, is_text
+from search_space.errors import DataError, is_text
 from trainers.data.defects import BrokenFile, SourceLocation
+from trainers.data.json_values import is_id
 
-ANNOTATION_FOLDERS = ("", "annotations", "coco")
 LISTS = ("images", "annotations", "categories")
 _LIST_KEY = re.compile(rf'"(?:{"|".join(LISTS)})"\s*:')
 _BLANK = re.compile(r"[ \t\n\r]*")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pair:
-    """The annotation files of a training and a validation split."""
-
-    name: str
-    train: Path
-    val: Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,59 +33,6 @@ class AnnotationJson:
     def location(self, name: str, index: int, *about: object) -> SourceLocation:
         """Returns the location of entry `index` of the list `name`; `about` are the words that describe the entry."""
         return SourceLocation(str(self.path), self.lines[name][index] if self.lines else None, about)
-
-
-def find_pairs(folder: Path) -> tuple[Pair, ...]:
-    """Returns the `*train*.json` files of a folder that have a `*val*.json` beside them, sorted by name."""
-    pairs = []
-    for name in ANNOTATION_FOLDERS:
-        for train in sorted((folder / name).glob("*train*.json")):
-            pair = pair_of(train)
-            if pair is not None:
-                pairs.append(pair)
-    return tuple(sorted(pairs, key=lambda pair: pair.name))
-
-
-def pair_of(path: Path) -> Pair | None:
-    """Returns the pair that an annotation file belongs to, or None if it has no partner.
-
-    Without a val file, a test file serves as the validation split.
-    """
-    for word in ("train", "val", "test"):
-        train = path.with_name(path.name.replace(word, "train"))
-        if word in path.stem and train.is_file():
-            partners = (train.with_name(train.name.replace("train", other)) for other in ("val", "test"))
-            val = next((partner for partner in partners if partner.is_file()), None)
-            name = "_".join(part for part in train.stem.replace("train", "").split("_") if part)
-            if val is not None and path in (train, val):
-                return Pair(name=name or "train", train=train, val=val)
-    return None
-
-
-def choose_pair(pairs: tuple[Pair, ...], split: str | None) -> tuple[Pair, tuple[str, ...]]:
-    """Returns the pair named `split` (default: the first in alphabetical order), and a notice if there are several.
-
-    Raises:
-        DataError: no pair has that name.
-    """
-    known = {pair.name: pair for pair in pairs}
-    if split is not None:
-        check_known("split", split, known, DataError)
-        return known[split], _about_test(known[split])
-    # Caption files have no boxes, so they are only opened on request.
-    chosen = next((pair for pair in pairs if not pair.name.startswith("captions")), pairs[0])
-    if len(pairs) == 1:
-        return chosen, _about_test(chosen)
-    return chosen, (
-        f"found the splits {', '.join(known)}; using {chosen.name!r} (--split NAME selects another)",
-        *_about_test(chosen),
-    )
-
-
-def _about_test(pair: Pair) -> tuple[str, ...]:
-    if "val" in pair.val.name:
-        return ()
-    return (f"{pair.train.name} has no val file: {pair.val.name} is used for validation",)
 
 
 def load_annotations(path: Path, *, with_lines: bool = False) -> AnnotationJson:
@@ -161,11 +97,6 @@ def _check_given_once(text: str, path: Path) -> None:
             raise BrokenFile(f"{path} has the list {key!r} twice; merge them", "wrong_layout", path)
 
 
-def is_id(value: object) -> bool:
-    """Returns whether a value can be an id: a number or a string."""
-    return isinstance(value, (int, str, float))
-
-
 def entry_lines(text: str) -> dict[str, list[int]]:
     """Returns the lines on which entries begin, for each list in the top-level object of a JSON text."""
     decode = json.JSONDecoder().raw_decode
@@ -194,22 +125,3 @@ def _after(text: str, position: int) -> int:
     match = _BLANK.match(text, position)
     assert match is not None  # the pattern also matches the empty string
     return match.end()
-
-
-def image_root(path: Path, names: Sequence[str], images: Path | None, num_parents: int = 2) -> Path:
-    """Returns the folder that holds most of up to 200 sampled images.
-
-    Raises:
-        BrokenFile: no folder holds any of them.
-    """
-    words = [word for word in path.stem.split("_") if word.startswith(("train", "val", "test"))]
-    places = ["images", "", *(f"images/{word}" for word in words), *words]
-    bases = [images] if images else list(path.parents)[:num_parents]
-    roots = [base / place for base in bases for place in (places if images is None else ["", *words])]
-    sample = [names[index] for index in np.linspace(0, len(names) - 1, min(len(names), 200)).astype(int)]
-    found = [sum(os.path.isfile(root / name) for name in sample) for root in roots]
-    if max(found) == 0:
-        looked = ", ".join(dict.fromkeys(os.path.normpath(root) for root in roots))
-        message = f"{path}: none of its images was found, for example {names[0]!r}; searched {looked}"
-        raise BrokenFile(f"{message}; give the folder with --images DIR", "missing_image", path)
-    return roots[found.index(max(found))]

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainers.data.dataset import Dataset, Record, size_mismatch, stated_hw
+from trainers.data.dataset import Dataset, Record
 from trainers.data.defects import NOTES, BrokenFile, Defect, SourceLocation
 from trainers.data.diagnostics import DefectLog
 from trainers.data.formats import read_data
 from trainers.data.images import ImageError, ImageHeader, image_header, read_pixels
-from trainers.data.source import ReadRequest
+from trainers.data.source import ReadRequest, ReadResult
+from trainers.data.stated_sizes import header_mismatch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,10 @@ class DataReport:
 
     format: str | None
     """None if a broken file prevented the data set from being opened."""
+    source: str | None
+    """The files or the folder that were opened; None as above."""
+    num_images_by_part: dict[str, int]
+    """Images of `train` and `val`, or of `all`, whether or not their pixels can be used."""
     num_images: int
     """Images that can be used."""
     num_boxes: int
@@ -71,14 +76,14 @@ def check_data(
         parts = read_data(request)
     except BrokenFile as error:
         defect_log.defects.append(error.defect)
-        return _report(None, [], (), defect_log)
+        return _report(None, [], defect_log)
     records = distinct_records(parts.datasets.values())
     usable = [record for record, good in _decode_all(records, defect_log) if good]
     for name, dataset in parts.datasets.items():
         if not any(len(record.boxes) for record in dataset.records):
             which = "the data set" if name == "all" else f"its {name} part"
             defect_log.add("empty_set", SourceLocation(str(path)), f"{which} has no boxes ({len(dataset)} images)")
-    return _report(parts.format, usable, next(iter(parts.datasets.values())).classes, defect_log)
+    return _report(parts, usable, defect_log)
 
 
 def distinct_records(datasets: Iterable[Dataset]) -> list[Record]:
@@ -93,11 +98,6 @@ class _DecodedImage(NamedTuple):
     header: ImageHeader = ImageHeader(height=0, width=0, channels=3)
     grey: bool = False
     deep: bool = False
-
-    def hw(self, record: Record) -> tuple[int, int]:
-        """Returns the (height, width) of the file in the orientation that the record uses."""
-        shown = (self.header.height, self.header.width)
-        return shown[::-1] if self.header.is_shown_as_stored(stated_hw(record)) else shown
 
 
 def _decode(path: Path) -> _DecodedImage:
@@ -128,16 +128,20 @@ def _decode_all(records: list[Record], defect_log: DefectLog) -> Iterator[tuple[
     for record in records:
         assert record.path is not None  # only the built-in set has images without files
         look = looks[record.path]
-        wrong = size_mismatch(record, look.hw(record)) if look.error is None else None
+        wrong = header_mismatch(record, look.header) if look.error is None else None
         if wrong is not None:
             defect_log.add("image_size", SourceLocation(str(record.path)), wrong)
         yield record, look.error is None and wrong is None
 
 
-def _report(format: str | None, records: list[Record], classes: tuple[str, ...], defect_log: DefectLog) -> DataReport:
+def _report(parts: ReadResult | None, records: list[Record], defect_log: DefectLog) -> DataReport:
+    datasets = {} if parts is None else parts.datasets
+    classes = next(iter(datasets.values())).classes if datasets else ()
     counts = Counter(label for record in records for label in record.labels.tolist())
     return DataReport(
-        format=format,
+        format=None if parts is None else parts.format,
+        source=None if parts is None else parts.source,
+        num_images_by_part={name: len(dataset) for name, dataset in datasets.items()},
         num_images=len(records),
         num_boxes=counts.total(),
         num_ignored=sum(len({tuple(box) for box in record.ignored.tolist()}) for record in records),

@@ -6,34 +6,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trainers.data.annotation_json import (
-    ANNOTATION_FOLDERS,
-    AnnotationJson,
-    choose_pair,
-    find_pairs,
-    image_root,
-    is_id,
-    load_annotations,
-    pair_of,
-)
+from trainers.data.annotation_json import AnnotationJson, load_annotations
+from trainers.data.categories import Categories, drop_empty_groups, read_categories
 from trainers.data.dataset import EVERY_CLASS, Dataset, Record
 from trainers.data.defects import BrokenFile, SourceLocation
-from trainers.data.diagnostics import Annotation, Diagnostics
-from trainers.data.images import MAX_PIXELS, is_file
-from trainers.data.source import ReadRequest, ReadResult, inner_name
+from trainers.data.diagnostics import Annotation, Corners, Diagnostics
+from trainers.data.image_finder import FoundImages, find_images
+from trainers.data.images import MAX_PIXELS
+from trainers.data.json_pairs import Pair, choose_pair, find_pairs, jsons_in, jsons_in_parts, pair_of
+from trainers.data.json_values import IdTable, flag, is_id, number, shown_value
+from trainers.data.segmentation import box_of_segmentation
+from trainers.data.source import ReadRequest, ReadResult, leaves_folder, posix_name
+from trainers.data.tinyperson import IGNORING, WindowBounds, is_tinyperson, window_of
 from trainers.data.tinyperson import NAME as TINYPERSON
-from trainers.data.tinyperson import WindowBounds, is_ignored, is_tinyperson, window_of
 
 COCO = "coco"
+_IGNORING = ("ignore",)
+_NUMBERS = frozenset({int, float})
 
 
 def find_pair_of_jsons(request: ReadRequest) -> ReadResult | None:
-    """Opens a pair of annotation files in a folder, in `annotations/` or in `coco/`; None if there is none."""
+    """Opens a pair of annotation files in a folder, in `annotations/` or `coco/`, or in folders for train and val."""
     pairs = find_pairs(request.path) if request.path.is_dir() else ()
-    if not pairs:
-        return None
-    pair, notices = choose_pair(pairs, request.split)
-    return _open_pair(request, pair.train, pair.val, notices)
+    return _open_pair(request, pairs) if pairs else None
 
 
 def find_json(request: ReadRequest) -> ReadResult | None:
@@ -43,56 +38,68 @@ def find_json(request: ReadRequest) -> ReadResult | None:
         return None
     pair = pair_of(path)
     if pair is not None:
-        chosen, notices = choose_pair((pair,), request.split)
-        return _open_pair(request, chosen.train, chosen.val, notices)
+        return _open_pair(request, (pair,))
     request.refuse_split()
-    read = read_json(path, request)
-    return ReadResult(format=read.format, datasets={"all": read.dataset}, source=str(path), notices=read.notices)
+    format, datasets, notices = _open_files(request, {"all": path})
+    return ReadResult(format=format, datasets=datasets, source=str(path), notices=notices)
 
 
 def _only_json(request: ReadRequest) -> Path | None:
-    jsons = jsons_in(request.path)
+    jsons = jsons_in(request.path) or jsons_in_parts(request.path)
     if len(jsons) > 1 and request.format:
         jsons = [path for path in jsons if _format(load_annotations(path)) == request.format]
     return jsons[0] if len(jsons) == 1 else None
-
-
-def jsons_in(folder: Path) -> list[Path]:
-    """Returns the JSON files in the folders that are searched for annotations."""
-    return sorted(path for name in ANNOTATION_FOLDERS for path in (folder / name).glob("*.json") if is_file(path))
 
 
 def _format(file: AnnotationJson) -> str:
     return TINYPERSON if is_tinyperson(file) else COCO
 
 
-def _open_pair(request: ReadRequest, train_path: Path, val_path: Path, notices: tuple[str, ...]) -> ReadResult:
-    train, val = (read_json(path, request) for path in (train_path, val_path))
-    if train.dataset.classes != val.dataset.classes:
-        message = f"{train_path} and {val_path} list different categories; use the same categories in both"
-        raise BrokenFile(message, "classes_differ", val_path)
-    return ReadResult(
-        format=train.format,
-        datasets={"train": train.dataset, "val": val.dataset},
-        source=f"{train_path} and {val_path.name}",
-        notices=(*notices, *train.notices, *val.notices),
-    )
+def _open_pair(request: ReadRequest, pairs: tuple[Pair, ...]) -> ReadResult:
+    pair, notices = choose_pair(pairs, request.split)
+    format, datasets, found = _open_files(request, {"train": pair.train, "val": pair.val})
+    same_folder = pair.train.parent == pair.val.parent
+    source = f"{pair.train} and {pair.val.name if same_folder else pair.val}"
+    return ReadResult(format=format, datasets=datasets, source=source, notices=(*notices, *found))
+
+
+def _open_files(request: ReadRequest, paths: dict[str, Path]) -> tuple[str, dict[str, Dataset], tuple[str, ...]]:
+    """Returns the format, the data set of each annotation file, by part, and the notices.
+
+    Raises:
+        BrokenFile: the files list different categories.
+    """
+    files = {part: read_json(path, request) for part, path in paths.items()}
+    first, *others = files.values()
+    for path, other in zip(list(paths.values())[1:], others, strict=True):
+        if other.dataset.classes != first.dataset.classes:
+            message = f"{first.path} and {path} list different categories; use the same categories in both"
+            raise BrokenFile(message, "classes_differ", path)
+    groups = first.groups.intersection(*(other.groups for other in others))
+    datasets, dropped = drop_empty_groups({part: file.dataset for part, file in files.items()}, groups)
+    for name in dropped:
+        first.diagnostics.add("empty_group", SourceLocation(str(first.path), about=("category", repr(name))))
+    notices = tuple(notice for file in files.values() for notice in file.diagnostics.notices())
+    return first.format, datasets, notices
 
 
 class CocoFile(NamedTuple):
     """The content of one annotation file."""
 
+    path: Path
     format: str
     dataset: Dataset
-    notices: tuple[str, ...]
+    groups: frozenset[str]
+    """Classes that are the supercategory of others; no classes if they have no boxes."""
+    diagnostics: Diagnostics
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageEntry:
     """One image of an annotation file."""
 
-    name: str | None
-    """None if the file is outside the data set."""
+    name: str
+    """With slashes; it may lead out of the data set."""
     size: tuple[int, int] | None
     window: WindowBounds | None
     location: SourceLocation
@@ -108,44 +115,50 @@ def read_json(path: Path, request: ReadRequest) -> CocoFile:
     and an image with a `corner` is a window of its file. Category ids become indices in the order of the file.
 
     Raises:
-        DataError: the file is not a COCO file, a file name leaves the image folder, or no image is found.
+        DataError: the file is not a COCO file, a file name leaves the image folder and no image in it has that name,
+            a category id has two names, or no image is found.
     """
     file = load_annotations(path, with_lines=request.defect_log is not None)
     format = request.format or _format(file)
     diagnostics = request.diagnostics(path.name)
     diagnostics.num_images = len(file.images)
-    entries = _entries(file, diagnostics, with_windows=format == TINYPERSON)
-    names = [entry.name for entry in entries.values() if entry.name is not None]
+    every_class = format == TINYPERSON
+    categories = read_categories(file, diagnostics)
+    entries = _entries(file, diagnostics, with_windows=every_class)
+    names = tuple(dict.fromkeys(entry.name for entry in entries))
     if not names:
         raise BrokenFile(f"{path} lists no usable images; give a file that does", "empty_set", path)
-    root = image_root(path, names, request.images, num_parents=4 if format == TINYPERSON else 2)
-    index_of = {category["id"]: index for index, category in enumerate(file.categories)}
     _group(file, entries, diagnostics)
-    records = [_record(file, entry, root, index_of, diagnostics, format) for entry in entries.values()]
-    classes = [str(category["name"]) for category in file.categories]
-    found = Dataset([record for record in records if record is not None], classes)
-    return CocoFile(format, found, diagnostics.notices())
+    images = find_images(path, names, request.images, num_parents=4 if every_class else 2)
+    boxes = _BoxReader(
+        file=file,
+        categories=categories,
+        diagnostics=diagnostics,
+        every_class=every_class,
+        num_classes=categories.num_objects,
+    )
+    records = diagnostics.distinct((_record(entry, images, boxes), entry.location) for entry in entries)
+    found = Dataset(records, categories.classes)
+    return CocoFile(path, format, found, categories.groups, diagnostics)
 
 
-def _entries(file: AnnotationJson, diagnostics: Diagnostics, *, with_windows: bool) -> dict[Any, ImageEntry]:
-    entries: dict[Any, ImageEntry] = {}
+def _entries(file: AnnotationJson, diagnostics: Diagnostics, *, with_windows: bool) -> IdTable[ImageEntry]:
+    entries: IdTable[ImageEntry] = IdTable()
     for index, image in enumerate(file.images):
         named = image.get("file_name") if isinstance(image, dict) else None
         location = file.location("images", index, "image", _id(image), "at index", index, "named", named)
         if not isinstance(image, dict) or not is_id(image.get("id")) or not isinstance(image.get("file_name"), str):
             diagnostics.add("malformed_image", location, "an image needs an id and a file_name")
             continue
-        name = inner_name(image["file_name"], location, diagnostics)
         try:
             window = window_of(image) if with_windows else None
         except ValueError:
             diagnostics.add("malformed_image", location, "corner must be four whole numbers x1 < x2, y1 < y2")
             continue
-        if image["id"] in entries:
+        size = _size(image, window, location, diagnostics)
+        name = posix_name(image["file_name"], location, diagnostics)
+        if not entries.add(image["id"], ImageEntry(name=name, size=size, window=window, location=location)):
             diagnostics.add("duplicate_image", location, "an earlier image has the same id")
-        else:
-            size = _size(image, window, location, diagnostics)
-            entries[image["id"]] = ImageEntry(name=name, size=size, window=window, location=location)
     return entries
 
 
@@ -160,83 +173,127 @@ def _size(
         return window[3] - window[1], window[2] - window[0]
     if not {"height", "width"} <= image.keys():
         return None
-    sides = [image["height"], image["width"]]
-    if not all(isinstance(side, (int, float)) and 1 <= side <= MAX_PIXELS for side in sides):
+    try:
+        height, width = number(image["height"]), number(image["width"])
+    except (ValueError, OverflowError):
+        height = width = 0
+    if not (1 <= height <= MAX_PIXELS and 1 <= width <= MAX_PIXELS):
         diagnostics.add("image_size", location, "height and width are not sizes in pixels; the image size is used")
         return None
-    return int(sides[0]), int(sides[1])
+    if isinstance(image["height"], str) or isinstance(image["width"], str):
+        diagnostics.add("number_as_text", location)
+    return int(height), int(width)
 
 
-def _group(file: AnnotationJson, entries: dict[Any, ImageEntry], diagnostics: Diagnostics) -> None:
+def _group(file: AnnotationJson, entries: IdTable[ImageEntry], diagnostics: Diagnostics) -> None:
     """Adds every annotation to the entry of its image."""
     seen: set[Any] = set()
     for index, annotation in enumerate(file.annotations):
         image_id = annotation.get("image_id") if isinstance(annotation, dict) else None
-        entry = entries.get(image_id) if is_id(image_id) else None
-        if entry is None:
+        found = entries.find(image_id)
+        if found is None:
             location = _annotation_location(file, index, "an unknown image")
-            diagnostics.add("unknown_image", location, f"no image has the id {str(image_id)[:40]}")
+            diagnostics.add("unknown_image", location, f"no image has the id {shown_value(image_id)}")
             continue
-        number = annotation.get("id")
-        if is_id(number) and number in seen:
+        entry = entries[found]
+        if isinstance(found, str) != isinstance(image_id, str):
+            diagnostics.add("number_as_text", _annotation_location(file, index, entry.name))
+        own_id = annotation.get("id")
+        if is_id(own_id) and own_id in seen:
             location = _annotation_location(file, index, entry.name)
             diagnostics.add("duplicate_annotation", location, "an earlier annotation has the same id")
-        elif is_id(number):
-            seen.add(number)
+        elif is_id(own_id):
+            seen.add(own_id)
         entry.annotations.append(index)
 
 
-def _annotation_location(file: AnnotationJson, index: int, name: str | None) -> SourceLocation:
+def _annotation_location(file: AnnotationJson, index: int, name: str) -> SourceLocation:
     return file.location(
         "annotations", index, "annotation", _id(file.annotations[index]), "at index", index, "of", name
     )
 
 
-def _record(
-    file: AnnotationJson, entry: ImageEntry, root: Path, index_of: dict[Any, int], diagnostics: Diagnostics, format: str
-) -> Record | None:
-    if entry.name is None:
+def _record(entry: ImageEntry, images: FoundImages, boxes: _BoxReader) -> Record | None:
+    diagnostics, path = boxes.diagnostics, images.paths.get(entry.name)
+    if path is None:
+        reason = images.reasons.get(entry.name, "")
+        if leaves_folder(entry.name):
+            what = f"file_name {entry.name!r} leaves the image folder; use a relative name"
+            diagnostics.refuse("path_outside", entry.location, f"{what} ({reason})" if reason else what)
+        else:
+            missing = f"there is no {entry.name} in {images.root}"
+            diagnostics.add("missing_image", entry.location, f"{missing}; {reason}" if reason else missing)
         return None
-    path = root / entry.name
-    if not is_file(path):
-        diagnostics.add("missing_image", entry.location, f"there is no {entry.name} in {root}")
-        return None
+    if entry.name in images.by_name:
+        diagnostics.add("found_by_name", entry.location)
     hw = entry.size or diagnostics.size_of(path)
     if hw is None:
         return None
-    every_class = format == TINYPERSON
-    annotations = []
-    for index in entry.annotations:
-        location = _annotation_location(file, index, entry.name)
-        annotation = _annotation(file.annotations[index], location, index_of, diagnostics, every_class)
-        if annotation is not None:
-            annotations.append(annotation)
-    return diagnostics.record(path, hw, annotations, num_classes=len(index_of), window=entry.window)
+    found = [boxes.read(index, entry.name, hw) for index in entry.annotations]
+    annotations = [annotation for annotation in found if annotation is not None]
+    return diagnostics.record(path, hw, annotations, num_classes=boxes.num_classes, window=entry.window)
 
 
-def _annotation(
-    annotation: dict[str, Any],
-    location: SourceLocation,
-    index_of: dict[Any, int],
-    diagnostics: Diagnostics,
-    every_class: bool,
-) -> Annotation | None:
-    crowd = bool(annotation.get("iscrowd"))
-    ignored = crowd or (is_ignored(annotation) if every_class else bool(annotation.get("ignore")))
-    if ignored:
-        diagnostics.add("crowd" if crowd else "ignored", location)
-    category = annotation.get("category_id")
-    label = index_of.get(category) if is_id(category) else None
-    if label is None:
-        diagnostics.add("unknown_category", location, f"no category has the id {str(category)[:40]}")
-        return None
-    try:
-        if any(isinstance(value, bool) for value in annotation["bbox"]):
-            raise TypeError
-        x, y, width, height = (float(value) for value in annotation["bbox"])
-    except (KeyError, TypeError, ValueError, OverflowError):
-        diagnostics.add("malformed", location, f"bbox must be four numbers, got {str(annotation.get('bbox'))[:60]}")
-        return None
-    return Annotation(
-        (x, y, x + width, y + height), EVERY_CLASS if ignored and every_class else label, ignored, location
-    )
+@dataclass(frozen=True, kw_only=True)
+class _BoxReader:
+    """Reads the annotations of a file."""
+
+    file: AnnotationJson
+    categories: Categories
+    diagnostics: Diagnostics
+    every_class: bool
+    """Whether ignored regions apply to every class."""
+    num_classes: int
+    """Classes that can have objects."""
+
+    def read(self, index: int, image_name: str, hw: tuple[int, int]) -> Annotation | None:
+        """Reads annotation `index`, of an image of (height, width), or counts it as unusable and returns None."""
+        annotation = self.file.annotations[index]
+        location = _annotation_location(self.file, index, image_name)
+        try:
+            crowd = self._flag(annotation, "iscrowd", location)
+            ignored = crowd
+            for name in IGNORING if self.every_class else _IGNORING:
+                ignored = self._flag(annotation, name, location) or ignored
+        except ValueError as error:
+            self.diagnostics.add("malformed", location, str(error))
+            return None
+        label = self.categories.label_of(annotation.get("category_id"), location, self.diagnostics)
+        if label is None:
+            return None
+        if ignored:
+            self.diagnostics.add("crowd" if crowd else "ignored", location)
+        try:
+            box = self._box(annotation, location, hw)
+        except (ValueError, OverflowError) as error:
+            self.diagnostics.add("malformed", location, str(error))
+            return None
+        return Annotation(box, EVERY_CLASS if ignored and self.every_class else label, ignored, location)
+
+    def _flag(self, annotation: dict[str, Any], name: str, location: SourceLocation) -> bool:
+        value = annotation.get(name, 0)
+        if type(value) is int and value == 0:
+            return False
+        try:
+            found = flag(value)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+        if isinstance(value, str):
+            self.diagnostics.add("number_as_text", location)
+        return found
+
+    def _box(self, annotation: dict[str, Any], location: SourceLocation, hw: tuple[int, int]) -> Corners:
+        values = annotation.get("bbox")
+        if not values and annotation.get("segmentation"):
+            box = box_of_segmentation(annotation["segmentation"], hw)
+            self.diagnostics.add("box_of_segmentation", location)
+            return box
+        if not isinstance(values, list) or len(values) != 4:
+            raise ValueError(f"bbox must be four numbers, got {shown_value(values)}")
+        try:
+            x, y, width, height = map(float if _NUMBERS.issuperset(map(type, values)) else number, values)
+        except (ValueError, OverflowError):
+            raise ValueError(f"bbox must be four numbers, got {shown_value(values)}") from None
+        if any(isinstance(value, str) for value in values):
+            self.diagnostics.add("number_as_text", location)
+        return x, y, x + width, y + height

@@ -11,13 +11,15 @@ from pathlib import Path
 
 import cv2
 
-from search_space.errors import ConfigError, DataError
+from search_space.errors import ConfigError
 from trainers.data.check import distinct_records
 from trainers.data.dataset import EVERY_CLASS, Dataset, Record, read_record, stated_hw
 from trainers.data.format import FORMATS, Writer
 from trainers.data.formats import check_format, read_data
+from trainers.data.image_files import image_suffix
 from trainers.data.images import IMAGE_SUFFIXES, ImageError, image_header
 from trainers.data.source import ReadRequest, ReadResult
+from trainers.data.stated_sizes import compare_sizes
 from trainers.data.writing import WriteRequest, snap_to_pixels
 
 _NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f/\\:]")
@@ -52,12 +54,13 @@ def convert_data(
 ) -> Conversion:
     """Writes the data set at `path` to the folder `out` in the format `to`.
 
-    The folder appears once it is complete. Images are copied, or linked if `link`. A window of an image file is cropped
-    and written as PNG if the format has no windows.
+    The folder appears once it is complete. Images are copied, or linked if `link`. An image whose file has another size
+    than its annotation states is left out. A window of an image file is cropped and written as PNG if the format has no
+    windows.
 
     Raises:
         ConfigError: `out` exists, or a format is unknown.
-        DataError: no known format is found at `path`, it has no images, or a name cannot be written.
+        DataError: no known format is found at `path`, a split has no usable images, or a name cannot be written.
     """
     writer = _writer(to)
     out = Path(out)
@@ -66,9 +69,8 @@ def convert_data(
     folder = None if images is None else Path(images)
     parts = read_data(ReadRequest(path=Path(path), split=split, images=folder, format=format))
     datasets, notices = _undivided_if_same(parts)
+    datasets, left_out = compare_sizes(datasets, parts.source)
     records = distinct_records(datasets.values())
-    if not records:
-        raise DataError(f"{parts.source} has no usable images; run nas data check for the reasons")
     writer.check_classes(next(iter(datasets.values())).classes)
     _write(out, datasets, _Images(records, whole=writer.keeps_windows, link=link), writer)
     return Conversion(
@@ -78,7 +80,7 @@ def convert_data(
         num_images=len(records),
         num_boxes=sum(len(record.boxes) for record in records),
         num_ignored=sum(len(record.ignored) for record in records),
-        notices=notices,
+        notices=(*notices, *left_out),
         losses=tuple(_losses(to, writer, records, len(next(iter(datasets.values())).classes))),
     )
 
@@ -99,7 +101,7 @@ def _undivided_if_same(parts: ReadResult) -> tuple[dict[str, Dataset], tuple[str
     if len(keys) == 1 or keys[0] != keys[1]:
         return parts.datasets, parts.notices
     notice = f"{parts.source}: train and val have the same images; they are written once, without a split"
-    return {"all": next(iter(parts.datasets.values()))}, (notice,)
+    return {"all": next(iter(parts.datasets.values()))}, (*parts.notices, notice)
 
 
 def _write(out: Path, datasets: dict[str, Dataset], images: _Images, writer: Writer) -> None:
@@ -166,11 +168,10 @@ class _Images:
 
 def _free_name(record: Record, taken: set[str], *, cut: bool) -> str:
     assert record.path is not None
-    suffix = record.path.suffix
-    if suffix.lower() not in IMAGE_SUFFIXES:
-        known = ", ".join(sorted(IMAGE_SUFFIXES))
-        raise DataError(f"{record.path} has a suffix that readers do not recognize; known: {known}; rename it")
-    stem = _NOT_IN_NAMES.sub("_", record.path.stem).encode(errors="replace").decode().strip() or "image"
+    stem, suffix = os.path.splitext(record.path.name)
+    if suffix.lower() not in IMAGE_SUFFIXES:  # the usual suffix, which other tools know, too
+        suffix = image_suffix(record.path) or suffix
+    stem = _NOT_IN_NAMES.sub("_", stem).encode(errors="replace").decode().strip() or "image"
     if cut and record.window is not None:
         stem, suffix = f"{stem}_{'_'.join(map(str, record.window))}", ".png"
     names = [stem, f"{_NOT_IN_NAMES.sub('_', record.path.parent.name)}_{stem}"]

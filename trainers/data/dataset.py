@@ -153,8 +153,16 @@ class Dataset:
 
     def taking(self, indices: Iterable[int]) -> Dataset:
         """Returns a data set of some of the images, which shares the cache of this one."""
-        records = [self.records[index] for index in indices]
-        return Dataset(records, self.classes, reader=self._reader, cache=self._cache)
+        return self.replaced([self.records[index] for index in indices])
+
+    def replaced(self, records: Sequence[Record], classes: Sequence[str] | None = None) -> Dataset:
+        """Returns a data set of other records of the same images, which shares the cache of this one.
+
+        Args:
+            records: one per image.
+            classes: names in the order of the labels; None: those of this one.
+        """
+        return Dataset(records, self.classes if classes is None else classes, reader=self._reader, cache=self._cache)
 
     def without_ignored(self) -> Dataset:
         """Returns this data set without its ignored regions; it shares the cache."""

@@ -9,6 +9,7 @@ from search_space.errors import DataError
 
 LABELS_LEFT_OUT = {
     "malformed": "that cannot be read",
+    "ambiguous": "that can be read as a box or as a polygon",
     "not_a_number": "that are not numbers",
     "zero_size": "without area",
     "negative_size": "of negative size",
@@ -33,13 +34,17 @@ IMAGES_LEFT_OUT = {
 REPAIRED = {"partly_outside": "boxes clipped to the image"}
 """Defects that are repaired."""
 HARMLESS = {
+    "duplicate_category": "categories given twice, read as one class",
     "duplicate_annotation": "annotation ids given twice",
+    "filename_differs": "annotation files that name another image than the one with their own name, which is used",
     "image_size": "image sizes that are wrong in the annotations",
     "label_without_image": "annotation files without an image",
     "missing_label_folder": "folders of labels missing",
+    "unread_folder": "folders of images that are in no part",
 }
 """Defects that are only reported, because they have no effect."""
 UNUSABLE = {
+    "ambiguous_category": "category ids with several names",
     "not_json": "not a JSON file",
     "not_yaml": "not a YAML file",
     "wrong_layout": "a file without the entries that its format requires",
@@ -57,13 +62,23 @@ NOTES = {
     "difficult_kept": "difficult boxes, kept as objects because their files name a database other than VOC",
     "ignored": "boxes that are ignored, uncertain or without a class, read as ignored regions",
     "polygon": "polygons, read as their bounding boxes",
+    "further_columns": "boxes with landmarks, a confidence or a track id, which are not used",
+    "layout": "layout recognized by names of files and folders",
+    "box_of_segmentation": "annotations without bbox, whose box is that of their segmentation",
+    "number_as_text": "numbers or flags written as text, read as numbers",
+    "ignored_class": "classes whose name means ignored regions: their boxes are ignored for every class",
+    "empty_group": "categories without boxes that only group others, left out of the classes",
+    "found_by_name": "images that are in another folder than stated, found by their file name",
     "windows_path": "file names with backslashes, read as paths",
     "byte_order_mark": "files that begin with a byte order mark",
     "carriage_return": "files with Windows line endings",
     "image_without_labels": "images without an annotation file",
+    "filename_missing": "annotation files that name a missing image, read for the image with their own name",
     "one_based": "annotation files of the original VOC, with pixel coordinates from 1",
 }
 """Facts worth knowing that are not defects."""
+TOLD = ("windows_path", "ignored_class", "empty_group", "found_by_name", "number_as_text", "box_of_segmentation")
+"""Notes that every command reports, because they say how the annotations were interpreted."""
 
 
 class SourceLocation(NamedTuple):

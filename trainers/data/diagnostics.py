@@ -20,6 +20,7 @@ from trainers.data.defects import (
     LABELS_LEFT_OUT,
     NOTES,
     REPAIRED,
+    TOLD,
     BrokenFile,
     Defect,
     SourceLocation,
@@ -152,10 +153,28 @@ class Diagnostics:
             window=window,
         )
 
+    def distinct(self, found: Iterable[tuple[Record | None, SourceLocation]]) -> list[Record]:
+        """Returns the records of one split, each image once, and counts further records of an image as defects.
+
+        Args:
+            found: records, or None for unusable ones, with the location of their annotations.
+        """
+        first: dict[str, SourceLocation] = {}
+        records = []
+        for record, location in found:
+            if record is None:
+                continue
+            known = first.setdefault(record.key, location)
+            if known is location:
+                records.append(record)
+            else:
+                self.add("duplicate_image", location, f"its image {record.name} is that of {known.text}, which counts")
+        return records
+
     def notices(self) -> tuple[str, ...]:
         """Returns the notices for the user, one line per kind; logs them unless the data set is being checked."""
         lines = [*self._about_images(), *self._about_labels()]
-        for kind in (*HARMLESS, "windows_path"):
+        for kind in (*HARMLESS, *TOLD):
             if self.counts[kind] and kind != "duplicate_annotation":  # annotation ids are not used
                 words = (HARMLESS | NOTES)[kind]
                 lines.append(f"{self.source}: {self.counts[kind]} {words}; first: {self.first[kind]}")

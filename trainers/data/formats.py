@@ -6,8 +6,9 @@ from dataclasses import replace
 from itertools import zip_longest
 
 from search_space.errors import ConfigError, DataError, check_known
-from trainers.data.coco import jsons_in
 from trainers.data.format import FORMATS, Reader
+from trainers.data.ignored_names import ignore_named_classes
+from trainers.data.json_pairs import jsons_in
 from trainers.data.source import ReadRequest, ReadResult
 
 from trainers.data import json_writer, yolo_writer, visdrone_writer, voc_writer  # noqa: F401  isort: skip
@@ -41,8 +42,14 @@ def read_data(request: ReadRequest) -> ReadResult:
     for reader in FORMATS.get(request.format).readers if request.format else readers_in_order():
         parts = reader(request)
         if parts is not None:
-            return parts
+            return _without_ignored_classes(parts, request)
     raise DataError(_nothing_found(request))
+
+
+def _without_ignored_classes(parts: ReadResult, request: ReadRequest) -> ReadResult:
+    diagnostics = request.diagnostics(parts.source)
+    datasets = ignore_named_classes(parts.datasets, diagnostics)
+    return replace(parts, datasets=datasets, notices=(*parts.notices, *diagnostics.notices()))
 
 
 def _nothing_found(request: ReadRequest) -> str:

@@ -28,7 +28,7 @@ Image = NDArray[np.uint8]
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 MAX_PIXELS = 178_956_970
 """Larger images are refused before decoding: a forged header could exhaust memory."""
-_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP", "AVIF")
 _TIFF_STARTS = (b"II*\x00", b"MM\x00*")
 _TAIL_BYTES = 256
 _ORIENTATION_TAG = 0x0112

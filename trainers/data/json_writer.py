@@ -70,7 +70,7 @@ FORMATS.add(
     coco.COCO,
     Format(
         readers=READERS,
-        looks="*train*.json with *val*.json (here, in annotations/ and in coco/)",
+        looks="*train*.json with *val*.json (here, in annotations/, in coco/, and in train/ with val/)",
         writer=Writer(write=write_coco, ignores="class", states_sizes=True),
     ),
 )

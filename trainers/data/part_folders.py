@@ -3,17 +3,48 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from trainers.data.defects import BrokenFile
+from trainers.data.file_names import NameTable, normalized
+from trainers.data.image_files import OTHER_IMAGE_SUFFIXES, images_among
 from trainers.data.images import IMAGE_SUFFIXES
 
 IMAGE_FOLDERS = ("images", "JPEGImages")
+PART_NAMES = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+"""The words that mean a part of a data set in names of files and folders, in any case."""
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 UNDIVIDED_NOTICE = (
     "{source} has no train and val split: the last {num_val} of {num_images} images by name are the val split"
 )
+
+
+def part_of(name: str) -> str | None:
+    """Returns the part, `train`, `val` or `test`, that the name of a file or folder means, or None.
+
+    One of its words must be in `PART_NAMES`: `instances_Validation` and `valid2017` are val, `interval` is nothing.
+    A name with words of two parts, such as `train_val`, is no part.
+    """
+    words = {word.lower() for word in _WORD.findall(name)}
+    found = [part for part, names in PART_NAMES.items() if not words.isdisjoint(names)]
+    return found[0] if len(found) == 1 else None
+
+
+def names_by_part(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Returns the names that mean each part, the best first: the name of the part itself, then sorted by length."""
+    parts: dict[str, list[str]] = {}
+    for name in sorted(names, key=lambda name: (len(name), name)):
+        part = part_of(name)
+        if part is not None:
+            parts.setdefault(part, []).append(name)
+    return {part: tuple(sorted(found, key=lambda name: name != part)) for part, found in parts.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,25 +54,60 @@ class PartFolder:
     files: tuple[Path, ...]
     folders: tuple[Path, ...]
 
-    def images(self) -> dict[str, Path]:
-        """Returns the images by name without suffix; earlier folders take precedence.
-
-        Raises:
-            BrokenFile: none of the annotation files has an image.
-        """
-        found: dict[str, Path] = {}
+    def images(self) -> FolderImages:
+        """Returns the images in the folders."""
+        found: list[Path] = []
         for folder in self.folders:
-            for entry in sorted(os.scandir(folder), key=lambda entry: entry.name) if folder.is_dir() else ():
-                stem, suffix = os.path.splitext(entry.name)
-                if suffix.lower() in IMAGE_SUFFIXES:
-                    found.setdefault(stem, Path(entry.path))
-        if not any(file.stem in found for file in self.files):
-            looked = ", ".join(dict.fromkeys(os.path.normpath(folder) for folder in self.folders))
-            message = (
-                f"no image for any of {len(self.files)} annotation files, such as {self.files[0]}; searched {looked}"
-            )
-            raise BrokenFile(f"{message}; give the folder with --images DIR", "missing_image", self.files[0])
-        return found
+            names = sorted(entry.name for entry in os.scandir(folder)) if folder.is_dir() else ()
+            found += images_among(folder / name for name in names)
+        return FolderImages(found)
+
+    def none_found(self) -> BrokenFile:
+        """Returns the error that none of the annotation files has an image."""
+        looked = ", ".join(dict.fromkeys(os.path.normpath(folder) for folder in self.folders))
+        message = f"no image for any of {len(self.files)} annotation files, such as {self.files[0]}; searched {looked}"
+        return BrokenFile(f"{message}; give the folder with --images DIR", "missing_image", self.files[0])
+
+
+class FolderImages:
+    """Finds images by name; of equal names, the first one counts.
+
+    Args:
+        paths: image files.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._by_name = NameTable((path.name, path) for path in paths)
+        self._by_stem = NameTable((os.path.splitext(path.name)[0], path) for path in paths)
+
+    def named(self, name: str) -> Path | None:
+        """Returns the image with a file name."""
+        return self._by_name.get(name)
+
+    def of(self, annotations: Path, preferred: str = "") -> Path | None:
+        """Returns the image of an annotation file: `a.jpg` for `a.txt`, and for `a.jpg.txt`.
+
+        Args:
+            annotations: the annotation file.
+            preferred: file name that decides between several images with the same stem.
+        """
+        stems = label_stems(annotations)
+        named = self.named(preferred)
+        if named is not None and normalized(os.path.splitext(named.name)[0]) in map(normalized, stems):
+            return named
+        candidates = (self._by_stem.get(stems[0]), self.named(stems[0]), *map(self._by_stem.get, stems[1:]))
+        return next((image for image in candidates if image is not None), None)
+
+    def all(self) -> list[Path]:
+        """Returns one image for each stem."""
+        return [path for stem in self._by_stem.names() if (path := self._by_stem.get(stem)) is not None]
+
+
+def label_stems(annotations: Path) -> tuple[str, ...]:
+    """Returns the stems of the image of an annotation file: `a` for `a.txt`; `a.jpg` or `a` for `a.jpg.txt`."""
+    inner, suffix = os.path.splitext(annotations.stem)
+    is_image_name = suffix.lower() in IMAGE_SUFFIXES | OTHER_IMAGE_SUFFIXES
+    return (annotations.stem, inner) if is_image_name else (annotations.stem,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,9 +166,10 @@ class FolderLayout:
 
 
 def _name_of(folder: Path, part: str) -> str:
-    """Returns the folder name of a split: the split itself, or the first name that contains it."""
+    """Returns the folder name of a split: the first that means it (see `names_by_part`), or that contains its name."""
     names = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-    return part if part in names else next((name for name in names if part in name.lower()), part)
+    known = names_by_part(names).get(part)
+    return known[0] if known else next((name for name in names if part in name.lower()), part)
 
 
 def _beside(home: Path, images: Path | None, part: str) -> tuple[Path, ...]:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import codecs
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from search_space.errors import DataError
 from trainers.data.dataset import Dataset
-from trainers.data.defects import SourceLocation
+from trainers.data.defects import BrokenFile, SourceLocation
 from trainers.data.diagnostics import DefectLog, Diagnostics
-from trainers.data.images import IMAGE_SUFFIXES
+from trainers.data.image_files import images_among
 
 Item = TypeVar("Item")
 
@@ -97,10 +97,33 @@ def numbered_lines(text: str) -> list[tuple[int, str]]:
 
 
 def read_names(folders: Iterable[Path], diagnostics: Diagnostics) -> tuple[str, ...] | None:
-    """Returns the class names of the first `classes.txt` in the folders, one per line, or None."""
+    """Returns the class names of the first `classes.txt` in the folders, one per line, or None.
+
+    Raises:
+        BrokenFile: a name is given twice.
+    """
     path = next((folder / "classes.txt" for folder in folders if os.path.isfile(folder / "classes.txt")), None)
-    text = read_text(path, diagnostics) if path else None
-    return tuple(line for _, line in numbered_lines(text)) or None if text else None
+    return read_names_file(path, diagnostics) if path else None
+
+
+def read_names_file(path: Path, diagnostics: Diagnostics) -> tuple[str, ...] | None:
+    """Returns the class names in a file, one per line, or None if there are none; raises as `read_names`."""
+    lines = numbered_lines(read_text(path, diagnostics) or "")
+    return distinct_names([line for _, line in lines], path, [number for number, _ in lines]) or None
+
+
+def distinct_names(names: Sequence[str], path: Path, lines: Sequence[int] | None = None) -> tuple[str, ...]:
+    """Returns class names unchanged.
+
+    Raises:
+        BrokenFile: a name is given twice.
+    """
+    first: dict[str, int] = {}
+    for index, name in enumerate(names):
+        if first.setdefault(name, index) != index:
+            message = f"{path}: classes {first[name]} and {index} are both called {name[:60]!r}; give each its own name"
+            raise BrokenFile(message, "wrong_layout", path, lines[index] if lines else None)
+    return tuple(names)
 
 
 def posix_name(name: str, location: SourceLocation, diagnostics: Diagnostics) -> str:
@@ -109,19 +132,6 @@ def posix_name(name: str, location: SourceLocation, diagnostics: Diagnostics) ->
         return name
     diagnostics.add("windows_path", location, f"{name!r} is read as a path")
     return name.replace("\\", "/")
-
-
-def inner_name(name: str, location: SourceLocation, diagnostics: Diagnostics) -> str | None:
-    """Returns a file name that stays inside the image folder; otherwise counts a defect and returns None.
-
-    Raises:
-        BrokenFile: the name leaves the folder, and the data set is opened for use.
-    """
-    turned = posix_name(name, location, diagnostics)
-    if leaves_folder(turned):
-        diagnostics.refuse("path_outside", location, f"file_name {name!r} leaves the image folder; use a relative name")
-        return None
-    return turned
 
 
 def leaves_folder(name: str) -> bool:
@@ -138,4 +148,4 @@ def is_inside(path: Path, folders: Iterable[Path]) -> bool:
 
 def listed_images(folder: Path) -> tuple[Path, ...]:
     """Returns the image files in a folder and its subfolders, sorted."""
-    return tuple(sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES))
+    return tuple(sorted(images_among(folder.rglob("*"))))

@@ -28,11 +28,6 @@ def is_tinyperson(file: AnnotationJson) -> bool:
     )
 
 
-def is_ignored(annotation: dict[str, Any]) -> bool:
-    """Returns whether an annotation is an ignored region."""
-    return any(bool(annotation.get(flag)) for flag in IGNORING)
-
-
 def window_of(entry: dict[str, Any]) -> WindowBounds | None:
     """Returns the window `(x1, y1, x2, y2)` of the file that an image entry describes; None is the whole file.
 

@@ -67,10 +67,19 @@ STYLE = FolderLayout(suffix=".txt", annotation_folders=("annotations", "Annotati
 
 def _read_part(part: PartFolder, classes: tuple[str, ...], with_others: bool, diagnostics: Diagnostics) -> Dataset:
     images = part.images()
-    found = [_record(path, images.get(path.stem), len(classes), with_others, diagnostics) for path in part.files]
-    for stem in sorted(images.keys() - {path.stem for path in part.files}):
-        diagnostics.add("image_without_labels", SourceLocation(str(images[stem]), about=(images[stem].name,)))
-    return Dataset([record for record in found if record is not None], classes)
+    image_of = {path: images.of(path) for path in part.files}
+    if not any(image_of.values()):
+        raise part.none_found()
+    found = (
+        (_record(path, image, len(classes), with_others, diagnostics), SourceLocation(str(path), about=(path.name,)))
+        for path, image in image_of.items()
+    )
+    records = diagnostics.distinct(found)
+    annotated = set(image_of.values())
+    for image in images.all():
+        if image not in annotated:
+            diagnostics.add("image_without_labels", SourceLocation(str(image), about=(image.name,)))
+    return Dataset(records, classes)
 
 
 def _record(

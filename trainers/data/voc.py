@@ -6,17 +6,20 @@ IJCV 2010.
 
 from __future__ import annotations
 
+import os
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from xml.parsers import expat
 
 from trainers.data.dataset import EVERY_CLASS, Dataset, Record
 from trainers.data.defects import BrokenFile, SourceLocation
 from trainers.data.diagnostics import Annotation, Corners, Diagnostics
+from trainers.data.file_names import NameTable, normalized
+from trainers.data.ignored_names import is_ignored_name
 from trainers.data.images import MAX_PIXELS, is_file
-from trainers.data.part_folders import UNDIVIDED_NOTICE, FolderLayout, PartFolder
+from trainers.data.part_folders import UNDIVIDED_NOTICE, FolderLayout, PartFolder, label_stems
 from trainers.data.source import (
     MAX_TEXT_BYTES,
     ReadRequest,
@@ -29,8 +32,6 @@ from trainers.data.source import (
 )
 
 NAME = "voc"
-EVERY_CLASS_NAMES = frozenset({"dontcare", "don't care", "ignored region", "ignored regions"})
-"""Object names, in any case, that mean an ignored region of every class."""
 ORIGINAL = "the voc"
 """Start of `database` in the original data sets. Only there, pixels are counted from 1 and xmax, ymax are inclusive."""
 NO_DATABASE = frozenset({"", "unknown", "unspecified"})
@@ -50,7 +51,7 @@ class VocObject:
     @property
     def every_class(self) -> bool:
         """Whether it is an ignored region of every class."""
-        return self.name.casefold() in EVERY_CLASS_NAMES
+        return is_ignored_name(self.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +79,9 @@ def find_voc(request: ReadRequest) -> ReadResult | None:
     diagnostics.num_images = sum(len(part.files) for part in parts.values())
     described = {name: _describe_all(part, diagnostics) for name, part in parts.items()}
     classes = names or _names_in(each for files in described.values() for each in files)
+    for name in sorted({each.name for files in described.values() for file in files for each in file.objects}):
+        if is_ignored_name(name) and name not in classes:
+            diagnostics.add("ignored_class", SourceLocation(str(request.path), about=("class", repr(name))))
     datasets = {name: _read_part(parts[name], files, classes, diagnostics) for name, files in described.items()}
     source, every = str(request.path), (*notices, *diagnostics.notices())
     return ReadResult(format=NAME, datasets=datasets, source=source, notices=every, undivided_notice=UNDIVIDED_NOTICE)
@@ -100,15 +104,16 @@ def _by_lists(part: PartFolder, diagnostics: Diagnostics) -> tuple[dict[str, Par
     val = next((name for name in ("val", "test") if is_file(lists / f"{name}.txt")), None)
     if val is None or not is_file(lists / "train.txt"):
         return {"all": part}, ()
-    by_stem = {path.stem: path for path in part.files}
+    by_stem = NameTable((stem, path) for path in part.files for stem in label_stems(path))
     parts = {}
     for name in ("train", val):
         path = lists / f"{name}.txt"
         files = []
         for number, line in numbered_lines(read_text(path, diagnostics) or ""):
-            location, stem = SourceLocation(str(path), number), line if line in by_stem else line.split()[0]
-            if stem in by_stem:
-                files.append(by_stem[stem])
+            location, stem = SourceLocation(str(path), number), line.split()[0]
+            listed = by_stem.get(line) or by_stem.get(stem) or by_stem.get(os.path.splitext(stem)[0])
+            if listed is not None:
+                files.append(listed)
             elif leaves_folder(stem):
                 diagnostics.refuse(
                     "path_outside", location, f"{stem!r} lies outside the data set; use the name of an image"
@@ -229,14 +234,36 @@ def _read_part(
     part: PartFolder, described: list[VocFile], classes: tuple[str, ...], diagnostics: Diagnostics
 ) -> Dataset:
     images = part.images()
+    found = [(file, images.of(file.path, _last_name(file)) or images.named(_last_name(file))) for file in described]
+    if not any(image for _, image in found) and not any(images.of(path) for path in part.files):
+        raise part.none_found()
     index_of = {name: index for index, name in enumerate(classes)}
-    records = [_record(file, images, index_of, diagnostics) for file in described]
-    return Dataset([record for record in records if record is not None], classes)
+    records = (
+        (_record(file, image, index_of, diagnostics), SourceLocation(str(file.path), about=(file.path.name,)))
+        for file, image in found
+    )
+    for file, image in found:
+        _compare_names(file, image, images.named(_last_name(file)), diagnostics)
+    return Dataset(diagnostics.distinct(records), classes)
 
 
-def _record(
-    file: VocFile, images: dict[str, Path], index_of: dict[str, int], diagnostics: Diagnostics
-) -> Record | None:
+def _last_name(file: VocFile) -> str:
+    return file.filename.replace("\\", "/").rpartition("/")[2]
+
+
+def _compare_names(file: VocFile, image: Path | None, named: Path | None, diagnostics: Diagnostics) -> None:
+    """Counts an annotation file whose `<filename>` is not that of the image with the name of the file."""
+    name, location = _last_name(file), SourceLocation(str(file.path), about=(file.path.name,))
+    if not name or image is None or named == image:
+        return
+    if named is not None:
+        text = f"its filename is {name!r}, an image that exists; {image.name} is used, which has the name of the file"
+        diagnostics.add("filename_differs", location, text)
+    elif normalized(os.path.splitext(name)[0]) not in map(normalized, (*label_stems(file.path), image.stem)):
+        diagnostics.add("filename_missing", location)
+
+
+def _record(file: VocFile, image: Path | None, index_of: dict[str, int], diagnostics: Diagnostics) -> Record | None:
     location = SourceLocation(str(file.path), about=(file.path.name,))
     name = posix_name(file.filename, location, diagnostics)
     if leaves_folder(name):
@@ -244,7 +271,6 @@ def _record(
             "path_outside", location, f"filename {name!r} leaves the image folder; use a name without folders"
         )
         return None
-    image = _image(file, name, images)
     if image is None:
         diagnostics.add("missing_image", location, f"there is no image {name or file.path.stem}")
         return None
@@ -257,14 +283,6 @@ def _record(
     return diagnostics.record(
         image, hw, [annotation for annotation in annotations if annotation is not None], num_classes=len(index_of)
     )
-
-
-def _image(file: VocFile, name: str, images: dict[str, Path]) -> Path | None:
-    """Returns the image that the annotation file names, or the one with the same stem."""
-    named = images.get(PurePosixPath(name).stem)
-    if named is not None and named.name == PurePosixPath(name).name:
-        return named
-    return images.get(file.path.stem)
 
 
 def _annotation(

@@ -8,8 +8,9 @@ from pathlib import Path
 from search_space.errors import DataError
 from trainers.data.dataset import EVERY_CLASS, Record
 from trainers.data.format import FORMATS, Format, Writer, check_class_names
+from trainers.data.ignored_names import is_ignored_name
 from trainers.data.images import ImageError, image_header
-from trainers.data.voc import CORNERS, EVERY_CLASS_NAMES, NAME, find_voc
+from trainers.data.voc import CORNERS, NAME, find_voc
 from trainers.data.writing import WriteRequest, as_number, ignored_regions, labelled_boxes, snap_to_pixels
 
 
@@ -73,7 +74,7 @@ def check_classes(classes: tuple[str, ...]) -> None:
     """Raises DataError for names that are not unique, or that VOC files use for ignored regions."""
     check_class_names(classes)
     for name in classes:
-        if name.casefold() in EVERY_CLASS_NAMES:
+        if is_ignored_name(name):
             raise DataError(f"class {name!r} is the name of ignored regions in the format {NAME}; rename it")
     if len(set(classes)) < len(classes):
         raise DataError(

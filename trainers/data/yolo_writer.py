@@ -40,7 +40,7 @@ FORMATS.add(
     NAME,
     Format(
         readers=(find_yolo,),
-        looks="a YAML with train and val, images/ with labels/",
+        looks="a data YAML, obj.data, images/ with labels/, YOLO labels beside images",
         writer=Writer(write=write_yolo, check_classes=check_class_names),
     ),
 )

@@ -1,0 +1,139 @@
+"""Files that describe a YOLO data set: the data YAML of Ultralytics and `obj.data` of Darknet."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from trainers.data.defects import BrokenFile, SourceLocation
+from trainers.data.diagnostics import Diagnostics
+from trainers.data.images import is_file
+from trainers.data.source import ReadRequest, numbered_lines, posix_name, read_names_file, read_text
+from trainers.data.yolo_layout import YoloLayout, has_labels, shown_names, subfolders, used_parts, with_images
+from trainers.data.yolo_lists import ImageFinder
+from trainers.data.yolo_names import (
+    ClassNames,
+    load_yaml,
+    names_in,
+    numbered_names,
+    part_entries,
+    yaml_names,
+    yamls_in,
+)
+
+DATA_SUFFIX = ".data"
+MAX_DATA_BYTES = 100_000
+
+
+def find_yaml(folder: Path) -> Path | None:
+    """Returns the data YAML of a folder: the first file that names train and val, or one of them and classes."""
+    for path, content in yamls_in(folder):
+        parts = {part for part, entry in part_entries(content).items() if isinstance(entry, (str, list))}
+        if {"train", "val"} <= parts or (parts and not {"names", "nc"}.isdisjoint(content)):
+            return path
+    return None
+
+
+def layout_from_yaml(path: Path, request: ReadRequest, diagnostics: Diagnostics) -> YoloLayout:
+    """Reads a data YAML: `path` (relative to the file), `train`, `val` (folders or list files), `names`, `kpt_shape`.
+
+    Raises:
+        BrokenFile: the file is not YAML, all parts are missing, or a folder does not exist.
+    """
+    content = load_yaml(path)
+    entries = part_entries(content) if isinstance(content, dict) else {}
+    if not entries or not isinstance(content, dict):
+        message = f"{path} lacks train and val; a data YAML has path, train, val and names"
+        raise BrokenFile(message, "wrong_layout", path)
+    where = content.get("path")
+    base = path.parent / posix_name(where if isinstance(where, str) else ".", SourceLocation(str(path)), diagnostics)
+    bases = [folder for folder in dict.fromkeys((base, path.parent)) if os.path.isdir(folder)]
+    finder = ImageFinder(source=path, bases=bases, images=request.images, diagnostics=diagnostics)
+    used, notices = used_parts(entries, path)
+    parts = {part: finder.images_of(entry) for part, entry in used.items()}
+    if "all" not in parts and set(parts["train"]) == set(parts["val"]):
+        notices += (f"{path}: train and val have the same images; the score says little about other images",)
+    given = yaml_names(content, path)
+    names = ClassNames(given, path) if given else names_in((path.parent, *bases), diagnostics)
+    numbered = numbered_names(content, path)
+    plain = given and not finder.taken and all(content.get(part) == entry for part, entry in used.items())
+    return YoloLayout(
+        parts=with_images(parts, str(path)),
+        classes=names.names if names else numbered,
+        images=request.images,
+        labels=next((folder / "labels" for folder in bases if (folder / "labels").is_dir()), bases[0] / "labels"),
+        kpt_shape=_kpt_shape(content, path),
+        notices=notices,
+        taken=() if plain else (*_shown_entries(used), *finder.taken, shown_names(names, path.parent)),
+    )
+
+
+def find_darknet(folder: Path) -> Path | None:
+    """Returns the first `*.data` file of a folder that names a part."""
+    paths = sorted(path for path in folder.glob(f"*{DATA_SUFFIX}") if is_file(path))
+    paths = [path for path in paths if path.stat().st_size <= MAX_DATA_BYTES]
+    quiet = Diagnostics(source=str(folder))
+    return next((path for path in paths if part_entries(_assignments(path, quiet))), None)
+
+
+def layout_from_darknet(path: Path, request: ReadRequest, diagnostics: Diagnostics) -> YoloLayout | None:
+    """Reads a Darknet file such as `obj.data`, whose lines are `train = LIST`, `valid = LIST` and `names = FILE`.
+
+    The labels are beside the images, or in `labels` instead of `images`.
+
+    Raises:
+        BrokenFile: no part is named, or a file does not exist.
+    """
+    content, folder = _assignments(path, diagnostics), path.parent
+    entries = part_entries(content)
+    if not entries:
+        message = f"{path} has no line 'train = FILE'; give the list of the training images"
+        raise BrokenFile(message, "wrong_layout", path)
+    finder = ImageFinder(source=path, bases=[folder], images=request.images, diagnostics=diagnostics)
+    used, notices = used_parts(entries, path)
+    parts = {part: finder.images_of(entry) for part, entry in used.items()}
+    labels = folder / "labels"
+    if request.images is not None and not labels.is_dir():
+        labels = _only_labels(folder)
+    file = finder.find(content["names"]) if content.get("names") else None
+    given = read_names_file(file, diagnostics) if file and is_file(file) else None
+    names = ClassNames(given, file) if given and file else names_in((folder,), diagnostics)
+    return YoloLayout(
+        parts=with_images(parts, str(path)),
+        classes=names.names if names else None,
+        images=request.images,
+        labels=labels,
+        notices=notices,
+        taken=(*_shown_entries(used), *finder.taken, shown_names(names, folder)),
+    )
+
+
+def _only_labels(folder: Path) -> Path:
+    """Returns the only subfolder with label files, to which images that lie elsewhere belong."""
+    places = [place for place in subfolders(folder) if has_labels(place, with_images=False)]
+    if len(places) != 1:
+        message = f"{folder} has {len(places)} folders of labels for one folder of images; put the images beside them"
+        raise BrokenFile(message, "wrong_layout", folder)
+    return places[0]
+
+
+def _assignments(path: Path, diagnostics: Diagnostics) -> dict[str, str]:
+    lines = [line for _, line in numbered_lines(read_text(path, diagnostics) or "") if not line.startswith("#")]
+    pairs = [line.partition("=") for line in lines]
+    return {key.strip(): value.strip() for key, equals, value in pairs if equals}
+
+
+def _shown_entries(used: dict[str, Any]) -> list[str]:
+    return [f"{part} images of {entry}" for part, entry in used.items()]
+
+
+def _kpt_shape(content: dict[Any, Any], path: Path) -> tuple[int, int] | None:
+    shape = content.get("kpt_shape")
+    if shape is None:
+        return None
+    whole = isinstance(shape, list) and len(shape) == 2 and all(type(value) is int for value in shape)
+    if not whole or not 0 <= shape[0] <= 10_000 or shape[1] not in (2, 3):
+        message = f"{path}: kpt_shape must be [number of landmarks, 2 or 3], got {str(shape)[:60]}; correct it"
+        raise BrokenFile(message, "wrong_layout", path)
+    return shape[0], shape[1]
