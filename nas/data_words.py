@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-DATA = "Data set in COCO, YOLO, VisDrone, TinyPerson or VOC format."
-DATA_FORMAT = "Format of the data set: coco, tinyperson, yolo, visdrone, voc or one from a plug-in."
+DATA = "Data set in COCO, YOLO, VisDrone, TinyPerson, VOC or labelme format, or sequences of VisDrone, UAVDT or MOT."
+DATA_FORMAT = (
+    "Format of the data set: coco, tinyperson, yolo, visdrone, voc, labelme, visdrone-vid, uavdt, mot or one from a "
+    "plug-in."
+)
 IMAGES = "Folder of the images, if they are not beside the annotations."
 SPLIT = "Which pair of annotation files (training and validation) to use, if the folder has several."

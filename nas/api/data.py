@@ -22,7 +22,7 @@ def check_data(
     Args:
         path: the data set.
         images: folder of the images, if they are not beside the annotations.
-        format: `coco`, `yolo`, `visdrone`, `tinyperson`, `voc` or that of a plug-in; None: detected.
+        format: one of the formats in docs/data.md, such as `coco`, or that of a plug-in; None: detected.
         split: which pair of annotation files to use, if the folder holds several.
 
     Raises:

@@ -158,7 +158,7 @@ def evaluate(
     Args:
         weights: a weights file, the folder of a training, a run or an export, or an object with `weights`.
         data: the data set; None: that of the training or the run of the weights, else the built-in set.
-        format: `coco`, `yolo`, `visdrone`, `tinyperson`, `voc` or that of a plug-in; None: detected.
+        format: one of the formats in docs/data.md, such as `coco`, or that of a plug-in; None: detected.
         images: folder of the images, if they are not beside the annotations.
         split: which pair of annotation files to use, if the folder holds several.
         part: `val` or `train`.

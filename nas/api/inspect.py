@@ -73,7 +73,7 @@ def inspect(
     Args:
         data: the data set.
         images: folder of the images, if they are not beside the annotations.
-        format: `coco`, `yolo`, `visdrone`, `tinyperson`, `voc` or that of a plug-in; None: detected.
+        format: one of the formats in docs/data.md, such as `coco`, or that of a plug-in; None: detected.
         split: which pair of annotation files to use, if the folder holds several.
         on_notice: is called with lines on the data that is used.
         on_progress: is called after each image that is read or compared.

@@ -149,7 +149,7 @@ def reproduce(
         check_fvcore: whether to run the built detector under fvcore; None: where that is quick.
         weights: weights of the design, in a file of this program or as its authors published it.
         data: the data set whose validation images they are measured on.
-        format: `coco`, `yolo`, `visdrone`, `tinyperson`, `voc` or that of a plug-in; None: detected.
+        format: one of the formats in docs/data.md, such as `coco`, or that of a plug-in; None: detected.
         images: folder of the images, if they are not beside the annotations.
         split: which pair of annotation files to use, if the folder holds several.
         on_notice: is called with lines on the weights and the data.

@@ -34,7 +34,7 @@ QUICK = shlex.split(
 )
 HELP = {
     "--format": ("data", "check", FORMATS),
-    "--to": ("data", "convert", FORMATS),
+    "--to": ("data", "convert", [name for name in FORMATS if FORMATS.get(name).writer is not None]),
     "--executor": ("run", "", EXECUTORS),
     "--strategy": ("run", "", STRATEGIES),
 }

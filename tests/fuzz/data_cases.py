@@ -30,10 +30,16 @@ from tests.fuzz.mutations import (
 )
 from tests.trainers.data_sets import (
     coco_content,
+    labelme_content,
+    labelme_shape,
     voc_object,
     voc_text,
     write_coco_set,
     write_image,
+    write_labelme_set,
+    write_mot_set,
+    write_uavdt_set,
+    write_vid_set,
     write_visdrone_set,
     write_voc_set,
     write_yolo_set,
@@ -151,12 +157,49 @@ def _voc(rng: Random, folder: Path) -> Path:
     return folder
 
 
+def _sequences(rng: Random, folder: Path, files: dict[str, str]) -> Path:
+    """Spoils one of the texts of a video data set, and restores the others."""
+    spoilt = rng.choice(list(files))
+    for name, content in files.items():
+        (folder / name).write_bytes(encoded(rng, spoil_text(rng, content)) if name == spoilt else content.encode())
+    return folder
+
+
+SEQUENCE_FILES = {
+    "visdrone-vid": {"annotations/a.txt": "1,0,10,10,10,20,1,1,0,0\n1,1,30,5,20,20,0,11,0,0\n"},
+    "uavdt": {
+        "GT/a_gt_whole.txt": "1,1,10,10,10,20,1,1,1\n1,2,30,5,20,20,1,1,3\n",
+        "GT/a_gt_ignore.txt": "1,-1,1,40,20,20,1,-1,-1\n",
+    },
+    "mot": {
+        "a/gt/gt.txt": "1,1,10,10,10,20,1,1,1\n1,2,30,5,20,20,0,7,0.5\n",
+        "a/seqinfo.ini": "[Sequence]\nimDir=img1\nimWidth=64\nimHeight=48\n",
+    },
+}
+"""The texts of the first sequence, by format."""
+
+
+def _labelme(rng: Random, folder: Path) -> Path:
+    outline = labelme_shape("car", [1, 1], [9, 1], [5, 7], kind="polygon", group_id=1)
+    circle = labelme_shape("__ignore__", [20, 20], [24, 20], kind="circle")
+    plain = labelme_content("a.png", labelme_shape("person", [10, 10], [20, 30]), outline, outline, circle)
+    if rng.random() < 0.7:
+        (folder / "a.json").write_bytes(encoded(rng, dumped(rng, spoil_plain(rng, plain))))
+    else:
+        (folder / "a.json").write_bytes(encoded(rng, spoil_text(rng, dumped(rng, plain))))
+    return folder
+
+
 WRITE: dict[str, Callable[[Path], object]] = {
     "coco": write_coco_set,
     "tinyperson": write_coco_set,
     "yolo": write_yolo_set,
     "visdrone": write_visdrone_set,
     "voc": write_voc_set,
+    "visdrone-vid": write_vid_set,
+    "uavdt": write_uavdt_set,
+    "mot": write_mot_set,
+    "labelme": write_labelme_set,
 }
 SPOIL: dict[str, Callable[[Random, Path], Path]] = {
     "coco": lambda rng, folder: _coco(rng, folder, tiny=False),
@@ -164,6 +207,10 @@ SPOIL: dict[str, Callable[[Random, Path], Path]] = {
     "yolo": _yolo,
     "visdrone": _visdrone,
     "voc": _voc,
+    "visdrone-vid": lambda rng, folder: _sequences(rng, folder, SEQUENCE_FILES["visdrone-vid"]),
+    "uavdt": lambda rng, folder: _sequences(rng, folder, SEQUENCE_FILES["uavdt"]),
+    "mot": lambda rng, folder: _sequences(rng, folder, SEQUENCE_FILES["mot"]),
+    "labelme": _labelme,
 }
 
 

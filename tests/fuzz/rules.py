@@ -13,7 +13,18 @@ from nas.config import parse_config
 from search_space import Architecture
 from search_space.yaml_text import YamlError, parse_yaml
 from tests.fuzz.data_cases import Act, checked, opened
-from tests.trainers.data_sets import coco_content, write_coco_set, write_json, write_visdrone_set, write_voc_set
+from tests.trainers.data_sets import (
+    coco_content,
+    labelme_content,
+    write_coco_set,
+    write_json,
+    write_labelme_set,
+    write_mot_set,
+    write_uavdt_set,
+    write_vid_set,
+    write_visdrone_set,
+    write_voc_set,
+)
 from tests.trainers.data_sets import write_yolo_set as write_yolo
 
 Strategy = st.SearchStrategy[Any]
@@ -49,6 +60,21 @@ NODES = st.recursive(
         lambda nodes: "".join(f"<{tag}>{body}</{tag}>" for tag, body in nodes)
     ),
     max_leaves=8,
+)
+SHAPES = st.lists(
+    st.one_of(
+        VALUES,
+        st.dictionaries(
+            st.sampled_from(["label", "points", "shape_type", "group_id"]),
+            st.one_of(
+                VALUES, st.sampled_from(["car", "polygon", "circle", [[1, 1], [9, 9]], [[1, 1], [9, 1], [5, 5]]])
+            ),
+        ),
+    ),
+    max_size=4,
+)
+SEQINFOS = st.lists(st.tuples(st.sampled_from(["imDir", "imWidth", "imHeight", "x"]), WORDS), max_size=5).map(
+    lambda lines: "\n".join(f"{key}={word}" for key, word in lines).encode()
 )
 _PARTS = {"train": VALUES, "val": VALUES}
 YAMLS = st.fixed_dictionaries(_PARTS, optional={"names": VALUES, "nc": VALUES, "path": VALUES})
@@ -109,6 +135,24 @@ RULES: dict[str, Rule] = {
     "VisDrone lines": (
         GARBAGE | LINES.map(lambda lines: joined(lines, ",")),
         _files(write_visdrone_set, "annotations/a.txt"),
+    ),
+    "VisDrone-VID lines": (
+        GARBAGE | LINES.map(lambda lines: joined(lines, ",")),
+        _files(write_vid_set, "annotations/a.txt"),
+    ),
+    "UAVDT lines": (
+        GARBAGE | LINES.map(lambda lines: joined(lines, ",")),
+        _files(write_uavdt_set, "GT/a_gt_whole.txt"),
+    ),
+    "UAVDT regions": (
+        GARBAGE | LINES.map(lambda lines: joined(lines, ",")),
+        _files(write_uavdt_set, "GT/a_gt_ignore.txt"),
+    ),
+    "MOT lines": (GARBAGE | LINES.map(lambda lines: joined(lines, ",")), _files(write_mot_set, "a/gt/gt.txt")),
+    "MOT seqinfo": (GARBAGE | SEQINFOS, _files(write_mot_set, "a/seqinfo.ini")),
+    "labelme": (
+        GARBAGE | SHAPES.map(lambda shapes: json.dumps(labelme_content("a.png", *shapes)).encode()),
+        _files(write_labelme_set, "a.json"),
     ),
     "VOC nodes": (
         GARBAGE | NODES.map(lambda body: f"<annotation>{body}</annotation>".encode()),

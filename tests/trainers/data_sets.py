@@ -139,3 +139,62 @@ def write_voc_set(folder: Path) -> Path:
     for name in NAMES:
         (folder / "Annotations" / f"{name}.xml").write_text(voc_text(f"{name}.png", objects))
     return folder
+
+
+def write_vid_set(folder: Path) -> Path:
+    """Writes `sequences/` and `annotations/` of VisDrone-VID, with sequences of one frame; returns the folder."""
+    (folder / "annotations").mkdir(parents=True)
+    for seed, name in enumerate(NAMES):
+        write_image(folder / "sequences" / name / "0000001.png", seed=seed)
+        lines = "1,0,10,10,10,20,1,1,0,0\n1,1,30,5,20,20,1,4,0,0\n"
+        (folder / "annotations" / f"{name}.txt").write_text(lines)
+    return folder
+
+
+def write_uavdt_set(folder: Path) -> Path:
+    """Writes `GT/` and folders of one frame each, as in UAVDT; returns the folder."""
+    (folder / "GT").mkdir(parents=True)
+    for seed, name in enumerate(NAMES):
+        write_image(folder / name / "img000001.png", seed=seed)
+        lines = "1,1,10,10,10,20,1,1,1\n1,2,30,5,20,20,1,1,3\n"
+        (folder / "GT" / f"{name}_gt_whole.txt").write_text(lines)
+    return folder
+
+
+def write_mot_set(folder: Path) -> Path:
+    """Writes folders with `img1/`, `gt/gt.txt` and `seqinfo.ini` of MOT, of one frame each; returns the folder."""
+    for seed, name in enumerate(NAMES):
+        write_image(folder / name / "img1" / "000001.png", seed=seed)
+        (folder / name / "gt").mkdir()
+        (folder / name / "gt" / "gt.txt").write_text("1,1,10,10,10,20,1,1,1\n1,2,30,5,20,20,1,1,0.5\n")
+        info = f"[Sequence]\nname={name}\nimDir=img1\nseqLength=1\nimWidth={WIDTH}\nimHeight={HEIGHT}\nimExt=.png\n"
+        (folder / name / "seqinfo.ini").write_text(info)
+    return folder
+
+
+def labelme_shape(label: object, *points: object, kind: object = "rectangle", **fields: object) -> dict[str, object]:
+    """Returns one shape of a labelme file."""
+    return {"label": label, "points": list(points), "group_id": None, "shape_type": kind, "flags": {}, **fields}
+
+
+def labelme_content(image_path: str, *shapes: object, **fields: object) -> dict[str, object]:
+    """Returns a labelme file of an image of the small sets."""
+    content = {"version": "5.4.1", "flags": {}, "shapes": list(shapes), "imagePath": image_path, "imageData": None}
+    return {**content, "imageHeight": HEIGHT, "imageWidth": WIDTH, **fields}
+
+
+def write_labelme(path: Path, content: dict[str, object]) -> None:
+    """Writes a labelme file with every shape on a line of its own; the first is on line 2."""
+    shapes = content["shapes"]
+    assert isinstance(shapes, list)
+    lines = "[\n" + ",\n".join(json.dumps(shape) for shape in shapes) + "\n]"
+    path.write_text(json.dumps({**content, "shapes": "?"}).replace('"?"', lines, 1))
+
+
+def write_labelme_set(folder: Path) -> Path:
+    """Writes images with a labelme file beside each; returns the folder."""
+    write_images(folder)
+    shapes = labelme_shape("person", [10, 10], [20, 30]), labelme_shape("car", [50, 25], [30, 5])
+    for name in NAMES:
+        write_labelme(folder / f"{name}.json", labelme_content(f"{name}.png", *shapes))
+    return folder

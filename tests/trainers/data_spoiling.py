@@ -14,10 +14,17 @@ import numpy as np
 
 from tests.trainers.data_sets import (
     coco_content,
+    labelme_content,
+    labelme_shape,
     voc_object,
     voc_text,
     write_coco_set,
     write_json,
+    write_labelme,
+    write_labelme_set,
+    write_mot_set,
+    write_uavdt_set,
+    write_vid_set,
     write_visdrone_set,
     write_voc_set,
     write_yolo_set,
@@ -31,7 +38,13 @@ WRITE: dict[str, Callable[[Path], Path]] = {
     "yolo": write_yolo_set,
     "visdrone": write_visdrone_set,
     "voc": write_voc_set,
+    "visdrone-vid": write_vid_set,
+    "uavdt": write_uavdt_set,
+    "mot": write_mot_set,
+    "labelme": write_labelme_set,
 }
+TEXTS = {"visdrone-vid": "annotations/a.txt", "uavdt": "GT/a_gt_whole.txt", "mot": "a/gt/gt.txt"}
+"""The text of the first sequence, by format."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +77,28 @@ def line(text: str) -> Callable[[Path], object]:
 def node(text: str, *, name: str = "a.png", **options: Any) -> Callable[[Path], object]:
     both = f"{voc_object('person', 10, 10, 20, 30)}\n{text}\n{voc_object('car', 30, 5, 50, 25)}"
     return lambda folder: (folder / "Annotations" / "a.xml").write_text(voc_text(name, both, **options))
+
+
+def added(format: str, *lines: str) -> Callable[[Path], object]:
+    """Adds lines to the text of the first sequence, from line 3 on."""
+
+    def spoil(folder: Path) -> None:
+        path = folder / TEXTS[format]
+        path.write_text(path.read_text() + "".join(f"{line}\n" for line in lines))
+
+    return spoil
+
+
+def shape(label: object, *points: object, kind: object = "rectangle", **fields: object) -> Callable[[Path], object]:
+    """Adds a shape to the first labelme file, on line 4."""
+    added_shape = labelme_shape(label, *points, kind=kind, **fields)
+    return lambda folder: write_labelme(folder / "a.json", labelme_with(added_shape))
+
+
+def labelme_with(*shapes: object, **fields: object) -> dict[str, object]:
+    """Returns the first labelme file with more shapes and other fields."""
+    both = labelme_shape("person", [10, 10], [20, 30]), labelme_shape("car", [50, 25], [30, 5])
+    return labelme_content("a.png", *both, *shapes, **fields)
 
 
 def coco(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], object]:

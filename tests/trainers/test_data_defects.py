@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from search_space.errors import DataError
-from tests.trainers.data_sets import coco_content, voc_object, voc_text, write_coco_set, write_image, write_yolo_set
+from tests.trainers.data_sets import (
+    coco_content,
+    voc_object,
+    voc_text,
+    write_coco_set,
+    write_image,
+    write_labelme,
+    write_yolo_set,
+)
 from tests.trainers.data_spoiling import (
     GOOD,
     LABELS,
@@ -22,6 +30,7 @@ from tests.trainers.data_spoiling import (
     huge,
     image,
     label,
+    labelme_with,
     line,
     no_objects,
     node,
@@ -161,6 +170,13 @@ CASES = {
     "voc, other image": Case("voc", node("", name="b.png"), "filename_differs", "Annotations/a.xml", None),
     "coco, category twice": Case("coco", category(id=2, name="car"), "duplicate_category", "set.json", 17),
     "voc, size differs": Case("voc", node("", size="65,48"), "image_size", "a.png", None, A_BOXES, unreadable=1),
+    "labelme, name of another image": Case(
+        "labelme",
+        lambda folder: write_labelme(folder / "a.json", labelme_with(imagePath="b.png")),
+        "filename_differs",
+        "a.json",
+        None,
+    ),
     "yolo, label without image": Case("yolo", text("labels/x.txt", GOOD), "label_without_image", "labels/x.txt", None),
     "visdrone, file without image": Case("visdrone", remove(A), "label_without_image", "a.txt", None, A_BOXES),
     # what makes a set unusable

@@ -26,8 +26,10 @@ from tests.trainers.data_sets import (
     write_voc_set,
     write_yolo_set,
 )
+from tests.trainers.data_spoiling import WRITE
 from trainers.data import FORMATS, DataSplits, open_data
 from trainers.data.annotation_json import entry_lines
+from trainers.data.convert import convert_data
 from trainers.data.images import read_image
 
 
@@ -38,7 +40,29 @@ def opened() -> dict[str, DataSplits]:
 
 def test_every_format_has_a_fixture() -> None:
     unwritten = {name for name in FORMATS if FORMATS.get(name).writer is None}
-    assert unwritten <= set(SETS) <= set(FORMATS), "what is written is read again in test_data_convert"
+    assert unwritten <= {*SETS, *WRITE} <= set(FORMATS), "what is written is read again in test_data_convert"
+
+
+@pytest.mark.parametrize("name", WRITE)
+def test_a_small_set_is_found_and_converted(name: str, tmp_path: Path) -> None:
+    path = WRITE[name](tmp_path / "set")
+    splits = open_data(path)
+    assert (splits.format, len(splits.train), len(splits.val)) == (name, 2, 1)
+    assert open_data(path, format=name).train.fingerprint() == splits.train.fingerprint()
+    boxes = [sorted(map(tuple, record.boxes.tolist())) for record in (*splits.train.records, *splits.val.records)]
+    assert boxes == [[(10, 10, 20, 30), (30, 5, 50, 25)]] * 3 or name == "yolo"
+    done = convert_data(path, tmp_path / "out", to="coco")
+    assert (done.from_format, done.num_images, done.num_boxes) == (name, 3, 6)
+
+
+@pytest.mark.parametrize("name", WRITE)
+@pytest.mark.parametrize("other", FORMATS.names())
+def test_a_small_set_is_no_other_format(name: str, other: str, tmp_path: Path) -> None:
+    path = WRITE[name](tmp_path)
+    if name == other or {name, other} == {"coco", "tinyperson"}:
+        return
+    with pytest.raises(DataError, match=f"no {other} data set|in the format {other}|of VisDrone-VID|has no boxes"):
+        open_data(path, format=other)
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -77,7 +101,9 @@ def test_another_format_than_the_one_there_is_refused_or_agrees(name: str, other
 
 
 def test_unknown_formats_name_the_near_ones() -> None:
-    with pytest.raises(ConfigError, match="unknown format 'vizdrone'; did you mean 'visdrone'; known: coco, "):
+    with pytest.raises(
+        ConfigError, match="unknown format 'vizdrone'; did you mean 'visdrone' or 'visdrone-vid'; known: coco, "
+    ):
         open_data(FORMATS_FOLDER / "visdrone", format="vizdrone")
 
 

@@ -74,7 +74,7 @@ def test_no_reader_leaves_its_folder(name: str, tmp_path: Path) -> None:
         assert all(record.path is not None and record.path.resolve().is_relative_to(home) for record in records)
 
 
-@pytest.mark.parametrize("to", FORMATS.names())
+@pytest.mark.parametrize("to", [name for name in FORMATS if FORMATS.get(name).writer is not None])
 @pytest.mark.parametrize("name", ["../../evil", "/evil", "=cmd|x", "<script>", "C:\\x", "a/b", "..", "nul\\x"])
 def test_the_converter_writes_nowhere_else(name: str, to: str, tmp_path: Path) -> None:
     path = coco_with(tmp_path / "in", categories={"name": name})

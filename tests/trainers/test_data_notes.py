@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from tests.trainers.data_sets import coco_content, voc_object, write_json
+from tests.trainers.data_sets import coco_content, voc_object, write_image, write_json, write_labelme
 from tests.trainers.data_spoiling import (
     GOOD,
     LABELS,
@@ -22,6 +23,7 @@ from tests.trainers.data_spoiling import (
     coco,
     image,
     label,
+    labelme_with,
     line,
     node,
     remove,
@@ -119,6 +121,30 @@ NOTE_CASES: dict[str, tuple[str, Case]] = {
         "no annotation file": ("image_without_labels", "visdrone", remove("annotations/a.txt"), 4),
         "missing filename": ("filename_missing", "voc", node("", name="old.png"), 6),
         "counted from 1": ("one_based", "voc", node("", database="The VOC2012 Database"), 6),
+        "sequence without a text": (
+            "sequence_without_labels",
+            "mot",
+            lambda folder: write_image(folder / "d" / "img1" / "000001.png"),
+            6,
+        ),
+        "sequence of another detector": (
+            "sequence_copy",
+            "mot",
+            lambda folder: [shutil.copytree(folder / "c", folder / f"d-{name}") for name in ("DPM", "SDP")],
+            8,
+        ),
+        "frame without a line": (
+            "frame_without_labels",
+            "visdrone-vid",
+            lambda folder: write_image(folder / "sequences" / "a" / "0000002.png"),
+            6,
+        ),
+        "name of a missing image": (
+            "filename_missing",
+            "labelme",
+            lambda folder: write_labelme(folder / "a.json", labelme_with(imagePath="x.png")),
+            6,
+        ),
         "empty label file": ("", "yolo", text(LABELS, ""), 4),
     }.items()
 }
@@ -135,7 +161,8 @@ def test_converting_what_is_annotated_as_stored_says_where_that_is_lost(
 
 
 def test_every_note_has_a_case() -> None:
-    assert {kind for kind, _ in NOTE_CASES.values()} - {""} == set(NOTES)
+    cases = {kind for kind, _ in NOTE_CASES.values()} - {""}
+    assert cases | {"grouped"} == set(NOTES), "outlines of one group are in test_cases_labelme"
 
 
 @pytest.mark.parametrize("name", NOTE_CASES)

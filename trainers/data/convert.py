@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from trainers.data.source import ReadRequest, ReadResult
 from trainers.data.stated_sizes import compare_sizes
 from trainers.data.writing import WriteRequest, snap_to_pixels
 
+MAX_DEPTH = 5
+"""Images of one name are told apart by this many components of their paths at most."""
 _NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f/\\:]")
 
 
@@ -133,10 +136,11 @@ class _Images:
         self._whole, self._link = whole, link
         self._names: dict[str, str] = {}
         taken: set[str] = set()
+        prefixes = _prefixes(records)
         for record in records:
             key = self._key(record)
             if key not in self._names:
-                name = _free_name(record, taken, cut=self._is_cut(record))
+                name = _free_name(record, taken, cut=self._is_cut(record), prefix=prefixes.get(record.path))
                 taken.add(Path(name).stem.casefold())
                 self._names[key] = name
 
@@ -166,7 +170,19 @@ class _Images:
             shutil.copyfile(record.path, target)
 
 
-def _free_name(record: Record, taken: set[str], *, cut: bool) -> str:
+def _prefixes(records: list[Record]) -> dict[Path | None, str]:
+    """Returns the nearest folder that tells images apart, of each that shares its name with others, such as a frame."""
+    paths = {record.path for record in records if record.path is not None}
+    counts = Counter(path.stem.casefold() for path in paths)
+    shared = [path for path in paths if counts[path.stem.casefold()] > 1]
+    for depth in range(2, MAX_DEPTH + 1):
+        folders: dict[Path | None, str] = {path: path.parts[-depth] for path in shared if len(path.parts) >= depth}
+        if len(set(folders.values())) > 1:
+            return folders
+    return {}
+
+
+def _free_name(record: Record, taken: set[str], *, cut: bool, prefix: str | None) -> str:
     assert record.path is not None
     stem, suffix = os.path.splitext(record.path.name)
     if suffix.lower() not in IMAGE_SUFFIXES:  # the usual suffix, which other tools know, too
@@ -174,7 +190,9 @@ def _free_name(record: Record, taken: set[str], *, cut: bool) -> str:
     stem = _NOT_IN_NAMES.sub("_", stem).encode(errors="replace").decode().strip() or "image"
     if cut and record.window is not None:
         stem, suffix = f"{stem}_{'_'.join(map(str, record.window))}", ".png"
-    names = [stem, f"{_NOT_IN_NAMES.sub('_', record.path.parent.name)}_{stem}"]
+    if prefix is not None:
+        stem = f"{_NOT_IN_NAMES.sub('_', prefix)}_{stem}"
+    names = [stem]
     count = 2
     while names[0].casefold() in taken:
         del names[0]

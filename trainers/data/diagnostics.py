@@ -153,23 +153,28 @@ class Diagnostics:
             window=window,
         )
 
-    def distinct(self, found: Iterable[tuple[Record | None, SourceLocation]]) -> list[Record]:
+    def distinct(
+        self, found: Iterable[tuple[Record | None, SourceLocation]], ranks: Iterable[int] | None = None
+    ) -> list[Record]:
         """Returns the records of one split, each image once, and counts further records of an image as defects.
 
         Args:
             found: records, or None for unusable ones, with the location of their annotations.
+            ranks: of the records of an image, the first one with the lowest rank counts; None: the first one.
         """
-        first: dict[str, SourceLocation] = {}
-        records = []
-        for record, location in found:
+        listed = list(found)
+        order = range(len(listed))
+        first: dict[str, int] = {}
+        for _, index in sorted(zip(ranks, order, strict=True)) if ranks is not None else ((0, each) for each in order):
+            record, location = listed[index]
             if record is None:
                 continue
-            known = first.setdefault(record.key, location)
-            if known is location:
-                records.append(record)
-            else:
-                self.add("duplicate_image", location, f"its image {record.name} is that of {known.text}, which counts")
-        return records
+            known = first.setdefault(record.key, index)
+            if known != index:
+                text = f"its image {record.name} is that of {listed[known][1].text}, which counts"
+                self.add("duplicate_image", location, text)
+        kept = (listed[index][0] for index in sorted(first.values()))
+        return [record for record in kept if record is not None]
 
     def notices(self) -> tuple[str, ...]:
         """Returns the notices for the user, one line per kind; logs them unless the data set is being checked."""

@@ -11,7 +11,9 @@ from trainers.data.ignored_names import ignore_named_classes
 from trainers.data.json_pairs import jsons_in
 from trainers.data.source import ReadRequest, ReadResult
 
-from trainers.data import json_writer, yolo_writer, visdrone_writer, voc_writer  # noqa: F401  isort: skip
+# The order is that of detection. Folders of YOLO and lines of VisDrone could also be those of the format before them.
+from trainers.data import json_writer, labelme, yolo_writer, visdrone_video, visdrone_writer  # noqa: F401  isort: skip
+from trainers.data import voc_writer, uavdt, mot  # noqa: F401  isort: skip
 
 
 def readers_in_order() -> tuple[Reader, ...]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from search_space.errors import DataError, check_known
 from trainers.data.images import is_file
+from trainers.data.labelme_json import is_labelme
 from trainers.data.part_folders import PART_NAMES, names_by_part, part_of
 
 ANNOTATION_FOLDERS = ("", "annotations", "coco")
@@ -94,7 +95,8 @@ def jsons_in_parts(folder: Path) -> list[Path]:
 
 
 def _jsons(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*.json") if is_file(path))
+    """Returns the JSON files of a folder, without those of labelme."""
+    return sorted(path for path in folder.glob("*.json") if is_file(path) and not is_labelme(path))
 
 
 def _pairs_of(files: Iterable[Path]) -> Iterator[Pair]:

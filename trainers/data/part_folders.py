@@ -110,6 +110,13 @@ def label_stems(annotations: Path) -> tuple[str, ...]:
     return (annotations.stem, inner) if is_image_name else (annotations.stem,)
 
 
+def name_rank(annotations: Path, image: Path | None) -> int:
+    """Returns 0 if an annotation file has the stem of its image, 1 if it has its whole name, and 2 otherwise."""
+    stems = list(map(normalized, label_stems(annotations)))
+    stem = "" if image is None else normalized(os.path.splitext(image.name)[0])
+    return stems.index(stem) if stem in stems else 2
+
+
 @dataclass(frozen=True, kw_only=True)
 class FolderLayout:
     """The folder layout of a format."""

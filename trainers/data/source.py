@@ -96,6 +96,21 @@ def numbered_lines(text: str) -> list[tuple[int, str]]:
     return [(number, line.strip()) for number, line in lines if line.strip()]
 
 
+def num_fields(path: Path) -> int:
+    """Returns the number of fields in the first line of a text if they all are numbers, and 0 otherwise."""
+    try:
+        with path.open("rb") as file:
+            line = next((each for each in iter(lambda: file.readline(1000), b"") if each.strip()), b"")
+        return len([float(field) for field in fields_of(line.removeprefix(b"\xef\xbb\xbf").decode())])
+    except (OSError, ValueError):
+        return 0
+
+
+def fields_of(line: str) -> list[str]:
+    """Returns the comma-separated fields of a line; a trailing comma is accepted."""
+    return [field.strip() for field in line.strip().rstrip(", ").split(",")]
+
+
 def read_names(folders: Iterable[Path], diagnostics: Diagnostics) -> tuple[str, ...] | None:
     """Returns the class names of the first `classes.txt` in the folders, one per line, or None.
 
@@ -134,6 +149,19 @@ def posix_name(name: str, location: SourceLocation, diagnostics: Diagnostics) ->
     return name.replace("\\", "/")
 
 
+def inner_name(name: str, location: SourceLocation, diagnostics: Diagnostics) -> str | None:
+    """Returns a file name that stays inside the image folder; otherwise counts a defect and returns None.
+
+    Raises:
+        BrokenFile: the name leaves the folder, and the data set is opened for use.
+    """
+    turned = posix_name(name, location, diagnostics)
+    if leaves_folder(turned):
+        diagnostics.refuse("path_outside", location, f"file_name {name!r} leaves the image folder; use a relative name")
+        return None
+    return turned
+
+
 def leaves_folder(name: str) -> bool:
     """Returns whether a file name, with slashes, could leave the folder that it is relative to."""
     path = PurePosixPath(name)
@@ -149,3 +177,11 @@ def is_inside(path: Path, folders: Iterable[Path]) -> bool:
 def listed_images(folder: Path) -> tuple[Path, ...]:
     """Returns the image files in a folder and its subfolders, sorted."""
     return tuple(sorted(images_among(folder.rglob("*"))))
+
+
+def subfolders(folder: Path) -> tuple[Path, ...]:
+    """Returns the folders in a folder, sorted; none if it cannot be read."""
+    try:
+        return tuple(sorted(Path(entry.path) for entry in os.scandir(folder) if entry.is_dir()))
+    except OSError:
+        return ()

@@ -19,7 +19,7 @@ from trainers.data.diagnostics import Annotation, Corners, Diagnostics
 from trainers.data.file_names import NameTable, normalized
 from trainers.data.ignored_names import is_ignored_name
 from trainers.data.images import MAX_PIXELS, is_file
-from trainers.data.part_folders import UNDIVIDED_NOTICE, FolderLayout, PartFolder, label_stems
+from trainers.data.part_folders import UNDIVIDED_NOTICE, FolderLayout, PartFolder, label_stems, name_rank
 from trainers.data.source import (
     MAX_TEXT_BYTES,
     ReadRequest,
@@ -244,7 +244,8 @@ def _read_part(
     )
     for file, image in found:
         _compare_names(file, image, images.named(_last_name(file)), diagnostics)
-    return Dataset(diagnostics.distinct(records), classes)
+    ranks = (name_rank(file.path, image) for file, image in found)
+    return Dataset(diagnostics.distinct(records, ranks), classes)
 
 
 def _last_name(file: VocFile) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 from trainers.data.defects import BrokenFile, SourceLocation
 from trainers.data.diagnostics import Diagnostics
 from trainers.data.images import is_file
-from trainers.data.source import ReadRequest, numbered_lines, posix_name, read_names_file, read_text
-from trainers.data.yolo_layout import YoloLayout, has_labels, shown_names, subfolders, used_parts, with_images
+from trainers.data.source import ReadRequest, numbered_lines, posix_name, read_names_file, read_text, subfolders
+from trainers.data.yolo_layout import YoloLayout, has_labels, shown_names, used_parts, with_images
 from trainers.data.yolo_lists import ImageFinder
 from trainers.data.yolo_names import (
     ClassNames,

@@ -14,7 +14,7 @@ from trainers.data.diagnostics import Diagnostics
 from trainers.data.image_files import images_among
 from trainers.data.images import IMAGE_SUFFIXES, is_file
 from trainers.data.part_folders import FolderImages, names_by_part, part_of
-from trainers.data.source import ReadRequest, listed_images
+from trainers.data.source import ReadRequest, listed_images, subfolders
 from trainers.data.yolo_names import NAME_FILES, ClassNames, names_in
 
 Part = TypeVar("Part")
@@ -192,14 +192,6 @@ def _has_labels_below(folder: Path) -> bool:
     """Returns whether a folder, or one of the first folders below it, has label files beside images."""
     walk = islice(os.walk(folder), MAX_PROBED)
     return any(has_labels(Path(place), with_images=True) for place, _, _ in walk)
-
-
-def subfolders(folder: Path) -> list[Path]:
-    """Returns the folders in a folder, sorted; none if it cannot be read."""
-    try:
-        return sorted(Path(entry.path) for entry in os.scandir(folder) if entry.is_dir())
-    except OSError:
-        return []
 
 
 def _folders_of_parts(folder: Path) -> dict[str, Path]:
