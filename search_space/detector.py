@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from search_space.blocks.vgg import scale_stem
 from search_space.graph import IMAGE, Graph, Node, build
 from search_space.head_kind import HEAD_KINDS
 from search_space.heads.assignment import is_one_to_one
@@ -41,6 +42,7 @@ class Detector(nn.Module):
         self.blocks = nn.ModuleDict({node.name: build(node) for node in graph.nodes if node.shares is None})
         self.convert = InputConversion(graph.input_format)
         self._plans = {graph.outputs: _plan(graph, graph.outputs)}
+        scale_stem(self.blocks[graph.nodes[0].name], graph.input_format)
         kind.connect(self.blocks, graph)
         kind.init_weights(self.blocks, graph)
 

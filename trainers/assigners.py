@@ -57,7 +57,10 @@ class TaskAlignedAssigner:
     """Weight of the normalized Wasserstein distance in the overlap; the rest is the complete IoU."""
     min_extent: float = 2.0
     """Boxes are widened to at least this many cells of the finest level to find candidates, so that an object smaller
-    than a cell still contains anchor points."""
+    than a cell still contains anchor points. 0, as in YOLOv8: only points strictly inside the box."""
+    metric_floor: float = 0.0
+    """Added to the best metric of an object when its targets are scaled, so that an object whose metrics are far below
+    it gets targets near 0; 1e-9 in YOLOv8."""
 
     @torch.no_grad()
     def __call__(
@@ -67,6 +70,9 @@ class TaskAlignedAssigner:
         # Candidates: every anchor point inside the widened box, as parallel arrays over (object, point) pairs.
         widened = widen(objects.boxes, self.min_extent * min(grid.strides))
         owner, point = points_inside(widened, grid)
+        if self.min_extent == 0:
+            within = (grid.points[point] > objects.boxes[owner, :2]).all(dim=1)
+            owner, point = owner[within], point[within]
         row = objects.images[owner] * len(grid) + point
         scores = class_logits[row, objects.labels[owner]].float().sigmoid()
         boxes = decode_boxes(box_logits[row].float(), grid.points[point], grid.point_strides[point], reg_max)
@@ -80,16 +86,20 @@ class TaskAlignedAssigner:
         if self.keep is not None:
             kept = rank_within(owner, metric) < self.keep
             owner, row, metric, overlap = owner[kept], row[kept], metric[kept], overlap[kept]
-        return Assignment(anchors=row, objects=owner, scores=_target_scores(owner, metric, overlap, len(objects)))
+        scores = _target_scores(owner, metric, overlap, len(objects), self.metric_floor)
+        return Assignment(anchors=row, objects=owner, scores=scores)
 
 
-def _target_scores(owner: Tensor, metric: Tensor, overlap: Tensor, num_objects: int) -> Tensor:
-    """Scales the metric so that the best point of each object gets the best overlap as its class target."""
+def _target_scores(owner: Tensor, metric: Tensor, overlap: Tensor, num_objects: int, floor: float) -> Tensor:
+    """Scales the metric so that the best point of each object gets the best overlap as its class target.
+
+    With a `floor` above 0 it gets less, by the share of the floor in the sum of both.
+    """
     zeros = torch.zeros(num_objects, device=metric.device)
     best_metric = zeros.scatter_reduce(0, owner, metric, "amax")
     best_overlap = zeros.scatter_reduce(0, owner, overlap, "amax")
     # The minimum only prevents 0 / 0. It is tiny because early overlaps of tiny boxes give metrics near 1e-12.
-    return metric / best_metric.clamp(min=1e-30)[owner] * best_overlap[owner]
+    return metric / (best_metric + floor).clamp(min=1e-30)[owner] * best_overlap[owner]
 
 
 def widen(boxes: Tensor, extent: float) -> Tensor:

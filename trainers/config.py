@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from trainers.data.augmentation import Augmentation
+from trainers.loss_settings import AssignerOptions, LossWeights
 from trainers.settings import SettingError, check_settings, read_settings, setting
 
 OPTIMIZERS = {"adamw": 4e-3, "sgd": 1e-2}
@@ -66,6 +67,8 @@ class TrainConfig:
         minimum=0,
         maximum=1,
     )
+    assigner: AssignerOptions = field(default_factory=AssignerOptions)
+    loss: LossWeights = field(default_factory=LossWeights)
     patience: int = _EVALUATION(
         0,
         "Early stopping: number of consecutive evaluations without a better accuracy; 0: off.",

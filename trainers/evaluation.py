@@ -71,11 +71,14 @@ class DatasetDetections:
     """One entry per image."""
     unreadable: tuple[str, ...] = ()
     """Error messages of the unreadable images."""
+    max_detections: int = MAX_DETECTIONS
+    """The limit per image; above 100 it replaces COCO's limit of 100 per class and image."""
 
     def match(self, bins: SizeBins | None = None) -> Matches:
         """Matches the detections with the objects of the data set, for the COCO sizes and those of `bins`."""
         found = [(each.boxes, each.scores, each.labels) for each in self.found]
-        return match_sizes(self.dataset.records, found, self.dataset.classes, bins)
+        most = max(MAX_DETECTIONS, self.max_detections)
+        return match_sizes(self.dataset.records, found, self.dataset.classes, bins, max_detections=most)
 
     def score(self, matches: Matches) -> Score:
         """Returns the score of these matches."""
@@ -123,12 +126,19 @@ def detect_dataset(
     tiling: Tiling | None = None,
     max_detections: int = MAX_DETECTIONS,
     iou_threshold: float | None = None,
+    score_threshold: float = EVALUATION_SCORE,
+    soft_nms: bool = False,
+    max_per_class: int | None = None,
     on_images: Callable[[int], None] = lambda number: None,
 ) -> DatasetDetections:
     """Runs a detector on every image of a data set; see `evaluate`.
 
     Args:
+        max_detections: per image.
         iou_threshold: of NMS; None: 0.6, and no NMS for a one-to-one head.
+        score_threshold: lowest score that counts.
+        soft_nms: see `DetectionLimits`.
+        max_per_class: per image and class.
         on_images: is called with the number of images that are done.
 
     Raises:
@@ -136,7 +146,11 @@ def detect_dataset(
     """
     hw = input_hw or detector.input_hw
     limits = DetectionLimits(
-        score_threshold=EVALUATION_SCORE, iou_threshold=iou_threshold, max_detections=max_detections
+        score_threshold=score_threshold,
+        iou_threshold=iou_threshold,
+        max_detections=max_detections,
+        soft_nms=soft_nms,
+        max_per_class=max_per_class,
     )
     found: list[Detections] = []
     unreadable: list[str] = []
@@ -155,7 +169,9 @@ def detect_dataset(
         raise DataError(
             f"none of the {len(dataset)} images can be read; first error: {unreadable[0]}; run nas data check for all"
         )
-    return DatasetDetections(dataset=dataset, found=tuple(found), unreadable=tuple(unreadable))
+    return DatasetDetections(
+        dataset=dataset, found=tuple(found), unreadable=tuple(unreadable), max_detections=max_detections
+    )
 
 
 def _read(dataset: Dataset, index: int, unreadable: list[str]) -> Image | None:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from trainers.data.dataset import Record
-from trainers.matching import COCO_IOUS, DetectionArrays, Flags, Floats, Integers, Matches, match
+from trainers.matching import COCO_IOUS, MAX_DETECTIONS, DetectionArrays, Flags, Floats, Integers, Matches, match
 from trainers.sizes import COCO_SIZES, EVERY_SIZE, SizeBins
 
 RECALLS = np.linspace(0.0, 1.0, 101)
@@ -62,12 +62,20 @@ def mean_of(values: Floats) -> float:
 
 
 def match_sizes(
-    records: Sequence[Record], found: Sequence[DetectionArrays], classes: Sequence[str], extra: SizeBins | None = None
+    records: Sequence[Record],
+    found: Sequence[DetectionArrays],
+    classes: Sequence[str],
+    extra: SizeBins | None = None,
+    *,
+    max_detections: int = MAX_DETECTIONS,
 ) -> Matches:
-    """Matches at the COCO thresholds and sizes, and at those of `extra`, which follow all, small, medium, large."""
+    """Matches at the COCO thresholds and sizes, and at those of `extra`, which follow all, small, medium, large.
+
+    `max_detections` is per class and image.
+    """
     bins = (EVERY_SIZE, *COCO_SIZES, *(extra.bins if extra else ()))
     ious = (*COCO_IOUS, *(extra.extra_ious if extra else ()))
-    return match(records, found, num_classes=len(classes), bins=bins, ious=ious)
+    return match(records, found, num_classes=len(classes), bins=bins, ious=ious, max_detections=max_detections)
 
 
 def measure(matches: Matches) -> Precision:

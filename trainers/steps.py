@@ -228,7 +228,7 @@ def prepare_run(
         ConfigError: the settings do not fit the head, the device or the number of processes.
         DataError: the training set is empty, or its number of classes is not that of the detector.
     """
-    head = head_training(detector, HeadOptions(nwd=config.nwd))
+    head = head_training(detector, HeadOptions(nwd=config.nwd, assigner=config.assigner, loss=config.loss))
     _check_data(detector, train_set)
     world = World.current(device_for(config.device))
     precision = precision_for(world.device, config.precision)

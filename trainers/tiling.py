@@ -199,7 +199,10 @@ class _Table:
                 return
             self.kept[same] = False
             row = self._join(row, same, image_hw)  # the merged box may agree with further boxes
-        self.kept[row] = int(self.kept.sum()) < limits.max_detections
+        self.kept[row] = int(self.kept.sum()) < limits.max_detections and (
+            limits.max_per_class is None
+            or int((self.kept & (self.labels == self.labels[row])).sum()) < limits.max_per_class
+        )
 
     def _same(self, row: int, iou_threshold: float) -> NDArray[np.int64]:
         """Returns the kept detections of the same object as `row`, best first."""

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from trainers.matching import Matches
     from trainers.tiling import Tiling
 
+IGNORED = ("ignore", "drop")
+"""What happens to ignored regions."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreIntervals:
@@ -97,6 +100,10 @@ class EvaluationOptions:
     input_hw: tuple[int, int] | None
     max_detections: int
     iou: float | None
+    soft_nms: bool
+    score: float
+    max_per_class: int | None
+    ignored: str
     batch: int
     device: str
 
@@ -105,14 +112,17 @@ class EvaluationOptions:
         from trainers.sizes import size_bins
 
         check_known("part", self.part, PARTS, ConfigError)
+        check_known("--ignored", self.ignored, IGNORED, ConfigError)
         for option, value, least in (
             ("--bootstrap", self.bootstrap, 0),
             ("--seed", self.seed, 0),
             ("--max-detections", self.max_detections, 1),
+            ("--max-per-class", self.max_per_class, 1),
             ("--batch", self.batch, 1),
         ):
             check_at_least(option, value, least)
         check_fraction("--iou", self.iou)
+        check_fraction("--score", self.score)
         if self.bins is not None and not self.bins.startswith("quantiles"):
             size_bins(self.bins, ())  # fails before the data is read
 
@@ -139,6 +149,10 @@ def evaluate(
     input_hw: tuple[int, int] | None = None,
     max_detections: int = 100,
     iou: float | None = None,
+    soft_nms: bool = False,
+    score: float = 0.001,
+    max_per_class: int | None = None,
+    ignored: str = "ignore",
     batch: int = 8,
     device: str = "auto",
     threads: int | None = None,
@@ -169,6 +183,11 @@ def evaluate(
         input_hw: input size `(H, W)` in pixels; None: that of the detector.
         max_detections: maximum number of detections per image.
         iou: maximum IoU of two boxes of a class; None: 0.6, or no suppression for a one-to-one head.
+        soft_nms: whether boxes with a higher IoU get lower scores instead of being dropped; always so for a two-stage
+            head.
+        score: lowest score that counts.
+        max_per_class: maximum number of detections per image and class; None: no limit.
+        ignored: `ignore`: detections in ignored regions do not count; `drop`: there are no such regions.
         batch: images per batch.
         device: `auto`, `cpu` or `cuda`.
         threads: CPU threads; None: all.
@@ -257,6 +276,7 @@ def _evaluate(
 
     on_notice, on_progress = callbacks
     dataset = splits.part(options.part)
+    dataset = dataset.without_ignored() if options.ignored == "drop" else dataset
     if tiling is not None:
         notify(on_notice, small_images_note("--tile", options.part, dataset, tiling.tile_hw))
     _check_classes(loaded, dataset.classes, on_notice)
@@ -324,6 +344,9 @@ def _find(
         tiling=tiling,
         max_detections=options.max_detections,
         iou_threshold=options.iou,
+        score_threshold=options.score,
+        soft_nms=options.soft_nms,
+        max_per_class=options.max_per_class,
         on_images=on_images,
     )
 

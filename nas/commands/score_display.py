@@ -9,7 +9,7 @@ from nas.commands.display import say
 
 FEW_NAMES = 12
 """Rows up to which a confusion matrix is printed; a larger one is better read from its file."""
-PRIORITIES = {"AP": 1, "AP50": 1, "AP_small": 1, "recall": 2, "AP75": 3, "AP_medium": 4, "AP_large": 4}
+PRIORITIES = {"AP": 1, "AP50": 1, "AP_small": 1, "recall": 2, "P": 3, "R": 3, "AP75": 3, "AP_medium": 4, "AP_large": 4}
 """Which scores stay where the terminal is narrow: those with small numbers."""
 
 
@@ -18,14 +18,19 @@ def percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
 
 
-def print_score(score: Mapping[str, Any], intervals: Mapping[str, Any] | None = None) -> None:
+def print_score(
+    score: Mapping[str, Any],
+    intervals: Mapping[str, Any] | None = None,
+    best_f1: Mapping[str, Any] | None = None,
+) -> None:
     """Prints the fields of a score in percent: over all classes, by class, and by size where bins were asked for.
 
     Args:
         score: of `plain_score`.
         intervals: by name `low` and `high`, of the bootstrap.
+        best_f1: by class `precision` and `recall` at the best F1; None: these columns are left out.
     """
-    _print_averages(score, intervals or {})
+    _print_averages(score, intervals or {}, best_f1)
     if score["bins"]:
         _print_bins(score["bins"], intervals or {})
     if score["f1"] is not None:
@@ -38,25 +43,40 @@ def print_score(score: Mapping[str, Any], intervals: Mapping[str, Any] | None = 
         )
 
 
-def _print_averages(score: Mapping[str, Any], intervals: Mapping[str, Any]) -> None:
+def _print_averages(score: Mapping[str, Any], intervals: Mapping[str, Any], best_f1: Mapping[str, Any] | None) -> None:
     from nas.commands.table import Column, numbers, print_table
 
     names = {"ap": "AP", "ap50": "AP50", "ap75": "AP75", "ap_small": "AP_small"}
     sizes = {"ap_medium": "AP_medium", "ap_large": "AP_large"}
-    titles = (*names.values(), *sizes.values(), "recall")
+    extra = () if best_f1 is None else ("P", "R")
+    titles = (*names.values(), *sizes.values(), "recall", *extra)
     columns = (
         Column("class", is_name=True),
         *(numbers(f"{title} %", priority=PRIORITIES[title]) for title in titles),
         numbers("objects", priority=2),
     )
-    rows = [("all", *(percent(score[name]) for name in (*names, *sizes, "recall")), str(score["num_objects"]))]
+    averages = (percent(score[name]) for name in (*names, *sizes, "recall"))
+    means = () if best_f1 is None else _means(best_f1)
+    rows = [("all", *averages, *means, str(score["num_objects"]))]
     if intervals:
-        rows.append(("interval", *(_interval(intervals.get(name)) for name in (*names, *sizes)), "", ""))
+        rows.append(
+            ("interval", *(_interval(intervals.get(name)) for name in (*names, *sizes)), "", *("" for _ in extra), "")
+        )
     rows.append(())
     for name, entry in score["per_class"].items():
         scores = (percent(entry[each]) for each in names)
-        rows.append((name, *scores, "", "", percent(entry["recall"]), str(entry["num_objects"])))
+        own = () if best_f1 is None else [percent(best_f1[name][each]) for each in ("precision", "recall")]
+        rows.append((name, *scores, "", "", percent(entry["recall"]), *own, str(entry["num_objects"])))
     print_table(columns, rows)
+
+
+def _means(best_f1: Mapping[str, Any]) -> tuple[str, ...]:
+    """Returns precision and recall at the best F1 of each class, averaged over the classes that have a value."""
+    found = []
+    for name in ("precision", "recall"):
+        values = [entry[name] for entry in best_f1.values() if entry[name] is not None]
+        found.append(percent(sum(values) / len(values) if values else None))
+    return tuple(found)
 
 
 def _print_bins(bins: Mapping[str, Any], intervals: Mapping[str, Any]) -> None:

@@ -71,6 +71,28 @@ if TYPE_CHECKING:
     help="Maximum number of detections per image; COCO's rule is 100. nas predict shows up to 300.",
 )
 @iou_option
+@click.option(
+    "--soft-nms",
+    is_flag=True,
+    help="Lower the scores of boxes that overlap more than --iou instead of dropping them; always so for a two-stage "
+    "head.",
+)
+@click.option(
+    "--score", type=click.FloatRange(0, 1), default=0.001, show_default=True, help="Lowest score that counts."
+)
+@click.option(
+    "--max-per-class",
+    type=click.IntRange(min=1),
+    default=None,
+    help="Maximum number of detections per image and class. Default: no limit.",
+)
+@click.option(
+    "--ignored",
+    type=click.Choice(("ignore", "drop")),
+    default="ignore",
+    show_default=True,
+    help="ignore: detections in ignored regions of the data do not count. drop: as if there were no such regions.",
+)
 @click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Images per batch.")
 @click.option("--device", default="auto", show_default=True, help="Where to compute: auto, cpu or cuda.")
 @click.option("--threads", type=click.IntRange(min=1), default=None, help="CPU threads. Default: all.")
@@ -103,7 +125,7 @@ def print_evaluation(result: EvaluationResult) -> None:
 
     report = result.to_dict()
     intervals = report["intervals"]
-    print_score(report["score"], intervals and intervals["values"])
+    print_score(report["score"], intervals and intervals["values"], report["best_f1"])
     if intervals:
         say(
             f"intervals: {100 * intervals['confidence']:g} % over {intervals['resamples']} resamples of the images; "

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search_space.blocks.registries import EXTRAS
+from search_space.blocks.vgg import init_without_norm
 from search_space.errors import check_known
 
 PATTERNS = {"S": (2, 1), "P": (2, 0), "V": (1, 0)}
@@ -54,8 +55,8 @@ class SeparableExtra(nn.Module):
 class PlainExtra(nn.Module):
     """1x1 to half the channels and a 3x3 to all channels, each with bias and ReLU, no norm.
 
-    `(B, in_channels, H, W)` to `(B, out_channels, ., .)`, with sides by `pattern`. Source: Liu et al., SSD, ECCV
-    2016.
+    `(B, in_channels, H, W)` to `(B, out_channels, ., .)`, with sides by `pattern`. Starts as `init_without_norm` says.
+    Source: Liu et al., SSD, ECCV 2016.
 
     Raises:
         SpaceError: The pattern is unknown.
@@ -66,6 +67,7 @@ class PlainExtra(nn.Module):
         stride, padding = stride_and_padding(pattern)
         self.reduce = nn.Conv2d(in_channels, out_channels // 2, 1)
         self.shrink = nn.Conv2d(out_channels // 2, out_channels, 3, stride, padding)
+        init_without_norm(self)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.reduce(x), inplace=True)

@@ -12,13 +12,29 @@ from torch import Tensor, nn
 from search_space.blocks.mobile import alignment
 from search_space.blocks.registries import LAYERS, UNITS
 from search_space.errors import SpaceError
+from search_space.input_format import InputFormat
+
+IMAGE_SPREAD = 0.225
+"""Standard deviation of natural images whose values are from 0 to 1, a mean over the channels of ImageNet."""
+
+
+def init_without_norm(module: nn.Module) -> None:
+    """Initialises all convolutions for a network of ReLUs without norm: activations keep their scale over its depth.
+
+    He et al., "Delving deep into rectifiers", ICCV 2015: a normal distribution over the fan-in, and biases of 0.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d):
+            nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
+            assert part.bias is not None
+            nn.init.zeros_(part.bias)
 
 
 @LAYERS.register("conv_bias_relu")
 class BiasedConv(nn.Module):
     """Convolution with bias, ReLU: `(B, in_channels, H, W)` to `(B, out_channels, ceil(H/stride), ceil(W/stride))`.
 
-    Zero padding keeps the sides at stride 1 for odd kernels and any dilation.
+    Zero padding keeps the sides at stride 1 for odd kernels and any dilation. Starts as `init_without_norm` says.
     """
 
     def __init__(
@@ -27,9 +43,21 @@ class BiasedConv(nn.Module):
         super().__init__()
         padding = dilation * (kernel_size // 2)
         self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation)
+        init_without_norm(self)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.conv(x), inplace=True)
+
+
+def scale_stem(stem: nn.Module, input_format: InputFormat) -> None:
+    """Divides the weights of a stem without norm by the standard deviation of its inputs; leaves other stems alone.
+
+    The maps of images from 0 to 255 would otherwise be 57 times as large, and so would the first losses.
+    """
+    if isinstance(stem, BiasedConv):
+        spreads = [IMAGE_SPREAD * input_format.value_range / std for std in input_format.std]
+        with torch.no_grad():
+            stem.conv.weight /= stem.conv.weight.new_tensor(spreads)[:, None, None]
 
 
 @UNITS.register("conv_bias_relu")

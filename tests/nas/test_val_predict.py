@@ -17,7 +17,7 @@ from val_predict_fakes import DATA, FAST, IMAGES, make_weights, predict, run
 from nas.weights_path import weights_file
 from trainers import evaluate, load_weights
 from trainers import predict as predict_objects
-from trainers.data import open_data, read_rgb
+from trainers.data import Dataset, open_data, read_rgb
 from trainers.sizes import size_bins
 from trainers.tiling import Tiling
 
@@ -83,6 +83,22 @@ def test_val_reports_what_evaluate_returns(weights: Path, data: Path, capsys: py
     assert sum(map(sum, report["confusion"]["counts"][:-1])) == score.num_objects
 
 
+def test_val_takes_limits_and_drops_ignored_regions(
+    weights: Path, data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found(*more: object) -> dict[str, Any]:
+        score: dict[str, Any] = val(weights, data, capsys, "--bootstrap", 0, *more)["score"]
+        return score
+
+    plain = found()
+    assert found("--score", 0.001, "--iou", 0.6, "--max-per-class", 100, "--ignored", "ignore") == plain
+    assert found("--score", 1.0)["recall"] == 0 < plain["recall"]
+    assert found("--max-per-class", 1)["recall"] < plain["recall"]
+    assert found("--soft-nms")["ap"] != plain["ap"]
+    monkeypatch.setattr(Dataset, "without_ignored", lambda self: self.taking([0]))
+    assert found("--ignored", "drop")["num_images"] == 1 < found("--ignored", "ignore")["num_images"]
+
+
 @pytest.mark.slow
 def test_val_in_slices(weights: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = val(weights, data, capsys, "--tile", "96x128", "--overlap", 0.1, "--tile-whole", "--bootstrap", 0)
@@ -111,6 +127,8 @@ def test_val_prints_tables(weights: Path, capsys: pytest.CaptureFixture[str]) ->
     for text in (
         "AP_small %",
         "recall %",
+        "P %",
+        "R %",
         "tiny1",
         "AP25 %",
         "95 %",

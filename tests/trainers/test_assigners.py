@@ -39,6 +39,23 @@ def test_an_object_without_an_anchor_point_still_gets_some() -> None:
     assert {0, 1, 4, 5} <= set(found.anchors.tolist())
 
 
+def test_without_an_extent_only_points_strictly_inside_are_taken() -> None:
+    # Points at 2, 6, 10 and 14; those at 4 and 12 of the coarse level are outside or on the edge.
+    found = assign(objects((2, 4, 10, 10, 0, 0)), min_extent=0.0)
+    assert found.anchors.tolist() == [5]
+    assert {4, 5, 16} <= set(assign(objects((2, 4, 10, 10, 0, 0)), min_extent=0.5).anchors.tolist())
+
+
+def test_a_floor_lowers_the_targets_by_its_share() -> None:
+    grid, wanted = anchor_grid(((4, 4),), (4,)), objects((2, 3, 10, 11, 0, 0))
+    logits = torch.zeros(16, 64)
+    plain = TaskAlignedAssigner()(torch.zeros(16, 1), logits, grid, wanted, 16)
+    best = plain.scores.max()
+    metric = 0.5**0.5 * best**6
+    lowered = TaskAlignedAssigner(metric_floor=float(metric))(torch.zeros(16, 1), logits, grid, wanted, 16)
+    assert best > 0 and torch.allclose(lowered.scores, plain.scores / 2)
+
+
 def test_at_most_top_k_points_an_object_and_one_object_a_point() -> None:
     found = assign(objects((0, 0, 16, 16, 0, 0), (1, 1, 15, 15, 1, 0)), top_k=3)
     assert len(found.anchors) == len(set(found.anchors.tolist()))

@@ -9,10 +9,15 @@ import torch
 from head_cases import objects, small_detector
 
 from search_space.errors import ConfigError
+from trainers import TrainConfig
 from trainers.assigners import Objects, TaskAlignedAssigner
 from trainers.boxes import anchor_grid, box_similarity, ciou, wasserstein_similarity
+from trainers.data import Dataset
 from trainers.heads import HEAD_TRAINING, DetectionLimits, HeadOptions, head_training
 from trainers.heads.anchor_free import AnchorFreeLoss, AnchorFreeTraining
+from trainers.loss_settings import AssignerOptions, LossWeights
+from trainers.settings import SettingError
+from trainers.steps import prepare_run
 
 
 @pytest.mark.parametrize(
@@ -80,6 +85,67 @@ def test_heads_without_use_for_it_refuse_it(kind: str) -> None:
     head_training(small_detector(kind), HeadOptions())
     with pytest.raises(ConfigError, match=f"only a head of kind 'anchor_free' uses it, not '{kind}'; set it to 0"):
         head_training(small_detector(kind), HeadOptions(nwd=0.5))
+
+
+OTHER_OPTIONS = {
+    "min_extent": HeadOptions(assigner=AssignerOptions(min_extent=0)),
+    "distribution_weight": HeadOptions(loss=LossWeights(distribution_weight=1)),
+}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in HEAD_TRAINING if kind != "anchor_free"])
+@pytest.mark.parametrize(("name", "advice"), [("min_extent", "set it to 2"), ("distribution_weight", "omit it")])
+def test_options_of_another_head_are_refused_by_name(kind: str, name: str, advice: str) -> None:
+    head_training(small_detector("anchor_free"), OTHER_OPTIONS[name])
+    with pytest.raises(ConfigError, match=f"^{name} is .*, but only a head of kind 'anchor_free'.*; {advice}$"):
+        head_training(small_detector(kind), OTHER_OPTIONS[name])
+
+
+def test_matching_options_reach_both_assigners() -> None:
+    options = HeadOptions(assigner=AssignerOptions(min_extent=0, metric_floor=1e-9))
+    training = head_training(small_detector("anchor_free"), options)
+    assert isinstance(training, AnchorFreeTraining)
+    for loss in (training.loss_of, training.dual.one):
+        assert isinstance(loss, AnchorFreeLoss)
+        assert (loss.assigner.min_extent, loss.assigner.metric_floor) == (0, 1e-9)
+
+
+WEIGHTS = {"box": 3.0, "region_box": 3.0, "distribution": 2.0, "classes": 0.25, "objectness": 0.25}
+OWN = {"anchor_free": {"box": 7.5, "distribution": 1.5, "classes": 0.5}}
+"""The weights of the heads where they are not 1."""
+
+
+@pytest.mark.parametrize("kind", list(HEAD_TRAINING))
+def test_weights_scale_the_parts_of_the_loss(kind: str) -> None:
+    detector = small_detector(kind).train()
+    images = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(1))
+    wanted = objects((8, 8, 40, 40, 0, 0), (0, 0, 90, 60, 2, 1))
+    distribution = 2.0 if kind == "anchor_free" else None
+    given = LossWeights(box_weight=3.0, class_weight=0.25, distribution_weight=distribution)
+    parts = []
+    for options in (HeadOptions(), HeadOptions(loss=given)):
+        torch.manual_seed(0)
+        parts.append(head_training(detector, options).loss(detector, images, wanted, NOTHING).parts)
+    for name, part in parts[0].items():
+        before = OWN.get(kind, {}).get(name, 1.0)
+        assert part > 0 and parts[1][name].item() == pytest.approx(part.item() * WEIGHTS[name] / before, rel=1e-5)
+
+
+def test_the_settings_of_a_training_reach_its_head(shapes: Dataset) -> None:
+    given = {"assigner": {"min_extent": 0}, "loss": {"box_weight": 2}}
+    config = TrainConfig.from_dict({**given, "device": "cpu"})
+    assert TrainConfig.from_dict(config.to_dict()) == config
+    run = prepare_run(small_detector("anchor_free"), shapes, None, config, None, None)
+    run.close()
+    assert isinstance(run.head, AnchorFreeTraining)
+    assert run.head.loss_of.box_weight == 2 and run.head.loss_of.assigner.min_extent == 0
+    assert run.head.loss_of.class_weight == 0.5
+
+
+def test_negative_weights_are_an_error() -> None:
+    with pytest.raises(SettingError, match="class_weight is -1.0; it must be at least 0") as caught:
+        TrainConfig.from_dict({"loss": {"class_weight": -1.0}})
+    assert caught.value.setting == "class_weight"
 
 
 def test_a_kind_without_training_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,8 +24,8 @@ ROW = torch.tensor(
 NOTHING = objects()
 
 
-def owners(*boxes: tuple[float, ...], positive: float = 0.5, least: float = 0.0) -> list[int]:
-    found = match_anchors(ROW, torch.tensor(boxes).reshape(-1, 4), positive=positive, least=least)
+def owners(*boxes: tuple[float, ...], least: float = 0.0, all_ties: bool = False) -> list[int]:
+    found = match_anchors(ROW, torch.tensor(boxes).reshape(-1, 4), positive=0.5, least=least, all_ties=all_ties)
     assert torch.equal(found.positive, found.objects >= 0)
     return found.objects.tolist()
 
@@ -53,11 +53,17 @@ def test_the_best_anchor_learns_an_object_at_any_overlap() -> None:
     assert owners((21, 1, 22, 2)) == [-1, -1, 0, -1, -1, -1]
     assert owners((8, 0, 22, 10)) == [-1, 0, -1, -1, -1, -1]  # 100 of 140, and 20 of 220 on both sides
     assert owners((15, 0, 25, 10), least=0.4) == [-1] * 6  # 50 of 150
-    assert owners((15, 0, 25, 10), least=0.3) == [-1, 0, 0, -1, -1, -1]  # both are the best
 
 
-def test_the_best_of_several_objects_learns_the_one_it_overlaps_most() -> None:
-    assert owners((21, 1, 22, 2), (22, 2, 26, 6), (23, 2, 25, 4)) == [-1, -1, 1, -1, -1, -1]
+def test_of_equally_good_anchors_one_learns_an_object_or_all() -> None:
+    assert owners((15, 0, 25, 10), least=0.3) == [-1, 0, -1, -1, -1, -1]
+    assert owners((15, 0, 25, 10), least=0.3, all_ties=True) == [-1, 0, 0, -1, -1, -1]
+
+
+def test_the_best_of_several_objects_learns_the_last_or_with_all_ties_the_one_it_overlaps_most() -> None:
+    rows = (21, 1, 22, 2), (22, 2, 26, 6), (23, 2, 25, 4)
+    assert owners(*rows) == [-1, -1, 2, -1, -1, -1]
+    assert owners(*rows, all_ties=True) == [-1, -1, 1, -1, -1, -1]
 
 
 def test_the_best_anchor_of_an_object_goes_before_a_greater_overlap_of_another() -> None:
@@ -116,6 +122,12 @@ def test_both_parts_are_divided_by_the_positives() -> None:
     assert found["classes"] == pytest.approx(6 * log(3) / 2, rel=1e-5)  # 2 positives and the 4 others
     offsets = (0.1 / 0.1, log(1.2) / 0.2)  # the centre a tenth of the height lower, the height 1.2 times
     assert found["box"] == pytest.approx((0.5 * offsets[0] ** 2 + 0.5 * offsets[1] ** 2) / 2, rel=1e-4)
+
+
+def test_one_of_two_equally_good_anchors_is_a_positive() -> None:
+    found = multibox([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], objects((15, 0, 25, 10, 1, 0)))
+    expected = entropy(2.0, 2) + entropy(6.0, 0) + entropy(5.0, 0) + entropy(4.0, 0)
+    assert found["classes"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_negatives_are_counted_for_each_image() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from search_space import Architecture, Detector, Head, lower
+from search_space import DESIGNS, Architecture, Detector, Head, SearchSpace, lower
 from search_space.parts import Backbone, Neck
 from search_space.tables import UNIT_TABLES, scaled, scaled_units, unit_backbone, unit_stage
 from trainers import TrainConfig, evaluate, train
@@ -25,23 +25,23 @@ WHOLE = 0.6
 """A box with less of its area in the cut is ignored."""
 
 
-def corner(record: Record) -> tuple[int, int]:
+def corner(record: Record, side: int) -> tuple[int, int]:
     """Left and top of the cut around the first object, or at the origin."""
     x1, y1, x2, y2 = record.boxes[0] if len(record.boxes) else (0.0, 0.0, 0.0, 0.0)
-    left, top = (x1 + x2 - SIDE) / 2, (y1 + y2 - SIDE) / 2
-    return int(np.clip(left, 0, record.width - SIDE)), int(np.clip(top, 0, record.height - SIDE))
+    left, top = (x1 + x2 - side) / 2, (y1 + y2 - side) / 2
+    return int(np.clip(left, 0, record.width - side)), int(np.clip(top, 0, record.height - side))
 
 
-def cut(record: Record) -> Record:
-    left, top = corner(record)
+def cut(record: Record, side: int) -> Record:
+    left, top = corner(record, side)
     moved = record.boxes - np.array([left, top, left, top], np.float32)
-    inside = moved.clip(0, SIDE)
+    inside = moved.clip(0, side)
     seen = (inside[:, 2:] - inside[:, :2]).prod(axis=1) / (moved[:, 2:] - moved[:, :2]).prod(axis=1)
     whole, part = seen >= WHOLE, (seen > 0) & (seen < WHOLE)
     return replace(
         record,
-        width=SIDE,
-        height=SIDE,
+        width=side,
+        height=side,
         boxes=inside[whole],
         labels=record.labels[whole],
         ignored=inside[part],
@@ -53,9 +53,8 @@ def smallest_side(record: Record) -> float:
     return float((record.boxes[:, 2:] - record.boxes[:, :2]).min()) if len(record.boxes) else np.inf
 
 
-@pytest.fixture(scope="module")
-def sixteen() -> Dataset:
-    """Cuts of 128x128 px of the 16 images without very small objects; two hold no object, some hold ignored parts."""
+def sixteen(side: int = SIDE) -> Dataset:
+    """Cuts of the 16 images without very small objects; two hold no object, some hold ignored parts."""
     splits = open_data(IMAGES)
     sources = Dataset([*splits.train.records, *splits.val.records], splits.train.classes)
     rows = sorted(range(len(sources)), key=lambda row: -smallest_side(sources.records[row]))[:16]
@@ -63,10 +62,10 @@ def sixteen() -> Dataset:
 
     def read(record: Record) -> Image:
         row = row_of[record.path]
-        left, top = corner(sources.records[row])
-        return sources.image(row)[top : top + SIDE, left : left + SIDE]
+        left, top = corner(sources.records[row], side)
+        return sources.image(row)[top : top + side, left : left + side]
 
-    return Dataset([cut(sources.records[row]) for row in rows], sources.classes, reader=read)
+    return Dataset([cut(sources.records[row], side) for row in rows], sources.classes, reader=read)
 
 
 def backbone(table: str, width: float, coarsest: int, downsample: str) -> Backbone:
@@ -105,13 +104,24 @@ TWO_STAGE = Head(kind="two_stage", finest_level=3, coarsest_level=4, proposals=1
     [(ANCHOR_FREE, 50, 4, 6e-3), (SSD, 32, 4, 4e-3), (TWO_STAGE, 34, 2, 6e-3)],
     ids=["anchor_free", "ssd", "two_stage"],
 )
-def test_a_head_learns_sixteen_images_by_heart(
-    sixteen: Dataset, head: Head, epochs: int, batch_size: int, learning_rate: float
-) -> None:
-    assert sum(len(record.boxes) for record in sixteen.records) >= 25
+def test_a_head_learns_sixteen_images_by_heart(head: Head, epochs: int, batch_size: int, learning_rate: float) -> None:
+    assert learned(architecture(head), sixteen(), epochs, batch_size, learning_rate) > 0.9
+
+
+def test_vgg16_without_norm_learns_sixteen_images_by_heart() -> None:
+    """An eighth of the width. With the default weights of PyTorch it reached an AP50 of 0.25."""
+    space, side = SearchSpace(), 96
+    point = space.encode(DESIGNS.get("ssd-vgg16-s1l2").architecture)
+    narrow = space.decode({**point, "width": 0.125}).resized((side, side))
+    assert learned(narrow, sixteen(side), 36, 4, 3e-3) > 0.9
+
+
+def learned(architecture: Architecture, images: Dataset, epochs: int, batch_size: int, learning_rate: float) -> float:
+    """Returns AP50 on the images that were trained on."""
+    assert sum(len(record.boxes) for record in images.records) >= 20
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        detector = Detector(lower(architecture(head), num_classes=len(sixteen.classes)))
+        detector = Detector(lower(architecture, num_classes=len(images.classes)))
     config = TrainConfig(
         epochs=epochs,
         batch_size=batch_size,
@@ -122,7 +132,7 @@ def test_a_head_learns_sixteen_images_by_heart(
         device="cpu",
         precision="float32",
     )
-    result = train(detector, sixteen, config=config)
+    result = train(detector, images, config=config)
     detector.load_state_dict(result.state_dict)
     assert result.bad_steps == 0
-    assert evaluate(detector, sixteen).ap50 > 0.9
+    return evaluate(detector, images).ap50

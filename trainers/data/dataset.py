@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -181,6 +181,11 @@ class Dataset:
         changed = copy.copy(self)
         changed.pixel_range, changed._cache = pixel_range, ImageCache(limit_bytes=self._cache.limit_bytes)
         return changed
+
+    def without_ignored(self) -> Dataset:
+        """Returns this data set without its ignored regions; it shares the cache."""
+        records = [replace(record, ignored=no_boxes(), ignored_labels=no_labels()) for record in self.records]
+        return Dataset(records, self.classes, reader=self._reader, cache=self._cache)
 
     def fingerprint(self) -> str:
         """Returns 16 hex characters that change with the classes, file names, image sizes, boxes or labels."""

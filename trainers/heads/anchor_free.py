@@ -10,12 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from search_space import Detector
-from search_space.heads.nms import suppress
 from trainers.assigners import Assignment, Objects, TaskAlignedAssigner
 from trainers.boxes import AnchorGrid, box_similarity, decode_boxes, flatten_maps, grid_of
 from trainers.heads.head_training import HEAD_TRAINING, DetectionLimits, DetectionTensors, HeadOptions
 from trainers.heads.one_to_many import DualLoss
-from trainers.heads.reading import best_pairs, is_first, rows_at, top_pairs
+from trainers.heads.reading import best_pairs, is_first, rows_at, suppressed, top_pairs, within_limits
 from trainers.losses import Loss, distance_loss, distribution_focal_loss, ignore_weights
 
 ONE_OF = 7
@@ -26,7 +25,7 @@ ONE_OF = 7
 class AnchorFreeTraining:
     """Loss and decoding for detectors with an anchor-free head."""
 
-    uses_nwd = True
+    uses = ("nwd", "min_extent", "metric_floor", "box_weight", "class_weight", "distribution_weight")
 
     def __init__(self, detector: Detector, options: HeadOptions) -> None:
         self.strides, self.reg_max = detector.strides, detector.reg_max
@@ -34,7 +33,12 @@ class AnchorFreeTraining:
             strides=detector.strides,
             reg_max=detector.reg_max,
             nwd=options.nwd,
-            assigner=TaskAlignedAssigner(nwd=options.nwd),
+            assigner=TaskAlignedAssigner(
+                nwd=options.nwd,
+                min_extent=options.assigner.min_extent,
+                metric_floor=options.assigner.metric_floor,
+            ),
+            **options.loss.given(),
         )
         assigner = replace(self.loss_of.assigner, top_k=ONE_OF, keep=1)
         self.dual = DualLoss(many=self.loss_of, one=replace(self.loss_of, assigner=assigner))
@@ -55,7 +59,7 @@ class AnchorFreeTraining:
         self, outputs: Sequence[Tensor], limits: DetectionLimits, input_hw: tuple[int, int] | None = None
     ) -> list[DetectionTensors]:
         """Returns the detections of each image, best first, from maps `(B, 4 * reg_max + classes, H, W)`."""
-        if self.one_to_one and limits.iou_threshold is None:
+        if self.one_to_one and limits.iou_threshold is None and not limits.soft_nms:
             return [_without_nms(*each, limits) for each in zip(*self.top(outputs), strict=True)]
         grid, table = grid_of(outputs, self.strides), flatten_maps(outputs).float()
         return [self._read_one(rows, grid, limits) for rows in table]
@@ -87,8 +91,7 @@ class AnchorFreeTraining:
 
     def _read_one(self, rows: Tensor, grid: AnchorGrid, limits: DetectionLimits) -> DetectionTensors:
         boxes, scores, labels = _candidates(rows, grid, self.reg_max, limits.score_threshold, limits.one_class)
-        keep = suppress(boxes, scores, labels, iou_threshold=limits.nms_iou)[: limits.max_detections]
-        return boxes[keep], scores[keep], labels[keep]
+        return suppressed(boxes, scores, labels, limits)
 
 
 def _without_nms(
@@ -98,7 +101,7 @@ def _without_nms(
     good = scores >= limits.score_threshold
     if limits.one_class:
         good &= is_first(points)
-    keep = good.nonzero().flatten()[: limits.max_detections]
+    keep = within_limits(good.nonzero().flatten(), labels, limits)
     return boxes[keep], scores[keep], labels[keep]
 
 
@@ -127,7 +130,7 @@ class AnchorFreeLoss:
     reg_max: int
     """Bins for each side of a box; 1: the distance itself."""
     box_weight: float = 7.5
-    distance_weight: float = 1.5
+    distribution_weight: float = 1.5
     """Of the distribution focal loss, or of the absolute error."""
     class_weight: float = 0.5
     nwd: float = 0.0
@@ -155,7 +158,7 @@ class AnchorFreeLoss:
         return Loss(
             parts={
                 "box": self.box_weight * box / num_targets,
-                "distribution" if self.reg_max > 1 else "distance": self.distance_weight * distance / num_targets,
+                "distribution" if self.reg_max > 1 else "distance": self.distribution_weight * distance / num_targets,
                 "classes": self.class_weight * classes / num_targets,
             }
         )

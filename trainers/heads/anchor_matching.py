@@ -38,12 +38,22 @@ class AnchorMatch:
 
 
 @torch.no_grad()
-def match_anchors(anchors: Tensor, boxes: Tensor, *, positive: float, least: float = 0.0) -> AnchorMatch:
+def match_anchors(
+    anchors: Tensor, boxes: Tensor, *, positive: float, least: float = 0.0, all_ties: bool = False
+) -> AnchorMatch:
     """Matches anchors `(A, 4)` to the objects `(G, 4)` of an image; both are x1, y1, x2, y2 in px.
 
     An anchor is matched to the object with the highest IoU if that is at least `positive`. In addition, each object is
-    matched to its best anchor if their IoU is above 0 and at least `least`, and to all that tie with it. An anchor
-    that is the best of several objects is matched to the one with the highest IoU.
+    matched to its best anchor if their IoU is above 0 and at least `least`.
+
+    Args:
+        anchors: the anchors.
+        boxes: the objects.
+        positive: see above.
+        least: see above.
+        all_ties: how anchors with equal IoU are treated. False, as in SSD: the first of them is the best anchor, and an
+            anchor that is the best of several objects is matched to the last one. True, as in the two-stage head: all
+            are matched, and an anchor that is the best of several objects to the one with the highest IoU.
     """
     if len(anchors) == 0 or len(boxes) == 0:
         zeros = anchors.new_zeros(len(anchors))
@@ -51,9 +61,23 @@ def match_anchors(anchors: Tensor, boxes: Tensor, *, positive: float, least: flo
     table = iou_matrix(anchors, boxes)
     overlap, objects = table.max(dim=1)
     objects = objects.masked_fill(overlap < positive, NOTHING)
+    forced = _all_best(table, least) if all_ties else _one_best(table, least)
+    return AnchorMatch(objects=torch.where(forced != NOTHING, forced, objects), overlap=overlap)
+
+
+def _all_best(table: Tensor, least: float) -> Tensor:
+    """Returns the object `(A,)` of each anchor that is, or ties with, the best of an object; `table` is `(A, G)`."""
     best = table.amax(dim=0)
     forced = table.masked_fill((table != best) | (best < least), 0.0).max(dim=1)
-    return AnchorMatch(objects=torch.where(forced.values > 0, forced.indices, objects), overlap=overlap)
+    return forced.indices.masked_fill(forced.values <= 0, NOTHING)
+
+
+def _one_best(table: Tensor, least: float) -> Tensor:
+    """Returns the object `(A,)` of each anchor that is the first best one of an object; `table` is `(A, G)`."""
+    rows = table.argmax(dim=0)  # the first of equal ones
+    best = table.amax(dim=0)
+    numbers = torch.arange(len(rows), device=rows.device).masked_fill((best <= 0) | (best < least), NOTHING)
+    return torch.full_like(table[:, 0], NOTHING, dtype=torch.long).scatter_reduce(0, rows, numbers, "amax")
 
 
 @torch.no_grad()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol, TypeAlias, runtime_checkable
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from search_space import Detector
 from search_space.errors import ConfigError
 from search_space.registry import Registry
 from trainers.assigners import Objects
+from trainers.loss_settings import AssignerOptions, LossWeights
 from trainers.losses import Loss
 
 DetectionTensors: TypeAlias = tuple[Tensor, Tensor, Tensor]
@@ -35,6 +36,11 @@ class DetectionLimits:
     """Per image."""
     one_class: bool = False
     """Report only the best class of each box; otherwise every class above the threshold."""
+    soft_nms: bool = False
+    """Linear soft-NMS instead of NMS, as in a two-stage head, which always uses it: the scores of boxes that overlap a
+    better box of their class are lowered."""
+    max_per_class: int | None = None
+    """Per image and class; None: no limit."""
 
     @property
     def nms_iou(self) -> float:
@@ -50,6 +56,9 @@ class HeadOptions:
     """Weight, 0 to 1, of the normalized Wasserstein distance in box comparisons of the training; the rest is the
     complete IoU. It helps objects of a few pixels, whose IoU falls to 0 when the prediction is off by their size.
     Only the anchor-free head uses it."""
+    assigner: AssignerOptions = AssignerOptions()
+    """Only the anchor-free head uses it."""
+    loss: LossWeights = LossWeights()
 
     def __post_init__(self) -> None:
         if not 0 <= self.nwd <= 1:
@@ -59,7 +68,8 @@ class HeadOptions:
 class HeadTraining(Protocol):
     """Loss and decoding for detectors with one kind of head.
 
-    Only classes with a true `uses_nwd` accept options with `nwd` above 0.
+    A class can name in `uses`, a collection, the options that it accepts, such as `nwd` or `box_weight`; any other
+    option must have its default.
     """
 
     def loss(self, detector: torch.nn.Module, images: Tensor, objects: Objects, ignored: Objects) -> Loss:
@@ -126,14 +136,26 @@ def head_training(detector: Detector, options: HeadOptions = DEFAULTS) -> HeadTr
         ConfigError: the kind of head cannot be trained, or does not support one of the options.
     """
     check_trainable(detector.head)
-    make = HEAD_TRAINING.get(detector.head)
-    if options.nwd and not _uses_nwd(detector.head):
-        users = " or ".join(repr(head) for head in HEAD_TRAINING if _uses_nwd(head))
-        raise ConfigError(
-            f"nwd is {options.nwd}, but only a head of kind {users} uses it, not {detector.head!r}; set it to 0"
-        )
-    return make(detector, options)
+    for name, value, default in _changed(options, DEFAULTS):
+        if name not in _uses(detector.head):
+            users = " or ".join(repr(head) for head in HEAD_TRAINING if name in _uses(head))
+            advice = "omit it" if default is None else f"set it to {default:g}"
+            raise ConfigError(
+                f"{name} is {value}, but only a head of kind {users} uses it, not {detector.head!r}; {advice}"
+            )
+    return HEAD_TRAINING.get(detector.head)(detector, options)
 
 
-def _uses_nwd(head: str) -> bool:
-    return bool(getattr(HEAD_TRAINING.get(head), "uses_nwd", False))
+def _uses(head: str) -> Collection[str]:
+    found: Collection[str] = getattr(HEAD_TRAINING.get(head), "uses", ())
+    return found
+
+
+def _changed(options: Any, defaults: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Yields name, value and default of each option that differs from its default."""
+    for each in fields(options):
+        value, default = getattr(options, each.name), getattr(defaults, each.name)
+        if is_dataclass(value):
+            yield from _changed(value, default)
+        elif value != default:
+            yield each.name, value, default

@@ -5,11 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from search_space.heads.nms import suppress
+from search_space.heads.nms import soft_suppress, suppress
 from trainers.heads.head_training import DetectionLimits, DetectionTensors
 
 NUM_CANDIDATES = 1000
 """Number of (box, class) pairs per image with the highest scores that enter NMS."""
+LEAST_SCORE = 0.001
+"""Score below which soft-NMS drops a box."""
 NUM_READ = 300
 """Number of points, and of (point, class) pairs, per image with the highest scores that are read without NMS."""
 
@@ -71,5 +73,42 @@ def _read_one(boxes: Tensor, table: Tensor, limits: DetectionLimits) -> Detectio
     scores, places, labels = best_pairs(table, one_class=limits.one_class)
     good = scores >= limits.score_threshold
     boxes, scores, labels = boxes[places[good]], scores[good], labels[good]
-    keep = suppress(boxes, scores, labels, iou_threshold=limits.nms_iou)[: limits.max_detections]
+    return suppressed(boxes, scores, labels, limits)
+
+
+def suppressed(boxes: Tensor, scores: Tensor, labels: Tensor, limits: DetectionLimits) -> DetectionTensors:
+    """Returns what suppression within each class leaves of the detections of an image, best first.
+
+    Args:
+        boxes: `(N, 4)` px.
+        scores: `(N,)` in 0..1.
+        labels: `(N,)`.
+        limits: the kind of suppression, and how many detections are kept.
+    """
+    if limits.soft_nms:
+        scores = _lowered(boxes, scores, labels, limits)
+        keep = scores.argsort(descending=True, stable=True)
+        keep = keep[scores[keep] >= max(limits.score_threshold, LEAST_SCORE)]
+    else:
+        keep = suppress(boxes, scores, labels, iou_threshold=limits.nms_iou)
+    keep = within_limits(keep, labels, limits)
     return boxes[keep], scores[keep], labels[keep]
+
+
+def within_limits(rows: Tensor, labels: Tensor, limits: DetectionLimits) -> Tensor:
+    """Returns the first of `rows` `(n,)` of detections with `labels` `(N,)`, as many as the limits allow."""
+    if limits.max_per_class is not None:
+        same = labels[rows, None] == labels[rows]
+        rows = rows[same.tril().sum(dim=1) <= limits.max_per_class]
+    return rows[: limits.max_detections]
+
+
+def _lowered(boxes: Tensor, scores: Tensor, labels: Tensor, limits: DetectionLimits) -> Tensor:
+    """Returns the scores `(N,)` after soft-NMS."""
+    classes, column = torch.unique(labels, return_inverse=True)
+    table = scores.new_zeros(len(scores), max(1, len(classes)))
+    rows = torch.arange(len(scores), device=scores.device)
+    table[rows, column] = scores
+    least = max(limits.score_threshold, LEAST_SCORE)
+    lowered = soft_suppress(boxes[None], table[None], iou_threshold=limits.nms_iou, least_score=least)[0]
+    return lowered[rows, column]

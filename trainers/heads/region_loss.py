@@ -22,10 +22,10 @@ UNSCALED = (1.0, 1.0, 1.0, 1.0)
 class RegionLoss:
     """Binary cross-entropy and smooth L1 over randomly sampled anchors, both divided by their number.
 
-    Anchors with an IoU of at least 0.5 are positive, and so is the best anchor of each object if its IoU is at least
-    0.3. Anchors whose IoU with all objects is below 0.3 are negative. Anchors that cross the border of the input are
-    not used. Source: Ren et al., Faster
-    R-CNN, NeurIPS 2015, with the thresholds of TinyDet, arXiv 2304.03428.
+    Anchors with an IoU of at least 0.5 are positive, and so are the best anchor of each object and all that tie with it
+    if its IoU is at least 0.3. Anchors whose IoU with all objects is below 0.3 are negative. Anchors that cross the
+    border of the input are not used. Source: Ren et al., Faster R-CNN, NeurIPS 2015, with the thresholds of TinyDet,
+    arXiv 2304.03428.
     """
 
     strides: tuple[int, ...]
@@ -79,7 +79,7 @@ class RegionLoss:
 
     def _sample(self, anchors: Tensor, boxes: Tensor, ignored: Objects, image: int) -> tuple[Tensor, Tensor]:
         """Returns randomly sampled rows of `anchors` and their objects, NOTHING for negatives."""
-        found = match_anchors(anchors, boxes, positive=self.positive_iou, least=self.negative_iou)
+        found = match_anchors(anchors, boxes, positive=self.positive_iou, least=self.negative_iou, all_ties=True)
         negative = ~found.positive & (found.overlap < self.negative_iou)
         if len(ignored):
             negative &= ~ignored_classes(

@@ -71,7 +71,7 @@ def roi_candidates(
     """
     truth, labels = of_image(objects, image)
     given = to_exclusive(proposals)
-    found = match_anchors(given, truth, positive=iou, least=iou)
+    found = match_anchors(given, truth, positive=iou, least=iou, all_ties=True)
     own = torch.arange(len(truth), device=truth.device)
     learned = torch.cat((own, found.objects))
     boxes = torch.cat((truth, given))

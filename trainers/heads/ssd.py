@@ -12,7 +12,6 @@ from torch import Tensor
 
 from search_space import Detector
 from search_space.heads.anchors import ssd_anchors
-from search_space.heads.nms import suppress
 from trainers.assigners import Objects
 from trainers.heads.anchor_matching import (
     OFFSET_SCALES,
@@ -25,7 +24,7 @@ from trainers.heads.anchor_matching import (
     to_offsets,
 )
 from trainers.heads.head_training import HEAD_TRAINING, DetectionLimits, DetectionTensors, HeadOptions
-from trainers.heads.reading import best_pairs
+from trainers.heads.reading import best_pairs, suppressed
 from trainers.losses import Loss
 
 
@@ -33,13 +32,18 @@ from trainers.losses import Loss
 class SSDTraining:
     """Loss and decoding for detectors with an SSD head."""
 
+    uses = ("box_weight", "class_weight")
+
     def __init__(self, detector: Detector, options: HeadOptions) -> None:
         self.scheme, self.num_classes, self.input_hw = (
             detector.graph.head.anchors,
             detector.num_classes,
             detector.input_hw,
         )
-        self.loss_of = MultiboxLoss()
+        given = options.loss.given()
+        self.loss_of = MultiboxLoss(
+            box_weight=given.get("box_weight", 1.0), class_weight=given.get("class_weight", 1.0)
+        )
 
     def loss(self, detector: torch.nn.Module, images: Tensor, objects: Objects, ignored: Objects) -> Loss:
         """Runs the detector on images `(B, 3, H, W)` and returns its loss."""
@@ -99,20 +103,22 @@ def _read_one(offsets: Tensor, probabilities: Tensor, anchors: Tensor, limits: D
     good = scores >= limits.score_threshold
     scores, places, labels = scores[good], places[good], labels[good]
     boxes = from_offsets(offsets[places], anchors[places])
-    keep = suppress(boxes, scores, labels, iou_threshold=limits.nms_iou)[: limits.max_detections]
-    return boxes[keep], scores[keep], labels[keep]
+    return suppressed(boxes, scores, labels, limits)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MultiboxLoss:
     """The loss of Liu et al., SSD, ECCV 2016: both parts are sums over the batch, divided by the number of positives.
 
-    Positive are the best anchor of each object and all anchors with an IoU of at least 0.5. Hard negative mining takes
-    the three negatives with the largest loss per positive of the image; without positives there are no negatives.
+    Positive are the best anchor of each object, exactly one, and all anchors with an IoU of at least 0.5. Hard negative
+    mining takes the three negatives with the largest loss per positive of the image; without positives there are no
+    negatives.
     """
 
     positive_iou: float = 0.5
     negatives_per_positive: int = 3
+    box_weight: float = 1.0
+    class_weight: float = 1.0
 
     def __call__(self, offsets: Tensor, logits: Tensor, anchors: Tensor, objects: Objects, ignored: Objects) -> Loss:
         """Returns the loss of a batch.
@@ -136,7 +142,12 @@ class MultiboxLoss:
             box = box + F.smooth_l1_loss(offsets[image, rows], wanted, reduction="sum")
             num_positive += len(rows)
         num_positive = max(1, num_positive)
-        return Loss(parts={"box": box / num_positive, "classes": classes / num_positive})
+        return Loss(
+            parts={
+                "box": self.box_weight * box / num_positive,
+                "classes": self.class_weight * classes / num_positive,
+            }
+        )
 
     def _class_part(self, logits: Tensor, found: AnchorMatch, labels: Tensor, masked: Tensor) -> Tensor:
         """Returns the summed cross-entropy of the positives and the mined negatives of one image."""

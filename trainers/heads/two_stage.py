@@ -16,7 +16,7 @@ from search_space.heads.roi import RoIHead
 from trainers.assigners import Objects
 from trainers.heads.anchor_matching import OFFSET_SCALES, from_offsets, to_exclusive, to_inclusive
 from trainers.heads.head_training import HEAD_TRAINING, DetectionLimits, DetectionTensors, HeadOptions
-from trainers.heads.reading import best_pairs
+from trainers.heads.reading import LEAST_SCORE, best_pairs, within_limits
 from trainers.heads.region_loss import RegionLoss
 from trainers.heads.roi_loss import RoICandidates, RoILoss, roi_candidates
 from trainers.losses import Loss
@@ -27,13 +27,13 @@ NUM_PROPOSALS = 2000
 """Maximum number of proposals per image in training, after NMS."""
 POSITIVE_IOU = 0.5
 """IoU from which a proposal is positive."""
-LEAST_SCORE = 0.001
-"""Score below which soft-NMS drops a box."""
 
 
 @HEAD_TRAINING.register("two_stage")
 class TwoStageTraining:
     """Loss and decoding for detectors with a two-stage head."""
+
+    uses = ("box_weight", "class_weight")
 
     def __init__(self, detector: Detector, options: HeadOptions) -> None:
         self.num_classes = detector.num_classes
@@ -48,6 +48,8 @@ class TwoStageTraining:
         self.roi_parameters = {"strides": list(second.strides), "roi_scale": second.roi_scale, "bins": second.bins}
         self.region_loss = RegionLoss(strides=self.strides, anchor_scale=self.anchor_scale)
         self.roi_loss = RoILoss()
+        given = options.loss.given()
+        self.box_weight, self.class_weight = given.get("box_weight", 1.0), given.get("class_weight", 1.0)
 
     def loss(self, detector: torch.nn.Module, images: Tensor, objects: Objects, ignored: Objects) -> Loss:
         """Runs the detector on images `(B, 3, H, W)`, with more proposals than in detection, and returns its loss."""
@@ -59,7 +61,14 @@ class TwoStageTraining:
             candidates = self._candidates(regions, objects, ignored)
         second_stage = detector.blocks[self.second_stage]
         classes, box = self.roi_loss(lambda boxes: second_stage(boxes, *features), candidates)
-        return Loss(parts={"objectness": objectness, "region_box": region_box, "classes": classes, "box": box})
+        return Loss(
+            parts={
+                "objectness": self.class_weight * objectness,
+                "region_box": self.box_weight * region_box,
+                "classes": self.class_weight * classes,
+                "box": self.box_weight * box,
+            }
+        )
 
     def table(self, outputs: Sequence[Tensor], input_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Returns the boxes `(B, N, 4)` px of all proposals and scores `(B, N, num_classes)`, before suppression."""
@@ -110,5 +119,5 @@ class TwoStageTraining:
 def _read_one(boxes: Tensor, scores: Tensor, least: float, limits: DetectionLimits) -> DetectionTensors:
     """Decodes the boxes `(N, 4)` and scores `(N, classes)` of one image after soft-NMS."""
     values, places, labels = best_pairs(scores, one_class=False)
-    good = (values >= least).nonzero()[: limits.max_detections, 0]
+    good = within_limits((values >= least).nonzero()[:, 0], labels, limits)
     return boxes[places[good]], values[good], labels[good]
