@@ -184,8 +184,7 @@ class Dataset:
 
     def without_ignored(self) -> Dataset:
         """Returns this data set without its ignored regions; it shares the cache."""
-        records = [replace(record, ignored=no_boxes(), ignored_labels=no_labels()) for record in self.records]
-        return Dataset(records, self.classes, reader=self._reader, cache=self._cache)
+        return self.replaced([replace(each, ignored=no_boxes(), ignored_labels=no_labels()) for each in self.records])
 
     def fingerprint(self) -> str:
         """Returns 16 hex characters that change with the classes, file names, image sizes, boxes or labels."""
