@@ -14,9 +14,9 @@ from trainers.data.pixel_range import check_range
 from trainers.data.set_range import with_pixel_range
 from trainers.data.source import ReadRequest, ReadResult
 
-# The order is that of detection. Folders of YOLO and lines of VisDrone could also be those of the format before them.
-from trainers.data import json_writer, labelme, yolo_writer, visdrone_video, visdrone_writer  # noqa: F401  isort: skip
-from trainers.data import voc_writer, uavdt, mot  # noqa: F401  isort: skip
+# The order is that of detection. Folders of YOLO and lines of VisDrone could also be those of the formats before them.
+from trainers.data import json_writer, labelme, yolo_writer, visdrone_video, uavdt  # noqa: F401  isort: skip
+from trainers.data import visdrone_writer, voc_writer, mot  # noqa: F401  isort: skip
 
 
 def readers_in_order() -> tuple[Reader, ...]:
