@@ -33,6 +33,8 @@ LEVELS = range(2, 7)
 REMOVABLE = range(1, 6)
 BLOCK_STEMS = ("conv", "rep", "deep")
 """Stems of a backbone that repeats one block."""
+NAMED_CAP = 0.75
+"""The limit of the channels of YOLOv8m, which a search has only where the user names it."""
 EXTRAS_WITHOUT_PADDING_FROM = 17
 """Smallest side of the coarsest backbone map, in cells, for extra stages without padding."""
 PATTERNS = ("SSSS", "SSSP", "SSVV")
@@ -52,7 +54,8 @@ def _table_axes() -> tuple[Axis, ...]:
     return (
         Axis(
             name="channel_cap",
-            choices=(0.25, 0.5, 1.0),
+            choices=(0.25, 0.5, 0.75, 1.0),
+            by_name=(NAMED_CAP,),
             doc="upper limit of the channels of all stages, relative to the uncapped coarsest stage",
             active=lambda params: params["backbone"] == "yolov8",
         ),
@@ -200,8 +203,16 @@ def _has_room(params: Point) -> bool:
 
 def _free(params: Point, level: int, *, blocks: bool) -> bool:
     """Whether the downsampling into a level is free: it exists, and the maps have even sides."""
-    there = level <= trunk(params) and params.get(f"stride_p{level}") != 1
+    there = level <= trunk(params) and params.get(f"stride_p{level}") != 1 and not _is_odd_step(params, level)
     return bool(there and of_blocks(params) == blocks and layout.input_size(params) % layout.EVEN == 0)
+
+
+def _is_odd_step(params: Point, level: int) -> bool:
+    """Whether the cap gives a level channels that no downsampling but the plain one supports: 1.5 times as many."""
+    if params.get("channel_cap") != NAMED_CAP:
+        return False
+    stages = {1: int(NOMINAL_STEM * layout.width(params)), **_channels(params, "stage")}
+    return stages[level] not in (stages[level - 1], 2 * stages[level - 1])
 
 
 def stage_channels(params: Point) -> dict[int, int]:
