@@ -49,9 +49,7 @@ def yolov8_p2_nop5_bidir_cbam(letter: str) -> Architecture:
     base = yolov8_p2_nop5_bidir(letter)
     assert base.neck is not None
     stages = tuple(replace(stage, attention="cbam") for stage in base.backbone.stages)
-    return replace(
-        base, backbone=replace(base.backbone, stages=stages), neck=replace(base.neck, attention="cbam")
-    )
+    return replace(base, backbone=replace(base.backbone, stages=stages), neck=replace(base.neck, attention="cbam"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -169,10 +169,10 @@ def ssd_anchors(scheme: str, map_sizes: Sequence[tuple[int, int]], input_hw: tup
     and if it has 6 anchors, two with aspect ratio 3. Centre and size are clamped, not the corners. Source: Liu et al.,
     SSD, ECCV 2016.
 
-    A named scheme is used unchanged on the input for which it is defined. On other inputs its sizes scale with the side of the input, and the
-    centres are those of equal cells. The side of an input that is not square is the geometric mean of both sides, and
-    anchors keep their aspect ratio in pixels. "by_cell" has squares of 3 cells and equal cells at any input; the size
-    after the last map is twice the last size.
+    A named scheme is used unchanged on the input for which it is defined. On other inputs its sizes scale with the side
+    of the input, and the centres are those of equal cells. The side of an input that is not square is the geometric
+    mean of both sides, and anchors keep their aspect ratio in pixels. "by_cell" has squares of 3 cells and equal cells
+    at any input; the size after the last map is twice the last size.
 
     Args:
         map_sizes: rows and columns of each map, finest first.

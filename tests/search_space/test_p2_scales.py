@@ -39,7 +39,11 @@ PARAMETERS = {
 }
 """At 10 and 80 classes without the 16 bins, as ultralytics 8.4.0 builds the model files. It prints 66,637,536 with the
 bins for `yolov8x-p2.yaml` at 80 classes."""
-OBJECTS = Objects(boxes=torch.tensor([[8.0, 8.0, 40.0, 32.0]]), labels=torch.tensor([1]), images=torch.tensor([0]))
+OBJECTS = Objects(
+    boxes=torch.tensor([[8.0, 8.0, 40.0, 32.0], [20.0, 4.0, 60.0, 50.0]]),
+    labels=torch.tensor([1, 0]),
+    images=torch.tensor([0, 1]),
+)
 NOTHING = Objects(boxes=torch.zeros(0, 4), labels=torch.zeros(0).long(), images=torch.zeros(0).long())
 
 
@@ -107,7 +111,7 @@ def test_a_search_has_their_choices_by_name_only():
 )
 def test_random_points_with_their_choices_build_and_come_back(fixed: dict[str, tuple[object, ...]]):
     rng, narrow = np.random.default_rng(0), SPACE.narrowed(fixed)
-    for _ in range(40):
+    for _ in range(25):
         params = narrow.random(rng)
         architecture = SPACE.decode(params)
         assert SPACE.encode(architecture) == params
@@ -134,4 +138,4 @@ def test_each_trains_a_step(name: str):
     torch.optim.SGD(detector.parameters(), lr=1e-2).step()
     assert loss.isfinite() and all(parameter.grad is not None for parameter in detector.parameters())
     changed = [not torch.equal(old, new) for old, new in zip(before, detector.parameters(), strict=True)]
-    assert sum(changed) > 0.9 * len(changed)
+    assert changed[0] and sum(changed) > 0.8 * len(changed), "levels without an object learn no boxes"
