@@ -29,9 +29,9 @@ NOT_BUILT = {
     "sn2-yolov7-tiny": "its head has the anchors of YOLOv7 and an objectness map, no kind of head here; "
     "`sn2-yolov7-tiny-af` is what else it has",
     "sn2-fpn-r101": "no residual units with the stride in the first 1x1, no unpadded pool after a 7x7 stem, no batch "
-    "norm that is frozen in training; its C5 has the stride of C4, where a neck needs maps that halve; its FPN smooths each "
-    "level before the next merge but not P5; its P6 has proposals only; its second stage has a 7x7 RoI align, a 7x7 "
-    "convolution to 1024 channels and boxes for each class",
+    "norm that is frozen in training; its C5 has the stride of C4, where a neck needs maps that halve; its FPN smooths "
+    "each level before the next merge but not P5; its P6 has proposals only; its second stage has a 7x7 RoI align, a "
+    "7x7 convolution to 1024 channels and boxes for each class",
 }
 """Files of the papers' repositories that are not built, with the reason."""
 MAPS = {
