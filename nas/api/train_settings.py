@@ -246,7 +246,7 @@ def _change(folder: Path, content: dict[str, Any], path: tuple[str, ...], value:
         if not setting.about.is_stored:
             return
         value = absolute_value(setting, value)
-    before = value_at(content, path)
+    before = value_at(content, path, None if setting is None else setting.default)
     if before != value and not (setting is not None and setting.about.resumable):
         name = ".".join(path).removeprefix(f"{TRAINING}.")
         now = "given" if value is True else value
