@@ -11,7 +11,7 @@ from typing import Any
 from trainers.data.augmentation import Augmentation
 from trainers.loss_settings import AssignerOptions, LossWeights
 from trainers.settings import SettingError, check_settings, read_settings, setting
-from trainers.step_settings import Schedule, UpdateRule
+from trainers.step_settings import RateSchedule, UpdateRule
 
 OPTIMIZERS = {"adamw": 4e-3, "sgd": 1e-2}
 """Optimizers and their default peak learning rates."""
@@ -71,7 +71,7 @@ class TrainConfig:
     )
     assigner: AssignerOptions = field(default_factory=AssignerOptions)
     loss: LossWeights = field(default_factory=LossWeights)
-    schedule: Schedule = field(default_factory=Schedule)
+    schedule: RateSchedule = field(default_factory=RateSchedule)
     update: UpdateRule = field(default_factory=UpdateRule)
     patience: int = _EVALUATION(
         0,

@@ -14,7 +14,7 @@ _option: Any = partial(setting, group="Optimization", option="-")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Schedule:
+class RateSchedule:
     """How learning rate and momentum change during a training, where a recipe differs from the default.
 
     Raises:

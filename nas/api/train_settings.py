@@ -99,6 +99,7 @@ def fresh(
     Raises:
         ConfigError: a setting is unknown or out of range, or the folder holds a training already.
     """
+    from nas.api.recipes import recipe_of
     from nas.api.train_folder import check_free
     from nas.api.train_start import start_of
     from trainers.config import TrainConfig
@@ -111,7 +112,8 @@ def fresh(
     for each in training_settings().values():
         if each.about.command_default is not None:
             put(content, place_in_config(each), each.initial)
-    for path, value in {**values, **known}.items():
+    recipe = recipe_of(request_of({name: value for (name, *_), value in values.items()}).recipe, architecture)
+    for path, value in {**placed(recipe.settings), **values, **known}.items():
         put(content, path, value)
     config = TrainConfig.from_dict(content.pop(TRAINING))
     request = request_of(content)

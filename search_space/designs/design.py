@@ -37,6 +37,8 @@ class Design:
     reference: bool = False
     """Whether it is a general detector, for comparison with those for small objects; its weights are not imported."""
     notes: str = ""
+    recipe: str = ""
+    """Name of the recipe by which its authors train it; empty: none is known."""
 
 
 DESIGNS: Registry[Design] = Registry("design")

@@ -87,6 +87,7 @@ def _register(
             published=published or {},
             derived=derived,
             notes=f"{notes} {CAPPED}",
+            recipe="sn2-yolo",
         ),
     )
 

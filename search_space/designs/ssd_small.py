@@ -66,6 +66,7 @@ def _register(
             num_classes=80,
             published={**percent(**dict(zip(names, ap, strict=True))), **timed},
             notes="The repository publishes no parameters or operations of these networks.",
+            recipe="ssd-vgg" if name.startswith("vgg") else "ssd",
         ),
     )
 

@@ -13,33 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from nas.api.train_settings import fresh
 from tests.trainers.conftest import tiny_detector
 from tests.trainers.test_loop import PLAIN, equal_states, losses_of
 from trainers import TrainConfig, TrainProgress, train
 from trainers.averaging import WeightAverage
 from trainers.data import Dataset
 from trainers.optimizer import make_optimizer, set_rates
-from trainers.step_settings import Schedule, UpdateRule
+from trainers.step_settings import RateSchedule, UpdateRule
 from trainers.steps import prepare_run
 
-ULTRALYTICS = TrainConfig(
-    epochs=100,
-    batch_size=4,
-    optimizer="sgd",
-    momentum=0.937,
-    weight_decay=5e-4,
-    schedule=Schedule(
-        decay_shape="linear",
-        decay_from_start=True,
-        decay_by_epoch=True,
-        warmup_epochs=3,
-        warmup_steps=100,
-        warmup_start=0,
-        warmup_bias_rate=0.1,
-        warmup_momentum=0.8,
-    ),
-    update=UpdateRule(nominal_batch=64, loss_scale="sum", ema_ramp=2000),
-)
+ULTRALYTICS = fresh("yolov8n", {"recipe": "ultralytics", "batch": 4}, lambda _: None).config
 
 
 def of_authors(step: int, *, per_epoch: int, epochs: int = 100) -> tuple[float, float, float, int]:
@@ -60,7 +44,7 @@ def test_rates_of_ultralytics(per_epoch: int, data: Any) -> None:
 
 
 def test_rates_of_a_cosine_by_epoch_with_a_warmup_of_500_steps() -> None:
-    schedule = Schedule(decay_from_start=True, decay_by_epoch=True, warmup_steps=500, warmup_start=1 / 3)
+    schedule = RateSchedule(decay_from_start=True, decay_by_epoch=True, warmup_steps=500, warmup_start=1 / 3)
     config = TrainConfig(epochs=240, optimizer="sgd", learning_rate=0.35, final_share=1e-5 / 0.35, schedule=schedule)
     for step in (0, 250, 499, 500, 1000, 24_000, 47_999):
         regular = 1e-5 + (0.35 - 1e-5) * (1 + math.cos(math.pi * (step // 200) / 240)) / 2
@@ -69,7 +53,7 @@ def test_rates_of_a_cosine_by_epoch_with_a_warmup_of_500_steps() -> None:
 
 def test_a_constant_warmup_comes_before_the_decay() -> None:
     config = TrainConfig(
-        epochs=60, learning_rate=0.004, final_share=0, schedule=Schedule(warmup_epochs=5, warmup_start=1)
+        epochs=60, learning_rate=0.004, final_share=0, schedule=RateSchedule(warmup_epochs=5, warmup_start=1)
     )
     assert {config.learning_rate_at(step, 600) for step in range(50)} == {0.004}
     assert config.learning_rate_at(50, 600) < 0.004
@@ -111,7 +95,7 @@ def test_the_decay_of_the_average_rises_as_published() -> None:
     assert torch.allclose(average.detector.stem[0][0].weight, before * decay, rtol=1e-4)  # type: ignore[index,union-attr]
 
 
-AT_ONCE = Schedule(warmup_steps=0, warmup_bias_rate=0.1, decay_by_epoch=True)
+AT_ONCE = RateSchedule(warmup_steps=0, warmup_bias_rate=0.1, decay_by_epoch=True)
 FLAT = replace(ULTRALYTICS, augmentation=PLAIN, precision="float32", schedule=AT_ONCE)
 
 
