@@ -309,7 +309,7 @@ def test_predict_with_a_missing_image_writes_nothing(
         (("train",), "give an architecture"),
         (("train", "yolov8n", "--batch", 6, "--accumulate", 4), "--accumulate is 4; it must be a divisor of the 6"),
         (("train", "yolov8n", "--set", "clip"), "give NAME=VALUE"),
-        (("train", "yolov8n", "--set", "ema=1"), "unknown training setting 'ema'; did you mean 'ema_ramp' or 'ema_decay'"),
+        (("train", "yolov8n", "--set", "ema=1"), "unknown training setting 'ema'; did you mean 'ema_ramp'"),
         (("train", "yolov8n", "--set", "seed.a=1"), "seed is one value"),
         (("train", "yolov8n", "--set", "augmentation.flips=1"), "did you mean 'flip'"),
         (("train", "yolov8n", "--precision", "half"), "--precision is 'half'; it must be one of auto"),
