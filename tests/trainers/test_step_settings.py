@@ -132,6 +132,12 @@ def _inputs(batch: Any) -> tuple[Any, ...]:
     return batch.images.float().div(255), batch.objects, batch.ignored
 
 
+def test_the_step_of_the_recipe_is_that_of_the_authors_on_a_sum_of_64_images() -> None:
+    update = ULTRALYTICS.update
+    assert (update.loss_scale, update.nominal_batch, update.nesterov, update.decay_all) == ("sum", 64, True, False)
+    assert (ULTRALYTICS.learning_rate, ULTRALYTICS.clip_norm, ULTRALYTICS.weight_decay) == (0.01, 10, 5e-4)
+
+
 @pytest.mark.parametrize("loss_scale", ["mean", "sum"])
 def test_accumulated_batches_are_parts_of_one(shapes: Dataset, loss_scale: str) -> None:
     several = replace(FLAT, batch_size=4, update=UpdateRule(nominal_batch=12, loss_scale=loss_scale))
