@@ -75,6 +75,13 @@ class TrainingRequest:
         "Start from random weights; without it, a member of the front of a run starts from the weights of the run, and "
         "an exported architecture from those beside it.",
     )
+    recipe: str | None = _START(
+        None,
+        "Settings of a paper or a framework: default, ultralytics, tinydet, ssd, another name in docs/training.md, "
+        "paper for that of the design, or a YAML file. Other options override it.",
+        metavar="NAME|FILE.yaml",
+        default_words="default",
+    )
     threads: int | None = _COMPUTATION(None, "CPU threads.", minimum=1, default_words="all", resumable=True)
     tensorboard: bool = _OUTPUT(False, "Also write events for TensorBoard.", resumable=True)
     input_hw: tuple[int, int] | None = _START(

@@ -39,6 +39,8 @@ class Design:
     by_name: bool = False
     """Whether a search starts with it only where it is named, and no file of weights is identified as it."""
     notes: str = ""
+    recipe: str = ""
+    """Name of the recipe by which its authors train it; empty: none is known."""
 
 
 DESIGNS: Registry[Design] = Registry("design")

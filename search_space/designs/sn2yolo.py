@@ -118,6 +118,7 @@ def _register(
             derived=derived,
             by_name=by_name,
             notes=f"{notes} {CAPPED}",
+            recipe="sn2-yolo",
         ),
     )
 

@@ -78,6 +78,7 @@ def _register(
             published={} if ap is None else {**percent(**dict(zip(names, ap, strict=True))), **timed},
             by_name=ap is None,
             notes=f"The repository publishes no parameters or operations of these networks. {notes}".strip(),
+            recipe="ssd-vgg" if name.startswith("vgg") else "ssd",
         ),
     )
 
