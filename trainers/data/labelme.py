@@ -68,7 +68,7 @@ def find_labelme(request: ReadRequest) -> ReadResult | None:
         for name, part in parts.items()
     }
     classes = names or _names_in(each for name, files in described.items() if name != TEST for each in files)
-    inside = (request.path if request.path.is_dir() else request.path.parent, *((request.images or request.path),))
+    inside = (request.path if request.path.is_dir() else request.path.parent, request.images or request.path)
     whole = request.path.is_dir()
     datasets = {
         name: _read_part(parts[name], files, classes, inside, diagnostics, note_others=whole)
