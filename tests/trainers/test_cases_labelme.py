@@ -61,10 +61,6 @@ BOXES: dict[str, tuple[Callable[[Path], object], tuple[float, ...]]] = {
     "rectangle from the other corner": (shape("bus", [9, 8], [1, 2]), (1, 2, 9, 8)),
     "rectangle of four points": (shape("bus", [1, 2], [9, 2], [9, 8], [1, 8]), (1, 2, 9, 8)),
     "polygon": (shape("bus", [5, 1], [9, 4], [2, 8.5], kind="polygon"), (2, 1, 9, 8.5)),
-    "polygon without a type": (
-        shape("bus", [5, 1], [9, 4], [2, 8], kind="polygon", shape_type="polygon"),
-        (2, 1, 9, 8),
-    ),
     "circle": (shape("bus", [10, 10], [13, 14], kind="circle"), (5, 5, 15, 15)),
     "mask": (shape("bus", [1, 2], [9, 8], kind="mask", mask="iVBO"), (1, 2, 9, 8)),
     "rotated rectangle": (shape("bus", [5, 1], [9, 5], [5, 9], [1, 5], kind="rotation"), (1, 1, 9, 9)),
