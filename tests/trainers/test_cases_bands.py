@@ -141,11 +141,8 @@ def test_channels_that_cannot_be_decoded_are_counted_in_the_message(name: str, t
 
 def test_alpha_of_a_png_stays_what_it_is(tmp_path: Path) -> None:
     PIL.Image.new("RGBA", (64, 48), (1, 2, 3, 4)).save(tmp_path / "a.png")
-    assert pixel_layout(tmp_path / "a.png") == PixelLayout() and read_rgb(tmp_path / "a.png")[0, 0].tolist() == [
-        1,
-        2,
-        3,
-    ]
+    assert pixel_layout(tmp_path / "a.png") == PixelLayout()
+    assert read_rgb(tmp_path / "a.png")[0, 0].tolist() == [1, 2, 3]
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of Pillow

@@ -24,6 +24,7 @@ from tests.trainers.data_sets import (
 )
 from trainers.data.check import DataReport, check_data
 from trainers.data.convert import convert_data
+from trainers.data.defects import DEFECTS
 from trainers.data.formats import read_data
 from trainers.data.source import ReadRequest
 
@@ -131,7 +132,8 @@ def test_a_second_record_of_an_image_is_a_defect(
     spoil(tmp_path)
     report = check_data(tmp_path)
     assert (report.num_images, report.num_boxes, kinds(report)) == (3, 6, defects)
-    assert "".join(read_data(ReadRequest(path=tmp_path)).notices)
+    notices = read_data(ReadRequest(path=tmp_path)).notices
+    assert any(DEFECTS[defects[0]] in notice for notice in notices)
 
 
 def test_windows_of_one_file_are_images_of_their_own(tmp_path: Path) -> None:
@@ -223,7 +225,7 @@ def test_the_exact_name_counts_first(tmp_path: Path) -> None:
 @pytest.mark.parametrize("to", ["coco", "yolo", "visdrone", "voc"])
 def test_conversion_leaves_out_wrong_sizes(to: str, tmp_path: Path) -> None:
     case = CASES / "03-convert-keeps-wrong-size"
-    assert kinds(check_data(case)) == ["empty_set", "image_size", "image_size"][1:]
+    assert kinds(check_data(case)) == ["image_size"] * 2
     with pytest.raises(DataError, match="2 of 2 images have another size than their annotations state"):
         convert_data(case, tmp_path / "none", to=to)
     assert not (tmp_path / "none").exists()

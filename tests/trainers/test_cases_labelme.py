@@ -28,6 +28,7 @@ from tests.trainers.data_spoiling import Case, cut, labelme_with, remove, shape,
 from trainers.data import open_data
 from trainers.data.check import check_data
 from trainers.data.convert import convert_data
+from trainers.data.defects import BrokenFile
 
 CASE = Path(__file__).parent.parent / "data" / "cases" / "17-labelme" / "18-labelme"
 NAN = float("nan")
@@ -61,10 +62,6 @@ BOXES: dict[str, tuple[Callable[[Path], object], tuple[float, ...]]] = {
     "rectangle from the other corner": (shape("bus", [9, 8], [1, 2]), (1, 2, 9, 8)),
     "rectangle of four points": (shape("bus", [1, 2], [9, 2], [9, 8], [1, 8]), (1, 2, 9, 8)),
     "polygon": (shape("bus", [5, 1], [9, 4], [2, 8.5], kind="polygon"), (2, 1, 9, 8.5)),
-    "polygon without a type": (
-        shape("bus", [5, 1], [9, 4], [2, 8], kind="polygon", shape_type="polygon"),
-        (2, 1, 9, 8),
-    ),
     "circle": (shape("bus", [10, 10], [13, 14], kind="circle"), (5, 5, 15, 15)),
     "mask": (shape("bus", [1, 2], [9, 8], kind="mask", mask="iVBO"), (1, 2, 9, 8)),
     "rotated rectangle": (shape("bus", [5, 1], [9, 5], [5, 9], [1, 5], kind="rotation"), (1, 1, 9, 9)),
@@ -127,6 +124,14 @@ def test_a_list_of_labels_gives_the_order(name: str, tmp_path: Path) -> None:
     assert [(each.kind, each.line) for each in report.defects] == [("unknown_category", 3)] * 3
 
 
+def test_a_list_of_labels_with_a_name_twice_is_refused(tmp_path: Path) -> None:
+    write_labelme_set(tmp_path)
+    (tmp_path / "labels.txt").write_text("car\nperson\ncar\n")
+    with pytest.raises(BrokenFile, match="both called 'car'") as caught:
+        open_data(tmp_path)
+    assert (caught.value.defect.kind, caught.value.defect.line) == ("wrong_layout", 3)
+
+
 DEFECTS: dict[str, Case] = {
     "no label": Case("labelme", shape(None, [1, 1], [9, 9]), "malformed", "a.json", 4),
     "a lone surrogate": Case("labelme", shape("\ud800", [1, 1], [9, 9]), "malformed", "a.json", 4),
@@ -147,6 +152,9 @@ DEFECTS: dict[str, Case] = {
     "no JSON": Case("labelme", cut("a.json", 0.9), "malformed_file", "a.json", 4, 4),
     "too deep": Case("labelme", text("a.json", '{"shapes": [' + "[" * 9000), "malformed_file", "a.json", None, 4),
     "another JSON": Case("labelme", text("a.json", "[1]"), "malformed_file", "a.json", None, 4),
+    "shapes twice": Case(
+        "labelme", text("a.json", '{"shapes": [], "shapes": []}'), "malformed_file", "a.json", None, 4
+    ),
     "no image": Case("labelme", remove("a.png"), "missing_image", "a.json", None, 4),
     "a cut image": Case("labelme", cut("a.png", 0.7), "truncated_image", "a.png", None, 4),
     "another size": Case(

@@ -261,6 +261,9 @@ def test_mot_of_cvat_lists_its_classes(tmp_path: Path) -> None:
     assert [(each.kind, each.line) for each in report.defects] == [("class_out_of_range", 4)]
     (tmp_path / "c" / "gt" / "labels.txt").write_text("cat\nperson\n")
     assert [each.kind for each in check_data(tmp_path).defects] == ["classes_differ"]
+    for name in "abc":
+        (tmp_path / name / "gt" / "labels.txt").write_text("cat\ndog\ncat\n")
+    assert [(each.kind, each.line) for each in check_data(tmp_path).defects] == [("wrong_layout", 3)]
 
 
 def test_copies_of_a_mot17_sequence_are_read_once(tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def test_every_format_is_opened_checked_and_converted_with_a_selection(name: str
     assert open_data(tmp_path / "out").train.classes == (car, "both")
 
 
-def test_the_built_in_set_has_classes_to_select(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_built_in_set_has_classes_to_select() -> None:
     splits = open_data(None, selection=ClassSelection.of("frame"))
     assert splits.val.classes == ("frame",) and splits.val.image(0).shape == (160, 160, 3)
 

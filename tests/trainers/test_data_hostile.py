@@ -129,6 +129,7 @@ def test_deep_xml_is_read_or_refused(tmp_path: Path) -> None:
         ("train: images\nval: images\ntrain: other", "'train' is given twice"),
         ("train: images\nval: images\nnames: ['\\ud800']".replace("'", '"'), "names must be a list of words"),
         ("train: images\nval: images\nnc: 100000000000", "nc must be the number of classes"),
+        ("train: images\nval: images\nnc: true", "nc must be the number of classes"),
     ],
 )
 def test_a_hostile_data_yaml_is_one_line(text: str, message: str, tmp_path: Path) -> None:

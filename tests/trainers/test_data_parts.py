@@ -178,6 +178,24 @@ def test_a_test_part_that_cannot_be_read_is_told_and_left_out(tmp_path: Path) ->
         open_data(tmp_path / "set", with_test=True)
 
 
+def test_a_file_of_the_test_part_that_cannot_be_opened_is_a_defect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coco(tmp_path)
+    read_bytes = Path.read_bytes
+
+    def refuse(path: Path) -> bytes:
+        if path.name == "instances_test.json":
+            raise PermissionError(13, "Permission denied")
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    report = check_data(tmp_path)
+    assert [(each.kind, each.line) for each in report.defects] == [("malformed_file", None)]
+    assert "instances_test.json: Permission denied" in report.defects[0].what
+    assert report.num_images_by_part == {"train": 2, "val": 1}
+
+
 def test_a_test_part_that_only_the_data_yaml_names_is_no_defect(tmp_path: Path) -> None:
     yolo_yaml(tmp_path)
     for name in ("images", "labels"):
@@ -205,7 +223,7 @@ def test_an_undivided_set_is_whole_as_all(tmp_path: Path) -> None:
     assert names_of(place, "val") == ["f"] and names_of(place, "all") == ["d", "e", "f"]
 
 
-def test_the_built_in_set_has_neither(tmp_path: Path) -> None:
+def test_the_built_in_set_has_neither() -> None:
     splits = open_data(None)
     for part in ("all", "test"):
         with pytest.raises(DataError, match="next: "):

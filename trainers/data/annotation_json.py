@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,6 @@ from trainers.data.defects import BrokenFile, SourceLocation
 from trainers.data.json_values import is_id
 
 LISTS = ("images", "annotations", "categories")
-_LIST_KEY = re.compile(rf'"(?:{"|".join(LISTS)})"\s*:')
 _BLANK = re.compile(r"[ \t\n\r]*")
 
 
@@ -52,7 +52,9 @@ def load_annotations(path: Path, *, with_lines: bool = False) -> AnnotationJson:
     assert isinstance(content, dict)
     if not all(_is_category(entry) for entry in content["categories"]):
         raise BrokenFile(f"{path}: every category needs an id and a name; correct the file", "wrong_layout", path)
-    _check_given_once(text, path)
+    twice = given_twice(text, LISTS)
+    if twice is not None:
+        raise BrokenFile(f"{path} has the list {twice!r} twice; merge them", "wrong_layout", path)
     return AnnotationJson(
         path=path,
         images=content["images"],
@@ -91,18 +93,16 @@ def _is_category(entry: object) -> bool:
     return is_text(name) if isinstance(name, str) else isinstance(name, (int, float))
 
 
-def _check_given_once(text: str, path: Path) -> None:
-    """Raises BrokenFile if a list occurs twice: the JSON parser would silently keep only the last one."""
-    if len(_LIST_KEY.findall(text)) <= len(LISTS):
-        return
+def given_twice(text: str, names: Sequence[str]) -> str | None:
+    """Returns the first of the names that the object of a JSON text has twice: `json` keeps only the last value."""
+    if len(re.findall(rf'"(?:{"|".join(names)})"\s*:', text)) <= len(names):
+        return None
 
     def keys(pairs: list[tuple[str, Any]]) -> list[str]:
         return [key for key, _ in pairs]
 
     outermost = json.loads(text, object_pairs_hook=keys)
-    for key in LISTS:
-        if outermost.count(key) > 1:
-            raise BrokenFile(f"{path} has the list {key!r} twice; merge them", "wrong_layout", path)
+    return next((name for name in names if outermost.count(name) > 1), None)
 
 
 def entry_lines(text: str) -> dict[str, list[int]]:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from search_space.errors import DataError
 from trainers.data.class_selection import ClassSelection
 from trainers.data.dataset import Record, distinct_records
 from trainers.data.defects import NOTES, BrokenFile, Defect, SourceLocation
@@ -48,7 +49,7 @@ class DataReport:
     source: str | None
     """The files or the folder that were opened; None as above."""
     num_images_by_part: dict[str, int]
-    """Images of `train` and `val`, or of `all`, whether or not their pixels can be used."""
+    """Images of `train`, `val` and `test`, or of `all`, whether or not their pixels can be used."""
     num_images: int
     """Images that can be used."""
     num_boxes: int
@@ -103,8 +104,8 @@ def check_data(
     except BrokenFile as error:
         defect_log.defects.append(error.defect)
         return _report(None, [], defect_log)
-    if isinstance(without_test, BrokenFile):
-        defect_log.defects.append(without_test.defect)
+    if without_test is not None:
+        defect_log.defects.append(_defect_of(without_test, path))
     records = distinct_records(parts.datasets.values())
     dataset = next(iter(parts.datasets.values()))
     usable = [record for record, good in _decode_all(records, defect_log, dataset.pixel_range) if good]
@@ -113,6 +114,13 @@ def check_data(
             which = "the data set" if name == "all" else f"its {name} part"
             defect_log.add("empty_set", SourceLocation(str(path)), f"{which} has no boxes ({len(dataset)} images)")
     return _report(parts, usable, defect_log)
+
+
+def _defect_of(error: DataError, path: str | Path) -> Defect:
+    """Returns the defect that an error tells; a file that cannot be opened at all is a `malformed_file`."""
+    if isinstance(error, BrokenFile):
+        return error.defect
+    return Defect(kind="malformed_file", file=str(path), line=None, what=str(error))
 
 
 class _DecodedImage(NamedTuple):

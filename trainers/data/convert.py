@@ -211,6 +211,7 @@ def _prefixes(records: list[Record]) -> dict[Path | None, str]:
 
 
 def _free_name(record: Record, taken: set[str], *, cut: bool, prefix: str | None) -> str:
+    """Returns a file name whose stem in lower case is not `taken`: with a prefix, a window or a number if need be."""
     assert record.path is not None
     stem, suffix = os.path.splitext(record.path.name)
     if suffix.lower() not in IMAGE_SUFFIXES:  # the usual suffix, which other tools know, too
@@ -220,13 +221,11 @@ def _free_name(record: Record, taken: set[str], *, cut: bool, prefix: str | None
         stem, suffix = f"{stem}_{'_'.join(map(str, record.window))}", ".png"
     if prefix is not None:
         stem = f"{_NOT_IN_NAMES.sub('_', prefix)}_{stem}"
-    names = [stem]
-    count = 2
-    while names[0].casefold() in taken:
-        del names[0]
-        if not names:
-            names, count = [f"{stem}_{count}"], count + 1
-    return names[0] + suffix
+    name, count = stem, 1
+    while name.casefold() in taken:
+        count += 1
+        name = f"{stem}_{count}"
+    return name + suffix
 
 
 def _is_shown_as_stored(record: Record) -> bool:

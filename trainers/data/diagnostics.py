@@ -85,7 +85,7 @@ class Diagnostics:
         self.counts[kind] += 1
         self.first.setdefault(kind, location.text)
         if self.defect_log is not None:
-            about = what or (DEFECTS | NOTES)[kind]
+            about = what or DEFECTS.get(kind) or NOTES[kind]
             self.defect_log.add(kind, location, f"{location.item}: {about}" if location.item else about)
 
     def refuse(self, kind: str, location: SourceLocation, what: str) -> None:

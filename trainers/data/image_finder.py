@@ -133,7 +133,8 @@ def _match(
         last = stated.name
         candidates = files.get(last) or files.get(unquote(last)) or []
         ends = [common_end(stated, candidate) for candidate in candidates]
-        best = [candidate for candidate, end in zip(candidates, ends, strict=True) if end == max(ends)]
+        longest = max(ends, default=0)
+        best = [candidate for candidate, end in zip(candidates, ends, strict=True) if end == longest]
         if len(best) == 1:
             found[name] = best[0]
         elif best:

@@ -29,10 +29,9 @@ from trainers.data.source import (
     ReadRequest,
     ReadResult,
     is_inside,
-    numbered_lines,
     posix_name,
     read_names,
-    read_text,
+    read_names_file,
 )
 
 NAME = "labelme"
@@ -68,7 +67,7 @@ def find_labelme(request: ReadRequest) -> ReadResult | None:
         for name, part in parts.items()
     }
     classes = names or _names_in(each for name, files in described.items() if name != TEST for each in files)
-    inside = (request.path if request.path.is_dir() else request.path.parent, *((request.images or request.path),))
+    inside = (request.path if request.path.is_dir() else request.path.parent, request.images or request.path)
     whole = request.path.is_dir()
     datasets = {
         name: _read_part(parts[name], files, classes, inside, diagnostics, note_others=whole)
@@ -95,12 +94,16 @@ def _parts(request: ReadRequest) -> dict[str, PartFolder] | None:
 
 
 def _listed_names(folders: Iterable[Path], diagnostics: Diagnostics) -> tuple[str, ...] | None:
-    """Returns the class names of the first `classes.txt` or `labels.txt` in the folders, or None."""
+    """Returns the class names of the first `classes.txt` or `labels.txt` in the folders, or None.
+
+    Raises:
+        BrokenFile: a name is given twice.
+    """
     places = tuple(folder for folder in folders if folder.is_dir())
     names = read_names(places, diagnostics)
     path = next((folder / "labels.txt" for folder in places if is_file(folder / "labels.txt")), None)
     if names is None and path is not None:
-        names = tuple(line for _, line in numbered_lines(read_text(path, diagnostics) or ""))
+        names = read_names_file(path, diagnostics)
     return tuple(name for name in names or () if name != BACKGROUND and not is_ignored_name(name)) or None
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from search_space.errors import is_text
-from trainers.data.annotation_json import entry_lines
+from trainers.data.annotation_json import entry_lines, given_twice
 from trainers.data.defects import SourceLocation
 from trainers.data.diagnostics import Corners, Diagnostics
 from trainers.data.ignored_names import is_ignored_name
@@ -91,6 +91,9 @@ def read_labelme_file(path: Path, diagnostics: Diagnostics) -> LabelmeFile | Non
         return None
     if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
         diagnostics.add("malformed_file", location, "it has no list 'shapes', which every labelme file has")
+        return None
+    if given_twice(text, ("shapes",)):
+        diagnostics.add("malformed_file", location, "it has the list 'shapes' twice; merge them")
         return None
     lines = entry_lines(text).get("shapes", []) if diagnostics.defect_log is not None else []
     shapes = content["shapes"]

@@ -110,7 +110,12 @@ class SequenceReader:
             self.counts.add("label_without_image", location, what)
             return []
         found = self._lines(sequence.text, self._annotation)
-        if found is None or (shift := _shift(found, frames)) is not None and self._refuse_shift(location, shift):
+        if found is None:
+            return []
+        shift = _shift(found, frames)
+        if shift is not None:
+            what = f"its lines count frames from {shift[0]}, the names of the images from {shift[1]}; rename the images"
+            self.counts.add("malformed_file", location, what)
             return []
         regions = self._lines(sequence.regions, self._region) if sequence.regions is not None else {}
         if regions is None:
@@ -123,11 +128,6 @@ class SequenceReader:
             self.counts.add("missing_image", first, f"there is no image of frame {frame}, which has {number} labels")
         records = [self._record(sequence, frames[frame], found.get(frame)) for frame in sorted(frames)]
         return [record for record in records if record is not None]
-
-    def _refuse_shift(self, location: SourceLocation, first: tuple[int, int]) -> bool:
-        what = f"its lines count frames from {first[0]}, the names of the images from {first[1]}; rename the images"
-        self.counts.add("malformed_file", location, what)
-        return True
 
     def _frames(self, sequence: Sequence) -> dict[int, Path]:
         """Returns the images by the number at the end of their names."""

@@ -20,9 +20,8 @@ from trainers.data.source import (
     is_inside,
     last_fifth,
     leaves_folder,
-    numbered_lines,
     read_names,
-    read_text,
+    read_names_file,
     subfolders,
 )
 
@@ -140,13 +139,16 @@ def _same_text(one: Path, other: Path) -> bool:
 def _class_names(
     folder: Path, sequences: tuple[Sequence, ...], style: SequenceFormat, diagnostics: Diagnostics
 ) -> tuple[str, ...] | None:
-    """Returns the class names that files of the data set list, or None."""
+    """Returns the class names that files of the data set list, or None.
+
+    Raises:
+        BrokenFile: two files list different names, or a name is given twice.
+    """
     found: dict[tuple[str, ...], Path] = {}
     if style.class_file is not None:
         for path in dict.fromkeys(each.text.with_name(style.class_file) for each in sequences):
-            text = read_text(path, diagnostics) if path.is_file() else None
-            names = tuple(line for _, line in numbered_lines(text or ""))
-            if names:
+            names = read_names_file(path, diagnostics) if path.is_file() else None
+            if names is not None:
                 found.setdefault(names, path)
     if len(found) > 1:
         one, other = list(found.values())[:2]

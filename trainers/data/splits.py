@@ -90,9 +90,8 @@ def open_data(
     Unusable boxes and images are dropped and counted in the notices. A file name that leaves the data set is an error.
 
     Args:
-        path: a COCO or TinyPerson json, a folder with such jsons in it, in `annotations/`, in `coco/` or in folders
-            for the parts, a data YAML or `obj.data` of YOLO, or a folder of YOLO, VisDrone or VOC; None is the
-            built-in set.
+        path: a folder in one of the `FORMATS`, or the file that describes it: a json of COCO, TinyPerson or labelme,
+            a data YAML or `obj.data` of YOLO; None is the built-in set.
         split: which pair of annotation files to use, if a COCO folder has several.
         seed: of the built-in set.
         format: a key of `FORMATS`; None detects it.

@@ -97,7 +97,7 @@ def numbered_names(content: dict[Any, Any], path: Path) -> tuple[str, ...] | Non
     count = content.get("nc")
     if count is None:
         return None
-    if not isinstance(count, int) or not 0 < count <= MAX_CLASSES:
+    if type(count) is not int or not 0 < count <= MAX_CLASSES:
         message = f"{path}: nc must be the number of classes, 1 to {MAX_CLASSES}; correct it"
         raise BrokenFile(message, "wrong_layout", path)
     return tuple(f"class {index}" for index in range(count))
