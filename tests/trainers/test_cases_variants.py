@@ -190,6 +190,34 @@ def test_a_second_format_without_further_objects_is_no_defect(remove: bool, tmp_
     assert kinds(tmp_path) == [] and ("image_without_labels" in notes(tmp_path)) == remove
 
 
+# files that programs leave behind
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "images/.ipynb_checkpoints/a-checkpoint.png",
+        "labels/.ipynb_checkpoints/a-checkpoint.txt",
+        "images/._a.png",
+        "labels/._a.txt",
+        "__MACOSX/images/._a.png",
+        "images/.thumbnails/a.png",
+    ],
+)
+def test_hidden_copies_are_no_images_and_no_labels(file: str, tmp_path: Path) -> None:
+    path = write_yolo_set(tmp_path) / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes((tmp_path / "images" / "a.png").read_bytes() if path.suffix == ".png" else b"0 0.5 0.5 0.2 0.2\n")
+    report = check_data(tmp_path)
+    assert (report.num_images, report.num_boxes, report.defects) == (3, 6, ())
+    assert "image_without_labels" not in notes(tmp_path)
+
+
+def test_files_of_macos_are_no_annotation_files(tmp_path: Path) -> None:
+    (write_voc_set(tmp_path) / "Annotations" / "._a.xml").write_bytes(b"\0\5\26\7")
+    assert kinds(tmp_path) == []
+
+
 # VOC and COCO
 
 

@@ -185,6 +185,14 @@ CASES = {
         "a.json",
         None,
     ),
+    "yolo, labels of two images": Case(
+        "yolo",
+        lambda f: (f / "images" / "a.jpg").write_bytes((f / A).read_bytes()),
+        "shared_annotation",
+        LABELS,
+        None,
+        num_boxes=8,
+    ),
     "yolo, labels of another format": Case(
         "yolo",
         lambda f: [(f / LABELS).unlink(), text("images/a.xml", voc_text("a.png", voc_object("car", 1, 1, 9, 9)))(f)],

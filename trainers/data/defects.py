@@ -41,6 +41,7 @@ HARMLESS = {
     "label_without_image": "annotation files without an image",
     "missing_label_folder": "folders of labels missing",
     "not_unicode": "texts that are not in UTF-8, whose other characters become question marks",
+    "shared_annotation": "label files of several images with the same name, which all get the labels",
     "unread_annotation": "images whose labels are in a file of another format, read as images without objects",
     "unread_folder": "folders of images that are in no part",
     "extra_pages": "images with more than one page, of which the first is read",

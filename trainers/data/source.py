@@ -205,8 +205,12 @@ def is_inside(path: Path, folders: Iterable[Path]) -> bool:
 
 
 def listed_images(folder: Path) -> tuple[Path, ...]:
-    """Returns the image files in a folder and its subfolders, sorted."""
-    return tuple(sorted(images_among(folder.rglob("*"))))
+    """Returns the image files in a folder and its subfolders, sorted, without those in hidden folders."""
+    found: list[Path] = []
+    for place, inside, names in os.walk(folder):
+        inside[:] = [name for name in inside if not name.startswith(".")]
+        found += (Path(place, name) for name in names)
+    return tuple(sorted(images_among(found)))
 
 
 def subfolders(folder: Path) -> tuple[Path, ...]:

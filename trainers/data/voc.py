@@ -37,7 +37,7 @@ NAME = "voc"
 ORIGINAL = "the voc"
 """Start of `database` in the original data sets. Only there, pixels are counted from 1 and xmax, ymax are inclusive."""
 NO_DATABASE = frozenset({"", "unknown", "unspecified"})
-"""Placeholder values of `database` and `difficult`. With any other database, flags have the meaning of that data set."""
+"""Placeholder values of `database` and `difficult`. With another database, flags have the meaning of that data set."""
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
