@@ -293,6 +293,17 @@ def test_an_image_that_is_nowhere_is_not_only_told_to_be_outside(tmp_path: Path)
         open_data(write_coco_set(tmp_path, content))
 
 
+def test_lists_of_images_that_were_not_exported_name_the_option(tmp_path: Path) -> None:
+    darknet(write_yolo_set(tmp_path), "2")
+    for name in ("a", "b", "c"):
+        (tmp_path / "images" / f"{name}.png").unlink()
+    with pytest.raises(DataError, match="--images DIR"):
+        open_data(tmp_path)
+    write_images(tmp_path / "frames" / "images")
+    splits = open_data(tmp_path, images=tmp_path / "frames" / "images")
+    assert [len(record.boxes) for record in splits.train.records] == [2]
+
+
 # images with several pictures
 
 
