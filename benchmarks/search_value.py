@@ -86,7 +86,7 @@ def best_design(options: argparse.Namespace, *, wanted_side: int, among: int | N
     splits = open_data(options.data, split=options.split)
     selection = divide(splits.val).selection
     designs = [DESIGNS.get(name) for name in DESIGNS]
-    named = {each.name: each.architecture for each in designs if not each.reference}
+    named = {each.name: each.architecture for each in designs if not (each.reference or each.by_name)}
     if among is not None:
         ranks = json.loads((options.out / "designs-0.json").read_text())
         best = sorted(ranks, key=lambda name: -ranks[name]["accuracy"])[:among]

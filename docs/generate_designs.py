@@ -25,6 +25,7 @@ GMACs are fvcore's FLOPs, with a multiply-add as one operation; the next column 
 parameters. A published count is compared in its own convention, see the end of the page. "Equal as printed" means that
 our count rounds to the published one. Accuracies and latencies are those of the papers: they are not measured here, and
 no published weights are used. A design marked * is derived for an ablation of the paper without a published file.
+No search starts from `sn2-yolov7-tiny-af` and the SSDs without a published accuracy unless `--start` names them.
 
 Reference designs are general light detectors, for comparison with those for small objects. A search starts from one
 where `--start` names it, or where a limit on latency is set and it is among the fastest. Parts of it that are in a

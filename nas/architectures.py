@@ -19,19 +19,19 @@ def load_architecture(name: str, input_hw: tuple[int, int] | None = None) -> Arc
     """Returns the architecture of a YAML file, a design or a scale of YOLO, at another input size if one is given.
 
     Args:
-        name: a path, the name of a design, or one of `REFERENCES`, such as `yolov8s`.
+        name: a path, the name of a design, or one of `SCALES`, such as `yolov8s`.
         input_hw: height and width in pixels.
 
     Raises:
         ConfigError: there is neither a file nor a design of that name, or it is a file of weights.
     """
     from search_space import DESIGNS, Architecture
-    from search_space.designs.references import REFERENCES
+    from search_space.designs.p2_scales import SCALES
 
     if name in DESIGNS:
         arch = DESIGNS.get(name).architecture
-    elif name in REFERENCES:
-        arch = REFERENCES[name]
+    elif name in SCALES:
+        arch = SCALES[name]
     elif Path(name).is_file() and Path(name).suffix.lower() in WEIGHTS_SUFFIXES:
         beside = Path(name).with_name("architecture.yaml")
         which = beside if beside.is_file() else f"its design or YAML file (nas weights import {name} says which)"
@@ -44,7 +44,7 @@ def load_architecture(name: str, input_hw: tuple[int, int] | None = None) -> Arc
         what = "is a folder" if Path(name).is_dir() else "does not exist"
         raise ConfigError(f"{name} {what}; give a YAML file, such as runs/NAME/front/01-KEY.yaml, or a design")
     else:
-        raise ConfigError(f"{unknown_name('design', name, DESIGNS, also=REFERENCES)}; or give a YAML file")
+        raise ConfigError(f"{unknown_name('design', name, DESIGNS, also=SCALES)}; or give a YAML file")
     return arch if input_hw is None else arch.resized(input_hw)
 
 
@@ -55,9 +55,9 @@ def trained_section_of(name: str) -> TrainedSection | None:
         SpaceError: the section of the file is damaged.
     """
     from search_space import DESIGNS
-    from search_space.designs.references import REFERENCES
+    from search_space.designs.p2_scales import SCALES
     from search_space.trained_section import read_trained
 
-    if name in DESIGNS or name in REFERENCES or not Path(name).is_file():
+    if name in DESIGNS or name in SCALES or not Path(name).is_file():
         return None
     return read_trained(Path(name))

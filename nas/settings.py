@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from nas import data_words
+from nas import data_settings, data_words
 from trainers.settings import declared_settings, setting
 
 _setting = partial(setting, identity=False)
@@ -88,28 +88,10 @@ class RunSettings:
         resumable=True,
         joinable=True,
     )
-    select_classes: tuple[str, ...] = _DATA(
-        (),
-        data_words.CLASSES,
-        option="--classes",
-        metavar="NAME,NAME",
-        default_words="all",
-    )
-    merge: tuple[str, ...] = _DATA((), data_words.MERGE, metavar="NAME=CLASS,CLASS")
-    other_classes: str | None = _DATA(
-        None,
-        data_words.OTHER_CLASSES,
-        choices=("background", "ignore"),
-        default_words="background",
-    )
-    pixel_range: tuple[float, float] | None = _DATA(
-        None,
-        data_words.PIXEL_RANGE,
-        option="--range",
-        metavar="LOW HIGH",
-        default_words=data_words.PIXEL_RANGE_DEFAULT,
-        stored_if_set=True,
-    )
+    select_classes: tuple[str, ...] = data_settings.select_classes()
+    merge: tuple[str, ...] = data_settings.merge()
+    other_classes: str | None = data_settings.other_classes()
+    pixel_range: tuple[float, float] | None = data_settings.pixel_range()
     objective: tuple[str, ...] = _SEARCH(
         ("accuracy", "macs"),
         "Objective of the search; two or three in all. Accuracies: accuracy, ap, ap50, ap-small, ap-medium, ap-large, "

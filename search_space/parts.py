@@ -123,7 +123,7 @@ class Backbone:
     """Units after the stem, at its resolution."""
     context: str = "sppf"
     """Context block after the last stage: `sppf`, `sppf_shortcut`, one of both with `_c2psa`, `csp_sppf` or `none`;
-    with `sppf_before` it comes before the block of that stage."""
+    with `sppf_before` it comes before the block of that stage; `csp_sppf_half` gives half of the channels."""
     context_repeats: int = 1
     """Attention blocks of a context with C2PSA; 2 in YOLO11 l and x."""
     dual_path: str = "none"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import torch
 from torch import nn
@@ -15,12 +16,13 @@ class WeightAverage:
     """A moving average of the weights and batch statistics of a detector, whose tensors must not be replaced.
 
     The decay rises as (1 + n) / (10 + n) up to `max_decay`. Until then the average covers about the last tenth of the
-    steps, which suits short trainings as well.
+    steps, which suits short trainings as well. With `ramp` it is max_decay (1 - exp(-n / ramp)), as with Ultralytics.
     """
 
-    def __init__(self, detector: Detector, max_decay: float) -> None:
+    def __init__(self, detector: Detector, max_decay: float, ramp: float | None = None) -> None:
         self.detector: Detector = copy.deepcopy(detector).eval().requires_grad_(False)
         self.max_decay = max_decay
+        self.ramp = ramp
         self.num_updates = 0
         pairs = list(zip(self.detector.state_dict().values(), detector.state_dict().values(), strict=True))
         self._moving = [(mean, value) for mean, value in pairs if mean.is_floating_point()]
@@ -31,7 +33,10 @@ class WeightAverage:
     def update(self) -> None:
         """Moves the average towards the current weights; integers are copied."""
         self.num_updates += 1
-        decay = min(self.max_decay, (1 + self.num_updates) / (10 + self.num_updates))
+        if self.ramp is None:
+            decay = min(self.max_decay, (1 + self.num_updates) / (10 + self.num_updates))
+        else:
+            decay = self.max_decay * (1 - math.exp(-self.num_updates / self.ramp))
         means, values = ([pair[side] for pair in self._moving] for side in (0, 1))
         torch._foreach_lerp_(means, values, 1 - decay)
         for mean, value in self._copied:

@@ -38,6 +38,8 @@ class TrainingState:
     bad_in_a_row: int = 0
     scaled_down: int = 0
     """Steps that were skipped to find the gradient scale of float16, which is normal."""
+    pending: int = 0
+    """Batches whose gradients wait for the next change of the weights."""
     finished_step: int = 0
     """The last step whose evaluation and history are done; less than `step` only after an interruption."""
     sums: dict[str, float] = field(default_factory=dict)
@@ -56,7 +58,7 @@ class TrainingState:
     """Error messages of unreadable training images, by index."""
 
     def count(self, losses: Mapping[str, float]) -> None:
-        """Counts a step that changed the weights, and adds its losses."""
+        """Counts a step that changed the weights or the waiting gradients, and adds its losses."""
         self.step += 1
         self.bad_in_a_row = 0
         self.num_summed += 1
@@ -158,6 +160,8 @@ class Checkpoint:
         }
         if self.train_set.pixel_range is not None:
             content["pixel_range"] = list(self.train_set.pixel_range)
+        if state.pending:
+            content["gradients"] = [value.grad for value in self.detector.parameters()]
         write_torch(self.path, content)
         self._written = time.monotonic()
 
@@ -191,7 +195,11 @@ class Checkpoint:
         self.optimizer.load_state_dict(content["optimizer"])
         if content["scaler"] and self.scaler.is_enabled():
             self.scaler.load_state_dict(content["scaler"])
-        return TrainingState.from_dict(content["state"])
+        state = TrainingState.from_dict(content["state"])
+        if state.pending:
+            for value, gradient in zip(self.detector.parameters(), content["gradients"], strict=True):
+                value.grad = None if gradient is None else gradient.to(value.device)
+        return state
 
     @cached_property
     def _fingerprints(self) -> dict[str, str | None]:

@@ -11,6 +11,7 @@ from typing import Any
 from trainers.data.augmentation import Augmentation
 from trainers.loss_settings import AssignerOptions, LossWeights
 from trainers.settings import SettingError, check_settings, read_settings, setting
+from trainers.step_settings import RateSchedule, UpdateRule
 
 OPTIMIZERS = {"adamw": 4e-3, "sgd": 1e-2}
 """Optimizers and their default peak learning rates."""
@@ -29,7 +30,8 @@ _OPTIMIZATION, _EVALUATION, _COMPUTATION, _OUTPUT = (
 class TrainConfig:
     """What decides a training besides the detector and the data.
 
-    The learning rate rises linearly during the warm-up and then falls along a cosine to the end of the schedule.
+    By default the learning rate rises linearly during the warm-up and then falls along a cosine to the end of the
+    schedule. `schedule` and `update` are for the recipes of others.
 
     Raises:
         SettingError: a value is not allowed.
@@ -69,6 +71,8 @@ class TrainConfig:
     )
     assigner: AssignerOptions = field(default_factory=AssignerOptions)
     loss: LossWeights = field(default_factory=LossWeights)
+    schedule: RateSchedule = field(default_factory=RateSchedule)
+    update: UpdateRule = field(default_factory=UpdateRule)
     patience: int = _EVALUATION(
         0,
         "Early stopping: number of consecutive evaluations without a better accuracy; 0: off.",
@@ -79,7 +83,10 @@ class TrainConfig:
         0, "Seed of the initial weights, the order of the images and the augmentation.", minimum=0, maximum=MAX_SEED
     )
     weight_decay: float = _OPTIMIZATION(
-        0.01, "Weight decay; not applied to normalization weights and biases.", minimum=0, option="-"
+        0.01,
+        "Weight decay; not applied to normalization weights and biases.",
+        minimum=0,
+        option="-",
     )
     momentum: float = _OPTIMIZATION(0.9, "Momentum of SGD, beta1 of AdamW.", minimum=0, below=1, option="-")
     warmup: float = _OPTIMIZATION(
@@ -166,19 +173,72 @@ class TrainConfig:
         """Learning rate at the end of the warm-up."""
         return OPTIMIZERS[self.optimizer] if self.learning_rate is None else self.learning_rate
 
+    @property
+    def batches_per_update(self) -> int:
+        """Batches whose gradients are accumulated for each change of the weights after the warm-up."""
+        return max(1, round(self.update.nominal_batch / self.batch_size))
+
+    @property
+    def weight_decay_per_update(self) -> float:
+        """The weight decay of an update: scaled by its images where they are not exactly `update.nominal_batch`."""
+        if not self.update.nominal_batch:
+            return self.weight_decay
+        return self.weight_decay * self.batches_per_update * self.batch_size / self.update.nominal_batch
+
     def num_steps(self, num_images: int) -> int:
-        """Returns the number of optimizer steps of the whole schedule over a set of `num_images`."""
+        """Returns the number of batches of the whole schedule over a set of `num_images`."""
         return max(1, round(self.epochs * num_images / self.batch_size))
 
+    def num_warmup_steps(self, num_steps: int) -> int:
+        """Returns the number of steps of the warm-up; it may be longer than the whole schedule of `num_steps`."""
+        schedule = self.schedule
+        if schedule.warmup_epochs is None and schedule.warmup_steps is None:
+            return min(200, math.ceil(self.warmup * num_steps))
+        return max(round((schedule.warmup_epochs or 0) * num_steps / self.epochs), schedule.warmup_steps or 0)
+
     def learning_rate_at(self, step: int, num_steps: int) -> float:
-        """Returns the learning rate of a step (0-based): linear warm-up, then a cosine down to `final_share`."""
-        num_warmup = min(200, math.ceil(self.warmup * num_steps))
-        if step < num_warmup:
-            return self.peak_learning_rate * (step + 1) / (num_warmup + 1)
-        progress = (step - num_warmup + 1) / max(1, num_steps - num_warmup)
-        return self.peak_learning_rate * (
-            self.final_share + (1 - self.final_share) * (1 + math.cos(math.pi * progress)) / 2
-        )
+        """Returns the learning rate of a step (0-based): linear warm-up, then the decay down to `final_share`."""
+        num_warmup, start = self.num_warmup_steps(num_steps), self.schedule.warmup_start
+        rate = self._decayed_rate(step, num_steps, num_warmup)
+        if step >= num_warmup:
+            return rate
+        if start is None:
+            return rate * (step + 1) / (num_warmup + 1)
+        return rate * (start + (1 - start) * step / num_warmup)
+
+    def bias_rate_at(self, step: int, num_steps: int) -> float:
+        """Returns the learning rate of the biases in a step (0-based)."""
+        num_warmup, start = self.num_warmup_steps(num_steps), self.schedule.warmup_bias_rate
+        if start is None or step >= num_warmup:
+            return self.learning_rate_at(step, num_steps)
+        return start + (self._decayed_rate(step, num_steps, num_warmup) - start) * step / num_warmup
+
+    def momentum_at(self, step: int, num_steps: int) -> float:
+        """Returns the momentum of a step (0-based)."""
+        num_warmup, start = self.num_warmup_steps(num_steps), self.schedule.warmup_momentum
+        if start is None or step >= num_warmup:
+            return self.momentum
+        return start + (self.momentum - start) * step / num_warmup
+
+    def batches_at(self, step: int, num_steps: int) -> int:
+        """Returns how many batches an update needs that ends with this step (0-based): 1 at first, then more."""
+        num_warmup = self.num_warmup_steps(num_steps)
+        if step >= num_warmup or not self.update.nominal_batch:
+            return self.batches_per_update
+        return max(1, round(1 + (self.update.nominal_batch / self.batch_size - 1) * step / num_warmup))
+
+    def _decayed_rate(self, step: int, num_steps: int, num_warmup: int) -> float:
+        """Returns the learning rate of a step without the factor of the warm-up."""
+        first = 0 if self.schedule.decay_from_start else num_warmup
+        if step < first:
+            return self.peak_learning_rate
+        done = step + 1.0
+        if self.schedule.decay_by_epoch:
+            steps_per_epoch = num_steps / self.epochs
+            done = max(first, math.floor(step / steps_per_epoch + 1e-9) * steps_per_epoch)
+        progress = (done - first) / max(1, num_steps - first)
+        share = 1 - progress if self.schedule.decay_shape == "linear" else (1 + math.cos(math.pi * progress)) / 2
+        return self.peak_learning_rate * (self.final_share + (1 - self.final_share) * share)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain data for YAML."""

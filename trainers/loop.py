@@ -116,7 +116,7 @@ def train(
             while state.step < run.stream.num_steps and not ending:
                 parts = next(batches)
                 with run.interrupts.held(deliver=run.world.size == 1), run.saver.step():
-                    run.begin_step(state.step)
+                    run.begin_step(state.step, keeps_gradients=state.pending > 0)
                     seen = [run.add_gradients(part, state.step, number) for number, part in enumerate(parts)]
                     losses = run.update_weights(seen, state)
                 score = run.finish_step(state)

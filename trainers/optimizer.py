@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -10,16 +12,41 @@ from trainers.config import TrainConfig
 
 
 def make_optimizer(detector: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Returns the optimizer; only matrices and convolution kernels have weight decay, not biases and norm weights."""
+    """Returns the optimizer; only matrices and convolution kernels have weight decay, unless `decay_all` is set.
+
+    Biases are a group of their own, marked by the key `biases`, if they have a warm-up of their own.
+    """
     weights = [value for value in detector.parameters() if value.requires_grad]
-    groups = [
-        {"params": [value for value in weights if value.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [value for value in weights if value.ndim <= 1], "weight_decay": 0.0},
+    decay = config.weight_decay_per_update
+    others_decay = decay if config.update.decay_all else 0.0
+    groups: list[dict[str, Any]] = [
+        {"params": [value for value in weights if value.ndim > 1], "weight_decay": decay},
+        {"params": [value for value in weights if value.ndim <= 1], "weight_decay": others_decay},
     ]
+    if config.schedule.warmup_bias_rate is not None:
+        biases = {id(value) for name, value in detector.named_parameters() if name.endswith("bias")}
+        groups += [{**group, "biases": True} for group in groups]
+        for group in groups:
+            group["params"] = [value for value in group["params"] if (id(value) in biases) == ("biases" in group)]
     groups = [group for group in groups if group["params"]]
     if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=config.peak_learning_rate, momentum=config.momentum, nesterov=True)
+        return torch.optim.SGD(
+            groups,
+            lr=config.peak_learning_rate,
+            momentum=config.momentum,
+            nesterov=config.update.nesterov and config.momentum > 0,
+        )
     return torch.optim.AdamW(groups, lr=config.peak_learning_rate, betas=(config.momentum, 0.999), fused=True)
+
+
+def set_rates(optimizer: torch.optim.Optimizer, config: TrainConfig, step: int, num_steps: int) -> None:
+    """Sets learning rates and momentum of a step (0-based) of `num_steps`."""
+    rate, bias_rate = config.learning_rate_at(step, num_steps), config.bias_rate_at(step, num_steps)
+    for group in optimizer.param_groups:
+        group["lr"] = bias_rate if "biases" in group else rate
+        if config.schedule.warmup_momentum is not None:
+            momentum = config.momentum_at(step, num_steps)
+            group.update({"momentum": momentum} if "momentum" in group else {"betas": (momentum, 0.999)})
 
 
 COPY_WHEN_INPLACE = (nn.SiLU, nn.Hardswish, nn.Mish)

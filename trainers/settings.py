@@ -237,23 +237,25 @@ def fixed_changes(
     """Yields path, former and new value of each setting that differs and that a resume may not change.
 
     Args:
-        before: The settings of `owner` as plain data, as they were.
+        before: The settings of `owner` as plain data, as they were; one that is missing had its default.
         now: The same as they are now.
         owner: The dataclass that declares them.
     """
     settings = all_settings(owner).values()
     for each in settings:
-        values = (value_at(before, each.path.split(".")), value_at(now, each.path.split(".")))
+        values = [value_at(plain, each.path.split("."), each.default) for plain in (before, now)]
         if not each.about.resumable and values[0] != values[1]:
             yield each.path, *values
     known = {each.path.partition(".")[0] for each in settings}
     yield from ((name, value, None) for name, value in before.items() if name not in known)
 
 
-def value_at(values: Any, path: Iterable[str]) -> Any:
-    """Returns a value in nested mappings; None where there is none."""
+def value_at(values: Any, path: Iterable[str], default: Any = None) -> Any:
+    """Returns a value in nested mappings; `default` where there is none."""
     for name in path:
-        values = values.get(name) if isinstance(values, Mapping) else None
+        if not isinstance(values, Mapping) or name not in values:
+            return default
+        values = values[name]
     return values
 
 

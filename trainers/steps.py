@@ -25,7 +25,7 @@ from trainers.heads import HeadOptions, HeadTraining, head_training
 from trainers.heads.head_training import UsesProgress
 from trainers.heads.one_to_many import add_one_to_many, deployed_state, remove_one_to_many
 from trainers.interrupts import Interrupts
-from trainers.optimizer import device_for, make_optimizer, precision_for, save_copies
+from trainers.optimizer import device_for, make_optimizer, precision_for, save_copies, set_rates
 from trainers.padding_taps import PaddingTapGuard
 from trainers.tiling import Tiling
 from trainers.weights import cpu_copy
@@ -96,13 +96,13 @@ class TrainingRun:
         state.broken = dict(self.stream.broken.errors)
         self.saver.save(state)
 
-    def begin_step(self, step: int) -> None:
-        """Sets the learning rate and the progress of a step (0-based) and resets the gradients."""
+    def begin_step(self, step: int, *, keeps_gradients: bool = False) -> None:
+        """Sets the rates and the progress of a step (0-based), and resets the gradients unless they wait."""
         if isinstance(self.head, UsesProgress):
             self.head.set_progress(step / max(1, self.stream.num_steps - 1))
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate_at(step, self.stream.num_steps)
-        self.optimizer.zero_grad(set_to_none=True)
+        set_rates(self.optimizer, self.config, step, self.stream.num_steps)
+        if not keeps_gradients:
+            self.optimizer.zero_grad(set_to_none=True)
 
     def add_gradients(self, part: Batch, step: int, number: int) -> dict[str, Tensor]:
         """Runs forward and backward for part `number` of a step; returns the detached parts of its loss."""
@@ -117,7 +117,10 @@ class TrainingRun:
             with torch.autocast(world.device.type, dtype=self.precision, enabled=self.precision is not torch.float32):
                 losses = self._forward(part)
             total = torch.stack(tuple(losses.values())).sum()
-            torch.autograd.backward(self.scaler.scale(total / total_parts))
+            share = total / total_parts
+            if self.config.update.loss_scale == "sum":
+                share = share * self.config.batch_size
+            torch.autograd.backward(self.scaler.scale(share))
         return {name: value.detach() for name, value in losses.items()}
 
     def _forward(self, part: Batch) -> dict[str, Tensor]:
@@ -133,18 +136,27 @@ class TrainingRun:
             ) from None
 
     def update_weights(self, parts: list[dict[str, Tensor]], state: TrainingState) -> dict[str, float]:
-        """Makes one optimizer step, unless the loss or its gradient is not finite, and counts the step.
+        """Changes the weights if enough batches wait, unless loss or gradient is not finite, and counts the step.
 
         Returns:
-            The loss and its parts, means over the images of the step.
+            The loss and its parts, means over the images of the batch.
         """
         table = torch.stack([torch.stack([value.float() for value in losses.values()]) for losses in parts])
         means = self.world.mean(table.mean(dim=0))
+        state.pending += 1
+        if self._waits(state):
+            losses = _named(parts[0], means.tolist())
+            self._wait(losses, state)
+            return losses
         self.scaler.unscale_(self.optimizer)
         weights = [value for value in self.detector.parameters() if value.grad is not None]
-        norm = nn.utils.get_total_norm([value.grad for value in weights if value.grad is not None])
+        gradients = [value.grad for value in weights if value.grad is not None]
+        if state.pending > 1 and self.config.update.loss_scale == "mean":
+            torch._foreach_div_(gradients, float(state.pending))
+        norm = nn.utils.get_total_norm(gradients)
         *values, size = torch.cat((means, norm.float()[None])).tolist()
-        losses = {"loss": sum(values)} | {f"loss_{name}": value for name, value in zip(parts[0], values, strict=True)}
+        losses = _named(parts[0], values)
+        state.pending = 0
         if math.isfinite(losses["loss"]) and math.isfinite(size):
             if size > self.config.clip_norm:
                 nn.utils.clip_grads_with_norm_(weights, self.config.clip_norm, norm)
@@ -158,6 +170,20 @@ class TrainingRun:
             state.count_skipped(bad=not tried)
         self.scaler.update()
         return losses
+
+    def _waits(self, state: TrainingState) -> bool:
+        """Returns whether the gradients wait for those of the next batch; the last batch always changes the weights."""
+        num_steps = self.stream.num_steps
+        return state.pending < self.config.batches_at(state.step, num_steps) and state.step + 1 < num_steps
+
+    def _wait(self, losses: dict[str, float], state: TrainingState) -> None:
+        """Counts a batch whose gradients wait; if its loss is not finite, all waiting gradients are discarded."""
+        if math.isfinite(losses["loss"]):
+            state.count(losses)
+        else:
+            self.average.repair_statistics()
+            state.pending = 0
+            state.count_skipped(bad=True)
 
     def finish_step(self, state: TrainingState) -> Score | None:
         """Evaluates, adds to the history and writes the checkpoint if they are due; returns the new score.
@@ -214,6 +240,10 @@ class TrainingRun:
         return TrainingEnd(self.world.largest(requested))
 
 
+def _named(parts: Mapping[str, Tensor], values: list[float]) -> dict[str, float]:
+    return {"loss": sum(values)} | {f"loss_{name}": value for name, value in zip(parts, values, strict=True)}
+
+
 def prepare_run(
     detector: Detector,
     train_set: Dataset,
@@ -235,7 +265,8 @@ def prepare_run(
     add_one_to_many(detector)
     detector.to(world.device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     save_copies(detector)
-    optimizer, average = make_optimizer(detector, config), WeightAverage(detector, config.ema_decay)
+    optimizer = make_optimizer(detector, config)
+    average = WeightAverage(detector, config.ema_decay, config.update.ema_ramp)
     scaler = torch.amp.GradScaler(world.device.type, enabled=precision is torch.float16)
     return TrainingRun(
         detector=detector,

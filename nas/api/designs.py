@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nas.api.recipes import recipe_of_design
 from nas.api.reproduce import PublishedFigure, reproduce
 from nas.api.result import Result, table_of
+from trainers.recipes import Recipe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 MAIN_ACCURACIES = ("visdrone_val_map50", "coco_val_ap", "coco_ap", "voc07_test_ap")
 """The accuracy that is shown for a design, the first of these that its paper reports."""
+NOT_IN_FRAME = ("accuracy", "deviation", "citation", "notes", "recipe")
 WORDS = {
     "visdrone": "VisDrone",
     "tinyperson": "TinyPerson",
@@ -77,6 +80,10 @@ class ListedDesign:
     dfl_constants: int
     accuracy: ReportedAccuracy | None
     deviation: LargestDeviation | None
+    citation: str
+    notes: str
+    recipe: Recipe | None
+    """The recipe by which its authors train it; None where none is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +97,8 @@ class DesignTable(Result):
         """The designs as a table, a row each."""
         rows = [
             {
-                **{name: value for name, value in vars(each).items() if name not in ("accuracy", "deviation")},
+                **{name: value for name, value in vars(each).items() if name not in NOT_IN_FRAME},
+                "recipe": None if each.recipe is None else each.recipe.name,
                 "accuracy_percent": None if each.accuracy is None else each.accuracy.percent,
                 "accuracy_of": None if each.accuracy is None else each.accuracy.label,
                 "deviation_percent": None if each.deviation is None else each.deviation.deviation_percent,
@@ -100,15 +108,19 @@ class DesignTable(Result):
         return table_of(rows)
 
 
-def list_designs() -> DesignTable:
+def list_designs(design: str | None = None) -> DesignTable:
     """Lists the published designs: what they cost, the accuracy that they report, and how far our counts deviate.
 
+    Args:
+        design: the name of the only one that is listed; None: all.
+
     Raises:
-        SpaceError: a design of a plug-in cannot be built.
+        SpaceError: there is no such design, or one of a plug-in cannot be built.
     """
     from search_space import DESIGNS
 
-    return DesignTable(designs=tuple(listed(DESIGNS.get(name)) for name in DESIGNS))
+    names = DESIGNS.names() if design is None else (design,)
+    return DesignTable(designs=tuple(listed(DESIGNS.get(name)) for name in names))
 
 
 def listed(design: Design) -> ListedDesign:
@@ -128,6 +140,9 @@ def listed(design: Design) -> ListedDesign:
         dfl_constants=reproduced.dfl_constants,
         accuracy=main_accuracy(reproduced.published),
         deviation=largest_deviation(reproduced.published),
+        citation=design.citation,
+        notes=design.notes,
+        recipe=recipe_of_design(design),
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from nas import data_words
+from nas import data_settings, data_words
 from trainers import config
 from trainers.settings import DeclaredSetting, all_settings, check_settings, read_settings, setting
 
@@ -56,28 +56,10 @@ class TrainingRequest:
         metavar="NAME",
         resumable=True,
     )
-    select_classes: tuple[str, ...] = _DATA(
-        (),
-        data_words.CLASSES,
-        option="--classes",
-        metavar="NAME,NAME",
-        default_words="all",
-    )
-    merge: tuple[str, ...] = _DATA((), data_words.MERGE, metavar="NAME=CLASS,CLASS")
-    other_classes: str | None = _DATA(
-        None,
-        data_words.OTHER_CLASSES,
-        choices=("background", "ignore"),
-        default_words="background",
-    )
-    pixel_range: tuple[float, float] | None = _DATA(
-        None,
-        data_words.PIXEL_RANGE,
-        option="--range",
-        metavar="LOW HIGH",
-        default_words=data_words.PIXEL_RANGE_DEFAULT,
-        stored_if_set=True,
-    )
+    select_classes: tuple[str, ...] = data_settings.select_classes()
+    merge: tuple[str, ...] = data_settings.merge()
+    other_classes: str | None = data_settings.other_classes()
+    pixel_range: tuple[float, float] | None = data_settings.pixel_range()
     weights: str | None = _START(
         None, "Initial weights; architecture and classes must be the same.", metavar="PATH", is_path=True
     )
@@ -92,6 +74,13 @@ class TrainingRequest:
         False,
         "Start from random weights; without it, a member of the front of a run starts from the weights of the run, and "
         "an exported architecture from those beside it.",
+    )
+    recipe: str | None = _START(
+        None,
+        "Settings of a paper or a framework: default, ultralytics, tinydet, ssd, another name in docs/training.md, "
+        "paper for that of the design, or a YAML file. Other options override it.",
+        metavar="NAME|FILE.yaml",
+        default_words="default",
     )
     threads: int | None = _COMPUTATION(None, "CPU threads.", minimum=1, default_words="all", resumable=True)
     tensorboard: bool = _OUTPUT(False, "Also write events for TensorBoard.", resumable=True)

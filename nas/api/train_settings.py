@@ -102,6 +102,7 @@ def fresh(
     Raises:
         ConfigError: a setting is unknown or out of range, or the folder holds a training already.
     """
+    from nas.api.recipes import recipe_of
     from nas.api.train_folder import check_free
     from nas.api.train_start import start_of
     from trainers.config import TrainConfig
@@ -114,7 +115,8 @@ def fresh(
     for each in training_settings().values():
         if each.about.command_default is not None:
             put(content, place_in_config(each), each.initial)
-    for path, value in {**values, **known}.items():
+    recipe = recipe_of(request_of({name: value for (name, *_), value in values.items()}).recipe, architecture)
+    for path, value in {**placed(recipe.settings), **values, **known}.items():
         put(content, path, value)
     config = TrainConfig.from_dict(content.pop(TRAINING))
     request = request_of(content)
@@ -251,9 +253,9 @@ def _change(folder: Path, content: dict[str, Any], path: tuple[str, ...], value:
         if not setting.about.is_stored:
             return
         value = absolute_value(setting, value)
-    before = value_at(content, path)
-    if isinstance(before, list):  # as YAML has it
-        before = tuple(before)
+        before = value_at(content, path, None if setting is None else setting.default)
+        if isinstance(before, list):  # as YAML has it
+            before = tuple(before)
     if before != value and not (setting is not None and setting.about.resumable):
         name = ".".join(path).removeprefix(f"{TRAINING}.")
         now = "given" if value is True else _typed_text(value)

@@ -11,26 +11,33 @@ from nas.commands.options import echo_json, json_option, plugin_option, wide_opt
 from search_space.input_format import InputFormat
 
 if TYPE_CHECKING:
-    from nas.api.designs import DesignTable, LargestDeviation
+    from nas.api.designs import DesignTable, LargestDeviation, ListedDesign
 
 
 @click.command("designs")
+@click.argument("design", metavar="[NAME]", required=False)
 @plugin_option
 @wide_option
 @json_option
-def command(as_json: bool) -> None:
+def command(design: str | None, as_json: bool) -> None:
     """List the published designs: their cost, the accuracy that they report, and how far our counts deviate.
 
-    Every command that takes an architecture accepts these names.
+    Every command that takes an architecture accepts these names. With a NAME, also prints where the design is from, and
+    the recipe by which its authors train it.
 
     \b
-    Example:
+    Examples:
       nas designs
+      nas designs tinydet-m
     """
     from nas.api.designs import list_designs
 
-    table = list_designs()
-    return echo_json(table.to_dict()) if as_json else print_designs(table)
+    table = list_designs(design)
+    if as_json:
+        return echo_json(table.to_dict())
+    print_designs(table)
+    if design is not None:
+        print_origin(table.designs[0])
 
 
 def print_designs(designs: DesignTable) -> None:
@@ -72,6 +79,20 @@ def print_designs(designs: DesignTable) -> None:
         say(f"input of {', '.join(names)}: {text}")
     if any(row.derived for row in designs.designs):
         say("* derived here from a paper's ablation; no file of it was published")
+
+
+def print_origin(design: ListedDesign) -> None:
+    """Prints where a design is from, and the recipe by which its authors train it."""
+    from nas.commands.recipe_display import print_recipe
+
+    say(f"source: {design.citation}")
+    if design.notes:
+        say(f"note: {design.notes.strip()}")
+    if design.recipe is None:
+        say("recipe: none is known; nas train uses its defaults")
+        return
+    print_recipe(design.recipe)
+    say(f"next: nas train {design.design} --recipe paper --data PATH")
 
 
 def _input_formats(designs: DesignTable) -> dict[str, list[str]]:

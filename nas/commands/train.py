@@ -12,7 +12,7 @@ import click
 
 from nas.api.train_request import training_settings
 from nas.commands.display import notify
-from nas.commands.options import json_option, plugin_option, wide_option
+from nas.commands.options import echo_json, json_option, plugin_option, wide_option
 from nas.commands.setting_options import GroupedCommand, setting_options
 from nas.process_control import ended_by_sigterm, launched_rank
 from search_space.errors import ConfigError
@@ -32,6 +32,7 @@ def _refuse_tile(context: click.Context, parameter: click.Parameter, value: str 
     "--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Another setting of config.yaml. May be repeated."
 )
 @click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Resume the training in this folder.")
+@click.option("--dry-run", is_flag=True, help="Print all settings and where each is from; train and write nothing.")
 @plugin_option
 @wide_option
 @json_option
@@ -41,6 +42,7 @@ def command(
     /,
     architecture: str | None,
     resume: Path | None,
+    dry_run: bool,
     as_json: bool,
     assignments: tuple[str, ...],
     **options: Any,
@@ -56,6 +58,7 @@ def command(
     \b
     Examples:
       nas train yolov8n-p2-nop5 --data hit-uav --split block --epochs 100 --out runs/best
+      nas train tinydet-m --recipe paper --batch 16 --lr 0.02 --dry-run
       nas train runs/first/front/01-KEY.yaml --data hit-uav --out runs/best
       nas train --resume runs/best
     """
@@ -66,6 +69,10 @@ def command(
 
     if architecture is None and resume is None:
         raise click.UsageError("give an architecture: a YAML file or a design; or --resume DIR", ctx=context)
+    if dry_run:
+        if architecture is None or resume is not None:
+            raise click.UsageError("--dry-run is for a new training; give an architecture and no --resume", ctx=context)
+        return _show_plan(architecture, _given(context, options, assignments), as_json=as_json)
     with settings_called(lambda setting: setting.option), _interrupts_told(), training_bar() as bar:
         training = train(
             architecture,
@@ -76,6 +83,16 @@ def command(
         )
     if launched_rank() == 0:
         report(training, as_json=as_json)
+
+
+def _show_plan(architecture: str, given: dict[str, Any], *, as_json: bool) -> None:
+    from nas.api.planned_training import plan_training
+    from nas.api.train_settings import settings_called
+    from nas.commands.recipe_display import print_plan
+
+    with settings_called(lambda setting: setting.option):
+        plan = plan_training(architecture, given, notify)
+    return echo_json(plan.to_dict()) if as_json else print_plan(plan)
 
 
 def _given(context: click.Context, options: dict[str, Any], assignments: tuple[str, ...]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from nas.run_folder import CONFIG_YAML, RunFolder, read_trials
 from results import records
 from results.trial import Cause, Trial
 from search_space import DESIGNS, Architecture, SearchSpace
-from search_space.designs.references import REFERENCES
+from search_space.designs.p2_scales import SCALES
 from search_space.errors import ConfigError, SpaceError
 from trainers.settings import declared_settings
 
@@ -83,8 +83,8 @@ def read_starts(names: Iterable[str], folder: Path | None = None) -> Starts:
     """
     found: dict[str, Architecture] = {}
     for name in names:
-        if name in REFERENCES and name not in DESIGNS:
-            found[name] = REFERENCES[name]
+        if name in SCALES and name not in DESIGNS:
+            found[name] = SCALES[name]
         elif not name.endswith((".yaml", ".yml")):
             found[name] = DESIGNS.get(name).architecture
         elif folder is not None and name.startswith(f"{STARTS}/"):

@@ -146,6 +146,33 @@ class CSPSPPF(nn.Module):
         return trace(self.join, concatenated(bypass=trace(self.bypass, x), main=main))
 
 
+@LAYERS.register("csp_sppf_half")
+class HalvingCSPSPPF(nn.Module):
+    """Pyramid pooling on one of two parallel 1x1 branches, joined by a 1x1: the context of YOLOv7-tiny.
+
+    `(B, in_channels, H, W)` to `(B, out_channels, H, W)`. Both branches have `out_channels`, which is half of the input
+    there. The pools of 13x13, 9x9 and 5x5 on one map are those of `chained_pools`. Source: Wang et al., CVPR 2023.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.enter = Conv(in_channels, out_channels)
+        self.leave = Conv(4 * out_channels, out_channels)
+        self.bypass = Conv(in_channels, out_channels)
+        self.join = Conv(2 * out_channels, out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        main = self.leave(torch.cat(chained_pools(self.enter(x))[::-1], dim=1))
+        out: Tensor = self.join(torch.cat((main, self.bypass(x)), dim=1))
+        return out
+
+    def channel_layout(self, trace: ChannelTrace, x: Layout) -> Layout:
+        """Returns the layout of the output and records those of the tensors; see `search_space.channel_layout`."""
+        entered = trace(self.enter, x)
+        main = trace(self.leave, concatenated(pool13=entered, pool9=entered, pool5=entered, reduced=entered))
+        return trace(self.join, concatenated(main=main, bypass=trace(self.bypass, x)))
+
+
 @LAYERS.register("pointwise")
 class Pointwise(nn.Conv2d):
     """A 1x1 convolution with bias, no norm, no activation: `(B, in_channels, H, W)` to `(B, out_channels, H, W)`."""

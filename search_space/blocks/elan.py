@@ -110,6 +110,25 @@ class Elan7(nn.Module):
         return trace(self.join, concatenated(**dict(reversed(maps.items()))))
 
 
+@STAGES.register("elan7_gsconve1")
+class Elan7GSConvE1(Elan7):
+    """`Elan7` with GSConvE-I in place of the first 3x3 of each repeat, as in the neck of SN2-YOLOv7-tiny.
+
+    `(B, in_channels, H, W)` to `(B, out_channels, H, W)`.
+
+    Raises:
+        SpaceError: `out_channels` is not divisible by 4.
+    """
+
+    by_name = True
+
+    def __init__(self, in_channels: int, out_channels: int, repeats: int = 1) -> None:
+        super().__init__(in_channels, out_channels, repeats)
+        hidden = max(1, out_channels // self.divisor)
+        for number in range(0, len(self.chain), 2):
+            self.chain[number] = GSConvE1(hidden, hidden)
+
+
 @STAGES.register("elan4")
 class Elan4(Elan7):
     """`Elan7` whose maps have a quarter of the output channels.

@@ -37,6 +37,18 @@ class Concat(nn.Module):
         return tuple(part for layout in maps for part in layout)
 
 
+@FUSIONS.register("reduced_concat")
+class ReducedConcat(Concat):
+    """Concatenation as in YOLOv7: on the way down, a 1x1 first brings both maps to the channels of their level.
+
+    Maps `(B, C_i, H, W)` to `(B, sum of C_i, H, W)`. The lateral map comes first, and the bottom-up path takes the
+    coarser map without the 1x1. The lowering adds these convolutions. Source: Wang et al., YOLOv7, CVPR 2023.
+    """
+
+    by_name = True
+    reduces = True
+
+
 @FUSIONS.register("weighted_concat")
 class WeightedConcat(nn.Module):
     """Concatenation of maps scaled by learned weights, rectified and normalised to a sum of one.

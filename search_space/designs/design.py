@@ -36,7 +36,11 @@ class Design:
     """Whether the design was derived for an ablation of the paper, of which no file was published."""
     reference: bool = False
     """Whether it is a general detector, for comparison with those for small objects; its weights are not imported."""
+    by_name: bool = False
+    """Whether a search starts with it only where it is named, and no file of weights is identified as it."""
     notes: str = ""
+    recipe: str = ""
+    """Name of the recipe by which its authors train it; empty: none is known."""
 
 
 DESIGNS: Registry[Design] = Registry("design")

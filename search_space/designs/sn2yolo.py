@@ -68,12 +68,42 @@ def syolo() -> Architecture:
     )
 
 
+def yolov7_tiny() -> Architecture:
+    """Returns the SN2 form of YOLOv7-tiny with the anchor-free head of YOLOv8 on its last neck blocks.
+
+    SiLU replaces leaky ReLU, SNI the nearest upsampling, and GSConvE-I the first 3x3 of each block of the neck.
+    """
+    rows = ((2, 64, "conv"), (3, 128, "max_pool"), (4, 256, "max_pool"), (5, 512, "max_pool"))
+    return Architecture(
+        input_hw=(640, 640),
+        backbone=Backbone(
+            stem_channels=32,
+            stages=tuple(
+                Stage(level=level, channels=channels, repeats=1, block="elan7", downsample=downsample)
+                for level, channels, downsample in rows
+            ),
+            context="csp_sppf_half",
+        ),
+        neck=Neck(
+            repeats=1,
+            block="elan7_gsconve1",
+            fusion="reduced_concat",
+            upsample="sni",
+            downsample="conv",
+            downsample_to="level",
+            channels=(64, 128, 256),
+        ),
+        head=Head(finest_level=3, coarsest_level=5),
+    )
+
+
 def _register(
     name: str,
     architecture: Architecture,
     published: Mapping[str, Figure] | None = None,
     *,
     derived: bool = False,
+    by_name: bool = False,
     notes: str = "",
 ) -> None:
     DESIGNS.add(
@@ -86,7 +116,9 @@ def _register(
             num_classes=NUM_CLASSES,
             published=published or {},
             derived=derived,
+            by_name=by_name,
             notes=f"{notes} {CAPPED}",
+            recipe="sn2-yolo",
         ),
     )
 
@@ -130,3 +162,11 @@ _DERIVED = "Derived: one change to YOLOv8n, as in the paper's ablations; no file
 for _name, _changes in _ABLATIONS.items():
     _register(f"yolov8n-{_name}", with_neck(yolov8n(), **_changes), derived=True, notes=_DERIVED)
 _register("yolov8n-ihp", independent(yolov8n()), derived=True, notes=_DERIVED)
+_register(
+    "sn2-yolov7-tiny-af",
+    yolov7_tiny(),
+    derived=True,
+    by_name=True,
+    notes="Derived: backbone and neck of the paper's file for YOLOv7-tiny, with the anchor-free head of YOLOv8 in "
+    "place of three 3x3 convolutions and the anchor head of YOLOv7. No count of either is published.",
+)

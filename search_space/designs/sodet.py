@@ -70,6 +70,7 @@ def _register(
             },
             notes="Reconstructed from its six published counts: the files of the repository do not run, and its "
             "widths and depth contradict the counts.",
+            recipe="so-det",
         ),
     )
 

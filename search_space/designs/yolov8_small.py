@@ -99,6 +99,7 @@ def _register(
             num_classes=NUM_CLASSES,
             published={"params_m_folded": params, **accuracy},
             notes=notes,
+            recipe="yolov8-small",
         ),
     )
 

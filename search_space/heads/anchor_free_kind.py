@@ -204,9 +204,9 @@ def _tower_axes() -> tuple[Axis, ...]:
     return (
         Axis(
             name="box_channels",
-            choices=(16, 32, 48, 64, 96, 128),
+            choices=(16, 32, 48, 64, 80, 96, 128),
             ordered=True,
-            by_name=(96, 128),
+            by_name=(80, 96, 128),
             doc="width of the box branches of an anchor-free head, or of its joint towers",
             active=lambda params: _has_towers(params) and not _of_level(params),
         ),

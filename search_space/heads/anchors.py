@@ -40,7 +40,7 @@ def rpn_anchors(map_hw: tuple[int, int], stride: int, scale: float) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class AnchorScheme:
-    """The anchors of an SSD head on an input of 300x300 px; all empty where they depend on the maps."""
+    """The anchors of an SSD head on a square input; all empty where they depend on the maps."""
 
     sizes: tuple[int, ...] = ()
     """Side of the small square of each map in px, finest first, and one more value."""
@@ -48,6 +48,10 @@ class AnchorScheme:
     """Distance between neighbouring centres on each map, in px."""
     per_cell: tuple[int, ...] = ()
     """Anchors in each cell of each map, 4 or 6."""
+    side: int = 300
+    """Side of the input in px for which they are defined."""
+    by_name: bool = False
+    """Whether a search has it only where the user names it."""
 
     def __post_init__(self) -> None:
         lengths = (len(self.sizes), len(self.steps), len(self.per_cell))
@@ -60,9 +64,6 @@ class AnchorScheme:
 
 
 SSD_ANCHORS: Registry[AnchorScheme] = Registry("anchor scheme")
-
-REFERENCE_SIDE = 300
-"""Input side in px for which the named schemes are defined."""
 
 SSD_ANCHORS.add("by_cell", AnchorScheme())
 SSD_ANCHORS.add(
@@ -87,6 +88,34 @@ SSD_ANCHORS.add(
         sizes=(10, 45, 135, 180, 225, 270, 315),
         steps=(8, 16, 64, 100, 150, 300),
         per_cell=(6, 6, 6, 6, 6, 4),
+    ),
+)
+SSD_ANCHORS.add(
+    "mobilenetv1-s1l4",
+    AnchorScheme(
+        sizes=(10, 45, 90, 135, 180, 225, 270),
+        steps=(8, 16, 32, 64, 100, 150),
+        per_cell=(6, 6, 6, 6, 6, 4),
+        by_name=True,
+    ),
+)
+SSD_ANCHORS.add(
+    "mobilenetv1-s2l0-6",
+    AnchorScheme(
+        sizes=(5, 10, 45, 90, 135, 180, 225),
+        steps=(4, 8, 16, 32, 64, 100),
+        per_cell=(6, 6, 6, 6, 6, 4),
+        by_name=True,
+    ),
+)
+SSD_ANCHORS.add(
+    "mobilenetv1-size512",
+    AnchorScheme(
+        sizes=(45, 133, 215, 297, 379, 461, 543),
+        steps=(16, 32, 64, 128, 256, 512),
+        per_cell=(6, 6, 6, 6, 4, 4),
+        side=512,
+        by_name=True,
     ),
 )
 SSD_ANCHORS.add(
@@ -140,10 +169,10 @@ def ssd_anchors(scheme: str, map_sizes: Sequence[tuple[int, int]], input_hw: tup
     and if it has 6 anchors, two with aspect ratio 3. Centre and size are clamped, not the corners. Source: Liu et al.,
     SSD, ECCV 2016.
 
-    A named scheme is used unchanged at 300x300 px. On other inputs its sizes scale with the side of the input, and the
-    centres are those of equal cells. The side of an input that is not square is the geometric mean of both sides, and
-    anchors keep their aspect ratio in pixels. "by_cell" has squares of 3 cells and equal cells at any input; the size
-    after the last map is twice the last size.
+    A named scheme is used unchanged on the input for which it is defined. On other inputs its sizes scale with the side
+    of the input, and the centres are those of equal cells. The side of an input that is not square is the geometric
+    mean of both sides, and anchors keep their aspect ratio in pixels. "by_cell" has squares of 3 cells and equal cells
+    at any input; the size after the last map is twice the last size.
 
     Args:
         map_sizes: rows and columns of each map, finest first.
@@ -171,13 +200,13 @@ def _sizes(scheme: AnchorScheme, map_sizes: Sequence[tuple[int, int]], input_hw:
     if not scheme.sizes:
         cells = [sqrt(prod(input_hw) / prod(map_hw)) for map_hw in map_sizes]
         return [3 * cell for cell in cells] + [6 * cells[-1]]
-    growth = sqrt(input_hw[0] * input_hw[1]) / REFERENCE_SIDE
+    growth = sqrt(input_hw[0] * input_hw[1]) / scheme.side
     return [size * growth for size in scheme.sizes]
 
 
 def _steps(scheme: AnchorScheme, index: int, map_hw: tuple[int, int], input_hw: tuple[int, int]) -> tuple[float, float]:
     """Returns the vertical and horizontal distance of neighbouring centres on map `index`, in px."""
-    if scheme.steps and tuple(input_hw) == (REFERENCE_SIDE, REFERENCE_SIDE):
+    if scheme.steps and tuple(input_hw) == (scheme.side, scheme.side):
         return scheme.steps[index], scheme.steps[index]
     return input_hw[0] / map_hw[0], input_hw[1] / map_hw[1]
 

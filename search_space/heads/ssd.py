@@ -98,6 +98,7 @@ def axes() -> tuple[Axis, ...]:
         Axis(
             name="anchors",
             choices=SSD_ANCHORS.names(),
+            by_name=tuple(name for name in SSD_ANCHORS if SSD_ANCHORS.get(name).by_name),
             doc="anchor sizes of an SSD head: three cells of each map, or a published table for six maps",
             active=_has_six_maps,
         ),

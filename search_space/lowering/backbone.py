@@ -16,7 +16,9 @@ from search_space.parts import IN_UNIT, POOLS, Backbone, Extra, Stage, Unit
 STEMS = ("conv", "conv_hswish", "conv_relu", "conv_bias_relu", "rep", "deep")
 BEFORE_BLOCK = "sppf_before"
 """The context block between the downsampling and the block of the last stage, as in YOLOX and RTMDet."""
-CONTEXTS = ("none", "sppf", "sppf_c2psa", "sppf_shortcut", "sppf_shortcut_c2psa", "csp_sppf", BEFORE_BLOCK)
+HALVING = "csp_sppf_half"
+"""The context block with half of the channels of the last stage, as in YOLOv7-tiny."""
+CONTEXTS = ("none", "sppf", "sppf_c2psa", "sppf_shortcut", "sppf_shortcut_c2psa", "csp_sppf", BEFORE_BLOCK, HALVING)
 SEARCHED_CONTEXTS = ("none", "sppf", "sppf_c2psa")
 """The others are in a search where they are named."""
 DUAL_PATHS = {"subsample": "subsample", "max": "max_pool", "mean": "mean_pool"}
@@ -160,11 +162,12 @@ def _add_context(builder: Builder, backbone: Backbone, x: Tap) -> Tap:
     check_known("context", kind, CONTEXTS)
     if kind == "none":
         return x
-    sizes: dict[str, object] = {"in_channels": x.channels, "out_channels": x.channels}
+    width = x.channels // 2 if kind == HALVING else x.channels
+    sizes: dict[str, object] = {"in_channels": x.channels, "out_channels": width}
     if kind.startswith("sppf_shortcut"):
         sizes["shortcut"] = True
-    block = kind if kind == "csp_sppf" else "sppf"
-    x = builder.add(x.renamed("context"), f"layer:{block}", (x,), sizes)
+    block = kind if kind.startswith("csp_sppf") else "sppf"
+    x = builder.add(x.renamed("context", width), f"layer:{block}", (x,), sizes)
     if not kind.endswith("c2psa"):
         return x
     arguments = {"channels": x.channels}

@@ -89,7 +89,7 @@ def _add_way_down(
     for level in range(trunk - 1, finest - 1, -1):
         if neck.reduce:
             maps[level + 1] = add_conv(builder, f"down{level}_reduce", maps[level + 1], widths[level], 1, 1)
-        inputs = _merged_down(builder, neck, maps[level + 1], features, level)
+        inputs = _merged_down(builder, neck, maps[level + 1], features, level, widths[level])
         merged = add_fusion(builder, f"down{level}_fuse", neck.fusion, inputs)
         if stale and level in (3, 4):
             skips[level] = inputs[0] if level == 3 else merged
@@ -99,9 +99,16 @@ def _add_way_down(
 
 
 def _merged_down(
-    builder: Builder, neck: Neck, coarser: Tap, features: Mapping[int, Tap], level: int
+    builder: Builder, neck: Neck, coarser: Tap, features: Mapping[int, Tap], level: int, width: int
 ) -> tuple[Tap, ...]:
-    """Returns the maps to merge on the top-down path: coarser, backbone and optionally finer map."""
+    """Returns the maps to merge on the top-down path: coarser, backbone and optionally finer map.
+
+    Where the fusion reduces them, a 1x1 gives the coarser and the backbone map this width, and the latter comes first.
+    """
+    if getattr(FUSIONS.get(neck.fusion), "reduces", False):
+        coarser = add_conv(builder, f"down{level}_reduce", coarser, width, 1, 1)
+        lateral = add_conv(builder, f"down{level}_lateral", features[level], width, 1, 1)
+        return lateral, add_upsample(builder, f"down{level}_up", neck.upsample, coarser)
     up = add_upsample(builder, f"down{level}_up", neck.upsample, coarser)
     if not getattr(FUSIONS.get(neck.fusion), "takes_finer", False):
         return up, features[level]
@@ -195,7 +202,7 @@ def _add_fpn(builder: Builder, neck: Neck, architecture: Architecture, features:
     for level in range(trunk - 1, levels[0] - 1, -1):
         finer = {level - 1: features[level - 1], level: laterals[level]}
         x = add_fusion(
-            builder, f"down{level}_fuse", neck.fusion, _merged_down(builder, neck, maps[level + 1], finer, level)
+            builder, f"down{level}_fuse", neck.fusion, _merged_down(builder, neck, maps[level + 1], finer, level, width)
         )
         maps[level] = x if x.channels == width else add_pointwise(builder, f"down{level}_width", x, width)
     SMOOTHS.get(neck.smooth)

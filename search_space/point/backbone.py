@@ -9,7 +9,7 @@ from search_space.axis import Axis, Params, Point
 from search_space.blocks import ATTENTIONS, DOWNSAMPLES, STAGES, named_only
 from search_space.errors import SpaceError
 from search_space.input_format import InputFormat
-from search_space.lowering.backbone import CONTEXTS, DUAL_PATHS, SEARCHED_CONTEXTS
+from search_space.lowering.backbone import CONTEXTS, DUAL_PATHS, HALVING, SEARCHED_CONTEXTS
 from search_space.parts import Backbone, Extra, Stage
 from search_space.point import layout
 from search_space.point.layout import of_blocks, of_pools, span, takes_unpadded, topology, trunk
@@ -33,6 +33,10 @@ LEVELS = range(2, 7)
 REMOVABLE = range(1, 6)
 BLOCK_STEMS = ("conv", "rep", "deep")
 """Stems of a backbone that repeats one block."""
+POOL = "max_pool"
+"""The downsampling of YOLOv7-tiny before its blocks; those of a table have it as their `native` one."""
+NAMED_CAP = 0.75
+"""The limit of the channels of YOLOv8m, which a search has only where the user names it."""
 EXTRAS_WITHOUT_PADDING_FROM = 17
 """Smallest side of the coarsest backbone map, in cells, for extra stages without padding."""
 PATTERNS = ("SSSS", "SSSP", "SSVV")
@@ -52,7 +56,8 @@ def _table_axes() -> tuple[Axis, ...]:
     return (
         Axis(
             name="channel_cap",
-            choices=(0.25, 0.5, 1.0),
+            choices=(0.25, 0.5, 0.75, 1.0),
+            by_name=(NAMED_CAP,),
             doc="upper limit of the channels of all stages, relative to the uncapped coarsest stage",
             active=lambda params: params["backbone"] == "yolov8",
         ),
@@ -79,8 +84,8 @@ def _table_axes() -> tuple[Axis, ...]:
             name="context",
             choices=CONTEXTS,
             by_name=tuple(context for context in CONTEXTS if context not in SEARCHED_CONTEXTS),
-            doc="context block after the coarsest stage; with `shortcut` as in YOLO26, `csp_sppf` as in YOLOv6; with "
-            "`before` before the block of that stage, as in RTMDet",
+            doc="context block after the coarsest stage; with `shortcut` as in YOLO26, `csp_sppf` as in YOLOv6, with "
+            "`half` with half the channels, as in YOLOv7-tiny; `before` the block of that stage as in RTMDet",
             active=of_blocks,
         ),
         Axis(
@@ -152,7 +157,7 @@ def _level_axes() -> tuple[Axis, ...]:
     kinds = (
         (
             "downsample",
-            DOWNSAMPLES.names(),
+            (*DOWNSAMPLES.names(), POOL),
             "downsampling into level P{}",
             lambda p, level: _free(p, level, blocks=True),
         ),
@@ -168,7 +173,7 @@ def _level_axes() -> tuple[Axis, ...]:
         Axis(
             name=f"{kind}_p{level}",
             choices=choices,
-            by_name=named_only(DOWNSAMPLES) if kind != "attention" else (),
+            by_name=(*named_only(DOWNSAMPLES), *(POOL,) * (kind == "downsample")) if kind != "attention" else (),
             doc=doc.format(level),
             active=lambda params, level=level, active=active: active(params, level),  # type: ignore[misc]
         )
@@ -200,13 +205,24 @@ def _has_room(params: Point) -> bool:
 
 def _free(params: Point, level: int, *, blocks: bool) -> bool:
     """Whether the downsampling into a level is free: it exists, and the maps have even sides."""
-    there = level <= trunk(params) and params.get(f"stride_p{level}") != 1
+    there = level <= trunk(params) and params.get(f"stride_p{level}") != 1 and not _is_odd_step(params, level)
     return bool(there and of_blocks(params) == blocks and layout.input_size(params) % layout.EVEN == 0)
 
 
+def _is_odd_step(params: Point, level: int) -> bool:
+    """Whether the cap gives a level channels that no downsampling but the plain one supports: 1.5 times as many."""
+    if params.get("channel_cap") != NAMED_CAP:
+        return False
+    stages = {1: int(NOMINAL_STEM * layout.width(params)), **_channels(params, "stage")}
+    return stages[level] not in (stages[level - 1], 2 * stages[level - 1])
+
+
 def stage_channels(params: Point) -> dict[int, int]:
-    """Returns the channels of the backbone stages by level."""
-    return {stage.level: stage.channels for stage in decode(params).stages}
+    """Returns the channels of the maps of the backbone by level, those of the context block included."""
+    channels = {stage.level: stage.channels for stage in decode(params).stages}
+    if params.get("context") == HALVING:
+        channels[trunk(params)] //= 2
+    return channels
 
 
 def neck_channels(params: Point) -> dict[int, int]:

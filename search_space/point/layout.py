@@ -15,8 +15,10 @@ FREE_SIZES = tuple(sorted((*SIZES, 300)))
 """Input sizes of a detector without a neck; 300 is the size of the published SSDs."""
 EVEN = 32
 """Input sides that are multiples of this give even sides to all backbone maps that are downsampled, up to P5."""
-WIDTHS = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
+WIDTHS = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0, 1.25)
 """Eighths, so that channels are multiples of 8 and each stage keeps or doubles them, as ESD-I requires."""
+NAMED_WIDTHS = (1.25,)
+"""Widths that a search has only where the user names them: of YOLOv8x."""
 
 
 def axes() -> tuple[Axis, ...]:
@@ -71,6 +73,7 @@ def axes() -> tuple[Axis, ...]:
             name="width",
             choices=WIDTHS,
             ordered=True,
+            by_name=NAMED_WIDTHS,
             doc="width multiplier of the stage table",
             active=_has_channels,
         ),

@@ -109,9 +109,14 @@ def _width_axes() -> tuple[Axis, ...]:
             name="reduce",
             choices=YES_NO,
             doc="whether a 1x1 convolution reduces the channels before upsampling, as in YOLOv5",
-            active=lambda params: topology(params) == "pan" and not lateral_width(params),
+            active=lambda params: topology(params) == "pan" and not lateral_width(params) and not _reduces(params),
         ),
     )
+
+
+def _reduces(params: Point) -> bool:
+    """Whether the fusion itself has a 1x1 convolution before upsampling."""
+    return bool(getattr(FUSIONS.get(str(params["fusion"])), "reduces", False))
 
 
 def _end_axes() -> tuple[Axis, ...]:

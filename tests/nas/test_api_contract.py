@@ -52,6 +52,7 @@ ONLY_COMMAND = {
     "wide": "it lays out tables",
     "all": "reproduce_all is a function of its own",
     "no_pictures": "predict draws only where `out` is given",
+    "dry_run": "plan_training returns what it prints",
     "set": "train takes every setting by its name",
 }
 """Options that are no keyword, and why."""

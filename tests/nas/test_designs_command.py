@@ -45,7 +45,7 @@ def test_each_design_has_its_row(name: str, designs: DesignTable):
 
 
 def test_table_and_json(designs: DesignTable, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    monkeypatch.setattr("nas.api.designs.list_designs", lambda: designs)  # it takes seconds
+    monkeypatch.setattr("nas.api.designs.list_designs", lambda _: designs)  # it takes seconds
     main(["designs"])
     table = capsys.readouterr().out
     main(["designs", "--json"])

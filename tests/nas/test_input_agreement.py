@@ -33,9 +33,8 @@ DESIGN_OF = {
     "ssd": ("ssd-mobilenetv1", (97, 130)),
     "two_stage": ("tinydet-s", (128, 192)),
 }
-FORMATS = {
+FORMATS = {  # each choice of each field is in one of them: an export takes a second
     "normalised": InputFormat(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
-    "bgr": InputFormat(mean=(103.94, 116.78, 123.68), channels="bgr", value_range=255),
     "stretched": InputFormat(fit="stretch"),
     "all": InputFormat(mean=(100, 120, 90), std=(50, 60, 70), channels="bgr", value_range=255, fit="stretch"),
 }

@@ -128,8 +128,8 @@ def test_a_signal_ends_after_the_step_and_resuming_gives_the_same(
 ) -> None:
     begin, out = TrainingRun.begin_step, tmp_path / "out"
 
-    def interrupted(run: TrainingRun, step: int) -> None:
-        begin(run, step)
+    def interrupted(run: TrainingRun, step: int, **more: bool) -> None:
+        begin(run, step, **more)
         signal.raise_signal(number)
 
     before, usual = signal.getsignal(number), signal.getsignal(signal.SIGINT)
@@ -309,7 +309,7 @@ def test_predict_with_a_missing_image_writes_nothing(
         (("train",), "give an architecture"),
         (("train", "yolov8n", "--batch", 6, "--accumulate", 4), "--accumulate is 4; it must be a divisor of the 6"),
         (("train", "yolov8n", "--set", "clip"), "give NAME=VALUE"),
-        (("train", "yolov8n", "--set", "ema=1"), "unknown training setting 'ema'; did you mean 'ema_decay'"),
+        (("train", "yolov8n", "--set", "ema=1"), "unknown training setting 'ema'; did you mean 'ema_ramp'"),
         (("train", "yolov8n", "--set", "seed.a=1"), "seed is one value"),
         (("train", "yolov8n", "--set", "augmentation.flips=1"), "did you mean 'flip'"),
         (("train", "yolov8n", "--precision", "half"), "--precision is 'half'; it must be one of auto"),

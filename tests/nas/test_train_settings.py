@@ -34,6 +34,7 @@ from trainers.settings import (
     setting,
     value_at,
 )
+from trainers.step_settings import RateSchedule
 
 DESIGN = "yolov8n-p2-nop5"
 SETTINGS = training_settings()
@@ -129,6 +130,24 @@ def test_a_made_up_setting_is_checked_against_the_checkpoint() -> None:
         with pytest.raises(SettingError) as error:
             checkpoint._check({"config": before.to_dict()})
         assert error.value.setting in ("glow", "augmentation.fog")
+
+
+def test_a_checkpoint_from_before_a_setting_had_its_default(made_up: None, tmp_path: Path) -> None:
+    before = TrainConfig().to_dict()
+    assert not list(fixed_changes(before, MadeUpConfig().to_dict(), MadeUpConfig))
+    changed = MadeUpConfig(glow=0.5).to_dict()
+    assert list(fixed_changes(before, changed, MadeUpConfig)) == [("glow", 0.25, 0.5)]
+    del before["schedule"]
+    late = TrainConfig(schedule=RateSchedule(decay_shape="linear")).to_dict()
+    assert list(fixed_changes(before, late, TrainConfig)) == [("schedule.decay_shape", "cosine", "linear")]
+    folder = folder_of(fresh(DESIGN, {"out": tmp_path / "out"}, ignore))
+    content = yaml.safe_load((folder / "config.yaml").read_text())
+    del content[TRAINING]["glow"]
+    (folder / "config.yaml").write_text(yaml.safe_dump(content))
+    assert resumed(folder, None, {"glow": 0.25}).config == MadeUpConfig.from_dict(content[TRAINING])
+    with pytest.raises(SettingError) as error:
+        resumed(folder, None, {"glow": 0.75})
+    assert error.value.setting == "glow"
 
 
 def _checkpoint(config: TrainConfig) -> Checkpoint:
@@ -228,6 +247,7 @@ def test_every_configuration_is_read_as_it_was_written(config: TrainConfig) -> N
 def test_the_settings_of_the_command_are_read_as_they_were_written(tmp_path: Path) -> None:
     stored = {name: example(each) for name, each in all_settings(TrainingRequest).items() if each.about.is_stored}
     del stored["weights"], stored["from_scratch"]
+    stored["recipe"] = "ssd"
     settings = fresh(DESIGN, {**stored, "out": tmp_path / "out"}, ignore)
     again = resumed(folder_of(settings), None, {})
     places = {name: str(Path(stored[name]).resolve()) for name in ("data", "images", "pretrained")}

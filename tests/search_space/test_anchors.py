@@ -34,6 +34,9 @@ SSD_MAPS = {
     "mobilenetv1": ((19, 10, 5, 3, 2, 1), 2990),
     "mobilenetv1-s1l0": ((38, 19, 10, 5, 3, 1), 11638),
     "mobilenetv1-s1l0-dualpath": ((38, 19, 5, 3, 2, 1), 11062),
+    "mobilenetv1-s1l4": ((38, 19, 10, 5, 3, 2), 11650),
+    "mobilenetv1-s2l0-6": ((75, 38, 19, 10, 5, 3), 45366),
+    "mobilenetv1-size512": ((32, 16, 8, 4, 2, 1), 8180),
     "vgg16": ((38, 19, 10, 5, 3, 1), 11620),
     "vgg16-s1l2": ((75, 37, 19, 10, 5, 3), 44866),
     "vgg16-s1l2-dualpath": ((75, 37, 10, 5, 3, 1), 42754),
@@ -146,7 +149,23 @@ def test_by_cell_serves_any_number_of_maps_and_any_input():
     assert last[:2].tolist() == [[150, 150, 300, 300]] * 2, "the only cell is the middle, and no anchor is larger"
 
 
-def test_the_six_schemes_say_their_anchors_per_cell():
+def test_the_scheme_for_512_px_is_used_unchanged_there():
+    anchors = ssd_anchors("mobilenetv1-size512", side=512) * 512
+    assert anchors[0].tolist() == pytest.approx([8, 8, 45, 45])
+    assert anchors[1, 2].item() == pytest.approx(math.sqrt(45 * 133))
+    assert anchors[start_of_map("mobilenetv1-size512", 3)].tolist() == pytest.approx([64, 64, 297, 297])
+    assert ssd_anchors("mobilenetv1-size512")[0].tolist() == pytest.approx(anchors[0].div(512).tolist())
+
+
+def test_steps_of_a_scheme_count_where_they_differ_from_the_cells():
+    start = start_of_map("mobilenetv1-s1l4", 4)
+    first = ssd_anchors("mobilenetv1-s1l4")[start] * 300
+    assert first.tolist() == pytest.approx([50, 50, 180, 180]), "three cells of 100 px"
+    last = ssd_anchors("mobilenetv1-s1l4")[-1] * 300
+    assert last[:2].tolist() == pytest.approx([225, 225]), "two cells of 150 px"
+
+
+def test_the_schemes_say_their_anchors_per_cell():
     assert set(SSD_ANCHORS) == {*SSD_MAPS, "by_cell"}
     assert anchors_per_cell("mobilenetv1", 6) == (6, 6, 6, 6, 4, 4)
     assert anchors_per_cell("mobilenetv1-s1l0", 6) == (6, 6, 6, 6, 6, 4)

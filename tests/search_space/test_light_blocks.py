@@ -136,6 +136,7 @@ STAGE_COUNTS = {
     ("cspnext_plain", None): (773.39, 1_144_252),
     ("c2f_faster", None): (728.15, 1_045_052),
     ("elan7_partial", 1): (719.26, 1_022_300),
+    ("elan7_gsconve1", 1): (829.75, 1_275_740),
     ("c2f_shuffle", None): (685.98, 944_812),
     ("lcnet", None): (708.61, 957_244),
 }

@@ -27,7 +27,7 @@ PARAMETERS = {
     "yolo11x": 56_966_176,
 }
 """Published counts at 80 classes, bins included."""
-POINTS = {"yolov8n", "yolov8s", "yolov8l", "yolo11n", "yolo11s"}
+POINTS = {"yolov8n", "yolov8s", "yolov8m", "yolov8l", "yolov8x", "yolo11n", "yolo11s"}
 
 
 def test_the_scales_are_those_with_a_published_count():

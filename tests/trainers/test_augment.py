@@ -136,16 +136,24 @@ def test_threads_and_start_do_not_change_the_batches(hit_uav: DataSplits) -> Non
     assert not (alone[0].images == alone[3].images).all()
 
 
-def test_each_step_draws_anew_and_mosaics_end_in_time(hit_uav: DataSplits) -> None:
+@pytest.mark.parametrize(
+    ("end", "mosaics"),
+    [
+        ({"mosaic_until": 0.5}, 2),
+        ({"mosaic_until": 1.0, "close_mosaic": 1.0}, 3),
+        ({"mosaic_until": 0.5, "close_mosaic": 3.0}, 1),
+    ],
+)
+def test_each_step_draws_anew_and_mosaics_end_in_time(hit_uav: DataSplits, end: dict[str, float], mosaics: int) -> None:
     one = hit_uav.train.limited(1)
-    strength = Augmentation(mosaic=1.0, mosaic_until=0.5, flip=0.0, scale=0.0, translate=0.0, light=0.0)
+    strength = Augmentation(mosaic=1.0, flip=0.0, scale=0.0, translate=0.0, light=0.0, **end)
     stream = BatchStream(
         dataset=one, input_hw=(256, 320), fit="letterbox", batch_size=1, num_steps=4, seed=0, strength=strength
     )
     images = [stream.batch(step).images[0].numpy() for step in range(4)]
     original = one.image(0).transpose(2, 0, 1)
-    assert [np.array_equal(image, original) for image in images] == [False, False, True, True]
-    assert not np.array_equal(images[0], images[1])
+    assert [np.array_equal(image, original) for image in images] == [step >= mosaics for step in range(4)]
+    assert mosaics == 1 or not np.array_equal(images[0], images[1])
 
 
 def test_an_epoch_shows_every_image_once(hit_uav: DataSplits) -> None:

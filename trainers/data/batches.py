@@ -140,7 +140,8 @@ class BatchStream:
             input_hw=self.input_hw,
             fit=self.fit,
             strength=self.strength,
-            mosaic_allowed=step < self.strength.mosaic_until * self.num_steps,
+            mosaic_allowed=step < self.strength.mosaic_until * self.num_steps
+            and (self.num_steps - step) * self.batch_size > self.strength.close_mosaic * size,
         )
 
     def _draw(self, queue: list[int], rng: np.random.Generator) -> Sample:

@@ -1,12 +1,14 @@
-"""Mosaics of four images, and windows of large images."""
+"""Mosaics of four images, blends of two, and windows of large images."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 
-from trainers.data.geometry import ImageFit, Sample, crop, place_on_canvas, resize_sample
+from trainers.data.dataset import Image
+from trainers.data.geometry import PAD_VALUE, ImageFit, Sample, crop, place_on_canvas, resize_sample
 
 TOWARDS_OBJECTS = 0.8
 """Share of the windows that are placed over an object."""
@@ -23,6 +25,8 @@ class View:
     """Probability of a horizontal flip."""
     flip_vertical: float
     """Probability of a vertical flip."""
+    overhang: bool = False
+    """Whether boxes reach past the image; they are clipped to it when it is placed."""
 
     def draw(self, rng: np.random.Generator) -> float:
         """Draws a scale factor."""
@@ -32,7 +36,23 @@ class View:
         """Places the sample on a canvas of `hw` with its corner at `shift` (x, y), flipped at random."""
         flip = rng.random() < self.flip
         flip_vertical = self.flip_vertical > 0 and rng.random() < self.flip_vertical
-        return place_on_canvas(self.sample, scale, shift, flip=flip, flip_vertical=flip_vertical, hw=hw)
+        return place_on_canvas(
+            self.sample, scale, shift, flip=flip, flip_vertical=flip_vertical, hw=hw, overhang=self.overhang
+        )
+
+    def move(self, translate: float, rng: np.random.Generator, *, input_hw: tuple[int, int]) -> Sample:
+        """Flips, scales and shifts the sample at random about the center of the input.
+
+        Args:
+            translate: largest shift as a share of the input.
+            rng: draws scale, shift and flips.
+            input_hw: size of the result, `(H, W)`.
+        """
+        scale = self.draw(rng)
+        height, width = self.sample.hw
+        shift_x = (input_hw[1] - width * scale) / 2 + rng.uniform(-1, 1) * translate * input_hw[1]
+        shift_y = (input_hw[0] - height * scale) / 2 + rng.uniform(-1, 1) * translate * input_hw[0]
+        return self.put(rng, scale, (shift_x, shift_y), input_hw)
 
 
 def fitted(sample: Sample, input_hw: tuple[int, int], fit: str) -> Sample:
@@ -55,8 +75,45 @@ def make_mosaic(views: list[View], rng: np.random.Generator, *, input_hw: tuple[
         part = _crop(view, rng, hw)
         canvas[top : top + hw[0], left : left + hw[1]] = part.image
         parts.append(replace(part, boxes=part.boxes + np.array([left, top, left, top], np.float32)))
+    return _joined(canvas, parts)
+
+
+def make_double_mosaic(samples: list[Sample], rng: np.random.Generator, *, input_hw: tuple[int, int]) -> Sample:
+    """Places four samples around a random point of a canvas of twice the input, filled with grey.
+
+    The point is in the middle half of the canvas. Boxes are not clipped to it. Jocher et al., YOLOv5, 2020.
+
+    Args:
+        samples: at input scale, not padded.
+        rng: draws the point.
+        input_hw: the input, `(H, W)`.
+    """
+    height, width = (2 * side for side in input_hw)
+    middle_x, middle_y = (int(side * rng.uniform(0.25, 0.75)) for side in (width, height))
+    canvas = np.full((height, width, 3), PAD_VALUE, np.uint8)
+    parts = []
+    for place, part in enumerate(samples):
+        left = middle_x - part.hw[1] * (place % 2 == 0)
+        top = middle_y - part.hw[0] * (place < 2)
+        cut_x, cut_y = max(0, -left), max(0, -top)
+        space = canvas[top + cut_y : top + part.hw[0], left + cut_x : left + part.hw[1]]
+        space[:] = part.image[cut_y : cut_y + space.shape[0], cut_x : cut_x + space.shape[1]]
+        parts.append(replace(part, boxes=part.boxes + np.array([left, top, left, top], np.float32)))
+    return _joined(canvas, parts)
+
+
+def mix_up(one: Sample, other: Sample, rng: np.random.Generator) -> Sample:
+    """Blends two samples of equal size in about equal shares, and joins their boxes.
+
+    Zhang et al., "mixup: beyond empirical risk minimization", 2018, with the shares of YOLOv5: beta(32, 32).
+    """
+    share = rng.beta(32, 32)
+    return _joined(np.asarray(cv2.addWeighted(one.image, share, other.image, 1 - share, 0), np.uint8), [one, other])
+
+
+def _joined(image: Image, parts: list[Sample]) -> Sample:
     return Sample(
-        image=canvas,
+        image=image,
         boxes=np.concatenate([part.boxes for part in parts]),
         labels=np.concatenate([part.labels for part in parts]),
         ignored=np.concatenate([part.ignored for part in parts]),

@@ -162,8 +162,13 @@ def place_on_canvas(
     hw: tuple[int, int],
     flip: bool = False,
     flip_vertical: bool = False,
+    overhang: bool = False,
 ) -> Sample:
-    """Flips and scales a sample and places its corner at `shift` (x, y in pixels) on a canvas of `hw`."""
+    """Flips and scales a sample and places its corner at `shift` (x, y in pixels) on a canvas of `hw`.
+
+    Args:
+        overhang: boxes may reach past the image of the sample; they are clipped to it too.
+    """
     sample = flip_sample(sample, horizontal=flip, vertical=flip_vertical)
     if (scale, *shift) == (1.0, 0.0, 0.0) and sample.hw == hw:
         return clip(sample)
@@ -171,17 +176,21 @@ def place_on_canvas(
     matrix = np.array([[scale, 0, shift[0] + scale / 2 - 0.5], [0, scale, shift[1] + scale / 2 - 0.5]])
     image = cv2.warpAffine(sample.image, matrix, (hw[1], hw[0]), flags=cv2.INTER_LINEAR, borderValue=(PAD_VALUE,) * 3)
     boxes = sample.boxes * np.float32(scale) + np.array([*shift, *shift], np.float32)
-    return clip(replace(sample, image=np.asarray(image, np.uint8), boxes=boxes))
+    height, width = sample.hw
+    inside = (shift[0], shift[1], shift[0] + scale * width, shift[1] + scale * height) if overhang else None
+    return clip(replace(sample, image=np.asarray(image, np.uint8), boxes=boxes), inside)
 
 
-def clip(sample: Sample) -> Sample:
-    """Clips boxes to the image.
+def clip(sample: Sample, inside: tuple[float, float, float, float] | None = None) -> Sample:
+    """Clips boxes to the image, and to `inside` (x1, y1, x2, y2).
 
     Objects of which less than a fifth, or less than 1.5 px, remains visible become ignored regions of their class: the
     visible rest is neither background nor enough to predict the whole box.
     """
     height, width = sample.hw
     clipped = sample.boxes.clip(0, np.array([width, height, width, height], np.float32))
+    if inside is not None:
+        clipped = clipped.clip(np.array(inside[:2] * 2, np.float32), np.array(inside[2:] * 2, np.float32))
     sides = (clipped[:, 2:] - clipped[:, :2]).clip(0)
     whole = np.maximum((sample.boxes[:, 2:] - sample.boxes[:, :2]).prod(axis=1), 1e-6)
     shown = sides.min(axis=1, initial=np.inf)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from search_space import DESIGNS, Architecture
+from search_space.designs.p2_scales import P2_SCALES
 from search_space.designs.references import FAMILIES, REFERENCES
 from search_space.errors import ConfigError, SpaceError
 from trainers.importing.fitting import Fit, Misfit, MisfitError, PlacedFile, fit, told
@@ -36,7 +37,7 @@ def candidates(file: PlacedFile) -> Iterator[KnownArchitecture]:
     known = {name: KnownArchitecture(name=name, architecture=each) for name, each in REFERENCES.items()}
     for name in DESIGNS:
         design = DESIGNS.get(name)
-        if not design.reference:
+        if not (design.reference or design.by_name):
             known[name] = KnownArchitecture(name=name, architecture=design.architecture, derived=design.derived)
     return (each for each in known.values() if each.architecture.head.kind in file.layout.head_kinds)
 
@@ -44,7 +45,7 @@ def candidates(file: PlacedFile) -> Iterator[KnownArchitecture]:
 def known_anchor_free() -> Iterator[Architecture]:
     """Gives the known architectures with an anchor-free head."""
     designs = (DESIGNS.get(name) for name in DESIGNS)
-    known = (*REFERENCES.values(), *(each.architecture for each in designs if not each.reference))
+    known = (*REFERENCES.values(), *(each.architecture for each in designs if not (each.reference or each.by_name)))
     return (each for each in known if each.head.kind == "anchor_free")
 
 
@@ -52,7 +53,7 @@ def name_of(architecture: Architecture) -> str | None:
     """Returns the name of a design or scale with this architecture, at any input size, or None."""
     plain = {**architecture.to_dict(), "input_hw": None}
     known = ((name, DESIGNS.get(name).architecture) for name in DESIGNS)
-    for name, each in (*known, *REFERENCES.items()):
+    for name, each in (*known, *REFERENCES.items(), *P2_SCALES.items()):
         if {**each.to_dict(), "input_hw": None} == plain:
             return name
     return None
