@@ -163,7 +163,12 @@ CASES = {
         error="outside the data set",
     ),
     "voc, above": Case(
-        "voc", text("Annotations/a.xml", voc_text("../a.png", "")), "path_outside", "a.xml", None, A_BOXES
+        "voc",
+        lambda f: [remove("JPEGImages/a.png")(f), text("Annotations/a.xml", voc_text("../a.png", ""))(f)],
+        "path_outside",
+        "a.xml",
+        None,
+        A_BOXES,
     ),
     # what is told
     "coco, annotation id twice": Case("coco", annotation(id=1), "duplicate_annotation", "set.json", 13, num_boxes=7),
@@ -177,6 +182,29 @@ CASES = {
         "labelme",
         lambda folder: write_labelme(folder / "a.json", labelme_with(imagePath="b.png")),
         "filename_differs",
+        "a.json",
+        None,
+    ),
+    "yolo, labels of two images": Case(
+        "yolo",
+        lambda f: (f / "images" / "a.jpg").write_bytes((f / A).read_bytes()),
+        "shared_annotation",
+        LABELS,
+        None,
+        num_boxes=8,
+    ),
+    "yolo, labels of another format": Case(
+        "yolo",
+        lambda f: [(f / LABELS).unlink(), text("images/a.xml", voc_text("a.png", voc_object("car", 1, 1, 9, 9)))(f)],
+        "unread_annotation",
+        "images/a.xml",
+        None,
+        A_BOXES,
+    ),
+    "labelme, in another encoding": Case(
+        "labelme",
+        lambda f: (f / "a.json").write_bytes((f / "a.json").read_bytes().rstrip()[:-1] + b', "note": "\xe9"}'),
+        "not_unicode",
         "a.json",
         None,
     ),

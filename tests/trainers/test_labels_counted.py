@@ -17,7 +17,7 @@ from trainers.data.check import check_data
 from trainers.data.convert import convert_data
 
 ALL = [*CASES.values(), *(case for _, case in NOTE_CASES.values())]
-PLACES = {"coco": "*.json", "yolo": "labels/*.txt", "visdrone": "annotations/*.txt", "voc": "Annotations/*.xml"} | {
+PLACES = {"coco": "set.json", "yolo": "labels/*.txt", "visdrone": "annotations/*.txt", "voc": "Annotations/*.xml"} | {
     "labelme": "*.json",
     **{format: str(Path(text).parent / "*.txt") for format, text in TEXTS.items()},
 }

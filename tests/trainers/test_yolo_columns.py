@@ -19,6 +19,7 @@ BOX = "0 0.3125 0.291666667 0.125 0.083333333"
 CORNERS = [40, 30, 60, 40]
 FACE = "0.275 0.275 0.3375 0.275 0.30625 0.29 0.28125 0.315 0.33125 0.315"
 SEEN = "0.275 0.275 2 0.3375 0.275 1 0.3 0.29 0"
+FOUND = "0.275 0.275 0.9 0.3375 0.275 0.95 0.30625 0.29 0.7 0.28125 0.315 0.2 0.33125 0.315 0.5"
 RECTANGLE = "0.25 0.25 0.375 0.25 0.375 0.333333333 0.25 0.333333333"
 TURNED = "0.3125 0.25 0.375 0.291666667 0.3125 0.333333333 0.25 0.291666667"
 OUTLINE = "0.25 0.27 0.3 0.25 0.35 0.25 0.375 0.27 0.35 0.333333333 0.3 0.333333333"
@@ -52,6 +53,8 @@ def write(folder: Path, lines: tuple[str, ...], kpt_shape: str | None) -> Path:
         ((f"{BOX} 0.87 1", f"{BOX} 0.9 2"), None, "further_columns"),
         ((f"{BOX} 1 0.87", f"{BOX} 12 0.9"), None, "further_columns"),
         ((f"{BOX} {FACE}", f"{BOX} {' '.join(['-1'] * 10)}"), None, "further_columns"),
+        ((f"{BOX} {FACE} 0.9", f"{BOX} {FACE} 0.4"), None, "further_columns"),
+        ((f"{BOX} {FOUND} 0.9 1", f"{BOX} {FOUND} 0.4 7"), None, "further_columns"),
         ((f"0 {RECTANGLE}",), None, "polygon"),
         ((f"0 {TURNED}",), None, "polygon"),
         ((f"0 {OUTLINE}",), None, "polygon"),
@@ -82,6 +85,10 @@ def test_more_columns_give_the_same_box(
         ((f"{BOX} 0.5", BOX, BOX), None, "malformed"),
         ((f"{BOX} 88.5",) * 3, None, "malformed"),
         ((f"0 {RECTANGLE} 0.5",), "[0, 2]", "malformed"),
+        ((f"{BOX} 0.9 0.9 2 0.05 0.05 2",) * 3, None, "malformed"),
+        ((f"0 {RECTANGLE} 0.9 3",) * 2, "[0, 2]", "malformed"),
+        (("0 40 30 60 30 60 40 40 40",) * 2, None, "malformed"),
+        ((f"{BOX} 0.5", f"{BOX} 1.2", f"{BOX} -0.3"), None, "malformed"),
     ],
 )
 def test_lines_that_do_not_tell_are_defects(
@@ -91,6 +98,13 @@ def test_lines_that_do_not_tell_are_defects(
     report = check_data(folder)
     kinds = [defect.kind for defect in report.defects if defect.kind != "empty_set"]
     assert kinds == [kind] * (len(lines) - lines.count(BOX)) and report.num_boxes == lines.count(BOX)
+
+
+def test_an_outline_with_a_confidence_and_a_track_id_is_not_read_with_them_as_a_corner(tmp_path: Path) -> None:
+    lines = (f"0 {OUTLINE} 0.9 1", f"0 {OUTLINE} 0.8 2", f"0 {RECTANGLE} 0.7 3")
+    report = check_data(write(tmp_path, lines, None))
+    kinds = [defect.kind for defect in report.defects if defect.kind != "empty_set"]
+    assert kinds == ["ambiguous", "ambiguous", "malformed"] and report.num_boxes == 0
 
 
 def test_a_triangle_among_other_polygons_is_one(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def read_categories(file: AnnotationJson, diagnostics: Diagnostics) -> Categorie
     labels: dict[Any, int] = {}
     seen: set[str] = set()
     for index, category in enumerate(file.categories):
-        number, name = category["id"], str(category["name"])
+        number, name = category["id"], str(category["name"]).strip()
         location = file.location("categories", index, "category", shown_value(number), "named", repr(name))
         if number not in names:
             names[number] = name

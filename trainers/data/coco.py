@@ -172,10 +172,10 @@ def _size(
 ) -> tuple[int, int] | None:
     if window is not None:
         return window[3] - window[1], window[2] - window[0]
-    if not {"height", "width"} <= image.keys():
+    if {"height", "width"}.isdisjoint(image):
         return None
     try:
-        height, width = number(image["height"]), number(image["width"])
+        height, width = number(image.get("height")), number(image.get("width"))
     except (ValueError, OverflowError):
         height = width = 0
     if not (1 <= height <= MAX_PIXELS and 1 <= width <= MAX_PIXELS):
@@ -212,7 +212,8 @@ def _record(entry: ImageEntry, images: FoundImages, boxes: BoxReader) -> Record 
         reason = images.reasons.get(entry.name, "")
         if leaves_folder(entry.name):
             what = f"file_name {entry.name!r} leaves the image folder; use a relative name"
-            diagnostics.refuse("path_outside", entry.location, f"{what} ({reason})" if reason else what)
+            reason = reason or f"no file in {images.root} has its name"
+            diagnostics.refuse("path_outside", entry.location, f"{what}, or --images DIR ({reason})")
         else:
             missing = f"there is no {entry.name} in {images.root}"
             diagnostics.add("missing_image", entry.location, f"{missing}; {reason}" if reason else missing)

@@ -60,13 +60,19 @@ def image_suffix(path: Path) -> str | None:
     return None
 
 
+def is_appledouble(path: Path) -> bool:
+    """Returns whether a file has further data of another one, as macOS writes it into archives: `._a` beside `a`."""
+    return path.name.startswith("._")
+
+
 def images_among(paths: Iterable[Path]) -> list[Path]:
     """Returns the image files among paths, in their order.
 
     Files with a suffix in `IMAGE_SUFFIXES` are images. Other files are images by their content, such as a JPEG that is
     named `.jfif`, unless there is an image with the same stem and a known suffix: raw files beside JPEGs are left out.
+    Files of macOS with further data of a file, such as `._a.jpg` of `a.jpg`, are no images.
     """
-    listed = [(path, *os.path.splitext(path)) for path in paths]
+    listed = [(path, *os.path.splitext(path)) for path in paths if not is_appledouble(path)]
     known = {stem for _, stem, suffix in listed if suffix.lower() in IMAGE_SUFFIXES}
     found = []
     for path, stem, suffix in listed:

@@ -21,6 +21,8 @@ from trainers.data.source import leaves_folder
 _NUM_SAMPLED = 200
 _LOCAL_FILES = "?d="
 """Label Studio names files of its server as `/data/local-files/?d=PATH`."""
+_ADDRESS = ":/"
+"""In the address of a file in the web or in a bucket; a query behind `?` is not part of its name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,10 +130,16 @@ def _match(
     """Returns the file of each name that has one, and why others have none."""
     found: dict[str, Path] = {}
     reasons: dict[str, str] = {}
+    any_case: dict[str, list[str]] = defaultdict(list)
+    for file in files.names():
+        any_case[file.casefold()].append(file)
     for name in names:
-        stated = PurePosixPath(name.rpartition(_LOCAL_FILES)[2])
+        local = name.rpartition(_LOCAL_FILES)[2]
+        stated = PurePosixPath(local.partition("?")[0] if _ADDRESS in local else local)
         last = stated.name
         candidates = files.get(last) or files.get(unquote(last)) or []
+        if not candidates:
+            candidates = [path for file in any_case.get(last.strip().casefold(), ()) for path in files.get(file) or ()]
         ends = [common_end(stated, candidate) for candidate in candidates]
         longest = max(ends, default=0)
         best = [candidate for candidate, end in zip(candidates, ends, strict=True) if end == longest]

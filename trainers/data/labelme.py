@@ -16,6 +16,7 @@ from trainers.data.image_files import images_among
 from trainers.data.images import is_file
 from trainers.data.json_values import shown_value
 from trainers.data.labelme_json import LabelmeFile, LabelmeShape, is_labelme, read_labelme_file
+from trainers.data.other_annotations import add_without_labels
 from trainers.data.part_folders import (
     IMAGE_FOLDERS,
     UNDIVIDED_NOTICE,
@@ -136,7 +137,7 @@ def _read_part(
     annotated = {*(image for _, image in found), *map(images.of, part.files)}
     for image in images.all() if note_others else ():
         if image not in annotated:
-            diagnostics.add("image_without_labels", SourceLocation(str(image), about=(image.name,)))
+            add_without_labels(image, diagnostics, ".json")
     return Dataset(kept, classes)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from trainers.data.defects import BrokenFile
 from trainers.data.file_names import NameTable, normalized
-from trainers.data.image_files import OTHER_IMAGE_SUFFIXES, images_among
+from trainers.data.image_files import OTHER_IMAGE_SUFFIXES, images_among, is_appledouble
 from trainers.data.images import IMAGE_SUFFIXES
 from trainers.data.source import TEST
 
@@ -176,8 +176,9 @@ class FolderLayout:
     def _files(self, folder: Path) -> tuple[Path, ...]:
         if not folder.is_dir():
             return ()
-        files = tuple(sorted(path for path in folder.iterdir() if path.suffix.lower() == self.suffix))
-        files = tuple(path for path in files if path.name != "classes.txt" and path.is_file())
+        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() == self.suffix)
+        paths = [path for path in paths if path.name != "classes.txt" and not is_appledouble(path)]
+        files = tuple(path for path in paths if path.is_file())
         return files if any(self.is_annotation(path) for path in files) else ()
 
 

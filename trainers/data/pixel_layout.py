@@ -14,6 +14,8 @@ MAX_PAGES = 10_000
 """Pages that are counted; a file with more is damaged or a loop."""
 _TIFF_STARTS = (b"II*\x00", b"MM\x00*", b"II+\x00")
 _PNG_START = b"\x89PNG\r\n\x1a\n"
+_PNG_HEAD_BYTES = 4096
+"""An animated PNG has a chunk `acTL` before its pixels."""
 _EIGHT_BIT_STARTS = (b"\xff\xd8", b"BM", b"RIFF", b"GIF8")
 _SEVERAL_FRAMES = frozenset({".gif", ".mpo"})
 """Suffixes of files with several images of equal rank; the second image of a `.jpg` file is a preview."""
@@ -53,9 +55,11 @@ def pixel_layout(path: str | Path) -> PixelLayout:
         with open(path, "rb") as file:
             start = file.read(26)
             if start.startswith(_EIGHT_BIT_STARTS):
-                return PixelLayout(num_pages=_num_frames(file) if Path(path).suffix.lower() in _SEVERAL_FRAMES else 1)
+                several = Path(path).suffix.lower() in _SEVERAL_FRAMES or _is_animated_webp(start)
+                return PixelLayout(num_pages=_num_frames(file) if several else 1)
             if start.startswith(_PNG_START):
-                return PixelLayout(is_deep=start[24:25] == b"\x10")
+                is_animated = b"acTL" in file.read(_PNG_HEAD_BYTES).partition(b"IDAT")[0]
+                return PixelLayout(is_deep=start[24:25] == b"\x10", num_pages=_num_frames(file) if is_animated else 1)
             if start.startswith(_TIFF_STARTS):
                 return _tiff_layout(file)
             with PIL.Image.open(file) as image:
@@ -64,7 +68,12 @@ def pixel_layout(path: str | Path) -> PixelLayout:
         return PixelLayout()
 
 
+def _is_animated_webp(start: bytes) -> bool:
+    return start[8:16] == b"WEBPVP8X" and bool(start[20] & 2)
+
+
 def _num_frames(file: IO[bytes]) -> int:
+    file.seek(0)
     with PIL.Image.open(file) as image:
         return int(getattr(image, "n_frames", 1))
 

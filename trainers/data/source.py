@@ -86,7 +86,8 @@ def last_fifth(items: tuple[Item, ...]) -> tuple[tuple[Item, ...], tuple[Item, .
 def read_text(path: Path, diagnostics: Diagnostics) -> str | None:
     """Returns the text of an annotation file, or counts it as unreadable and returns None.
 
-    A byte order mark (UTF-8 or UTF-16) is handled and removed; bytes that are not UTF-8 become question marks.
+    A byte order mark (UTF-8 or UTF-16) is handled and removed; bytes that are not UTF-8 are counted as a defect and
+    become question marks.
     """
     location = SourceLocation(str(path), about=(path.name,))
     try:
@@ -99,11 +100,15 @@ def read_text(path: Path, diagnostics: Diagnostics) -> str | None:
         return None
     if b"\r\n" in raw:
         diagnostics.add("carriage_return", location)
-    if raw.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+    marked = raw.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    if marked:
         diagnostics.add("byte_order_mark", location)
-        wide = not raw.startswith(codecs.BOM_UTF8)
-        return raw.decode("utf-16" if wide else "utf-8-sig", errors="replace")
-    return raw.decode(errors="replace")
+    encoding = "utf-8-sig" if raw.startswith(codecs.BOM_UTF8) or not marked else "utf-16"
+    try:
+        return raw.decode(encoding)
+    except UnicodeDecodeError:
+        diagnostics.add("not_unicode", location, f"{path.name} is not in UTF-8; save it in UTF-8")
+        return raw.decode(encoding, errors="replace")
 
 
 def numbered_lines(text: str) -> list[tuple[int, str]]:
@@ -131,15 +136,24 @@ def read_names(folders: Iterable[Path], diagnostics: Diagnostics) -> tuple[str, 
     """Returns the class names of the first `classes.txt` in the folders, one per line, or None.
 
     Raises:
-        BrokenFile: a name is given twice.
+        BrokenFile: a name is given twice, or a line before the last name is empty.
     """
     path = next((folder / "classes.txt" for folder in folders if os.path.isfile(folder / "classes.txt")), None)
     return read_names_file(path, diagnostics) if path else None
 
 
 def read_names_file(path: Path, diagnostics: Diagnostics) -> tuple[str, ...] | None:
-    """Returns the class names in a file, one per line, or None if there are none; raises as `read_names`."""
+    """Returns the class names in a file, one per line, or None if there are none.
+
+    Raises:
+        BrokenFile: a name is given twice, or a line before the last name is empty: the ids of the names after it would
+            depend on whether it counts.
+    """
     lines = numbered_lines(read_text(path, diagnostics) or "")
+    empty = next((index for index, (number, _) in enumerate(lines, 1) if number != index), None)
+    if empty is not None:
+        message = f"{path}: line {empty} is empty, and the line of a name is the id of its class; remove it or name it"
+        raise BrokenFile(message, "wrong_layout", path, empty)
     return distinct_names([line for _, line in lines], path, [number for number, _ in lines]) or None
 
 
@@ -178,8 +192,12 @@ def is_inside(path: Path, folders: Iterable[Path]) -> bool:
 
 
 def listed_images(folder: Path) -> tuple[Path, ...]:
-    """Returns the image files in a folder and its subfolders, sorted."""
-    return tuple(sorted(images_among(folder.rglob("*"))))
+    """Returns the image files in a folder and its subfolders, sorted, without those in hidden folders."""
+    found: list[Path] = []
+    for place, inside, names in os.walk(folder):
+        inside[:] = [name for name in inside if not name.startswith(".")]
+        found += (Path(place, name) for name in names)
+    return tuple(sorted(images_among(found)))
 
 
 def subfolders(folder: Path) -> tuple[Path, ...]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from trainers.data.dataset import EVERY_CLASS, Dataset, Record
 from trainers.data.defects import BrokenFile, SourceLocation
 from trainers.data.diagnostics import Annotation, Diagnostics
+from trainers.data.other_annotations import add_without_labels
 from trainers.data.part_folders import UNDIVIDED_NOTICE, FolderLayout, PartFolder, name_rank
 from trainers.data.source import (
     ReadRequest,
@@ -109,7 +110,7 @@ def _read_part(part: PartFolder, classes: tuple[str, ...], with_others: bool, di
     annotated = set(image_of.values())
     for image in images.all():
         if image not in annotated:
-            diagnostics.add("image_without_labels", SourceLocation(str(image), about=(image.name,)))
+            add_without_labels(image, diagnostics, ".txt")
     return Dataset(records, classes)
 
 

@@ -19,6 +19,7 @@ from trainers.data.diagnostics import Annotation, Corners, Diagnostics
 from trainers.data.file_names import NameTable, normalized
 from trainers.data.ignored_names import is_ignored_name
 from trainers.data.images import MAX_PIXELS, is_file
+from trainers.data.json_values import flag
 from trainers.data.part_folders import UNDIVIDED_NOTICE, FolderLayout, PartFolder, label_stems, name_rank
 from trainers.data.source import (
     MAX_TEXT_BYTES,
@@ -36,7 +37,7 @@ NAME = "voc"
 ORIGINAL = "the voc"
 """Start of `database` in the original data sets. Only there, pixels are counted from 1 and xmax, ymax are inclusive."""
 NO_DATABASE = frozenset({"", "unknown", "unspecified"})
-"""Placeholder values of `database`. With any other value, the flags have the meaning of that data set."""
+"""Placeholder values of `database` and `difficult`. With another database, flags have the meaning of that data set."""
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -229,7 +230,12 @@ def _object(
         diagnostics.add("not_a_number", location, f"the corners {words} are not all numbers")
         return None
     first = 1 if database.startswith(ORIGINAL) else 0
-    difficult = (node.findtext("difficult") or "0").strip() not in ("0", "")
+    word = (node.findtext("difficult") or "").strip()
+    try:
+        difficult = word.casefold() not in NO_DATABASE and flag(word)
+    except ValueError as error:
+        diagnostics.add("malformed", location, f"difficult: {error}")
+        return None
     ignored = difficult and (bool(first) or database in NO_DATABASE)
     if difficult:
         diagnostics.add("difficult" if ignored else "difficult_kept", location)
@@ -273,11 +279,13 @@ def _compare_names(file: VocFile, image: Path | None, named: Path | None, diagno
 def _record(file: VocFile, image: Path | None, index_of: dict[str, int], diagnostics: Diagnostics) -> Record | None:
     location = SourceLocation(str(file.path), about=(file.path.name,))
     name = posix_name(file.filename, location, diagnostics)
-    if leaves_folder(name):
+    if image is None and leaves_folder(name):
         diagnostics.add(
             "path_outside", location, f"filename {name!r} leaves the image folder; use a name without folders"
         )
         return None
+    if leaves_folder(name):
+        diagnostics.add("found_by_name", location)
     if image is None:
         diagnostics.add("missing_image", location, f"there is no image {name or file.path.stem}")
         return None

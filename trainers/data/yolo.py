@@ -9,6 +9,7 @@ from pathlib import Path
 from trainers.data.dataset import Dataset, Record
 from trainers.data.defects import SourceLocation
 from trainers.data.diagnostics import Annotation, Diagnostics
+from trainers.data.other_annotations import add_without_labels
 from trainers.data.source import ReadRequest, ReadResult, numbered_lines, read_text
 from trainers.data.yolo_columns import BOX_COLUMNS, ColumnCounts, ColumnLayout
 from trainers.data.yolo_files import DATA_SUFFIX, find_darknet, find_yaml, layout_from_darknet, layout_from_yaml
@@ -105,7 +106,7 @@ def _label_text(image: Path, labels: Path | None, diagnostics: Diagnostics) -> s
     """Returns the labels of an image, or None if the file cannot be read."""
     if labels is not None:
         return read_text(labels, diagnostics)
-    diagnostics.add("image_without_labels", SourceLocation(str(image), about=(image.name,)))
+    add_without_labels(image, diagnostics, ".txt")
     return ""
 
 

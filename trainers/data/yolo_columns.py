@@ -29,6 +29,8 @@ BOX_MARGIN = 0.1
 """How far a box may exceed the image, relative to the image, and a landmark its box, relative to the box."""
 POLYGON_MARGIN = 0.5
 """How far the corners of a polygon may exceed the image."""
+MIN_LANDMARKS_WITH_SCORE = 3
+"""With fewer landmarks, a confidence after them cannot be told from the coordinates of a polygon."""
 MIN_CONVEX = 6
 """The size of box and at least four landmarks practically never form a convex polygon."""
 MAX_SHAPES = 2_000
@@ -55,6 +57,8 @@ class ColumnLayout:
     """Meaning of lines of more than five numbers; None if the lines do not tell."""
     uniform: bool = False
     """Whether nearly all lines have the same number of columns."""
+    unclear: bool = False
+    """Whether many lines can be neither, so that the others may not be what they look like."""
 
     def read(self, values: Sequence[float]) -> MeaningOfLine:
         """Returns the box of a line of finite numbers, the class first."""
@@ -67,13 +71,14 @@ class ColumnLayout:
                 return MeaningOfLine(_box(values), "further_columns")
             what = f"{count} numbers; a line has 5, or {expected} with kpt_shape {list(self.kpt_shape)}"
             return MeaningOfLine(None, "malformed", what)
-        polygon = is_polygon_count(count)
+        polygon, with_box = is_polygon_count(count), is_box_with_columns(values)
+        if polygon and not _is_near_image(values[1:]) and not (with_box and self.kpt_shape is None):
+            return _far(values[1:])
         if self.common == "polygon" or self.kpt_shape is not None:
             return _polygon(values) if polygon else _malformed(count)
-        with_box = is_box_with_columns(values)
         if self.common == "box":
             return MeaningOfLine(_box(values), "further_columns") if with_box else _malformed(count)
-        if polygon and not with_box and not self.uniform:
+        if polygon and not with_box and not (self.uniform or self.unclear):
             return _polygon(values)
         return _ambiguous(count) if polygon else _malformed(count)
 
@@ -88,17 +93,21 @@ class ColumnCounts:
     """Longer lines by number of columns."""
     only: Counter[Meaning] = field(default_factory=Counter)
     """Longer lines that have one possible meaning, by that meaning."""
+    num_neither: int = 0
+    """Longer lines that can be neither a box nor a polygon."""
 
     def add(self, values: Sequence[float]) -> None:
         """Counts a line of more than five finite numbers."""
         count = len(values)
         self.longer[count] += 1
-        box, polygon = is_box_with_columns(values), is_polygon_count(count)
-        if polygon and not box:
+        box, polygon = is_box_with_columns(values), is_polygon_count(count) and _is_near_image(values[1:])
+        if not box and not polygon:
+            self.num_neither += 1
+        elif not box:
             self.only["polygon"] += 1
-        elif box and not (polygon and _is_near_image(values[1:])):
+        elif not polygon:
             self.only["box"] += 1
-        elif box and self.longer.total() <= MAX_SHAPES:
+        elif self.longer.total() <= MAX_SHAPES:
             likely = likely_meaning(values)
             if likely is not None:
                 self.only[likely] += 1
@@ -109,7 +118,9 @@ class ColumnCounts:
         if kpt_shape is not None or not total:
             return ColumnLayout(kpt_shape=kpt_shape)
         uniform = max(self.longer.values()) >= COMMON_SHARE * (total + self.num_short)
-        return ColumnLayout(common=self._common(total, uniform), uniform=uniform)
+        unclear = self.num_neither * OUTWEIGHS > total
+        common = None if unclear else self._common(total, uniform)
+        return ColumnLayout(common=common, uniform=uniform, unclear=unclear)
 
     def _common(self, total: int, uniform: bool) -> Meaning | None:
         box, polygon = self.only["box"], self.only["polygon"]
@@ -132,11 +143,15 @@ def is_box_with_columns(values: Sequence[float]) -> bool:
     if not (x1 < x2 and y1 < y2) or min(x1, y1) < -BOX_MARGIN or max(x2, y2) > 1 + BOX_MARGIN:
         return False
     rest = values[BOX_COLUMNS:]
-    if len(rest) == 1:
-        return _is_share(rest[0]) or _is_id(rest[0])
-    if len(rest) == 2 and any(_is_share(a) and _is_id(b) for a, b in (rest, rest[::-1])):
+    if _are_score_and_id(rest) or any(_are_landmarks(rest, box, size) for size in (2, 3)):
         return True
-    return any(_are_landmarks(rest, box, size) for size in (2, 3))
+    return any(
+        len(rest) - after >= MIN_LANDMARKS_WITH_SCORE * size
+        and _are_landmarks(rest[:-after], box, size)
+        and _are_score_and_id(rest[-after:])
+        for size in (2, 3)
+        for after in (1, 2)
+    )
 
 
 def likely_meaning(values: Sequence[float]) -> Meaning | None:
@@ -174,6 +189,18 @@ def _malformed(count: int) -> MeaningOfLine:
 def _ambiguous(count: int) -> MeaningOfLine:
     what = f"{count} numbers are a box with further columns or a polygon; say kpt_shape: [N, D] in the data YAML"
     return MeaningOfLine(None, "ambiguous", f"{what}: N landmarks of D numbers, or [0, 2] for polygons")
+
+
+def _far(coordinates: Sequence[float]) -> MeaningOfLine:
+    limits = f"from {min(coordinates):g} to {max(coordinates):g}"
+    return MeaningOfLine(None, "malformed", f"numbers {limits}; the coordinates of a polygon are 0 to 1 of the image")
+
+
+def _are_score_and_id(rest: Sequence[float]) -> bool:
+    """Returns whether numbers are a confidence, a track id or both."""
+    if len(rest) == 1:
+        return _is_share(rest[0]) or _is_id(rest[0])
+    return len(rest) == 2 and any(_is_share(a) and _is_id(b) for a, b in (rest, rest[::-1]))
 
 
 def _is_share(value: float) -> bool:

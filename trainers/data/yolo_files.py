@@ -74,6 +74,9 @@ def layout_from_yaml(path: Path, request: ReadRequest, diagnostics: Diagnostics)
     given = yaml_names(content, path)
     names = ClassNames(given, path) if given else names_in((path.parent, *bases), diagnostics)
     numbered = numbered_names(content, path)
+    if given and numbered and len(given) != len(numbered):
+        message = f"{path}: nc is {len(numbered)}, but names has {len(given)} classes; correct one of them"
+        raise BrokenFile(message, "wrong_layout", path)
     plain = given and not finder.taken and all(content.get(part) == entry for part, entry in used.items())
     return YoloLayout(
         parts=with_images(parts, str(path)),
@@ -134,6 +137,10 @@ def layout_from_darknet(path: Path, request: ReadRequest, diagnostics: Diagnosti
     file = finder.find(content["names"]) if content.get("names") else None
     given = read_names_file(file, diagnostics) if file and is_file(file) else None
     names = ClassNames(given, file) if given and file else names_in((folder,), diagnostics)
+    count = content.get("classes", "")
+    if names and count.isdecimal() and len(count) < 10 and int(count) != len(names.names):
+        message = f"{path}: classes = {count}, but {names.file} has {len(names.names)} names; correct one of them"
+        raise BrokenFile(message, "wrong_layout", path)
     return YoloLayout(
         parts=with_images(parts, str(path)),
         classes=names.names if names else None,

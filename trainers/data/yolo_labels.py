@@ -10,7 +10,7 @@ from pathlib import Path
 from trainers.data.defects import SourceLocation
 from trainers.data.diagnostics import Diagnostics
 from trainers.data.file_names import as_on_disk
-from trainers.data.image_files import images_among
+from trainers.data.image_files import images_among, is_appledouble
 from trainers.data.images import is_file
 from trainers.data.part_folders import FolderImages, label_stems
 from trainers.data.yolo_layout import is_label_text
@@ -37,13 +37,18 @@ def find_label_files(images: Iterable[Path], label_path: LabelPath) -> dict[Path
 
 
 def check_label_folders(labels: Mapping[Path, Path | None], label_path: LabelPath, diagnostics: Diagnostics) -> None:
-    """Counts missing label folders, and label files without an image.
+    """Counts missing label folders, label files without an image, and those of several images.
 
     Args:
         labels: the label file of each image of the data set.
         label_path: the layout of the data set.
         diagnostics: counts the defects.
     """
+    owner: dict[Path, Path] = {}
+    for image, path in labels.items():
+        if path is not None and owner.setdefault(path, image) != image:
+            what = f"{owner[path].name} and {image.name} both have its labels; keep one image, or rename one"
+            diagnostics.add("shared_annotation", SourceLocation(str(path), about=(path.name,)), what)
     image_folders: dict[Path, set[Path]] = defaultdict(set)
     for image in labels:
         image_folders[as_on_disk(label_path(image).parent)].add(image.parent)
@@ -62,7 +67,7 @@ def _subfolders(folder: Path, known: Mapping[Path, object]) -> Iterator[Path]:
     """Yields a folder and its subfolders but for those that are known themselves."""
     yield folder
     for entry in sorted(entry.name for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)):
-        if folder / entry not in known:
+        if folder / entry not in known and not entry.startswith("."):
             yield from _subfolders(folder / entry, known)
 
 
@@ -74,7 +79,8 @@ def _check_folder(
     diagnostics: Diagnostics,
 ) -> None:
     """Counts the label files of a folder that no image has; images that are in no list may have some."""
-    unused = [path for path in sorted(folder.glob("*.txt")) if path.name not in NAME_FILES and path not in used]
+    texts = (path for path in sorted(folder.glob("*.txt")) if path.name not in NAME_FILES and not is_appledouble(path))
+    unused = [path for path in texts if path not in used]
     if folder in homes:  # other text files are beside images, too
         unused = [path for path in unused if is_label_text(path)]
     if not unused:

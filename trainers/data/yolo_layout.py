@@ -162,7 +162,7 @@ def with_images(parts: dict[str, tuple[Path, ...]], source: str) -> dict[str, tu
         if not part:
             known = ", ".join(sorted(IMAGE_SUFFIXES))
             message = f"{source}: no images in its {name} split; known suffixes: {known}"
-            raise BrokenFile(message, "empty_set", source)
+            raise BrokenFile(f"{message}; give the folder with --images DIR", "empty_set", source)
     return parts
 
 

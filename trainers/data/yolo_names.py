@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from search_space.errors import DataError, is_text, shown
+from search_space.errors import DataError, is_text, shortened, shown
 from search_space.yaml_text import YamlError, read_yaml
 from trainers.data.defects import BrokenFile
 from trainers.data.diagnostics import Diagnostics
@@ -84,7 +84,8 @@ def yaml_names(content: dict[Any, Any], path: Path) -> tuple[str, ...] | None:
             names = [by_index[index] for index in range(len(names))]
     if isinstance(names, list) and all(isinstance(name, str) and name.strip() and is_text(name) for name in names):
         return distinct_names([name.strip() for name in names], path)
-    message = f"{path}: names must be a list of words, or a table 0, 1, 2, ... to words, got {shown(names)}; correct it"
+    got = f"a table of {shortened([str(key)[:20] for key in names])}" if isinstance(names, dict) else shown(names)
+    message = f"{path}: names must be a list of words, or a table 0, 1, 2, ... to words, got {got}; correct it"
     raise BrokenFile(message, "wrong_layout", path)
 
 
