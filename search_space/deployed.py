@@ -31,7 +31,7 @@ def deployed(module: M) -> M:
 
 def with_replaced(module: M, kind: type[K], replacement: Callable[[K], nn.Module]) -> M:
     """Returns a copy of a module in which each module of a kind is replaced; the module itself where there is none."""
-    # The check of a class is remembered by Python, that of an instance of a protocol is not.
+    # For a protocol, Python caches the result of issubclass, but not that of isinstance.
     if issubclass(type(module), kind):
         return cast(M, replacement(cast(K, module)))
     if not any(issubclass(type(each), kind) for each in module.modules()):

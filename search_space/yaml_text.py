@@ -113,7 +113,7 @@ def parse_yaml(text: str | bytes, *, words_of: str | None = None) -> Any:
 
 
 def _keep_words(node: yaml.Node | None, key: str) -> None:
-    """Makes the plain values in the list or table under a key of the top level into texts; nothing stays nothing."""
+    """Makes the plain values in the list or table under a key of the top level into texts; empty and ~ stay None."""
     for name, value in node.value if isinstance(node, yaml.MappingNode) else ():
         if not isinstance(name, yaml.ScalarNode) or name.value != key:
             continue

@@ -16,7 +16,7 @@ class WeightAverage:
     """A moving average of the weights and batch statistics of a detector, whose tensors must not be replaced.
 
     The decay rises as (1 + n) / (10 + n) up to `max_decay`. Until then the average covers about the last tenth of the
-    steps, which suits short trainings as well. With `ramp` it is max_decay (1 - exp(-n / ramp)), as with Ultralytics.
+    updates, which suits short trainings as well. With `ramp` it is max_decay (1 - exp(-n / ramp)), as with Ultralytics.
     """
 
     def __init__(self, detector: Detector, max_decay: float, ramp: float | None = None) -> None:

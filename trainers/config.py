@@ -83,10 +83,7 @@ class TrainConfig:
         0, "Seed of the initial weights, the order of the images and the augmentation.", minimum=0, maximum=MAX_SEED
     )
     weight_decay: float = _OPTIMIZATION(
-        0.01,
-        "Weight decay; not applied to normalization weights and biases.",
-        minimum=0,
-        option="-",
+        0.01, "Weight decay; not applied to normalization weights and biases.", minimum=0, option="-"
     )
     momentum: float = _OPTIMIZATION(0.9, "Momentum of SGD, beta1 of AdamW.", minimum=0, below=1, option="-")
     warmup: float = _OPTIMIZATION(

@@ -66,6 +66,6 @@ class LossWeights:
     def __post_init__(self) -> None:
         check_settings(self)
 
-    def given(self) -> dict[str, float]:
+    def given(self) -> dict[str, Any]:
         """Returns the weights that are not None, by name."""
         return {name: value for name, value in vars(self).items() if value is not None}

@@ -15,19 +15,16 @@ from search_space.registry import Registry
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """The settings of a recipe.
-
-    Args:
-        name: as it is given to `--recipe`.
-        settings: values by the path of the setting in `TrainConfig`, such as `schedule.decay_shape`.
-        source: paper or repository, with the commit that was read.
-        notes: what differs from the source, or is not stated there.
-    """
+    """The settings of a recipe."""
 
     name: str
+    """As it is given to `--recipe`."""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    """Values by the path of the setting in `TrainConfig`, such as `schedule.decay_shape`."""
     source: str
+    """Paper or repository, with the commit that was read."""
     notes: tuple[str, ...] = ()
+    """What differs from the source, or is not stated there."""
 
 
 RECIPES: Registry[Recipe] = Registry("recipe")

@@ -85,10 +85,10 @@ class UpdateRule:
     decay_all: bool = _option(False, "Weight decay is applied to normalization weights and biases as well.")
     ema_ramp: float | None = _option(
         None,
-        "Steps in which the decay of the moving average rises to 63 % of ema_decay, as ema_decay (1 - exp(-steps / "
-        "ema_ramp)). 2000 with Ultralytics.",
+        "Updates of the weights in which the decay of the moving average rises to 63 % of ema_decay, as "
+        "ema_decay (1 - exp(-updates / ema_ramp)). 2000 with Ultralytics.",
         above=0,
-        default_words="(1 + steps) / (10 + steps) up to ema_decay",
+        default_words="(1 + updates) / (10 + updates) up to ema_decay",
     )
 
     def __post_init__(self) -> None:

@@ -84,8 +84,8 @@ def _table_axes() -> tuple[Axis, ...]:
             name="context",
             choices=CONTEXTS,
             by_name=tuple(context for context in CONTEXTS if context not in SEARCHED_CONTEXTS),
-            doc="context block after the coarsest stage; with `shortcut` as in YOLO26, `csp_sppf` as in YOLOv6, with "
-            "`half` with half the channels, as in YOLOv7-tiny; `before` the block of that stage as in RTMDet",
+            doc="context block after the coarsest stage: `shortcut` as in YOLO26, `csp_sppf` as in YOLOv6, `half` with "
+            "half of the channels as in YOLOv7-tiny; `sppf_before` is before the block of that stage, as in RTMDet",
             active=of_blocks,
         ),
         Axis(

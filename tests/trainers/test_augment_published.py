@@ -194,6 +194,24 @@ def test_the_order_of_crop_and_zoom_out(crop_first: bool) -> None:
     assert shows_image.all() == crop_first
 
 
+def test_a_canvas_around_a_crop_shows_nothing_else_of_the_image() -> None:
+    sample = painted((400, 400), side=20)
+    strength = replace(STILL, zoom_out=1.0, iou_crop=1.0, crop_first=True)
+    partial = 0
+    for seed in range(30):
+        region = draw_region(sample, np.random.default_rng(seed), strength)
+        shown = show_region(sample, region, lambda image: image, input_hw=(region.height, region.width), fit="stretch")
+        assert region.source is not None
+        left, top = region.source[0] - region.left, region.source[1] - region.top
+        right, bottom = region.source[2] - region.left, region.source[3] - region.top
+        outside = np.ones(shown.hw, bool)
+        outside[top:bottom, left:right] = False
+        assert (shown.image[outside] == MEAN_COLOR).all() and (shown.image[~outside] != MEAN_COLOR).any()
+        assert (shown.boxes >= [left, top] * 2).all() and (shown.boxes <= [right, bottom] * 2).all()
+        partial += region.source != (0, 0, 400, 400)
+    assert partial > 5
+
+
 def changed(change: Callable[[np.random.Generator], np.ndarray]) -> np.ndarray:
     return np.stack([change(np.random.default_rng(seed)) for seed in range(400)])
 

@@ -48,7 +48,7 @@ class Augmentation:
     )
     mixup: float = _share(
         0.0,
-        "Probability that an image is blended with a second one, with the objects of both. Off where mosaic is off.",
+        "Probability that an image is blended with a second one, with the objects of both. It ends when mosaics end.",
         option="-",
     )
     flip: float = _share(0.5, "Probability of a left-right flip.", option="-")
@@ -80,7 +80,6 @@ class Augmentation:
     light: float = _share(0.2, "Largest relative change of brightness and contrast.", option="-")
     hue: float = _share(0.0, "Largest change of hue, as a share of the color circle.", command_default=0.015)
     saturation: float = _share(0.0, "Largest relative change of saturation.", command_default=0.4)
-
     photometric_distort: float = _share(
         0.0,
         "Probability of each part of the photometric distortion of SSD: brightness, contrast, saturation and hue.",

@@ -38,6 +38,8 @@ class CropRegion:
     top: int
     width: int
     height: int
+    source: tuple[int, int, int, int] | None = None
+    """The part of it that is shown, x1, y1, x2, y2; None: all of it."""
 
     @property
     def box(self) -> tuple[int, int, int, int]:
@@ -46,7 +48,10 @@ class CropRegion:
 
 
 def draw_region(sample: Sample, rng: np.random.Generator, strength: Augmentation) -> CropRegion:
-    """Draws the region of an image to show, by `zoom_out` and `iou_crop` of the settings."""
+    """Draws the region of an image to show, by `zoom_out` and `iou_crop` of the settings.
+
+    The canvas of a zoom-out after the crop shows the crop alone.
+    """
     region = CropRegion(left=0, top=0, width=sample.hw[1], height=sample.hw[0])
     objects = sample.boxes[~sample.ignored]
     for is_crop in (strength.crop_first, not strength.crop_first):
@@ -57,12 +62,12 @@ def draw_region(sample: Sample, rng: np.random.Generator, strength: Augmentation
 
 
 def zoom_out(region: CropRegion, rng: np.random.Generator, largest: float) -> CropRegion:
-    """Returns a region up to `largest` times as wide and high that contains a region."""
+    """Returns a region up to `largest` times as wide and high that contains a region and shows no more than it."""
     factor = rng.uniform(1, largest)
     width, height = int(region.width * factor), int(region.height * factor)
     left = region.left - int(rng.integers(width - region.width + 1))
     top = region.top - int(rng.integers(height - region.height + 1))
-    return CropRegion(left=left, top=top, width=width, height=height)
+    return CropRegion(left=left, top=top, width=width, height=height, source=region.box)
 
 
 def iou_crop(region: CropRegion, objects: Boxes, rng: np.random.Generator) -> CropRegion:
@@ -115,9 +120,10 @@ def _ious(crops: NDArray[np.int64], boxes: Boxes) -> NDArray[np.float64]:
 def show_region(
     sample: Sample, region: CropRegion, recolor: Callable[[Image], Image], *, input_hw: tuple[int, int], fit: str
 ) -> Sample:
-    """Returns a region of an image, scaled to its size in the input; MEAN_COLOR fills what is outside the image.
+    """Returns a region of an image, scaled to its size in the input.
 
-    An object whose center is outside the region becomes an ignored region of its class.
+    MEAN_COLOR fills what is outside the image, or outside the source of the region. An object whose center is there
+    becomes an ignored region of its class.
 
     Args:
         sample: the image and its boxes.
@@ -127,14 +133,14 @@ def show_region(
         fit: `letterbox` or `stretch`.
     """
     inside = ImageFit.of((region.height, region.width), input_hw, fit)
-    low = np.maximum([region.left, region.top], 0)
-    high = np.minimum([region.left + region.width, region.top + region.height], sample.hw[::-1])
+    shown = np.array(region.source or region.box)
+    low, high = np.maximum(shown[:2], 0), np.minimum(shown[2:], sample.hw[::-1])
     canvas = np.full((inside.height, inside.width, 3), MEAN_COLOR, np.uint8)
     if (high <= low).any():
         return replace(
             sample, image=canvas, boxes=sample.boxes[:0], labels=sample.labels[:0], ignored=np.zeros(0, bool)
         )
-    away = ~centers_inside(sample.boxes, np.array(region.box))
+    away = ~centers_inside(sample.boxes, shown)
     part = crop(replace(sample, ignored=sample.ignored | away), (int(low[0]), int(low[1])), _hw(high - low))
     # The shown part takes whole pixels of the canvas; boxes are scaled by the same factors.
     scale = np.array([inside.scale_x, inside.scale_y])

@@ -40,10 +40,7 @@ class SSDTraining:
             detector.num_classes,
             detector.input_hw,
         )
-        given = options.loss.given()
-        self.loss_of = MultiboxLoss(
-            box_weight=given.get("box_weight", 1.0), class_weight=given.get("class_weight", 1.0)
-        )
+        self.loss_of = MultiboxLoss(**options.loss.given())
 
     def loss(self, detector: torch.nn.Module, images: Tensor, objects: Objects, ignored: Objects) -> Loss:
         """Runs the detector on images `(B, 3, H, W)` and returns its loss."""

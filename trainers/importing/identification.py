@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from search_space import DESIGNS, Architecture
-from search_space.designs.p2_scales import P2_SCALES
+from search_space.designs.p2_scales import SCALES
 from search_space.designs.references import FAMILIES, REFERENCES
 from search_space.errors import ConfigError, SpaceError
 from trainers.importing.fitting import Fit, Misfit, MisfitError, PlacedFile, fit, told
@@ -53,7 +53,7 @@ def name_of(architecture: Architecture) -> str | None:
     """Returns the name of a design or scale with this architecture, at any input size, or None."""
     plain = {**architecture.to_dict(), "input_hw": None}
     known = ((name, DESIGNS.get(name).architecture) for name in DESIGNS)
-    for name, each in (*known, *REFERENCES.items(), *P2_SCALES.items()):
+    for name, each in (*known, *SCALES.items()):
         if {**each.to_dict(), "input_hw": None} == plain:
             return name
     return None
