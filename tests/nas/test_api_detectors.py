@@ -116,7 +116,7 @@ def test_an_evaluation_has_scores_and_progress(detector: LoadedDetector) -> None
     assert list(result.frame.index) == ["all", *detector.classes] and result.curves is None
     assert result.to_dict()["intervals"]["resamples"] == 10
     with pytest.raises(ConfigError, match="unknown part"):
-        detector.evaluate(data=DATA, part="test")
+        detector.evaluate(data=DATA, part="tests")
 
 
 def test_what_was_not_trained_has_no_weights() -> None:
