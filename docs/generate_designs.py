@@ -25,7 +25,7 @@ GMACs are fvcore's FLOPs, with a multiply-add as one operation; the next column 
 parameters. A published count is compared in its own convention, see the end of the page. "Equal as printed" means that
 our count rounds to the published one. Accuracies and latencies are those of the papers: they are not measured here, and
 no published weights are used. A design marked * is derived for an ablation of the paper without a published file.
-No search starts from `sn2-yolov7-tiny-af` and the SSDs without a published accuracy unless `--start` names them.
+No search starts from {by_name} unless `--start` names them.
 
 Reference designs are general light detectors, for comparison with those for small objects. A search starts from one
 where `--start` names it, or where a limit on latency is set and it is among the fastest. Parts of it that are in a
@@ -39,7 +39,8 @@ def page() -> str:
     reproduced = [reproduce(name, check_fvcore=False) for name in DESIGNS]
     papers = [list(group) for _, group in groupby(reproduced, key=lambda design: design.paper)]
     sections = ["\n".join(_paper(designs)) for designs in papers]
-    return "\n".join((HEADER, *sections, "\n".join(_conventions(reproduced))))
+    by_name = ", ".join(f"`{name}`" for name in DESIGNS if DESIGNS.get(name).by_name)
+    return "\n".join((HEADER.format(by_name=by_name), *sections, "\n".join(_conventions(reproduced))))
 
 
 def _paper(designs: Sequence[Reproduction]) -> Iterator[str]:

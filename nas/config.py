@@ -71,6 +71,10 @@ class RunConfig(RunSettings):
         """Returns the options of a command that name the data set; none for the built-in one."""
         return command_words(self, "Data")
 
+    def plugin_words(self) -> list[str]:
+        """Returns the options of a command that load the plug-ins of the run, by their file names."""
+        return [word for label in self.plugins for word in ("--plugin", label.rpartition(" ")[0])]
+
     def limit_words(self) -> list[str]:
         """Returns each limit of the budget in words."""
         limits = []

@@ -23,8 +23,8 @@ def merge() -> Any:
 
 def other_classes() -> Any:
     """Returns the setting of `--other-classes`."""
-    choices = ("background", "ignore")
-    return _DATA(None, data_words.OTHER_CLASSES, choices=choices, default_words="background")
+    choices = data_words.OTHER_CLASSES_CHOICES
+    return _DATA(None, data_words.OTHER_CLASSES, choices=choices, default_words=choices[0])
 
 
 def pixel_range() -> Any:

@@ -17,6 +17,7 @@ OTHER_CLASSES = (
     "What the boxes of classes that --classes leaves out become: background, or ignore for regions in which detections "
     "count neither as true nor as false."
 )
+OTHER_CLASSES_CHOICES = ("background", "ignore")
 PIXEL_RANGE = (
     "Values that become 0 and 255 in images of more than 8 bits, such as 16-bit thermal images; others are cut off."
 )

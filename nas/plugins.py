@@ -70,8 +70,7 @@ def check_plugins(config: RunConfig) -> None:
     """
     if labels() == config.plugins:
         return
-    names = [label.rpartition(" ")[0] for label in config.plugins]
-    with_them = " ".join(f"--plugin {name}" for name in names) or "no --plugin"
+    with_them = " ".join(config.plugin_words()) or "no --plugin"
     raise ConfigError(
         f"the run {config.name} was started with {', '.join(config.plugins) or 'no plug-in'}, "
         f"got {', '.join(labels()) or 'none'}; next: the same command with {with_them}, and the files as they were"

@@ -49,7 +49,14 @@ def gallery(
     on_image: Callable[[], None] = lambda: None,
     pixel_range: PixelRange | None = None,
 ) -> Gallery:
-    """Reads the thumbnails of all records that can be read; `on_image` is called after each."""
+    """Reads the thumbnails of all records that can be read.
+
+    Args:
+        part: name of the part of the data set.
+        records: its images.
+        on_image: is called after each image.
+        pixel_range: as in `read_image`.
+    """
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
         read = []
         for thumbnail in pool.map(_try, records, repeat(pixel_range)):

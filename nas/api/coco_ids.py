@@ -48,7 +48,7 @@ class CocoIds:
             images = _checked(sources, {source.path: _name_as_id(source) for source in sources}, "give --ids FILE")
             return cls(images=images, categories=tuple(range(1, len(classes) + 1)))
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(path.read_bytes())
             categories = [(str(each["name"]), _as_id(each["id"])) for each in content["categories"]]
             names = [(_as_path(each["file_name"]), _as_id(each["id"])) for each in content["images"]]
         except (OSError, ArithmeticError, ValueError, KeyError, TypeError, RecursionError) as error:

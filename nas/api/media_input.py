@@ -64,7 +64,7 @@ def list_sources(inputs: Sequence[Path | np.ndarray], *, out: Path | None = None
         out: folder of results; as a subfolder of an input it is left out.
 
     Raises:
-        DataError: a path does not exist, a folder holds neither, a file can be read as neither, or an array is no
+        DataError: a path does not exist, a folder holds neither or cannot be read, a file is neither, or an array is no
             image `(H, W, 3)` of uint8.
     """
     sources: list[Source] = []
@@ -79,7 +79,7 @@ def list_sources(inputs: Sequence[Path | np.ndarray], *, out: Path | None = None
 def with_range(
     sources: Sequence[Source], given: PixelRange | None, known: PixelRange | None, on_notice: OnNotice | None
 ) -> list[Source]:
-    """Returns the sources with the range that pictures of more than 8 bits are scaled from, which is told.
+    """Returns the sources with the range of values that pictures of more than 8 bits are scaled from.
 
     Args:
         sources: pictures, videos and arrays.
@@ -129,8 +129,16 @@ def _in_folder(folder: Path, out: Path | None) -> list[Source]:
 
 
 def _files_below(folder: Path, out: Path | None) -> Iterator[Path]:
-    """Yields the files in a folder and its subfolders, without those that are hidden, links, or the folder `out`."""
-    for place, subfolders, names in os.walk(folder):
+    """Yields the files of a folder and its subfolders; subfolders that are hidden, links or `out` are left out.
+
+    Raises:
+        DataError: a folder cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise DataError(f"{error.filename} cannot be read ({error.strerror}); make it readable, or give single files")
+
+    for place, subfolders, names in os.walk(folder, onerror=refuse):
         subfolders[:] = [each for each in subfolders if not each.startswith(".") and Path(place, each).resolve() != out]
         yield from (Path(place, name) for name in names)
 

@@ -14,7 +14,7 @@ from nas.setting_forms import absolute_value, is_kept, typed_value
 from nas.settings import DATA_SETTINGS
 from search_space.errors import ConfigError, SpaceError, unknown_name
 from search_space.files import write_text
-from trainers.settings import DeclaredSetting, SettingError, all_settings, value_at
+from trainers.settings import DeclaredSetting, SettingError, all_settings, format_value, value_at
 
 if TYPE_CHECKING:
     from search_space import Architecture
@@ -108,14 +108,15 @@ def fresh(
     from trainers.config import TrainConfig
 
     values = placed(given)
-    subject = subject_of(architecture, request_of({name: value for (name, *_), value in values.items()}).input_hw)
+    asked = request_of({name: value for (name, *_), value in values.items()})
+    subject = subject_of(architecture, asked.input_hw)
     known, notice = _data_of(subject, values)
     on_notice(notice)
     content: dict[str, Any] = {TRAINING: TrainConfig().to_dict()}
     for each in training_settings().values():
         if each.about.command_default is not None:
             put(content, place_in_config(each), each.initial)
-    recipe = recipe_of(request_of({name: value for (name, *_), value in values.items()}).recipe, architecture)
+    recipe = recipe_of(asked.recipe, architecture)
     for path, value in {**placed(recipe.settings), **values, **known}.items():
         put(content, path, value)
     config = TrainConfig.from_dict(content.pop(TRAINING))
@@ -253,14 +254,14 @@ def _change(folder: Path, content: dict[str, Any], path: tuple[str, ...], value:
         if not setting.about.is_stored:
             return
         value = absolute_value(setting, value)
-        before = value_at(content, path, None if setting is None else setting.default)
-        if isinstance(before, list):  # as YAML has it
-            before = tuple(before)
+    before = value_at(content, path, None if setting is None else setting.default)
+    if isinstance(before, list):  # as YAML has it
+        before = tuple(before)
     if before != value and not (setting is not None and setting.about.resumable):
         name = ".".join(path).removeprefix(f"{TRAINING}.")
-        now = "given" if value is True else _typed_text(value)
+        now = "given" if value is True else _as_typed(setting, value)
         begun = "without it" if before in (None, False, ()) else "with it" if before is True else ""
-        begun = begun or f"with {_typed_text(before)}"
+        begun = begun or f"with {_as_typed(setting, before)}"
         raise SettingError(
             f"{name} is {now}, but {folder} was started {begun}; omit it, or start a new training with another output "
             "folder",
@@ -269,6 +270,8 @@ def _change(folder: Path, content: dict[str, Any], path: tuple[str, ...], value:
     put(content, path, value)
 
 
-def _typed_text(value: Any) -> Any:
-    """Returns a value for a message, several joined by commas."""
-    return ",".join(map(str, value)) if isinstance(value, tuple) else value
+def _as_typed(declared: DeclaredSetting | None, value: Any) -> str:
+    """Returns a value as it is typed on a command line; several are joined by spaces if their number is fixed."""
+    if not isinstance(value, tuple):
+        return format_value(value)
+    return (" " if declared is not None and declared.count else ",").join(map(format_value, value))

@@ -45,6 +45,7 @@ def command(data: str, as_json: bool, **options: Any) -> None:
     from nas.commands.inspect_display import print_report
     from nas.commands.progress import progress_bar
     from trainers.data.class_selection import ClassSelection
+    from trainers.settings import format_value
 
     with progress_bar() as on_progress:
         result = inspect(data, on_notice=notify, on_progress=on_progress, **options)
@@ -56,5 +57,5 @@ def command(data: str, as_json: bool, **options: Any) -> None:
         places = (word for pair in given if pair[1] is not None for word in pair)
         same_data = ["--data", data, *places, *selection.words()]
         if options["range"] is not None:
-            same_data += ["--range", *(f"{end:g}" for end in options["range"])]
+            same_data += ["--range", *map(format_value, options["range"])]
         print_report(result.report, same_data)

@@ -85,7 +85,7 @@ def class_options(command: Command) -> Command:
     for add in (
         click.option(
             "--other-classes",
-            type=click.Choice(("background", "ignore")),
+            type=click.Choice(data_words.OTHER_CLASSES_CHOICES),
             default=None,
             help=f"{data_words.OTHER_CLASSES} Default: background.",
         ),

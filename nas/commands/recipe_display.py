@@ -33,4 +33,6 @@ def print_plan(plan: PlannedTraining) -> None:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(format_value, value)) or "-"
     return "-" if value is None else str(value).lower() if isinstance(value, bool) else format_value(value)

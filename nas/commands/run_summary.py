@@ -80,7 +80,8 @@ def print_summary(run: SearchRun) -> None:
         print_finished(run)
         return
     if members.empty:
-        console.print(*([] if nothing is not None else [_without_front(run)]))
+        if nothing is None:
+            console.print(_without_front(run))
         return
     first = run.folder / "front" / member_file(1, members["key"].iloc[0])
     data = "".join(f" {shlex.quote(word)}" for word in run.config.data_words())

@@ -36,8 +36,8 @@ def commands(config: RunConfig, folder: Path, first: str | None, finished: str =
     if first is not None:
         export = ["nas", "export", str(folder), "--out", f"{config.name}-front"]
         listed.append(Command(title="Export the front, with weights and a table", line=_line(export)))
-    loaded = [word for label in config.plugins for word in ("--plugin", label.rpartition(" ")[0])]
-    return tuple(replace(each, line=f"{each.line} {_line(loaded)}".rstrip()) for each in listed)
+    loaded = _line(config.plugin_words())
+    return tuple(replace(each, line=f"{each.line} {loaded}".rstrip()) for each in listed)
 
 
 def _line(words: list[str]) -> str:

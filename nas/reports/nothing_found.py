@@ -70,7 +70,7 @@ def _advice(config: RunConfig, epochs: float, images: int) -> tuple[list[str], l
     weights = " and --pretrained WEIGHTS" if config.pretrained is None else ""
     steps = [f"another nas run with --epochs {longer:g}{weights}"]
     if config.data is not None:
-        data = shlex.join(config.data_words()[1:])
+        data = shlex.join([*config.data_words()[1:], *config.plugin_words()])
         causes += ["objects that are too small for the inputs", "labels that do not fit the images"]
         steps += [f"nas inspect {data} shows the sizes of the objects", f"nas data check {data}"]
     return causes, steps

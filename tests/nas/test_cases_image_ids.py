@@ -119,6 +119,14 @@ def test_two_ids_of_one_class_are_refused(tmp_path: Path) -> None:
         CocoIds.read(tmp_path / "ids.json", ("car",), [])
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_file_in_another_encoding_is_read(encoding: str, tmp_path: Path) -> None:
+    content = {"images": [{"id": 7, "file_name": "été.jpg"}], "categories": [{"id": 3, "name": "Fußgänger"}]}
+    (tmp_path / "ids.json").write_text(json.dumps(content, ensure_ascii=False), encoding=encoding)
+    found = CocoIds.read(tmp_path / "ids.json", ("Fußgänger",), [Source(path=Path("été.jpg"))])
+    assert list(found.images.values()) == [7] and found.categories == (3,)
+
+
 def test_a_folder_is_searched_for_images_by_content(tmp_path: Path) -> None:
     for name in ("a.jfif", "b", "c.jpg", "d.jpe"):
         shutil.copy(FRAMES[0], tmp_path / name)

@@ -5,20 +5,33 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import get_args
 
+import click
 import pytest
 import yaml
 from search_fakes import FakeEvaluator
 from val_predict_fakes import DATA, FAST, run
 
 import nas
+from nas.api.evaluate import IGNORED
+from nas.commands import val
 from nas.config import read_config
 from nas.data_state import open_data_of
+from nas.data_words import OTHER_CLASSES_CHOICES
 from nas.executors.training import TrainingSpec
 from trainers import load_weights
+from trainers.data.class_selection import OtherClasses
+from trainers.data.splits import PARTS
 
 SELECTION = ("--classes", "both,Car", "--merge", "both=Person,Bicycle", "--other-classes", "ignore")
 STORED = {"select_classes": ["both,Car"], "merge": ["both=Person,Bicycle"], "other_classes": "ignore"}
+
+
+def test_the_choices_of_the_options_are_those_of_the_library() -> None:
+    assert OTHER_CLASSES_CHOICES == get_args(OtherClasses)
+    choices = {each.name: each.type.choices for each in val.command.params if isinstance(each.type, click.Choice)}
+    assert choices["part"] == PARTS and choices["ignored"] == IGNORED
 
 
 def error_of(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:

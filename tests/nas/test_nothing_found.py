@@ -37,6 +37,7 @@ def test_summary_json_api_and_report_say_it(
     assert f"nas inspect {DATA} --classes Car" in line and f"nas data check {DATA} --classes Car" in line
     assert "--epochs 10 and --pretrained WEIGHTS" in line
     assert "next:   nas train" not in said and "\nfront:" not in said
+    assert not said.endswith("\n\n")
     assert run("run", "--resume", "runs/a", "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert told["front"] == [] and told["nothing_found"]["num_trials"] == 3
@@ -73,6 +74,13 @@ FAILED, REJECTED = unscored(8, Outcome.FAILED), unscored(9, Outcome.REJECTED)
 def test_nothing_is_found_only_if_every_score_is_zero(trials: list[Trial], number: int | None) -> None:
     found = nothing_found(records.frame(trials), make_config())
     assert (None if found is None else found.num_trials) == number
+
+
+def test_the_next_steps_load_the_plug_ins_of_the_run() -> None:
+    found = nothing_found(
+        records.frame([trial(0, 0.0, 5, 2)]), make_config(data="set", plugins=("own format.py 12ab",))
+    )
+    assert found is not None and found.next_steps[-1] == "nas data check set --plugin 'own format.py'"
 
 
 def test_the_built_in_set_needs_no_check_of_its_labels() -> None:

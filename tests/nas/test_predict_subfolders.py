@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -66,6 +68,19 @@ def test_hidden_folders_and_links_are_left_out(tmp_path: Path) -> None:
     shutil.rmtree(folder / "day")
     (folder / "a.jpg").unlink()
     with pytest.raises(DataError, match="has no pictures or videos in it or its subfolders"):
+        list_sources([folder])
+
+
+def test_a_subfolder_that_cannot_be_read_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, scandir = fill(tmp_path / "in", ("a.jpg", "day/b.jpg")), os.scandir
+
+    def refusing(path: str) -> Any:
+        if Path(path).name == "day":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr("os.scandir", refusing)
+    with pytest.raises(DataError, match=r"in/day cannot be read \(Permission denied\)"):
         list_sources([folder])
 
 

@@ -132,6 +132,7 @@ def test_a_dry_run_prints_the_settings_and_writes_nothing(
     assert plan["recipe"]["name"] == "tinydet" and "a7b40cf" in plan["recipe"]["source"]
     main(words)
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["input_hw", "320,", "320", "default"] in lines and ["merge", "-", "default"] in lines
     assert ["learning_rate", "0.35", "recipe"] in lines and ["batch_size", "16", "given"] in lines
     assert not list(tmp_path.iterdir())
 

@@ -78,7 +78,7 @@ def test_a_second_training_needs_resume(trained: Path, capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--epochs", 7), "--epochs is 7.0, but"),
+        (("--epochs", 7), "--epochs is 7, but"),
         (("--seed", 5), "--seed is 5, but"),
         (("--batch", 6), "--batch is 6, but"),
         (("--tile-chance", 0.5), "--tile-chance is 0.5, but"),

@@ -122,6 +122,14 @@ def test_a_made_up_setting_is_in_the_configuration_and_checked_at_a_resume(made_
         assert error.value.setting.endswith(name)
 
 
+@pytest.mark.parametrize("name", ["augmentation.flips", "foo.bar"])
+def test_an_unknown_setting_is_refused_at_a_resume(name: str, tmp_path: Path) -> None:
+    folder = folder_of(fresh(DESIGN, {"out": tmp_path / "out"}, ignore))
+    with pytest.raises(SettingError, match=f"{name} is 1, but") as error:
+        resumed(folder, None, {name: 1})
+    assert error.value.setting == name
+
+
 def test_a_made_up_setting_is_checked_against_the_checkpoint() -> None:
     before = MadeUpConfig(glow=1.0, rest=3)
     assert not list(fixed_changes(before.to_dict(), replace(before, rest=5).to_dict(), MadeUpConfig))
