@@ -11,6 +11,7 @@ from search_space.errors import shown
 from trainers.data.defects import BrokenFile, SourceLocation
 from trainers.data.diagnostics import Diagnostics
 from trainers.data.images import is_file
+from trainers.data.part_folders import used_parts
 from trainers.data.source import (
     SAME_IMAGES,
     TEST,
@@ -21,7 +22,7 @@ from trainers.data.source import (
     read_text,
     subfolders,
 )
-from trainers.data.yolo_layout import YoloLayout, has_labels, shown_names, used_parts, with_images
+from trainers.data.yolo_layout import YoloLayout, has_labels, shown_names, with_images
 from trainers.data.yolo_lists import ImageFinder
 from trainers.data.yolo_names import (
     ClassNames,

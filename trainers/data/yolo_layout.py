@@ -7,17 +7,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
 from trainers.data.defects import BrokenFile, SourceLocation
 from trainers.data.diagnostics import Diagnostics
 from trainers.data.image_files import images_among
 from trainers.data.images import IMAGE_SUFFIXES, is_file
-from trainers.data.part_folders import FolderImages, names_by_part, part_of
+from trainers.data.part_folders import FolderImages, names_by_part, part_of, used_parts
 from trainers.data.source import TEST, ReadRequest, listed_images, subfolders
 from trainers.data.yolo_names import NAME_FILES, ClassNames, names_in
 
-Part = TypeVar("Part")
 ANNOTATIONS = ("annotations", "Annotations")
 """Folders of other formats."""
 MAX_PROBED = 200
@@ -57,22 +55,6 @@ class YoloLayout:
                 path = Path(*parts[:index], "labels", *parts[index + 1 :]).with_suffix(".txt")
                 return beside if not is_file(path) and is_file(beside) else path
         return beside
-
-
-def used_parts(
-    parts: Mapping[str, Part], request: ReadRequest, source: object
-) -> tuple[dict[str, Part], tuple[str, ...]]:
-    """Returns `train` and `val`, or `all` if there is one part only, and a notice if test images are used as val.
-
-    A test part beside both comes with them if the request asks for it.
-    """
-    found = [part for part in ("train", "val", TEST) if part in parts]
-    if len(found) < 2 or found[0] != "train":
-        return ({"all": parts[found[0]]} if found else {}), ()
-    if found[1] == TEST:
-        notice = f"{source} has no val part: test is used for validation"
-        return {"train": parts["train"], "val": parts[TEST]}, (notice,)
-    return request.wanted({part: parts[part] for part in found}), ()
 
 
 def layout_from_folder(request: ReadRequest, diagnostics: Diagnostics) -> YoloLayout | None:
