@@ -68,6 +68,7 @@ NOTES = {
     "polygon": "polygons, circles and masks, read as their bounding boxes",
     "further_columns": "boxes with landmarks, a confidence or a track id, which are not used",
     "layout": "layout recognized by names of files and folders",
+    "missing_part": "parts that are named but do not exist, left out",
     "box_of_segmentation": "annotations without bbox, whose box is that of their segmentation",
     "number_as_text": "numbers or flags written as text, read as numbers",
     "ignored_class": "classes whose name means ignored regions: their boxes are ignored for every class",

@@ -71,7 +71,7 @@ def layout_from_folder(request: ReadRequest, diagnostics: Diagnostics) -> YoloLa
     found, notices = used_parts(_folders_of_parts(images), request, folder)
     if "train" not in found:
         found, notices = {"all": images}, ()
-    _tell_unread(subfolders(images) if "train" in found else (), found.values(), diagnostics)
+    tell_unread(subfolders(images) if "train" in found else (), found.values(), diagnostics)
     plain = set(found) == {"all"} or all(path.name == part for part, path in found.items())
     plain = plain and names is not None and names.file.name == "classes.txt" and labels != folder
     return YoloLayout(
@@ -100,7 +100,7 @@ def layout_from_part_folders(request: ReadRequest, diagnostics: Diagnostics) -> 
     homes = [path.parent for path in found.values()]
     names = names_in((folder, *homes, *(home / "labels" for home in homes)), diagnostics)
     used, notices = used_parts(found, request, folder)
-    _tell_unread(places, homes, diagnostics)
+    tell_unread(places, homes, diagnostics)
     return YoloLayout(
         parts=with_images({part: listed_images(path) for part, path in used.items()}, str(folder)),
         classes=names.names if names else None,
@@ -122,7 +122,7 @@ def layout_beside(request: ReadRequest, diagnostics: Diagnostics) -> YoloLayout 
     used, notices = used_parts(by_part, request, folder)
     if own or "train" not in used:
         used, notices = {"all": folder}, ()
-    _tell_unread(places.values() if "train" in used else (), used.values(), diagnostics)
+    tell_unread(places.values() if "train" in used else (), used.values(), diagnostics)
     names = names_in((folder, *places.values()), diagnostics)
     beside = "label files beside their images"
     return YoloLayout(
@@ -188,7 +188,7 @@ def _folders_of_parts(folder: Path) -> dict[str, Path]:
     return {part: folder / names[0] for part, names in names_by_part(path.name for path in subfolders(folder)).items()}
 
 
-def _tell_unread(places: Iterable[Path], used: Iterable[Path], diagnostics: Diagnostics) -> None:
+def tell_unread(places: Iterable[Path], used: Iterable[Path], diagnostics: Diagnostics) -> None:
     """Counts folders with images that are not used, apart from those of a test part."""
     known = set(used)
     for place in places:
