@@ -7,6 +7,7 @@ IJCV 2010.
 from __future__ import annotations
 
 import os
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ from trainers.data.source import (
 )
 
 NAME = "voc"
+_ROOT = re.compile(rb"<annotation[\s/>]")
 ORIGINAL = "the voc"
 """Start of `database` in the original data sets. Only there, pixels are counted from 1 and xmax, ymax are inclusive."""
 NO_DATABASE = frozenset({"", "unknown", "unspecified"})
@@ -102,7 +104,7 @@ def find_voc(request: ReadRequest) -> ReadResult | None:
 def _is_annotation(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return b"<annotation" in file.read(2000)
+            return _ROOT.search(file.read(2000)) is not None
     except OSError:
         return False
 
