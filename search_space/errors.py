@@ -83,6 +83,11 @@ def shortened(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """Returns a number with its noun, `1 box` or `2 boxes`."""
+    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
+
+
 def is_text(text: str) -> bool:
     """Tells whether a text can be encoded as UTF-8; JSON and YAML can contain lone surrogates, which cannot."""
     try:

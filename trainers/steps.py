@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from search_space import Detector
-from search_space.errors import ConfigError, DataError
+from search_space.errors import ConfigError, DataError, counted
 from trainers.assigners import Objects
 from trainers.averaging import StatisticsWarmup, WeightAverage
 from trainers.checkpoint import Checkpoint, TrainingState
@@ -318,6 +318,6 @@ def _check_data(detector: Detector, train_set: Dataset) -> None:
         raise DataError("the training set has no images; check the data set")
     if len(train_set.classes) != detector.num_classes:
         raise DataError(
-            f"the data set has {len(train_set.classes)} classes, the detector {detector.num_classes}; use a detector "
-            "for the classes of the data"
+            f"the data set has {counted(len(train_set.classes), 'class', 'classes')}, the detector "
+            f"{detector.num_classes}; use a detector for the classes of the data"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from search_space.errors import shortened
+from search_space.errors import counted, shortened
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 def class_lists(weights: Sequence[str], data: Sequence[str]) -> str:
     """Returns how many and which classes weights and data have, and where lists of equal lengths first differ."""
-    text = f"is for {len(weights)} classes ({shortened(weights)}), the data has {len(data)} ({shortened(data)})"
+    text = f"is for {counted(len(weights), 'class', 'classes')} ({shortened(weights)})"
+    text += f", the data has {len(data)} ({shortened(data)})"
     if len(weights) != len(data):
         return text
     first = next((index for index, pair in enumerate(zip(weights, data, strict=True)) if pair[0] != pair[1]), None)
@@ -38,13 +39,13 @@ def other_classes(path: str | Path, donor: Weights, classes: tuple[str, ...]) ->
         return taken_in_order(path, donor, classes)
     if not donor.has_class_names:
         return (
-            f"note: {path} is for {len(before)} classes without names, the data has {len(classes)} "
-            f"({shortened(classes)}): what belongs to one class starts from random weights"
+            f"note: {path} is for {counted(len(before), 'class', 'classes')} without names, the data has "
+            f"{len(classes)} ({shortened(classes)}): what belongs to one class starts from random weights"
         )
     known = set(class_labels(before))
     new = [name for name, label in zip(classes, class_labels(classes), strict=True) if label not in known]
     start = f"from random weights start those without a counterpart: {shortened(new)}" if new else "all are among those"
     return (
-        f"note: {path} is for {len(before)} classes ({shortened(before)}), the data has {len(classes)} "
-        f"({shortened(classes)}): {start}"
+        f"note: {path} is for {counted(len(before), 'class', 'classes')} ({shortened(before)}), the data has "
+        f"{len(classes)} ({shortened(classes)}): {start}"
     )

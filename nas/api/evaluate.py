@@ -14,7 +14,7 @@ from nas.api.class_notes import class_lists, taken_in_order
 from nas.api.plain_score import plain_score
 from nas.api.result import OnNotice, OnProgress, ProgressUpdate, Result, notify, plain
 from nas.api.trained_detector import TrainedDetector, WeightsLike, load_detector
-from search_space.errors import ConfigError, DataError, check_known
+from search_space.errors import ConfigError, DataError, check_known, shortened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -252,7 +252,15 @@ def _with_trained_classes(
     if known is None:
         return splits
     selection = ClassSelection.of(known["select_classes"], known["merge"], known["other_classes"])
-    selected = splits.selected(selection)
+    try:
+        selected = splits.selected(selection)
+    except DataError as error:
+        words, classes = shlex.join(selection.words()), shortened(splits.val.classes)
+        raise DataError(
+            f"{weights} was trained with {words}, which does not suit the data ({error}); next: data with these "
+            f"classes, or --merge NAME=CLASS,CLASS for each class of the weights ({shortened(loaded.classes)}), "
+            f"with CLASS one of {classes}"
+        ) from None
     notify(on_notice, f"note: the weights were trained with {shlex.join(selection.words())}; it is applied to the data")
     for notice in selected.notices[len(splits.notices) :]:
         notify(on_notice, f"note: {notice}")

@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from nas.api.result import OnNotice, notify
-from search_space.errors import DataError, is_text
+from search_space.errors import DataError, counted, is_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,7 +98,7 @@ def with_range(
     if found is None:
         return list(sources)
     how = "as given" if given else "as in the training" if known else f"percentiles of {len(files)} of them"
-    notify(on_notice, f"note: {len(deep)} images of more than 8 bits: {range_words(found)} ({how})")
+    notify(on_notice, f"note: {counted(len(deep), 'image')} of more than 8 bits: {range_words(found)} ({how})")
     return [replace(each, pixel_range=found) for each in sources]
 
 

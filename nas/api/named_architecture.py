@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from nas.api.result import OnNotice, notify
 from nas.architectures import load_architecture, trained_section_of
-from search_space.errors import ConfigError
+from search_space.errors import ConfigError, counted
 
 if TYPE_CHECKING:
     from search_space import Architecture
@@ -73,7 +73,7 @@ def classes_to_count(given: ArchitectureLike, num_classes: int | None, verb: str
         return known
     trained = trained_section_of(str(given)) if isinstance(given, (str, Path)) else None
     if trained is not None:
-        classes = "1 class" if trained.num_classes == 1 else f"{trained.num_classes} classes"
+        classes = counted(trained.num_classes, "class", "classes")
         notify(on_notice, f"note: {verb} for {classes}, those of the run that found {given}; others: --num-classes N")
         return trained.num_classes
     notify(on_notice, f"note: {verb} for {DEFAULT_CLASSES} classes; give those of your data: --num-classes N")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.api.result import OnNotice, OnProgress, ProgressUpdate, Result, table_of
-from search_space.errors import ConfigError
+from search_space.errors import ConfigError, counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -302,7 +302,10 @@ def _compared(design: Design, row: PublishedFigure, convention: Convention, as_p
     assert num_classes is not None
     if not as_published:
         height, width = design.architecture.input_hw
-        return {**named, "reason": f"not compared: published for {num_classes} classes at {width}x{height}"}
+        return {
+            **named,
+            "reason": f"not compared: published for {counted(num_classes, 'class', 'classes')} at {width}x{height}",
+        }
     count = convention.count(design.architecture, num_classes)
     ours = count / convention.unit
     as_printed = round(ours, num_decimals(row.published)) == row.published

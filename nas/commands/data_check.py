@@ -62,8 +62,10 @@ def print_defects(report: DataReport) -> None:
     for defect in report.defects:
         line = "" if defect.line is None else f":{defect.line}"
         say(f"{defect.file}{line}: {defect.kind}: {defect.what}")
+    from trainers.data.defects import counted_note
+
     for note in report.notes:
-        say(f"note: {note.count} {note.what}; first: {note.first}")
+        say(f"note: {counted_note(note.count, note.what)}; first: {note.first}")
     parts = ", ".join(f"{name} {count}" for name, count in report.num_images_by_part.items())
     if report.source is not None:
         say(f"opened {report.source} (images: {parts})")

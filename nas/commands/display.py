@@ -7,14 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from results.visible import visible_lines
+from search_space.errors import counted as counted
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-
-def counted(number: int, noun: str, plural: str | None = None) -> str:
-    """Returns a number with its noun, `1 box` or `2 boxes`."""
-    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -91,7 +91,7 @@ def print_differences(result: ArchitectureDiff) -> None:
     name_a, name_b = result.architecture, result.other
     sizes = ["x".join(map(str, reversed(side.input_hw))) for side in (result.a, result.b)]
     at = f"both at {sizes[0]}" if sizes[0] == sizes[1] else f"{name_a} at {sizes[0]}, {name_b} at {sizes[1]}"
-    say(f"from {name_a} to {name_b}, both for {result.num_classes} classes, {at} (width x height)")
+    say(f"from {name_a} to {name_b}, both for {counted(result.num_classes, 'class', 'classes')}, {at} (width x height)")
     if result.compared == "fields":
         say(f"compared field by field: {result.why_fields}")
     if not result.differences:

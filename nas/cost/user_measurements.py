@@ -21,7 +21,7 @@ from nas.cost.profile import Profile, device_names, prior
 from nas.cost.residual import Residual
 from nas.cost.terms import Vector, network_terms
 from search_space import DESIGNS, Architecture, lower
-from search_space.errors import DataError, SpaceError, UserError, nearest, unknown_name
+from search_space.errors import DataError, SpaceError, UserError, counted, nearest, unknown_name
 from search_space.files import read_bytes
 from search_space.trained_section import read_trained
 
@@ -197,7 +197,7 @@ def measured(
             terms.append(model.terms(lower(arch, num_classes=num_classes)))
         except SpaceError as error:
             raise DataError(f"{path}, row {row.line}: {row.model} is invalid: {error}") from None
-        labels.append(f"{row.model} {arch.input_hw[1]}x{arch.input_hw[0]}, {num_classes} classes")
+        labels.append(f"{row.model} {arch.input_hw[1]}x{arch.input_hw[0]}, {counted(num_classes, 'class', 'classes')}")
         keys.append(f"{arch.key()} {num_classes}")
         guessed |= guess
     network = np.unique(np.asarray(keys), return_inverse=True)[1].astype(np.intp)

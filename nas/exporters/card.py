@@ -7,6 +7,7 @@ from typing import Any
 
 from nas.config import versions
 from nas.exporters.entry import ExportEntry
+from search_space.errors import counted
 from search_space.head_kind import HEAD_KINDS
 from search_space.heads.assignment import is_one_to_one
 from trainers.data.pixel_range import range_words
@@ -36,7 +37,8 @@ def card(entry: ExportEntry, report: Mapping[str, Any]) -> str:
 def _introduction(report: Mapping[str, Any]) -> str:
     height, width = report["input_hw"]
     head = HEAD_KINDS.get(report["head"]).description
-    return f"A detector of {report['num_classes']} classes with {head} for images of {height}x{width} pixels"
+    classes = counted(report["num_classes"], "class", "classes")
+    return f"A detector of {classes} with {head} for images of {height}x{width} pixels"
 
 
 def _cost_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -32,7 +32,7 @@ from results.report.payload import part, without_front
 from results.seeds import over_seeds
 from results.trial import Trial
 from search_space import SearchSpace
-from search_space.errors import ConfigError, UserError
+from search_space.errors import ConfigError, UserError, counted
 
 
 def gather(run: Path, *, images: bool = True) -> Content:
@@ -128,7 +128,8 @@ def _facts(config: RunConfig) -> tuple[tuple[str, str], ...]:
         "budget": " and ".join(config.limit_words()),
         "objectives": " against ".join(objective(name).title for name in config.objective),
         "device": f"{config.device}; latencies are predicted, not measured" if config.device else "",
-        "data": f"{config.data or 'built-in set'}; {len(config.classes)} classes: {', '.join(config.classes)}",
+        "data": f"{config.data or 'built-in set'}; {counted(len(config.classes), 'class', 'classes')}: "
+        f"{', '.join(config.classes)}",
         "search": f"strategy {config.strategy}, limit {' or '.join(ends)}, rungs of {rungs} epochs, batch "
         f"{config.batch}, seed {config.seed}",
         "started from": f"the trials of {config.from_run}" if config.from_run else "",

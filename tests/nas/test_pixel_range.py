@@ -117,7 +117,7 @@ def test_predict_uses_the_range_of_the_weights(trained: Training, other: Path, t
     brighter = other / FRAME.relative_to(THERMAL)
     found = nas.predict(trained.weights, [brighter, PLAIN / "images" / "val"], on_notice=notices.append, score=0.9)
     assert (found[0].pixels() == read_rgb(brighter, RANGE)).all() and found[0].pixels().min() == 255
-    assert [f"note: 1 images of more than 8 bits: {STATED} (as in the training)"] == notices
+    assert [f"note: 1 image of more than 8 bits: {STATED} (as in the training)"] == notices
     given = nas.predict(trained.weights, FRAME, range=(7000, 8000), score=0.9)
     assert (given[0].pixels() == read_rgb(FRAME, (7000, 8000))).all()
     notices.clear()

@@ -15,6 +15,7 @@ from search_space.errors import DataError, is_text
 from trainers.data.annotation_list import AnnotationList, PlainTables
 from trainers.data.defects import BrokenFile, SourceLocation
 from trainers.data.json_values import is_id
+from trainers.data.unread_exports import about_unread
 
 LISTS = ("images", "annotations", "categories")
 _BLANK = re.compile(r"[ \t\n\r]*")
@@ -47,6 +48,9 @@ def load_annotations(path: Path, *, with_lines: bool = False) -> AnnotationJson:
     content, text = _load(path, tables)
     for key in LISTS:
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
+            unread = about_unread(path)
+            if unread is not None:
+                raise BrokenFile(unread, "wrong_layout", path)
             message = f"{path} has no list {key!r}; a COCO file needs images, annotations and categories"
             raise BrokenFile(message, "wrong_layout", path)
     assert isinstance(content, dict)

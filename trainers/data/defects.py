@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -66,30 +67,44 @@ NOTES = {
     "orientation": "JPEGs rotated by an EXIF tag, read upright unless the annotated size is that of the stored pixels",
     "crowd": "crowd boxes, read as ignored regions",
     "difficult": "difficult boxes, read as ignored regions of their class",
-    "difficult_kept": "difficult boxes, kept as objects because their files name a database other than VOC",
+    "difficult_kept": "difficult boxes, kept as objects because of a database other than VOC",
     "ignored": "boxes that are ignored, uncertain or without a class, read as ignored regions",
     "polygon": "polygons, circles and masks, read as their bounding boxes",
     "further_columns": "boxes with landmarks, a confidence or a track id, which are not used",
     "layout": "layout recognized by names of files and folders",
-    "box_of_segmentation": "annotations without bbox, whose box is that of their segmentation",
+    "missing_part": "named parts without a folder or a list, left out",
+    "box_of_segmentation": "annotations without bbox, with the box of the segmentation",
     "number_as_text": "numbers or flags written as text, read as numbers",
-    "ignored_class": "classes whose name means ignored regions: their boxes are ignored for every class",
-    "empty_group": "categories without boxes that only group others, left out of the classes",
-    "found_by_name": "images that are in another folder or in another case than stated, found by their file name",
+    "ignored_class": "classes with a name of ignored regions: the boxes are ignored for every class",
+    "empty_group": "categories without boxes, only there to group others, left out of the classes",
+    "found_by_name": "images in another folder or another case than stated, found by their file name",
     "windows_path": "file names with backslashes, read as paths",
-    "byte_order_mark": "files that begin with a byte order mark",
+    "byte_order_mark": "files with a byte order mark",
     "carriage_return": "files with Windows line endings",
     "image_without_labels": "images without an annotation file",
     "sequence_without_labels": "folders of frames without an annotation file, left out",
     "sequence_copy": "sequences with the frames and labels of another, left out",
     "frame_without_labels": "frames that no line of their sequence names, read as images without objects",
     "grouped": "groups of polygons or masks of one object, read as one box each",
-    "filename_missing": "annotation files that name a missing image, read for the image with their own name",
+    "filename_missing": "annotation files with the name of a missing image, read for the image with their own name",
     "one_based": "annotation files of the original VOC, with pixel coordinates from 1",
 }
 """Facts worth knowing that are not defects."""
 TOLD = ("windows_path", "ignored_class", "empty_group", "found_by_name", "number_as_text", "box_of_segmentation")
 """Notes that every command reports, because they say how the annotations were interpreted."""
+
+
+_SINGULARS = {"categories": "category", "boxes": "box", "classes": "class", "copies": "copy"}
+_PLURAL = re.compile(
+    r"\b(?:categories|boxes|classes|images|parts|sequences|annotations|polygons|files|folders|JPEGs|names|numbers)\b"
+)
+
+
+def counted_note(count: int, words: str) -> str:
+    """Returns a number with the words of a note, whose first noun is in the singular for 1."""
+    if count != 1:
+        return f"{count} {words}"
+    return f"1 {_PLURAL.sub(lambda found: _SINGULARS.get(found[0], found[0][:-1]), words, count=1)}"
 
 
 class SourceLocation(NamedTuple):

@@ -24,6 +24,7 @@ from trainers.data.defects import (
     BrokenFile,
     Defect,
     SourceLocation,
+    counted_note,
 )
 from trainers.data.images import ImageError, image_size
 
@@ -187,7 +188,7 @@ class Diagnostics:
         for kind in (*HARMLESS, *TOLD):
             if self.counts[kind] and kind != "duplicate_annotation":  # annotation ids are not used
                 words = (HARMLESS | NOTES)[kind]
-                lines.append(f"{self.source}: {self.counts[kind]} {words}; first: {self.first[kind]}")
+                lines.append(f"{self.source}: {counted_note(self.counts[kind], words)}; first: {self.first[kind]}")
         for line in lines if self.defect_log is None else ():
             logger.warning(line)
         return tuple(lines)

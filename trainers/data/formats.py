@@ -13,6 +13,7 @@ from trainers.data.json_pairs import jsons_in
 from trainers.data.pixel_range import check_range
 from trainers.data.set_range import with_pixel_range
 from trainers.data.source import ReadRequest, ReadResult
+from trainers.data.unread_exports import about_unread, about_unread_in
 
 # The order is that of detection. Folders of YOLO and lines of VisDrone could also be those of the formats before them.
 from trainers.data import json_writer, labelme, yolo_writer, visdrone_video, uavdt  # noqa: F401  isort: skip
@@ -83,6 +84,9 @@ def _selected(parts: ReadResult, selection: ClassSelection) -> ReadResult:
 
 def _nothing_found(request: ReadRequest) -> str:
     path, named = request.path, request.format
+    unread = about_unread_in(path) if path.is_dir() else about_unread(path)
+    if unread is not None:
+        return unread
     if not path.is_dir():
         what = f"a data set in the format {named}" if named else "a COCO or TinyPerson json, a data YAML or a folder"
         return f"no data set at {path}: give {what}"

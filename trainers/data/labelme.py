@@ -47,7 +47,7 @@ STYLE = FolderLayout(
 
 def find_labelme_alone(request: ReadRequest) -> ReadResult | None:
     """Opens labelme files without text files of the same names: those could be YOLO labels, made from them."""
-    parts = _parts(request) or {}
+    parts, _ = _parts(request) or ({}, ())
     files = [file for part in parts.values() for file in part.files]
     texts = {name for folder in {file.parent for file in files} for name in os.listdir(folder)}
     return None if any(f"{file.stem}.txt" in texts for file in files) else find_labelme(request)
@@ -55,9 +55,10 @@ def find_labelme_alone(request: ReadRequest) -> ReadResult | None:
 
 def find_labelme(request: ReadRequest) -> ReadResult | None:
     """Opens a folder of labelme files, or one of them; None if there are none."""
-    parts = _parts(request)
-    if parts is None:
+    found = _parts(request)
+    if found is None:
         return None
+    parts, notices = found
     request.refuse_split()
     diagnostics = request.diagnostics(str(request.path))
     diagnostics.num_images = sum(len(part.files) for part in parts.values())
@@ -78,20 +79,19 @@ def find_labelme(request: ReadRequest) -> ReadResult | None:
         format=NAME,
         datasets=datasets,
         source=str(request.path),
-        notices=diagnostics.notices(),
+        notices=(*notices, *diagnostics.notices()),
         undivided_notice=UNDIVIDED_NOTICE,
     )
 
 
-def _parts(request: ReadRequest) -> dict[str, PartFolder] | None:
+def _parts(request: ReadRequest) -> tuple[dict[str, PartFolder], tuple[str, ...]] | None:
     path, images = request.path, request.images
     if path.is_dir():
-        found = STYLE.find(path, images)
-        return None if found is None else request.wanted(found)
+        return STYLE.find(request)
     if path.suffix.lower() != ".json" or not is_labelme(path):
         return None
     folders = (path.parent, path.parent.parent / "images", path.parent.parent) if images is None else (images,)
-    return {"all": PartFolder(files=(path,), folders=folders)}
+    return {"all": PartFolder(files=(path,), folders=folders)}, ()
 
 
 def _listed_names(folders: Iterable[Path], diagnostics: Diagnostics) -> tuple[str, ...] | None:

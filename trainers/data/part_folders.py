@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from trainers.data.defects import BrokenFile
 from trainers.data.file_names import NameTable, normalized
 from trainers.data.image_files import OTHER_IMAGE_SUFFIXES, images_among, is_appledouble
 from trainers.data.images import IMAGE_SUFFIXES
-from trainers.data.source import TEST
+from trainers.data.source import TEST, ReadRequest
 
+Part = TypeVar("Part")
 IMAGE_FOLDERS = ("images", "JPEGImages")
 PART_NAMES = {
     "train": ("train", "training"),
@@ -46,6 +48,22 @@ def names_by_part(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
         if part is not None:
             parts.setdefault(part, []).append(name)
     return {part: tuple(sorted(found, key=lambda name: name != part)) for part, found in parts.items()}
+
+
+def used_parts(
+    parts: Mapping[str, Part], request: ReadRequest, source: object
+) -> tuple[dict[str, Part], tuple[str, ...]]:
+    """Returns `train` and `val`, or `all` if there is one part only, and a notice if test images are used as val.
+
+    A test part beside both comes with them if the request asks for it.
+    """
+    found = [part for part in ("train", "val", TEST) if part in parts]
+    if len(found) < 2 or found[0] != "train":
+        return ({"all": parts[found[0]]} if found else {}), ()
+    if found[1] == TEST:
+        notice = f"{source} has no val part: test is used for validation"
+        return {"train": parts["train"], "val": parts[TEST]}, (notice,)
+    return request.wanted({part: parts[part] for part in found}), ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,38 +145,41 @@ class FolderLayout:
     is_annotation: Callable[[Path], bool]
     """Returns whether a file has annotations in this format."""
 
-    def find(self, folder: Path, images: Path | None) -> dict[str, PartFolder] | None:
-        """Returns the parts `train` and `val`, and `test` if there is one, or `all`; None if the layout differs.
+    def find(self, request: ReadRequest) -> tuple[dict[str, PartFolder], tuple[str, ...]] | None:
+        """Returns the parts of a folder and the notices, as `used_parts`; None if the layout differs.
 
-        Supported are, each with images: an annotation folder, with or without `train` and `val` subfolders; and
-        folders with `train` and `val` in their names that contain an annotation folder or the annotation files.
+        Supported are, each with images: an annotation folder, with or without subfolders of the parts; and folders of
+        the parts that contain an annotation folder or the annotation files.
         """
-        home = self._home(folder)
-        if home is None:
-            return self._divided(folder, lambda place, part: _beside(place, images, part))
-        files = self._files(home)
-        if files:
-            return {"all": PartFolder(files=files, folders=_beside(home, images, ""))}
-        return self._divided(home, lambda place, part: _parallel(place, images, part))
+        folder, images = request.path, request.images
+        home = self._home(folder) if folder.is_dir() else None
+        files = () if home is None else self._files(home)
+        if home is not None and files:
+            return {"all": PartFolder(files=files, folders=_beside(home, images, ""))}, ()
+        if home is not None:
+            found = self._divided(home, lambda place, part: _parallel(place, images, part))
+        else:
+            found = self._divided(folder, lambda place, part: _beside(place, images, part))
+        return used_parts(found, request, folder) if found else None
 
-    def _divided(
-        self, folder: Path, image_folders: Callable[[Path, str], tuple[Path, ...]]
-    ) -> dict[str, PartFolder] | None:
+    def _divided(self, folder: Path, image_folders: Callable[[Path, str], tuple[Path, ...]]) -> dict[str, PartFolder]:
+        """Returns the parts; none without annotations of train, or of a val folder that exists."""
         parts = {}
         for part in ("train", "val"):
             place = folder / _name_of(folder, part)
             home = self._home(place) or place
             files = self._files(home)
-            if not files:
-                return None
-            parts[part] = PartFolder(files=files, folders=image_folders(home, part))
+            if files:
+                parts[part] = PartFolder(files=files, folders=image_folders(home, part))
+            elif part == "train" or place.is_dir():
+                return {}
         return parts | self._test(folder, image_folders)
 
     def _test(self, folder: Path, image_folders: Callable[[Path, str], tuple[Path, ...]]) -> dict[str, PartFolder]:
         """Returns the test part of a divided folder; of test-challenge and test-dev the first with annotations."""
         for name in names_by_part(path.name for path in folder.iterdir() if path.is_dir()).get(TEST, ()):
             home = self._home(folder / name)
-            if home is not None:
+            if home is not None and self._files(home):
                 return {TEST: PartFolder(files=self._files(home), folders=image_folders(home, TEST))}
         return {}
 
@@ -166,12 +187,13 @@ class FolderLayout:
         """Returns the annotation folder in a folder, which may be the folder itself."""
         places = [folder / name for name in self.annotation_folders]
         for place in (*places, folder):
-            if place.is_dir() and (self._files(place) or (place != folder and self._has_parts(place))):
+            if place.is_dir() and (self._files(place) or (place != folder and self._has_train(place))):
                 return place
         return None
 
-    def _has_parts(self, folder: Path) -> bool:
-        return all((folder / _name_of(folder, part)).is_dir() for part in ("train", "val"))
+    def _has_train(self, folder: Path) -> bool:
+        place = folder / _name_of(folder, "train")
+        return any(self._files(place / name) for name in ("", *self.annotation_folders))
 
     def _files(self, folder: Path) -> tuple[Path, ...]:
         if not folder.is_dir():

@@ -172,7 +172,8 @@ def _divide(read: list[_Frames], source: str) -> tuple[dict[str, list[_Frames]],
     train, val = last_fifth(used)
     names = [name for name, _ in val]
     which = ", ".join(names) if len(names) <= MAX_LISTED else f"the last by name, {names[0]} to {names[-1]}"
-    notice = f"{source} has no train and val split: {len(val)} of {len(used)} sequences are the val split: {which}"
+    verb = "is" if len(val) == 1 else "are"
+    notice = f"{source} has no train and val split: {len(val)} of {len(used)} sequences {verb} the val split: {which}"
     return {"train": list(train), "val": list(val)}, (notice,), ""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from search_space.errors import counted
 from trainers.data.dataset import Dataset, Record
 from trainers.data.defects import SourceLocation
 from trainers.data.images import ImageError, read_pixels
@@ -38,7 +39,9 @@ def with_pixel_range(result: ReadResult, request: ReadRequest) -> ReadResult:
         how = f"the {PERCENTILES[0]:g} and {PERCENTILES[1]:g} percentiles of {len(files)} {kind}"
     notices = [*result.notices, *diagnostics.notices()]
     if found is not None and deep:
-        notices.append(f"{result.source}: {len(deep)} images of more than 8 bits: {range_words(found)} ({how})")
+        notices.append(
+            f"{result.source}: {counted(len(deep), 'image')} of more than 8 bits: {range_words(found)} ({how})"
+        )
     elif found is not None:
         words = f"to which the range applies ({range_words(found)})"
         notices.append(f"{result.source}: no image is known to have more than 8 bits, {words}")

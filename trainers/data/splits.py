@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from search_space.errors import ConfigError, DataError, check_known, shortened
+from search_space.errors import ConfigError, DataError, check_known, counted, shortened
 from trainers.data.class_selection import ClassSelection, select_classes
 from trainers.data.dataset import Dataset, distinct_records
 from trainers.data.formats import read_data
@@ -163,12 +163,15 @@ def _divide(parts: ReadResult) -> DataSplits:
     if not len(train) or not len(val):
         part = "val" if len(train) else "train"
         raise DataError(f"{parts.source}: no image of its {part} split is usable; run nas data check for the reasons")
-    noun = "class" if len(train.classes) == 1 else "classes"
-    line = f"{parts.source}: {len(train)} training and {len(val)} validation images, {len(train.classes)} {noun}"
+    test = parts.datasets.get(TEST)
+    images = f"{len(train)} training and {len(val)} validation images"
+    if test is not None:
+        images = f"{len(train)} training, {len(val)} validation and {counted(len(test), 'test image')}"
+    line = f"{parts.source}: {images}, {counted(len(train.classes), 'class', 'classes')}"
     return DataSplits(
         train=train,
         val=val,
-        test=parts.datasets.get(TEST),
+        test=test,
         source=line,
         notices=notices,
         format=parts.format,

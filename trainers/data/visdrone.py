@@ -48,10 +48,10 @@ NEXT_STEP = (
 
 def find_visdrone(request: ReadRequest) -> ReadResult | None:
     """Opens folders `annotations/` and `images/`, directly or in folders for train and val; None if there are none."""
-    found = STYLE.find(request.path, request.images) if request.path.is_dir() else None
+    found = STYLE.find(request)
     if found is None:
         return None
-    parts = request.wanted(found)
+    parts, notices = found
     request.refuse_split()
     _refuse_videos(parts)
     diagnostics = request.diagnostics(str(request.path))
@@ -63,7 +63,7 @@ def find_visdrone(request: ReadRequest) -> ReadResult | None:
         format=NAME,
         datasets=datasets,
         source=str(request.path),
-        notices=diagnostics.notices(),
+        notices=(*notices, *diagnostics.notices()),
         undivided_notice=UNDIVIDED_NOTICE,
     )
 

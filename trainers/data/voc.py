@@ -7,6 +7,7 @@ IJCV 2010.
 from __future__ import annotations
 
 import os
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,7 +21,16 @@ from trainers.data.file_names import NameTable, normalized
 from trainers.data.ignored_names import is_ignored_name
 from trainers.data.images import MAX_PIXELS, is_file
 from trainers.data.json_values import flag
-from trainers.data.part_folders import UNDIVIDED_NOTICE, FolderLayout, PartFolder, label_stems, name_rank
+from trainers.data.part_folders import (
+    PART_NAMES,
+    UNDIVIDED_NOTICE,
+    FolderLayout,
+    PartFolder,
+    label_stems,
+    name_rank,
+    names_by_part,
+    used_parts,
+)
 from trainers.data.source import (
     MAX_TEXT_BYTES,
     TEST,
@@ -34,10 +44,13 @@ from trainers.data.source import (
 )
 
 NAME = "voc"
+_ROOT = re.compile(rb"<annotation[\s/>]")
 ORIGINAL = "the voc"
 """Start of `database` in the original data sets. Only there, pixels are counted from 1 and xmax, ymax are inclusive."""
 NO_DATABASE = frozenset({"", "unknown", "unspecified"})
 """Placeholder values of `database` and `difficult`. With another database, flags have the meaning of that data set."""
+CLASS_FLAGS = ("-1", "0", "1")
+"""After the name of an image in a list of a class: it has no such object, a difficult one, or one."""
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -68,12 +81,11 @@ class VocFile:
 
 def find_voc(request: ReadRequest) -> ReadResult | None:
     """Opens folders of XML files with their images; None if there are none."""
-    found = STYLE.find(request.path, request.images) if request.path.is_dir() else None
+    found = STYLE.find(request)
     if found is None:
         return None
-    parts = request.wanted(found)
+    parts, notices = found
     diagnostics = request.diagnostics(str(request.path))
-    notices: tuple[str, ...] = ()
     if "all" in parts:
         parts, notices = _by_lists(parts["all"], request, diagnostics)
     request.refuse_split()
@@ -93,7 +105,7 @@ def find_voc(request: ReadRequest) -> ReadResult | None:
 def _is_annotation(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return b"<annotation" in file.read(2000)
+            return _ROOT.search(file.read(2000)) is not None
     except OSError:
         return False
 
@@ -104,16 +116,14 @@ STYLE = FolderLayout(suffix=".xml", annotation_folders=("Annotations", "annotati
 def _by_lists(
     part: PartFolder, request: ReadRequest, diagnostics: Diagnostics
 ) -> tuple[dict[str, PartFolder], tuple[str, ...]]:
-    """Splits a folder by `ImageSets/Main/train.txt` and `val.txt`, or `test.txt` if there is no val."""
+    """Splits a folder by the lists in `ImageSets/Main` that mean train and val, or test if there is no val."""
     lists = part.files[0].parent.parent / "ImageSets" / "Main"
-    val = next((name for name in ("val", "test") if is_file(lists / f"{name}.txt")), None)
-    if val is None or not is_file(lists / "train.txt"):
+    used, notices = used_parts(_lists_in(lists), request, lists)
+    if "train" not in used:
         return {"all": part}, ()
     by_stem = NameTable((stem, path) for path in part.files for stem in label_stems(path))
     parts = {}
-    has_test = request.with_test and val != TEST and is_file(lists / f"{TEST}.txt")
-    for name in ("train", val, TEST) if has_test else ("train", val):
-        path = lists / f"{name}.txt"
+    for name, path in used.items():
         files = []
         for number, line in numbered_lines(read_text(path, diagnostics) or ""):
             location, stem = SourceLocation(str(path), number), line.split()[0]
@@ -129,9 +139,23 @@ def _by_lists(
         if not files:
             raise BrokenFile(f"{path} lists no image of {part.files[0].parent}; list image names", "empty_set", path)
         parts[name] = PartFolder(files=tuple(dict.fromkeys(files)), folders=part.folders)
-    notices = () if val == "val" else (f"{lists} has no val.txt: test.txt is used for validation",)
-    divided = {"train": parts["train"], "val": parts[val]}
-    return divided | ({TEST: parts[TEST]} if has_test else {}), notices
+    return parts, notices
+
+
+def _lists_in(folder: Path) -> dict[str, Path]:
+    """Returns the list of each part.
+
+    Besides `train.txt`, such as `Train.txt` or `set_train.txt`, but not `car_train.txt` of the original data sets,
+    which states for one class in which images it is.
+    """
+    paths = {path.stem: path for path in folder.glob("*") if path.suffix.lower() == ".txt" and is_file(path)}
+    lists = [name for name, path in paths.items() if name in PART_NAMES or not _is_class_list(path)]
+    return {part: paths[names[0]] for part, names in names_by_part(lists).items()}
+
+
+def _is_class_list(path: Path) -> bool:
+    lines = numbered_lines(read_text(path, Diagnostics(source="")) or "")
+    return bool(lines) and all(len(words := line.split()) == 2 and words[1] in CLASS_FLAGS for _, line in lines)
 
 
 def _describe_all(part: PartFolder, diagnostics: Diagnostics) -> list[VocFile]:

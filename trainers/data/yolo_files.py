@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +10,19 @@ from search_space.errors import shown
 from trainers.data.defects import BrokenFile, SourceLocation
 from trainers.data.diagnostics import Diagnostics
 from trainers.data.images import is_file
+from trainers.data.part_folders import part_of, used_parts
 from trainers.data.source import (
     SAME_IMAGES,
-    TEST,
     ReadRequest,
+    is_inside,
+    listed_images,
     numbered_lines,
     posix_name,
     read_names_file,
     read_text,
     subfolders,
 )
-from trainers.data.yolo_layout import YoloLayout, has_labels, shown_names, used_parts, with_images
+from trainers.data.yolo_layout import YoloLayout, has_labels, shown_names, tell_unread, with_images
 from trainers.data.yolo_lists import ImageFinder
 from trainers.data.yolo_names import (
     ClassNames,
@@ -63,11 +64,9 @@ def layout_from_yaml(path: Path, request: ReadRequest, diagnostics: Diagnostics)
     where = content.get("path")
     base = path.parent / posix_name(where if isinstance(where, str) else ".", SourceLocation(str(path)), diagnostics)
     bases = [folder for folder in dict.fromkeys((base, path.parent)) if os.path.isdir(folder)]
-    finder = ImageFinder(source=path, bases=bases, images=request.images, diagnostics=diagnostics)
-    used, notices = used_parts(entries, request, path)
-    if TEST in used and _is_absent(used[TEST], finder):
-        notices += (f"{path}: there is no test part at {used[TEST]}",)
-        used = {part: entry for part, entry in used.items() if part != TEST}
+    stated = f"path is {shown(where)}, but there is no folder {base}" if base not in bases else ""
+    finder = ImageFinder(source=path, bases=bases, images=request.images, diagnostics=diagnostics, without_base=stated)
+    used, notices = _existing_parts(entries, finder, request)
     parts = {part: finder.images_of(entry) for part, entry in used.items()}
     if "all" not in parts and set(parts["train"]) == set(parts["val"]):
         notices += (f"{path}: {SAME_IMAGES}; the score says little about other images",)
@@ -99,9 +98,45 @@ def _check_channels(channels: object, path: Path, diagnostics: Diagnostics) -> N
     diagnostics.refuse("unsupported_channels", SourceLocation(str(path), line), what)
 
 
+def _existing_parts(
+    entries: dict[str, Any], finder: ImageFinder, request: ReadRequest
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Returns the entries as `used_parts` does, without a val and a test part that do not exist, and the notices.
+
+    Tools name every part, also those that an export lacks. No part is left out if train does not exist, or if another
+    folder means val.
+    """
+    absent = {part: entry for part, entry in entries.items() if _is_absent(entry, finder)}
+    others = _other_folders(entries, finder) if "val" in absent else ()
+    if "train" not in entries or "train" in absent or any(part_of(folder.name) == "val" for folder in others):
+        absent = {}
+    found = {part: entry for part, entry in entries.items() if part not in absent}
+    used, notices = used_parts(found, request, finder.source)
+    for part, entry in absent.items() if "val" in absent else ():
+        finder.diagnostics.add("missing_part", SourceLocation(str(finder.source), about=(part, "at", shown(entry))))
+    tell_unread(others if "val" in absent else (), (), finder.diagnostics)
+    needed = {part: entry for part, entry in absent.items() if part == "val" or request.with_test}
+    missing = tuple(f"{finder.source}: there is no {part} part at {entry}" for part, entry in needed.items())
+    return used, (*missing, *notices)
+
+
+def _other_folders(entries: dict[str, Any], finder: ImageFinder) -> tuple[Path, ...]:
+    """Returns the folders of images beside those of the parts; none if a part is not a folder."""
+    quiet = finder.quiet()
+    names = [name for entry in entries.values() for name in (entry if isinstance(entry, list) else [entry])]
+    used = [place for name in names if isinstance(name, str) and (place := quiet.find(name)) is not None]
+    if not all(place.is_dir() for place in used):
+        return ()
+    places = dict.fromkeys(each for base in finder.bases for each in (*subfolders(base), *subfolders(base / "images")))
+    apart = [each for each in places if listed_images(each) and not any(is_inside(each, (place,)) for place in used)]
+    return tuple(
+        each for each in apart if not any(is_inside(place, (each,)) for place in (*used, *apart) if place != each)
+    )
+
+
 def _is_absent(entry: Any, finder: ImageFinder) -> bool:
-    """Returns whether there are neither images nor labels of an entry: tools also name a test part that they lack."""
-    quiet = replace(finder, diagnostics=Diagnostics(source=str(finder.source)), taken=[])
+    """Returns whether there are neither images nor labels of an entry."""
+    quiet = finder.quiet()
     names = [name for name in (entry if isinstance(entry, list) else [entry]) if isinstance(name, str)]
     places = [place for name in names for place in (name, "labels".join(name.rsplit("images", 1)))]
     return bool(places) and all(quiet.find(place) is None for place in places)
@@ -129,7 +164,7 @@ def layout_from_darknet(path: Path, request: ReadRequest, diagnostics: Diagnosti
         message = f"{path} has no line 'train = FILE'; give the list of the training images"
         raise BrokenFile(message, "wrong_layout", path)
     finder = ImageFinder(source=path, bases=[folder], images=request.images, diagnostics=diagnostics)
-    used, notices = used_parts(entries, request, path)
+    used, notices = _existing_parts(entries, finder, request)
     parts = {part: finder.images_of(entry) for part, entry in used.items()}
     labels = folder / "labels"
     if request.images is not None and not labels.is_dir():

@@ -7,17 +7,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
 from trainers.data.defects import BrokenFile, SourceLocation
 from trainers.data.diagnostics import Diagnostics
 from trainers.data.image_files import images_among
 from trainers.data.images import IMAGE_SUFFIXES, is_file
-from trainers.data.part_folders import FolderImages, names_by_part, part_of
+from trainers.data.part_folders import FolderImages, names_by_part, part_of, used_parts
 from trainers.data.source import TEST, ReadRequest, listed_images, subfolders
 from trainers.data.yolo_names import NAME_FILES, ClassNames, names_in
 
-Part = TypeVar("Part")
 ANNOTATIONS = ("annotations", "Annotations")
 """Folders of other formats."""
 MAX_PROBED = 200
@@ -59,22 +57,6 @@ class YoloLayout:
         return beside
 
 
-def used_parts(
-    parts: Mapping[str, Part], request: ReadRequest, source: object
-) -> tuple[dict[str, Part], tuple[str, ...]]:
-    """Returns `train` and `val`, or `all` if there is one part only, and a notice if test images are used as val.
-
-    A test part beside both comes with them if the request asks for it.
-    """
-    found = [part for part in ("train", "val", TEST) if part in parts]
-    if len(found) < 2 or found[0] != "train":
-        return ({"all": parts[found[0]]} if found else {}), ()
-    if found[1] == TEST:
-        notice = f"{source} has no val part: test is used for validation"
-        return {"train": parts["train"], "val": parts[TEST]}, (notice,)
-    return request.wanted({part: parts[part] for part in found}), ()
-
-
 def layout_from_folder(request: ReadRequest, diagnostics: Diagnostics) -> YoloLayout | None:
     """Reads `images/` and `labels/`, with or without folders of the parts in them; None if they do not exist."""
     folder = request.path
@@ -89,7 +71,7 @@ def layout_from_folder(request: ReadRequest, diagnostics: Diagnostics) -> YoloLa
     found, notices = used_parts(_folders_of_parts(images), request, folder)
     if "train" not in found:
         found, notices = {"all": images}, ()
-    _tell_unread(subfolders(images) if "train" in found else (), found.values(), diagnostics)
+    tell_unread(subfolders(images) if "train" in found else (), found.values(), diagnostics)
     plain = set(found) == {"all"} or all(path.name == part for part, path in found.items())
     plain = plain and names is not None and names.file.name == "classes.txt" and labels != folder
     return YoloLayout(
@@ -118,7 +100,7 @@ def layout_from_part_folders(request: ReadRequest, diagnostics: Diagnostics) -> 
     homes = [path.parent for path in found.values()]
     names = names_in((folder, *homes, *(home / "labels" for home in homes)), diagnostics)
     used, notices = used_parts(found, request, folder)
-    _tell_unread(places, homes, diagnostics)
+    tell_unread(places, homes, diagnostics)
     return YoloLayout(
         parts=with_images({part: listed_images(path) for part, path in used.items()}, str(folder)),
         classes=names.names if names else None,
@@ -140,7 +122,7 @@ def layout_beside(request: ReadRequest, diagnostics: Diagnostics) -> YoloLayout 
     used, notices = used_parts(by_part, request, folder)
     if own or "train" not in used:
         used, notices = {"all": folder}, ()
-    _tell_unread(places.values() if "train" in used else (), used.values(), diagnostics)
+    tell_unread(places.values() if "train" in used else (), used.values(), diagnostics)
     names = names_in((folder, *places.values()), diagnostics)
     beside = "label files beside their images"
     return YoloLayout(
@@ -206,7 +188,7 @@ def _folders_of_parts(folder: Path) -> dict[str, Path]:
     return {part: folder / names[0] for part, names in names_by_part(path.name for path in subfolders(folder)).items()}
 
 
-def _tell_unread(places: Iterable[Path], used: Iterable[Path], diagnostics: Diagnostics) -> None:
+def tell_unread(places: Iterable[Path], used: Iterable[Path], diagnostics: Diagnostics) -> None:
     """Counts folders with images that are not used, apart from those of a test part."""
     known = set(used)
     for place in places:

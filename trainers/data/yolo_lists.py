@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -30,6 +30,12 @@ class ImageFinder:
     diagnostics: Diagnostics
     taken: list[str] = field(default_factory=list)
     """Paths that were found under another name, in a few words each."""
+    without_base: str = ""
+    """That the folder which the file states as its own does not exist, in a few words; empty if it does."""
+
+    def quiet(self) -> ImageFinder:
+        """Returns a finder of the same images that counts and states nothing."""
+        return replace(self, diagnostics=Diagnostics(source=str(self.source)), taken=[])
 
     def images_of(self, entry: Any) -> tuple[Path, ...]:
         """Returns the images of an entry: folders, image files, or lists of image files.
@@ -45,6 +51,9 @@ class ImageFinder:
             found_at = self.find(item)
             if found_at is None:
                 message = f"{self.source}: {item!r} does not exist in {self.bases[0]}; correct path, train or val"
+                if self.without_base:
+                    looked = f"nor is {item!r} in {self.bases[0]}"
+                    message = f"{self.source}: {self.without_base}, {looked}; next: correct path, or remove it"
                 raise BrokenFile(message, "missing_image", self.source)
             for image in listed_images(found_at) if found_at.is_dir() else self._from_list(found_at):
                 if image in found:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from search_space import Architecture
-from search_space.errors import ConfigError
+from search_space.errors import ConfigError, counted
 from search_space.tables import IMAGENET_INPUT
 from trainers.importing.fitting import Fit, PlacedFile, placed, printable
 from trainers.importing.foreign import ForeignWeights
@@ -128,8 +128,8 @@ def _classes(file: PlacedFile, found: Fit) -> tuple[str, ...]:
         return numbered_classes(found.num_classes)
     if len(stated) != found.num_classes:
         raise ConfigError(
-            f"{file.foreign.path} states {len(stated)} class names, but its head has {found.num_classes} classes; "
-            "the file is damaged or mixed; give another one"
+            f"{file.foreign.path} states {counted(len(stated), 'class name')}, but its head has "
+            f"{counted(found.num_classes, 'class', 'classes')}; the file is damaged or mixed; give another one"
         )
     if file.layout is MMDET:  # which writes COCO's names with underscores
         return tuple(name.replace("_", " ") for name in stated)

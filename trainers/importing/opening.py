@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from search_space import Architecture
-from search_space.errors import ConfigError
+from search_space.errors import ConfigError, counted
 from trainers.importing.convert import ImportedWeights, convert
 from trainers.importing.fitting import MisfitError
 from trainers.importing.foreign import read_foreign
@@ -56,7 +56,8 @@ def from_published(imported: ImportedWeights, path: str | Path) -> Weights:
     if imported.backbone_only:
         note = f"{Path(path).name}: read as the backbone of {found} ({imported.layout})"
     else:
-        note = f"{Path(path).name}: read as {found} for {imported.num_classes} classes ({imported.layout})"
+        classes = counted(imported.num_classes, "class", "classes")
+        note = f"{Path(path).name}: read as {found} for {classes} ({imported.layout})"
     if imported.missing:
         note += f"; {len(imported.missing)} tensors are not in the file, first: {imported.missing[0]}"
     return Weights(
