@@ -179,6 +179,21 @@ def posix_name(name: str, location: SourceLocation, diagnostics: Diagnostics) ->
     return name.replace("\\", "/")
 
 
+def inner_name(name: str, location: SourceLocation, diagnostics: Diagnostics) -> str | None:
+    """Returns a file name that stays inside the image folder; otherwise counts a defect and returns None.
+
+    For readers of plug-ins that have no other way to find an image.
+
+    Raises:
+        BrokenFile: the name leaves the folder, and the data set is opened for use.
+    """
+    turned = posix_name(name, location, diagnostics)
+    if leaves_folder(turned):
+        diagnostics.refuse("path_outside", location, f"file_name {name!r} leaves the image folder; use a relative name")
+        return None
+    return turned
+
+
 def leaves_folder(name: str) -> bool:
     """Returns whether a file name, with slashes, could leave the folder that it is relative to."""
     path = PurePosixPath(name)
