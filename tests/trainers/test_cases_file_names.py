@@ -24,7 +24,7 @@ from tests.trainers.data_sets import (
 )
 from trainers.data.check import DataReport, check_data
 from trainers.data.convert import convert_data
-from trainers.data.defects import DEFECTS
+from trainers.data.defects import DEFECTS, counted_note
 from trainers.data.formats import read_data
 from trainers.data.source import ReadRequest
 
@@ -133,7 +133,8 @@ def test_a_second_record_of_an_image_is_a_defect(
     report = check_data(tmp_path)
     assert (report.num_images, report.num_boxes, kinds(report)) == (3, 6, defects)
     notices = read_data(ReadRequest(path=tmp_path)).notices
-    assert any(DEFECTS[defects[0]] in notice for notice in notices)
+    words = DEFECTS[defects[0]]
+    assert any(each in notice for each in (words, counted_note(1, words)) for notice in notices)
 
 
 def test_windows_of_one_file_are_images_of_their_own(tmp_path: Path) -> None:

@@ -150,7 +150,8 @@ def test_frames_of_a_sequence_stay_together(frames: list[int], tmp_path_factory:
     assert not set(train) & set(val) and sorted(train + val) == [f"s{index}" for index in range(len(frames))]
     assert len(splits.train) + len(splits.val) == sum(frames)
     assert val == [f"s{index}" for index in range(len(frames))][-max(1, len(frames) // 5) :]
-    assert "are the val split: " + ", ".join(val) in splits.notices[0]
+    verb = "is" if len(val) == 1 else "are"
+    assert f"{verb} the val split: {', '.join(val)}" in splits.notices[0]
     convert_data(folder, folder / "out", to="yolo")
     converted = open_data(folder / "out")
     assert (len(converted.train), len(converted.val)) == (len(splits.train), len(splits.val))

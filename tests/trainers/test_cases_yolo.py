@@ -247,7 +247,7 @@ def test_images_that_are_in_no_part_are_a_defect(other: str, tmp_path: Path) -> 
     for folder in ("folder", "beside", "parts"):
         (defect,) = check_data(tmp_path / folder).defects
         assert (defect.kind, Path(defect.file).name) == ("unread_folder", other)
-        assert any("folders of images that are in no part" in each for each in open_data(tmp_path / folder).notices)
+        assert any("1 folder of images that are in no part" in each for each in open_data(tmp_path / folder).notices)
 
 
 def other_names(folder: Path) -> None:
