@@ -212,7 +212,7 @@ def test_strategies_name_the_parents_of_neighbours(name: str) -> None:
     for seed in range(6):
         proposal = STRATEGIES.get(name)(history, domain, seed=seed)
         assert proposal is not None
-        if proposal.origin not in ("neighbour", "resized"):
+        if proposal.origin not in ("neighbour", "resized", "scaled"):
             assert proposal.parent is None
             continue
         named += 1

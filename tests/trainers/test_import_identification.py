@@ -151,7 +151,7 @@ def test_files_that_hold_something_else_are_refused():
     }
     with pytest.raises(ConfigError, match="no head with class logits"):
         convert(of_state(headless))
-    with pytest.raises(ConfigError, match="states 1 class names, but its head has 2 classes"):
+    with pytest.raises(ConfigError, match="states 1 class name, but its head has 2 classes"):
         convert(of_state(_file(ULTRALYTICS, REFERENCES["yolov8n"], 2), classes=("one",)))
     with pytest.raises(MisfitError, match="ssds.pytorch and fits no known design"):
         convert(of_state({"loc.0.bias": torch.zeros(24), "conf.0.bias": torch.zeros(18)}))

@@ -270,7 +270,7 @@ def test_boxes_of_ignored_regions_are_none_of_a_class(
     assert (report.classes, report.num_boxes, report.num_ignored, report.defects) == (("car",), 3, 3, ())
     assert {note.kind: note.count for note in report.notes} == {"ignored": 3, "ignored_class": 1}
     splits = open_data(tmp_path)
-    assert any("whose name means ignored regions" in notice for notice in splits.notices)
+    assert any("1 class with a name of ignored regions" in notice for notice in splits.notices)
     for record in (*splits.train.records, *splits.val.records):
         assert (record.labels.tolist(), record.ignored_labels.tolist()) == ([0], [-1])
         box = [9.6, 14.4, 22.4, 33.6] if write is yolo_with else [10, 10, 20, 30]
