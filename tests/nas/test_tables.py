@@ -108,6 +108,10 @@ CALLS = {
         words=("train", "yolov8n-p2", "--data", DATA, "--input", 64, 64, "--epochs", 0.5, "--out", "t", "--threads", 1),
         names=lambda: CLASSES,
     ),
+    "train --dry-run": Call(
+        words=("train", "yolov8n-p2-nop5", "--data", DATA, "--recipe", "paper", "--dry-run", "--out", "t"),
+        names=lambda: ("epochs", "batch_size", "schedule.warmup_epochs", "update.nominal_batch"),
+    ),
     "val": Call(
         words=("val", "weights.pt", "--data", DATA, "--bins", "tinyperson", "--bootstrap", 20, *FAST),
         names=lambda: (*CLASSES, "background", "tiny1"),
@@ -229,7 +233,7 @@ def test_every_command_that_lays_out_tables_is_tested() -> None:
     modules = {path.stem for path in Path(table.__file__).parent.glob("*.py") if "print_table(" in path.read_text()}
     tested = {"designs", "devices", "explain_display", "reproduce_display", "latency_display", "latency_calibrate"}
     tested |= {"latency_ops", "bench", "doctor", "inspect_display", "score_display", "run_summary"}
-    tested |= {"finish_summary"}
+    tested |= {"finish_summary", "recipe_display"}
     assert modules - {"table"} == tested
     assert not [path.name for path in Path(table.__file__).parent.glob("*.py") if "Table(" in path.read_text()][1:]
 
