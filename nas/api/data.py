@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trainers.data.check import DataReport
-    from trainers.data.class_selection import Names, Unions
+    from trainers.data.class_selection import Merges, Names
     from trainers.data.convert import Conversion
 
 
@@ -18,7 +18,7 @@ def check_data(
     format: str | None = None,
     split: str | None = None,
     classes: Names = None,
-    merge: Unions = None,
+    merge: Merges = None,
     other_classes: str | None = None,
     range: tuple[float, float] | None = None,
 ) -> DataReport:
@@ -55,7 +55,7 @@ def convert_data(
     format: str | None = None,
     split: str | None = None,
     classes: Names = None,
-    merge: Unions = None,
+    merge: Merges = None,
     other_classes: str | None = None,
     range: tuple[float, float] | None = None,
 ) -> Conversion:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from trainers.confusion import Confusion
     from trainers.curves import BestF1, Curve
     from trainers.data import Dataset, DataSplits
-    from trainers.data.class_selection import Names, Unions
+    from trainers.data.class_selection import Merges, Names
     from trainers.evaluation import DatasetDetections
     from trainers.matching import Matches
     from trainers.tiling import Tiling
@@ -135,7 +135,7 @@ def evaluate(
     images: str | Path | None = None,
     split: str | None = None,
     classes: Names = None,
-    merge: Unions = None,
+    merge: Merges = None,
     other_classes: str | None = None,
     range: tuple[float, float] | None = None,
     part: str = "val",

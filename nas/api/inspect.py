@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nas.advice.leaks import Leaks
     from nas.advice.recommendation import Recommendation
     from trainers.data import DataSplits, Record
-    from trainers.data.class_selection import Names, Unions
+    from trainers.data.class_selection import Merges, Names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ def inspect(
     format: str | None = None,
     split: str | None = None,
     classes: Names = None,
-    merge: Unions = None,
+    merge: Merges = None,
     other_classes: str | None = None,
     range: tuple[float, float] | None = None,
     on_notice: OnNotice | None = None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trainers.data import DataSplits
-    from trainers.data.class_selection import Names, Unions
+    from trainers.data.class_selection import Merges, Names
     from trainers.data.pixel_range import PixelRange
 
 
@@ -27,7 +27,7 @@ def open_for_user(
     data_format: str | None = None,
     images: str | None = None,
     select_classes: Names = None,
-    merge: Unions = None,
+    merge: Merges = None,
     other_classes: str | None = None,
     pixel_range: PixelRange | None = None,
     part: str | None = None,

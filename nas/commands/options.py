@@ -87,7 +87,7 @@ def class_options(command: Command) -> Command:
             "--other-classes",
             type=click.Choice(data_words.OTHER_CLASSES_CHOICES),
             default=None,
-            help=f"{data_words.OTHER_CLASSES} Default: background.",
+            help=f"{data_words.OTHER_CLASSES} Default: {data_words.OTHER_CLASSES_CHOICES[0]}.",
         ),
         click.option("--merge", multiple=True, default=(), metavar="NAME=CLASS,CLASS", help=data_words.MERGE),
         click.option(

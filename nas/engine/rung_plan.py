@@ -102,7 +102,7 @@ def laid(session: Session, executor: Executor) -> tuple[Session, list[str]]:
     )
     notices = [f"measured: {speed.images_a_second:.3g} training images a second; {ladder_words(ladder)}"]
     images, wanted = ladder.epochs[0] * num_train, min(LEAST_IMAGES, LEAST_EPOCHS * num_train)
-    if images < 0.9 * wanted:
+    if images < 0.9 * wanted:  # epochs have two digits, so that a rung of the wanted length can be a little shorter
         times = NUM_TRIALS / FEWEST_TRIALS * wanted / images
         notices.append(
             f"{minutes:.3g} minutes of search are short at this speed: trials train on {images:.0f} images, too few to "

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from short_training import NOTHING, OBJECTS
 
 from nas.architectures import load_architecture
 from nas.cost import cost_of
@@ -17,7 +18,6 @@ from search_space.designs.p2_scales import FILES, P2_SCALES, SCALES
 from search_space.designs.references import REFERENCES
 from search_space.errors import ConfigError, SpaceError
 from trainers import fresh_detector
-from trainers.assigners import Objects
 from trainers.heads import HeadOptions, head_training
 from trainers.importing.identification import name_of
 
@@ -39,12 +39,6 @@ PARAMETERS = {
 }
 """At 10 and 80 classes without the 16 bins, as ultralytics 8.4.0 builds the model files. It prints 66,637,536 with the
 bins for `yolov8x-p2.yaml` at 80 classes."""
-OBJECTS = Objects(
-    boxes=torch.tensor([[8.0, 8.0, 40.0, 32.0], [20.0, 4.0, 60.0, 50.0]]),
-    labels=torch.tensor([1, 0]),
-    images=torch.tensor([0, 1]),
-)
-NOTHING = Objects(boxes=torch.zeros(0, 4), labels=torch.zeros(0).long(), images=torch.zeros(0).long())
 
 
 def test_the_names_are_those_of_the_files_and_their_scales():

@@ -14,7 +14,7 @@ from trainers.data.dataset import EVERY_CLASS, Boxes, Dataset, Labels, Record
 
 OtherClasses: TypeAlias = Literal["background", "ignore"]
 Names: TypeAlias = "str | Sequence[str] | None"
-Unions: TypeAlias = "str | Sequence[str] | Mapping[str, str | Sequence[str]] | None"
+Merges: TypeAlias = "str | Sequence[str] | Mapping[str, str | Sequence[str]] | None"
 
 DROPPED = -2
 """In a table of new labels: the class is not selected."""
@@ -48,7 +48,7 @@ class ClassSelection:
                 raise ConfigError(f"--merge {text} is not of the form NAME=CLASS,CLASS; next: {_EXAMPLE}")
 
     @classmethod
-    def of(cls, classes: Names = None, merge: Unions = None, other_classes: str | None = None) -> ClassSelection:
+    def of(cls, classes: Names = None, merge: Merges = None, other_classes: str | None = None) -> ClassSelection:
         """Returns the selection of the options `--classes`, `--merge` and `--other-classes`; None is not given."""
         unions: Iterable[str] = (merge,) if isinstance(merge, str) else merge or ()
         if isinstance(merge, Mapping):

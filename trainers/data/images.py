@@ -18,7 +18,7 @@ import PIL.JpegImagePlugin
 from numpy.typing import NDArray
 
 from search_space.errors import DataError
-from trainers.data.pixel_layout import pixel_layout, tiff_pages
+from trainers.data.pixel_layout import first_page, tiff_pages
 from trainers.data.pixel_range import PixelRange, scale_to_8_bits
 
 # Where Pillow warns, this module either raises an ImageError or the image is usable.
@@ -117,9 +117,10 @@ def read_pixels(path: str | Path, stated_hw: tuple[int, int] | None = None) -> N
     """Reads the upright pixels of an image file in BGR with their original depth and channels; see `read_image`."""
     with _named_errors(path):
         raw = np.fromfile(path, np.uint8)
-    header = _header(io.BytesIO(raw.tobytes()), path)
+    file = io.BytesIO(raw.tobytes())
+    header = _header(file, path)
     _check_complete(raw, path)
-    layout = pixel_layout(path)
+    layout = first_page(file)
     if not layout.num_channels_read:
         raise ImageError(
             f"image {path} has {layout.num_channels} channels, of which none can be read; "

@@ -68,6 +68,14 @@ def pixel_layout(path: str | Path) -> PixelLayout:
         return PixelLayout()
 
 
+def first_page(file: IO[bytes]) -> PixelLayout:
+    """Returns how the first page of a file stores its pixels; the default unless it is a TIFF."""
+    try:
+        return _page_layout(next(tiff_pages(file)))
+    except Exception:  # no TIFF, or a damaged one
+        return PixelLayout()
+
+
 def _is_animated_webp(start: bytes) -> bool:
     return start[8:16] == b"WEBPVP8X" and bool(start[20] & 2)
 

@@ -23,7 +23,7 @@ from trainers.data.source import (
     subfolders,
 )
 from trainers.data.yolo_layout import YoloLayout, has_labels, shown_names, tell_unread, with_images
-from trainers.data.yolo_lists import ImageFinder
+from trainers.data.yolo_lists import EntryFinder
 from trainers.data.yolo_names import (
     ClassNames,
     load_yaml,
@@ -65,7 +65,7 @@ def layout_from_yaml(path: Path, request: ReadRequest, diagnostics: Diagnostics)
     base = path.parent / posix_name(where if isinstance(where, str) else ".", SourceLocation(str(path)), diagnostics)
     bases = [folder for folder in dict.fromkeys((base, path.parent)) if os.path.isdir(folder)]
     stated = f"path is {shown(where)}, but there is no folder {base}" if base not in bases else ""
-    finder = ImageFinder(source=path, bases=bases, images=request.images, diagnostics=diagnostics, without_base=stated)
+    finder = EntryFinder(source=path, bases=bases, images=request.images, diagnostics=diagnostics, without_base=stated)
     used, notices = _existing_parts(entries, finder, request)
     parts = {part: finder.images_of(entry) for part, entry in used.items()}
     if "all" not in parts and set(parts["train"]) == set(parts["val"]):
@@ -99,7 +99,7 @@ def _check_channels(channels: object, path: Path, diagnostics: Diagnostics) -> N
 
 
 def _existing_parts(
-    entries: dict[str, Any], finder: ImageFinder, request: ReadRequest
+    entries: dict[str, Any], finder: EntryFinder, request: ReadRequest
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Returns the entries as `used_parts` does, without a val and a test part that do not exist, and the notices.
 
@@ -120,7 +120,7 @@ def _existing_parts(
     return used, (*missing, *notices)
 
 
-def _other_folders(entries: dict[str, Any], finder: ImageFinder) -> tuple[Path, ...]:
+def _other_folders(entries: dict[str, Any], finder: EntryFinder) -> tuple[Path, ...]:
     """Returns the folders of images beside those of the parts; none if a part is not a folder."""
     quiet = finder.quiet()
     names = [name for entry in entries.values() for name in (entry if isinstance(entry, list) else [entry])]
@@ -134,7 +134,7 @@ def _other_folders(entries: dict[str, Any], finder: ImageFinder) -> tuple[Path, 
     )
 
 
-def _is_absent(entry: Any, finder: ImageFinder) -> bool:
+def _is_absent(entry: Any, finder: EntryFinder) -> bool:
     """Returns whether there are neither images nor labels of an entry."""
     quiet = finder.quiet()
     names = [name for name in (entry if isinstance(entry, list) else [entry]) if isinstance(name, str)]
@@ -163,7 +163,7 @@ def layout_from_darknet(path: Path, request: ReadRequest, diagnostics: Diagnosti
     if not entries:
         message = f"{path} has no line 'train = FILE'; give the list of the training images"
         raise BrokenFile(message, "wrong_layout", path)
-    finder = ImageFinder(source=path, bases=[folder], images=request.images, diagnostics=diagnostics)
+    finder = EntryFinder(source=path, bases=[folder], images=request.images, diagnostics=diagnostics)
     used, notices = _existing_parts(entries, finder, request)
     parts = {part: finder.images_of(entry) for part, entry in used.items()}
     labels = folder / "labels"

@@ -21,7 +21,7 @@ MAX_PROBED = 50
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageFinder:
+class EntryFinder:
     """Finds the images of the entries of one file, such as `train` and `val` of a data YAML."""
 
     source: Path
@@ -33,7 +33,7 @@ class ImageFinder:
     without_base: str = ""
     """That the folder which the file states as its own does not exist, in a few words; empty if it does."""
 
-    def quiet(self) -> ImageFinder:
+    def quiet(self) -> EntryFinder:
         """Returns a finder of the same images that counts and states nothing."""
         return replace(self, diagnostics=Diagnostics(source=str(self.source)), taken=[])
 
