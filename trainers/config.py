@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from trainers.data.augmentation import Augmentation
-from trainers.loss_settings import AssignerOptions, LossWeights
+from trainers.loss_settings import AssignerOptions, DistillationOptions, LossWeights
 from trainers.settings import SettingError, check_settings, read_settings, setting
 from trainers.step_settings import RateSchedule, UpdateRule
 
@@ -71,6 +71,7 @@ class TrainConfig:
     )
     assigner: AssignerOptions = field(default_factory=AssignerOptions)
     loss: LossWeights = field(default_factory=LossWeights)
+    distillation: DistillationOptions = field(default_factory=DistillationOptions)
     schedule: RateSchedule = field(default_factory=RateSchedule)
     update: UpdateRule = field(default_factory=UpdateRule)
     patience: int = _EVALUATION(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import logging
@@ -61,6 +62,14 @@ class Weights:
             graph = lower(Architecture.from_dict(self.architecture), num_classes=len(self.classes))
             own = Detector(graph).state_dict()
         return tuple(name for name in own if name not in self.state)
+
+    def fingerprint(self) -> str:
+        """Returns 16 hex characters that change with the architecture, the classes or a tensor, not with the format."""
+        digest = hashlib.sha256(json.dumps([self.architecture, self.classes], sort_keys=True).encode())
+        for name, value in sorted(self.state.items()):
+            digest.update(json.dumps([name, str(value.dtype), list(value.shape)]).encode())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     def check_input(self, input_hw: tuple[int, int]) -> None:
         """Raises SpaceError if the architecture cannot take images of `(H, W)` pixels."""

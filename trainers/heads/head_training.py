@@ -13,7 +13,8 @@ from search_space import Detector
 from search_space.errors import ConfigError
 from search_space.registry import Registry
 from trainers.assigners import Objects
-from trainers.loss_settings import AssignerOptions, LossWeights
+from trainers.heads.distillation import SoftTargets
+from trainers.loss_settings import AssignerOptions, DistillationOptions, LossWeights
 from trainers.losses import Loss
 
 DetectionTensors: TypeAlias = tuple[Tensor, Tensor, Tensor]
@@ -59,6 +60,8 @@ class HeadOptions:
     assigner: AssignerOptions = AssignerOptions()
     """Only the anchor-free head uses it."""
     loss: LossWeights = LossWeights()
+    distillation: DistillationOptions = DistillationOptions()
+    """Only the anchor-free head uses it, and only with a teacher."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.nwd <= 1:
@@ -112,6 +115,21 @@ class UsesProgress(Protocol):
 
     def set_progress(self, progress: float) -> None:
         """Is called before each step with the share of the training that is done: 0 at the first, 1 at the last one."""
+
+
+@runtime_checkable
+class LearnsFromTeacher(Protocol):
+    """A `HeadTraining` whose detectors can learn from another detector."""
+
+    def distilled_loss(
+        self,
+        detector: torch.nn.Module,
+        images: Tensor,
+        objects: Objects,
+        ignored: Objects,
+        targets: SoftTargets,
+    ) -> Loss:
+        """Returns the parts of `HeadTraining.loss`, and those of the difference from `targets` of the same images."""
 
 
 HEAD_TRAINING: Registry[Callable[[Detector, HeadOptions], HeadTraining]] = Registry("trainable head")
