@@ -208,7 +208,7 @@ def _used(teacher: TrainedDetector, result: TrainResult) -> UsedTeacher:
         weights=teacher.weights.resolve(),
         architecture=teacher.architecture.key(),
         fingerprint=teacher.content.fingerprint(),
-        seconds=round(result.teacher_seconds, 1),
+        seconds=round(result.teacher_seconds, 3),
     )
 
 
