@@ -103,8 +103,7 @@ def train(
             checkpoint is written; may be called again with the same weights after an interruption.
         checkpoint: file that is written after each epoch, at the configured intervals, at the end and on interruption.
         resume: continue from `checkpoint` if it exists.
-        teacher: weights of a trained detector that this one learns from besides the labels; see `DistillationLoss` and
-            `match_teacher`.
+        teacher: weights of a detector that this one learns from besides the labels; see `match_teacher`.
 
     Raises:
         ConfigError: the loss stays non-finite, the checkpoint belongs to another training, or the teacher does not fit.

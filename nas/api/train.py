@@ -66,8 +66,7 @@ def train(
         on_notice: is called with each line that the user should read.
         on_progress: is called after each step; may raise `trainers.StopTraining`.
         **settings: the settings of a training. Names and paths of config.yaml, such as `batch_size`, are accepted too.
-            `weights`, `pretrained` and `teacher` may be an object that has weights, such as a training or a member of a
-            front.
+            `weights`, `pretrained` and `teacher` may be an object that has weights, such as a training.
 
     Returns:
         The result, with the folder that holds the weights.
