@@ -81,7 +81,7 @@ class AnchorFreeTraining:
         ignored: Objects,
         targets: SoftTargets,
     ) -> Loss:
-        """Returns the loss with the parts that are learned from a teacher.
+        """Returns the loss of images `(B, 3, H, W)` with the parts that are learned from a teacher.
 
         With the assignment `dual` they belong to the one-to-many head, which is what the body learns from.
         """

@@ -129,7 +129,7 @@ class LearnsFromTeacher(Protocol):
         ignored: Objects,
         targets: SoftTargets,
     ) -> Loss:
-        """Returns the parts of `HeadTraining.loss`, and those of the difference from `targets` of the same images."""
+        """Returns the loss of images `(B, 3, H, W)` with the parts of the difference from `targets`."""
 
 
 HEAD_TRAINING: Registry[Callable[[Detector, HeadOptions], HeadTraining]] = Registry("trainable head")
