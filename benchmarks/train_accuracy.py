@@ -95,7 +95,7 @@ def run_peer(folder: Path) -> None:
     import torch
     from ultralytics.models.yolo.detect import DetectionTrainer
 
-    class Trainer(DetectionTrainer):  # type: ignore[misc]  # the peer is not installed where types are checked
+    class Trainer(DetectionTrainer):
         """The peer's trainer without evaluations, which counts the changes of the weights."""
 
         updates = 0

@@ -73,5 +73,6 @@ def suppression_note(loaded: TrainedDetector) -> str | None:
     changes = _stored(loaded).changes()
     if not changes:
         return None
-    values = ", ".join(f"{name.replace('_', '-')} {format_value(value)}" for name, value in changes.items())
+    words = {name.replace("_", "-"): value for name, value in changes.items()}
+    values = ", ".join(name if value is True else f"{name} {format_value(value)}" for name, value in words.items())
     return f"note: the training of the weights counts detections with {values}; options override it"

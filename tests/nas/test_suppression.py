@@ -102,6 +102,7 @@ def test_val_counts_detections_as_the_training_did(
 def test_options_of_val_override_the_weights(weights: Path, tmp_path: Path) -> None:
     stored = Suppression(soft_nms=True, candidate_score=0.01, max_per_class=5)
     detector = load(stating(weights, tmp_path / "stating.pt", stored))
+    assert "with soft-nms, candidate-score 0.01, max-per-class 5;" in str(suppression_note(load_detector(detector)))
     found = detector.evaluate(data=DATA, bootstrap=0, threads=1, soft_nms=False, score=0.5, max_detections=9)
     assert found.suppression == replace(stored, soft_nms=False, score=0.5, max_detections=9)
     assert nas.evaluate(weights, data=DATA, bootstrap=0, threads=1).suppression == DEFAULT_SUPPRESSION
