@@ -222,8 +222,13 @@ class TrainingRun:
         if self.world.is_first and self.val_set is not None and self.stream.is_due(step, self.config.eval_every):
             self.saver.save_first(state)
             tiling = Tiling(tile_hw=self.detector.input_hw, whole=True) if self.config.eval_tile else None
-            batch_size = self.config.batch_size
-            score = evaluate(self.average.detector, self.val_set, batch_size=batch_size, tiling=tiling)
+            score = evaluate(
+                self.average.detector,
+                self.val_set,
+                batch_size=self.config.batch_size,
+                tiling=tiling,
+                suppression=self.config.suppression.for_head(one_to_one=self.detector.one_to_one),
+            )
         with self.interrupts.held(deliver=self.world.size == 1):
             state.finished_step = step
             if self.world.is_first:

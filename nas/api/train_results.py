@@ -170,6 +170,7 @@ def save_weights(settings: TrainSettings, state: Mapping[str, Tensor], splits: D
         settings.architecture.to_dict(),
         splits.train.classes,
         splits.pixel_range,
+        settings.config.suppression,
     )
 
 

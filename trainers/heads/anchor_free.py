@@ -135,7 +135,7 @@ class AnchorFreeTraining:
         return {"reg_max": self.reg_max, **({"nms": False} if self.one_to_one else {})}
 
     def _read_one(self, rows: Tensor, grid: AnchorGrid, limits: DetectionLimits) -> DetectionTensors:
-        boxes, scores, labels = _candidates(rows, grid, self.reg_max, limits.score_threshold, limits.one_class)
+        boxes, scores, labels = _candidates(rows, grid, self.reg_max, limits.lowest_candidate, limits.one_class)
         return suppressed(boxes, scores, labels, limits)
 
 
