@@ -41,6 +41,24 @@ def shows_all_columns() -> bool:
     return context is not None and bool(context.meta.get(_WIDE))
 
 
+Completion = Callable[[click.Context, click.Parameter, str], "list[CompletionItem]"]
+
+
+def complete(kind: str) -> Completion:
+    """Returns what completes a name in a shell, with files where no name begins as what was typed.
+
+    Args:
+        kind: A key of completions.json, which `docs/generate_completions.py` writes.
+    """
+
+    def completed(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+        names = json.loads((resources.files("nas") / "commands" / "completions.json").read_text(encoding="utf-8"))[kind]
+        near = [CompletionItem(name) for name in names if name.startswith(typed)]
+        return near or [CompletionItem(typed, type="file")]
+
+    return completed
+
+
 data_option: Callable[[Command], Command] = click.option(
     "--data",
     type=click.Path(),
@@ -52,6 +70,7 @@ format_option: Callable[[Command], Command] = click.option(
     "--format",
     metavar="NAME",
     default=None,
+    shell_complete=complete("format"),
     help=f"{data_words.DATA_FORMAT} Default: detected.",
 )
 images_option: Callable[[Command], Command] = click.option(
