@@ -56,7 +56,12 @@ def write_entry(
     entry.architecture.to_yaml(folder / ARCHITECTURE)
     if entry.weights is not None:
         save_weights(
-            folder / WEIGHTS, entry.weights.state, entry.architecture.to_dict(), entry.classes, entry.pixel_range
+            folder / WEIGHTS,
+            entry.weights.state,
+            entry.architecture.to_dict(),
+            entry.classes,
+            entry.pixel_range,
+            entry.weights.suppression,
         )
     if "onnx" in formats:
         report["onnx"] = _write_onnx(folder, entry, options, images)
