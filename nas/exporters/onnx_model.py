@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nas.exporters.folding import fold_input_format, fold_scales, without_splits
+from nas.exporters.folding import fold_input_format, fold_scales, keep_small_numbers, without_splits
 from search_space import Detector
 from search_space.deployed import deployed
 from search_space.errors import ConfigError
@@ -175,7 +175,8 @@ def _traced(
             dynamic_axes=axes,
         )
     logging.getLogger("onnxscript").setLevel(logging.ERROR)  # it warns of operators that it does not optimise
-    model = fold_scales(optimizer.optimize(onnx.load_from_string(buffer.getvalue())))
+    traced = keep_small_numbers(onnx.load_from_string(buffer.getvalue()))
+    model = fold_scales(optimizer.optimize(traced))
     onnx.checker.check_model(model, full_check=True)
     return bytes(model.SerializeToString())
 
