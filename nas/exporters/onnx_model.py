@@ -27,7 +27,7 @@ from trainers.heads.anchor_free import AnchorFreeTraining
 
 Form = Literal["raw", "decoded"]
 FORMS: tuple[Form, ...] = ("raw", "decoded")
-PRECISIONS = ("fp32", "fp16")
+PRECISIONS = ("fp32", "fp16", "int8")
 OPSETS = range(13, 21)
 CUDA = "CUDAExecutionProvider"
 READ_RAW = ("anchor_free", "ssd", "two_stage")
@@ -44,7 +44,8 @@ class OnnxOptions:
 
     opset: int = DEFAULT_OPSET
     precision: str = "fp32"
-    """`fp32` or `fp16` for weights and maps; inputs and outputs are always 32-bit floats."""
+    """`fp32`, `fp16` or `int8` for weights and maps; inputs and outputs are always 32-bit floats. `write_onnx` writes
+    fp32 for `int8`, which `nas.exporters.quantisation` makes of it."""
     form: Form = "raw"
     """`raw`: the maps of the head; `decoded`: boxes in pixels and scores, before suppression; of a one-to-one head what
     is found, with its classes."""
