@@ -159,7 +159,7 @@ def export(
     open_data = _opener(places, val_images, source, onnx if "onnx" in formats else None, chosen, on_notice)
     training = _training(what, weights)
     with _named(training or what, None if weights is None else Path(weights)) as (name, file):
-        about = {} if training is None else {"origin": training.origin, "data": training.data}
+        about = {"data": ""} if training is None else {"origin": training.origin, "data": training.data}
         request = from_arguments(ExportRequest, given, what=name, weights=file, **about)
         try:
             reports = write_folders(request, Path(out), formats=formats, options=onnx, force=force, open_data=open_data)

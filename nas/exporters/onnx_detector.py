@@ -174,6 +174,8 @@ class OnnxDetector:
             read: Any = postprocess.table
             tables = read(outputs, described.content, self._second_stage)
             boxes, scores = (torch.from_numpy(np.asarray(each, np.float32))[None] for each in tables)
+            if scores.shape[2] != len(described.classes):
+                raise ValueError(f"{scores.shape[2]} scores a box for {len(described.classes)} classes")
         except (ValueError, KeyError, IndexError, TypeError) as error:
             raise ConfigError(
                 f"the outputs of {self.path} cannot be read as {DESCRIPTION} says ({error}); next: export it again"

@@ -146,7 +146,7 @@ def copied(folder: Path, out: Path, **changed: object) -> Path:
     ("changed", "said"),
     [
         ({"classes": []}, "has no valid classes"),
-        ({"classes": ["a\n"]}, "has no valid classes"),
+        ({"classes": ["\ud800"]}, "has no valid classes"),
         ({"input_hw": [64]}, "has no valid input_hw"),
         ({"input_hw": [32, 32]}, "has other inputs or outputs than detector.json"),
         ({"output_shapes": [[1, 2, 3, 4]]}, "has other inputs or outputs than detector.json"),
@@ -162,7 +162,7 @@ def test_a_wrong_description_is_one_line(
 ) -> None:
     model = copied(exported("anchor_free"), tmp_path, **changed)
     assert run("val", model, "--data", DATA, *FAST) == 2
-    (line,) = [each for each in capsys.readouterr().err.splitlines() if each.startswith("error")]
+    line = capsys.readouterr().err.splitlines()[-1]
     assert said in line and "next: export" in line
 
 
@@ -205,22 +205,19 @@ def test_an_export_with_data_states_the_accuracy_of_the_file(
 ) -> None:
     folder = exported("anchor_free")
     weights = ("--weights", folder / "weights.safetensors")
-    options = ("--data", DATA, "--val-images", 2, "--json")
+    options = ("--data", DATA, "--val-images", 1, "--json")
     capsys.readouterr()
     assert run("export", folder / "architecture.yaml", *weights, "--out", tmp_path / "out", *options) == 0
     (told,) = json.loads(capsys.readouterr().out)["front"]
     assert told["accuracy"] == json.loads((tmp_path / "out" / told["name"] / "cost.json").read_text())["accuracy"]
     measured = told["accuracy"]
-    assert (measured["part"], measured["num_images"], measured["runtime"]) == (
-        "val",
-        2,
-        "ONNX Runtime, CPUExecutionProvider",
-    )
+    assert (measured["part"], measured["num_images"]) == ("val", 1)
+    assert measured["runtime"] == "ONNX Runtime, CPUExecutionProvider"
     alone = nas.evaluate(folder, data=DATA, bootstrap=0).score
-    assert measured["num_images_of_part"] == alone.num_images > 2
+    assert measured["num_images_of_part"] == alone.num_images == 2
     assert measured["onnx"]["ap50"] == pytest.approx(measured["pytorch"]["ap50"], abs=1e-3)
     card = (tmp_path / "out" / told["name"] / "README.md").read_text()
-    assert "| measured | PyTorch | ONNX, fp32 |" in card and "2 evenly spaced ones of the" in card
+    assert "| measured | PyTorch | ONNX, fp32 |" in card and "1 evenly spaced ones of the 2 validation images" in card
     (member,) = nas.export(folder / "architecture.yaml", weights=weights[1], out=tmp_path / "all", data=DATA).front
     assert member.accuracy is not None and member.accuracy["onnx"]["ap50"] == pytest.approx(alone.ap50, abs=1e-6)
 
