@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.api.arguments import from_arguments
-from nas.api.bounds import check_at_least, check_fraction
+from nas.api.bounds import check_at_least
 from nas.api.evaluation_data import check_classes, open_evaluation_data
+from nas.api.evaluation_options import EvaluationOptions, suppression_note
 from nas.api.exported_detector import ExportedDetector, RunnableDetector, open_detector
 from nas.api.plain_score import plain_score
 from nas.api.result import OnNotice, OnProgress, ProgressUpdate, Result, notify, plain
 from nas.api.trained_detector import WeightsLike
-from search_space.errors import ConfigError, check_known
+from search_space.errors import ConfigError
+from trainers.suppression import Suppression
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,9 +31,6 @@ if TYPE_CHECKING:
     from trainers.evaluation import DatasetDetections
     from trainers.matching import Matches
     from trainers.tiling import Tiling
-
-IGNORED = ("ignore", "drop")
-"""What happens to ignored regions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +57,9 @@ class EvaluationResult(Result):
     input_hw: tuple[int, int]
     tiling: Tiling | None
     iou: float | None
-    """The IoU of the suppression that was asked for; None: the usual reading of the head."""
+    """The IoU of the suppression; None: the usual reading of the head."""
+    suppression: Suppression
+    """Which detections were counted."""
     score: Score
     intervals: ScoreIntervals | None
     best_f1: Mapping[str, BestF1]
@@ -91,45 +92,6 @@ class EvaluationResult(Result):
         return told
 
 
-@dataclass(frozen=True, kw_only=True)
-class EvaluationOptions:
-    """How a detector is evaluated; see `evaluate`."""
-
-    part: str
-    bins: str | None
-    bootstrap: int
-    seed: int
-    curves: Path | None
-    input_hw: tuple[int, int] | None
-    max_detections: int
-    iou: float | None
-    soft_nms: bool
-    score: float
-    max_per_class: int | None
-    ignored: str
-    batch: int
-    device: str
-
-    def __post_init__(self) -> None:
-        from trainers.data.splits import PARTS
-        from trainers.sizes import size_bins
-
-        check_known("part", self.part, PARTS, ConfigError)
-        check_known("--ignored", self.ignored, IGNORED, ConfigError)
-        for option, value, least in (
-            ("--bootstrap", self.bootstrap, 0),
-            ("--seed", self.seed, 0),
-            ("--max-detections", self.max_detections, 1),
-            ("--max-per-class", self.max_per_class, 1),
-            ("--batch", self.batch, 1),
-        ):
-            check_at_least(option, value, least)
-        check_fraction("--iou", self.iou)
-        check_fraction("--score", self.score)
-        if self.bins is not None and not self.bins.startswith("quantiles"):
-            size_bins(self.bins, ())  # fails before the data is read
-
-
 def evaluate(
     weights: WeightsLike | ExportedDetector,
     *,
@@ -150,10 +112,11 @@ def evaluate(
     seed: int = 0,
     curves: str | Path | None = None,
     input_hw: tuple[int, int] | None = None,
-    max_detections: int = 100,
+    max_detections: int | None = None,
     iou: float | None = None,
-    soft_nms: bool = False,
-    score: float = 0.001,
+    soft_nms: bool | None = None,
+    candidate_score: float | None = None,
+    score: float | None = None,
     max_per_class: int | None = None,
     ignored: str = "ignore",
     batch: int = 8,
@@ -163,6 +126,8 @@ def evaluate(
     on_progress: OnProgress | None = None,
 ) -> EvaluationResult:
     """Measures the average precision and more of a detector on a data set, by the COCO rules.
+
+    Limits of the detections that are not given are those of the training of the weights, if it had a recipe with some.
 
     Args:
         weights: a weights file, the folder of a training or a run, or an object with `weights`; or an exported ONNX
@@ -185,11 +150,12 @@ def evaluate(
         seed: seed of the bootstrap.
         curves: folder to write curves to.
         input_hw: input size `(H, W)` in pixels; None: that of the detector.
-        max_detections: maximum number of detections per image.
+        max_detections: maximum number of detections per image; None: 100.
         iou: maximum IoU of two boxes of a class; None: 0.6, or no suppression for a one-to-one head.
         soft_nms: whether boxes with a higher IoU get lower scores instead of being dropped; always so for a two-stage
-            head.
-        score: lowest score that counts.
+            head. None: they are dropped.
+        candidate_score: lowest score of a box before suppression; None: `score`.
+        score: lowest score that counts; None: 0.001.
         max_per_class: maximum number of detections per image and class; None: no limit.
         ignored: `ignore`: detections in ignored regions do not count; `drop`: there are no such regions.
         batch: images per batch.
@@ -258,8 +224,10 @@ def _evaluate(
     set_threads(threads)
     if options.curves is not None:
         make_folder(options.curves, "--curves")
+    suppression = options.suppression_of(loaded)
+    notify(on_notice, suppression_note(loaded))
     detector = loaded.runner(options.device, threads)
-    findings = _find(detector, dataset, options, tiling, on_progress)
+    findings = _find(detector, dataset, options, suppression, tiling, on_progress)
     matches = findings.match(None if options.bins is None else size_bins(options.bins, dataset.records))
     score, curves = findings.score(matches), all_curves(matches, dataset.classes)
     threshold = score.f1_score_threshold
@@ -271,7 +239,8 @@ def _evaluate(
         part=options.part,
         input_hw=options.input_hw or loaded.input_hw,
         tiling=tiling,
-        iou=options.iou,
+        iou=suppression.iou,
+        suppression=suppression,
         score=score,
         intervals=_intervals(matches, dataset.classes, options),
         best_f1={each.name: each.best_f1() for each in curves[1:]},
@@ -285,6 +254,7 @@ def _find(
     detector: AnyDetector,
     dataset: Dataset,
     options: EvaluationOptions,
+    suppression: Suppression,
     tiling: Tiling | None,
     on_progress: OnProgress | None,
 ) -> DatasetDetections:
@@ -300,11 +270,7 @@ def _find(
         input_hw=options.input_hw or detector.input_hw,
         batch_size=options.batch,
         tiling=tiling,
-        max_detections=options.max_detections,
-        iou_threshold=options.iou,
-        score_threshold=options.score,
-        soft_nms=options.soft_nms,
-        max_per_class=options.max_per_class,
+        suppression=suppression,
         on_images=on_images,
     )
 

@@ -12,6 +12,7 @@ from search_space.errors import ConfigError
 if TYPE_CHECKING:
     from nas.exporters.onnx_detector import OnnxDescription, OnnxDetector
     from trainers.data.pixel_range import PixelRange
+    from trainers.suppression import Suppression
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,6 +39,11 @@ class ExportedDetector:
     def pixel_range(self) -> PixelRange | None:
         """The values that become 0 and 255 in images of more than 8 bits; None: it was trained on 8-bit images."""
         return self.description.pixel_range
+
+    @property
+    def suppression(self) -> Suppression:
+        """Which detections the evaluations of its training counted."""
+        return self.description.suppression.for_head(one_to_one=not self.description.nms)
 
     @property
     def has_class_names(self) -> bool:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from search_space import Architecture, Detector
     from trainers import Weights
     from trainers.data.pixel_range import PixelRange
+    from trainers.suppression import Suppression
 
 
 class HasWeights(Protocol):
@@ -50,6 +51,13 @@ class TrainedDetector:
     def pixel_range(self) -> PixelRange | None:
         """The values that become 0 and 255 in images of more than 8 bits; None: it was trained on 8-bit images."""
         return self.content.pixel_range
+
+    @property
+    def suppression(self) -> Suppression:
+        """Which detections the evaluations of its training counted."""
+        from search_space.heads.assignment import is_one_to_one
+
+        return self.content.suppression.for_head(one_to_one=is_one_to_one(self.architecture.head))
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -102,8 +102,9 @@ iou_option: Callable[[Command], Command] = click.option(
     "--iou",
     type=click.FloatRange(0, 1),
     default=None,
-    help="Maximum IoU of two boxes of a class; of boxes that overlap more, the best is kept. Default: 0.6; with a head "
-    "of the assignment dual, which needs no suppression, all are kept.",
+    help="Maximum IoU of two boxes of a class; of boxes that overlap more, the best is kept. Default: that of the "
+    "recipe that the weights were trained with (nas val), or 0.6; with a head of the assignment dual, which needs no "
+    "suppression, all are kept.",
 )
 
 

@@ -15,6 +15,7 @@ from trainers import Score
 from trainers.data import Dataset, DataSplits
 from trainers.detect import AnyDetector
 from trainers.evaluation import evaluate
+from trainers.suppression import Suppression
 
 SCORES = ("ap", "ap50", "ap_small")
 
@@ -44,13 +45,16 @@ class MeasurementData:
         }
 
 
-def measured_accuracy(detector: Detector, files: Mapping[str, Path], data: MeasurementData) -> dict[str, Any]:
+def measured_accuracy(
+    detector: Detector, files: Mapping[str, Path], data: MeasurementData, suppression: Suppression
+) -> dict[str, Any]:
     """Measures a network in PyTorch and ONNX files on the same images, by the rules of `nas val`.
 
     Args:
         detector: the network.
         files: the ONNX files by the name that the report gives their scores.
         data: the images.
+        suppression: which detections count, those of the training.
 
     Returns:
         Plain data: which images, the scores of `pytorch` and of each file as fractions of 1 (None without such
@@ -59,14 +63,15 @@ def measured_accuracy(detector: Detector, files: Mapping[str, Path], data: Measu
     Raises:
         UserError: a file cannot be run, or no image can be read.
     """
-    report: dict[str, Any] = {**data.described(), "pytorch": _scores(detector, data)}
+    counted = suppression.for_head(one_to_one=detector.one_to_one)
+    report: dict[str, Any] = {**data.described(), "pytorch": _scores(detector, data, counted)}
     for name, path in files.items():
         runner = OnnxDetector(path)
-        report |= {name: _scores(runner, data), "runtime": runner.runtime}
+        report |= {name: _scores(runner, data, counted), "runtime": runner.runtime}
     return report
 
 
-def _scores(detector: AnyDetector, data: MeasurementData) -> dict[str, float | None]:
-    score: Score = evaluate(detector, data.validation)
+def _scores(detector: AnyDetector, data: MeasurementData, suppression: Suppression) -> dict[str, float | None]:
+    score: Score = evaluate(detector, data.validation, suppression=suppression)
     values = {name: float(getattr(score, name)) for name in SCORES}
     return {name: None if isnan(value) else value for name, value in values.items()}

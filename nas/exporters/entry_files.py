@@ -62,13 +62,20 @@ def write_entry(
     entry.architecture.to_yaml(folder / ARCHITECTURE)
     if entry.weights is not None:
         save_weights(
-            folder / WEIGHTS, entry.weights.state, entry.architecture.to_dict(), entry.classes, entry.pixel_range
+            folder / WEIGHTS,
+            entry.weights.state,
+            entry.architecture.to_dict(),
+            entry.classes,
+            entry.pixel_range,
+            entry.weights.suppression,
         )
     if "onnx" in formats:
         report["onnx"] = _write_onnx(folder, entry, options, images, data)
         if data is not None and entry.weights is not None:
             models = {"onnx_fp32": folder / FLOAT_MODEL} if options.precision == "int8" else {}
-            report["accuracy"] = measured_accuracy(entry.detector(), {**models, "onnx": folder / MODEL}, data)
+            report["accuracy"] = measured_accuracy(
+                entry.detector(), {**models, "onnx": folder / MODEL}, data, entry.weights.suppression
+            )
     (folder / COST).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     (folder / CARD).write_text(card(entry, report), encoding="utf-8")
     return report
@@ -113,6 +120,8 @@ def _write_onnx(
     described = description(detector, entry.classes, options)
     if entry.pixel_range is not None:
         described["pixel_range"] = list(entry.pixel_range)
+    if entry.weights is not None and entry.weights.suppression.changes():
+        described["suppression"] = entry.weights.suppression.changes()
     description_text = json.dumps(described, indent=2) + "\n"
     report: dict[str, Any] = {
         "opset": options.opset,

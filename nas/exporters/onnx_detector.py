@@ -23,6 +23,8 @@ from trainers.data.pixel_range import PixelRange, is_range
 from trainers.heads import DetectionLimits, DetectionTensors
 from trainers.heads.reading import kept_without_nms, read_table, read_without_nms, suppressed
 from trainers.heads.two_stage import read_second_stage
+from trainers.settings import SettingError
+from trainers.suppression import Suppression
 
 DESCRIPTION, MODEL, SECOND_STAGE = "detector.json", "model.onnx", "second_stage.onnx"
 MAX_DESCRIPTION = 64 * 1024 * 1024
@@ -49,6 +51,8 @@ class OnnxDescription:
     """Whether the boxes need suppression."""
     output_shapes: tuple[tuple[int, ...], ...]
     pixel_range: PixelRange | None
+    suppression: Suppression
+    """Which detections the evaluations of the training counted."""
     content: Mapping[str, Any]
     """All of it, for `postprocess.py`."""
 
@@ -79,6 +83,7 @@ class OnnxDescription:
             nms=bool(content.get("nms", True)),
             output_shapes=tuple(tuple(each) for each in content["output_shapes"]),
             pixel_range=None if pixel_range is None else (float(pixel_range[0]), float(pixel_range[1])),
+            suppression=Suppression.from_dict(content.get("suppression", {})),
             content=content,
         )
 
@@ -98,12 +103,20 @@ def _lacking(content: Any) -> list[str]:
         "fit": content.get("fit") in FITS,
         "strides": _is_sizes(content.get("strides")),
         "output_shapes": isinstance(shapes, list) and bool(shapes) and all(map(_is_sizes, shapes)),
+        "suppression": _is_suppression(content.get("suppression", {})),
         "pixel_range": content.get("pixel_range") is None or is_range(content["pixel_range"]),
     }
     if content.get("outputs") == "raw":
         checks["head"] = content.get("head") in READ_RAW
         checks.update({name: content.get(name) is not None for name in NEEDED.get(str(content.get("head")), ())})
     return [name for name, good in checks.items() if not good]
+
+
+def _is_suppression(value: object) -> bool:
+    try:
+        return isinstance(value, dict) and bool(Suppression.from_dict(value))
+    except SettingError:
+        return False
 
 
 def _is_sizes(value: object) -> bool:

@@ -42,7 +42,7 @@ CACHE_HEADER = "TRT-8201-EntropyCalibration2"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Calibration:
+class CalibrationRanges:
     """The ranges of the maps of a network, measured on images."""
 
     method: str
@@ -66,7 +66,7 @@ class Calibration:
         return ("\n".join(lines) + "\n").encode()
 
 
-def calibrate(model: bytes, images: Iterable[np.ndarray], method: str) -> Calibration:
+def calibrate(model: bytes, images: Iterable[np.ndarray], method: str) -> CalibrationRanges:
     """Runs an ONNX file on images and measures the range of each map.
 
     Args:
@@ -105,7 +105,7 @@ def calibrate(model: bytes, images: Iterable[np.ndarray], method: str) -> Calibr
             count += 1
         data = calibrator.compute_data()
     ranges = {name: tuple(float(np.ravel(end)[0]) for end in each.range_value) for name, each in data.items()}
-    return Calibration(method=method, num_images=count, ranges=ranges, data=data)  # type: ignore[arg-type]
+    return CalibrationRanges(method=method, num_images=count, ranges=ranges, data=data)  # type: ignore[arg-type]
 
 
 class _OneImage:
@@ -124,7 +124,7 @@ class _OneImage:
         return next(self._feeds)
 
 
-def quantised(model: bytes, calibration: Calibration, nodes: Collection[str]) -> bytes:
+def quantised(model: bytes, calibration: CalibrationRanges, nodes: Collection[str]) -> bytes:
     """Returns an ONNX file in which the named nodes have quantised inputs.
 
     Args:

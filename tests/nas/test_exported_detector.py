@@ -155,6 +155,7 @@ def copied(folder: Path, out: Path, **changed: object) -> Path:
         ({"reg_max": None}, "has no valid reg_max"),
         ({"reg_max": 7}, "cannot be read as detector.json says"),
         ({"pixel_range": [1]}, "has no valid pixel_range"),
+        ({"suppression": {"iou": 3}}, "has no valid suppression"),
     ],
 )
 def test_a_wrong_description_is_one_line(

@@ -19,7 +19,7 @@ from val_predict_fakes import DATA, IMAGES, make_weights, run
 
 import nas
 from nas.exporters.onnx_model import OnnxOptions, run_onnx, write_onnx
-from nas.exporters.quantisation import METHODS, QUANTISED, Calibration, NetworkParts, calibrate, quantised
+from nas.exporters.quantisation import METHODS, QUANTISED, CalibrationRanges, NetworkParts, calibrate, quantised
 from nas.exporters.quantisation_loss import PartLosses, detection_loss, kept_parts
 from search_space import DESIGNS, Detector, lower
 from search_space.errors import ConfigError
@@ -97,7 +97,9 @@ def test_quantised_files_are_as_tensorrt_reads_them() -> None:
 
 def test_the_calibration_cache_has_the_bits_of_each_scale() -> None:
     ranges = {"image": (0.0, 1.0), "a": (-2.54, 1.0), "never": (0.0, 0.0)}
-    header, *lines = Calibration(method="minmax", num_images=1, ranges=ranges, data=None).cache().decode().splitlines()
+    header, *lines = (
+        CalibrationRanges(method="minmax", num_images=1, ranges=ranges, data=None).cache().decode().splitlines()
+    )
     assert header.startswith("TRT-") and header.endswith("-EntropyCalibration2")
     assert lines[0] == "image: 3c010204"  # 1 / 127
     values = {name: struct.unpack(">f", bytes.fromhex(bits))[0] for name, bits in (each.split(": ") for each in lines)}

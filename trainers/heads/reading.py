@@ -109,7 +109,7 @@ def read_table(boxes: Tensor, scores: Tensor, limits: DetectionLimits) -> list[D
 
 def _read_one(boxes: Tensor, table: Tensor, limits: DetectionLimits) -> DetectionTensors:
     scores, places, labels = best_pairs(table, one_class=limits.one_class)
-    good = scores >= limits.score_threshold
+    good = scores >= limits.lowest_candidate
     boxes, scores, labels = boxes[places[good]], scores[good], labels[good]
     return suppressed(boxes, scores, labels, limits)
 

@@ -97,7 +97,7 @@ def _anchor_boxes(
 def _read_one(offsets: Tensor, probabilities: Tensor, anchors: Tensor, limits: DetectionLimits) -> DetectionTensors:
     """Decodes the offsets `(A, 4)` and class probabilities `(A, classes)` of one image."""
     scores, places, labels = best_pairs(probabilities, one_class=limits.one_class)
-    good = scores >= limits.score_threshold
+    good = scores >= limits.lowest_candidate
     scores, places, labels = scores[good], places[good], labels[good]
     boxes = from_offsets(offsets[places], anchors[places])
     return suppressed(boxes, scores, labels, limits)

@@ -121,6 +121,8 @@ def read_second_stage(boxes: Tensor, probabilities: Tensor, limits: DetectionLim
     """
     if limits.one_class:
         probabilities = probabilities.masked_fill(probabilities < probabilities.amax(dim=-1, keepdim=True), 0.0)
+    if limits.candidate_score is not None:
+        probabilities = probabilities.masked_fill(probabilities < limits.candidate_score, 0.0)
     least = max(limits.score_threshold, LEAST_SCORE)
     scores = soft_suppress(boxes, probabilities, iou_threshold=limits.nms_iou, least_score=least)
     return [_read_one(*tables, least, limits) for tables in zip(boxes, scores, strict=True)]
