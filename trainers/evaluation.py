@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from search_space import Detector
 from search_space.errors import DataError
 from trainers.curves import curve
 from trainers.data.dataset import Dataset, Image, no_boxes, no_labels
-from trainers.detect import Detections, evaluation_mode
+from trainers.detect import AnyDetector, Detections, evaluation_mode
 from trainers.heads import DetectionLimits
 from trainers.matching import MAX_DETECTIONS, Matches
 from trainers.precision import accuracy, match_sizes, measure, score_fields
@@ -91,7 +90,7 @@ class DatasetDetections:
 
 
 def evaluate(
-    detector: Detector,
+    detector: AnyDetector,
     dataset: Dataset,
     *,
     input_hw: tuple[int, int] | None = None,
@@ -103,7 +102,7 @@ def evaluate(
     """Measures the average precision of a detector on a data set, in float32.
 
     Args:
-        detector: runs in evaluation mode; its mode is restored.
+        detector: a network, which runs in evaluation mode and whose mode is restored, or an exported file.
         dataset: ignored regions are treated like crowds in COCO.
         input_hw: size that images are scaled to; default: the detector's own.
         batch_size: images, or slices of an image, per batch.
@@ -121,7 +120,7 @@ def evaluate(
 
 
 def detect_dataset(
-    detector: Detector,
+    detector: AnyDetector,
     dataset: Dataset,
     *,
     input_hw: tuple[int, int] | None = None,

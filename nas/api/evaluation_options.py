@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from nas.api.bounds import check_at_least, check_fraction
-from nas.api.trained_detector import TrainedDetector
+from nas.api.exported_detector import RunnableDetector
 from search_space.errors import ConfigError, check_known
 from trainers.settings import format_value
 from trainers.suppression import Suppression
@@ -55,22 +55,15 @@ class EvaluationOptions:
         if self.bins is not None and not self.bins.startswith("quantiles"):
             size_bins(self.bins, ())  # fails before the data is read
 
-    def suppression_of(self, loaded: TrainedDetector) -> Suppression:
+    def suppression_of(self, loaded: RunnableDetector) -> Suppression:
         """Returns which detections count: what is given, and for the rest as in the training of the weights."""
         given = {each.name: getattr(self, each.name) for each in fields(Suppression)}
-        return replace(_stored(loaded), **{name: value for name, value in given.items() if value is not None})
+        return replace(loaded.suppression, **{name: value for name, value in given.items() if value is not None})
 
 
-def _stored(loaded: TrainedDetector) -> Suppression:
-    """Returns which detections the evaluations of the training of a detector counted."""
-    from search_space.heads.assignment import is_one_to_one
-
-    return loaded.content.suppression.for_head(one_to_one=is_one_to_one(loaded.architecture.head))
-
-
-def suppression_note(loaded: TrainedDetector) -> str | None:
+def suppression_note(loaded: RunnableDetector) -> str | None:
     """Returns which limits of the detections are those of the training; None where these are the usual ones."""
-    changes = _stored(loaded).changes()
+    changes = loaded.suppression.changes()
     if not changes:
         return None
     words = {name.replace("_", "-"): value for name, value in changes.items()}

@@ -112,14 +112,16 @@ if TYPE_CHECKING:
 def command(weights: Path, as_json: bool, **options: Any) -> None:
     """Measure AP, AP50, AP by size and more of trained WEIGHTS on a data set.
 
-    WEIGHTS is a weights file, also one that others published, the folder of a training, a run or an export, or a
-    member of the front of a run. docs/evaluation.md explains each number.
+    WEIGHTS is a weights file, also one that others published, the folder of a training or a run, or a member of the
+    front of a run; or an exported model.onnx, or the folder of an export, which ONNX Runtime runs. docs/evaluation.md
+    explains each number.
 
     \b
     Examples:
       nas val runs/best --data hit-uav --split block
       nas val runs/best --data hit-uav --bins 0,8,16,32,inf --curves curves
       nas val runs/best --data VisDrone2019-DET-test-dev --part all
+      nas val exported/KEY/model.onnx --data hit-uav --split block
     """
     from nas.api.evaluate import evaluate
     from nas.commands.progress import progress_bar

@@ -15,7 +15,7 @@ from trainers.boxes import AnchorGrid, box_similarity, decode_boxes, flatten_map
 from trainers.heads.distillation import DistillationLoss, SoftTargets
 from trainers.heads.head_training import HEAD_TRAINING, DetectionLimits, DetectionTensors, HeadOptions
 from trainers.heads.one_to_many import DualLoss, HeadLoss
-from trainers.heads.reading import best_pairs, is_first, rows_at, suppressed, top_pairs, within_limits
+from trainers.heads.reading import best_pairs, kept_without_nms, rows_at, suppressed, top_pairs
 from trainers.losses import Loss, distance_loss, distribution_focal_loss, ignore_weights
 
 ONE_OF = 7
@@ -105,7 +105,7 @@ class AnchorFreeTraining:
     ) -> list[DetectionTensors]:
         """Returns the detections of each image, best first, from maps `(B, 4 * reg_max + classes, H, W)`."""
         if self.one_to_one and limits.iou_threshold is None and not limits.soft_nms:
-            return [_without_nms(*each, limits) for each in zip(*self.top(outputs), strict=True)]
+            return [kept_without_nms(*each, limits) for each in zip(*self.top(outputs), strict=True)]
         grid, table = grid_of(outputs, self.strides), flatten_maps(outputs).float()
         return [self._read_one(rows, grid, limits) for rows in table]
 
@@ -137,17 +137,6 @@ class AnchorFreeTraining:
     def _read_one(self, rows: Tensor, grid: AnchorGrid, limits: DetectionLimits) -> DetectionTensors:
         boxes, scores, labels = _candidates(rows, grid, self.reg_max, limits.lowest_candidate, limits.one_class)
         return suppressed(boxes, scores, labels, limits)
-
-
-def _without_nms(
-    boxes: Tensor, scores: Tensor, labels: Tensor, points: Tensor, limits: DetectionLimits
-) -> DetectionTensors:
-    """Returns the detections of one image from a row of `AnchorFreeTraining.top`."""
-    good = scores >= limits.score_threshold
-    if limits.one_class:
-        good &= is_first(points)
-    keep = within_limits(good.nonzero().flatten(), labels, limits)
-    return boxes[keep], scores[keep], labels[keep]
 
 
 def _candidates(
