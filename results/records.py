@@ -146,8 +146,10 @@ def frame(trials: Iterable[Trial]) -> pd.DataFrame:
         raise ValueError(f"unknown columns {sorted(unknown)}; known: {', '.join(COLUMNS)}, ap_LOW_HIGH, axis_...")
     if any(row["outcome"] not in OUTCOMES for row in rows):
         raise ValueError(f"a trial that is under way has no place in a table; allowed: {', '.join(OUTCOMES)}")
-    types = {**_types([*some, *bins]), **dict.fromkeys(axes, "string")}
-    return pd.DataFrame({name: pd.array([row.get(name) for row in rows], dtype=kind) for name, kind in types.items()})
+    types: dict[str, Any] = {**_types([*some, *bins]), **dict.fromkeys(axes, "string")}
+    cells: dict[str, Any] = {name: [row.get(name) for row in rows] for name in types}
+    table: pd.DataFrame = pd.DataFrame({name: pd.array(cells[name], dtype=kind) for name, kind in types.items()})
+    return table
 
 
 def _types(further: Iterable[str]) -> dict[str, str]:
@@ -220,8 +222,8 @@ def write(table: pd.DataFrame, path: Path) -> None:
 
 def _cells(texts: pd.Series[Any]) -> pd.Series[Any]:
     """Returns the texts of a column as they are written; plain objects, which are written in a third of the time."""
-    values = texts.to_numpy(dtype=object, na_value=None)
-    return pd.Series([None if each is None else as_cell(each) for each in values], index=texts.index, dtype=object)
+    cells = [None if each is pd.NA else as_cell(each) for each in texts.tolist()]
+    return pd.Series(cells, index=texts.index, dtype=object)
 
 
 def load(run_dir: Path | str, name: str = TRIALS_CSV) -> pd.DataFrame:
