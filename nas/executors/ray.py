@@ -31,7 +31,7 @@ from nas.executors.memory import gpu_bytes
 from nas.executors.ray_env import handlers_kept, path_handed_on, short_folder, silence_ray
 from nas.executors.ray_progress import ProgressBoard
 from nas.executors.ray_queue import JobQueue
-from nas.executors.ray_resources import place_in
+from nas.executors.ray_resources import place_in, room_in
 from nas.executors.worker import throttled, unmade
 from results.trial import Cause, Outcome
 from search_space.errors import ConfigError
@@ -39,6 +39,7 @@ from search_space.errors import ConfigError
 try:
     import ray
     from ray import tune
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     from nas.executors.ray_hooks import Suggestions, TrialEnds, WhenClosed
 except ImportError as error:
@@ -46,8 +47,11 @@ except ImportError as error:
 
 POLL_SECONDS = 0.25
 JOIN_SECONDS = 30.0
+MOST_JOBS = 10_000
+"""Limit of Tune for a cluster that may grow; the search submits no more jobs than there is room for."""
 STORE_BYTES = 100 * 2**20
 """Size of Ray's object store, which only passes short messages."""
+TOKENS = "; set RAY_AUTH_MODE=token if ray start said that token authentication is enabled"
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_worker_niceness": "0",
@@ -70,7 +74,7 @@ class RayExecutor:
     Args:
         factory: Makes the evaluator of each worker, in the worker.
         address: Of a running cluster; None: the Ray that this process is connected to, or else a new local one.
-        num_workers: Jobs at a time; None: as many as the cluster has room for.
+        num_workers: Jobs at a time; None: as many as the cluster has room for, also on machines that come or go later.
         cpus_per_trial: CPUs of each job.
         gpus_per_trial: Least share of a GPU of each job; None: a whole GPU where there are any, else none. A job that
             is predicted to need more memory gets a larger share.
@@ -106,8 +110,9 @@ class RayExecutor:
             self._started = _connect(address, self._folder, num_cpus)
             place = place_in(_machines(), num_workers, cpus_per_trial, gpus_per_trial)
             self.capacity = place.num_workers
+            self._follows_cluster, self._place = num_workers is None, place
             self._queue = JobQueue(place)
-            self._board: Any = ray.remote(num_cpus=0)(ProgressBoard).remote()
+            self._board = _progress_board()
             self._thread = threading.Thread(target=_run_tune, daemon=True, args=self._tune_arguments(factory))
             self._thread.start()
         except BaseException:
@@ -131,6 +136,8 @@ class RayExecutor:
                 self._turn(report)
         except KeyboardInterrupt:
             self._interrupt()
+        if self._follows_cluster:
+            self.capacity = max(1, room_in(_machines(), self._place.cpus, self._place.gpus))
         number = next(iter(self._ended))
         self._stopping.discard(number)
         del self._began[number]
@@ -158,7 +165,7 @@ class RayExecutor:
         """Returns the arguments of `_run_tune`."""
         trainable = tune.with_parameters(Worker, factory=factory, board=self._board)
         placed = tune.with_resources(trainable, lambda config: tune.PlacementGroupFactory([config["bundle"]]))
-        return placed, self._queue, self._folder, self.capacity
+        return placed, self._queue, self._folder, MOST_JOBS if self._follows_cluster else self.capacity
 
     def _turn(self, report: Report) -> None:
         """Waits a moment for a job to end, and reports the steps that arrived meanwhile."""
@@ -344,10 +351,17 @@ def _connect(address: str | None, folder: str, num_cpus: float | None) -> bool:
         raise ConfigError(
             f"Ray cannot be reached at {address or 'this machine'}: {error}; next: nas doctor tells whether Ray works "
             "here, ray status on the cluster whether it runs, --executor processes needs none"
+            f"{TOKENS if address else ''}"
         ) from None
     return True
 
 
+def _progress_board() -> Any:
+    """Starts the progress board on the machine of this process, so that it is not lost with another one."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(num_cpus=0, scheduling_strategy=here)(ProgressBoard).remote()
+
+
 def _machines() -> list[dict[str, float]]:
-    """Returns the resources of each machine of the connected cluster."""
+    """Returns the resources of each machine of the connected cluster that is alive."""
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]

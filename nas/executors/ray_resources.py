@@ -106,6 +106,11 @@ def jobs_on(node: Mapping[str, float], cpus: float, gpus: float) -> int:
     return int(min(by_cpu, num_gpus // gpus if gpus >= 1 else num_gpus * math.floor(1 / gpus + 1e-9)))
 
 
+def room_in(nodes: Sequence[Mapping[str, float]], cpus: float, gpus: float) -> int:
+    """Returns how many jobs machines have room for, given the resources of each."""
+    return sum(jobs_on(node, cpus, gpus) for node in nodes)
+
+
 def place_in(nodes: Sequence[Mapping[str, float]], num_workers: int | None, cpus: float, gpus: float | None) -> Place:
     """Returns what jobs may use of a cluster, given the resources of each machine.
 
@@ -114,7 +119,7 @@ def place_in(nodes: Sequence[Mapping[str, float]], num_workers: int | None, cpus
     """
     if gpus is None:
         gpus = 1.0 if any(node.get("GPU", 0) for node in nodes) else 0.0
-    room = sum(jobs_on(node, cpus, gpus) for node in nodes)
+    room = room_in(nodes, cpus, gpus)
     if room < (num_workers or 1):
         raise ConfigError(
             f"the cluster has room for {room} jobs of {cpus:g} CPUs and {gpus:g} GPUs each, {num_workers or 1} are "

@@ -25,6 +25,7 @@ from nas.executors.ray_resources import (
     gpu_share,
     memory_request,
     predict_bytes,
+    room_in,
 )
 from nas.executors.training import TrainingSpec, device_of
 from nas.executors.worker import throttled
@@ -284,3 +285,10 @@ def test_folders_of_processes_that_are_no_more_are_removed(tmp_path: Path, monke
     made = Path(ray_env.short_folder())
     assert made.is_dir() and made.name.startswith(f"nas-ray-{os.getpid()}-")
     assert [folder.exists() for folder in left] == [False, True, True] and (tmp_path / "nas-ray-other").exists()
+
+
+def test_the_room_of_a_cluster_is_that_of_the_machines_that_are_there() -> None:
+    machine = {"CPU": 4.0, "GPU": 2.0}
+    assert room_in([], 1, 0) == 0
+    assert room_in([machine], 1, 0) == 4 and room_in([machine, machine], 2, 0) == 4
+    assert room_in([machine, {"CPU": 64.0}], 1, 0.5) == 4  # without GPUs the second has no room
