@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from nas.engine.run_request import RunRequest
 from nas.engine.rung_plan import laid
 from nas.engine.scheduler import TrialIndex
 from nas.engine.session import Session, begin, go_on, open_search
+from nas.engine.storage import database_errors
 from nas.engine.time_plan import TimePlan, plan_of
 from nas.executors import Step
 from nas.plugins import use_plugins
@@ -101,7 +103,9 @@ def search(
     notify = on_notice or (lambda notice: None)
     for notice in session.notices:
         notify(notice)
-    run = _run(session, plan, observer, notify)
+    next_step = f"nas run --resume {session.folder.path}"
+    with nullcontext() if session.storage is None else database_errors(next_step):
+        run = _run(session, plan, observer, notify)
     if run.ending is not None and run.ending.is_interrupted:
         raise SearchInterrupted(run)
     return run

@@ -229,9 +229,16 @@ class SearchStudy:
         return next(found).number
 
     def _end(self, trial: Trial) -> None:
-        """Stores the result of a running trial, then ends it: after a kill in between, `settle` ends it."""
+        """Stores the result of a running trial, then ends it: after a kill in between, `settle` ends it.
+
+        If another worker has ended the trial, because it heard nothing from this one, the result is dropped: the trial
+        is repeated.
+        """
         frozen = next(each for each in self._frozen() if each.number == trial.number)
-        self._study._storage.set_trial_user_attr(frozen._trial_id, RESULT, _result_of(trial))
+        try:
+            self._study._storage.set_trial_user_attr(frozen._trial_id, RESULT, _result_of(trial))
+        except optuna.exceptions.UpdateFinishedTrialError:
+            return
         self._close(trial)
 
     def _close(self, trial: Trial) -> None:
