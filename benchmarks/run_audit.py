@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,12 @@ def num_doubled(run: Path) -> int:
     """Returns how many trials of a finished run were counted twice, or are not in both study and table."""
     study = study_of(run)
     trials, table = study.trials(), records.load(run)
+    differ = len(table) != len(trials) or sorted(table["number"]) != sorted(trial.number for trial in trials)
+    return num_twice(trials, study.running()) + differ
+
+
+def num_twice(trials: Sequence[Trial], running: Sequence[Trial]) -> int:
+    """Returns how many trials of a finished study were trained or repeated twice, are under way, or do not add up."""
     counts = records.tally(records.frame(trials))
     trained = [
         (trial.key, trial.rung, trial.training_seed, trial.audit_of is None)
@@ -62,9 +68,8 @@ def num_doubled(run: Path) -> int:
         if trial.is_evaluated and trial.outcome is not Outcome.CACHED
     ]
     retried = [trial.retry_of for trial in trials if trial.retry_of is not None]
-    differ = counts["asked"] != sum(counts[outcome] for outcome in records.OUTCOMES) or len(table) != len(trials)
-    differ = differ or sorted(table["number"]) != sorted(trial.number for trial in trials)
-    return len(trained) - len(set(trained)) + len(retried) - len(set(retried)) + len(study.running()) + differ
+    differ = counts["asked"] != sum(counts[outcome] for outcome in records.OUTCOMES)
+    return len(trained) - len(set(trained)) + len(retried) - len(set(retried)) + len(running) + differ
 
 
 def num_false_donors(trials: Trials) -> int:

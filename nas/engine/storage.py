@@ -8,11 +8,12 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 
 from nas.engine.journal import LightJournal, repair_journal
@@ -86,6 +87,7 @@ def database_storage(url: str) -> BaseStorage:
 
 def _free_locks(storage: RDBStorage) -> None:
     """Sets `FREED_AFTER` in each connection from now on."""
+
     from sqlalchemy import event
 
     def connected(connection: Any, _: Any) -> None:
@@ -108,7 +110,6 @@ def database_errors(next_step: str) -> Iterator[None]:
     Raises:
         ConfigError: The database did not answer.
     """
-    from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
@@ -173,7 +174,10 @@ def heartbeat_name(worker: str) -> str:
 
 @contextmanager
 def heartbeat(study: SearchStudy, *, every_seconds: float = BEAT_SECONDS) -> Iterator[None]:
-    """Writes the heartbeat of this worker every few seconds; after a failure it tries again the next time."""
+    """Writes the heartbeat of this worker every few seconds; after a failure it tries again the next time.
+
+    At the end, the trials that an error left open are ended, so that others need not wait for `GRACE_SECONDS`.
+    """
     ended = threading.Event()
 
     def beat() -> None:
@@ -194,3 +198,5 @@ def heartbeat(study: SearchStudy, *, every_seconds: float = BEAT_SECONDS) -> Ite
     finally:
         ended.set()
         thread.join(timeout=5)
+        with suppress(Exception):  # without a connection, the others find out by themselves
+            study.settle(lambda worker: worker == study.worker)

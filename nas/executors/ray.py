@@ -359,7 +359,8 @@ def _connect(address: str | None, folder: str, num_cpus: float | None) -> bool:
 def _progress_board() -> Any:
     """Starts the progress board on the machine of this process, so that it is not lost with another one."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return ray.remote(num_cpus=0, scheduling_strategy=here)(ProgressBoard).remote()
+    board: Any = ray.remote(num_cpus=0)(ProgressBoard)
+    return board.options(scheduling_strategy=here).remote()
 
 
 def _machines() -> list[dict[str, float]]:

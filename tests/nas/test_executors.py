@@ -323,3 +323,18 @@ def _one_at_a_time(kind: str, request: pytest.FixtureRequest) -> Executor:
         request.getfixturevalue("cluster")
     workers = 1 if "workers" in EXECUTORS.get(kind).takes else None
     return EXECUTORS.get(kind).open(Workers(factory=FormulaSpec(), here=FakeEvaluator, workers=workers))
+
+
+@pytest.mark.slow
+def test_ray_uses_machines_that_come_later(cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nas.executors import ray as module
+
+    (tmp_path / "notes").mkdir()
+    for workers, expected in ((None, 3), (1, 1)):
+        monkeypatch.undo()
+        with module.RayExecutor(FakeSpec(folder=tmp_path / "notes"), num_workers=workers) as executor:
+            before = executor.capacity
+            monkeypatch.setattr(module, "_machines", lambda: [{"CPU": 2.0}, {"CPU": 1.0}])
+            executor.submit(Job(number=next(NUMBERS), architecture=ARCHITECTURE, seed=GOOD))
+            executor.wait(lambda step: None)
+            assert (before, executor.capacity) == (workers or 2, expected)

@@ -187,3 +187,16 @@ def test_a_worker_that_joins_starts_from_the_pretrained_weights_of_the_run(
     assert "cannot be read here" in lacking.notices[-1] and not lacking.folder.pretrained.exists()
     again = join_run.join(RunRequest.of(name="given", storage=url, out="fourth", pretrained="moved.pt"))
     assert again.folder.pretrained.is_file()
+
+
+@needs_postgres
+def test_a_connection_does_not_outlive_its_link_and_holds_no_lock_for_long(url: str) -> None:
+    from sqlalchemy import text
+
+    storage = database_storage(url)
+    with storage.engine.connect() as connection:
+        found = connection.execute(text("SHOW idle_in_transaction_session_timeout")).scalar()
+        driver = connection.connection.dbapi_connection
+        assert driver is not None
+        assert found == "1min"
+        assert driver.info.get_parameters()["tcp_user_timeout"] == "30000"  # type: ignore[attr-defined]
