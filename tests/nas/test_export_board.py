@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from nas.cli import main
+from nas.exporters.front import BOARD_SCRIPTS
 
 SCRIPT = Path(__file__).parents[2] / "nas" / "exporters" / "kit" / "board" / "measure.py"
 BANNER = "&&&& {what} TensorRT.trtexec [TensorRT v{version}] # trtexec --onnx=model.onnx"
@@ -106,8 +107,8 @@ def test_a_detector_is_measured_and_its_csv_calibrates_a_board(
     with (out / "board" / "measured.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert (row["model"], row["latency_ms"]) == ("../yolov8n-p2-nop5/architecture.yaml", "9.76")
-    written = ["engines.py", "measure.py", "measured.csv", "measured.json"]
-    assert sorted(path.name for path in (out / "board").iterdir() if path.name != "__pycache__") == written
+    written = {*BOARD_SCRIPTS, "measured.csv", "measured.json"}
+    assert {path.name for path in (out / "board").iterdir() if path.name != "__pycache__"} == written
     capsys.readouterr()
     main(["latency", "calibrate", str(out / "board" / "measured.csv"), "--device", "jetson-nano", "--json"])
     assert "jetson" in capsys.readouterr().out
@@ -146,7 +147,7 @@ def test_what_trtexec_refuses_is_told_and_the_rest_is_measured(tmp_path: Path) -
 
 def test_what_is_missing_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "board").mkdir()
-    for name in ("measure.py", "engines.py"):
+    for name in BOARD_SCRIPTS:
         (tmp_path / "board" / name).write_bytes(SCRIPT.with_name(name).read_bytes())
     for arguments, said in (((), "no trtexec"), (("--trtexec", stand_in(tmp_path)), "no */model.onnx")):
         done = measure(tmp_path, *arguments)
@@ -175,5 +176,6 @@ def test_the_power_mode_is_read(text: str | None, mode: str | None, script: Any)
 def test_the_script_runs_on_the_python_of_older_boards() -> None:
     import ast
 
-    for path in (SCRIPT, SCRIPT.with_name("engines.py"), SCRIPT.parent.parent / "postprocess.py"):
+    assert {path.name for path in SCRIPT.parent.glob("*.py")} == set(BOARD_SCRIPTS)
+    for path in (*SCRIPT.parent.glob("*.py"), SCRIPT.parent.parent / "postprocess.py"):
         ast.parse(path.read_text(), feature_version=(3, 6))
