@@ -82,6 +82,7 @@ def export(
     opset: int | None = None,
     precision: str | None = None,
     outputs: str | None = None,
+    nms: str | None = None,
     weights: str | Path | None = None,
     num_classes: int | None = None,
     input_hw: tuple[int, int] | None = None,
@@ -101,7 +102,10 @@ def export(
         formats: `yaml` and `onnx`, as a sequence or separated by a comma.
         opset: ONNX opset; None: 13.
         precision: precision of the ONNX model, `fp32` or `fp16`; None: `fp32`.
-        outputs: outputs of the ONNX model, `raw` maps or `decoded` boxes and scores; None: `raw`.
+        outputs: outputs of the ONNX model, `raw` maps, `decoded` boxes and scores, or the `boxes` after suppression;
+            None: `raw`.
+        nms: how `boxes` are suppressed, by NonMaxSuppression of `onnx` or by TensorRT's plug-in `efficient`; None:
+            `onnx`.
         weights: weights of the architecture or design.
         num_classes: number of classes, without weights; None: that of the design or of the run that found it, else 80.
         input_hw: input size `(H, W)` in pixels, for an architecture or a design.
@@ -118,7 +122,7 @@ def export(
     check_at_least("--top", top, 1)
     check_at_least("--num-classes", num_classes, 1)
     formats = _formats(formats)
-    onnx = _onnx_options({"opset": opset, "precision": precision, "outputs": outputs}, "onnx" in formats)
+    onnx = _onnx_options({"opset": opset, "precision": precision, "outputs": outputs, "nms": nms}, "onnx" in formats)
     training = _training(what, weights)
     with _named(training or what, None if weights is None else Path(weights)) as (name, file):
         about = {} if training is None else {"origin": training.origin, "data": training.data}

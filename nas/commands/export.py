@@ -46,7 +46,14 @@ if TYPE_CHECKING:
 @click.option(
     "--outputs",
     metavar="FORM",
-    help="Outputs of the ONNX model: raw (maps) or decoded (boxes and scores).  [default: raw]",
+    help="Outputs of the ONNX model: raw (maps), decoded (boxes and scores) or boxes (after suppression).  "
+    "[default: raw]",
+)
+@click.option(
+    "--nms",
+    metavar="HOW",
+    help="Suppression inside --outputs boxes: onnx (NonMaxSuppression, TensorRT 8.5 or newer) or efficient "
+    "(TensorRT's plug-in EfficientNMS_TRT).  [default: onnx]",
 )
 @click.option(
     "--weights",
@@ -106,6 +113,9 @@ def print_export(result: ExportResult) -> None:
             f"  {each.path.parent}: {each.macs / 1e9:.4g} GFLOPs ({each.flops_2x / 1e9:.4g} at 2x), "
             f"{each.params:,} parameters{onnx}"
         )
+    notes = {note for each in result.front for note in (each.report.get("onnx") or {}).get("deepstream_notes", ())}
+    for note in sorted(notes):
+        say(f"note on DeepStream: {note}")
     for folder in sorted(Path(result.what, "finished").glob("*/finish.json")):
         say(f"note: {folder.parent} is trained in full; the members of the front have the weights of the search")
     first = result.front[0]

@@ -15,13 +15,16 @@ import torch
 from nas.cost import Cost, cost_of
 from nas.cost.latency import LatencyModel
 from nas.exporters.card import card
+from nas.exporters.deepstream import PARSER, deepstream_files, deepstream_notes
 from nas.exporters.entry import ExportEntry
 from nas.exporters.onnx_model import Exportable, OnnxOptions, SecondStage, difference, write_onnx
+from nas.exporters.onnx_suppression import SUPPRESSIONS, outputs_of, with_description
 from search_space import Detector
 from search_space.errors import ConfigError
 from trainers import save_weights
 from trainers.detect import evaluation_mode
 from trainers.heads import head_training
+from trainers.heads.reading import NUM_READ
 
 ARCHITECTURE, COST, WEIGHTS, CARD = "architecture.yaml", "cost.json", "weights.safetensors", "README.md"
 MAX_DIFFERENCE = {"fp32": 1e-4, "fp16": 5e-2}
@@ -105,12 +108,20 @@ def _write_onnx(folder: Path, entry: ExportEntry, options: OnnxOptions, images: 
             f"{entry.name}: ONNX in {options.precision} differs from PyTorch by {apart:.2g} of an output's scale, "
             f"allowed: {MAX_DIFFERENCE[options.precision]:g}; next: {other}, or --format yaml"
         )
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
-    (folder / "postprocess.py").write_bytes(kit_file("postprocess.py"))
     described = description(detector, entry.classes, options)
     if entry.pixel_range is not None:
         described["pixel_range"] = list(entry.pixel_range)
+    if options.form == "boxes":
+        files["model.onnx"] = with_description(files["model.onnx"], described)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    (folder / "postprocess.py").write_bytes(kit_file("postprocess.py"))
+    notes: dict[str, list[str]] = {}
+    if options.form == "boxes":
+        notes["deepstream_notes"] = list(deepstream_notes(described))
+        for name, text in deepstream_files(described).items():
+            (folder / name).write_text(text, encoding="utf-8")
+            (folder / PARSER).write_bytes(kit_file("deepstream", PARSER))
     (folder / "detector.json").write_text(json.dumps(described, indent=2) + "\n")
     return {
         "files": {name: len(content) for name, content in files.items()},
@@ -119,6 +130,7 @@ def _write_onnx(folder: Path, entry: ExportEntry, options: OnnxOptions, images: 
         "outputs": options.form,
         "largest_relative_difference": apart,
         "compared_on_images": len(images),
+        **notes,
     }
 
 
@@ -140,8 +152,19 @@ def description(detector: Detector, classes: Sequence[str], options: OnnxOptions
     }
     with evaluation_mode(detector):
         outputs = detector(torch.zeros(1, 3, *detector.input_hw))
-        exported = Exportable(detector, options)(torch.zeros(1, 3, *detector.input_hw))
+        exportable = Exportable(detector, options)
+        exported = exportable(torch.zeros(1, 3, *detector.input_hw))
+    found["output_names"] = list(exportable.names)
     found["output_shapes"] = [list(each.shape) for each in exported]
     if detector.head == "two_stage":
         found["second_stage_shape"] = [outputs[-2].shape[1], SecondStage(detector).num_features]
-    return found | head_training(detector).described(outputs)
+    if options.form != "boxes":
+        return found | head_training(detector).described(outputs)
+    found["nms"] = False
+    if not detector.one_to_one:
+        suppression, most = options.nms or SUPPRESSIONS[0], min(NUM_READ, exported[0].shape[1])
+        shapes = [[1, most, 4], [1, most], [1, most]]
+        found["suppression"] = suppression
+        found["output_names"] = list(outputs_of(suppression))
+        found["output_shapes"] = [[1, 1], *shapes] if suppression == "efficient" else shapes
+    return found
