@@ -49,9 +49,9 @@ CASES = {
     "ssd boxes": ("--outputs", "boxes"),
     "dual boxes": ("--outputs", "boxes"),
 }
-SPREADS = {"anchor_free": 2.0, "ssd": 1.0, "two_stage": 2.0}
+SPREADS = {"anchor_free": 10.0, "ssd": 1.0, "two_stage": 20.0}
 """Of the class logits: scores that differ, but are below 1, where all are the same."""
-SCORES = {"anchor_free": 0.7, "ssd": 0.3, "two_stage": 0.3, "dual": 0.7}
+SCORES = {"anchor_free": 0.6, "ssd": 0.3, "two_stage": 0.3, "dual": 0.7}
 
 
 def coarse(seed: int) -> np.ndarray:
@@ -62,7 +62,8 @@ def coarse(seed: int) -> np.ndarray:
 def awake(detector: Detector) -> Detector:
     """Fits the batch norms of an untrained detector to pictures, so that what it finds depends on what it sees."""
     lively(detector)
-    seen = [*map(read_rgb, IMAGES[:2]), coarse(0), coarse(1)]
+    noise = np.random.default_rng(0).integers(0, 256, (*detector.input_hw, 3), np.uint8)  # as the export compares
+    seen = [*map(read_rgb, IMAGES[:2]), coarse(0), noise]
     feed = np.stack([cv2.resize(each, detector.input_hw[::-1]) for each in seen]).transpose(0, 3, 1, 2)
     for module in detector.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -71,6 +72,8 @@ def awake(detector: Detector) -> Detector:
     with torch.no_grad():
         detector.train()(torch.from_numpy(feed / np.float32(255)))
         for name, values in detector.state_dict().items():
+            if name.endswith("running_var"):  # channels that hardly vary would multiply rounding errors
+                values.clamp_(min=values.mean())
             if name.endswith(("_logits.weight", "objectness.weight")):
                 values *= SPREADS[detector.head]
     return detector.eval()
@@ -118,7 +121,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tag = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
     (folder / "turned.jpg").write_bytes(turned[:2] + b"\xff\xe1" + (len(tag) + 2).to_bytes(2, "big") + tag + turned[2:])
     writer = cv2.VideoWriter(str(folder / "clip.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (160, 128))
-    for number in range(4):
+    for number in range(2):
         writer.write(coarse(number))
     writer.release()
     return folder
@@ -180,7 +183,7 @@ def test_the_boxes_are_those_of_predict(
     words = (inputs, *score, "--out")
     expected = predicted(capsys, folder / "weights.safetensors", *words, tmp_path / "theirs")
     found = looked(monkeypatch, capsys, folder, *words, tmp_path / "ours", "--runtime", "onnxruntime")
-    assert assert_same(found, expected, score[1]) > 40 and len(found) == 8 and found[-1].get("frame") is None
+    assert assert_same(found, expected, score[1]) > 40 and len(found) == 6 and found[-1].get("frame") is None
     ours, theirs = (
         [Path(each["picture"]).relative_to(tmp_path / name) for each in entries]
         for name, entries in (("ours", found), ("theirs", expected))

@@ -1,6 +1,6 @@
-// Hands the boxes of an ONNX file with suppression inside to DeepStream. Build it on the board:
+// Hands the boxes of an ONNX file with suppression inside to DeepStream. Build it on the board, in one line:
 //
-//   g++ -std=c++14 -shared -fPIC -o libparse_boxes.so parse_boxes.cpp \
+//   g++ -std=c++14 -shared -fPIC -o libparse_boxes.so parse_boxes.cpp
 //       -I/opt/nvidia/deepstream/deepstream/sources/includes -I/usr/local/cuda/include
 //
 // Outputs are boxes, scores, labels, or those of the plug-in EfficientNMS_TRT. Boxes are in pixels of the input.
