@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from search_space import Detector
 from search_space.errors import ConfigError
 from trainers.data.dataset import Image, Labels
-from trainers.detect import Detections, detect
+from trainers.detect import AnyDetector, Detections, detect
 from trainers.heads import DetectionLimits
 
 CUT_SHARE = 0.7
@@ -95,7 +94,7 @@ def starts(side: int, tile: int, overlap: float) -> list[int]:
 
 
 def detect_all(
-    detector: Detector,
+    detector: AnyDetector,
     images: Sequence[Image],
     *,
     input_hw: tuple[int, int],
@@ -123,7 +122,7 @@ def detect_all(
 
 
 def _in_batches(
-    detector: Detector, images: Sequence[Image], input_hw: tuple[int, int], limits: DetectionLimits, batch_size: int
+    detector: AnyDetector, images: Sequence[Image], input_hw: tuple[int, int], limits: DetectionLimits, batch_size: int
 ) -> list[Detections]:
     found = []
     for start in range(0, len(images), batch_size):

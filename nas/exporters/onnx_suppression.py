@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from search_space.errors import ConfigError
-from trainers.heads.head_training import NMS_IOU
 from trainers.heads.reading import LEAST_SCORE, NUM_CANDIDATES, NUM_READ
+from trainers.suppression import NMS_IOU
 
 if TYPE_CHECKING:
     import onnx
 
-Suppression = Literal["onnx", "efficient"]
-SUPPRESSIONS: tuple[Suppression, ...] = ("onnx", "efficient")
+NmsOperator = Literal["onnx", "efficient"]
+NMS_OPERATORS: tuple[NmsOperator, ...] = ("onnx", "efficient")
 """The operator NonMaxSuppression of ONNX, or the plug-in EfficientNMS_TRT of TensorRT."""
 FOUND = ("boxes", "scores", "labels")
 """Outputs of a file with suppression inside: `(1, N, 4)` px, `(1, N)` and `(1, N)`, all 32-bit floats."""
@@ -25,16 +25,16 @@ EFFICIENT = ("num_detections", "detection_boxes", "detection_scores", "detection
 ALL = ("all_boxes", "all_scores")
 """The boxes and scores before suppression inside the file."""
 PREFIX = "suppress_"
-DESCRIPTION = "detector"
+METADATA = "detector"
 """Key of the file's metadata that holds the content of `detector.json`."""
 
 
-def outputs_of(suppression: Suppression) -> tuple[str, ...]:
+def outputs_of(suppression: NmsOperator) -> tuple[str, ...]:
     """Returns the names of the outputs of a file with suppression inside."""
     return EFFICIENT if suppression == "efficient" else FOUND
 
 
-def with_suppression(content: bytes, suppression: Suppression, num_classes: int) -> bytes:
+def with_suppression(content: bytes, suppression: NmsOperator, num_classes: int) -> bytes:
     """Returns an ONNX file that suppresses what a file with decoded outputs finds, as `nas predict` does.
 
     One class for each position, the 1000 best of them, suppression within each class at IoU 0.6, and the 300 best of
@@ -79,11 +79,11 @@ def with_description(content: bytes, described: Mapping[str, Any]) -> bytes:
     import onnx
 
     model = onnx.load_from_string(content)
-    onnx.helper.set_model_props(model, {DESCRIPTION: json.dumps(described)})
+    onnx.helper.set_model_props(model, {METADATA: json.dumps(described)})
     return bytes(model.SerializeToString())
 
 
-def check_suppression(head: str, suppression: Suppression | None, *, one_to_one: bool) -> None:
+def check_suppression(head: str, suppression: NmsOperator | None, *, one_to_one: bool) -> None:
     """Raises ConfigError if a head has no boxes to suppress in a graph, or needs no suppression."""
     if head == "two_stage":
         raise ConfigError(

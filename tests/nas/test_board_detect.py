@@ -286,3 +286,8 @@ def test_a_file_with_suppression_inside_is_read_by_its_metadata(
     words = ("--no-pictures", "--runtime", "onnxruntime")
     alone = looked(monkeypatch, capsys, tmp_path / "model.onnx", IMAGES[0], *words)
     assert alone == looked(monkeypatch, capsys, folder, IMAGES[0], *words) and alone[0]["detections"]
+    assert_same(alone, predicted(capsys, folder / "model.onnx", IMAGES[0], "--no-pictures"), 0.25)
+    told = json.loads((folder / "detector.json").read_text())
+    (tmp_path / "detector.json").write_text(json.dumps({**told, "nms_operator": "efficient"}))
+    assert run("predict", tmp_path / "model.onnx", IMAGES[0], "--no-pictures") == 2
+    assert "which ONNX Runtime lacks" in capsys.readouterr().err

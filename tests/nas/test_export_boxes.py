@@ -23,7 +23,7 @@ from val_predict_fakes import run
 from nas.exporters import deepstream
 from nas.exporters.entry_files import description
 from nas.exporters.onnx_model import OnnxOptions, difference, run_onnx, write_onnx
-from nas.exporters.onnx_suppression import DESCRIPTION, EFFICIENT, with_suppression, without_suppression
+from nas.exporters.onnx_suppression import EFFICIENT, METADATA, with_suppression, without_suppression
 from search_space import Detector, lower
 from search_space.errors import ConfigError
 
@@ -83,7 +83,7 @@ def test_any_table_is_suppressed_as_the_script_does(num_boxes: int, num_classes:
     scores = rng.random((1, num_boxes, num_classes), np.float32)
     file = with_suppression(decoded_file(num_boxes, num_classes, opset), "onnx", num_classes)
     outputs = run_onnx(file, {"given_boxes": boxes, "given_scores": scores})
-    told = {"head": "ssd", "outputs": "boxes", "nms": False, "suppression": "onnx"}
+    told = {"head": "ssd", "outputs": "boxes", "nms": False, "nms_operator": "onnx"}
     found = kit.detections(outputs, told, threshold=0.05)
     expected = kit.detections([boxes, scores], {"head": "ssd", "outputs": "decoded"}, threshold=0.05)
     assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
@@ -105,7 +105,7 @@ def test_the_plug_in_gets_the_candidates_and_is_read(kit: ModuleType) -> None:
         np.array([[0.9, 0.2, 0.8]], np.float32),
         np.array([[2, 1, 0]], np.int32),
     ]
-    told = {"head": "ssd", "outputs": "boxes", "nms": False, "suppression": "efficient"}
+    told = {"head": "ssd", "outputs": "boxes", "nms": False, "nms_operator": "efficient"}
     found = kit.detections(outputs, told, threshold=0.1)
     assert found[0].tolist() == boxes[0, :2].tolist() and found[2].tolist() == [2, 1]
     assert kit.detections([np.array([[-1]], np.int32), *outputs[1:]], told)[0].shape == (0, 4)
@@ -122,7 +122,12 @@ def test_heads_that_it_does_not_apply_to_are_refused(head: str, nms: str | None,
 
 
 @pytest.mark.parametrize(
-    ("words", "told"), [({"nms": "onnx"}, "--outputs boxes"), ({"nms": "soft"}, "onnx, efficient")]
+    ("words", "told"),
+    [
+        ({"nms": "onnx"}, "--outputs boxes"),
+        ({"nms": "soft"}, "onnx, efficient"),
+        ({"form": "boxes", "precision": "int8"}, "--outputs decoded"),
+    ],
 )
 def test_options_that_do_not_fit_are_refused(words: dict[str, str], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
@@ -137,7 +142,7 @@ def test_an_export_has_a_configuration_of_deepstream(tmp_path: Path, capsys: pyt
     assert {each.name for each in folder.iterdir()} >= {"config_infer.txt", "labels.txt", "parse_boxes.cpp"}
     told = json.loads((folder / "detector.json").read_text())
     metadata = onnx.load(folder / "model.onnx").metadata_props
-    assert {each.key: json.loads(each.value) for each in metadata} == {DESCRIPTION: told}
+    assert {each.key: json.loads(each.value) for each in metadata} == {METADATA: told}
     assert "note on DeepStream: nvinfer pads" in capsys.readouterr().out
 
 
