@@ -1,4 +1,4 @@
-"""Writes docs/designs.md from the counts of `nas reproduce`: run `python docs/generate_designs.py` in the project."""
+"""Writes docs/designs.md from the counts of `nas reproduce`, and docs/pyramids: `python docs/generate_designs.py`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from pathlib import Path
 from nas.api.designs import label
 from nas.api.reproduce import PublishedFigure, Reproduction, reproduce, summary_rows
 from nas.commands.reproduce_display import MULTIPLES, deviation_cell, ours_cell
-from search_space import DESIGNS, InputFormat
+from nas.reports.pyramid_drawing import draw_pyramid
+from search_space import DESIGNS, InputFormat, lower
 
 PAGE = Path(__file__).with_name("designs.md")
+FOLDER = "pyramids"
+"""Of the pictures, beside the page."""
 HEADER = """\
 <!-- Written by docs/generate_designs.py from the designs and their counts. Change those instead of this page. -->
 
@@ -32,6 +35,13 @@ where `--start` names it, or where a limit on latency is set and it is among the
 search by name must be given by `--choices`; without them the design is left out. `nas weights import` reads none of
 their files but those of YOLO11.
 """
+
+
+def pictures() -> dict[str, str]:
+    """Returns the picture of each design by its name, as SVG."""
+    designs = {name: DESIGNS.get(name) for name in DESIGNS}
+    graphs = {name: lower(each.architecture, num_classes=each.num_classes) for name, each in designs.items()}
+    return {name: draw_pyramid(graph, title=name) for name, graph in graphs.items()}
 
 
 def page() -> str:
@@ -60,10 +70,31 @@ def _paper(designs: Sequence[Reproduction]) -> Iterator[str]:
             for design in designs
         ),
     )
+    yield from _pictures([design.design for design in designs])
     yield from _input_formats(designs)
     yield from _counts(designs)
     yield from _reported(designs)
+    yield from _weights(designs)
     yield from _notes(designs)
+
+
+def _pictures(names: Sequence[str]) -> Iterator[str]:
+    """Yields the picture of the first design, and links to those of the others."""
+    first, *others = names
+    yield f"![Pyramid of {first}]({FOLDER}/{first}.svg)\n"
+    if others:
+        yield f"Pyramids of the others: {', '.join(f'[{name}]({FOLDER}/{name}.svg)' for name in others)}.\n"
+
+
+def _weights(designs: Sequence[Reproduction]) -> Iterator[str]:
+    """Yields where weights are published."""
+    places: dict[str, list[str]] = {}
+    for design in designs:
+        places.setdefault(DESIGNS.get(design.design).weights, []).append(_name(design))
+    for place, names in places.items():
+        if place:
+            check = f"`nas reproduce {names[0].strip('`*')} --weights FILE --data PATH` checks the accuracy"
+            yield f"Weights of {', '.join(names)}: {place}; {check}.\n"
 
 
 def _input_formats(designs: Sequence[Reproduction]) -> Iterator[str]:
@@ -151,4 +182,7 @@ def _table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[
 
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+    PAGE.with_name(FOLDER).mkdir(exist_ok=True)
+    for design, picture in pictures().items():
+        (PAGE.with_name(FOLDER) / f"{design}.svg").write_text(picture, encoding="utf-8")
     print(f"wrote {PAGE}")

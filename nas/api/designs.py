@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MAIN_ACCURACIES = ("visdrone_val_map50", "coco_val_ap", "coco_ap", "voc07_test_ap")
 """The accuracy that is shown for a design, the first of these that its paper reports."""
-NOT_IN_FRAME = ("accuracy", "deviation", "citation", "notes", "recipe")
+NOT_IN_FRAME = ("accuracy", "deviation", "citation", "notes", "recipe", "weights")
 WORDS = {
     "visdrone": "VisDrone",
     "tinyperson": "TinyPerson",
@@ -84,6 +84,8 @@ class ListedDesign:
     notes: str
     recipe: Recipe | None
     """The recipe by which its authors train it; None where none is known."""
+    weights: str
+    """Where its authors publish weights that are read here; empty: nowhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +145,7 @@ def listed(design: Design) -> ListedDesign:
         citation=design.citation,
         notes=design.notes,
         recipe=recipe_of_design(design),
+        weights=design.weights,
     )
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from nas.api.named_architecture import ArchitectureLike, classes_to_count, find_architecture, shown_name
 from nas.api.result import OnNotice, Result, table_of
+from search_space.errors import ConfigError
+from search_space.files import write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,6 +91,7 @@ def explain(
     diff: None = None,
     num_classes: int | None = None,
     input_hw: tuple[int, int] | None = None,
+    picture: str | Path | None = None,
     on_notice: OnNotice | None = None,
 ) -> Explanation: ...
 
@@ -99,6 +103,7 @@ def explain(
     diff: ArchitectureLike,
     num_classes: int | None = None,
     input_hw: tuple[int, int] | None = None,
+    picture: None = None,
     on_notice: OnNotice | None = None,
 ) -> ArchitectureDiff: ...
 
@@ -109,6 +114,7 @@ def explain(
     diff: ArchitectureLike | None = None,
     num_classes: int | None = None,
     input_hw: tuple[int, int] | None = None,
+    picture: str | Path | None = None,
     on_notice: OnNotice | None = None,
 ) -> Explanation | ArchitectureDiff:
     """Counts the nodes of an architecture, or compares it with another one.
@@ -118,10 +124,12 @@ def explain(
         diff: another architecture; then the result is what differs, and what each difference costs.
         num_classes: classes to count for; None: those of the design or of the run that found it, else 80.
         input_hw: input size `(H, W)` in pixels; None: that of the architecture.
+        picture: SVG file for a picture of the pyramid: levels, blocks, fusions and attention; replaced if there is one.
         on_notice: is called with a note where the number of classes is that of a run or a default.
 
     Raises:
-        UserError: there is no such architecture, or it does not take this size or number of classes.
+        UserError: there is no such architecture, it does not take this size or number of classes, or the picture cannot
+            be written.
     """
     from search_space import lower
     from search_space.heads.assignment import is_one_to_one
@@ -129,12 +137,19 @@ def explain(
     # With `diff` the input size is one of the differences: both are compared as they are and counted at `input_hw`.
     arch = find_architecture(architecture, input_hw if diff is None else None)
     num_classes = classes_to_count(architecture, num_classes, "counted", on_notice)
+    if picture is not None and diff is not None:
+        raise ConfigError("--picture draws one architecture, and --diff compares two; give one of them")
     if diff is not None:
         from nas.api.differences import differences
 
         names = (shown_name(architecture), shown_name(diff))
         return differences(arch, find_architecture(diff), num_classes=num_classes, input_hw=input_hw, names=names)
-    counted, memory_bytes = count_nodes(lower(arch, num_classes=num_classes))
+    graph = lower(arch, num_classes=num_classes)
+    if picture is not None:
+        from nas.reports.pyramid_drawing import draw_pyramid
+
+        write_text(Path(picture), draw_pyramid(graph, title=shown_name(architecture)))
+    counted, memory_bytes = count_nodes(graph)
     head_params = sum(node.params for node in counted if node.part == "head")
     totals = {name: sum(getattr(node, name) for node in counted) for name in TOTALS}
     return Explanation(

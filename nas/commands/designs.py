@@ -88,6 +88,10 @@ def print_origin(design: ListedDesign) -> None:
     say(f"source: {design.citation}")
     if design.notes:
         say(f"note: {design.notes.strip()}")
+    if design.weights:
+        check = f"nas reproduce {design.design} --weights FILE --data PATH"
+        say(f"weights: published at {design.weights}; {check} checks the accuracy")
+    say(f"picture: nas explain {design.design} --picture {design.design}.svg")
     if design.recipe is None:
         say("recipe: none is known; nas train uses its defaults")
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -20,6 +21,13 @@ from nas.commands.options import complete, echo_json, json_option, plugin_option
 @click.option(
     "--input", "input_hw", type=(int, int), default=None, metavar="H W", help="Input height and width in pixels."
 )
+@click.option(
+    "--picture",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="FILE.svg",
+    help="Draw the pyramid into this file: levels, blocks, fusions and attention.",
+)
 @plugin_option
 @wide_option
 @json_option
@@ -31,6 +39,7 @@ def command(architecture: str, as_json: bool, **options: Any) -> None:
     \b
     Examples:
       nas explain yolov8n-p2-nop5 --num-classes 4 --input 256 256
+      nas explain sodet-s --picture sodet-s.svg
       nas explain yolov8n --diff yolov8n-p2
     """
     from nas.api.explain import Explanation, explain

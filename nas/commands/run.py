@@ -66,8 +66,13 @@ def command(resume: str | None, join: bool, as_json: bool, **settings: Any) -> N
             _show(interrupt.run, as_json)
             raise
         _show(run, as_json)
-        if not run.members or run.nothing_found is not None:
+        if has_no_front(run):
             raise SystemExit(NO_FRONT)
+
+
+def has_no_front(run: SearchRun) -> bool:
+    """Whether a run has no front, or one that detects nothing."""
+    return not run.members or run.nothing_found is not None
 
 
 @contextmanager

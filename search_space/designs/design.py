@@ -41,6 +41,8 @@ class Design:
     notes: str = ""
     recipe: str = ""
     """Name of the recipe by which its authors train it; empty: none is known."""
+    weights: str = ""
+    """Where its authors publish weights; empty: nowhere, or their files are not read here."""
 
 
 DESIGNS: Registry[Design] = Registry("design")

@@ -71,6 +71,7 @@ def _register(
             notes="Reconstructed from its six published counts: the files of the repository do not run, and its "
             "widths and depth contradict the counts.",
             recipe="so-det",
+            weights="github.com/magic524/SO-Det, releases",
         ),
     )
 

@@ -79,6 +79,7 @@ def _register(
             by_name=ap is None,
             notes=f"The repository publishes no parameters or operations of these networks. {notes}".strip(),
             recipe="ssd-vgg" if name.startswith("vgg") else "ssd",
+            weights="github.com/burhanmudassar/small_object_detection, links in the README",
         ),
     )
 

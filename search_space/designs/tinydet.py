@@ -55,6 +55,7 @@ def _register(letter: str, architecture: Architecture, mflops: float, accuracy: 
             published={"mflops_with_conv_bias": counted, **accuracy},
             notes="The published MFLOPs are multiply-adds plus the additions of convolution biases.",
             recipe="tinydet-l" if letter == "l" else "tinydet",
+            weights="github.com/hustvl/TinyDet, link in the README",
         ),
     )
 

@@ -68,6 +68,11 @@ def yolov8n_p2_nop5_bidir_cbam() -> Architecture:
     return replace(base, backbone=backbone(128, "cbam"), neck=replace(base.neck, attention="cbam"))
 
 
+OF_ULTRALYTICS = "github.com/ultralytics/assets, releases (COCO)"
+OF_PAPER = "github.com/DmitriyKras/YOLOv8-for-small-objects, links in the README"
+"""Where weights are published."""
+
+
 def _accuracy(val: tuple[float, float], test: tuple[float, float]) -> dict[str, Figure]:
     return {
         "visdrone_val_map50": Figure(value=val[0], unit="%"),
@@ -88,6 +93,7 @@ def _nano(inference_ms: float, postprocess_ms: float) -> dict[str, Figure]:
 def _register(
     name: str, architecture: Architecture, params_m_folded: float, accuracy: dict[str, Figure], notes: str = ""
 ) -> None:
+    weights = {"yolov8n": OF_ULTRALYTICS, "yolov8n-p2": ""}.get(name, OF_PAPER)
     params = Figure(value=params_m_folded, unit="M parameters, convolution and batch norm folded")
     DESIGNS.add(
         name,
@@ -100,6 +106,7 @@ def _register(
             published={"params_m_folded": params, **accuracy},
             notes=notes,
             recipe="yolov8-small",
+            weights=weights,
         ),
     )
 

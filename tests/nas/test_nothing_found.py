@@ -25,6 +25,7 @@ def blind(job: Job) -> Evaluation:
     return dataclasses.replace(formula(job), scores=ZERO)
 
 
+@pytest.mark.no_front
 def test_summary_json_api_and_report_say_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
