@@ -273,6 +273,7 @@ def test_the_kit_knows_the_words_of_predict() -> None:
     assert (set(pictures.SUFFIXES), set(pictures.VIDEOS)) == (IMAGE_SUFFIXES, media_input.VIDEOS)
     assert (pictures.COLORS, pictures.CODECS) == (box_drawing.COLORS, media_output.CODECS)
     assert pictures.is_camera("0") and pictures.is_camera("rtsp://a/b") and pictures.is_camera("nvarguscamerasrc ! a")
+    assert pictures.FONT_SCALE == box_drawing.FONT_SCALE
     assert not pictures.is_camera("a.jpg") and not pictures.is_camera("pictures/1")
 
 

@@ -15,7 +15,7 @@ VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wm
 CODECS = ((".mp4", "mp4v"), (".avi", "MJPG"))
 COLORS = ((230, 60, 60), (60, 160, 240), (70, 200, 90), (250, 190, 40), (190, 90, 220), (60, 210, 210))
 DEFAULT_RATE = 25.0
-FONT_SCALE = 0.35
+FONT_SCALE = 0.4
 LARGEST_LOSS = 0.1
 """Share of the frames of a video's header that may be missing without a note."""
 
@@ -179,10 +179,30 @@ def draw(pixels, boxes, scores, labels, classes):
         x1, y1, x2, y2 = (int(round(float(side))) for side in box)
         color = COLORS[int(label) % len(COLORS)]
         cv2.rectangle(canvas, (x1, y1), (x2, y2), color, width)
-        text = "%s %.2f" % (classes[int(label)], score)
-        place = (x1, max(y1 - 3, 8))
-        cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, FONT_SCALE * width, color, width, cv2.LINE_AA)
+        write_label(canvas, "%s %.2f" % (classes[int(label)], score), (x1, y1, y2), color, width)
     return canvas
+
+
+def write_label(canvas, text, edges, color, thickness):
+    """Writes a text on a background of a color, above a box, or below it where there is no room above.
+
+    Args:
+        canvas: `(H, W, 3)`, drawn on.
+        text: What is written.
+        edges: The left, upper and lower edge of the box in pixels.
+        color: RGB.
+        thickness: Of the strokes, in pixels.
+    """
+    left, top, bottom = edges
+    font, scale, margin = cv2.FONT_HERSHEY_SIMPLEX, FONT_SCALE * thickness, 1 + thickness
+    (width, height), below = cv2.getTextSize(text, font, scale, thickness)
+    width, height = width + 2 * margin, height + below + 2 * margin
+    x = max(0, min(left, canvas.shape[1] - width))
+    y = max(0, top - height if top >= height else min(bottom + 1, canvas.shape[0] - height))
+    cv2.rectangle(canvas, (x, y), (x + width - 1, y + height - 1), color, cv2.FILLED)
+    red, green, blue = color
+    readable = (0, 0, 0) if 0.299 * red + 0.587 * green + 0.114 * blue > 127 else (255, 255, 255)
+    cv2.putText(canvas, text, (x + margin, y + height - margin - below), font, scale, readable, thickness, cv2.LINE_AA)
 
 
 class Drawings:
