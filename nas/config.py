@@ -75,6 +75,11 @@ class RunConfig(RunSettings):
         """Returns the options of a command that load the plug-ins of the run, by their file names."""
         return [word for label in self.plugins for word in ("--plugin", label.rpartition(" ")[0])]
 
+    @property
+    def frame_text(self) -> str:
+        """Width and height of a frame, such as `1920x1080`; empty without one."""
+        return "" if self.frame is None else f"{self.frame[1]}x{self.frame[0]}"
+
     def limit_words(self) -> list[str]:
         """Returns each limit of the budget in words."""
         limits = []
@@ -83,7 +88,9 @@ class RunConfig(RunSettings):
         if self.budget_params_m is not None:
             limits.append(f"{self.budget_params_m:g} million parameters")
         if self.budget_latency_ms is not None:
-            limits.append(f"{self.budget_latency_ms:g} ms at the upper end of the {100 * self.confidence:g} % interval")
+            whole = "" if self.frame is None or not self.end_to_end else f", end to end, frames of {self.frame_text}"
+            interval = f"the {100 * self.confidence:g} % interval{whole}"
+            limits.append(f"{self.budget_latency_ms:g} ms at the upper end of {interval}")
         if self.budget_memory_mb is not None:
             limits.append(f"{self.budget_memory_mb:g} MB of activations (one image, 32-bit floats)")
         return limits

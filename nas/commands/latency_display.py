@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 
 from nas.commands.display import counted, say
 from nas.cost.breakdown import DEAR, SIZES_SHOWN, START, CheaperActivation, SmallerInput
+from nas.cost.frame import NETWORK, PRIOR
+from nas.cost.host import SOURCE
 
 if TYPE_CHECKING:
+    from nas.api.frame_request import FrameFigures
     from nas.api.latency import FrontLatency, LatencyPrediction, OnDevice
 
 NODES_SHOWN = 10
@@ -52,6 +55,7 @@ def print_architecture(result: LatencyPrediction) -> None:
         f"{result.latency_ms:.4g} ms predicted, not measured; {100 * result.confidence:g} % interval "
         f"{result.low_ms:.4g} to {result.high_ms:.4g} ms"
     )
+    _print_frame(result)
     _print_device(result)
     if result.extrapolated:
         say(f"note: extrapolated: {unmeasured_text(result)}")
@@ -77,6 +81,8 @@ def print_run(result: FrontLatency) -> None:
         numbers("GMACs", priority=3),
         numbers("params M", priority=3),
     )
+    asked = result.front[0].per_frame
+    frame_columns = () if asked is None else (numbers(f"ms per {per_frame_text(asked)}", priority=1),)
     rows = []
     for row in result.front:
         cells = (
@@ -87,11 +93,41 @@ def print_run(result: FrontLatency) -> None:
             f"{row.low_ms:.4g} to {row.high_ms:.4g}",
             f"{row.macs / 1e9:.4f}",
             f"{row.params / 1e6:.3f}",
+            *([] if row.per_frame is None else [f"{row.per_frame.latency_ms:.4g}"]),
         )
         rows.append(cells)
-    print_table(columns, rows)
+    print_table((*columns, *frame_columns), rows)
     best = result.front[0].architecture
     say(f"next: nas latency {best} --device {result.device} --num-classes {result.num_classes}")
+
+
+def _print_frame(result: LatencyPrediction) -> None:
+    """Prints the time of a frame part by part, where it was asked for."""
+    from nas.commands.table import Column, numbers, print_table
+
+    asked = result.per_frame
+    if asked is None:
+        return
+    interval = f"{100 * result.confidence:g} % interval"
+    columns = (Column(f"per {per_frame_text(asked)}", is_name=True), numbers("ms"), numbers(interval), Column("basis"))
+    rows = [
+        (each.part, f"{each.latency_ms:.4g}", f"{each.low_ms:.4g} to {each.high_ms:.4g}", each.basis)
+        for each in asked.parts
+    ]
+    total = ("all", f"{asked.latency_ms:.4g}", f"{asked.low_ms:.4g} to {asked.high_ms:.4g}", "")
+    print_table(columns, [*rows, total])
+    say(f"{asked.frames_per_s:.4g} {'frames' if asked.frame_hw else 'images'} a second")
+    if any(each.basis == PRIOR and each.part != NETWORK for each in asked.parts):
+        say(f"prior: not of this board, but of {SOURCE}; next: nas latency calibrate measured.json")
+    if asked.batch_size > 1:
+        say("a batch above 1 was never measured: its interval is wider")
+
+
+def per_frame_text(asked: FrameFigures) -> str:
+    """Returns what a time is of, such as `frame of 1920x1080` or `batch of 4 images`."""
+    what = "image" if asked.frame_hw is None else "frame"
+    of_size = "" if asked.frame_hw is None else f" of {asked.frame_hw[1]}x{asked.frame_hw[0]}"
+    return f"{what}{of_size}" if asked.batch_size == 1 else f"batch of {asked.batch_size} {what}s{of_size}"
 
 
 def _print_device(result: OnDevice) -> None:

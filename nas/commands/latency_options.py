@@ -31,3 +31,29 @@ confidence_option: Callable[[Command], Command] = click.option(
     show_default=True,
     help="Probability that the interval contains the measured latency.",
 )
+
+FRAME_OPTIONS = (
+    click.option(
+        "--frame", type=(int, int), default=None, metavar="H W", help="Height and width of a frame in pixels."
+    ),
+    click.option(
+        "--end-to-end",
+        is_flag=True,
+        help="Predict the whole time of a frame too: scaling, the network, decoding and suppression; needs --frame.",
+    ),
+    click.option(
+        "--batch-size",
+        type=int,
+        default=1,
+        show_default=True,
+        metavar="N",
+        help="Frames that go through the network together. No profile is measured above 1, so the interval is wider.",
+    ),
+)
+
+
+def frame_options(command: Command) -> Command:
+    """Adds --frame, --end-to-end and --batch-size."""
+    for option in reversed(FRAME_OPTIONS):
+        command = option(command)
+    return command

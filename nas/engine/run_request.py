@@ -10,6 +10,7 @@ from typing import Any
 
 from nas.config import RunConfig, versions
 from nas.cost import Budget
+from nas.cost.frame import FRAME_NEEDED
 from nas.cost.latency import LatencyModel, load_model
 from nas.cost.profile import Profile, find_profile
 from nas.data_state import data_fingerprint_of
@@ -234,12 +235,22 @@ def check_device(request: RunRequest) -> LatencyModel | None:
         ConfigError: A setting that needs a device is given without one, or the device is unknown.
     """
     said, wanted = request.settings, objectives_of(request)
+    if said.end_to_end and said.frame is None:
+        raise ConfigError(FRAME_NEEDED)
     if said.device is not None:
-        return load_model(said.device, said.precision, confidence=said.confidence)
+        return device_of(said)
     check_needs(request.given, type(said), DEVICE_EXAMPLE)
     if "latency" in wanted:
         raise ConfigError(f"--objective latency needs --device; next: {DEVICE_EXAMPLE}")
     return None
+
+
+def device_of(settings: RunSettings) -> LatencyModel | None:
+    """Returns the model that predicts the latency of a network, or end to end of a frame; None without a device."""
+    if settings.device is None:
+        return None
+    frame_hw = settings.frame if settings.end_to_end else None
+    return load_model(settings.device, settings.precision, confidence=settings.confidence, frame_hw=frame_hw)
 
 
 def device_name(given: str | None, profile: Profile) -> str:

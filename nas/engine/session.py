@@ -11,7 +11,6 @@ from typing import Any
 
 from nas.advice.box_sizes import BoxSizes, box_sizes
 from nas.config import RunConfig, check_fingerprint, check_same, read_config
-from nas.cost.latency import load_model
 from nas.data_state import DataWatch, data_fingerprint_of, open_data_of
 from nas.engine.advised import NO_ADVICE, check_auto, follow_advice
 from nas.engine.domain import CostedDomain
@@ -30,6 +29,7 @@ from nas.engine.run_request import (
     check_device,
     checked_name,
     default_starts,
+    device_of,
     objectives_notice,
     resolve,
 )
@@ -367,7 +367,7 @@ def prepare(
 
 def _domain_of(config: RunConfig, space: SearchSpace, splits: DataSplits) -> tuple[CostedDomain, BoxSizes]:
     """Returns the domain of a run, and the boxes of its training images."""
-    device = None if config.device is None else load_model(config.device, confidence=config.confidence)
+    device = device_of(config)
     if device is not None:
         check_fingerprint(config, "device", device.fingerprint())
     boxes = box_sizes(splits.train.records)

@@ -1,0 +1,67 @@
+"""What a caller asks about the time of a frame, and the predicted answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from nas.api.bounds import check_at_least
+from search_space.errors import ConfigError
+
+if TYPE_CHECKING:
+    from nas.cost.frame import FrameLatency, PartLatency
+    from nas.cost.latency import LatencyModel
+    from search_space import Graph
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameRequest:
+    """What is asked about a frame: its size `(H, W)` in pixels, whether its whole time, and how many at once.
+
+    Raises:
+        ConfigError: a value is out of bounds, or a whole time is asked for without a size.
+    """
+
+    frame_hw: tuple[int, int] | None = None
+    end_to_end: bool = False
+    batch_size: int = 1
+
+    def __post_init__(self) -> None:
+        from nas.cost.frame import FRAME_NEEDED, check_frame
+
+        if self.end_to_end and self.frame_hw is None:
+            raise ConfigError(FRAME_NEEDED)
+        check_at_least("--batch-size", self.batch_size, 1)
+        if self.frame_hw is not None:
+            check_frame(self.frame_hw)
+
+    def figures(self, model: LatencyModel, graph: Graph) -> FrameFigures | None:
+        """Returns what was asked for; None where nothing was."""
+        from nas.cost.frame import frame_latency
+
+        if self == FrameRequest():
+            return None
+        found = frame_latency(
+            model, graph, frame_hw=self.frame_hw, end_to_end=self.end_to_end, batch_size=self.batch_size
+        )
+        return FrameFigures.of(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameFigures:
+    """The predicted milliseconds of a frame, or of a batch of frames, with its interval and its parts."""
+
+    frame_hw: tuple[int, int] | None
+    end_to_end: bool
+    batch_size: int
+    latency_ms: float
+    low_ms: float
+    high_ms: float
+    frames_per_s: float
+    parts: tuple[PartLatency, ...]
+    """Their milliseconds add up to those of the whole."""
+
+    @classmethod
+    def of(cls, found: FrameLatency) -> FrameFigures:
+        """Returns the figures of a prediction."""
+        return cls(**{each.name: getattr(found, each.name) for each in fields(cls)})
