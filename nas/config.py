@@ -67,6 +67,10 @@ class RunConfig(RunSettings):
         kept = {axis: tuple(values.split(",")) for axis, _, values in (each.partition("=") for each in self.choices)}
         return fixed | kept
 
+    def tiles_of(self, axes: Mapping[str, str]) -> str:
+        """Returns the tiles of a trial with these choices, such as `3x2`; an axis with one choice may be missing."""
+        return axes.get("tiles") or self.narrowing.get("tiles", ("1",))[0]
+
     def data_words(self) -> list[str]:
         """Returns the options of a command that name the data set; none for the built-in one."""
         return command_words(self, "Data")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 from nas.api.bounds import check_at_least
@@ -11,7 +11,7 @@ from search_space.errors import ConfigError
 if TYPE_CHECKING:
     from nas.cost.frame import FrameLatency, PartLatency
     from nas.cost.latency import LatencyModel
-    from search_space import Graph
+    from search_space import Architecture, Graph
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +36,10 @@ class FrameRequest:
             check_frame(self.frame_hw)
 
     def figures(self, model: LatencyModel, graph: Graph) -> FrameFigures | None:
-        """Returns what was asked for; None where nothing was."""
+        """Returns what was asked for; None where nothing was, and a frame is one tile."""
         from nas.cost.frame import frame_latency
 
-        if self == FrameRequest():
+        if self == FrameRequest() and graph.tiles.count == 1:
             return None
         found = frame_latency(
             model, graph, frame_hw=self.frame_hw, end_to_end=self.end_to_end, batch_size=self.batch_size
@@ -54,6 +54,8 @@ class FrameFigures:
     frame_hw: tuple[int, int] | None
     end_to_end: bool
     batch_size: int
+    passes: int
+    """Passes of the network for a frame, one for each tile."""
     latency_ms: float
     low_ms: float
     high_ms: float
@@ -65,3 +67,19 @@ class FrameFigures:
     def of(cls, found: FrameLatency) -> FrameFigures:
         """Returns the figures of a prediction."""
         return cls(**{each.name: getattr(found, each.name) for each in fields(cls)})
+
+
+def with_tiles(architecture: Architecture, name: str | None) -> Architecture:
+    """Returns an architecture with the tiles of this name; None leaves it as it is.
+
+    Raises:
+        SpaceError: the name is not one of tiles.
+    """
+    from search_space import TileGrid
+
+    return architecture if name is None else replace(architecture, tiles=TileGrid.of(name))
+
+
+def without_tiles(architecture: Architecture) -> Architecture:
+    """Returns the architecture that sees a whole frame at once."""
+    return with_tiles(architecture, "1")

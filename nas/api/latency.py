@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.api.frame_request import FrameFigures, FrameRequest
+from nas.api.frame_request import FrameFigures, FrameRequest, with_tiles, without_tiles
 from nas.api.named_architecture import ArchitectureLike, classes_to_count, find_architecture, shown_name
 from nas.api.result import OnNotice, Result, notify, table_of
 from search_space.errors import ConfigError
@@ -160,6 +160,7 @@ def latency(
     frame: tuple[int, int] | None = None,
     end_to_end: bool = False,
     batch_size: int = 1,
+    tiles: str | None = None,
     on_notice: OnNotice | None = None,
 ) -> LatencyPrediction | FrontLatency:
     """Predicts the latency of an architecture, or of the front of a run, on a board in milliseconds, with an interval.
@@ -175,6 +176,7 @@ def latency(
         frame: size `(H, W)` in pixels of the pictures that the detector gets.
         end_to_end: also predict the whole time of a frame: scaling it, the network, decoding and suppression.
         batch_size: frames that go through the network together.
+        tiles: columns x rows of the tiles of a frame, such as `3x2`; None: those of the architecture.
         on_notice: is called with a note where the device or the number of classes is a default.
 
     Raises:
@@ -182,9 +184,9 @@ def latency(
     """
     asked = FrameRequest(frame_hw=frame, end_to_end=end_to_end, batch_size=batch_size)
     if isinstance(architecture, (str, Path)) and Path(architecture).is_dir():
-        _refuse_for_run(input_hw, num_classes)
+        _refuse_for_run(input_hw, num_classes, tiles)
         return _of_run(Path(architecture), device, precision, confidence, asked, on_notice)
-    arch = find_architecture(architecture, input_hw)
+    arch = with_tiles(find_architecture(architecture, input_hw), tiles)
     model = open_device(device, precision, confidence, on_notice=on_notice)
     num_classes = classes_to_count(architecture, num_classes, "predicted", on_notice)
     return _of_architecture(shown_name(architecture), model, arch, num_classes, confidence, asked)
@@ -253,9 +255,9 @@ def open_device(
     return model
 
 
-def _refuse_for_run(input_hw: tuple[int, int] | None, num_classes: int | None) -> None:
+def _refuse_for_run(input_hw: tuple[int, int] | None, num_classes: int | None, tiles: str | None) -> None:
 
-    for option, value in (("--input", input_hw), ("--num-classes", num_classes)):
+    for option, value in (("--input", input_hw), ("--num-classes", num_classes), ("--tiles", tiles)):
         if value is not None:
             raise ConfigError(
                 f"{option} does not apply to the folder of a run, whose accuracies are of its own sizes and classes; "
@@ -287,11 +289,11 @@ def _about(model: LatencyModel, confidence: float) -> dict[str, Any]:
 
 
 def _figures(model: LatencyModel, arch: Architecture, num_classes: int, asked: FrameRequest) -> dict[str, Any]:
-    """Returns the fields of `LatencyFigures`."""
+    """Returns the fields of `LatencyFigures`: those of the network for one tile, and of a frame in all its tiles."""
     from nas.cost import cost_of
     from search_space import lower
 
-    cost = cost_of(arch, num_classes=num_classes, device=model)
+    cost = cost_of(without_tiles(arch), num_classes=num_classes, device=model)
     predicted = cost.latency
     assert predicted is not None
     return {
@@ -325,7 +327,7 @@ def _of_architecture(
         **_about(model, confidence),
         classes=tuple(class_shares(model, terms, latency_ms)),
         nodes=tuple(node_shares(model, graph, latency_ms)),
-        faster=tuple(speedups(model, arch, num_classes, terms, latency_ms)),
+        faster=tuple(speedups(model, without_tiles(arch), num_classes, terms, latency_ms)),
     )
 
 

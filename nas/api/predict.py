@@ -284,6 +284,7 @@ class PredictionStream:
         from nas.api.media_input import list_sources, with_range
         from nas.api.media_output import Pictures
         from nas.api.opening import set_threads
+        from nas.api.tiling import grid_note
 
         set_threads(options.threads)
         tiling = options.tiling  # a typing error is told before anything is read
@@ -291,6 +292,7 @@ class PredictionStream:
         loaded = load_detector(weights)
         if options.input_hw is not None:
             loaded.content.check_input(options.input_hw)
+        notify(on_notice, grid_note(loaded.architecture.tiles, tiling))
         out = None if options.out is None else Path(options.out)
         found = list_sources([Path(each) if isinstance(each, str) else each for each in inputs], out=out)
         sources = with_range(found, options.range, loaded.content.pixel_range, on_notice)

@@ -116,7 +116,7 @@ def _print_frame(result: LatencyPrediction) -> None:
     ]
     total = ("all", f"{asked.latency_ms:.4g}", f"{asked.low_ms:.4g} to {asked.high_ms:.4g}", "")
     print_table(columns, [*rows, total])
-    say(f"{asked.frames_per_s:.4g} {'frames' if asked.frame_hw else 'images'} a second")
+    say(f"{asked.frames_per_s:.4g} {'frames' if asked.frame_hw or asked.passes > 1 else 'images'} a second")
     if any(each.basis == PRIOR and each.part != NETWORK for each in asked.parts):
         say(f"prior: not of this board, but of {SOURCE}; next: nas latency calibrate measured.json")
     if asked.batch_size > 1:
@@ -125,9 +125,12 @@ def _print_frame(result: LatencyPrediction) -> None:
 
 def per_frame_text(asked: FrameFigures) -> str:
     """Returns what a time is of, such as `frame of 1920x1080` or `batch of 4 images`."""
-    what = "image" if asked.frame_hw is None else "frame"
+    what = "image" if asked.frame_hw is None and asked.passes == 1 else "frame"
     of_size = "" if asked.frame_hw is None else f" of {asked.frame_hw[1]}x{asked.frame_hw[0]}"
-    return f"{what}{of_size}" if asked.batch_size == 1 else f"batch of {asked.batch_size} {what}s{of_size}"
+    tiles = "" if asked.passes == 1 else f" in {asked.passes} tiles"
+    return (
+        f"{what}{of_size}{tiles}" if asked.batch_size == 1 else f"batch of {asked.batch_size} {what}s{of_size}{tiles}"
+    )
 
 
 def _print_device(result: OnDevice) -> None:

@@ -37,6 +37,13 @@ FRAME_OPTIONS = (
         "--frame", type=(int, int), default=None, metavar="H W", help="Height and width of a frame in pixels."
     ),
     click.option(
+        "--tiles",
+        metavar="COLUMNSxROWS",
+        default=None,
+        help="Cut a frame into overlapping tiles, such as 3x2; each is a pass of the network. Default: those of the "
+        "architecture.",
+    ),
+    click.option(
         "--end-to-end",
         is_flag=True,
         help="Predict the whole time of a frame too: scaling, the network, decoding and suppression; needs --frame.",
@@ -53,7 +60,7 @@ FRAME_OPTIONS = (
 
 
 def frame_options(command: Command) -> Command:
-    """Adds --frame, --end-to-end and --batch-size."""
+    """Adds --frame, --tiles, --end-to-end and --batch-size."""
     for option in reversed(FRAME_OPTIONS):
         command = option(command)
     return command

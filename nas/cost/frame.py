@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
@@ -65,6 +65,8 @@ class FrameLatency(Latency):
     """Whether scaling, decoding and suppression are included; otherwise the network is the only part."""
     batch_size: int
     """Frames that are processed together; the milliseconds are those of all of them."""
+    passes: int
+    """Passes of the network, one for each tile of a frame; all parts are those of all tiles."""
     parts: tuple[PartLatency, ...]
 
     @property
@@ -83,18 +85,22 @@ def frame_latency(
 ) -> FrameLatency:
     """Returns the predicted time of a frame, or of `batch_size` frames that go through the network together.
 
+    The tiles of a frame go through it one after another.
+
     Raises:
         ValueError: `end_to_end` without the size of a frame.
     """
-    network = network_latency(model, graph, batch_size)
+    passes = graph.tiles.count
+    network = _times(passes, network_latency(model, graph, batch_size))
     basis = MEASURED if batch_size == 1 else EXTRAPOLATED
     parts = [_part(NETWORK, network, basis if model.profile.num_measured else PRIOR)]
     if end_to_end:
         if frame_hw is None:
             raise ValueError("the time of a whole frame needs its size")
         times = model.profile.host or host.PRIOR
-        scaling = _host_part(SCALING, times.prepare, host.pixels(frame_hw, graph.input_hw), batch_size, model)
-        reading = _host_part(READING, times.read_outputs, host.boxes(graph), batch_size, model)
+        pixels, count = host.pixels(graph.tiles.tile_hw(frame_hw), graph.input_hw), passes * batch_size
+        scaling = _host_part(SCALING, times.prepare, pixels, count, model)
+        reading = _host_part(READING, times.read_outputs, host.boxes(graph), count, model)
         parts = [scaling, *parts, reading]
     return FrameLatency(
         latency_ms=sum(each.latency_ms for each in parts),
@@ -104,12 +110,13 @@ def frame_latency(
         frame_hw=frame_hw,
         end_to_end=end_to_end,
         batch_size=batch_size,
+        passes=passes,
         parts=tuple(parts),
     )
 
 
 def network_latency(model: LatencyModel, graph: Graph, batch_size: int) -> Latency:
-    """Returns the predicted latency of the network for a batch.
+    """Returns the predicted latency of one pass of the network for a batch.
 
     Bytes and multiply-adds grow with the batch, launches and serial depth do not. No profile has measured that, so the
     interval is widened up to the time of the images one after another, and by `BATCH_DEVIATION` at least.
@@ -131,6 +138,11 @@ def network_latency(model: LatencyModel, graph: Graph, batch_size: int) -> Laten
     )
 
 
+def _times(count: int, latency: Latency) -> Latency:
+    ends = {name: count * getattr(latency, name) for name in ("latency_ms", "low_ms", "high_ms")}
+    return replace(latency, **ends)
+
+
 def _part(name: str, latency: Latency, basis: str) -> PartLatency:
     return PartLatency(
         part=name, latency_ms=latency.latency_ms, low_ms=latency.low_ms, high_ms=latency.high_ms, basis=basis
@@ -140,7 +152,7 @@ def _part(name: str, latency: Latency, basis: str) -> PartLatency:
 def _host_part(
     name: str, part: host.HostPart, quantities: tuple[float, float], count: int, model: LatencyModel
 ) -> PartLatency:
-    """Returns a part of the CPU, which does one frame after another."""
+    """Returns a part of the CPU, which does `count` tiles or frames one after another."""
     ms, deviation = part.predict(quantities)
     half = float(np.exp(deviation * NormalDist().inv_cdf(0.5 + model.confidence / 2)))
     return PartLatency(

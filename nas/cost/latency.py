@@ -144,12 +144,14 @@ class LatencyModel:
         return row
 
     def latency(self, graph: Graph) -> Latency:
-        """Returns the predicted latency of a graph, or with a `frame_hw` that of a whole frame.
+        """Returns the predicted latency of a graph for an image in all its tiles, or the whole time of a frame.
 
-        Takes well under a millisecond if its nodes are cached.
+        The latter where the model has a `frame_hw`. Takes well under a millisecond if its nodes are cached.
         """
         if self.frame_hw is not None:
             return frame_latency(self, graph, frame_hw=self.frame_hw, end_to_end=True)
+        if graph.tiles.count > 1:
+            return frame_latency(self, graph)
         return self.predict(self.terms(graph)[None])[0]
 
 

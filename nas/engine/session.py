@@ -30,8 +30,10 @@ from nas.engine.run_request import (
     checked_name,
     default_starts,
     device_of,
+    frame_notice,
     objectives_notice,
     resolve,
+    tiles_for,
 )
 from nas.engine.scheduler import Scheduler
 from nas.engine.search_study import STUDY_NAME, SearchStudy
@@ -113,6 +115,7 @@ def begin(request: RunRequest) -> Session:
     with_defaults(narrowing)
     named = read_starts(said.start or default_starts(narrowing))
     splits = open_data_of(said)
+    narrowing = {**narrowing, **tiles_for(said, narrowing)}
     advised = follow_advice(splits.train.records, narrowing) if said.auto else NO_ADVICE
     narrowing = {**narrowing, **advised.narrowing}
     space = SearchSpace().narrowed(with_defaults(narrowing))
@@ -144,6 +147,7 @@ def begin(request: RunRequest) -> Session:
             *more,
             *_pretrained_notices(config, pretrained, starts, named),
             *objectives_notice(objectives(config.objective)),
+            *frame_notice(config, splits),
         ],
         folder=create(path, config, fill),
         storage=said.storage,
@@ -372,4 +376,12 @@ def _domain_of(config: RunConfig, space: SearchSpace, splits: DataSplits) -> tup
         check_fingerprint(config, "device", device.fingerprint())
     boxes = box_sizes(splits.train.records)
     num_classes, cells = len(config.classes), least_cells(boxes)
-    return CostedDomain(space, budget_of(config), num_classes=num_classes, device=device, least_cells=cells), boxes
+    domain = CostedDomain(
+        space,
+        budget_of(config),
+        num_classes=num_classes,
+        device=device,
+        least_cells=cells,
+        frame_hw=config.frame or boxes.usual_hw,
+    )
+    return domain, boxes

@@ -66,7 +66,7 @@ def gather(run: Path, *, images: bool = True) -> Content:
         table=table,
         detectors=detectors_of(plotted, points, space, files, num_classes=len(config.classes)),
         importance=axis_importance(trials, points, space, objectives(config.objective)),
-        boxes=box_sizes(splits, front) if front else "The front has no member yet to compare the objects with.",
+        boxes=box_sizes(splits, front, config) if front else "The front has no member yet to compare the objects with.",
         pictures=pictures_of(run, config, splits, front) if images else "",
         held_out=held_out_words(config, splits),
         finished=finished,
