@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from statistics import NormalDist
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -14,7 +14,8 @@ from nas.cost.terms import TERMS
 from search_space.errors import ConfigError
 
 if TYPE_CHECKING:
-    from nas.cost.latency import LatencyModel
+    from nas.cost.profile import Profile
+    from nas.cost.terms import Vector
     from search_space import Graph
 
 BATCH_DEVIATION = 0.2
@@ -37,6 +38,25 @@ def check_frame(frame_hw: tuple[int, int]) -> None:
             f"--frame must be a height and a width from {LEAST_SIDE} to {MOST_SIDE} pixels, got "
             f"{' '.join(map(str, frame_hw))}; next: --frame 1080 1920"
         )
+
+
+class NetworkLatencies(Protocol):
+    """The latencies of several networks, by their index."""
+
+    def __getitem__(self, index: int) -> Latency: ...
+
+
+class PredictsNetworks(Protocol):
+    """Predicts the latency of one pass of a network on one device, as `nas.cost.latency.LatencyModel` does."""
+
+    profile: Profile
+    confidence: float
+
+    def terms(self, graph: Graph) -> Vector:
+        """Returns the terms of a graph, `(len(TERMS),)`."""
+
+    def predict(self, terms: Vector) -> NetworkLatencies:
+        """Returns the latencies of networks with `terms` `(n, len(TERMS))`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +96,7 @@ class FrameLatency(Latency):
 
 
 def frame_latency(
-    model: LatencyModel,
+    model: PredictsNetworks,
     graph: Graph,
     *,
     frame_hw: tuple[int, int] | None = None,
@@ -115,7 +135,7 @@ def frame_latency(
     )
 
 
-def network_latency(model: LatencyModel, graph: Graph, batch_size: int) -> Latency:
+def network_latency(model: PredictsNetworks, graph: Graph, batch_size: int) -> Latency:
     """Returns the predicted latency of one pass of the network for a batch.
 
     Bytes and multiply-adds grow with the batch, launches and serial depth do not. No profile has measured that, so the
@@ -150,7 +170,7 @@ def _part(name: str, latency: Latency, basis: str) -> PartLatency:
 
 
 def _host_part(
-    name: str, part: host.HostPart, quantities: tuple[float, float], count: int, model: LatencyModel
+    name: str, part: host.HostPart, quantities: tuple[float, float], count: int, model: PredictsNetworks
 ) -> PartLatency:
     """Returns a part of the CPU, which does `count` tiles or frames one after another."""
     ms, deviation = part.predict(quantities)

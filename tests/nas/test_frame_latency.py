@@ -40,7 +40,7 @@ def graph() -> Graph:
 
 def test_the_boxes_of_a_head_are_counted_before_suppression(graph: Graph) -> None:
     assert boxes(graph) == (1.0, 40**2 + 20**2 + 10**2)
-    ssd = Detector(lower(DESIGNS.get("ssd-mobilenetv1").architecture, num_classes=20))
+    ssd = Detector(lower(DESIGNS.get("ssd-mobilenetv1").architecture, num_classes=20)).eval()
     with torch.no_grad():
         sizes = [(each.shape[2], each.shape[3]) for each in ssd(torch.zeros(1, 3, *ssd.input_hw))]
     assert boxes(ssd.graph)[1] == len(ssd_anchors(ssd.graph.head.anchors, sizes, ssd.input_hw))
