@@ -173,7 +173,7 @@ def latency(
         num_classes: number of classes; None: that of the design or of the run that found it,
             else 80. A run has its own.
         confidence: probability that the interval contains the measured latency.
-        frame: size `(H, W)` in pixels of the pictures that the detector gets.
+        frame: size `(H, W)` in pixels of the pictures that the detector gets; None: that of the run, if it has one.
         end_to_end: also predict the whole time of a frame: scaling it, the network, decoding and suppression.
         batch_size: frames that go through the network together.
         tiles: columns x rows of the tiles of a frame, such as `3x2`; None: those of the architecture.
@@ -349,7 +349,10 @@ def _of_run(
     folder = RunFolder(run)
     if not folder.config_yaml.is_file():
         raise ConfigError(f"{run} is not the folder of a run: it has no {folder.config_yaml.name}; give one of nas run")
-    num_classes = len(read_config(folder.config_yaml).classes)
+    config = read_config(folder.config_yaml)
+    num_classes = len(config.classes)
+    if asked == FrameRequest():
+        asked = FrameRequest(frame_hw=config.frame, end_to_end=config.end_to_end)
     members = records.front(read_trials(run))
     if members.empty:
         raise ConfigError(f"{run} has no complete trial yet, so there is no front; next: nas run --resume {run}")
