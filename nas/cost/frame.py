@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Protocol
 
@@ -25,6 +25,7 @@ LEAST_SIDE, MOST_SIDE = 16, 32768
 FRAME_NEEDED = "--end-to-end needs --frame H W, the size of a frame; next: --frame 1080 1920"
 GROWING = np.array([kind in ("bytes", "flops") for kind, _ in TERMS])
 """The terms that are proportional to the number of images of a batch; launches and serial depth are not."""
+MILLISECONDS = ("latency_ms", "low_ms", "high_ms")
 SCALING, NETWORK, READING = "scaling", "network", "decoding and suppression"
 """The parts of the time of a frame."""
 MEASURED, EXTRAPOLATED, PRIOR = "measured", "extrapolated", "prior"
@@ -122,11 +123,10 @@ def frame_latency(
         scaling = _host_part(SCALING, times.prepare, pixels, count, model)
         reading = _host_part(READING, times.read_outputs, host.boxes(graph), count, model)
         parts = [scaling, *parts, reading]
+    flags = {each.name: getattr(network, each.name) for each in fields(Latency)}
+    sums = {name: sum(getattr(part, name) for part in parts) for name in MILLISECONDS}
     return FrameLatency(
-        latency_ms=sum(each.latency_ms for each in parts),
-        low_ms=sum(each.low_ms for each in parts),
-        high_ms=sum(each.high_ms for each in parts),
-        unsupported_share=network.unsupported_share,
+        **{**flags, **sums},
         frame_hw=frame_hw,
         end_to_end=end_to_end,
         batch_size=batch_size,
@@ -150,17 +150,12 @@ def network_latency(model: PredictsNetworks, graph: Graph, batch_size: int) -> L
     quantile = NormalDist().inv_cdf(0.5 + model.confidence / 2)
     half = np.hypot(np.log(one.high_ms / one.latency_ms), max(np.log(batch_size / growth), quantile * BATCH_DEVIATION))
     latency_ms = one.latency_ms * growth
-    return Latency(
-        latency_ms=latency_ms,
-        low_ms=latency_ms * float(np.exp(-half)),
-        high_ms=latency_ms * float(np.exp(half)),
-        unsupported_share=one.unsupported_share,
-    )
+    low_ms, high_ms = latency_ms * float(np.exp(-half)), latency_ms * float(np.exp(half))
+    return replace(one, latency_ms=latency_ms, low_ms=low_ms, high_ms=high_ms)
 
 
 def _times(count: int, latency: Latency) -> Latency:
-    ends = {name: count * getattr(latency, name) for name in ("latency_ms", "low_ms", "high_ms")}
-    return replace(latency, **ends)
+    return replace(latency, **{name: count * getattr(latency, name) for name in MILLISECONDS})
 
 
 def _part(name: str, latency: Latency, basis: str) -> PartLatency:
