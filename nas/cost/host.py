@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from nas.cost.cost import counted_nodes
 from search_space import Graph
 
-CPU_DEVIATION, CONSTANT_DEVIATION = 0.6, 0.3
+CPU_DEVIATION, CONSTANT_DEVIATION = 0.5, 0.2
 """Prior standard deviations of the log factors that all constants of a part share, and of each constant."""
 FORM_DEVIATION = 0.25
 """Standard deviation of the log time that two constants leave open: libraries have fast cases for some sizes."""
@@ -76,12 +76,12 @@ class HostTimes:
 
 PRIOR = HostTimes(
     prepare=HostPart(constants_ns=(4.0, 1.0)),
-    read_outputs=HostPart(constants_ns=(1.77e6, 324.0)),
+    read_outputs=HostPart(constants_ns=(0.88e6, 162.0)),
 )
 """Of `prepare`: 1920x1080 and 1280x720 pictures scaled to inputs of 320 to 1280 px by `postprocess.py`, numpy and
-OpenCV on one x86 core, took 0.6 to 5.5 ns per pixel read and written. Of `read_outputs`: the line through the
+OpenCV on one x86 core, took 0.6 to 5.5 ns per pixel read and written. Of `read_outputs`: half of the line through the
 post-processing of two detectors on a Jetson Nano that Krasnov et al. print beside their latencies, with 5040 and 20160
-boxes."""
+boxes. Half, because the Nano has the slowest of the CPUs, and the fastest are about four times as fast."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from search_fakes import FakeEvaluator
 from nas.advice.advice import advise
 from nas.api.differences import differences
 from nas.cli import main
+from nas.commands.run_display import trial_line
 from nas.config import read_config
 from nas.cost import Budget, cost_of
 from nas.cost.frame import FrameLatency
@@ -24,8 +25,10 @@ from nas.engine.narrowing import with_defaults
 from nas.engine.run_request import RunRequest
 from nas.engine.session import begin, go_on
 from nas.engine.starts import adapted
+from nas.reports.describe import describe
 from nas.reports.object_sizes import input_sides
 from results import records
+from results.trial import Outcome
 from search_space import DESIGNS, Architecture, SearchSpace, TileGrid
 from trainers.data import Record
 from trainers.weights import load_weights
@@ -78,7 +81,7 @@ def test_a_search_for_a_frame_trains_tiles_and_its_costs_add_up(
     table, folder = records.load(tmp_path / "runs" / "a"), tmp_path / "runs" / "a"
     trials = [trial for trial in records.trials_of(table) if trial.latency_ms is not None]
     tiles = {trial.axes["tiles"] for trial in trials}
-    assert len(tiles) > 2 and {job.architecture.tiles.name for job in fake.jobs} <= tiles
+    assert tiles - {"1"} and {job.architecture.tiles.name for job in fake.jobs} <= tiles
     model = load_model(ORIN, frame_hw=FRAME)
     for job in fake.jobs:
         trial = next(trial for trial in trials if trial.key == job.architecture.key())
@@ -94,8 +97,9 @@ def test_a_search_for_a_frame_trains_tiles_and_its_costs_add_up(
     assert config.narrowing["tiles"] == ("1", "2x1", "2x2", "3x2", "4x2", "3x3", "4x3")
     resumed = go_on(folder, RunRequest.of(trials=13))
     assert resumed.domain.space.tiles == config.narrowing["tiles"] and resumed.domain.frame_hw == FRAME
-    main(["report", str(folder), "--no-images"])
-    assert " tiles" in (folder / "report.html").read_text()
+    (point,) = [trial for trial in trials if trial.axes["tiles"] != "1"][:1]
+    assert f" in {point.axes['tiles']} tiles" in trial_line(point)
+    assert f"{point.axes['tiles']} tiles" in describe(point.axes, point)
 
 
 def _tiles_of(trials: list[Any], key: str) -> str:
@@ -103,30 +107,53 @@ def _tiles_of(trials: list[Any], key: str) -> str:
 
 
 @pytest.mark.slow
-def test_a_short_search_with_real_training_keeps_its_tiles_in_its_weights(
-    large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_short_search_trains_and_scores_on_tiles(large: Path, tmp_path: Path) -> None:
+    quick = ["--trials", "1", "--epochs", "0.7", "--batch", "2", "--fix", "tiles=2x1", "--fix", "input_size=192"]
+    narrow = ["--fix", "block=c2f", "--fix", "width=0.125", "--fix", "depth=0.17", "--start", "yolov8n-p2-nop5"]
+    frame = ["--frame", "1080", "1920", "--budget-gflops", "1"]
+    main(["run", *frame, *narrow, *quick, "--data", str(large), "--out", str(tmp_path), "--name", "b", "--json"])
+    (trial,) = records.trials_of(records.load(tmp_path / "b"))
+    assert trial.outcome == Outcome.COMPLETE and trial.key
+
+
+@pytest.mark.slow
+def test_a_training_keeps_its_tiles_in_its_weights_and_its_export(
+    large: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    quick = ["--trials", "2", "--epochs", "0.7", "--batch", "1", "--fix", "tiles=2x1", "--name", "b"]
-    result = run_json(capsys, "run", *WHOLE, *NARROW, "--fix", "depth=0.17", "--data", str(large), *quick)
-    (member, *_) = result["front"]
-    assert Architecture.from_yaml(Path(member["path"])).tiles == TileGrid.of("2x1")
-    (weights,) = (tmp_path / "runs" / "b").rglob(f"*{member['key']}*.safetensors")
+    cut = replace(DESIGNS.get("yolov8n-p2-nop5").architecture.resized((128, 128)), tiles=TileGrid.of("2x1"))
+    cut.to_yaml(tmp_path / "cut.yaml")
+    trained = tmp_path / "trained"
+    main(
+        [
+            "train",
+            str(tmp_path / "cut.yaml"),
+            "--data",
+            str(large),
+            "--epochs",
+            "1",
+            "--batch",
+            "2",
+            "--out",
+            str(trained),
+        ]
+    )
+    (weights,) = trained.glob("weights.safetensors")
     assert Architecture.from_dict(load_weights(weights).architecture).tiles == TileGrid.of("2x1")
-    main(["val", str(weights), "--data", str(large), "--json"])
-    told = capsys.readouterr()
-    assert "cut into 2x1 tiles" in told.err
-    main(["export", str(weights), "--out", str(tmp_path / "out"), "--format", "yaml"])
+    capsys.readouterr()
+    main(["val", str(trained), "--data", str(large), "--json"])
+    assert "cut into 2x1 tiles" in capsys.readouterr().err
+    main(["export", str(weights), "--out", str(tmp_path / "out"), "--format", "yaml,onnx"])
     (card,) = (tmp_path / "out").rglob("README.md")
     assert "2x1 tiles" in card.read_text() and "2 passes for a frame" in card.read_text()
-    cost = json.loads(card.with_name("cost.json").read_text())
-    assert cost["passes"] == 2 and cost["tiles"] == {"columns": 2, "rows": 1, "overlap": 0.2}
+    cost, described = (json.loads(card.with_name(name).read_text()) for name in ("cost.json", "detector.json"))
+    grid = {"columns": 2, "rows": 1, "overlap": 0.2}
+    assert cost["passes"] == 2 and cost["tiles"] == grid and described["tiles"] == grid
 
 
 def test_a_run_for_a_frame_without_tiles_has_none(large: Path, tmp_path: Path) -> None:
     asked = {"data": str(large), "out": str(tmp_path), "budget_gflops": 1.0, "trials": 1, "start": ("yolov8n-p2-nop5",)}
     plain = begin(RunRequest.of(name="plain", **asked))
-    assert plain.domain.space.tiles == ("1",) and "tiles" not in plain.folder.config_yaml.name
+    assert plain.domain.space.tiles == ("1",) and "tiles" not in plain.config.narrowing
     fixed = begin(RunRequest.of(name="fixed", frame=FRAME, fix=("tiles=2x1",), **asked))
     assert fixed.domain.space.tiles == ("2x1",)
     (start,) = fixed.starts
