@@ -50,6 +50,7 @@ from nas.setting_forms import check_bounds, stored_settings
 from nas.settings import RunSettings
 from search_space import SearchSpace
 from search_space.errors import ConfigError
+from search_space.point import optional_axes
 from trainers.data import DataSplits
 from trainers.weights import load_weights
 
@@ -365,7 +366,8 @@ def prepare(
         )
     starts, left_out = starting_points(domain, named.architectures, wanted_side=side_for(boxes))
     if not starts:
-        ensure_feasible(domain, SearchSpace().narrowed(with_defaults({})), seed=config.seed)
+        optional = {axis.name: axis.choices for axis in optional_axes() if axis.name in config.narrowing}
+        ensure_feasible(domain, SearchSpace().narrowed(with_defaults(optional)), seed=config.seed)
     return domain, starts, [*notices, *left_out]
 
 
