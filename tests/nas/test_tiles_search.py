@@ -137,12 +137,12 @@ def test_a_training_keeps_its_tiles_in_its_weights_and_its_export(
             str(trained),
         ]
     )
-    (weights,) = trained.glob("weights.safetensors")
-    assert Architecture.from_dict(load_weights(weights).architecture).tiles == TileGrid.of("2x1")
+    kept = load_weights(trained / "weights.pt").architecture
+    assert kept is not None and Architecture.from_dict(kept).tiles == TileGrid.of("2x1")
     capsys.readouterr()
     main(["val", str(trained), "--data", str(large), "--json"])
     assert "cut into 2x1 tiles" in capsys.readouterr().err
-    main(["export", str(weights), "--out", str(tmp_path / "out"), "--format", "yaml,onnx"])
+    main(["export", str(trained), "--out", str(tmp_path / "out"), "--format", "yaml,onnx"])
     (card,) = (tmp_path / "out").rglob("README.md")
     assert "2x1 tiles" in card.read_text() and "2 passes for a frame" in card.read_text()
     cost, described = (json.loads(card.with_name(name).read_text()) for name in ("cost.json", "detector.json"))
