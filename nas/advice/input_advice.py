@@ -54,15 +54,19 @@ def _first(choices: Sequence[int], good: Callable[[int], bool]) -> int:
 
 
 def advise_tiles(sizes: BoxSizes, considered: tuple[int, ...], given: Narrowing) -> list[Recommendation]:
-    """Advises tiles as a choice of a search, where `advise_tiling` advises a training on tiles."""
+    """Advises a search with tiles as a choice, where `advise_tiling` advises a training on tiles.
+
+    It names no choices to keep, so `nas run --auto` does not follow it: tiles change what all costs are of.
+    """
     if TILES_AXIS in given or not (tiling := advise_tiling(sizes, considered)):
         return []
     height, width = sizes.usual_hw
     reason = (
-        f"{tiling[0].reason}; for frames of {width}x{height} px, each tile a pass of the network in all costs; "
-        f"--frame {height} {width} in its place if those are the frames where it is deployed"
+        f"{tiling[0].reason}; a search for frames of {width}x{height} px, which most images have, chooses between the "
+        f"tiles {', '.join(grids_for(sizes.usual_hw))}; each is a pass of the network in all costs"
     )
-    return [narrowed(TILES_AXIS, grids_for(sizes.usual_hw), reason, tiling[0].numbers)]
+    flags = ("--frame", str(height), str(width))
+    return [Recommendation(topic=TILES_AXIS, flags=flags, reason=reason, numbers=tiling[0].numbers)]
 
 
 def advise_tiling(sizes: BoxSizes, considered: tuple[int, ...]) -> list[Recommendation]:

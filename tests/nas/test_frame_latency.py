@@ -226,7 +226,7 @@ def test_a_run_may_limit_the_whole_time_of_a_frame(tmp_path: Path) -> None:
     assert (config.frame, config.end_to_end) == (FRAME, True)
     assert config.limit_words() == ["90 ms at the upper end of the 90 % interval, end to end, frames of 1920x1080"]
     point = plain.starts[0].candidate.params
-    candidate, alone = whole.domain.consider(point), plain.domain.consider(point)
+    candidate, alone = whole.domain.consider({**point, "tiles": "1"}), plain.domain.consider(point)
     assert candidate is not None and alone is not None and isinstance(candidate.cost.latency, FrameLatency)
     assert candidate.costs["latency_ms"] == pytest.approx(sum(p.latency_ms for p in candidate.cost.latency.parts))
     assert candidate.costs["latency_ms"] > alone.costs["latency_ms"] and candidate.cost.macs == alone.cost.macs
