@@ -5,6 +5,7 @@ Ctrl-C works in tests, also where a shell that started them in the background ha
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -16,8 +17,10 @@ import pytest  # noqa: E402
 import torch  # noqa: E402  after the setting above, which child processes inherit
 
 torch.set_num_threads(1)
-hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine must not fail a test
-hypothesis.settings.load_profile("untimed")
+hypothesis.settings.register_profile(  # without a deadline: a busy machine must not fail a test
+    "suite", deadline=None, max_examples=int(os.environ.get("NAS_HYPOTHESIS_EXAMPLES", "50"))
+)
+hypothesis.settings.load_profile("suite")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -29,6 +32,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for mark in [each for each in item.own_markers if each.name == "slow" and each.kwargs]:
             if isinstance(item, pytest.Function) and item.callspec.id in mark.kwargs["but"]:
                 item.own_markers.remove(mark)
+
+
+def pytest_collectstart() -> None:
+    """Collects no garbage while tests are collected, which makes millions of objects that stay."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Takes those objects out of each later garbage collection."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,6 @@ Usage: python benchmarks/axis_accuracy.py --data PATH --split block --budget-gfl
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -162,18 +161,8 @@ def table(options: argparse.Namespace) -> str:
 
 def check_same(options: argparse.Namespace) -> None:
     """Ends the script where the folder has cells of another number of epochs, budget or data set."""
-    path, wanted = (
-        options.out / "comparison.json",
-        {
-            "data": str(Path(options.data).resolve()),
-            "split": options.split,
-            "epochs": options.epochs,
-            "budget_gflops": options.budget_gflops,
-        },
-    )
-    if path.exists() and json.loads(path.read_text()) != wanted:
-        sys.exit(f"{options.out} has cells of {json.loads(path.read_text())}, asked for {wanted}; next: another --out")
-    path.write_text(json.dumps(wanted, indent=1))
+    wanted = {"data": str(Path(options.data).resolve()), "split": options.split}
+    cells.check_same(options.out, {**wanted, "epochs": options.epochs, "budget_gflops": options.budget_gflops})
 
 
 def main() -> None:

@@ -83,6 +83,14 @@ def run_cells(script: str, options: argparse.Namespace) -> None:
         list(pool.map(run, [(row, seed) for seed in options.seeds for row in options.rows]))
 
 
+def check_same(out: Path, wanted: dict[str, Any]) -> None:
+    """Ends the script where the folder has cells of another comparison, and writes what this one is."""
+    path = out / "comparison.json"
+    if path.exists() and json.loads(path.read_text()) != wanted:
+        sys.exit(f"{out} has cells of {json.loads(path.read_text())}, asked for {wanted}; next: another --out")
+    path.write_text(json.dumps(wanted, indent=1))
+
+
 def mean(cells: Sequence[dict[str, Any]], name: str) -> float:
     """Returns the mean of a figure over the seeds."""
     return statistics.mean(each[name] for each in cells)

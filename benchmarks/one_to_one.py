@@ -24,8 +24,8 @@ from search_space.plain import Options
 from trainers import TrainConfig, fresh_detector, train
 from trainers.data import Dataset, DataSplits, open_data
 from trainers.evaluation import detect_dataset
-from trainers.heads.head_training import NMS_IOU
 from trainers.heads.one_to_many import one_to_many_state
+from trainers.suppression import NMS_IOU, Suppression
 from trainers.weights import read_torch
 
 COLUMNS = (
@@ -71,7 +71,7 @@ def trained(architecture: Architecture, splits: DataSplits, config: TrainConfig)
 
 def scores(detector: Detector, dataset: Dataset, iou_threshold: float | None) -> str:
     """Returns AP / AP50 / AP_small in %, read with NMS at a threshold, or as the head is made to be read."""
-    found = detect_dataset(detector, dataset, iou_threshold=iou_threshold)
+    found = detect_dataset(detector, dataset, suppression=Suppression(iou=iou_threshold))
     score = found.score(found.match())
     return " / ".join(f"{100 * value:.2f}" for value in (score.ap, score.ap50, score.ap_small))
 

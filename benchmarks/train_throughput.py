@@ -10,12 +10,7 @@ shifting by +-10 %, no mosaic by default, decoded images in memory (with --no-ca
 varies contrast and brightness by 20 %, the peer the V of HSV by 20 %; ours loads in threads, the peer in processes;
 ours caches images at their own size, the peer at the input size; each has its own loss.
 
-The peer is not part of this project and has another licence (AGPL-3.0). It runs as a separate program in its own
-virtual environment, without network access:
-
-    python -m venv peer
-    peer/bin/pip install "torch>=2.6,<2.14" --index-url https://download.pytorch.org/whl/cpu
-    peer/bin/pip install ultralytics       # or, without a matching torchvision: --no-deps, then its requirements
+The peer runs as a separate program in its own virtual environment; `benchmarks/peer.py` says how that is made.
 
 Usage: python benchmarks/train_throughput.py --peer-python peer/bin/python --data PATH [--imgsz 640] [--batch 4]
        python benchmarks/train_throughput.py --profile [--data PATH]
@@ -35,9 +30,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 from unittest import mock
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks import peer  # noqa: E402
 
 Job = dict[str, Any]
 LIKE_OURS = {"fliplr": 0.5, "scale": 0.3, "translate": 0.1, "hsv_v": 0.2}
@@ -48,36 +45,13 @@ OFF = ("hsv_h", "hsv_s", "degrees", "shear", "perspective", "flipud", "bgr", "mi
 def write_images(options: argparse.Namespace, folder: Path) -> tuple[list[str], float]:
     """Writes a YOLO data set with one image per batch slot of every step; returns its classes and objects per image.
 
-    Existing files are linked, under a new name for each use.
+    The peer is stopped before it uses the validation images.
     """
-    import cv2
-
     from trainers.data import open_data
 
     dataset = open_data(options.data, split=options.split).train
-    count, objects = options.batch * num_steps(options), 0
-    (folder / "images").mkdir()
-    (folder / "labels").mkdir()
-    for number in range(count):
-        record = dataset.records[number % len(dataset)]
-        suffix = record.path.suffix if record.path else ".png"
-        target = folder / "images" / f"{number:06d}{suffix}"
-        if record.path:
-            target.symlink_to(record.path.resolve())
-        else:
-            cv2.imwrite(str(target), dataset.image(number % len(dataset))[:, :, ::-1])
-        lines = []
-        for (x1, y1, x2, y2), label in zip(record.boxes.tolist(), record.labels.tolist(), strict=True):
-            place = ((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1)
-            sides = (record.width, record.height) * 2
-            lines.append(
-                f"{label} " + " ".join(f"{value / side:.6f}" for value, side in zip(place, sides, strict=True))
-            )
-        (folder / "labels" / f"{number:06d}.txt").write_text("\n".join(lines))
-        objects += len(lines)
-    # JSON is YAML. The peer requires validation images, but is stopped before it uses them.
-    content = {"path": str(folder), "train": "images", "val": "images", "names": list(dataset.classes)}
-    (folder / "data.yaml").write_text(json.dumps(content))
+    count = options.batch * num_steps(options)
+    objects = peer.write_yolo(dataset, [number % len(dataset) for number in range(count)], folder)
     return list(dataset.classes), objects / count
 
 
@@ -122,20 +96,10 @@ def train_peer(job: Job, on_step: Callable[[], None]) -> dict[str, object]:
     """Trains with Ultralytics in its own virtual environment, without importing this project."""
     home = Path(job["folder"]) / "peer"
     home.mkdir(exist_ok=True)
-    os.environ.update(YOLO_CONFIG_DIR=str(home), YOLO_OFFLINE="true", YOLO_VERBOSE="false")
-    os.environ.update(WANDB_DISABLED="true", COMET_MODE="disabled")
+    ultralytics = peer.import_peer(home)
     import torch
-
-    try:
-        import torchvision  # noqa: F401
-    except (ImportError, RuntimeError):  # not of the same build as torch; the peer needs it only for evaluation
-        sys.modules["torchvision"] = ModuleType("torchvision")
-    import ultralytics
-    from ultralytics import settings
     from ultralytics.models.yolo.detect import DetectionTrainer
 
-    settings.update({name: False for name in ("sync", "clearml", "comet", "dvc", "mlflow", "raytune", "wandb")
-                     if name in settings})  # fmt: skip
     same = {"model": "yolov8n.yaml", "data": str(Path(job["folder"]) / "data.yaml"), "imgsz": job["imgsz"],
             "batch": job["batch"], "nbs": job["batch"], "workers": job["workers"], "device": "cpu", "epochs": 1,
             "optimizer": "AdamW", "lr0": 1e-3, "cache": "ram" if job["cache"] else False,
@@ -270,9 +234,8 @@ def turn(python: str, who: str, job: Job) -> dict[str, Any]:
     """Runs one training in a new process and returns its result."""
     path = Path(job["folder"]) / "job.json"
     path.write_text(json.dumps(job))
-    environment = os.environ | {"OMP_NUM_THREADS": str(job["threads"])}
-    if who == "peer":
-        environment.pop("PYTHONPATH", None)
+    threads = job["threads"]
+    environment = peer.environment(threads) if who == "peer" else os.environ | {"OMP_NUM_THREADS": str(threads)}
     command = [python, str(Path(__file__).resolve()), "--child", who, str(path)]
     output = None if who == "profile" else subprocess.PIPE
     run = subprocess.run(command, env=environment, cwd=job["folder"], stdout=output, stderr=output, text=True)
@@ -302,10 +265,10 @@ def compare(options: argparse.Namespace, job: Job) -> None:
             f"| {labels.get(name, 'trainers.train, as it comes')} | {facts[name]['precision']} "
             f"| {statistics.median(values):.3g} | {min(values):.3g} … {max(values):.3g} | {len(values)} |"
         )
-    ours, peer = (statistics.median(rates[name]) for name in ("ours", "peer"))
-    print(f"\nratio ours / peer, float32: {ours / peer:.2f}")
+    ours, theirs = (statistics.median(rates[name]) for name in ("ours", "peer"))
+    print(f"\nratio ours / peer, float32: {ours / theirs:.2f}")
     if facts.get("ours, as it comes", {}).get("precision", "float32") != "float32":
-        print(f"ratio ours as it comes / peer: {statistics.median(rates['ours, as it comes']) / peer:.2f}")
+        print(f"ratio ours as it comes / peer: {statistics.median(rates['ours, as it comes']) / theirs:.2f}")
     print(f"parameters: ours {facts['ours']['params']}, peer {facts['peer']['params']} (16 of its are constants); "
           f"torch: ours {facts['ours']['torch']}, peer {facts['peer']['torch']}")  # fmt: skip
 

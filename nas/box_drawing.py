@@ -21,11 +21,13 @@ COLORS: Sequence[Color] = (
     *((250, 190, 40), (190, 90, 220), (60, 210, 210)),
 )
 """RGB, by the class."""
-FONT_SCALE = 0.35
+FONT_SCALE = 0.4
 """Of the text, at a line of one pixel."""
 BOLD_FONT_SCALE = 0.45
 EDGE: Color = (25, 25, 25)
 """Of bold boxes."""
+BLACK: Color = (0, 0, 0)
+WHITE: Color = (255, 255, 255)
 
 
 class LineStyle(str, Enum):
@@ -49,7 +51,7 @@ class DrawnBox:
     color: Color
     """RGB."""
     text: str = ""
-    """Above the upper left corner; OpenCV's font has ASCII only."""
+    """On a background of the color, above the box; OpenCV's font has ASCII only."""
     line: LineStyle = LineStyle.SOLID
 
     def scaled(self, gain: float) -> DrawnBox:
@@ -90,20 +92,40 @@ def draw_boxes(image: np.ndarray, boxes: Iterable[DrawnBox], *, bold: bool = Fal
             x1, y1, x2, y2 = x1 - 2, y1 - 2, x2 + 2, y2 + 2
             _outline(canvas, (x1, y1, x2, y2), replace(box, color=EDGE, line=LineStyle.SOLID), width + 2)
         _outline(canvas, (x1, y1, x2, y2), box, width)
-        place = (x1, max(y1 - 3, 8))
-        if bold:
-            _write(canvas, box.text, place, EDGE, scale=BOLD_FONT_SCALE, width=3)
-            _write(canvas, box.text, place, box.color, scale=BOLD_FONT_SCALE, width=1)
-        else:
-            _write(canvas, box.text, place, box.color, scale=FONT_SCALE * width, width=width)
+        if box.text:
+            scale, thickness = (BOLD_FONT_SCALE, 1) if bold else (FONT_SCALE * width, width)
+            _label(canvas, box, (x1, y1, y2), scale=scale, thickness=thickness)
     return canvas
 
 
-def _write(canvas: np.ndarray, text: str, place: tuple[int, int], color: Color, *, scale: float, width: int) -> None:
+def _label(canvas: np.ndarray, box: DrawnBox, edges: tuple[int, int, int], *, scale: float, thickness: int) -> None:
+    """Writes the text of a box on a background of its color: above the box, below it where there is no room above.
+
+    Args:
+        canvas: `(H, W, 3)`, drawn on.
+        box: Whose text is written.
+        edges: The left, upper and lower edge of what was drawn, in pixels.
+        scale: Of the font.
+        thickness: Of its strokes, in pixels.
+    """
     import cv2
 
-    if text:
-        cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, color, width, cv2.LINE_AA)
+    left, top, bottom = edges
+    font, margin = cv2.FONT_HERSHEY_SIMPLEX, 1 + thickness
+    (width, height), below = cv2.getTextSize(box.text, font, scale, thickness)
+    width, height = width + 2 * margin, height + below + 2 * margin
+    x = max(0, min(left, canvas.shape[1] - width))
+    y = top - height if top >= height else min(bottom + 1, canvas.shape[0] - height)
+    y = max(0, y)
+    cv2.rectangle(canvas, (x, y), (x + width - 1, y + height - 1), box.color, cv2.FILLED)
+    place = (x + margin, y + height - margin - below)
+    cv2.putText(canvas, box.text, place, font, scale, _readable_on(box.color), thickness, cv2.LINE_AA)
+
+
+def _readable_on(color: Color) -> Color:
+    """Returns black or white, whichever has more contrast with a color (luma of Rec. 601)."""
+    red, green, blue = color
+    return BLACK if 0.299 * red + 0.587 * green + 0.114 * blue > 127 else WHITE
 
 
 def _outline(canvas: np.ndarray, corners: tuple[int, int, int, int], box: DrawnBox, width: int) -> None:

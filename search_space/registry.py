@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from types import ModuleType
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from search_space.errors import SpaceError, UserError, unknown_name
@@ -35,6 +36,11 @@ def _importing() -> str:
     while frame.f_code.co_name != "<module>" and frame.f_back is not None:
         frame = frame.f_back
     return str(frame.f_globals.get("__name__", ""))
+
+
+def _is_importing(module: ModuleType) -> bool:
+    """Whether a module has not been imported to its end. Where it ends in an error, it must be tried again."""
+    return bool(getattr(module.__spec__, "_initializing", False))
 
 
 class Registry(Generic[T]):
@@ -98,6 +104,9 @@ class Registry(Generic[T]):
 
     def _loaded(self) -> dict[str, T]:
         """Returns the things by name, the built-in ones included."""
-        for module in self._modules:
-            import_module(module)  # does nothing while the module itself is registering
+        if self._modules:
+            for module in self._modules:
+                import_module(module)  # does nothing while the module itself is registering
+            if not any(_is_importing(sys.modules[module]) for module in self._modules):
+                self._modules = ()
         return self._things

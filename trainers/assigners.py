@@ -71,7 +71,7 @@ class TaskAlignedAssigner:
         widened = widen(objects.boxes, self.min_extent * min(grid.strides))
         owner, point = points_inside(widened, grid)
         if self.min_extent == 0:
-            within = (grid.points[point] > objects.boxes[owner, :2]).all(dim=1)
+            within = rows_of((grid.points[point] > objects.boxes[owner, :2]).all(dim=1))
             owner, point = owner[within], point[within]
         row = objects.images[owner] * len(grid) + point
         scores = class_logits[row, objects.labels[owner]].float().sigmoid()
@@ -79,12 +79,12 @@ class TaskAlignedAssigner:
         overlap = box_similarity(boxes, objects.boxes[owner], nwd=self.nwd).clamp(min=0)
         metric = scores**self.alpha * overlap**self.beta
         # Of each object the top_k points by the metric are positive; a point of two objects goes to the larger overlap.
-        best = rank_within(owner, metric) < self.top_k
+        best = rows_of(rank_within(owner, metric) < self.top_k)
         owner, row, metric, overlap = owner[best], row[best], metric[best], overlap[best]
-        mine = rank_within(row, overlap) == 0
+        mine = rows_of(rank_within(row, overlap) == 0)
         owner, row, metric, overlap = owner[mine], row[mine], metric[mine], overlap[mine]
         if self.keep is not None:
-            kept = rank_within(owner, metric) < self.keep
+            kept = rows_of(rank_within(owner, metric) < self.keep)
             owner, row, metric, overlap = owner[kept], row[kept], metric[kept], overlap[kept]
         scores = _target_scores(owner, metric, overlap, len(objects), self.metric_floor)
         return Assignment(anchors=row, objects=owner, scores=scores)
@@ -111,17 +111,28 @@ def widen(boxes: Tensor, extent: float) -> Tensor:
 
 def points_inside(boxes: Tensor, grid: AnchorGrid) -> tuple[Tensor, Tensor]:
     """Finds all anchor points inside boxes `(G, 4)`; returns rows of `boxes` and of `grid.points`, both `(P,)`."""
-    owners, points, offset = [], [], 0
+    inside = []
     for (rows, columns), stride in zip(grid.shapes, grid.strides, strict=True):
         y = (torch.arange(rows, device=boxes.device) + 0.5) * stride
         x = (torch.arange(columns, device=boxes.device) + 0.5) * stride
         in_rows = (y >= boxes[:, 1:2]) & (y < boxes[:, 3:4])
         in_columns = (x >= boxes[:, 0:1]) & (x < boxes[:, 2:3])
-        owner, row, column = (in_rows[:, :, None] & in_columns[:, None, :]).nonzero(as_tuple=True)
-        owners.append(owner)
-        points.append(offset + row * columns + column)
-        offset += rows * columns
-    return torch.cat(owners), torch.cat(points)
+        inside.append((in_rows[:, :, None] & in_columns[:, None, :]).flatten())
+    found = rows_of(torch.cat(inside))
+    # Pairs are in the order of levels, of boxes and of points: `sizes` points of a level begin at the point `first`.
+    sizes = torch.tensor([rows * columns for rows, columns in grid.shapes], device=boxes.device)
+    first = sizes.cumsum(0) - sizes
+    level = torch.searchsorted(first * len(boxes), found, right=True) - 1
+    place = found - first[level] * len(boxes)
+    return place // sizes[level], first[level] + place % sizes[level]
+
+
+def rows_of(mask: Tensor) -> Tensor:
+    """Returns the rows `(P,)` at which a mask `(N,)` is true.
+
+    On a GPU the host waits for their number: several tensors are better indexed by the rows than by the mask.
+    """
+    return mask.nonzero()[:, 0]
 
 
 def rank_within(groups: Tensor, values: Tensor) -> Tensor:
@@ -129,8 +140,8 @@ def rank_within(groups: Tensor, values: Tensor) -> Tensor:
     # Sort by value, then stably by group: each group is a run of falling values, and the rank is the index in the run.
     order = values.argsort(descending=True, stable=True)
     order = order[groups[order].argsort(stable=True)]
-    counts = torch.bincount(groups)
-    starts = counts.cumsum(0) - counts
+    sorted_groups = groups[order]
+    starts = torch.searchsorted(sorted_groups, sorted_groups)
     ranks = torch.empty_like(order)
-    ranks[order] = torch.arange(len(order), device=order.device) - starts[groups[order]]
+    ranks[order] = torch.arange(len(order), device=order.device) - starts
     return ranks

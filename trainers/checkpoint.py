@@ -56,6 +56,8 @@ class TrainingState:
     """Training time until the checkpoint was written, including the time before interruptions."""
     broken: dict[int, str] = field(default_factory=dict)
     """Error messages of unreadable training images, by index."""
+    teacher_seconds: float = 0.0
+    """The share of `seconds` that the predictions of a teacher took."""
 
     def count(self, losses: Mapping[str, float]) -> None:
         """Counts a step that changed the weights or the waiting gradients, and adds its losses."""
@@ -120,6 +122,8 @@ class Checkpoint:
     optimizer: Optimizer
     scaler: torch.amp.GradScaler
     average: WeightAverage
+    teacher: str | None = None
+    """Fingerprint of the weights of the teacher; None without one."""
     _consistent: bool = True
     _written: float = field(default_factory=time.monotonic)
     _began: float = field(default_factory=time.monotonic)
@@ -160,6 +164,8 @@ class Checkpoint:
         }
         if self.train_set.pixel_range is not None:
             content["pixel_range"] = list(self.train_set.pixel_range)
+        if self.teacher is not None:
+            content["teacher"] = self.teacher
         if state.pending:
             content["gradients"] = [value.grad for value in self.detector.parameters()]
         write_torch(self.path, content)
@@ -215,6 +221,7 @@ class Checkpoint:
             )
         assert self.path is not None
         check_same_data(self.path, content, self._fingerprints)
+        check_same_teacher(self.path, content, self.teacher)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -239,3 +246,14 @@ def check_same_data(path: Path, content: Mapping[str, Any], now: Mapping[str, st
                 f"{path} belongs to other {what} data: file names, sizes, boxes, classes or the pixel range have "
                 "changed; resume with the original data, or start again in another folder"
             )
+
+
+def check_same_teacher(path: Path, content: Mapping[str, Any], now: str | None) -> None:
+    """Raises ConfigError if the checkpoint in `path` belongs to a training with another teacher; see `Checkpoint`."""
+    before = content.get("teacher")
+    if before != now:
+        begun, given = ("no teacher" if each is None else f"the teacher {each}" for each in (before, now))
+        raise ConfigError(
+            f"{path} was trained with {begun}, not with {given}; resume with the original weights of the teacher, or "
+            "start again in another folder"
+        )

@@ -9,9 +9,10 @@ from functools import partial
 from typing import Any
 
 from trainers.data.augmentation import Augmentation
-from trainers.loss_settings import AssignerOptions, LossWeights
+from trainers.loss_settings import AssignerOptions, DistillationOptions, LossWeights
 from trainers.settings import SettingError, check_settings, read_settings, setting
 from trainers.step_settings import RateSchedule, UpdateRule
+from trainers.suppression import Suppression
 
 OPTIMIZERS = {"adamw": 4e-3, "sgd": 1e-2}
 """Optimizers and their default peak learning rates."""
@@ -71,6 +72,7 @@ class TrainConfig:
     )
     assigner: AssignerOptions = field(default_factory=AssignerOptions)
     loss: LossWeights = field(default_factory=LossWeights)
+    distillation: DistillationOptions = field(default_factory=DistillationOptions)
     schedule: RateSchedule = field(default_factory=RateSchedule)
     update: UpdateRule = field(default_factory=UpdateRule)
     patience: int = _EVALUATION(
@@ -114,6 +116,7 @@ class TrainConfig:
     eval_tile: bool = _EVALUATION(
         False, "Evaluate on overlapping tiles of the input size as well as on the whole image."
     )
+    suppression: Suppression = field(default_factory=Suppression)
     precision: str = _COMPUTATION(
         "auto",
         "Numeric precision. auto: bfloat16 if the device supports it natively, else float32 (CPU) or float16 (CUDA).",

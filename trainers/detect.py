@@ -5,15 +5,43 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from search_space import Detector
+from search_space import Detector, TileGrid
 from trainers.data.augment import ImageFit
 from trainers.data.dataset import Boxes, Image, Labels
-from trainers.heads import DetectionLimits, head_training
+from trainers.heads import DetectionLimits, DetectionTensors, head_training
+
+
+class InferenceDetector(Protocol):
+    """What detects objects in inputs: a network of PyTorch, or an exported file in another runtime."""
+
+    @property
+    def input_hw(self) -> tuple[int, int]:
+        """Input size `(H, W)` in pixels."""
+        ...
+
+    @property
+    def fit(self) -> str:
+        """How an image becomes the input, the `fit` of an input format."""
+        ...
+
+    @property
+    def tiles(self) -> TileGrid:
+        """How an image is cut into inputs."""
+        ...
+
+    def find(self, inputs: NDArray[np.uint8], limits: DetectionLimits) -> list[DetectionTensors]:
+        """Returns the detections in each of the inputs `(B, H, W, 3)` RGB; boxes are in pixels of the input."""
+        ...
+
+
+AnyDetector: TypeAlias = "Detector | InferenceDetector"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,9 +82,34 @@ def predict(
         return detect(detector, [image], input_hw=detector.input_hw, limits=limits)[0]
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TorchDetector:
+    """A network that is in evaluation mode, as an `InferenceDetector`."""
+
+    network: Detector
+    input_hw: tuple[int, int]
+
+    @property
+    def fit(self) -> str:
+        """How an image becomes the input."""
+        return self.network.input_format.fit
+
+    def find(self, inputs: NDArray[np.uint8], limits: DetectionLimits) -> list[DetectionTensors]:
+        """Returns the detections in each of the inputs `(B, H, W, 3)` RGB; boxes are in pixels of the input."""
+        device = next(self.network.parameters()).device
+        images = torch.from_numpy(inputs).to(device).permute(0, 3, 1, 2).float().div_(255)
+        return head_training(self.network).read(self.network(images), limits, self.input_hw)
+
+
 @contextmanager
-def evaluation_mode(detector: Detector) -> Iterator[None]:
-    """Puts a detector into evaluation mode without gradients, and restores its mode afterwards."""
+def evaluation_mode(detector: AnyDetector) -> Iterator[None]:
+    """Puts a network into evaluation mode without gradients, and restores its mode afterwards.
+
+    A detector of another runtime has no modes and is left as it is.
+    """
+    if not isinstance(detector, nn.Module):
+        yield
+        return
     training = detector.training
     detector.eval()
     try:
@@ -67,15 +120,13 @@ def evaluation_mode(detector: Detector) -> Iterator[None]:
 
 
 def detect(
-    detector: Detector, images: Sequence[Image], *, input_hw: tuple[int, int], limits: DetectionLimits
+    detector: AnyDetector, images: Sequence[Image], *, input_hw: tuple[int, int], limits: DetectionLimits
 ) -> list[Detections]:
     """Runs a detector that is in evaluation mode on images of any sizes, fitted as its input format says."""
-    how = detector.input_format.fit
-    fits = [ImageFit.of((image.shape[0], image.shape[1]), input_hw, how) for image in images]
+    runner = TorchDetector(network=detector, input_hw=input_hw) if isinstance(detector, nn.Module) else detector
+    fits = [ImageFit.of((image.shape[0], image.shape[1]), input_hw, runner.fit) for image in images]
     stack = np.stack([fit.apply(image) for fit, image in zip(fits, images, strict=True)])
-    device = next(detector.parameters()).device
-    inputs = torch.from_numpy(stack).to(device).permute(0, 3, 1, 2).float().div_(255)
-    found = head_training(detector).read(detector(inputs), limits, input_hw)
+    found = runner.find(stack, limits)
     return [_in_image(*each, fit, image) for each, fit, image in zip(found, fits, images, strict=True)]
 
 

@@ -9,18 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from search_space import Detector
 from search_space.errors import DataError
 from trainers.curves import curve
 from trainers.data.dataset import Dataset, Image, no_boxes, no_labels
-from trainers.detect import Detections, evaluation_mode
+from trainers.detect import AnyDetector, Detections, evaluation_mode
 from trainers.heads import DetectionLimits
 from trainers.matching import MAX_DETECTIONS, Matches
 from trainers.precision import accuracy, match_sizes, measure, score_fields
 from trainers.sizes import SizeBins
+from trainers.suppression import DEFAULT_SUPPRESSION, Suppression
 from trainers.tiling import Tiling, detect_all
-
-EVALUATION_SCORE = 0.001
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,53 +90,49 @@ class DatasetDetections:
 
 
 def evaluate(
-    detector: Detector,
+    detector: AnyDetector,
     dataset: Dataset,
     *,
     input_hw: tuple[int, int] | None = None,
     batch_size: int = 8,
     tiling: Tiling | None = None,
     bins: SizeBins | None = None,
+    suppression: Suppression = DEFAULT_SUPPRESSION,
 ) -> Score:
-    """Measures the average precision of a detector on a data set, in float32, with at most 100 detections per image.
+    """Measures the average precision of a detector on a data set, in float32.
 
     Args:
-        detector: runs in evaluation mode; its mode is restored.
+        detector: a network, which runs in evaluation mode and whose mode is restored, or an exported file.
         dataset: ignored regions are treated like crowds in COCO.
         input_hw: size that images are scaled to; default: the detector's own.
         batch_size: images, or slices of an image, per batch.
         tiling: run on overlapping slices of each image; None: on its tiles by the architecture of the detector.
         bins: object sizes to report in addition to those of COCO.
+        suppression: which detections count; by default the 100 best per image.
 
     Raises:
         DataError: none of the images can be read.
     """
-    detections = detect_dataset(detector, dataset, input_hw=input_hw, batch_size=batch_size, tiling=tiling)
+    detections = detect_dataset(
+        detector, dataset, input_hw=input_hw, batch_size=batch_size, tiling=tiling, suppression=suppression
+    )
     return detections.score(detections.match(bins))
 
 
 def detect_dataset(
-    detector: Detector,
+    detector: AnyDetector,
     dataset: Dataset,
     *,
     input_hw: tuple[int, int] | None = None,
     batch_size: int = 8,
     tiling: Tiling | None = None,
-    max_detections: int = MAX_DETECTIONS,
-    iou_threshold: float | None = None,
-    score_threshold: float = EVALUATION_SCORE,
-    soft_nms: bool = False,
-    max_per_class: int | None = None,
+    suppression: Suppression = DEFAULT_SUPPRESSION,
     on_images: Callable[[int], None] = lambda number: None,
 ) -> DatasetDetections:
     """Runs a detector on every image of a data set; see `evaluate`.
 
     Args:
-        max_detections: per image.
-        iou_threshold: of NMS; None: 0.6, and no NMS for a one-to-one head.
-        score_threshold: lowest score that counts.
-        soft_nms: see `DetectionLimits`.
-        max_per_class: per image and class.
+        suppression: which detections count.
         on_images: is called with the number of images that are done.
 
     Raises:
@@ -146,11 +140,12 @@ def detect_dataset(
     """
     hw = input_hw or detector.input_hw
     limits = DetectionLimits(
-        score_threshold=score_threshold,
-        iou_threshold=iou_threshold,
-        max_detections=max_detections,
-        soft_nms=soft_nms,
-        max_per_class=max_per_class,
+        score_threshold=suppression.score,
+        candidate_score=suppression.candidate_score,
+        iou_threshold=suppression.iou,
+        max_detections=suppression.max_detections,
+        soft_nms=suppression.soft_nms,
+        max_per_class=suppression.max_per_class,
     )
     found: list[Detections] = []
     unreadable: list[str] = []
@@ -170,7 +165,10 @@ def detect_dataset(
             f"none of the {len(dataset)} images can be read; first error: {unreadable[0]}; run nas data check for all"
         )
     return DatasetDetections(
-        dataset=dataset, found=tuple(found), unreadable=tuple(unreadable), max_detections=max_detections
+        dataset=dataset,
+        found=tuple(found),
+        unreadable=tuple(unreadable),
+        max_detections=suppression.max_detections,
     )
 
 

@@ -16,7 +16,7 @@ from trainers.config import TrainConfig
 from trainers.data.dataset import Dataset
 from trainers.evaluation import Score
 from trainers.steps import OnBest, TrainingEnd, TrainingRun, prepare_run
-from trainers.weights import cpu_copy
+from trainers.weights import Weights, cpu_copy
 
 
 class StopTraining(Exception):
@@ -72,6 +72,8 @@ class TrainResult:
     """Number of unreadable training images, which were replaced by others."""
     stopped: bool = False
     """True if `on_step` stopped the training; the score is then the latest one."""
+    teacher_seconds: float = 0.0
+    """The part of `seconds` that the predictions of a teacher took."""
     out_of_patience: bool = False
     """True if the training stopped early because the accuracy did not improve."""
 
@@ -86,6 +88,7 @@ def train(
     on_best: OnBest | None = None,
     checkpoint: str | Path | None = None,
     resume: bool = False,
+    teacher: Weights | None = None,
 ) -> TrainResult:
     """Trains a detector and evaluates the moving average of its weights.
 
@@ -100,12 +103,14 @@ def train(
             checkpoint is written; may be called again with the same weights after an interruption.
         checkpoint: file that is written after each epoch, at the configured intervals, at the end and on interruption.
         resume: continue from `checkpoint` if it exists.
+        teacher: weights of a detector that this one learns from besides the labels; see `match_teacher`.
 
     Raises:
-        ConfigError: the loss stays non-finite, or the checkpoint belongs to another training.
+        ConfigError: the loss stays non-finite, the checkpoint belongs to another training, or the teacher does not fit.
         DataError: the training set is empty, its classes are not those of the detector, or too many images are broken.
     """
-    run = prepare_run(detector, train_set, val_set, config, Path(checkpoint) if checkpoint else None, on_best)
+    path = Path(checkpoint) if checkpoint else None
+    run = prepare_run(detector, train_set, val_set, config, path, on_best, teacher)
     state = run.load() if resume else TrainingState()
     first_step = state.step
     batches = run.stream.read(state.step, num_threads=config.num_readers)
@@ -173,6 +178,7 @@ def _result(run: TrainingRun, state: TrainingState, ending: TrainingEnd, *, new_
         bad_steps=state.bad_steps,
         scaled_down=state.scaled_down,
         broken_images=len(run.stream.broken),
+        teacher_seconds=state.teacher_seconds if run.teacher is None else run.teacher.seconds,
         stopped=ending is TrainingEnd.STOPPED,
         out_of_patience=ending is TrainingEnd.PATIENCE,
     )

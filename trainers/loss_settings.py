@@ -1,4 +1,4 @@
-"""The settings of the assignment of targets and of the weights of the loss."""
+"""The settings of the assignment of targets, of the weights of the loss, and of distillation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 from trainers.settings import check_settings, setting
 
-_option: Any = partial(setting, group="Optimization", option="-", minimum=0)
+_distillation: Any = partial(setting, group="Optimization", option="-")
+_option: Any = partial(_distillation, minimum=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,3 +70,31 @@ class LossWeights:
     def given(self) -> dict[str, Any]:
         """Returns the weights that are not None, by name."""
         return {name: value for name, value in vars(self).items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillationOptions:
+    """How an anchor-free detector learns from a teacher; without a teacher they have no meaning.
+
+    Raises:
+        SettingError: a value is not allowed.
+    """
+
+    distill_weight: float = _option(
+        1.0, "Factor on the loss of distillation, whose parts have the weights of those of the labels. Needs teacher."
+    )
+    distill_confidence: float = _option(
+        0.1,
+        "Smallest score of the teacher, of any class, at a place whose scores and box are learned. Needs teacher.",
+        maximum=1,
+    )
+    distill_temperature: float = _distillation(
+        10.0,
+        "Temperature at which the box distributions of teacher and detector are compared; 10 as published. Needs "
+        "teacher.",
+        above=0,
+        maximum=1000,
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self)

@@ -52,6 +52,8 @@ _YOLO = {
     "update.nominal_batch": 64,
     "update.loss_scale": "sum",
     "update.ema_ramp": 2000.0,
+    "suppression.iou": 0.7,
+    "suppression.max_detections": 300,
     "augmentation.mosaic": 1.0,
     "augmentation.mosaic_until": 1.0,
     "augmentation.mosaic_canvas": "double",
@@ -105,6 +107,9 @@ _TINYDET = {
     "augmentation.zoom_out_max": 4.0,
     "augmentation.distort_hue": 0.05,
     "augmentation.channel_shuffle": 0.5,
+    "suppression.iou": 0.5,
+    "suppression.soft_nms": True,
+    "suppression.candidate_score": 0.01,
 }
 _TINYDET_SOURCE = "TinyDet: hustvl/TinyDet, commit a7b40cf, mmdetection 1.x"
 _TINYDET_NOTES = (
@@ -127,11 +132,17 @@ _SSD = {
     "augmentation.zoom_out_max": 4.0,
     "augmentation.crop_first": True,
     "augmentation.distort_hue": 0.1,
+    "suppression.iou": 0.6,
+    "suppression.score": 0.01,
+    "suppression.max_detections": 1000,
+    "suppression.max_per_class": 100,
 }
 _SSD_SOURCE = "SSD for small objects: burhanmudassar/small_object_detection, commit 55b6022, fine-tuned rows"
 _SSD_NOTES = (
     "The source starts from the backbone of an SSD that was trained on COCO.",
     "The gradient is not clipped: clip_norm is larger than any norm.",
+    "The source has no limit of the boxes of an image; here 1,000 enter suppression. For their IoU it adds a pixel to "
+    "the sides of boxes.",
     "Epochs are those of the schedule; the source tests epochs that were chosen by hand.",
 )
 

@@ -22,13 +22,15 @@ from trainers.data.dataset import Dataset
 from trainers.distributed import World
 from trainers.evaluation import Score, evaluate
 from trainers.heads import HeadOptions, HeadTraining, head_training
-from trainers.heads.head_training import UsesProgress
+from trainers.heads.distillation import SoftTargets
+from trainers.heads.head_training import LearnsFromTeacher, UsesProgress
 from trainers.heads.one_to_many import add_one_to_many, deployed_state, remove_one_to_many
 from trainers.interrupts import Interrupts
 from trainers.optimizer import device_for, make_optimizer, precision_for, save_copies, set_rates
 from trainers.padding_taps import PaddingTapGuard
+from trainers.teacher import Teacher, match_teacher
 from trainers.tiling import Tiling
-from trainers.weights import cpu_copy
+from trainers.weights import Weights, cpu_copy
 
 OnBest = Callable[[Mapping[str, Tensor], Score], None]
 
@@ -50,9 +52,21 @@ class DetectorLoss(nn.Module):
         self.detector = detector
         self.head = head
 
-    def forward(self, images: Tensor, objects: Objects, ignored: Objects) -> dict[str, Tensor]:
-        """Returns the weighted parts of the loss, scalars, for images `(B, 3, H, W)` from 0 to 1."""
-        return dict(self.head.loss(self.detector, images, objects, ignored).parts)
+    def forward(
+        self, images: Tensor, objects: Objects, ignored: Objects, targets: SoftTargets | None = None
+    ) -> dict[str, Tensor]:
+        """Returns the weighted parts of the loss, scalars, for images `(B, 3, H, W)` from 0 to 1.
+
+        Args:
+            images: of a batch.
+            objects: the ground truth.
+            ignored: regions that do not count as background.
+            targets: what a teacher says of the images; for a head that is a `LearnsFromTeacher`.
+        """
+        if targets is None:
+            return dict(self.head.loss(self.detector, images, objects, ignored).parts)
+        assert isinstance(self.head, LearnsFromTeacher)
+        return dict(self.head.distilled_loss(self.detector, images, objects, ignored, targets).parts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +90,7 @@ class TrainingRun:
     saver: Checkpoint
     interrupts: Interrupts
     on_best: OnBest | None
+    teacher: Teacher | None
 
     def close(self) -> None:
         """Removes hooks and second heads, and restores changed settings of the modules of the detector."""
@@ -89,11 +104,14 @@ class TrainingRun:
         """Loads the state of an interrupted training; raises like `Checkpoint.load`."""
         state = self.saver.load()
         self.stream.broken.errors.update(state.broken)
+        if self.teacher is not None:
+            self.teacher.seconds = state.teacher_seconds
         return state
 
     def save(self, state: TrainingState) -> None:
         """Writes the checkpoint."""
         state.broken = dict(self.stream.broken.errors)
+        state.teacher_seconds = 0.0 if self.teacher is None else self.teacher.seconds
         self.saver.save(state)
 
     def begin_step(self, step: int, *, keeps_gradients: bool = False) -> None:
@@ -113,9 +131,10 @@ class TrainingRun:
         torch.manual_seed(self.config.seed * 1_000_003 + drawn)
         self.norms.set_pass(step * total_parts + number)
         part = part.to(world.device)
+        targets = None if self.teacher is None else self.teacher.targets(part)
         with world.gathering(self.module, last=number == total_parts - 1):
             with torch.autocast(world.device.type, dtype=self.precision, enabled=self.precision is not torch.float32):
-                losses = self._forward(part)
+                losses = self._forward(part, targets)
             total = torch.stack(tuple(losses.values())).sum()
             share = total / total_parts
             if self.config.update.loss_scale == "sum":
@@ -123,9 +142,10 @@ class TrainingRun:
             torch.autograd.backward(self.scaler.scale(share))
         return {name: value.detach() for name, value in losses.items()}
 
-    def _forward(self, part: Batch) -> dict[str, Tensor]:
+    def _forward(self, part: Batch, targets: SoftTargets | None) -> dict[str, Tensor]:
+        given = () if targets is None else (targets,)
         try:
-            losses: dict[str, Tensor] = self.module(part.images.float().div_(255), part.objects, part.ignored)
+            losses: dict[str, Tensor] = self.module(part.images.float().div_(255), part.objects, part.ignored, *given)
             return losses
         except ValueError as error:
             if len(part.images) > 1 or "more than 1 value per channel" not in str(error):
@@ -202,8 +222,13 @@ class TrainingRun:
         if self.world.is_first and self.val_set is not None and self.stream.is_due(step, self.config.eval_every):
             self.saver.save_first(state)
             tiling = Tiling(tile_hw=self.detector.input_hw, whole=True) if self.config.eval_tile else None
-            batch_size = self.config.batch_size
-            score = evaluate(self.average.detector, self.val_set, batch_size=batch_size, tiling=tiling)
+            score = evaluate(
+                self.average.detector,
+                self.val_set,
+                batch_size=self.config.batch_size,
+                tiling=tiling,
+                suppression=self.config.suppression.for_head(one_to_one=self.detector.one_to_one),
+            )
         with self.interrupts.held(deliver=self.world.size == 1):
             state.finished_step = step
             if self.world.is_first:
@@ -251,17 +276,21 @@ def prepare_run(
     config: TrainConfig,
     checkpoint: Path | None,
     on_best: OnBest | None,
+    teacher: Weights | None = None,
 ) -> TrainingRun:
     """Moves the detector to its device, puts it into training mode and creates the components of the training.
 
     Raises:
-        ConfigError: the settings do not fit the head, the device or the number of processes.
+        ConfigError: the settings do not fit the head, the device or the number of processes, or the teacher does not
+            fit the detector or the data.
         DataError: the training set is empty, or its number of classes is not that of the detector.
     """
-    head = head_training(detector, HeadOptions(nwd=config.nwd, assigner=config.assigner, loss=config.loss))
+    options = HeadOptions(nwd=config.nwd, assigner=config.assigner, loss=config.loss, distillation=config.distillation)
+    head = head_training(detector, options)
     _check_data(detector, train_set)
     world = World.current(device_for(config.device))
     precision = precision_for(world.device, config.precision)
+    guide = None if teacher is None else _teacher(teacher, detector, train_set, config, world)
     add_one_to_many(detector)
     detector.to(world.device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     save_copies(detector)
@@ -292,9 +321,22 @@ def prepare_run(
             optimizer=optimizer,
             scaler=scaler,
             average=average,
+            teacher=None if teacher is None else teacher.fingerprint(),
         ),
         interrupts=Interrupts(),
         on_best=on_best,
+        teacher=guide,
+    )
+
+
+def _teacher(weights: Weights, detector: Detector, train_set: Dataset, config: TrainConfig, world: World) -> Teacher:
+    return Teacher(
+        weights=weights,
+        match=match_teacher(weights, detector, train_set),
+        confidence=config.distillation.distill_confidence,
+        caches=config.augmentation.only_flips,
+        device=world.device,
+        precision=precision_for(world.device, config.precision),
     )
 
 

@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from search_space import Detector
 from search_space.errors import ConfigError
 from search_space.tile_grid import num_tiles
 from trainers.data.compose import tile_of
 from trainers.data.dataset import Image, Labels
-from trainers.detect import Detections, detect
+from trainers.detect import AnyDetector, Detections, detect
 from trainers.heads import DetectionLimits
 
 CUT_SHARE = 0.7
@@ -95,7 +94,7 @@ def starts(side: int, tile: int, overlap: float) -> list[int]:
 
 
 def detect_all(
-    detector: Detector,
+    detector: AnyDetector,
     images: Sequence[Image],
     *,
     input_hw: tuple[int, int],
@@ -123,14 +122,14 @@ def detect_all(
     return found
 
 
-def windows_of(detector: Detector, image_hw: tuple[int, int], input_hw: tuple[int, int]) -> list[Window]:
+def windows_of(detector: AnyDetector, image_hw: tuple[int, int], input_hw: tuple[int, int]) -> list[Window]:
     """Returns the tiles of an image of `(H, W)` by the architecture of a detector; the image where it is not cut."""
     tile_hw = tile_of(detector.tiles, image_hw, input_hw)
     return Tiling(tile_hw=tile_hw or image_hw, overlap=detector.tiles.overlap).windows(image_hw)
 
 
 def _in_batches(
-    detector: Detector, images: Sequence[Image], input_hw: tuple[int, int], limits: DetectionLimits, batch_size: int
+    detector: AnyDetector, images: Sequence[Image], input_hw: tuple[int, int], limits: DetectionLimits, batch_size: int
 ) -> list[Detections]:
     found = []
     for start in range(0, len(images), batch_size):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import logging
@@ -22,6 +23,8 @@ from search_space.files import write_bytes
 from trainers.data.pixel_range import PixelRange, is_range
 from trainers.heads import check_trainable
 from trainers.importing.torch_archive import TorchArchive
+from trainers.settings import SettingError
+from trainers.suppression import DEFAULT_SUPPRESSION, Suppression
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +52,8 @@ class Weights:
     """Lines that the user should read, such as what a published file was recognised as."""
     pixel_range: PixelRange | None = None
     """The values that become 0 and 255 in images of more than 8 bits; None: it was trained on 8-bit images."""
+    suppression: Suppression = DEFAULT_SUPPRESSION
+    """Which detections the evaluations of its training counted."""
 
     @property
     def has_class_names(self) -> bool:
@@ -61,6 +66,14 @@ class Weights:
             graph = lower(Architecture.from_dict(self.architecture), num_classes=len(self.classes))
             own = Detector(graph).state_dict()
         return tuple(name for name in own if name not in self.state)
+
+    def fingerprint(self) -> str:
+        """Returns 16 hex characters that change with the architecture, the classes or a tensor, not with the format."""
+        digest = hashlib.sha256(json.dumps([self.architecture, self.classes], sort_keys=True).encode())
+        for name, value in sorted(self.state.items()):
+            digest.update(json.dumps([name, str(value.dtype), list(value.shape)]).encode())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     def check_input(self, input_hw: tuple[int, int]) -> None:
         """Raises SpaceError if the architecture cannot take images of `(H, W)` pixels."""
@@ -98,8 +111,11 @@ def save_weights(
     architecture: Mapping[str, Any],
     classes: Iterable[str],
     pixel_range: PixelRange | None = None,
+    suppression: Suppression = DEFAULT_SUPPRESSION,
 ) -> None:
-    """Writes weights with their architecture, class names and, if there is one, the range of the pixels.
+    """Writes weights with their architecture and class names.
+
+    The range of the pixels is written if there is one, and of the suppression what differs from the default.
 
     A path with the suffix `.safetensors` is written in that format, with all but the tensors as JSON metadata.
     """
@@ -107,6 +123,8 @@ def save_weights(
     plain: dict[str, Any] = {"architecture": dict(architecture), "classes": list(classes)}
     if pixel_range is not None:
         plain["pixel_range"] = list(pixel_range)
+    if suppression.changes():
+        plain["suppression"] = suppression.changes()
     if Path(path).suffix == SAFETENSORS:
         described = {name: json.dumps(value) for name, value in plain.items()}
         tensors = {name: value.contiguous() for name, value in cpu_copy(state).items()}
@@ -137,11 +155,22 @@ def load_weights(path: str | Path) -> Weights:
             f"{path} is a damaged weights file: pixel_range is no pair of numbers; give another weights.pt"
         )
     return Weights(
+        suppression=_suppression(path, content.get("suppression", {})),
         architecture=architecture,
         classes=tuple(classes),
         state=state,
         pixel_range=None if pixel_range is None else (float(pixel_range[0]), float(pixel_range[1])),
     )
+
+
+def _suppression(path: str | Path, values: object) -> Suppression:
+    """Returns the suppression that a weights file states."""
+    try:
+        if isinstance(values, dict):
+            return Suppression.from_dict(values)
+    except SettingError:
+        pass
+    raise ConfigError(f"{path} is a damaged weights file: suppression has wrong values; give another weights.pt")
 
 
 def _is_name(value: object) -> bool:

@@ -223,15 +223,20 @@ def nested_predictions(name: str, split: str) -> LatencyPredictions:
     """
     profile, (detectors, *others) = parts_of(name)
     folds = architecture_folds(detectors) % 5 if split == "architectures" else named_folds(detectors.families)
-    table = np.empty((4, len(folds)))
+    table = np.empty((5, len(folds)))
     for fold in np.unique(folds):
         tested = folds == fold
         known = joined([detectors.kept(~tested), *others])
         made = LatencyModel(*calibrated(profile, known, ())).predict(detectors.terms[tested])
-        table[:, tested] = (made.latency_ms, made.low_ms, made.high_ms, made.unsupported_share)
-    latency_ms, low_ms, high_ms, unsupported_share = table
+        columns = (made.latency_ms, made.low_ms, made.high_ms, made.unsupported_share, made.unlike_measured)
+        table[:, tested] = columns
+    latency_ms, low_ms, high_ms, unsupported_share, unlike = table
     return LatencyPredictions(
-        latency_ms=latency_ms, low_ms=low_ms, high_ms=high_ms, unsupported_share=unsupported_share
+        latency_ms=latency_ms,
+        low_ms=low_ms,
+        high_ms=high_ms,
+        unsupported_share=unsupported_share,
+        unlike_measured=unlike.astype(bool),
     )
 
 

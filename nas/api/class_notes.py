@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from search_space.errors import counted, shortened
 
@@ -11,6 +11,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trainers import Weights
+
+
+class HasClasses(Protocol):
+    """The content of a weights file, or a detector."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of its classes."""
+        ...
+
+    @property
+    def has_class_names(self) -> bool:
+        """Whether it says what its classes are called."""
+        ...
 
 
 def class_lists(weights: Sequence[str], data: Sequence[str]) -> str:
@@ -23,7 +37,7 @@ def class_lists(weights: Sequence[str], data: Sequence[str]) -> str:
     return text if first is None else f"{text}; number {first + 1} is {weights[first]}, not {data[first]}"
 
 
-def taken_in_order(path: str | Path, weights: Weights, classes: tuple[str, ...]) -> str | None:
+def taken_in_order(path: str | Path, weights: HasClasses, classes: tuple[str, ...]) -> str | None:
     """Says that weights without class names take those of the data in their order; None where they do not."""
     if weights.classes == classes or weights.has_class_names or len(weights.classes) != len(classes):
         return None

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.api.arguments import from_arguments
-from nas.api.bounds import check_at_least, check_fraction
-from nas.api.class_notes import class_lists, taken_in_order
+from nas.api.bounds import check_at_least
+from nas.api.evaluation_data import check_classes, open_evaluation_data
+from nas.api.evaluation_options import EvaluationOptions, suppression_note
+from nas.api.exported_detector import ExportedDetector, RunnableDetector, open_detector
 from nas.api.plain_score import plain_score
 from nas.api.result import OnNotice, OnProgress, ProgressUpdate, Result, notify, plain
-from nas.api.trained_detector import TrainedDetector, WeightsLike, load_detector
-from search_space.errors import ConfigError, DataError, check_known, shortened
+from nas.api.trained_detector import WeightsLike
+from search_space.errors import ConfigError
+from trainers.suppression import Suppression
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,12 +27,10 @@ if TYPE_CHECKING:
     from trainers.curves import BestF1, Curve
     from trainers.data import Dataset, DataSplits
     from trainers.data.class_selection import Merges, Names
+    from trainers.detect import AnyDetector
     from trainers.evaluation import DatasetDetections
     from trainers.matching import Matches
     from trainers.tiling import Tiling
-
-IGNORED = ("ignore", "drop")
-"""What happens to ignored regions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +49,17 @@ class EvaluationResult(Result):
     """The accuracy of a detector on a data set, as fractions of 1."""
 
     weights: Path
+    runtime: str
+    """What ran it: `PyTorch`, or ONNX Runtime with its execution provider."""
     data: str
     """Description of the data set."""
     part: str
     input_hw: tuple[int, int]
     tiling: Tiling | None
     iou: float | None
-    """The IoU of the suppression that was asked for; None: the usual reading of the head."""
+    """The IoU of the suppression; None: the usual reading of the head."""
+    suppression: Suppression
+    """Which detections were counted."""
     score: Score
     intervals: ScoreIntervals | None
     best_f1: Mapping[str, BestF1]
@@ -88,47 +92,8 @@ class EvaluationResult(Result):
         return told
 
 
-@dataclass(frozen=True, kw_only=True)
-class EvaluationOptions:
-    """How a detector is evaluated; see `evaluate`."""
-
-    part: str
-    bins: str | None
-    bootstrap: int
-    seed: int
-    curves: Path | None
-    input_hw: tuple[int, int] | None
-    max_detections: int
-    iou: float | None
-    soft_nms: bool
-    score: float
-    max_per_class: int | None
-    ignored: str
-    batch: int
-    device: str
-
-    def __post_init__(self) -> None:
-        from trainers.data.splits import PARTS
-        from trainers.sizes import size_bins
-
-        check_known("part", self.part, PARTS, ConfigError)
-        check_known("--ignored", self.ignored, IGNORED, ConfigError)
-        for option, value, least in (
-            ("--bootstrap", self.bootstrap, 0),
-            ("--seed", self.seed, 0),
-            ("--max-detections", self.max_detections, 1),
-            ("--max-per-class", self.max_per_class, 1),
-            ("--batch", self.batch, 1),
-        ):
-            check_at_least(option, value, least)
-        check_fraction("--iou", self.iou)
-        check_fraction("--score", self.score)
-        if self.bins is not None and not self.bins.startswith("quantiles"):
-            size_bins(self.bins, ())  # fails before the data is read
-
-
 def evaluate(
-    weights: WeightsLike,
+    weights: WeightsLike | ExportedDetector,
     *,
     data: str | Path | None = None,
     format: str | None = None,
@@ -147,10 +112,11 @@ def evaluate(
     seed: int = 0,
     curves: str | Path | None = None,
     input_hw: tuple[int, int] | None = None,
-    max_detections: int = 100,
+    max_detections: int | None = None,
     iou: float | None = None,
-    soft_nms: bool = False,
-    score: float = 0.001,
+    soft_nms: bool | None = None,
+    candidate_score: float | None = None,
+    score: float | None = None,
     max_per_class: int | None = None,
     ignored: str = "ignore",
     batch: int = 8,
@@ -159,10 +125,13 @@ def evaluate(
     on_notice: OnNotice | None = None,
     on_progress: OnProgress | None = None,
 ) -> EvaluationResult:
-    """Measures the average precision and more of trained weights on a data set, by the COCO rules.
+    """Measures the average precision and more of a detector on a data set, by the COCO rules.
+
+    Limits of the detections that are not given are those of the training of the weights, if it had a recipe with some.
 
     Args:
-        weights: a weights file, the folder of a training, a run or an export, or an object with `weights`.
+        weights: a weights file, the folder of a training or a run, or an object with `weights`; or an exported ONNX
+            file, or the folder of an export, whose ONNX file is run by ONNX Runtime.
         data: the data set; None: that of the training or the run of the weights, else the built-in set.
         format: one of the formats in docs/data.md, such as `coco`, or that of a plug-in; None: detected.
         images: folder of the images, if they are not beside the annotations.
@@ -181,11 +150,12 @@ def evaluate(
         seed: seed of the bootstrap.
         curves: folder to write curves to.
         input_hw: input size `(H, W)` in pixels; None: that of the detector.
-        max_detections: maximum number of detections per image.
+        max_detections: maximum number of detections per image; None: 100.
         iou: maximum IoU of two boxes of a class; None: 0.6, or no suppression for a one-to-one head.
         soft_nms: whether boxes with a higher IoU get lower scores instead of being dropped; always so for a two-stage
-            head.
-        score: lowest score that counts.
+            head. None: they are dropped.
+        candidate_score: lowest score of a box before suppression; None: `score`.
+        score: lowest score that counts; None: 0.001.
         max_per_class: maximum number of detections per image and class; None: no limit.
         ignored: `ignore`: detections in ignored regions do not count; `drop`: there are no such regions.
         batch: images per batch.
@@ -200,13 +170,13 @@ def evaluate(
     options = from_arguments(EvaluationOptions, locals(), curves=None if curves is None else Path(curves))
     check_at_least("--threads", threads, 1)
     tiling = tiling_from(tile, overlap, tile_whole)
-    loaded = load_detector(weights)
-    loaded.content.check_input(input_hw or loaded.input_hw)
+    loaded = open_detector(weights)
+    loaded.check_input(input_hw or loaded.input_hw)
     selection = {"select_classes": classes or None, "merge": merge or None, "other_classes": other_classes}
     places = {"data": data, "data_format": format, "images": images, "split": split}
-    given = {**places, **selection, "pixel_range": range or loaded.content.pixel_range}
+    given = {**places, **selection, "pixel_range": range or loaded.pixel_range}
     place = Path(weights) if isinstance(weights, (str, Path)) else loaded.weights
-    splits = _with_trained_classes(_open(given, place, part, on_notice), loaded, given, place, on_notice)
+    splits = open_evaluation_data(given, place, loaded.classes, part=part, on_notice=on_notice)
     return _evaluate(loaded, splits, options, tiling, threads, (on_notice, on_progress))
 
 
@@ -228,47 +198,8 @@ def tiling_from(tile: str | int | tuple[int, int] | None, overlap: float | None,
     return tiling_of(None if tile is None else str(tile), overlap, tile_whole)
 
 
-def _open(given: dict[str, Any], weights: Path, part: str, on_notice: OnNotice | None) -> DataSplits:
-    from nas.api.data_of_run import with_known_data
-    from nas.api.opening import open_for_user
-
-    texts = {name: str(each) if isinstance(each, Path) else each for name, each in given.items()}
-    known = with_known_data(texts, weights)
-    notify(on_notice, known.notice)
-    splits = open_for_user(**known.options, seed=known.seed, part=part, on_notice=on_notice)
-    if part == "val" and splits.undivided_notice is not None:
-        notify(on_notice, f"note: --part all evaluates all {len(splits.part('all'))} images")
-    return splits
-
-
-def _with_trained_classes(
-    splits: DataSplits, loaded: TrainedDetector, given: dict[str, Any], weights: Path, on_notice: OnNotice | None
-) -> DataSplits:
-    """Applies the selection of classes that weights were trained with to data of all classes, if none was given."""
-    from nas.api.data_of_run import is_selected, known_selection
-    from trainers.data.class_selection import ClassSelection
-
-    known = None if is_selected(given) or loaded.classes == splits.val.classes else known_selection(weights)
-    if known is None:
-        return splits
-    selection = ClassSelection.of(known["select_classes"], known["merge"], known["other_classes"])
-    try:
-        selected = splits.selected(selection)
-    except DataError as error:
-        words, classes = shlex.join(selection.words()), shortened(splits.val.classes)
-        raise DataError(
-            f"{weights} was trained with {words}, which does not suit the data ({error}); next: data with these "
-            f"classes, or --merge NAME=CLASS,CLASS for each class of the weights ({shortened(loaded.classes)}), "
-            f"with CLASS one of {classes}"
-        ) from None
-    notify(on_notice, f"note: the weights were trained with {shlex.join(selection.words())}; it is applied to the data")
-    for notice in selected.notices[len(splits.notices) :]:
-        notify(on_notice, f"note: {notice}")
-    return selected
-
-
 def _evaluate(
-    loaded: TrainedDetector,
+    loaded: RunnableDetector,
     splits: DataSplits,
     options: EvaluationOptions,
     tiling: Tiling | None,
@@ -287,23 +218,30 @@ def _evaluate(
     dataset = dataset.without_ignored() if options.ignored == "drop" else dataset
     if tiling is not None:
         notify(on_notice, small_images_note("--tile", options.part, dataset, tiling.tile_hw))
-    notify(on_notice, grid_note(loaded.architecture.tiles, tiling))
-    _check_classes(loaded, dataset.classes, on_notice)
+    notify(on_notice, grid_note(loaded.tiles, tiling))
+    for note in loaded.notes:
+        notify(on_notice, f"note: {note}")
+    check_classes(loaded.weights, loaded, dataset.classes, on_notice)
     set_threads(threads)
     if options.curves is not None:
         make_folder(options.curves, "--curves")
-    findings = _find(loaded, dataset, options, tiling, on_progress)
+    suppression = options.suppression_of(loaded)
+    notify(on_notice, suppression_note(loaded))
+    detector = loaded.runner(options.device, threads)
+    findings = _find(detector, dataset, options, suppression, tiling, on_progress)
     matches = findings.match(None if options.bins is None else size_bins(options.bins, dataset.records))
     score, curves = findings.score(matches), all_curves(matches, dataset.classes)
     threshold = score.f1_score_threshold
     confusion = confuse(matches, dataset.classes, score_threshold=threshold if threshold == threshold else 0.0)
     return EvaluationResult(
         weights=loaded.weights,
+        runtime=getattr(detector, "runtime", "PyTorch"),
         data=splits.source,
         part=options.part,
         input_hw=options.input_hw or loaded.input_hw,
         tiling=tiling,
-        iou=options.iou,
+        iou=suppression.iou,
+        suppression=suppression,
         score=score,
         intervals=_intervals(matches, dataset.classes, options),
         best_f1={each.name: each.best_f1() for each in curves[1:]},
@@ -313,29 +251,11 @@ def _evaluate(
     )
 
 
-def _check_classes(loaded: TrainedDetector, classes: tuple[str, ...], on_notice: OnNotice | None) -> None:
-    """Raises DataError where a detector has other classes than the data; without names, only their number counts."""
-    for note in loaded.content.notes:
-        notify(on_notice, f"note: {note}")
-    in_order = taken_in_order(loaded.weights, loaded.content, classes)
-    notify(on_notice, in_order)
-    if loaded.classes != classes and in_order is None:
-        raise DataError(
-            f"{loaded.weights} {class_lists(loaded.classes, classes)}; next: {_next_classes(loaded.classes, classes)}"
-        )
-
-
-def _next_classes(weights: tuple[str, ...], data: tuple[str, ...]) -> str:
-    """Returns what makes the classes of the data those of weights."""
-    if set(weights) <= set(data):
-        return shlex.join(["--classes", ",".join(weights)])
-    return "--data with the same classes in the same order, or --classes and --merge"
-
-
 def _find(
-    loaded: TrainedDetector,
+    detector: AnyDetector,
     dataset: Dataset,
     options: EvaluationOptions,
+    suppression: Suppression,
     tiling: Tiling | None,
     on_progress: OnProgress | None,
 ) -> DatasetDetections:
@@ -346,16 +266,12 @@ def _find(
             on_progress(ProgressUpdate(task="images", done=number, total=len(dataset)))
 
     return detect_dataset(
-        loaded.module(options.device),
+        detector,
         dataset,
-        input_hw=options.input_hw or loaded.input_hw,
+        input_hw=options.input_hw or detector.input_hw,
         batch_size=options.batch,
         tiling=tiling,
-        max_detections=options.max_detections,
-        iou_threshold=options.iou,
-        score_threshold=options.score,
-        soft_nms=options.soft_nms,
-        max_per_class=options.max_per_class,
+        suppression=suppression,
         on_images=on_images,
     )
 

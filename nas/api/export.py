@@ -12,15 +12,20 @@ from typing import TYPE_CHECKING, Any, cast
 
 from nas.api.arguments import from_arguments
 from nas.api.bounds import check_at_least
+from nas.api.evaluation_data import check_classes, open_evaluation_data
 from nas.api.named_architecture import ArchitectureLike, find_architecture
-from nas.api.result import Result, table_of
+from nas.api.result import OnNotice, Result, table_of
+from nas.api.trained_detector import named_weights
 from search_space.errors import ConfigError
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from nas.api.search_run import SearchRun
+    from nas.exporters.artefact_accuracy import MeasurementData
+    from nas.exporters.front import OpenData
     from nas.exporters.onnx_model import OnnxOptions
+    from trainers import Weights
 
 FORMATS = ("yaml", "onnx")
 
@@ -47,6 +52,11 @@ class ExportedMember(Result):
         """Largest difference of ONNX from PyTorch, relative to the scale of the outputs; None without ONNX."""
         onnx = self.report.get("onnx")
         return None if onnx is None else float(onnx["largest_relative_difference"])
+
+    @property
+    def accuracy(self) -> Mapping[str, Any] | None:
+        """AP of the ONNX file and of PyTorch, and on which images; None without `data`."""
+        return self.report.get("accuracy")
 
     def to_dict(self) -> dict[str, Any]:
         """Returns JSON-ready data."""
@@ -87,6 +97,15 @@ def export(
     input_hw: tuple[int, int] | None = None,
     device: str | Path | None = None,
     seed: int = 0,
+    data: str | Path | None = None,
+    data_format: str | None = None,
+    images: str | Path | None = None,
+    split: str | None = None,
+    val_images: int | None = None,
+    keep_float: str | None = None,
+    calibration_images: int | None = None,
+    calibration_method: str | None = None,
+    on_notice: OnNotice | None = None,
 ) -> ExportResult:
     """Writes the front of a run, an architecture or a design to a folder, with one folder for each architecture.
 
@@ -100,13 +119,25 @@ def export(
         max_latency_ms: maximum of the upper end of the predicted latency interval; only for a run.
         formats: `yaml` and `onnx`, as a sequence or separated by a comma.
         opset: ONNX opset; None: 13.
-        precision: precision of the ONNX model, `fp32` or `fp16`; None: `fp32`.
+        precision: precision of the ONNX model, `fp32`, `fp16` or `int8`; None: `fp32`. `int8` is calibrated on training
+            images, of `data` or of the run or training that is exported.
         outputs: outputs of the ONNX model, `raw` maps or `decoded` boxes and scores; None: `raw`.
         weights: weights of the architecture or design.
         num_classes: number of classes, without weights; None: that of the design or of the run that found it, else 80.
         input_hw: input size `(H, W)` in pixels, for an architecture or a design.
         device: board to predict latency for; None: that of the run.
         seed: seed of the initial weights of architectures that were not trained.
+        data: the data set whose validation images the accuracy of the ONNX file is measured on, beside that of PyTorch;
+            None: no measurement.
+        data_format: format of the data set; None: detected.
+        images: folder of the images, if they are not beside the annotations.
+        split: which pair of annotation files to use, if the folder holds several.
+        val_images: maximum number of validation images, evenly spaced; None: all.
+        keep_float: parts that `int8` leaves in floats: `auto`, those that change the detections most; `none`; or names
+            of parts with commas. None: `auto`.
+        calibration_images: number of training images that `int8` is calibrated on, evenly spaced; None: 128.
+        calibration_method: `minmax`, `percentile` or `entropy`; None: `minmax`.
+        on_notice: is called with lines on the data that is used.
 
     Raises:
         UserError: there is nothing to export, an option does not apply, or `out` may not be replaced.
@@ -117,18 +148,69 @@ def export(
     given = {**locals(), "device": None if device is None else str(device)}
     check_at_least("--top", top, 1)
     check_at_least("--num-classes", num_classes, 1)
+    check_at_least("--val-images", val_images, 1)
     formats = _formats(formats)
     onnx = _onnx_options({"opset": opset, "precision": precision, "outputs": outputs}, "onnx" in formats)
+    places = {"data": data, "data_format": data_format, "images": images, "split": split}
+    check_at_least("--calibration-images", calibration_images, 1)
+    int8 = {"keep_float": keep_float, "num_images": calibration_images, "method": calibration_method}
+    chosen = {name: value for name, value in int8.items() if value is not None}
+    source = what if weights is None else weights
+    open_data = _opener(places, val_images, source, onnx if "onnx" in formats else None, chosen, on_notice)
     training = _training(what, weights)
     with _named(training or what, None if weights is None else Path(weights)) as (name, file):
-        about = {} if training is None else {"origin": training.origin, "data": training.data}
+        about = {"data": ""} if training is None else {"origin": training.origin, "data": training.data}
         request = from_arguments(ExportRequest, given, what=name, weights=file, **about)
         try:
-            reports = write_folders(request, Path(out), formats=formats, options=onnx, force=force)
+            reports = write_folders(request, Path(out), formats=formats, options=onnx, force=force, open_data=open_data)
         except FileExistsError as error:
             raise ConfigError(str(error)) from error
     shown = name if training is None else str(what)
     return ExportResult(what=shown, out=Path(out), front=tuple(_exported(Path(out), each) for each in reports))
+
+
+def _opener(
+    places: dict[str, Any],
+    num_images: int | None,
+    what: object,
+    onnx: OnnxOptions | None,
+    int8: dict[str, Any],
+    on_notice: OnNotice | None,
+) -> OpenData | None:
+    """Returns what opens the data that is measured and calibrated on; None where none is needed.
+
+    Raises:
+        ConfigError: an option does not apply, or INT8 has no data.
+    """
+    from nas.exporters.artefact_accuracy import MeasurementData
+    from nas.exporters.int8_files import Int8Options
+
+    quantises = onnx is not None and onnx.precision == "int8"
+    if int8 and not quantises:
+        raise ConfigError("--keep-float and --calibration-* are of --precision int8; next: give it, or drop them")
+    options = Int8Options(**int8)
+    named = what if isinstance(what, (str, Path)) else getattr(what, "folder", None) or named_weights(what)
+    place = Path(str(named))
+    other = next((name for name, value in {**places, "val_images": num_images}.items() if value is not None), None)
+    if quantises and places["data"] is None and not (place / "config.yaml").is_file():
+        raise ConfigError("--precision int8 is calibrated on training images; next: give --data PATH")
+    if other is None and not quantises:
+        return None
+    if places["data"] is None and not quantises:
+        raise ConfigError(
+            f"--{str(other).replace('_', '-')} is of the data that is measured on; next: give --data PATH too"
+        )
+    if onnx is None:
+        raise ConfigError("--data measures the ONNX file, and --format yaml writes none; next: drop one of the two")
+
+    def opened(weights: Weights) -> MeasurementData:
+        given = {**places, "select_classes": None, "merge": None, "other_classes": None}
+        given["pixel_range"] = weights.pixel_range
+        splits = open_evaluation_data(given, place, weights.classes, part="val", on_notice=on_notice)
+        check_classes(place, weights, splits.val.classes, on_notice)
+        return MeasurementData(splits=splits, num_images=num_images, int8=options)
+
+    return opened
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -65,6 +65,8 @@ class LatencyFigures:
     unsupported_share: float
     """Share of the time in operators that were never measured on the device."""
     extrapolated: bool
+    unlike_measured: bool
+    """Whether no measured family of networks has a similar composition; the interval is wider then."""
     macs: int
     flops_2x: int
     params: int
@@ -131,6 +133,8 @@ class NetworkLatency:
     high_ms: float
     unsupported_share: float
     extrapolated: bool
+    unlike_measured: bool
+    """Whether no measured family of networks has a similar composition; the interval is wider then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,7 +223,7 @@ def predict_ops(
     model = open_device(device, precision, confidence, on_notice=on_notice)
     names, operators = read_operators(ops)
     predicted = model.predict(network_terms(operators, model.profile.rules, len(names)))
-    fields = ("latency_ms", "low_ms", "high_ms", "unsupported_share")
+    fields = ("latency_ms", "low_ms", "high_ms", "unsupported_share", "unlike_measured")
     columns = {name: getattr(predicted, name).tolist() for name in fields}
     models = tuple(
         NetworkLatency(
@@ -305,6 +309,7 @@ def _figures(model: LatencyModel, arch: Architecture, num_classes: int, asked: F
         "high_ms": predicted.high_ms,
         "unsupported_share": predicted.unsupported_share,
         "extrapolated": predicted.extrapolated,
+        "unlike_measured": predicted.unlike_measured,
         "macs": cost.macs,
         "flops_2x": 2 * cost.macs,
         "params": cost.params,

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 from nas.api.arguments import from_arguments
 from nas.api.bounds import check_at_least, check_fraction
 from nas.api.evaluate import tiling_from
+from nas.api.exported_detector import ExportedDetector, RunnableDetector, open_detector
 from nas.api.result import OnNotice, OnProgress, ProgressUpdate, Result, notify, table_of
-from nas.api.trained_detector import TrainedDetector, WeightsLike, load_detector
+from nas.api.tiling import grid_note
+from nas.api.trained_detector import WeightsLike
 from search_space.errors import ConfigError, DataError
 from search_space.files import write_text
 
@@ -25,8 +27,8 @@ if TYPE_CHECKING:
     from nas.api.coco_ids import CocoIds
     from nas.api.media_input import Shot, Source
     from nas.api.media_output import Pictures
-    from search_space import Detector
     from trainers import Detections
+    from trainers.detect import AnyDetector
     from trainers.tiling import Tiling
 
 Image: TypeAlias = "np.ndarray"
@@ -178,7 +180,7 @@ class PredictionOptions:
 
 
 def predict(
-    weights: WeightsLike,
+    weights: WeightsLike | ExportedDetector,
     inputs: Input | Sequence[Input],
     *,
     out: str | Path | None = None,
@@ -201,7 +203,7 @@ def predict(
     """Detects objects in images, videos, folders of both, and arrays `(H, W, 3)` of uint8 RGB.
 
     Args:
-        weights: a weights file, the folder of a training, a run or an export, or an object with `weights`.
+        weights: as `nas.evaluate` takes them: trained weights, or an exported ONNX file or its folder.
         inputs: one input or several, folders with their subfolders; videos are read frame by frame.
         out: folder for images and videos with boxes, in the subfolders of the inputs; None: nothing is drawn. Inputs
             are never replaced.
@@ -246,8 +248,8 @@ def _as_list(inputs: Input | Sequence[Input]) -> list[Input]:
 class PredictionStream:
     """The predictions one by one; a context manager that keeps what was written, also after an error."""
 
-    loaded: TrainedDetector
-    detector: Detector
+    loaded: RunnableDetector
+    detector: AnyDetector
     sources: Sequence[Source]
     options: PredictionOptions
     pictures: Pictures | None
@@ -261,7 +263,7 @@ class PredictionStream:
     @classmethod
     def open(
         cls,
-        weights: WeightsLike,
+        weights: WeightsLike | ExportedDetector,
         inputs: Sequence[Input],
         options: PredictionOptions,
         *,
@@ -284,24 +286,21 @@ class PredictionStream:
         from nas.api.media_input import list_sources, with_range
         from nas.api.media_output import Pictures
         from nas.api.opening import set_threads
-        from nas.api.tiling import grid_note
 
         set_threads(options.threads)
         tiling = options.tiling  # a typing error is told before anything is read
-        assert tiling is None or tiling.tile_hw
-        loaded = load_detector(weights)
+        loaded = open_detector(weights)
         if options.input_hw is not None:
-            loaded.content.check_input(options.input_hw)
-        notify(on_notice, grid_note(loaded.architecture.tiles, tiling))
+            loaded.check_input(options.input_hw)
+        notify(on_notice, grid_note(loaded.tiles, tiling))
         out = None if options.out is None else Path(options.out)
         found = list_sources([Path(each) if isinstance(each, str) else each for each in inputs], out=out)
-        sources = with_range(found, options.range, loaded.content.pixel_range, on_notice)
+        sources = with_range(found, options.range, loaded.pixel_range, on_notice)
         written = sources if options.save_json is not None else []
         ids = CocoIds.read(None if options.ids is None else Path(options.ids), loaded.classes, written)
-        detector = loaded.module(options.device)
+        detector = loaded.runner(options.device, options.threads)
         pictures = None if out is None else Pictures.into(out, sources)
-        read = [loaded.weights, *(source.path for source in sources if source.array is None)]
-        _make_ready(pictures, options, read)
+        _make_ready(pictures, options, [loaded.weights, *(each.path for each in sources if each.array is None)])
         return cls(
             loaded=loaded,
             detector=detector,

@@ -162,12 +162,11 @@ def reproduce(
     from search_space import DESIGNS
 
     design = DESIGNS.get(design) if isinstance(design, str) else design
-    counted = _count(design, num_classes, input_hw, check_fvcore)
     places = {"data": data, "format": format, "images": images, "split": split}
     if weights is None:
         if any(place is not None for place in places.values()):
             raise ConfigError("--data measures the accuracy of --weights; give both")
-        return counted
+        return _count(design, num_classes, input_hw, check_fvcore)
     if data is None:
         raise ConfigError("--weights are measured on a data set; next: --data PATH with the data of the paper")
     if num_classes is not None or input_hw is not None:
@@ -175,6 +174,7 @@ def reproduce(
     from nas.api.published_accuracy import measure_accuracy
 
     measured = measure_accuracy(design, weights, data=places, on_notice=on_notice, on_progress=on_progress)
+    counted = _count(design, None, None, check_fvcore)
     rows = tuple(_measured(row, measured, counted.input_hw) for row in counted.published)
     return replace(counted, accuracy=measured, published=rows)
 

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 __all__ = ["TrainingInterrupted", "train", "train_signature"]
 
 
+NAMED_WEIGHTS = ("weights", "pretrained", "teacher")
+"""The settings that may be an object that has weights."""
+
+
 class TrainingInterrupted(KeyboardInterrupt):
     """A training that was interrupted after it had started.
 
@@ -62,7 +66,7 @@ def train(
         on_notice: is called with each line that the user should read.
         on_progress: is called after each step; may raise `trainers.StopTraining`.
         **settings: the settings of a training. Names and paths of config.yaml, such as `batch_size`, are accepted too.
-            `weights` and `pretrained` may be an object that has weights, such as a training or a member of a front.
+            `weights`, `pretrained` and `teacher` may be an object that has weights, such as a training.
 
     Returns:
         The result, with the folder that holds the weights.
@@ -96,7 +100,7 @@ def train(
         with _resumable(chosen.out):
             with join_processes(chosen.config.device):
                 result = _run(chosen, ready, on_progress, is_first=is_first)
-            training = result_of(chosen, result, ready.splits)
+            training = result_of(chosen, result, ready)
             if is_first:
                 write_results(training, chosen, result, ready.splits, notify)
     return dataclasses.replace(training, notices=tuple(notices))
@@ -104,7 +108,7 @@ def train(
 
 def _given(data: str | Path | None, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the settings with the data set among them, and the file of weights that are given as an object."""
-    weights = {name: named_weights(settings[name]) for name in ("weights", "pretrained") if name in settings}
+    weights = {name: named_weights(settings[name]) for name in NAMED_WEIGHTS if name in settings}
     return {**({} if data is None else {"data": data}), **settings, **weights}
 
 
@@ -140,6 +144,7 @@ def _run(
             on_best=lambda state, _: save_weights(settings, state, splits),
             checkpoint=settings.out / CHECKPOINT,
             resume=settings.resume,
+            teacher=None if ready.teacher is None else ready.teacher.content,
         )
 
 

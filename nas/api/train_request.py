@@ -70,6 +70,15 @@ class TrainingRequest:
         metavar="PATH",
         is_path=True,
     )
+    teacher: str | None = _START(
+        None,
+        "Weights of a trained detector that this one learns from besides the labels (distillation): any architecture "
+        "with an anchor-free head and the same classes. At a resume only the same weights, in another place.",
+        metavar="PATH",
+        is_path=True,
+        resumable=True,
+        stored_if_set=True,
+    )
     from_scratch: bool = _START(
         False,
         "Start from random weights; without it, a member of the front of a run starts from the weights of the run, and "

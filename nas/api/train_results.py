@@ -18,12 +18,32 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nas.api.train_settings import TrainSettings
+    from nas.api.train_setup import Ready
+    from nas.api.trained_detector import TrainedDetector
     from search_space import Architecture
     from trainers import Score, TrainResult
     from trainers.data import DataSplits
 
 RESULTS_JSON = "results.json"
 NUMBERS = ("epochs", "images_seen", "steps", "skipped_steps", "broken_images", "seconds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class UsedTeacher:
+    """The teacher of a training."""
+
+    weights: Path
+    """The file."""
+    architecture: str
+    """The key of its architecture."""
+    fingerprint: str
+    """16 hex characters that change with its architecture, classes or tensors, not with the format of the file."""
+    seconds: float
+    """Of the training, for its predictions."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the section `teacher` of results.json."""
+        return {**vars(self), "weights": str(self.weights)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +79,8 @@ class Training(Result):
     """Epoch of `score`."""
     ended_by: str
     """`schedule`, `patience`, or `callback` where `on_progress` raised StopTraining."""
+    teacher: UsedTeacher | None = None
+    """None for a training without one."""
     notices: tuple[str, ...] = ()
     """The lines that were given to `on_notice`."""
 
@@ -122,6 +144,7 @@ class Training(Result):
             "score": plain_score(self.score),
             "last_score": plain_score(self.last_score),
             "weights": str(self.weights),
+            **({} if self.teacher is None else {"teacher": self.teacher.to_dict()}),
         }
 
     def _repr_html_(self) -> str:
@@ -147,11 +170,13 @@ def save_weights(settings: TrainSettings, state: Mapping[str, Tensor], splits: D
         settings.architecture.to_dict(),
         splits.train.classes,
         splits.pixel_range,
+        settings.config.suppression,
     )
 
 
-def result_of(settings: TrainSettings, result: TrainResult, splits: DataSplits) -> Training:
+def result_of(settings: TrainSettings, result: TrainResult, ready: Ready) -> Training:
     """Returns the result of a training; time and counts of one that had ended before are those of its results.json."""
+    splits = ready.splits
     earlier = {} if result.new_steps else _earlier(settings.out / RESULTS_JSON)
     found = {
         "data": splits.source,
@@ -174,7 +199,17 @@ def result_of(settings: TrainSettings, result: TrainResult, splits: DataSplits) 
         val_fingerprint=splits.val.fingerprint(),
         best_epoch=result.best_epoch,
         ended_by=_ended_by(result),
+        teacher=None if ready.teacher is None else _used(ready.teacher, result),
         **{name: earlier.get(name, value) for name, value in found.items()},
+    )
+
+
+def _used(teacher: TrainedDetector, result: TrainResult) -> UsedTeacher:
+    return UsedTeacher(
+        weights=teacher.weights.resolve(),
+        architecture=teacher.architecture.key(),
+        fingerprint=teacher.content.fingerprint(),
+        seconds=round(result.teacher_seconds, 3),
     )
 
 

@@ -121,6 +121,7 @@ def fresh(
         put(content, path, value)
     config = TrainConfig.from_dict(content.pop(TRAINING))
     request = request_of(content)
+    _check_distillation(config, request)
     request = start_of(request, subject.file, on_notice)
     out = Path("runs") / f"train-{subject.name}" if request.out is None else Path(request.out)
     check_free(out)
@@ -217,6 +218,16 @@ def put(content: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
 
 def _stored() -> dict[str, DeclaredSetting]:
     return {name: each for name, each in all_settings(TrainingRequest).items() if each.about.is_stored}
+
+
+def _check_distillation(config: TrainConfig, request: TrainingRequest) -> None:
+    """Raises SettingError where a setting of distillation is given without a teacher."""
+    from trainers.loss_settings import DistillationOptions
+
+    options, default = config.distillation, DistillationOptions()
+    for name, value in vars(options).items():
+        if request.teacher is None and value != getattr(default, name):
+            raise SettingError(f"{name} is {value}, but there is no teacher; give one, or omit {name}", name)
 
 
 def _data_of(subject: Subject, values: Values) -> tuple[Values, str | None]:

@@ -14,6 +14,7 @@ from search_space.errors import ConfigError
 
 if TYPE_CHECKING:
     from nas.api.train_settings import TrainSettings
+    from nas.api.trained_detector import TrainedDetector
     from search_space import Architecture, Detector
     from trainers import Weights
     from trainers.data import DataSplits
@@ -27,6 +28,7 @@ class Ready(NamedTuple):
     splits: DataSplits
     log: EventLog | None
     """Of events for TensorBoard."""
+    teacher: TrainedDetector | None
 
 
 def prepare(
@@ -62,6 +64,7 @@ def prepare(
     )
     detector = _detector(settings, splits, on_notice)
     _check_data(settings, splits, on_notice)
+    teacher = _teacher(settings, detector, splits, on_notice)
     on_notice(_bins_note(detector, splits))
     if is_first:
         if not settings.resume:
@@ -69,7 +72,7 @@ def prepare(
             held.enter_context(locked(settings.out, busy))
             check_free(settings.out)
         replace(settings, request=replace(request, pixel_range=splits.pixel_range)).write()
-    return Ready(detector, splits, log)
+    return Ready(detector, splits, log, teacher)
 
 
 def _check_data(settings: TrainSettings, splits: DataSplits, on_notice: Callable[[str | None], None]) -> None:
@@ -97,6 +100,38 @@ def _check_data(settings: TrainSettings, splits: DataSplits, on_notice: Callable
         on_notice(small_images_note("--tile-chance", "training", splits.train, input_hw))
     if config.eval_tile:
         on_notice(small_images_note("--eval-tile", "validation", splits.val, input_hw))
+
+
+def _teacher(
+    settings: TrainSettings, detector: Detector, splits: DataSplits, on_notice: Callable[[str | None], None]
+) -> TrainedDetector | None:
+    """Returns the teacher, if there is one; says what is learned from it.
+
+    Raises:
+        ConfigError: it cannot be read, does not fit the detector or the data, or is not that of a resumed training.
+    """
+    from nas.api.class_notes import taken_in_order
+    from nas.api.train_folder import CHECKPOINT
+    from nas.api.trained_detector import load_detector
+    from trainers.checkpoint import check_same_teacher, read_checkpoint
+    from trainers.teacher import match_teacher
+
+    given = settings.request.teacher
+    found = None if given is None else load_detector(given)
+    path = settings.out / CHECKPOINT
+    if settings.resume and path.exists():
+        now = None if found is None else found.content.fingerprint()
+        check_same_teacher(path, read_checkpoint(path), now)
+    if found is None:
+        return None
+    match = match_teacher(found.content, detector, splits.train)
+    _tell(found.content, on_notice)
+    on_notice(taken_in_order(found.weights, found.content, splits.train.classes))
+    shared = ", ".join(str(detector.strides[level]) for level, _ in match.pairs)
+    boxes = "box distributions" if match.has_distributions else "boxes"
+    how = "kept" if settings.config.augmentation.only_flips else "computed anew for each augmented image"
+    on_notice(f"teacher: {found.weights}; scores and {boxes} of its maps of stride {shared}, {how}, are learned")
+    return found
 
 
 def _bins_note(detector: Detector, splits: DataSplits) -> str | None:

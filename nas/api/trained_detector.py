@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from search_space.errors import ConfigError
 
 if TYPE_CHECKING:
-    from search_space import Architecture, Detector
+    from search_space import Architecture, Detector, TileGrid
     from trainers import Weights
+    from trainers.data.pixel_range import PixelRange
+    from trainers.suppression import Suppression
 
 
 class HasWeights(Protocol):
@@ -44,6 +46,41 @@ class TrainedDetector:
     def input_hw(self) -> tuple[int, int]:
         """The input size `(H, W)` in pixels that images are fitted to."""
         return self.architecture.input_hw
+
+    @property
+    def pixel_range(self) -> PixelRange | None:
+        """The values that become 0 and 255 in images of more than 8 bits; None: it was trained on 8-bit images."""
+        return self.content.pixel_range
+
+    @property
+    def suppression(self) -> Suppression:
+        """Which detections the evaluations of its training counted."""
+        from search_space.heads.assignment import is_one_to_one
+
+        return self.content.suppression.for_head(one_to_one=is_one_to_one(self.architecture.head))
+
+    @property
+    def tiles(self) -> TileGrid:
+        """How an image is cut into inputs."""
+        return self.architecture.tiles
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Lines that the user should read."""
+        return self.content.notes
+
+    @property
+    def has_class_names(self) -> bool:
+        """Whether the file says what its classes are called."""
+        return self.content.has_class_names
+
+    def check_input(self, input_hw: tuple[int, int]) -> None:
+        """Raises SpaceError if the architecture cannot take images of `(H, W)` pixels."""
+        self.content.check_input(input_hw)
+
+    def runner(self, device: str = "cpu", threads: int | None = None) -> Detector:
+        """Returns the module, as `module` does; `threads` are those of PyTorch."""
+        return self.module(device)
 
     def module(self, device: str = "cpu") -> Detector:
         """Returns the detector as a PyTorch module in evaluation mode.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.commands.options import echo_json, json_option, plugin_option, wide_option
+from nas.commands.options import complete, echo_json, json_option, plugin_option, wide_option
 
 if TYPE_CHECKING:
     from nas.api.bench import StrategyComparison
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     "--strategy",
     multiple=True,
     metavar="NAME",
+    shell_complete=complete("strategy"),
     help="ehvi, tpe, nsga2, evolution, random or grid. May be repeated. Default: ehvi, tpe, nsga2, random.",
 )
 @click.option("--seeds", type=click.IntRange(1), default=20, metavar="N", help="Replays per strategy. Default: 20.")

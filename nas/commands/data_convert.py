@@ -9,6 +9,7 @@ import click
 from nas.commands.display import counted, say
 from nas.commands.options import (
     class_options,
+    complete,
     echo_json,
     format_option,
     images_option,
@@ -26,6 +27,7 @@ from nas.commands.options import (
     "--to",
     metavar="NAME",
     required=True,
+    shell_complete=complete("output format"),
     help="Format to write: coco, tinyperson, yolo, visdrone, voc or that of a plug-in.",
 )
 @click.option("--copy/--link", default=True, help="Copy the images (default), or create links to them.")

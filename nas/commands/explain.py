@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from nas.commands.options import echo_json, json_option, plugin_option, wide_option
+from nas.commands.options import complete, echo_json, json_option, plugin_option, wide_option
 
 
 @click.command("explain")
-@click.argument("architecture", type=click.Path(), metavar="ARCH.yaml|DESIGN")
+@click.argument("architecture", type=click.Path(), metavar="ARCH.yaml|DESIGN", shell_complete=complete("design"))
 @click.option(
     "--diff", metavar="ARCH.yaml|DESIGN", default=None, help="Show the differences from this architecture instead."
 )

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.commands.display import counted, say
-from nas.commands.options import complete_device, echo_json, json_option, plugin_option
+from nas import data_words
+from nas.commands.display import counted, notify, say
+from nas.commands.options import (
+    complete_device,
+    echo_json,
+    images_option,
+    json_option,
+    plugin_option,
+    split_option,
+)
 
 if TYPE_CHECKING:
     from nas.api.export import ExportResult
@@ -42,7 +51,7 @@ if TYPE_CHECKING:
     help="Files to write; yaml alone writes no ONNX.",
 )
 @click.option("--opset", type=int, help="ONNX opset; TensorRT 8.2 reads up to 15.  [default: 13]")
-@click.option("--precision", metavar="P", help="Precision of the ONNX model: fp32 or fp16.  [default: fp32]")
+@click.option("--precision", metavar="P", help="Precision of the ONNX model: fp32, fp16 or int8.  [default: fp32]")
 @click.option(
     "--outputs",
     metavar="FORM",
@@ -73,6 +82,34 @@ if TYPE_CHECKING:
     help="Board to predict latency for. Default: that of the run.",
 )
 @click.option("--seed", type=int, default=0, help="Seed of the initial weights of architectures that were not trained.")
+@click.option(
+    "--data",
+    type=click.Path(),
+    metavar="PATH",
+    help="Data set whose validation images the AP of the ONNX file is measured on, beside PyTorch's. Default: no "
+    "measurement.",
+)
+@click.option("--data-format", metavar="NAME", help=f"{data_words.DATA_FORMAT} Default: detected.")
+@images_option
+@split_option
+@click.option(
+    "--val-images",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Measure on at most N validation images, evenly spaced. Default: all.",
+)
+@click.option(
+    "--keep-float",
+    metavar="auto|none|LIST",
+    help="Parts that int8 leaves in floats; auto: those that change the detections most.  [default: auto]",
+)
+@click.option(
+    "--calibration-images",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Number of training images that int8 is calibrated on.  [default: 128]",
+)
+@click.option("--calibration-method", metavar="M", help="minmax, percentile or entropy.  [default: minmax]")
 @plugin_option
 @json_option
 def command(what: str, as_json: bool, **options: Any) -> None:
@@ -85,11 +122,13 @@ def command(what: str, as_json: bool, **options: Any) -> None:
     Examples:
       nas export runs/NAME --out front --top 3
       nas export runs/best --out best
+      nas export runs/best --out best --data hit-uav --split block
+      nas export runs/best --out int8 --precision int8
       nas export tinydet-s --out tinydet --format yaml
     """
     from nas.api.export import export
 
-    result = export(what, **options)
+    result = export(what, on_notice=notify, **options)
     return echo_json(result.to_dict()) if as_json else print_export(result)
 
 
@@ -106,7 +145,26 @@ def print_export(result: ExportResult) -> None:
             f"  {each.path.parent}: {each.macs / 1e9:.4g} GFLOPs ({each.flops_2x / 1e9:.4g} at 2x), "
             f"{each.params:,} parameters{onnx}"
         )
+        if each.accuracy is not None:
+            say(f"    {_accuracy(each.accuracy)}")
     for folder in sorted(Path(result.what, "finished").glob("*/finish.json")):
         say(f"note: {folder.parent} is trained in full; the members of the front have the weights of the search")
     first = result.front[0]
     say(f"next: nas train {first.path}{first.report['data']}{plugins.options()}")
+
+
+def _accuracy(measured: Mapping[str, Any]) -> str:
+    """Returns a line with the accuracy of the ONNX file beside that of PyTorch."""
+    values = {
+        name: "-"
+        if measured["onnx"][key] is None
+        else f"{100 * measured['onnx'][key]:.2f} %, PyTorch {100 * measured['pytorch'][key]:.2f} %"
+        for key, name in (("ap", "AP"), ("ap_small", "AP_small"))
+    }
+    values |= {
+        f"{name} before INT8": f"{100 * measured['onnx_fp32'][key]:.2f} %"
+        for key, name in (("ap", "AP"), ("ap_small", "AP_small"))
+        if measured.get("onnx_fp32", {}).get(key) is not None
+    }
+    told = "; ".join(f"{name} {value}" for name, value in values.items())
+    return f"ONNX: {told}; {counted(measured['num_images'], 'validation image')}"

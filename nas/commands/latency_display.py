@@ -40,6 +40,10 @@ CLASS_TITLES = {
     "start": "start of the network",
 }
 """Names of the operator classes in tables and sentences."""
+UNLIKE_TEXT = (
+    "the composition (shares of the time by class of operators) is unlike that of every measured family of networks, "
+    "so the interval is that of families never measured; measure one such network for nas latency calibrate"
+)
 
 
 def print_architecture(result: LatencyPrediction) -> None:
@@ -59,6 +63,8 @@ def print_architecture(result: LatencyPrediction) -> None:
     _print_device(result)
     if result.extrapolated:
         say(f"note: extrapolated: {unmeasured_text(result)}")
+    if result.unlike_measured:
+        say(f"note: {UNLIKE_TEXT}")
     _print_classes(result)
     _print_nodes(result)
     _print_faster(result)
@@ -97,6 +103,8 @@ def print_run(result: FrontLatency) -> None:
         )
         rows.append(cells)
     print_table((*columns, *frame_columns), rows)
+    if unlike := sum(row.unlike_measured for row in result.front):
+        say(f"note: {unlike} of {len(result.front)}: {UNLIKE_TEXT}")
     best = result.front[0].architecture
     say(f"next: nas latency {best} --device {result.device} --num-classes {result.num_classes}")
 

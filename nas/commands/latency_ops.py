@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nas.commands.display import notify, say
+from nas.commands.latency_display import UNLIKE_TEXT
 from nas.commands.latency_options import confidence_option, device_option, precision_option
 from nas.commands.options import echo_json, json_option, wide_option
 
@@ -57,4 +58,6 @@ def print_networks(result: OpsLatency) -> None:
         )
         rows.append(cells)
     print_table(columns, rows)
+    if unlike := sum(row.unlike_measured for row in result.models):
+        say(f"note: {unlike} of {len(result.models)}: {UNLIKE_TEXT}")
     say(f"predicted for {result.includes}")

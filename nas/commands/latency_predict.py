@@ -8,12 +8,12 @@ from typing import Any
 import click
 
 from nas.commands.latency_options import confidence_option, device_option, frame_options, precision_option
-from nas.commands.options import echo_json, json_option, plugin_option, wide_option
+from nas.commands.options import complete, echo_json, json_option, plugin_option, wide_option
 from search_space.errors import ConfigError, nearest
 
 
 @click.command("latency")
-@click.argument("architecture", type=click.Path(), metavar="ARCH.yaml|DESIGN|RUN")
+@click.argument("architecture", type=click.Path(), metavar="ARCH.yaml|DESIGN|RUN", shell_complete=complete("design"))
 @device_option
 @precision_option
 @click.option(

@@ -41,6 +41,24 @@ def shows_all_columns() -> bool:
     return context is not None and bool(context.meta.get(_WIDE))
 
 
+Completion = Callable[[click.Context, click.Parameter, str], "list[CompletionItem]"]
+
+
+def complete(kind: str) -> Completion:
+    """Returns what completes a name in a shell, with files where no name begins as what was typed.
+
+    Args:
+        kind: A key of completions.json, which `docs/generate_completions.py` writes.
+    """
+
+    def completed(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+        names = json.loads((resources.files("nas") / "commands" / "completions.json").read_text(encoding="utf-8"))[kind]
+        near = [CompletionItem(name) for name in names if name.startswith(typed)]
+        return near or [CompletionItem(typed, type="file")]
+
+    return completed
+
+
 data_option: Callable[[Command], Command] = click.option(
     "--data",
     type=click.Path(),
@@ -52,6 +70,7 @@ format_option: Callable[[Command], Command] = click.option(
     "--format",
     metavar="NAME",
     default=None,
+    shell_complete=complete("format"),
     help=f"{data_words.DATA_FORMAT} Default: detected.",
 )
 images_option: Callable[[Command], Command] = click.option(
@@ -102,8 +121,9 @@ iou_option: Callable[[Command], Command] = click.option(
     "--iou",
     type=click.FloatRange(0, 1),
     default=None,
-    help="Maximum IoU of two boxes of a class; of boxes that overlap more, the best is kept. Default: 0.6; with a head "
-    "of the assignment dual, which needs no suppression, all are kept.",
+    help="Maximum IoU of two boxes of a class; of boxes that overlap more, the best is kept. Default: that of the "
+    "recipe that the weights were trained with (nas val), or 0.6; with a head of the assignment dual, which needs no "
+    "suppression, all are kept.",
 )
 
 

@@ -71,7 +71,7 @@ def command(
 ) -> None:
     """Detect objects in INPUTs with trained WEIGHTS and write images and videos with boxes, classes and scores.
 
-    WEIGHTS is what nas val takes, such as a weights file, also one that others published, or the folder of a training.
+    WEIGHTS is what nas val takes, such as a weights file, the folder of a training, or an exported model.onnx.
     INPUT is an image, a video, or a folder of images and videos with its subfolders, which the results keep. Videos are
     read frame by frame. After Ctrl-C, the results so far are kept, including the frames of an incomplete video. Inputs
     are never replaced.

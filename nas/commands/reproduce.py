@@ -10,6 +10,7 @@ import click
 from nas import data_words
 from nas.commands.display import notify
 from nas.commands.options import (
+    complete,
     echo_json,
     format_option,
     images_option,
@@ -21,7 +22,7 @@ from nas.commands.options import (
 
 
 @click.command("reproduce")
-@click.argument("design", metavar="[DESIGN]", required=False)
+@click.argument("design", metavar="[DESIGN]", required=False, shell_complete=complete("design"))
 @click.option("--all", "all_designs", is_flag=True, help="All designs, one row for each published count.")
 @click.option("--num-classes", type=int, default=None, help="Number of classes. Default: that of the published counts.")
 @click.option(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nas.commands.display import say
-from nas.commands.options import complete_device, echo_json, json_option, plugin_option, wide_option
+from nas.commands.options import complete, complete_device, echo_json, json_option, plugin_option, wide_option
 from nas.commands.setting_options import GroupedCommand, setting_options
 from nas.process_control import ended_by_sigterm
 from nas.settings import RunSettings
@@ -18,9 +18,20 @@ if TYPE_CHECKING:
     from nas.api.search_run import SearchRun
     from nas.commands.run_display import Display
 
+NO_FRONT = 3
+"""The exit code of a run that has no front, or whose detectors detect nothing."""
+
 
 @click.command(name="run", cls=GroupedCommand, owner=RunSettings)
-@setting_options(RunSettings, {"device": complete_device})
+@setting_options(
+    RunSettings,
+    {
+        "device": complete_device,
+        "strategy": complete("strategy"),
+        "data_format": complete("format"),
+        "start": complete("design"),
+    },
+)
 @click.option("--resume", type=click.Path(), metavar="DIR", help="Resume the run in this folder.")
 @click.option("--join", is_flag=True, help="Join the run --name in --storage as another worker.")
 @plugin_option
@@ -32,7 +43,8 @@ def command(resume: str | None, join: bool, as_json: bool, **settings: Any) -> N
     The cost of every candidate is computed first; candidates over budget are never trained. The folder of the run
     contains the architectures of the front for `nas train`, their weights, and trials.csv with one row per trial. A
     run can be killed at any time and resumed with --resume. With --finish N, the best N members are trained on in the
-    second half of the time, evaluated on validation images that decided nothing, and exported.
+    second half of the time, evaluated on validation images that decided nothing, and exported. The exit code is 3 if
+    there is no front, or if nothing on it detects an object.
 
     \b
     Examples:
@@ -54,6 +66,8 @@ def command(resume: str | None, join: bool, as_json: bool, **settings: Any) -> N
             _show(interrupt.run, as_json)
             raise
         _show(run, as_json)
+        if not run.members or run.nothing_found is not None:
+            raise SystemExit(NO_FRONT)
 
 
 @contextmanager

@@ -95,6 +95,9 @@ class Bars(Display):
         )
         self._max_trials: int | None = None
         self._search_seconds = 0.0
+        self._batch = 0
+        self._firsts: dict[int, TrainingStep] = {}
+        """By number of the trial: the step from which its rate is measured."""
         self._trials: Sequence[Trial] = ()
 
     def __exit__(self, *error: object) -> None:
@@ -119,7 +122,7 @@ class Bars(Display):
     def began(self, event: RunStarted) -> None:
         """Says what is searched, and makes the bars."""
         super().began(event)
-        self._max_trials = event.config.trials
+        self._max_trials, self._batch = event.config.trials, event.config.batch
         self._search_seconds = 60 * (event.config.minutes or 0) if event.plan is None else event.plan.search_seconds
         self._run = self._bars.add_task("run", total=self._max_trials or self._search_seconds, note="")
         self._trial = self._bars.add_task("trial", total=1, note="")
@@ -137,13 +140,18 @@ class Bars(Display):
 
     def stepped(self, event: TrainingStep) -> None:
         """Moves both bars."""
-        note = f"step {event.step}/{event.num_steps}, loss {event.loss:.2f}"
+        first = self._firsts.setdefault(event.number, event)
+        spent, images = event.run_seconds - first.run_seconds, (event.step - first.step) * self._batch
+        rate = images / spent if spent > 0 and images else None
+        left = (event.num_steps - event.step) * self._batch / rate if rate else None
+        note = f"step {event.step}/{event.num_steps}, loss {event.loss:.2f}{_pace(rate, left)}"
         self._bars.update(self._trial, total=event.num_steps, completed=event.step, note=note)
         self._move_run(event.run_seconds)
 
     def finished(self, event: TrialFinished) -> None:
         """Prints the trial above the bars."""
         self._trials = event.trials
+        self._firsts.pop(event.trial.number, None)
         if event.trial.outcome is not Outcome.REJECTED:
             self.console.print(trial_line(event.trial))
         self._move_run(event.run_seconds)
@@ -157,9 +165,8 @@ class Bars(Display):
 
     def finish_stepped(self, event: FinishStep) -> None:
         """Moves the bar of the training."""
-        rate = "" if event.images_per_second is None else f", {event.images_per_second:.1f} images/s"
-        left = "" if event.seconds_left is None else f", {_clock(event.seconds_left)} left"
-        note = f"step {event.step}/{event.num_steps}, loss {event.loss:.2f}{rate}{left}"
+        pace = _pace(event.images_per_second, event.seconds_left)
+        note = f"step {event.step}/{event.num_steps}, loss {event.loss:.2f}{pace}"
         self._bars.update(self._trial, total=event.num_steps, completed=event.step, note=note)
 
     def _move_run(self, spent: float) -> None:
@@ -275,6 +282,12 @@ def standing(trials: Sequence[Trial]) -> str:
 def percent(value: Any) -> str:
     """Returns a share as percent, a missing one as a dash."""
     return "-" if value is None or pd.isna(value) else f"{100 * value:.2f}"
+
+
+def _pace(images_per_second: float | None, seconds_left: float | None) -> str:
+    """Says how fast a training is and how long it will take, as far as it is known."""
+    rate = "" if images_per_second is None else f", {images_per_second:.1f} images/s"
+    return rate + ("" if seconds_left is None else f", {_clock(seconds_left)} left")
 
 
 def _clock(seconds: float) -> str:

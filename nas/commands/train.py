@@ -12,7 +12,7 @@ import click
 
 from nas.api.train_request import training_settings
 from nas.commands.display import notify
-from nas.commands.options import echo_json, json_option, plugin_option, wide_option
+from nas.commands.options import complete, echo_json, json_option, plugin_option, wide_option
 from nas.commands.setting_options import GroupedCommand, setting_options
 from nas.process_control import ended_by_sigterm, launched_rank
 from search_space.errors import ConfigError
@@ -25,8 +25,10 @@ def _refuse_tile(context: click.Context, parameter: click.Parameter, value: str 
 
 
 @click.command("train", cls=GroupedCommand, owner=training_settings().values())
-@click.argument("architecture", type=click.Path(), metavar="ARCH.yaml|DESIGN", required=False)
-@setting_options(training_settings().values())
+@click.argument(
+    "architecture", type=click.Path(), metavar="ARCH.yaml|DESIGN", required=False, shell_complete=complete("design")
+)
+@setting_options(training_settings().values(), {"recipe": complete("recipe"), "data_format": complete("format")})
 @click.option("--tile", "old_tile", default=None, hidden=True, expose_value=False, callback=_refuse_tile)
 @click.option(
     "--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Another setting of config.yaml. May be repeated."

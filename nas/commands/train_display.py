@@ -24,6 +24,9 @@ def report(training: Training, *, as_json: bool) -> None:
         print_score(score)
     rate = training.images_seen / max(training.seconds, 1e-9)
     say(f"{training.images_seen} images in {training.seconds} s ({rate:.1f} images/s)")
+    if training.teacher is not None:
+        share = training.teacher.seconds / max(training.seconds, 1e-9)
+        say(f"the predictions of the teacher took {training.teacher.seconds:.1f} s of it ({share:.0%})")
     if training.ended_by == "patience":
         say(f"ended after {training.epochs:.4g} epochs: no better accuracy")
     if training.broken_images:

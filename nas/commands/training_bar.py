@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from nas.commands.score_display import percent
+
 if TYPE_CHECKING:
     from trainers import TrainProgress
 
@@ -38,11 +40,11 @@ def training_bar() -> Iterator[Callable[[TrainProgress], None]]:
             first, started = progress.step, time.perf_counter()
             bar.start()
         if progress.val is not None:
-            last_score = f"  AP50 {progress.val.ap50:.3f}"
+            last_score = f"  AP50 {percent(progress.val.ap50)} %"
             mean_loss = progress.history[-1]["loss"]  # as history.csv has it
             bar.console.print(
-                f"epoch {progress.epoch:.2f}  mean loss {mean_loss:.3f}  AP {progress.val.ap:.3f}{last_score}"
-                f"  AP_small {progress.val.ap_small:.3f}"
+                f"epoch {progress.epoch:.2f}  mean loss {mean_loss:.3f}  AP {percent(progress.val.ap)} %{last_score}"
+                f"  AP_small {percent(progress.val.ap_small)} %"
             )
         num_images = (progress.step - first) * progress.images_seen / progress.step
         rate = f"{num_images / (time.perf_counter() - started):.1f} images/s  " if num_images else ""

@@ -66,25 +66,35 @@ if TYPE_CHECKING:
 @click.option(
     "--max-detections",
     type=click.IntRange(min=1),
-    default=100,
-    show_default=True,
-    help="Maximum number of detections per image; COCO's rule is 100. nas predict shows up to 300.",
+    default=None,
+    help="Maximum number of detections per image. Default: that of the recipe that the weights were trained with, or "
+    "100, which is COCO's rule.",
 )
 @iou_option
 @click.option(
-    "--soft-nms",
-    is_flag=True,
+    "--soft-nms/--no-soft-nms",
+    default=None,
     help="Lower the scores of boxes that overlap more than --iou instead of dropping them; always so for a two-stage "
-    "head.",
+    "head. Default: as in the recipe, or drop them.",
 )
 @click.option(
-    "--score", type=click.FloatRange(0, 1), default=0.001, show_default=True, help="Lowest score that counts."
+    "--candidate-score",
+    type=click.FloatRange(0, 1),
+    default=None,
+    help="Lowest score of a box before suppression, where soft-NMS lowers scores. Default: that of the recipe, or "
+    "--score.",
+)
+@click.option(
+    "--score",
+    type=click.FloatRange(0, 1),
+    default=None,
+    help="Lowest score that counts. Default: that of the recipe, or 0.001.",
 )
 @click.option(
     "--max-per-class",
     type=click.IntRange(min=1),
     default=None,
-    help="Maximum number of detections per image and class. Default: no limit.",
+    help="Maximum number of detections per image and class. Default: that of the recipe, or no limit.",
 )
 @click.option(
     "--ignored",
@@ -102,14 +112,16 @@ if TYPE_CHECKING:
 def command(weights: Path, as_json: bool, **options: Any) -> None:
     """Measure AP, AP50, AP by size and more of trained WEIGHTS on a data set.
 
-    WEIGHTS is a weights file, also one that others published, the folder of a training, a run or an export, or a
-    member of the front of a run. docs/evaluation.md explains each number.
+    WEIGHTS is a weights file, also one that others published, the folder of a training or a run, or a member of the
+    front of a run; or an exported model.onnx, or the folder of an export, which ONNX Runtime runs. docs/evaluation.md
+    explains each number.
 
     \b
     Examples:
       nas val runs/best --data hit-uav --split block
       nas val runs/best --data hit-uav --bins 0,8,16,32,inf --curves curves
       nas val runs/best --data VisDrone2019-DET-test-dev --part all
+      nas val exported/KEY/model.onnx --data hit-uav --split block
     """
     from nas.api.evaluate import evaluate
     from nas.commands.progress import progress_bar

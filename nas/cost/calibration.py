@@ -12,16 +12,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.cost.families import (
+    KIND_DEVIATION,
+    TERM_DEVIATION,
+    composition_scale,
+    covariance,
+    family_quantiles,
+    precisions,
+)
 from nas.cost.measurements import Measurements
 from nas.cost.operators import CLASSES
 from nas.cost.profile import GRID, SHARE_CLASS, ErrorModel, Profile, prior
 from nas.cost.residual import MIN_MEASURED, Residual, fit_residual
 from nas.cost.terms import KIND_OF, KINDS, Vector
 
-KIND_DEVIATION = 0.7
-"""Prior standard deviation of the log factor shared by all constants of a kind."""
-TERM_DEVIATION = 0.3
-"""Prior standard deviation of the log factor of one constant."""
 MIN_SHARE = 0.01
 """Smallest share of its time that a network must spend in a class to count as a measurement of that class."""
 FEW = 20
@@ -31,6 +35,8 @@ ASSUMED_SPREAD, ASSUMED_COUNT = 0.10, 2.0
 MAX_FOLDS = 20
 NEAR_FOLDS = 10
 """Random folds held out in turn. They check the interval near measured networks; the family folds check it far away."""
+
+FAMILIES_OUT = "leave one family out"
 
 Folds = NDArray[np.intp]
 
@@ -42,6 +48,8 @@ class HeldOut:
     latency_ms: Vector
     distance: Vector
     """Distance to the measured networks, 0 to 1, as `Residual` returns it; 1 without a residual."""
+    scale: Vector
+    """Scale of the error by composition, as `families.composition_scale` returns it."""
 
 
 def fit_constants(start: Vector, measurements: Measurements) -> Vector:
@@ -87,13 +95,14 @@ def learn_residual(constants: Vector, measurements: Measurements) -> Residual | 
     if len(measurements) < MIN_MEASURED:
         return None
     ratio = np.log(measurements.latency_ms / 1e3 / (measurements.terms @ constants))
-    return fit_residual(square_root_shares(measurements.terms, constants), ratio)
+    precise = precisions(measurements.families, measurements.noise)
+    return fit_residual(square_root_shares(measurements.terms, constants), ratio, precise)
 
 
 def hold_out(start: Vector, measurements: Measurements, folds: Folds, *, skip: int | None = None) -> HeldOut:
     """Predicts each network from a fit on the other folds. Networks of the fold `skip` are always in the fit."""
     latency_ms = np.full(len(measurements), np.nan)
-    distance = np.ones(len(measurements))
+    distance, scale = np.ones(len(measurements)), np.ones(len(measurements))
     for fold in np.unique(folds):
         if fold == skip:
             continue
@@ -101,19 +110,21 @@ def hold_out(start: Vector, measurements: Measurements, folds: Folds, *, skip: i
         known, unknown = measurements.kept(~tested), measurements.terms[tested]
         constants = fit_constants(start, known)
         residual = learn_residual(constants, known)
-        seconds = unknown @ constants
+        seconds, roots = unknown @ constants, square_root_shares(unknown, constants)
+        shares = square_root_shares(known.terms, constants) ** 2
+        scale[tested] = composition_scale(roots**2, covariance(shares, precisions(known.families, known.noise)))
         if residual is not None:
-            learned, distance[tested] = residual(square_root_shares(unknown, constants))
+            learned, distance[tested] = residual(roots)
             seconds = seconds * np.exp(learned)
         latency_ms[tested] = 1e3 * seconds
-    return HeldOut(latency_ms=latency_ms, distance=distance)
+    return HeldOut(latency_ms=latency_ms, distance=distance, scale=scale)
 
 
 def family_folds(measurements: Measurements) -> tuple[Folds, str]:
     """Returns the fold of each network and how the folds were made: by family, or one network each if there are few."""
     names, folds = np.unique(np.asarray(measurements.families, dtype=str), return_inverse=True)
     if 3 <= len(names) < len(measurements):
-        return folds.astype(np.intp), "leave one family out"
+        return folds.astype(np.intp), FAMILIES_OUT
     if len(measurements) <= MAX_FOLDS:
         return np.arange(len(measurements)), "leave one network out"
     return np.arange(len(measurements)) % MAX_FOLDS, f"{MAX_FOLDS} folds"
@@ -168,8 +179,16 @@ def measure_error(start: Vector, measurements: Measurements, by_class: Vector) -
     return ErrorModel(
         quantiles={level: max(far[level], beside[level]) for level in GRID},
         class_scale={name: float(value) for name, value in zip(CLASSES, scale, strict=True)},
+        family_quantiles=_of_families(off, held_out, measurements, how),
         figures=figures,
     )
+
+
+def _of_families(off: Vector, held_out: HeldOut, measurements: Measurements, how: str) -> dict[float, float]:
+    """Returns the quantiles of families that were held out; none without them, or without a learned residual."""
+    if how != FAMILIES_OUT or len(measurements) < MIN_MEASURED:
+        return {}
+    return family_quantiles(np.abs(off) / held_out.scale, measurements.families, GRID)
 
 
 def _score_quantiles(off: Vector, expected: Vector) -> dict[float, float]:

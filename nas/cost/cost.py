@@ -39,6 +39,8 @@ class Latency:
     """The interval from `low_ms` to `high_ms` contains the measured time with the requested confidence."""
     unsupported_share: float
     """Share of the time in operators that the profile has no measurement of."""
+    unlike_measured: bool = False
+    """Whether no measured family has a similar composition: similar shares of the time by class of operators."""
 
     @property
     def extrapolated(self) -> bool:

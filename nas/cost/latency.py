@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from statistics import NormalDist
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nas.cost.cost import EXTRAPOLATES_FROM, Latency, NodeKey, counted_nodes
+from nas.cost.families import UNLIKE_FROM, composition_scale, covariance, new_family_half_width
 from nas.cost.frame import frame_latency
 from nas.cost.operators import CLASSES
 from nas.cost.profile import GRID, SHARE_CLASS, ErrorModel, Profile, find_profile
@@ -33,6 +36,7 @@ class LatencyPredictions:
     low_ms: Vector
     high_ms: Vector
     unsupported_share: Vector
+    unlike_measured: NDArray[np.bool_]
 
     def __getitem__(self, index: int) -> Latency:
         return Latency(
@@ -40,6 +44,7 @@ class LatencyPredictions:
             low_ms=float(self.low_ms[index]),
             high_ms=float(self.high_ms[index]),
             unsupported_share=float(self.unsupported_share[index]),
+            unlike_measured=bool(self.unlike_measured[index]),
         )
 
 
@@ -68,12 +73,16 @@ class LatencyModel:
         self.confidence = confidence
         self.frame_hw = frame_hw
         error = profile.error or data_sheet_error()
-        self._quantile = float(np.interp(confidence, GRID, [error.quantiles[each] for each in GRID]))
+        self._quantile = _at(confidence, error.quantiles)
         self._by_class = bool(error.class_scale)
         self._class_scale = np.array([error.class_scale.get(name, 1.0) for name in CLASSES])
         self._unmeasured = np.array([float(profile.measured.get(name, 0) == 0) for name in CLASSES])
         # Without any measurement the error of the data sheet already covers every class.
         self._widening = UNMEASURED_DEVIATION * NormalDist().inv_cdf(0.5 + confidence / 2) * (profile.num_measured > 0)
+        self._new_family, self._covariance = 0.0, np.zeros((len(TERMS), len(TERMS)))
+        if residual is not None and residual.precisions is not None and error.family_quantiles:
+            self._new_family = _at(confidence, error.family_quantiles)
+            self._covariance = covariance(residual.roots**2, residual.precisions)
         self._rows: dict[NodeKey, int] = {}
         self._remembered = np.zeros((256, len(TERMS)))
 
@@ -114,13 +123,18 @@ class LatencyModel:
             low_ms=milliseconds * np.exp(-half),
             high_ms=milliseconds * np.exp(half),
             unsupported_share=unsupported,
+            unlike_measured=(distance >= UNLIKE_FROM) & (self.residual is not None),
         )
 
     def _half_widths(self, shares: Vector, distance: Vector) -> tuple[Vector, Vector]:
         by_class = shares @ SHARE_CLASS
         scale = by_class @ self._class_scale if self._by_class else np.ones(len(shares))
         unsupported = by_class @ self._unmeasured
-        return np.hypot(self._quantile * scale * distance, self._widening * unsupported), unsupported
+        half = self._quantile * scale * distance
+        if self._new_family:
+            of_family = composition_scale(shares, self._covariance)
+            half = new_family_half_width(half, self._new_family, of_family, distance)
+        return np.hypot(half, self._widening * unsupported), unsupported
 
     def terms(self, graph: Graph) -> Vector:
         """Returns the terms of a graph, `(len(TERMS),)`: the sum over its nodes, which are cached, and the start."""
@@ -153,6 +167,11 @@ class LatencyModel:
         if graph.tiles.count > 1:
             return frame_latency(self, graph)
         return self.predict(self.terms(graph)[None])[0]
+
+
+def _at(confidence: float, quantiles: Mapping[float, float]) -> float:
+    """Returns the quantile at a confidence, interpolated."""
+    return float(np.interp(confidence, GRID, [quantiles[each] for each in GRID]))
 
 
 def data_sheet_error() -> ErrorModel:

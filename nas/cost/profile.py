@@ -80,15 +80,21 @@ class ErrorModel:
     """By confidence: the largest log error, in units of its scale."""
     class_scale: Mapping[str, float] = field(default_factory=dict, metadata={WRITE: lambda values: _rounded(values)})
     """By operator class: 90 % quantile of |log(measured / predicted)|, weighted by the time spent in that class."""
+    family_quantiles: Mapping[float, float] = field(
+        default_factory=dict, metadata={WRITE: lambda values: _rounded(values)}
+    )
+    """By confidence: the largest log error in a family that was never measured, in units of the scale of a network's
+    composition (`families`); empty if too few families were measured."""
     figures: Mapping[str, Any] = field(default_factory=dict)
     """The measured error: what was held out, how many networks, how far off."""
 
     def __post_init__(self) -> None:
-        if sorted(self.quantiles) != sorted(GRID) or not set(self.class_scale) <= set(CLASSES):
+        by_level = [self.quantiles, *([self.family_quantiles] if self.family_quantiles else [])]
+        if any(sorted(each) != sorted(GRID) for each in by_level) or not set(self.class_scale) <= set(CLASSES):
             raise ValueError("its error has confidences or operator classes that this version does not know")
-        values = [self.quantiles[level] for level in GRID]
-        numbers = (*values, *self.class_scale.values())
-        if values != sorted(values) or not all(0 <= each < float("inf") for each in numbers):
+        rising = [[each[level] for level in GRID] for each in by_level]
+        numbers = (*(value for values in rising for value in values), *self.class_scale.values())
+        if rising != [sorted(each) for each in rising] or not all(0 <= each < float("inf") for each in numbers):
             raise ValueError("its error has a negative or non-finite quantile or class_scale, or decreasing quantiles")
         for name, value in self.figures.items():
             is_number = type(value) in (int, float) and 0 <= value < float("inf")

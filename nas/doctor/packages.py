@@ -14,6 +14,19 @@ from nas.doctor.machine_check import Check
 
 DISTRIBUTION = "pyramidnas"
 FOR_DEVELOPERS = ("dev", "docs")
+APT_PACKAGES = {
+    "libEGL.so.1": "libegl1",
+    "libGL.so.1": "libgl1",
+    "libSM.so.6": "libsm6",
+    "libXext.so.6": "libxext6",
+    "libXrender.so.1": "libxrender1",
+    "libglib-2.0.so.0": "libglib2.0-0",
+    "libgomp.so.1": "libgomp1",
+    "libgthread-2.0.so.0": "libglib2.0-0",
+    "libpq.so.5": "libpq5",
+    "libstdc++.so.6": "libstdc++6",
+}
+"""The package of Debian and Ubuntu that has a shared library."""
 
 
 def check_packages() -> list[Check]:
@@ -38,7 +51,7 @@ def check_packages() -> list[Check]:
 
 def _needed(requirement: Requirement, modules: Mapping[str, str]) -> Check:
     found, fault = _state(requirement, modules)
-    advice = f"next: pip install '{requirement}'"
+    advice = f"next: {_apt_command(found) or _pip_command(str(requirement))}"
     return Check(name=requirement.name, found=found, state="fault" if fault else "ok", advice=advice if fault else "")
 
 
@@ -46,7 +59,8 @@ def _extra(extra: str, requirements: list[Requirement], modules: Mapping[str, st
     states = [(each.name, *_state(each, modules)) for each in requirements]
     found = ", ".join(f"{name} {what}" for name, what, _ in states)
     if any(fault for _, _, fault in states):
-        advice = f"next, where you need it: pip install '{DISTRIBUTION}[{extra}]'"
+        command = _apt_command(found) or _pip_command(f"{DISTRIBUTION}[{extra}]")
+        advice = f"next, where you need it: {command}"
         return Check(name=f"extra {extra}", found=found, state="note", advice=advice)
     return Check(name=f"extra {extra}", found=found)
 
@@ -66,6 +80,16 @@ def _state(requirement: Requirement, modules: Mapping[str, str]) -> tuple[str, b
     except Exception as error:  # any error of an import is a finding and must not end the checks
         return f"{version}, which cannot be imported ({type(error).__name__}: {' '.join(str(error).split())})", True
     return version, False
+
+
+def _pip_command(requirement: str) -> str:
+    return f"pip install '{requirement}'"
+
+
+def _apt_command(found: str) -> str:
+    """Returns the command that installs the shared libraries that an import missed; empty where none is known."""
+    missing = sorted({package for library, package in APT_PACKAGES.items() if f"{library}:" in found})
+    return f"sudo apt install {' '.join(missing)}" if missing else ""
 
 
 def _is_of(requirement: Requirement, extra: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -14,8 +14,11 @@ import torch
 
 from nas.cost import Cost, cost_of
 from nas.cost.latency import LatencyModel
+from nas.exporters.artefact_accuracy import MeasurementData, measured_accuracy
 from nas.exporters.card import card
 from nas.exporters.entry import ExportEntry
+from nas.exporters.int8_files import FLOAT_MODEL, quantise_files
+from nas.exporters.onnx_detector import DESCRIPTION, MODEL
 from nas.exporters.onnx_model import Exportable, OnnxOptions, SecondStage, difference, write_onnx
 from search_space import Detector
 from search_space.errors import ConfigError
@@ -40,6 +43,7 @@ def write_entry(
     options: OnnxOptions,
     device: LatencyModel | None = None,
     images: np.ndarray | None = None,
+    data: MeasurementData | None = None,
 ) -> dict[str, Any]:
     """Writes an entry into an existing, empty folder and returns the content of its `cost.json`.
 
@@ -47,6 +51,8 @@ def write_entry(
         formats: `yaml` and `onnx`.
         device: Predicts the latency; None leaves it out.
         images: `(B, 3, H, W)` 32-bit floats from 0 to 1 to compare ONNX with PyTorch; None uses noise.
+        data: Images to measure the accuracy of ONNX and of PyTorch on, if there are trained weights; None: no
+            measurement.
 
     Raises:
         ConfigError: ONNX cannot be written, or differs from PyTorch.
@@ -56,10 +62,20 @@ def write_entry(
     entry.architecture.to_yaml(folder / ARCHITECTURE)
     if entry.weights is not None:
         save_weights(
-            folder / WEIGHTS, entry.weights.state, entry.architecture.to_dict(), entry.classes, entry.pixel_range
+            folder / WEIGHTS,
+            entry.weights.state,
+            entry.architecture.to_dict(),
+            entry.classes,
+            entry.pixel_range,
+            entry.weights.suppression,
         )
     if "onnx" in formats:
-        report["onnx"] = _write_onnx(folder, entry, options, images)
+        report["onnx"] = _write_onnx(folder, entry, options, images, data)
+        if data is not None and entry.weights is not None:
+            models = {"onnx_fp32": folder / FLOAT_MODEL} if options.precision == "int8" else {}
+            report["accuracy"] = measured_accuracy(
+                entry.detector(), {**models, "onnx": folder / MODEL}, data, entry.weights.suppression
+            )
     (folder / COST).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     (folder / CARD).write_text(card(entry, report), encoding="utf-8")
     return report
@@ -101,35 +117,52 @@ def _tiles(entry: ExportEntry) -> dict[str, Any]:
     return {"tiles": {"columns": grid.columns, "rows": grid.rows, "overlap": grid.overlap}, "passes": grid.count}
 
 
-def _write_onnx(folder: Path, entry: ExportEntry, options: OnnxOptions, images: np.ndarray | None) -> dict[str, Any]:
+def _write_onnx(
+    folder: Path, entry: ExportEntry, options: OnnxOptions, images: np.ndarray | None, data: MeasurementData | None
+) -> dict[str, Any]:
     detector = entry.detector()
     files = write_onnx(detector, options)
     if images is None:
         height, width = detector.input_hw
         images = np.random.default_rng(0).random((1, 3, height, width), dtype=np.float32)
-    apart = difference(detector, files, options, images)
-    if not apart <= MAX_DIFFERENCE[options.precision] and entry.weights is not None:
-        other = "another --opset" if options.precision == "fp32" else "--precision fp32"
-        raise ConfigError(
-            f"{entry.name}: ONNX in {options.precision} differs from PyTorch by {apart:.2g} of an output's scale, "
-            f"allowed: {MAX_DIFFERENCE[options.precision]:g}; next: {other}, or --format yaml"
-        )
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
-    (folder / "postprocess.py").write_bytes(kit_file("postprocess.py"))
+    apart = _checked_difference(entry, detector, files, options, images)
     described = description(detector, entry.classes, options)
     described |= {name: value for name, value in _tiles(entry).items() if name == "tiles"}
     if entry.pixel_range is not None:
         described["pixel_range"] = list(entry.pixel_range)
-    (folder / "detector.json").write_text(json.dumps(described, indent=2) + "\n")
-    return {
-        "files": {name: len(content) for name, content in files.items()},
+    if entry.weights is not None and entry.weights.suppression.changes():
+        described["suppression"] = entry.weights.suppression.changes()
+    description_text = json.dumps(described, indent=2) + "\n"
+    report: dict[str, Any] = {
         "opset": options.opset,
         "precision": options.precision,
         "outputs": options.form,
         "largest_relative_difference": apart,
         "compared_on_images": len(images),
     }
+    if options.precision == "int8":
+        assert data is not None
+        files, report["int8"] = quantise_files(detector, files, description_text.encode(), data.splits.train, data.int8)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    (folder / "postprocess.py").write_bytes(kit_file("postprocess.py"))
+    (folder / DESCRIPTION).write_text(description_text)
+    return {"files": {name: len(content) for name, content in files.items()}, **report}
+
+
+def _checked_difference(
+    entry: ExportEntry, detector: Detector, files: Mapping[str, bytes], options: OnnxOptions, images: np.ndarray
+) -> float:
+    """Returns the difference of ONNX from PyTorch; raises ConfigError where that of trained weights is too large."""
+    written = "fp32" if options.precision == "int8" else options.precision
+    apart = difference(detector, files, options, images)
+    if not apart <= MAX_DIFFERENCE[written] and entry.weights is not None:
+        other = "another --opset" if written == "fp32" else "--precision fp32"
+        raise ConfigError(
+            f"{entry.name}: ONNX in {written} differs from PyTorch by {apart:.2g} of an output's scale, "
+            f"allowed: {MAX_DIFFERENCE[written]:g}; next: {other}, or --format yaml"
+        )
+    return apart
 
 
 def kit_file(*path: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from copy import deepcopy
 from dataclasses import replace
@@ -62,6 +63,48 @@ def without_splits(detector: Detector) -> Detector:
     A split is an operator of its own on most boards, and copies its map.
     """
     return with_replaced(detector, SplitConv, SplitConv.unsplit)
+
+
+NEUTRAL = (0.0, 1.0)
+"""Numbers that change nothing where they are added or multiplied."""
+ELEMENTWISE = ("Add", "Sub", "Mul", "Div")
+
+
+def keep_small_numbers(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Gives numbers that are nearly 0 or 1 a dimension, so that the optimiser of onnxscript does not remove them.
+
+    It compares with tolerances: it removes the addition of a scalar up to 1e-8 and the multiplication by one that is
+    within 1e-5 of 1. Only scalars that are just added or multiplied are changed, where the dimension has no effect.
+    """
+    readers: dict[str, list[Any]] = defaultdict(list)
+    for node in model.graph.node:
+        for name in node.input:
+            readers[name].append(node)
+    scalars = [(each.name, each) for each in model.graph.initializer]
+    scalars += [
+        (node.output[0], attribute.t)
+        for node in model.graph.node
+        for attribute in node.attribute
+        if node.op_type == "Constant" and attribute.name == "value"
+    ]
+    for name, tensor in scalars:
+        if not tensor.dims and _nearly_neutral(float(_Folder._array(tensor))) and _only_computed_with(name, readers):
+            tensor.dims.append(1)
+    return model
+
+
+def _nearly_neutral(value: float) -> bool:
+    return value not in NEUTRAL and any(math.isclose(value, each, rel_tol=1e-4, abs_tol=1e-7) for each in NEUTRAL)
+
+
+def _only_computed_with(name: str, readers: dict[str, list[Any]]) -> bool:
+    """Whether only elementwise operators read a number, directly or converted."""
+    return all(
+        _only_computed_with(node.output[0], readers)
+        if node.op_type in ("Cast", "Identity")
+        else node.op_type in ELEMENTWISE
+        for node in readers[name]
+    )
 
 
 def fold_scales(model: onnx.ModelProto) -> onnx.ModelProto:

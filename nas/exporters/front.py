@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -15,8 +15,10 @@ from nas.architectures import load_architecture, trained_section_of
 from nas.config import RunConfig, read_config
 from nas.cost.latency import LatencyModel, load_model
 from nas.data_state import open_data_of
+from nas.exporters.artefact_accuracy import MeasurementData
 from nas.exporters.entry import ExportEntry
 from nas.exporters.entry_files import ARCHITECTURE, WEIGHTS, kit_file, write_entry
+from nas.exporters.int8_files import input_of
 from nas.exporters.onnx_model import OnnxOptions
 from nas.plugins import check_plugins
 from nas.run_folder import CONFIG_YAML, read_trials
@@ -25,8 +27,7 @@ from results.export import FRONT_CSV, member_file, member_name, whole_folder
 from results.trial import Trial
 from search_space import DESIGNS, Architecture
 from search_space.errors import ConfigError, SpaceError, UserError
-from trainers import load_weights
-from trainers.data.geometry import ImageFit
+from trainers import Weights, load_weights
 from trainers.importing.opening import check_complete, open_weights
 
 DEFAULT_CLASSES = 80
@@ -72,24 +73,42 @@ class ExportRequest:
             raise ConfigError("--num-classes does not apply to --weights, which contain their classes; drop it")
 
 
+OpenData: TypeAlias = Callable[[Weights], MeasurementData]
+"""Opens the data that a detector with these weights is measured on."""
+
+
 def export(
-    request: ExportRequest, out: Path, *, formats: Sequence[str], options: OnnxOptions, force: bool = False
+    request: ExportRequest,
+    out: Path,
+    *,
+    formats: Sequence[str],
+    options: OnnxOptions,
+    force: bool = False,
+    open_data: OpenData | None = None,
 ) -> list[dict[str, Any]]:
     """Writes a folder per architecture and a table into `out`, atomically; returns the reports of the architectures.
 
+    With `open_data` the accuracy of each ONNX file is measured beside that of PyTorch.
+
     Raises:
-        ConfigError: Nothing of that name exists, nothing is left to export, or ONNX cannot be written.
+        ConfigError: Nothing of that name exists, nothing is left to export, ONNX cannot be written, or nothing that
+            is exported has trained weights to measure.
+        DataError: The data cannot be used.
         FileExistsError: `out` exists and may not be replaced.
     """
     request.check()
     members, table, device, images = _of_run(request) if request.is_run else _of_architecture(request)
+    data = None if open_data is None else open_data(_trained(members, request.what))
     reports = []
     with whole_folder(out, force=force) as staging:
         for member in members:
             folder = staging / member.name
             folder.mkdir()
-            stack = None if images is None else np.stack([_input(image, member.architecture) for image in images])
-            report = write_entry(folder, member, formats=formats, options=options, device=device, images=stack)
+            hw, fit = member.architecture.input_hw, member.architecture.input_format.fit
+            stack = None if images is None else np.stack([input_of(image, hw, fit) for image in images])
+            report = write_entry(
+                folder, member, formats=formats, options=options, device=device, images=stack, data=data
+            )
             reports.append({**report, "trained": member.weights is not None, "data": member.data})
         if "onnx" in formats:
             (staging / BOARD).mkdir()
@@ -103,6 +122,13 @@ def export(
         )
         records.write(table, staging / FRONT_CSV)
     return reports
+
+
+def _trained(members: Sequence[ExportEntry], what: str) -> Weights:
+    found = next((member.weights for member in members if member.weights is not None), None)
+    if found is None:
+        raise ConfigError(f"{what} has no trained weights, so there is nothing to measure; next: --weights FILE")
+    return found
 
 
 Found = tuple[list[ExportEntry], pd.DataFrame, LatencyModel | None, list[np.ndarray] | None]
@@ -223,11 +249,3 @@ def _images(config: RunConfig) -> list[np.ndarray] | None:
         return [splits.val.image(index) for index in range(min(NUM_IMAGES, len(splits.val)))]
     except (UserError, OSError):
         return None
-
-
-def _input(image: np.ndarray, architecture: Architecture) -> np.ndarray:
-    """Returns an image as detector input: `(3, H, W)` 32-bit floats from 0 to 1."""
-    hw, how = (image.shape[0], image.shape[1]), architecture.input_format.fit
-    fitted = ImageFit.of(hw, architecture.input_hw, how).apply(image)
-    scaled: np.ndarray = np.ascontiguousarray(fitted.transpose(2, 0, 1), dtype=np.float32) / np.float32(255)
-    return scaled

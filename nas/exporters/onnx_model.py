@@ -8,16 +8,17 @@ import warnings
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nas.exporters.folding import fold_input_format, fold_scales, without_splits
+from nas.exporters.folding import fold_input_format, fold_scales, keep_small_numbers, without_splits
 from search_space import Detector
 from search_space.deployed import deployed
-from search_space.errors import ConfigError
+from search_space.errors import ConfigError, check_known
 from search_space.graph import IMAGE
 from search_space.heads.roi import RoIHead
 from trainers.detect import evaluation_mode
@@ -26,8 +27,9 @@ from trainers.heads.anchor_free import AnchorFreeTraining
 
 Form = Literal["raw", "decoded"]
 FORMS: tuple[Form, ...] = ("raw", "decoded")
-PRECISIONS = ("fp32", "fp16")
+PRECISIONS = ("fp32", "fp16", "int8")
 OPSETS = range(13, 21)
+CUDA = "CUDAExecutionProvider"
 READ_RAW = ("anchor_free", "ssd", "two_stage")
 """Kinds of head whose raw outputs `kit/postprocess.py` can decode; decoded outputs work for all kinds."""
 DETECTED = ("boxes", "scores", "labels")
@@ -42,7 +44,8 @@ class OnnxOptions:
 
     opset: int = DEFAULT_OPSET
     precision: str = "fp32"
-    """`fp32` or `fp16` for weights and maps; inputs and outputs are always 32-bit floats."""
+    """`fp32`, `fp16` or `int8` for weights and maps; inputs and outputs are always 32-bit floats. `write_onnx` writes
+    fp32 for `int8`, which `nas.exporters.quantisation` makes of it."""
     form: Form = "raw"
     """`raw`: the maps of the head; `decoded`: boxes in pixels and scores, before suppression; of a one-to-one head what
     is found, with its classes."""
@@ -175,23 +178,49 @@ def _traced(
             dynamic_axes=axes,
         )
     logging.getLogger("onnxscript").setLevel(logging.ERROR)  # it warns of operators that it does not optimise
-    model = fold_scales(optimizer.optimize(onnx.load_from_string(buffer.getvalue())))
+    traced = keep_small_numbers(onnx.load_from_string(buffer.getvalue()))
+    model = fold_scales(optimizer.optimize(traced))
     onnx.checker.check_model(model, full_check=True)
     return bytes(model.SerializeToString())
 
 
 def run_onnx(model: bytes, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     """Runs an ONNX file on the CPU with ONNX Runtime; raises ConfigError if that is not installed."""
+    return list(open_session(model).run(None, dict(feeds)))
+
+
+def open_session(model: bytes | Path, device: str = "cpu", threads: int = 0) -> Any:
+    """Returns a session of ONNX Runtime.
+
+    Args:
+        model: content or path of an ONNX file.
+        device: `auto`, `cpu` or `cuda`; `auto` is the GPU if this build of ONNX Runtime can use it.
+        threads: CPU threads; 0: all.
+
+    Raises:
+        ConfigError: ONNX Runtime is not installed or cannot use the device, or the file cannot be read.
+    """
     try:
         import onnxruntime
     except ImportError as error:
         raise ConfigError(
             f"ONNX Runtime is not installed ({error}); next: pip install 'pyramidnas[onnx]', or --format yaml"
         ) from None
+    check_known("--device", device, ("auto", "cpu", "cuda"), ConfigError)
+    has_cuda = CUDA in onnxruntime.get_available_providers()
+    if device == "cuda" and not has_cuda:
+        raise ConfigError("this ONNX Runtime has no CUDA; next: --device cpu, or pip install onnxruntime-gpu")
     options: Any = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    return list(session.run(None, dict(feeds)))
+    options.intra_op_num_threads = threads
+    providers = [CUDA] if has_cuda and device != "cpu" else []
+    try:
+        return onnxruntime.InferenceSession(
+            model if isinstance(model, bytes) else str(model), options, providers=[*providers, "CPUExecutionProvider"]
+        )
+    except Exception as error:  # its own classes, which derive from Exception alone
+        name, reason = "the ONNX file" if isinstance(model, bytes) else model, str(error).splitlines()[0]
+        raise ConfigError(f"ONNX Runtime cannot open {name}: {reason}; next: export it again") from None
 
 
 def difference(detector: Detector, files: Mapping[str, bytes], options: OnnxOptions, images: np.ndarray) -> float:

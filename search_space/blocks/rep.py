@@ -77,6 +77,19 @@ class RepConv(nn.Module):
         The branches are added in double precision.
         """
         wide = self.wide.conv
+        if wide.weight.is_meta:  # torch's kernels for `meta` import its compiler, which takes a second
+            weight, bias = torch.empty_like(wide.weight), wide.weight.new_empty(wide.out_channels)
+        else:
+            weight, bias = self._summed()
+        conv = deepcopy(wide)
+        conv.stride = self.stride  # that of a 1x1 convolution is not in `wide`; see `Conv`
+        conv.weight = nn.Parameter(weight.to(wide.weight.dtype))
+        conv.bias = nn.Parameter(bias.to(wide.weight.dtype))
+        return nn.Sequential(conv, deepcopy(self.activation)).train(self.training)
+
+    def _summed(self) -> tuple[Tensor, Tensor]:
+        """Returns the kernel and the bias of all branches together, in double precision."""
+        wide = self.wide.conv
         side = wide.kernel_size[0]
         branches = [_folded(wide.weight, self.wide.norm), _folded(self.small.conv.weight, self.small.norm)]
         if self.identity is not None:
@@ -84,11 +97,7 @@ class RepConv(nn.Module):
             branches.append(_folded(nn.init.dirac_(unit, wide.groups), self.identity))
         padded = [F.pad(kernel, [(side - kernel.shape[-1]) // 2] * 4) for kernel, _ in branches]
         weight, bias = torch.stack(padded).sum(dim=0), torch.stack([shift for _, shift in branches]).sum(dim=0)
-        conv = deepcopy(wide)
-        conv.stride = self.stride  # that of a 1x1 convolution is not in `wide`; see `Conv`
-        conv.weight = nn.Parameter(weight.to(wide.weight.dtype))
-        conv.bias = nn.Parameter(bias.to(wide.weight.dtype))
-        return nn.Sequential(conv, deepcopy(self.activation)).train(self.training)
+        return weight, bias
 
 
 @DOWNSAMPLES.register("rep")

@@ -8,6 +8,10 @@ from torch import Tensor
 ROWS_AT_ONCE = 256
 """Rows of the overlap matrix that are computed together, so that they fit into the processor cache."""
 
+CHECK_EVERY = 8
+"""Steps of soft-NMS after which it is checked whether boxes are left, because a GPU has to be waited for; further steps
+change nothing."""
+
 
 def suppress(boxes: Tensor, scores: Tensor, labels: Tensor | None = None, *, iou_threshold: float) -> Tensor:
     """Greedy non-maximum suppression: drops each box that a better kept box overlaps. Equal scores keep their order.
@@ -78,10 +82,10 @@ def soft_suppress(boxes: Tensor, scores: Tensor, *, iou_threshold: float, least_
     share = torch.where(overlap > iou_threshold, (1 - overlap).clamp(min=0), 1.0)
     left = scores.float().transpose(1, 2).nan_to_num(nan=0.0)  # (B, C, N): not taken yet
     taken = torch.zeros_like(left)
-    for _ in range(boxes.shape[1]):
+    for count in range(boxes.shape[1]):
         best, index = left.max(dim=2, keepdim=True)
         good = best >= least_score
-        if not bool(good.any()):
+        if count % CHECK_EVERY == 0 and not bool(good.any()):
             break
         taken.scatter_add_(2, index, best * good)
         left = left * share.gather(1, index.expand_as(left))

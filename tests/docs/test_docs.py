@@ -31,6 +31,12 @@ def test_the_designs_page_is_up_to_date():
     written = (DOCS / "designs.md").read_text(encoding="utf-8")
     fresh = _script("generate_designs").page()
     assert written == fresh, "docs/designs.md is stale; write it anew: python docs/generate_designs.py"
+
+
+def test_the_names_that_shells_complete_are_those_of_the_registries() -> None:
+    generator = _script("generate_completions")
+    written = generator.FILE.read_text(encoding="utf-8")
+    assert written == generator.text(), "they are stale; write them anew: python docs/generate_completions.py"
     assert all(f"| `{name}`" in written for name in DESIGNS)
 
 

@@ -45,6 +45,8 @@ def test_the_page_names_every_function() -> None:
 def test_the_notebook_runs(tmp_path: Path) -> None:
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
+    for cell in notebook.cells:  # as written, but trained for a shorter time
+        cell.source = re.sub(r"\bepochs=[\d.]+", "epochs=0.05", cell.source)
     nbclient.NotebookClient(notebook, timeout=1000, resources={"metadata": {"path": str(tmp_path)}}).execute()
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     kinds = {kind for output in outputs for kind in output.get("data", {})}

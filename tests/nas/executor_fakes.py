@@ -1,4 +1,7 @@
-"""Evaluators whose jobs do what the seed of the job says; worker processes import them by this module's name."""
+"""Evaluators whose jobs do what the seed of the job says.
+
+Worker processes import them by this module's name, many times in the tests: it must not import PyTorch.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,8 @@ from pathlib import Path
 from nas.executors import Evaluation, Job, Report, Step, StopTrial
 from nas.executors.attempt import interrupted
 from results.trial import Outcome
-from search_space import DESIGNS
 from search_space.errors import DataError
 
-ARCHITECTURE = DESIGNS.get("yolov8n").architecture
 GOOD, SLOW, ERROR, NAN, BROKEN_DATA, KILLED, SHORT_ONCE, SHORT_ALWAYS, ENDLESS, STUCK, AFTER_NEXT, AFTER_LAST = range(
     12
 )

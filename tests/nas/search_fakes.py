@@ -51,11 +51,23 @@ SMALL = {
     "channel_cap": (0.5, 1.0),
     "activation": ("silu",),
 }
+FEW_BLOCKS = {
+    **dict.fromkeys((f"downsample_p{level}" for level in range(2, 6)), ("conv", "cdown")),
+    "downsample_neck": ("conv", "cdown"),
+    "neck_block": ("c2f", "c3_light"),
+    "neck_repeats": (1, 2),
+    "box_channels": (32, 64),
+    "head_stem": ("none", 16),
+    "tower_convs": (1, 2),
+    "branches": ("separate", "joint"),
+    "bins": (8, 16),
+}
+"""Few choices where each one is another block, since a block that is met for the first time has to be counted."""
 
 
 def small_space() -> SearchSpace:
     """The space narrowed to what is quickly costed; the named designs are still in it, smaller."""
-    return SearchSpace().narrowed(SMALL)
+    return SearchSpace().narrowed({**SMALL, **FEW_BLOCKS})
 
 
 def formula(job: Job) -> Evaluation:

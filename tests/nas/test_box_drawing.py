@@ -28,7 +28,29 @@ def test_a_detection_is_an_outline_in_the_color_of_its_class() -> None:
     for row, column in ((20, 10), (20, 41), (50, 10), (50, 41), (35, 10), (50, 25)):
         assert drawn[row, column]
     assert not drawn[21:50, 11:41].any() and not drawn[51:].any() and (image == 200).all()
-    assert (draw(image, found, ("a", "b"))[8:20, 10:60] != 200).any(), "class and score are above"
+
+
+@pytest.mark.parametrize("shade", [0, 127, 255])
+@pytest.mark.parametrize("color", COLORS)
+def test_the_text_stands_on_the_color_of_the_box(shade: int, color: tuple[int, int, int]) -> None:
+    image = np.full((60, 80, 3), shade, np.uint8)
+    drawn = draw_boxes(image, [DrawnBox(corners=(10, 30, 40, 50), color=color, text="car 0.50")])
+    rows, columns = np.nonzero(is_color(drawn, color)[:30])
+    label = drawn[rows.min() : 30, 10 : columns.max() + 1]
+    assert is_color(label, color).mean() > 0.5 and 8 <= len(label) <= 20
+    assert np.ptp(label @ np.array([0.299, 0.587, 0.114])) > 90, "the text contrasts with its background"
+    assert (drawn[: rows.min()] == shade).all() and (drawn[32:49, 12:39] == shade).all()
+
+
+@pytest.mark.parametrize(("side", "bold"), [(60, False), (60, True), (400, False), (400, True), (4000, False)])
+def test_the_text_stays_in_the_image(side: int, bold: bool) -> None:
+    image = np.zeros((side, side, 3), np.uint8)
+    corners = (side - 12, 1, side - 2, side // 2)  # no room above, and none on the right
+    drawn = draw_boxes(image, [DrawnBox(corners=corners, color=RED, text="a 0.50")], bold=bold)
+    plain = draw_boxes(image, [DrawnBox(corners=corners, color=RED)], bold=bold)
+    rows, columns = np.nonzero((drawn != plain).any(axis=2))
+    assert rows.min() > side // 2 and columns.max() == side - 1
+    assert np.ptp(rows) >= max(8, side // 100) and np.ptp(columns) > np.ptp(rows)
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ def test_the_residual_is_learned_from_enough_networks_only():
 
 
 def test_errors_in_percent_are_known():
-    held_out = HeldOut(latency_ms=np.array([11.5, 20.0, 24.0]), distance=np.ones(3))
+    held_out = HeldOut(latency_ms=np.array([11.5, 20.0, 24.0]), distance=np.ones(3), scale=np.ones(3))
     figures = error_figures(np.array([10.0, 20.0, 32.0]), held_out)
     assert figures == {"mean_percent": 13.33, "median_percent": 15.0, "within_10_percent": 33.3}
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
@@ -139,6 +142,28 @@ def test_commands_and_options_are_completed(
         main([])
     assert caught.value.code == 0
     assert {each.partition(",")[2] for each in capsys.readouterr().out.split()} == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("nas explain sodet-", {"sodet-l", "sodet-m", "sodet-s"}),
+        ("nas run --strategy e", {"ehvi", "evolution"}),
+        ("nas run --start tinydet-s", {"tinydet-s"}),
+        ("nas train --recipe pap", {"paper"}),
+        ("nas val --format visdrone", {"visdrone", "visdrone-vid"}),
+        ("nas data convert a b --to vo", {"voc"}),
+        ("nas data convert a b --to uav", {"uav"}),  # of files, because that format is only read
+    ],
+)
+def test_names_are_completed_without_torch(line: str, expected: set[str]) -> None:
+    words = {"_NAS_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+    code = (
+        "import sys; from nas.cli import main\ntry: main([])\nfinally: print('torch' in sys.modules, file=sys.stderr)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], env={**os.environ, **words}, capture_output=True, text=True)
+    assert {each.partition(",")[2] for each in told.stdout.split()} == expected
+    assert told.stderr.split()[-1] == "False"
 
 
 @pytest.mark.parametrize("line", ["nas run --data ", "nas latency --device mine", "nas inspect ", "nas export "])

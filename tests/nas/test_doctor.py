@@ -75,6 +75,19 @@ def test_a_package_of_another_version_or_that_breaks_is_a_fault(monkeypatch: pyt
     assert is_fault and "5.1, which cannot be imported (ModuleNotFoundError" in what
 
 
+def test_a_missing_shared_library_is_told_with_its_apt_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_library(name: str) -> None:
+        raise ImportError("libGL.so.1: cannot open shared object file: No such file or directory")
+
+    requirement = packages.Requirement("opencv-python-headless>=4")
+    monkeypatch.setattr(packages.metadata, "version", lambda _: "4.1")
+    monkeypatch.setattr(packages.importlib, "import_module", no_library)
+    check = packages._needed(requirement, {requirement.name: "cv2"})
+    assert check.state == "fault" and check.advice == "next: sudo apt install libgl1"
+    check = packages._extra("video", [requirement], {requirement.name: "cv2"})
+    assert check.advice == "next, where you need it: sudo apt install libgl1"
+
+
 def test_a_source_tree_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def requires(name: str) -> list[str]:
         raise metadata.PackageNotFoundError(name)

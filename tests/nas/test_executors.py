@@ -14,7 +14,6 @@ import search_fakes
 from executor_fakes import (
     AFTER_LAST,
     AFTER_NEXT,
-    ARCHITECTURE,
     BROKEN_DATA,
     ENDLESS,
     ERROR,
@@ -45,8 +44,10 @@ from nas.executors.kind import Workers
 from nas.executors.kinds import EXECUTORS
 from results import records
 from results.trial import Cause, Outcome
+from search_space import DESIGNS
 from search_space.errors import DataError
 
+ARCHITECTURE = DESIGNS.get("yolov8n").architecture
 NUMBERS = itertools.count()
 KINDS = [pytest.param(name, marks=() if name == "local" else pytest.mark.slow) for name in EXECUTORS.names()]
 

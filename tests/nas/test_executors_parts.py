@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-from executor_fakes import ARCHITECTURE
 
 from nas.executors import Evaluation, Job, Step, StopTrial, ray_env
 from nas.executors.attempt import Attempt, attempt, is_out_of_memory
@@ -45,7 +44,7 @@ def place(**given: Any) -> Place:
 
 
 def job(number: int, **given: Any) -> Job:
-    return Job(number=number, architecture=ARCHITECTURE, seed=0, **given)
+    return Job(number=number, architecture=SMALL, seed=0, **given)
 
 
 def seen(*pairs: tuple[int, int]) -> list[Measured]:

@@ -107,7 +107,7 @@ def test_decoded_outputs_are_boxes_and_scores(head: str) -> None:
 def test_what_cannot_be_written_is_said() -> None:
     with pytest.raises(ConfigError, match="--outputs raw"):
         write_onnx(made("tinydet-s"), OnnxOptions(form="decoded"))
-    for settings, said in (({"opset": 9}, "13 to 20"), ({"precision": "int8"}, "fp32, fp16"), ({"form": "nms"}, "raw")):
+    for settings, said in (({"opset": 9}, "13 to 20"), ({"precision": "int4"}, "fp16, int8"), ({"form": "nms"}, "raw")):
         with pytest.raises(ConfigError, match=said):
             OnnxOptions(**settings)  # type: ignore[arg-type]
 

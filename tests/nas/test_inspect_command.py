@@ -159,7 +159,7 @@ def test_errors_are_one_line(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("nas.engine.feasibility.NUM_CORNERS", 2)
+    monkeypatch.setattr("nas.engine.feasibility.NUM_CORNERS", 1)
     assert message in fails(capsys, *arguments)
     assert list(home.iterdir()) == []
 

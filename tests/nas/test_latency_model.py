@@ -55,8 +55,8 @@ def test_the_residual_multiplies_the_sum(nano: LatencyModel):
     learned, distance = read_residual(path)(np.sqrt(seconds / seconds.sum())[None])
     assert nano.latency(_graph()).latency_ms == pytest.approx(1e3 * seconds.sum() * np.exp(learned[0]))
     assert 0 < distance[0] < 1 and abs(learned[0]) < 0.3
-    bare = LatencyModel(nano.profile).latency(_graph())
-    near = nano.latency(_graph())
+    bare = LatencyModel(nano.profile).latency(_graph(side=320))
+    near = nano.latency(_graph(side=320))
     assert near.high_ms / near.latency_ms < bare.high_ms / bare.latency_ms, "near measured networks it is surer"
 
 

@@ -105,7 +105,7 @@ def test_the_input_is_as_large_as_the_latency_lets_it_be(model: LatencyModel, fi
 
 @pytest.mark.slow
 def test_where_nothing_is_fast_enough_the_option_is_named(model: LatencyModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.engine.feasibility.NUM_CORNERS", 2)
+    monkeypatch.setattr("nas.engine.feasibility.NUM_CORNERS", 1)
     domain = CostedDomain(small_space(), Budget(latency_ms=0.5), num_classes=NUM_CLASSES, device=model)
     with pytest.raises(BudgetError, match=r"ms at the upper end.*--budget-latency-ms \d"):
         ensure_feasible(domain, small_space())

@@ -12,6 +12,7 @@ from trial_rows import trial
 from val_predict_fakes import DATA, run
 
 from nas.api.search_run import open_run
+from nas.commands.run import NO_FRONT
 from nas.executors import Evaluation, Job
 from nas.reports.nothing_found import nothing_found
 from results import records
@@ -30,7 +31,7 @@ def test_summary_json_api_and_report_say_it(
     monkeypatch.setattr("nas.executors.training.TrainingEvaluator", lambda *args, **kwargs: FakeEvaluator(blind))
     monkeypatch.chdir(tmp_path)
     quick = ("--data", DATA, "--fix", "input_size=128", "--fix", "block=c2f", "--budget-gflops", 0.4)
-    assert run("run", *quick, "--trials", 3, "--rungs", "1", "--name", "a", "--classes", "Car") == 0
+    assert run("run", *quick, "--trials", 3, "--rungs", "1", "--name", "a", "--classes", "Car") == NO_FRONT
     said = capsys.readouterr().out
     (line,) = (each for each in said.splitlines() if "no detector finds an object" in each)
     assert "all 3 trials scored 0, so there is no front; likely causes: too short a training (at most 1 epochs" in line
@@ -38,7 +39,7 @@ def test_summary_json_api_and_report_say_it(
     assert "--epochs 10 and --pretrained WEIGHTS" in line
     assert "next:   nas train" not in said and "\nfront:" not in said
     assert not said.endswith("\n\n")
-    assert run("run", "--resume", "runs/a", "--json") == 0
+    assert run("run", "--resume", "runs/a", "--json") == NO_FRONT
     told = json.loads(capsys.readouterr().out)
     assert told["front"] == [] and told["nothing_found"]["num_trials"] == 3
     assert len(told["nothing_found"]["causes"]) == len(told["nothing_found"]["next_steps"]) == 3

@@ -17,14 +17,13 @@ from nas.cost.measurements import shipped_operators
 from nas.cost.operators import CLASSES, Operators
 from nas.cost.terms import TERMS, Rules, add_terms
 from nas.cost.tracing import _Tracer, graph_operators, trace_operators
-from search_space import DESIGNS, Axis, Node, SearchSpace, lower
+from search_space import DESIGNS, lower
 from search_space.blocks import ROLES
 from search_space.deployed import deployed
-from search_space.graph import IMAGE, build
-from search_space.space import INPUT_AXES
+from search_space.graph import build
+from tests.search_space.block_cases import BlockCase, blocks_of_the_space
 
 Shape = tuple[int, ...]
-SPACE = SearchSpace()
 RULES = Rules(bytes_per_element=1, tiles=True, fuses_activations=False)
 PROPOSALS = "head:proposals"
 """Chooses boxes: its sorting is the only work of no class."""
@@ -50,39 +49,15 @@ def _classes(operators: Operators) -> list[str]:
     return [CLASSES[kind] for kind in operators.kind]
 
 
-def _small_nodes() -> dict[str, tuple[Node, list[Shape]]]:
-    """Returns one node of every block in the registries: from the designs, and points with each choice of each axis."""
-    found: dict[str, tuple[Node, list[Shape]]] = {}
-    of_input = {"input_size": 256, "free_input_size": 320}
-    small = {"width": 0.25, "fpn_width": 49, **of_input}
-
-    def first(axis: Axis) -> object:
-        return axis.choices[0]
-
-    def add(params: dict[str, object]) -> None:
-        graph = lower(SPACE.decode(params), num_classes=3)
-        shapes: dict[str, Shape] = {IMAGE: (3, *graph.input_hw)}
-        for node, count in node_costs(graph):
-            shapes[node.name] = count.output_shape
-            found.setdefault(node.block, (node, [shapes[name] for name in node.inputs]))
-
-    rng = np.random.default_rng(0)
-    bases = [SPACE.encode(DESIGNS.get(name).architecture) for name in DESIGNS]
-    for base in bases:
-        add(SPACE.completed({**base, **small}, first))
-    bases += [SPACE.random(rng) for _ in range(300)]
-    for axis in SPACE.axes:
-        for choice in axis.choices if axis.name not in INPUT_AXES else ():
-            taking = (
-                SPACE.completed({**base, **fixed, axis.name: choice}, first)
-                for fixed in (small, of_input)  # some axes are active at one width only
-                for base in bases
-            )
-            add(next(point for point in taking if point.get(axis.name) == choice))
+def _one_of_each_block() -> dict[str, BlockCase]:
+    """Returns one node of every block in the registries."""
+    found: dict[str, BlockCase] = {}
+    for case in blocks_of_the_space().values():
+        found.setdefault(case.node.block, case)
     return found
 
 
-NODES = _small_nodes()
+NODES = _one_of_each_block()
 
 
 def test_every_registered_block_is_traced():
@@ -91,7 +66,7 @@ def test_every_registered_block_is_traced():
 
 @pytest.mark.parametrize("block", NODES)
 def test_a_block_multiplies_what_is_counted_and_is_of_known_classes(block: str):
-    node, shapes = NODES[block]
+    node, shapes = NODES[block].node, NODES[block].inputs()
     with torch.device("meta"):
         module = deployed(build(node))
     operators = trace_operators(module, *shapes)

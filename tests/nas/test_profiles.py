@@ -344,12 +344,13 @@ def test_distances_grow_on_the_way_from_a_measured_network():
 
 
 def test_a_residual_is_the_same_after_writing_and_reading(tmp_path: Path):
-    residual = fit_residual(_wide(ROOTS), 0.1 * np.sin(6 * ROOTS[:, 0]))
+    residual = fit_residual(_wide(ROOTS), 0.1 * np.sin(6 * ROOTS[:, 0]), np.linspace(1, 400, len(ROOTS)))
     path = tmp_path / "mine.residual.csv.gz"
     write_residual(residual, [f"n{index}" for index in range(60)], path)
     again = read_residual(path)
     assert np.allclose(again.roots, residual.roots, rtol=0, atol=1e-12)
     assert np.array_equal(again.weights, residual.weights) and again.fingerprint() == residual.fingerprint()
+    assert again.precisions is not None and np.array_equal(again.precisions, residual.precisions)
     (one, far), (other, far_again) = residual(_wide(ROOTS)), again(_wide(ROOTS))
     assert np.allclose(one, other, rtol=0, atol=1e-12) and np.allclose(far, far_again, rtol=0, atol=1e-12)
     first = path.read_bytes()
@@ -375,6 +376,8 @@ def _damaged_gzip() -> bytes:
         (gzip.compress(b"model_name,weight,launch conv9x9\na,1,1\n", mtime=0), "unknown term 'launch conv9x9'"),
         (gzip.compress(b"model_name,weight,launch conv1x1\na,1,\n", mtime=0), "not a number"),
         (gzip.compress(b"model_name,weight,launch conv1x1\na,inf,1\n", mtime=0), "not a number"),
+        (gzip.compress(b"model_name,weight,precision,launch conv1x1\na,1,nan,1\n", mtime=0), "not a number"),
+        (gzip.compress(b"model_name,weight,precision,launch conv1x1\na,1,-1,1\n", mtime=0), "negative precision"),
         (gzip.compress(b"model_name,weight,launch conv1x1\na,1,much\n", mtime=0), "is not the residual of a profile"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -32,6 +32,12 @@ def trials(count: int, *, decided: bool = True) -> tuple[list[Trial], Points]:
     return found, points
 
 
+@pytest.fixture
+def few_permutations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that do not look at what chance gives."""
+    monkeypatch.setattr("nas.engine.importance.PERMUTATIONS", 1)
+
+
 def scored(trial: Trial, accuracy: float) -> Trial:
     return replace(trial, scores={"accuracy": accuracy})
 
@@ -49,6 +55,7 @@ def test_the_axis_that_decides_is_found_and_stands_out_from_chance() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("few_permutations")
 def test_the_best_are_the_most_accurate_and_not_the_least() -> None:
     rows, points = trials(60, decided=False)
     gains = [0.5 * (point.get("depth") == 0.17) * (point["width"] == 0.25) for point in points.values()]
@@ -62,6 +69,7 @@ def test_the_best_are_the_most_accurate_and_not_the_least() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("few_permutations")
 def test_an_axis_counts_the_trials_in_which_it_means_something() -> None:
     rows, points = trials(40)
     found = axis_importance(rows, points, small_space(), OBJECTIVES)
@@ -88,6 +96,7 @@ def test_few_trials_are_said_to_be_few() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("few_permutations")
 def test_the_highest_rung_with_enough_trials_is_taken_and_repeats_are_not() -> None:
     low, points = trials(30)
     done = {"rung": 2, "outcome": Outcome.COMPLETE, "cause": None}
@@ -102,6 +111,7 @@ def test_the_highest_rung_with_enough_trials_is_taken_and_repeats_are_not() -> N
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("few_permutations")
 def test_the_verbosity_of_optuna_is_as_before() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     axis_importance(*trials(20), small_space(), OBJECTIVES)

@@ -68,10 +68,8 @@ def test_nothing_is_printed_and_callbacks_are_called(
     result = train(DESIGN, DATA, out=tmp_path / "out", on_notice=notices.append, on_progress=seen.append, **FAST)
     assert capfd.readouterr() == ("", "")
     assert tuple(notices) == result.notices and [progress.step for progress in seen] == [1, 2]
-    assert all(
-        torch.equal(value, load_weights(result.weights).state[name])
-        for name, value in load_weights(trained.weights).state.items()
-    )
+    again, first = load_weights(result.weights).state, load_weights(trained.weights).state
+    assert all(torch.equal(again[name], value) for name, value in first.items())
 
 
 @pytest.mark.slow

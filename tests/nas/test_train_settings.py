@@ -258,7 +258,7 @@ def test_the_settings_of_the_command_are_read_as_they_were_written(tmp_path: Pat
     stored["recipe"] = "ssd"
     settings = fresh(DESIGN, {**stored, "out": tmp_path / "out"}, ignore)
     again = resumed(folder_of(settings), None, {})
-    places = {name: str(Path(stored[name]).resolve()) for name in ("data", "images", "pretrained")}
+    places = {name: str(Path(stored[name]).resolve()) for name in ("data", "images", "pretrained", "teacher")}
     assert again.request == replace(settings.request, out=None, **places)
     assert again.architecture == DESIGNS.get(DESIGN).architecture
     assert read_config(again.out).keys() == {*stored, "weights", "from_scratch", TRAINING}

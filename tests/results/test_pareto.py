@@ -22,14 +22,12 @@ def dominates(one: tuple[float, ...], other: tuple[float, ...], maximise: tuple[
     return all(a >= b for a, b in pairs) and any(a > b for a, b in pairs)
 
 
-@settings(max_examples=100, deadline=None)
 @given(points=points_3d, maximise=st.tuples(st.booleans(), st.booleans(), st.booleans()))
 def test_nondominated_is_the_definition(points: list[tuple[float, ...]], maximise: tuple[bool, ...]) -> None:
     expected = [not any(dominates(other, point, maximise) for other in points) for point in points]
     assert nondominated(points, maximise).tolist() == expected
 
 
-@settings(max_examples=100, deadline=None)
 @given(points=points_2d, maximise=flags)
 def test_hypervolume_counts_unit_cells(points: list[tuple[float, float]], maximise: tuple[bool, bool]) -> None:
     signs = [-1.0 if up else 1.0 for up in maximise]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from block_cases import blocks_of_the_space
 from torch import nn
 
 from nas.cost.counting import count_module
@@ -17,6 +16,7 @@ from search_space.blocks.downsample import CDown, extended_pools
 from search_space.blocks.fusion import EAFusion, WeightedConcat, simam_by_quadrant
 from search_space.blocks.upsample import SNI
 from search_space.errors import SpaceError
+from tests.search_space.block_cases import blocks_of_the_space
 
 NODES = blocks_of_the_space()
 
@@ -28,13 +28,13 @@ def _build(node: Node, device: str = "cpu") -> torch.nn.Module:
 
 
 def test_every_registered_block_is_met():
-    met = {node.block for node, _ in NODES.values()}
+    met = {case.node.block for case in NODES.values()}
     assert {f"{role}:{name}" for role, registry in ROLES.items() for name in registry} <= met
 
 
 @pytest.mark.parametrize("name", NODES)
 def test_block_counts_what_fvcore_counts(name: str):
-    node, shapes = NODES[name]
+    node, shapes = NODES[name].node, NODES[name].inputs()
     count = count_module(_build(node, "meta"), *shapes)
     module = _build(node)
     assert count.macs == fvcore_macs(module, *shapes)
@@ -44,7 +44,7 @@ def test_block_counts_what_fvcore_counts(name: str):
 
 @pytest.mark.parametrize("name", NODES)
 def test_block_gives_the_counted_shape_and_gradients(name: str):
-    node, shapes = NODES[name]
+    node, shapes = NODES[name].node, NODES[name].inputs()
     module = _build(node).train()
     inputs = [torch.randn(2, *shape, requires_grad=True) for shape in shapes]
     output = module(*inputs)
@@ -69,7 +69,7 @@ def test_a_strided_1x1_convolution_has_no_stride_of_its_own(side: int):
 @pytest.mark.parametrize("name", NODES)
 def test_no_block_has_a_strided_1x1_convolution(name: str):
     """Their gradients write beyond their memory in oneDNN; see `Conv`."""
-    layers = (each for each in _build(NODES[name][0], "meta").modules() if isinstance(each, nn.Conv2d))
+    layers = (each for each in _build(NODES[name].node, "meta").modules() if isinstance(each, nn.Conv2d))
     assert not [each for each in layers if each.kernel_size == (1, 1) and each.stride != (1, 1)]
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from block_cases import Shape, blocks_of_the_space
 from torch import Tensor, nn
 
 from search_space import Node
@@ -15,6 +14,7 @@ from search_space.blocks.conv import Conv, depthwise
 from search_space.blocks.csp import C2f
 from search_space.blocks.psa import PositionAttention
 from search_space.channel_layout import ChannelTrace, Layout, Part, labelled, multiplied, one_part, width
+from tests.search_space.block_cases import Shape, blocks_of_the_space
 from trainers.weight_transfer import common_runs, copy_slices
 
 
@@ -23,9 +23,10 @@ def aligned(fusion: str) -> tuple[Node, list[Shape]]:
     return Node("fuse", f"fusion:{fusion}", (("in_channels", (9, 12)),), ("a", "b"), 3), [(9, 8, 8), (12, 8, 8)]
 
 
-NODES = {name: found for name, found in blocks_of_the_space().items() if found[0].block != "head:proposals"}
-NODES |= {f"aligned {fusion}": aligned(fusion) for fusion in ("add", "weighted_add", "eafusion")}
-NODES["one head"] = (Node("context_attention", "layer:c2psa", (("channels", 64),), ("context",), 5), [(64, 4, 4)])
+CASES = {name: case for name, case in blocks_of_the_space().items() if case.node.block != "head:proposals"}
+MORE = {f"aligned {fusion}": aligned(fusion) for fusion in ("add", "weighted_add", "eafusion")}
+MORE["one head"] = (Node("context_attention", "layer:c2psa", (("channels", 64),), ("context",), 5), [(64, 4, 4)])
+NODES = {name: case.node for name, case in CASES.items()} | {name: node for name, (node, _) in MORE.items()}
 WIDTHS = ("in_channels", "out_channels", "channels", "expanded", "box_channels", "class_channels")
 OVER_ALL = {
     "attention:cbam": ("spatial_gate",),
@@ -40,6 +41,11 @@ WHOLE = ("smooth", "head:rpn", "head:roi", "attention:eca")
 CUT = ("downsample:adown", "stage:c2f_shuffle", "stage:c2f_faster", "stage:elan7_partial")
 """Blocks that treat the first channels of a map differently: a wider one cuts it elsewhere, and is another function."""
 BOXES = torch.tensor([[[5.0, 6.0, 60.0, 70.0], [1.0, 1.0, 9.0, 9.0]]], dtype=torch.float64)
+
+
+def shapes_of(name: str) -> list[Shape]:
+    """Returns the shapes `(C, H, W)` of the inputs of a node."""
+    return CASES[name].inputs() if name in CASES else MORE[name][1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +101,9 @@ def widen(narrow: Built, wide: Built) -> None:
     """Copies the weights to the wider block, whose other weights become zero."""
     for parameter in wide.module.parameters():
         parameter.zero_()
+    state = narrow.module.state_dict()
     for name, value in wide.module.state_dict().items():
-        copy_slices(value, narrow.module.state_dict()[name], wide.trace.tensors[name], narrow.trace.tensors[name])
+        copy_slices(value, state[name], wide.trace.tensors[name], narrow.trace.tensors[name])
     for few, many in zip(narrow.module.modules(), wide.module.modules(), strict=True):
         if isinstance(few, PositionAttention) and isinstance(many, PositionAttention):
             many.scale = few.scale  # it depends on the channels of a head
@@ -137,16 +144,16 @@ def is_preserved(node: Node, shapes: list[Shape], factor: int) -> bool:
 
 
 @pytest.mark.parametrize("factor", [2, 3])
-@pytest.mark.parametrize("name", [name for name, (node, _) in NODES.items() if node.block not in CUT])
+@pytest.mark.parametrize("name", [name for name, node in NODES.items() if node.block not in CUT])
 def test_a_wider_block_is_the_same_on_the_channels_that_it_had(name: str, factor: int) -> None:
     if "towers_of" in name:
         pytest.skip("its convolutions come along with another block")
-    assert is_preserved(*NODES[name], factor)
+    assert is_preserved(NODES[name], shapes_of(name), factor)
 
 
 @pytest.mark.parametrize("name", NODES)
 def test_the_parts_of_each_tensor_are_its_dimensions(name: str) -> None:
-    node = NODES[name][0]
+    node = NODES[name]
     more = ((1, 2), (1, 3)) if node.block.startswith("stage") else ()
     for factor, repeats in ((1, None), (2, None), (3, None), *more):
         found = built(node, factor, repeats)
@@ -166,7 +173,7 @@ SPLITS = ["stage:c2f-{'shortcut': True}", "layer:sppf-{}", "downsample:esd2-{}"]
 
 @pytest.mark.parametrize("name", SPLITS)
 def test_without_parts_a_wider_block_is_another_one(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    node, shapes = NODES[name]
+    node, shapes = NODES[name], shapes_of(name)
     for owner in type(built(node, 1).module).__mro__:
         if "channel_layout" in vars(owner):
             monkeypatch.delattr(owner, "channel_layout")

@@ -299,8 +299,8 @@ def test_weights_of_either_assignment_start_the_other() -> None:
     dual, plain = dual_architecture(), small_architecture("anchor_free")
     plain = replace(plain, head=replace(plain.head, class_branch="plain"))
     for donor, target in ((plain, dual), (dual, plain)):
-        source = fresh_detector(donor, num_classes=3, seed=5)
-        weights = Weights(architecture=donor.to_dict(), classes=("a", "b", "c"), state=source.state_dict())
+        state = fresh_detector(donor, num_classes=3, seed=5).state_dict()
+        weights = Weights(architecture=donor.to_dict(), classes=("a", "b", "c"), state=state)
         detector = fresh_detector(target, num_classes=3, seed=6)
         assert transfer(detector, weights).parameters == 1
-        assert all(torch.equal(value, source.state_dict()[name]) for name, value in detector.state_dict().items())
+        assert all(torch.equal(value, state[name]) for name, value in detector.state_dict().items())

@@ -43,6 +43,19 @@ def test_soft_suppression_of_nothing() -> None:
 
 
 @pytest.mark.parametrize("kind", list(HEAD_TRAINING))
+def test_every_head_drops_candidates_before_suppression(kind: str) -> None:
+    detector = small_detector(kind).eval()
+    with torch.no_grad():
+        outputs = detector(torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(1)))
+    for soft in (False, True):
+        limits = [
+            DetectionLimits(score_threshold=0.0, candidate_score=each, soft_nms=soft) for each in (None, 0.0, 1.0)
+        ]
+        as_scored, every, none = (head_training(detector).read(outputs, each)[0][1] for each in limits)
+        assert len(every) and as_scored.equal(every) and not len(none)
+
+
+@pytest.mark.parametrize("kind", list(HEAD_TRAINING))
 def test_every_head_obeys_the_limit_per_class(kind: str) -> None:
     detector = small_detector(kind).eval()
     with torch.no_grad():

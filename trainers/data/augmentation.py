@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,11 @@ _augmentation = partial(setting, group="Augmentation")
 
 def _share(default: float, help: str, **about: Any) -> Any:
     return _augmentation(default, help, minimum=0, maximum=1, **about)
+
+
+_FLIPS = ("flip", "flip_vertical")
+_DETAILS = ("mosaic_until", "mosaic_canvas", "close_mosaic", "zoom_out_max", "crop_first", "distort_hue")
+"""Settings that have an effect only together with another one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,3 +97,8 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         check_settings(self)
+
+    @property
+    def only_flips(self) -> bool:
+        """Whether the detector sees each image in a few forms only: as it is or flipped."""
+        return not any(getattr(self, each.name) for each in fields(self) if each.name not in _FLIPS + _DETAILS)

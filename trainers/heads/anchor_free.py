@@ -12,9 +12,10 @@ from torch import Tensor
 from search_space import Detector
 from trainers.assigners import Assignment, Objects, TaskAlignedAssigner
 from trainers.boxes import AnchorGrid, box_similarity, decode_boxes, flatten_maps, grid_of
+from trainers.heads.distillation import DistillationLoss, SoftTargets
 from trainers.heads.head_training import HEAD_TRAINING, DetectionLimits, DetectionTensors, HeadOptions
-from trainers.heads.one_to_many import DualLoss
-from trainers.heads.reading import best_pairs, is_first, rows_at, suppressed, top_pairs, within_limits
+from trainers.heads.one_to_many import DualLoss, HeadLoss
+from trainers.heads.reading import best_pairs, kept_without_nms, rows_at, suppressed, top_pairs
 from trainers.losses import Loss, distance_loss, distribution_focal_loss, ignore_weights
 
 ONE_OF = 7
@@ -25,7 +26,17 @@ ONE_OF = 7
 class AnchorFreeTraining:
     """Loss and decoding for detectors with an anchor-free head."""
 
-    uses = ("nwd", "min_extent", "metric_floor", "box_weight", "class_weight", "distribution_weight")
+    uses = (
+        "nwd",
+        "min_extent",
+        "metric_floor",
+        "box_weight",
+        "class_weight",
+        "distribution_weight",
+        "distill_weight",
+        "distill_confidence",
+        "distill_temperature",
+    )
 
     def __init__(self, detector: Detector, options: HeadOptions) -> None:
         self.strides, self.reg_max = detector.strides, detector.reg_max
@@ -42,6 +53,16 @@ class AnchorFreeTraining:
         )
         assigner = replace(self.loss_of.assigner, top_k=ONE_OF, keep=1)
         self.dual = DualLoss(many=self.loss_of, one=replace(self.loss_of, assigner=assigner))
+        self.distillation_of = DistillationLoss(
+            strides=detector.strides,
+            reg_max=detector.reg_max,
+            weight=options.distillation.distill_weight,
+            temperature=options.distillation.distill_temperature,
+            box_weight=self.loss_of.box_weight,
+            distribution_weight=self.loss_of.distribution_weight,
+            class_weight=self.loss_of.class_weight,
+            nwd=options.nwd,
+        )
         self.one_to_one, self.progress = detector.one_to_one, 0.0
 
     def set_progress(self, progress: float) -> None:
@@ -50,17 +71,41 @@ class AnchorFreeTraining:
 
     def loss(self, detector: torch.nn.Module, images: Tensor, objects: Objects, ignored: Objects) -> Loss:
         """Runs the detector on images `(B, 3, H, W)` and returns its loss."""
+        return self._loss(detector, images, objects, ignored, self.loss_of)
+
+    def distilled_loss(
+        self,
+        detector: torch.nn.Module,
+        images: Tensor,
+        objects: Objects,
+        ignored: Objects,
+        targets: SoftTargets,
+    ) -> Loss:
+        """Returns the loss of images `(B, 3, H, W)` with the parts that are learned from a teacher.
+
+        With the assignment `dual` they belong to the one-to-many head, which is what the body learns from.
+        """
+
+        def many(maps: Sequence[Tensor], objects: Objects, ignored: Objects) -> Loss:
+            losses = self.loss_of(maps, objects, ignored), self.distillation_of(maps, targets)
+            return Loss(parts={**losses[0].parts, **losses[1].parts})
+
+        return self._loss(detector, images, objects, ignored, many)
+
+    def _loss(
+        self, detector: torch.nn.Module, images: Tensor, objects: Objects, ignored: Objects, many: HeadLoss
+    ) -> Loss:
         if not self.one_to_one:
-            return self.loss_of(detector(images), objects, ignored)
+            return many(detector(images), objects, ignored)
         assert isinstance(detector, Detector)
-        return self.dual(detector, images, objects, ignored, self.progress)
+        return replace(self.dual, many=many)(detector, images, objects, ignored, self.progress)
 
     def read(
         self, outputs: Sequence[Tensor], limits: DetectionLimits, input_hw: tuple[int, int] | None = None
     ) -> list[DetectionTensors]:
         """Returns the detections of each image, best first, from maps `(B, 4 * reg_max + classes, H, W)`."""
         if self.one_to_one and limits.iou_threshold is None and not limits.soft_nms:
-            return [_without_nms(*each, limits) for each in zip(*self.top(outputs), strict=True)]
+            return [kept_without_nms(*each, limits) for each in zip(*self.top(outputs), strict=True)]
         grid, table = grid_of(outputs, self.strides), flatten_maps(outputs).float()
         return [self._read_one(rows, grid, limits) for rows in table]
 
@@ -90,19 +135,8 @@ class AnchorFreeTraining:
         return {"reg_max": self.reg_max, **({"nms": False} if self.one_to_one else {})}
 
     def _read_one(self, rows: Tensor, grid: AnchorGrid, limits: DetectionLimits) -> DetectionTensors:
-        boxes, scores, labels = _candidates(rows, grid, self.reg_max, limits.score_threshold, limits.one_class)
+        boxes, scores, labels = _candidates(rows, grid, self.reg_max, limits.lowest_candidate, limits.one_class)
         return suppressed(boxes, scores, labels, limits)
-
-
-def _without_nms(
-    boxes: Tensor, scores: Tensor, labels: Tensor, points: Tensor, limits: DetectionLimits
-) -> DetectionTensors:
-    """Returns the detections of one image from a row of `AnchorFreeTraining.top`."""
-    good = scores >= limits.score_threshold
-    if limits.one_class:
-        good &= is_first(points)
-    keep = within_limits(good.nonzero().flatten(), labels, limits)
-    return boxes[keep], scores[keep], labels[keep]
 
 
 def _candidates(

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from search_space.heads.box_coding import decode, encode
-from trainers.assigners import Objects
+from trainers.assigners import Objects, rows_of
 from trainers.boxes import coverage_matrix, iou_matrix
 
 NOTHING = -1
@@ -91,7 +91,7 @@ def ignored_classes(boxes: Tensor, ignored: Objects, image: int, num_classes: in
 
 def of_image(objects: Objects, image: int) -> tuple[Tensor, Tensor]:
     """Returns the boxes `(G, 4)` and labels `(G,)` of one image of a batch."""
-    rows = (objects.images == image).nonzero()[:, 0]
+    rows = rows_of(objects.images == image)
     return objects.boxes[rows], objects.labels[rows]
 
 
@@ -104,8 +104,7 @@ def class_entropy(logits: Tensor, found: AnchorMatch, labels: Tensor, masked: Te
         labels: `(G,)` of the objects of the image.
         masked: `(A, classes)`: classes that are excluded from the softmax of background boxes.
     """
-    targets = logits.new_zeros(len(logits), dtype=torch.long)
-    targets[found.positive] = labels[found.objects[found.positive]] + 1
+    targets = torch.cat((labels.new_zeros(1), labels + 1))[found.objects - NOTHING]
     masked = F.pad(masked & ~found.positive[:, None], (1, 0))
     return F.cross_entropy(logits.masked_fill(masked, -torch.inf), targets, reduction="none")
 

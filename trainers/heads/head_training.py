@@ -13,15 +13,13 @@ from search_space import Detector
 from search_space.errors import ConfigError
 from search_space.registry import Registry
 from trainers.assigners import Objects
-from trainers.loss_settings import AssignerOptions, LossWeights
+from trainers.heads.distillation import SoftTargets
+from trainers.loss_settings import AssignerOptions, DistillationOptions, LossWeights
 from trainers.losses import Loss
+from trainers.suppression import NMS_IOU
 
 DetectionTensors: TypeAlias = tuple[Tensor, Tensor, Tensor]
 """Boxes `(N, 4)` in input pixels, scores `(N,)` in 0..1 and class indices `(N,)` of one image, best first."""
-
-
-NMS_IOU = 0.6
-"""The IoU threshold of NMS where none is given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +27,9 @@ class DetectionLimits:
     """Which detections are reported."""
 
     score_threshold: float = 0.25
+    candidate_score: float | None = None
+    """Lowest score of a box before suppression; None: only `score_threshold` counts. Soft-NMS lowers scores, so with it
+    the two differ."""
     iou_threshold: float | None = None
     """IoU threshold of NMS within a class; a two-stage head uses soft-NMS, which lowers the score of the worse box.
     None: `NMS_IOU`, and no NMS for a one-to-one head."""
@@ -41,6 +42,11 @@ class DetectionLimits:
     better box of their class are lowered."""
     max_per_class: int | None = None
     """Per image and class; None: no limit."""
+
+    @property
+    def lowest_candidate(self) -> float:
+        """The lowest score of a box before suppression."""
+        return max(self.score_threshold, self.candidate_score or 0.0)
 
     @property
     def nms_iou(self) -> float:
@@ -59,6 +65,8 @@ class HeadOptions:
     assigner: AssignerOptions = AssignerOptions()
     """Only the anchor-free head uses it."""
     loss: LossWeights = LossWeights()
+    distillation: DistillationOptions = DistillationOptions()
+    """Only the anchor-free head uses it, and only with a teacher."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.nwd <= 1:
@@ -112,6 +120,21 @@ class UsesProgress(Protocol):
 
     def set_progress(self, progress: float) -> None:
         """Is called before each step with the share of the training that is done: 0 at the first, 1 at the last one."""
+
+
+@runtime_checkable
+class LearnsFromTeacher(Protocol):
+    """A `HeadTraining` whose detectors can learn from another detector."""
+
+    def distilled_loss(
+        self,
+        detector: torch.nn.Module,
+        images: Tensor,
+        objects: Objects,
+        ignored: Objects,
+        targets: SoftTargets,
+    ) -> Loss:
+        """Returns the loss of images `(B, 3, H, W)` with the parts of the difference from `targets`."""
 
 
 HEAD_TRAINING: Registry[Callable[[Detector, HeadOptions], HeadTraining]] = Registry("trainable head")

@@ -40,11 +40,49 @@ def top_pairs(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     Returns:
         Points, class indices and scores in 0..1, each `(B, N)`, best first.
     """
-    num_points, num_classes = min(NUM_READ, logits.shape[1]), logits.shape[2]
-    points = logits.amax(dim=2).topk(num_points, dim=1).indices
-    values, pairs = rows_at(logits, points).flatten(1).topk(min(NUM_READ, num_points * num_classes), dim=1)
+    points, labels, values = _top_of_points(logits)
+    return points, labels, values.sigmoid()
+
+
+def _top_of_points(table: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns points, class indices and values of `top_pairs`; the table `(B, A, num_classes)` has logits or scores."""
+    num_points, num_classes = min(NUM_READ, table.shape[1]), table.shape[2]
+    points = table.amax(dim=2).topk(num_points, dim=1).indices
+    values, pairs = rows_at(table, points).flatten(1).topk(min(NUM_READ, num_points * num_classes), dim=1)
     places = torch.div(pairs, num_classes, rounding_mode="trunc")  # TensorRT 8.2 has no remainder
-    return points.gather(1, places), pairs - places * num_classes, values.sigmoid()
+    return points.gather(1, places), pairs - places * num_classes, values
+
+
+def read_without_nms(boxes: Tensor, scores: Tensor, limits: DetectionLimits) -> list[DetectionTensors]:
+    """Returns the detections of each image from the result of `HeadTraining.table` of a one-to-one head.
+
+    Args:
+        boxes: `(B, A, 4)` px.
+        scores: `(B, A, num_classes)` in 0..1.
+        limits: which detections are reported.
+    """
+    points, labels, best = _top_of_points(scores)
+    tops = zip(rows_at(boxes, points), best, labels, points, strict=True)
+    return [kept_without_nms(*each, limits) for each in tops]
+
+
+def kept_without_nms(
+    boxes: Tensor, scores: Tensor, labels: Tensor, points: Tensor, limits: DetectionLimits
+) -> DetectionTensors:
+    """Returns the detections of one image from what a one-to-one head found, best first.
+
+    Args:
+        boxes: `(N, 4)` px.
+        scores: `(N,)` in 0..1.
+        labels: `(N,)`.
+        points: `(N,)`: equal where the box is the same.
+        limits: which detections are reported.
+    """
+    good = scores >= limits.score_threshold
+    if limits.one_class:
+        good &= is_first(points)
+    keep = within_limits(good.nonzero().flatten(), labels, limits)
+    return boxes[keep], scores[keep], labels[keep]
 
 
 def rows_at(table: Tensor, rows: Tensor) -> Tensor:
@@ -71,7 +109,7 @@ def read_table(boxes: Tensor, scores: Tensor, limits: DetectionLimits) -> list[D
 
 def _read_one(boxes: Tensor, table: Tensor, limits: DetectionLimits) -> DetectionTensors:
     scores, places, labels = best_pairs(table, one_class=limits.one_class)
-    good = scores >= limits.score_threshold
+    good = scores >= limits.lowest_candidate
     boxes, scores, labels = boxes[places[good]], scores[good], labels[good]
     return suppressed(boxes, scores, labels, limits)
 

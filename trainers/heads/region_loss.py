@@ -11,7 +11,7 @@ from torch import Tensor
 
 from search_space.heads.anchors import rpn_anchors
 from search_space.heads.proposals import split_level
-from trainers.assigners import Objects
+from trainers.assigners import Objects, rows_of
 from trainers.heads.anchor_matching import NOTHING, ignored_classes, match_anchors, of_image, to_exclusive, to_offsets
 
 UNSCALED = (1.0, 1.0, 1.0, 1.0)
@@ -56,12 +56,13 @@ class RegionLoss:
             boxes, _ = of_image(objects, image)
             found, wanted = self._sample(anchors[inside], boxes, ignored, image)
             rows, positive = inside[found], wanted != NOTHING
+            positives = rows_of(positive)
             selected_logits = logits[image, rows]
             objectness = objectness + F.binary_cross_entropy_with_logits(
                 selected_logits, positive.float(), reduction="sum"
             )
-            targets = to_offsets(boxes[wanted[positive]], anchors[rows[positive]], UNSCALED)
-            moved = offsets[image, rows[positive]]
+            targets = to_offsets(boxes[wanted[positives]], anchors[rows[positives]], UNSCALED)
+            moved = offsets[image, rows[positives]]
             box = box + F.smooth_l1_loss(moved, targets, beta=self.beta, reduction="sum")
             num_samples += len(rows)
         return objectness / max(1, num_samples), box / max(1, num_samples)
@@ -75,7 +76,7 @@ class RegionLoss:
         ]
         anchors = to_exclusive(torch.cat(levels)).to(maps[0].device)
         inside = (anchors[:, :2] >= 0).all(dim=1) & (anchors[:, 2] <= width) & (anchors[:, 3] <= height)
-        return anchors, inside.nonzero()[:, 0]
+        return anchors, rows_of(inside)
 
     def _sample(self, anchors: Tensor, boxes: Tensor, ignored: Objects, image: int) -> tuple[Tensor, Tensor]:
         """Returns randomly sampled rows of `anchors` and their objects, NOTHING for negatives."""
@@ -96,7 +97,7 @@ def sample_rows(mask: Tensor, count: int) -> Tensor:
 
     Uses the default generator of torch, which training seeds before each step.
     """
-    rows = mask.nonzero()[:, 0]
+    rows = rows_of(mask)
     if len(rows) <= count:
         return rows
     return rows[torch.randperm(len(rows), device=rows.device)[:count]]

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainers.assigners import Objects
+from trainers.assigners import Objects, rows_of
 from trainers.heads.anchor_matching import (
     NOTHING,
     AnchorMatch,
@@ -57,7 +57,7 @@ class RoICandidates:
 
     def box_error(self, outputs: Tensor) -> Tensor:
         """Returns the summed smooth L1 of the offsets in `outputs` `(N or more, classes + 5)` over the positives."""
-        rows = self.found.positive.nonzero()[:, 0]
+        rows = rows_of(self.found.positive)
         return F.smooth_l1_loss(outputs[rows, -4:].float(), self.targets[rows], reduction="sum")
 
 
@@ -75,7 +75,7 @@ def roi_candidates(
     own = torch.arange(len(truth), device=truth.device)
     learned = torch.cat((own, found.objects))
     boxes = torch.cat((truth, given))
-    positive = (learned != NOTHING).nonzero()[:, 0]
+    positive = rows_of(learned != NOTHING)
     targets = torch.zeros_like(boxes)
     targets[positive] = to_offsets(truth[learned[positive]], boxes[positive])
     return RoICandidates(
@@ -135,7 +135,7 @@ class RoILoss:
 
 def _worst(entropy: Tensor, mask: Tensor, count: int) -> Tensor:
     """Returns up to `count` rows with the largest `entropy` `(N,)` where `mask` is true."""
-    rows = mask.nonzero()[:, 0]
+    rows = rows_of(mask)
     return rows[entropy[rows].argsort(descending=True, stable=True)[:count]]
 
 

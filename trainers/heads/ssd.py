@@ -12,7 +12,7 @@ from torch import Tensor
 
 from search_space import Detector
 from search_space.heads.anchors import ssd_anchors
-from trainers.assigners import Objects
+from trainers.assigners import Objects, rows_of
 from trainers.heads.anchor_matching import (
     OFFSET_SCALES,
     AnchorMatch,
@@ -97,7 +97,7 @@ def _anchor_boxes(
 def _read_one(offsets: Tensor, probabilities: Tensor, anchors: Tensor, limits: DetectionLimits) -> DetectionTensors:
     """Decodes the offsets `(A, 4)` and class probabilities `(A, classes)` of one image."""
     scores, places, labels = best_pairs(probabilities, one_class=limits.one_class)
-    good = scores >= limits.score_threshold
+    good = scores >= limits.lowest_candidate
     scores, places, labels = scores[good], places[good], labels[good]
     boxes = from_offsets(offsets[places], anchors[places])
     return suppressed(boxes, scores, labels, limits)
@@ -133,8 +133,8 @@ class MultiboxLoss:
             boxes, labels = of_image(objects, image)
             found = match_anchors(anchors, boxes, positive=self.positive_iou)
             masked = ignored_classes(anchors, ignored, image, logits.shape[2] - 1)
-            classes = classes + self._class_part(logits[image], found, labels, masked)
-            rows = found.positive.nonzero()[:, 0]
+            rows = rows_of(found.positive)
+            classes = classes + self._class_part(logits[image], found, rows, labels, masked)
             wanted = to_offsets(boxes[found.objects[rows]], anchors[rows])
             box = box + F.smooth_l1_loss(offsets[image, rows], wanted, reduction="sum")
             num_positive += len(rows)
@@ -146,11 +146,12 @@ class MultiboxLoss:
             }
         )
 
-    def _class_part(self, logits: Tensor, found: AnchorMatch, labels: Tensor, masked: Tensor) -> Tensor:
-        """Returns the summed cross-entropy of the positives and the mined negatives of one image."""
-        positive = found.positive
+    def _class_part(
+        self, logits: Tensor, found: AnchorMatch, positives: Tensor, labels: Tensor, masked: Tensor
+    ) -> Tensor:
+        """Returns the summed cross-entropy of the positives, which are rows, and the mined negatives of one image."""
         entropy = class_entropy(logits, found, labels, masked)
-        negative = ~positive  # in ignored regions the entropy is 0: such anchors rank last and add nothing
-        count = min(self.negatives_per_positive * int(positive.sum()), int(negative.sum()))
-        hardest = entropy.detach().masked_fill(~negative, -1.0).topk(count).indices
-        return entropy[positive].sum() + entropy[hardest].sum()
+        # Negatives in ignored regions have the entropy 0: they rank last and add nothing.
+        count = min(self.negatives_per_positive * len(positives), len(logits) - len(positives))
+        hardest = entropy.detach().masked_fill(found.positive, -1.0).topk(count).indices
+        return entropy[positives].sum() + entropy[hardest].sum()

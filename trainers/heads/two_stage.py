@@ -108,12 +108,24 @@ class TwoStageTraining:
         lowers the scores of overlapping boxes of a class; boxes below the threshold, or below 0.001, are dropped.
         """
         hw = input_hw or (outputs[0].shape[2] * self.strides[0], outputs[0].shape[3] * self.strides[0])
-        boxes, probabilities = self.table(outputs, hw)
-        if limits.one_class:
-            probabilities = probabilities.masked_fill(probabilities < probabilities.amax(dim=-1, keepdim=True), 0.0)
-        least = max(limits.score_threshold, LEAST_SCORE)
-        scores = soft_suppress(boxes, probabilities, iou_threshold=limits.nms_iou, least_score=least)
-        return [_read_one(*tables, least, limits) for tables in zip(boxes, scores, strict=True)]
+        return read_second_stage(*self.table(outputs, hw), limits)
+
+
+def read_second_stage(boxes: Tensor, probabilities: Tensor, limits: DetectionLimits) -> list[DetectionTensors]:
+    """Returns the detections of each image from the result of `TwoStageTraining.table`, after soft-NMS.
+
+    Args:
+        boxes: `(B, N, 4)` px.
+        probabilities: `(B, N, num_classes)` in 0..1.
+        limits: which detections are reported.
+    """
+    if limits.one_class:
+        probabilities = probabilities.masked_fill(probabilities < probabilities.amax(dim=-1, keepdim=True), 0.0)
+    if limits.candidate_score is not None:
+        probabilities = probabilities.masked_fill(probabilities < limits.candidate_score, 0.0)
+    least = max(limits.score_threshold, LEAST_SCORE)
+    scores = soft_suppress(boxes, probabilities, iou_threshold=limits.nms_iou, least_score=least)
+    return [_read_one(*tables, least, limits) for tables in zip(boxes, scores, strict=True)]
 
 
 def _read_one(boxes: Tensor, scores: Tensor, least: float, limits: DetectionLimits) -> DetectionTensors:

@@ -207,35 +207,41 @@ def _features(maps, boxes, stage):
         np.floor(np.log2(np.sqrt(sides.prod(axis=1)) / stage["roi_scale"] + 1e-6)).clip(0, len(maps) - 1).astype(int)
     )
     features = np.zeros((len(boxes), channels), np.float32)
-    for index, (box, level) in enumerate(zip(boxes, levels)):
+    bin_of = np.arange(2 * bins) // 2
+    for level, stride in enumerate(stage["strides"]):
+        chosen = np.flatnonzero(levels == level)
+        if not len(chosen):
+            continue
         cells = maps[level][0].reshape(-1, bins, bins, *maps[level].shape[2:])
-        x1, y1, x2, y2 = box / stage["strides"][level]
+        x1, y1, x2, y2 = boxes[chosen].T / stride
         rows, columns = _samples(y1, y2, cells.shape[3], bins), _samples(x1, x2, cells.shape[4], bins)
-        for i in range(bins):
-            for j in range(bins):
-                plane = cells[:, i, j]
-                values = [_bilinear(plane, rows[2 * i + a], columns[2 * j + b]) for a in (0, 1) for b in (0, 1)]
-                features[index].reshape(-1, bins, bins)[:, i, j] = np.max(values, axis=0)
+        values = _bilinear(cells, bin_of, rows, columns)
+        best = values.reshape(len(cells), len(chosen), bins, 2, bins, 2).max(axis=(3, 5))
+        features[chosen] = best.transpose(1, 0, 2, 3).reshape(len(chosen), channels)
     return features
 
 
-def _samples(start, end, length, bins):
-    """Returns (lower cell, upper cell, fraction between them, 1 inside or 0 outside) of each sample along an axis."""
-    positions = start + max(end - start, 0.1) * (np.arange(2 * bins) + 0.5) / (2 * bins)
-    found = []
-    for position in positions:
-        inside = float(-1 <= position <= length)
-        position = min(max(position, 0), length - 1)
-        low = int(position)
-        found.append((low, min(low + 1, length - 1), position - low, inside))
-    return found
+def _samples(starts, ends, length, bins):
+    """Returns the sample points `(N, 2 * bins)` along an axis of maps: lower and upper cell, fraction, 1 if inside."""
+    sides = np.maximum(ends - starts, 0.1)[:, None]
+    positions = starts[:, None] + sides * (np.arange(2 * bins) + 0.5) / (2 * bins)
+    inside = ((positions >= -1) & (positions <= length)).astype(float)
+    positions = positions.clip(0, length - 1)
+    low = positions.astype(int)
+    return low, np.minimum(low + 1, length - 1), positions - low, inside
 
 
-def _bilinear(plane, row, column):
-    (top, bottom, down, inside_y), (left, right, across, inside_x) = row, column
-    upper = plane[:, top, left] * (1 - across) + plane[:, top, right] * across
-    lower = plane[:, bottom, left] * (1 - across) + plane[:, bottom, right] * across
-    return (upper * (1 - down) + lower * down) * inside_y * inside_x
+def _bilinear(cells, bin_of, rows, columns):
+    """Returns the values `(planes, N, 2 * bins, 2 * bins)` of maps `(planes, bins, bins, H, W)` between their cells.
+
+    Sample i along an axis is read from the map of bin `bin_of[i]`.
+    """
+    top, bottom, down, inside_y = (each[:, :, None] for each in rows)
+    left, right, across, inside_x = (each[:, None, :] for each in columns)
+    i, j = bin_of[:, None], bin_of[None, :]
+    upper = cells[:, i, j, top, left] * (1 - across) + cells[:, i, j, top, right] * across
+    lower = cells[:, i, j, bottom, left] * (1 - across) + cells[:, i, j, bottom, right] * across
+    return (upper * (1 - down) + lower * down) * (inside_y * inside_x)
 
 
 def moved(offsets, references):

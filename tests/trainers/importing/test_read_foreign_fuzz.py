@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import tempfile
 from pathlib import Path
 from random import Random
@@ -21,8 +20,6 @@ from tests.trainers.importing.foreign_files import archive, legacy, nothing_happ
 from trainers.importing.foreign import read_foreign
 
 CASES = 150
-EXAMPLES = int(os.environ.get("NAS_HYPOTHESIS_EXAMPLES", "100"))
-"""Of hypothesis; 20,000 take some minutes."""
 WHOLE = (archive(CONTENT), legacy(CONTENT))
 
 
@@ -51,7 +48,7 @@ edits = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.binary(min_size
 pickles = st.lists(st.sampled_from([bytes([code]) for code in range(256)]) | st.binary(max_size=6), max_size=40)
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(st.sampled_from(WHOLE), edits, st.floats(0, 1), pickles.map(b"".join), st.booleans())
 def test_any_edit_of_a_checkpoint_ends_in_weights_or_one_line(
     whole: bytes, changes: list[tuple[float, bytes]], kept: float, pickled: bytes, is_edited: bool
