@@ -63,6 +63,39 @@ class FrameFigures:
     parts: tuple[PartLatency, ...]
     """Their milliseconds add up to those of the whole."""
 
+    @property
+    def name(self) -> str:
+        """What the time is of, such as `frame of 1920x1080 in 6 tiles` or `batch of 4 images`."""
+        tiles = "" if self.passes == 1 else f" in {self.passes} tiles"
+        of_size = "" if self.frame_hw is None else f" of {self.frame_hw[1]}x{self.frame_hw[0]}"
+        one = f"{self._one}{of_size}{tiles}"
+        return one if self.batch_size == 1 else f"batch of {self.batch_size} {self._one}s{of_size}{tiles}"
+
+    @property
+    def whole(self) -> PartLatency:
+        """The sum of the parts, as a row beside them."""
+        from nas.cost.frame import PartLatency
+
+        ends = {name: getattr(self, name) for name in ("latency_ms", "low_ms", "high_ms")}
+        return PartLatency(part="all", basis="", **ends)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What to say beside the parts: the rate, and what is not measured."""
+        from nas.cost.frame import NETWORK, PRIOR
+        from nas.cost.host import SOURCE
+
+        lines = [f"{self.frames_per_s:.4g} {self._one}s a second"]
+        if any(each.basis == PRIOR and each.part != NETWORK for each in self.parts):
+            lines.append(f"prior: not of this board, but of {SOURCE}; next: nas latency calibrate measured.json")
+        if self.batch_size > 1:
+            lines.append("a batch above 1 was never measured: its interval is wider")
+        return tuple(lines)
+
+    @property
+    def _one(self) -> str:
+        return "image" if self.frame_hw is None and self.passes == 1 else "frame"
+
     @classmethod
     def of(cls, found: FrameLatency) -> FrameFigures:
         """Returns the figures of a prediction."""

@@ -98,17 +98,8 @@ def _print_host(result: CalibrationResult) -> None:
     """Prints the times around the network, where there are any."""
     from nas.commands.table import Column, numbers, print_table
 
-    if not result.host:
-        return
-    columns = (
-        Column("around the network", is_name=True),
-        Column("detector", priority=1),
-        numbers("measured ms"),
-        numbers("before ms", priority=1),
-        numbers("after ms, fitted", priority=2),
-    )
-    rows = [
-        (each.part, each.model, f"{each.measured_ms:.4g}", f"{each.before_ms:.4g}", f"{each.after_ms:.4g}")
-        for each in result.host
-    ]
-    print_table(columns, rows)
+    names = (Column("around the network", is_name=True), Column("detector", priority=1))
+    times = (numbers("measured ms"), numbers("before ms", priority=1), numbers("after ms, fitted", priority=2))
+    if result.host:
+        rows = [(each.part, each.model, each.measured_ms, each.before_ms, each.after_ms) for each in result.host]
+        print_table((*names, *times), [(*row[:2], *(f"{ms:.4g}" for ms in row[2:])) for row in rows])

@@ -6,11 +6,8 @@ from typing import TYPE_CHECKING
 
 from nas.commands.display import counted, say
 from nas.cost.breakdown import DEAR, SIZES_SHOWN, START, CheaperActivation, SmallerInput
-from nas.cost.frame import NETWORK, PRIOR
-from nas.cost.host import SOURCE
 
 if TYPE_CHECKING:
-    from nas.api.frame_request import FrameFigures
     from nas.api.latency import FrontLatency, LatencyPrediction, OnDevice
 
 NODES_SHOWN = 10
@@ -88,7 +85,7 @@ def print_run(result: FrontLatency) -> None:
         numbers("params M", priority=3),
     )
     asked = result.front[0].per_frame
-    frame_columns = () if asked is None else (numbers(f"ms per {per_frame_text(asked)}", priority=1),)
+    frame_columns = () if asked is None else (numbers(f"ms per {asked.name}", priority=1),)
     rows = []
     for row in result.front:
         cells = (
@@ -113,32 +110,16 @@ def _print_frame(result: LatencyPrediction) -> None:
     """Prints the time of a frame part by part, where it was asked for."""
     from nas.commands.table import Column, numbers, print_table
 
-    asked = result.per_frame
-    if asked is None:
+    if (asked := result.per_frame) is None:
         return
-    interval = f"{100 * result.confidence:g} % interval"
-    columns = (Column(f"per {per_frame_text(asked)}", is_name=True), numbers("ms"), numbers(interval), Column("basis"))
+    interval = numbers(f"{100 * result.confidence:g} % interval")
     rows = [
         (each.part, f"{each.latency_ms:.4g}", f"{each.low_ms:.4g} to {each.high_ms:.4g}", each.basis)
-        for each in asked.parts
+        for each in (*asked.parts, asked.whole)
     ]
-    total = ("all", f"{asked.latency_ms:.4g}", f"{asked.low_ms:.4g} to {asked.high_ms:.4g}", "")
-    print_table(columns, [*rows, total])
-    say(f"{asked.frames_per_s:.4g} {'frames' if asked.frame_hw or asked.passes > 1 else 'images'} a second")
-    if any(each.basis == PRIOR and each.part != NETWORK for each in asked.parts):
-        say(f"prior: not of this board, but of {SOURCE}; next: nas latency calibrate measured.json")
-    if asked.batch_size > 1:
-        say("a batch above 1 was never measured: its interval is wider")
-
-
-def per_frame_text(asked: FrameFigures) -> str:
-    """Returns what a time is of, such as `frame of 1920x1080` or `batch of 4 images`."""
-    what = "image" if asked.frame_hw is None and asked.passes == 1 else "frame"
-    of_size = "" if asked.frame_hw is None else f" of {asked.frame_hw[1]}x{asked.frame_hw[0]}"
-    tiles = "" if asked.passes == 1 else f" in {asked.passes} tiles"
-    return (
-        f"{what}{of_size}{tiles}" if asked.batch_size == 1 else f"batch of {asked.batch_size} {what}s{of_size}{tiles}"
-    )
+    print_table((Column(f"per {asked.name}", is_name=True), numbers("ms"), interval, Column("basis")), rows)
+    for line in asked.lines:
+        say(line)
 
 
 def _print_device(result: OnDevice) -> None:

@@ -32,35 +32,21 @@ confidence_option: Callable[[Command], Command] = click.option(
     help="Probability that the interval contains the measured latency.",
 )
 
-FRAME_OPTIONS = (
-    click.option(
-        "--frame", type=(int, int), default=None, metavar="H W", help="Height and width of a frame in pixels."
-    ),
-    click.option(
-        "--tiles",
-        metavar="COLUMNSxROWS",
-        default=None,
-        help="Cut a frame into overlapping tiles, such as 3x2; each is a pass of the network. Default: those of the "
-        "architecture.",
-    ),
-    click.option(
-        "--end-to-end",
-        is_flag=True,
-        help="Predict the whole time of a frame too: scaling, the network, decoding and suppression; needs --frame.",
-    ),
-    click.option(
-        "--batch-size",
-        type=int,
-        default=1,
-        show_default=True,
-        metavar="N",
-        help="Frames that go through the network together. No profile is measured above 1, so the interval is wider.",
-    ),
-)
-
 
 def frame_options(command: Command) -> Command:
     """Adds --frame, --tiles, --end-to-end and --batch-size."""
-    for option in reversed(FRAME_OPTIONS):
-        command = option(command)
+    helps = {
+        "--batch-size": "Frames that go through the network together; above 1 it was never measured: a wider interval.",
+        "--end-to-end": "The whole time of a frame too: scaling, network, decoding, suppression; needs --frame.",
+        "--tiles": "Cut a frame into overlapping tiles, such as 3x2, each a pass. Default: those of the architecture.",
+        "--frame": "Height and width of a frame in pixels.",
+    }
+    forms: dict[str, dict[str, Any]] = {
+        "--batch-size": {"type": int, "default": 1, "show_default": True, "metavar": "N"},
+        "--end-to-end": {"is_flag": True},
+        "--tiles": {"default": None, "metavar": "COLUMNSxROWS"},
+        "--frame": {"type": (int, int), "default": None, "metavar": "H W"},
+    }
+    for name, form in forms.items():
+        command = click.option(name, help=helps[name], **form)(command)
     return command

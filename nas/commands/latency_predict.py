@@ -33,8 +33,7 @@ def command(architecture: str, as_json: bool, **options: Any) -> None:
     \b
     Examples:
       nas latency yolov8n-p2 --device jetson-nano
-      nas latency runs/a --device orin-nano --precision int8
-      nas latency yolov8n-p2 --device orin-nano --frame 1080 1920 --end-to-end
+      nas latency runs/a --device orin-nano --frame 1080 1920 --end-to-end
     """
     from nas.api.latency import LatencyPrediction, latency
     from nas.commands.display import notify
