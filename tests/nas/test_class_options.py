@@ -14,7 +14,7 @@ from search_fakes import FakeEvaluator
 from val_predict_fakes import DATA, FAST, run
 
 import nas
-from nas.api.evaluate import IGNORED
+from nas.api.evaluation_options import IGNORED
 from nas.commands import val
 from nas.config import read_config
 from nas.data_state import open_data_of
