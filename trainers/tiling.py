@@ -5,7 +5,6 @@ Akyon et al., "Slicing aided hyper inference and fine-tuning for small object de
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -13,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search_space.errors import ConfigError
+from search_space.tile_grid import num_tiles
+from trainers.data.compose import tile_of
 from trainers.data.dataset import Image, Labels
 from trainers.detect import AnyDetector, Detections, detect
 from trainers.heads import DetectionLimits
@@ -88,8 +89,7 @@ def starts(side: int, tile: int, overlap: float) -> list[int]:
     """Returns the evenly spaced starts of slices of `tile` px on a `side`: as few as the overlap allows."""
     if side <= tile:
         return [0]
-    shared = min(math.ceil(overlap * tile), tile - 1)
-    number = math.ceil((side - shared) / (tile - shared))
+    number = num_tiles(side, tile, overlap)
     return [round(index * (side - tile) / (number - 1)) for index in range(number)]
 
 
@@ -102,23 +102,30 @@ def detect_all(
     tiling: Tiling | None = None,
     batch_size: int = 8,
 ) -> list[Detections]:
-    """Runs a detector that is in evaluation mode on images `(H, W, 3)` of any sizes, in slices if `tiling` is given.
+    """Runs a detector that is in evaluation mode on images `(H, W, 3)` of any sizes, in slices if it has tiles.
 
     Args:
         limits: which detections are reported, per slice and after merging.
+        tiling: slices in place of the tiles of the detector's architecture.
         batch_size: images or slices per batch.
 
     For an image that fits into a tile, the result is that without tiling.
     """
-    if tiling is None:
+    if tiling is None and detector.tiles.count == 1:
         return _in_batches(detector, images, input_hw, limits, batch_size)
     found = []
     for image in images:
         hw = (image.shape[0], image.shape[1])
-        windows = tiling.windows(hw)
+        windows = windows_of(detector, hw, input_hw) if tiling is None else tiling.windows(hw)
         parts = _in_batches(detector, [window.of(image) for window in windows], input_hw, limits, batch_size)
         found.append(merge(windows, parts, hw, limits) if len(windows) > 1 else parts[0])
     return found
+
+
+def windows_of(detector: AnyDetector, image_hw: tuple[int, int], input_hw: tuple[int, int]) -> list[Window]:
+    """Returns the tiles of an image of `(H, W)` by the architecture of a detector; the image where it is not cut."""
+    tile_hw = tile_of(detector.tiles, image_hw, input_hw)
+    return Tiling(tile_hw=tile_hw or image_hw, overlap=detector.tiles.overlap).windows(image_hw)
 
 
 def _in_batches(

@@ -208,7 +208,7 @@ def _evaluate(
 ) -> EvaluationResult:
     from nas.api.folders import make_folder
     from nas.api.opening import set_threads
-    from nas.api.tiling import small_images_note
+    from nas.api.tiling import grid_note, small_images_note
     from trainers.confusion import confuse
     from trainers.curves import all_curves
     from trainers.sizes import size_bins
@@ -218,6 +218,7 @@ def _evaluate(
     dataset = dataset.without_ignored() if options.ignored == "drop" else dataset
     if tiling is not None:
         notify(on_notice, small_images_note("--tile", options.part, dataset, tiling.tile_hw))
+    notify(on_notice, grid_note(loaded.tiles, tiling))
     for note in loaded.notes:
         notify(on_notice, f"note: {note}")
     check_classes(loaded.weights, loaded, dataset.classes, on_notice)

@@ -14,6 +14,7 @@ from nas.api.bounds import check_at_least, check_fraction
 from nas.api.evaluate import tiling_from
 from nas.api.exported_detector import ExportedDetector, RunnableDetector, open_detector
 from nas.api.result import OnNotice, OnProgress, ProgressUpdate, Result, notify, table_of
+from nas.api.tiling import grid_note
 from nas.api.trained_detector import WeightsLike
 from search_space.errors import ConfigError, DataError
 from search_space.files import write_text
@@ -288,10 +289,10 @@ class PredictionStream:
 
         set_threads(options.threads)
         tiling = options.tiling  # a typing error is told before anything is read
-        assert tiling is None or tiling.tile_hw
         loaded = open_detector(weights)
         if options.input_hw is not None:
             loaded.check_input(options.input_hw)
+        notify(on_notice, grid_note(loaded.tiles, tiling))
         out = None if options.out is None else Path(options.out)
         found = list_sources([Path(each) if isinstance(each, str) else each for each in inputs], out=out)
         sources = with_range(found, options.range, loaded.pixel_range, on_notice)
@@ -299,8 +300,7 @@ class PredictionStream:
         ids = CocoIds.read(None if options.ids is None else Path(options.ids), loaded.classes, written)
         detector = loaded.runner(options.device, options.threads)
         pictures = None if out is None else Pictures.into(out, sources)
-        read = [loaded.weights, *(source.path for source in sources if source.array is None)]
-        _make_ready(pictures, options, read)
+        _make_ready(pictures, options, [loaded.weights, *(each.path for each in sources if each.array is None)])
         return cls(
             loaded=loaded,
             detector=detector,

@@ -92,6 +92,7 @@ def cost_report(entry: ExportEntry, cost: Cost, device: LatencyModel | None) -> 
         "input_hw": list(entry.architecture.input_hw),
         "num_classes": len(entry.classes),
         "head": entry.architecture.head.kind,
+        **_tiles(entry),
         "macs": cost.macs,
         "flops_2x": 2 * cost.macs,
         "macs_trained": cost.macs_trained,
@@ -111,6 +112,14 @@ def cost_report(entry: ExportEntry, cost: Cost, device: LatencyModel | None) -> 
     }
 
 
+def _tiles(entry: ExportEntry) -> dict[str, Any]:
+    """Returns the tiles of a frame as plain data, and their number; nothing where a frame is not cut."""
+    grid = entry.architecture.tiles
+    if grid.count == 1:
+        return {}
+    return {"tiles": {"columns": grid.columns, "rows": grid.rows, "overlap": grid.overlap}, "passes": grid.count}
+
+
 def _write_onnx(
     folder: Path, entry: ExportEntry, options: OnnxOptions, images: np.ndarray | None, data: MeasurementData | None
 ) -> dict[str, Any]:
@@ -121,6 +130,7 @@ def _write_onnx(
         images = np.random.default_rng(0).random((1, 3, height, width), dtype=np.float32)
     apart = _checked_difference(entry, detector, files, options, images)
     described = description(detector, entry.classes, options)
+    described |= {name: value for name, value in _tiles(entry).items() if name == "tiles"}
     if entry.pixel_range is not None:
         described["pixel_range"] = list(entry.pixel_range)
     if entry.weights is not None and entry.weights.suppression.changes():

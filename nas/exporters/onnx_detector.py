@@ -15,10 +15,12 @@ from torch import Tensor
 
 from nas.exporters.kit import postprocess
 from nas.exporters.onnx_model import FORMS, READ_RAW, open_session
-from search_space.errors import ConfigError, is_text
+from search_space.errors import ConfigError, UserError, is_text
 from search_space.files import read_bytes
 from search_space.graph import IMAGE
 from search_space.input_format import FITS
+from search_space.plain import read_plain
+from search_space.tile_grid import TileGrid
 from trainers.data.pixel_range import PixelRange, is_range
 from trainers.heads import DetectionLimits, DetectionTensors
 from trainers.heads.reading import LEAST_SCORE, kept_without_nms, read_table, read_without_nms, suppressed
@@ -55,6 +57,8 @@ class OnnxDescription:
     pixel_range: PixelRange | None
     suppression: Suppression
     """Which detections the evaluations of the training counted."""
+    tiles: TileGrid
+    """How an image is cut into inputs."""
     content: Mapping[str, Any]
     """All of it, for `postprocess.py`."""
 
@@ -87,6 +91,7 @@ class OnnxDescription:
             output_shapes=tuple(tuple(each) for each in content["output_shapes"]),
             pixel_range=None if pixel_range is None else (float(pixel_range[0]), float(pixel_range[1])),
             suppression=Suppression.from_dict(content.get("suppression", {})),
+            tiles=TileGrid(**content.get("tiles", {})),
             content=content,
         )
 
@@ -107,12 +112,21 @@ def _lacking(content: Any) -> list[str]:
         "strides": _is_sizes(content.get("strides")),
         "output_shapes": isinstance(shapes, list) and bool(shapes) and all(map(_is_sizes, shapes)),
         "suppression": _is_suppression(content.get("suppression", {})),
+        "tiles": _is_grid(content.get("tiles", {})),
         "pixel_range": content.get("pixel_range") is None or is_range(content["pixel_range"]),
     }
     if content.get("outputs") == "raw":
         checks["head"] = content.get("head") in READ_RAW
         checks.update({name: content.get(name) is not None for name in NEEDED.get(str(content.get("head")), ())})
     return [name for name, good in checks.items() if not good]
+
+
+def _is_grid(value: object) -> bool:
+    try:
+        read_plain(TileGrid, value)
+        return True
+    except UserError:
+        return False
 
 
 def _is_suppression(value: object) -> bool:
@@ -172,6 +186,11 @@ class OnnxDetector:
     def fit(self) -> str:
         """How an image becomes the input."""
         return self.description.fit
+
+    @property
+    def tiles(self) -> TileGrid:
+        """How an image is cut into inputs."""
+        return self.description.tiles
 
     def find(self, inputs: NDArray[np.uint8], limits: DetectionLimits) -> list[DetectionTensors]:
         """Returns the detections in each of the inputs `(B, H, W, 3)` RGB; boxes are in pixels of the input.

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from nas.api.calibrate import calibrate
+from nas.api.latency import LatencyPrediction, latency
 from nas.cli import main
 from nas.exporters.front import BOARD_SCRIPTS
 
@@ -123,6 +125,22 @@ def test_the_times_around_the_network_are_measured_where_numpy_is(tmp_path: Path
     (found,) = json.loads((out / "board" / "measured.json").read_text())["detectors"]
     for name in ("prepare", "read_outputs"):
         assert 0 < found["host"][name]["median_ms"] <= found["host"][name]["p95_ms"]
+    before, after = whole_times(out, tmp_path / "mine.yaml", frame_hw=(90, 160))
+    host = {name: found["host"][name]["median_ms"] for name in ("prepare", "read_outputs")}
+    assert after["scaling"] == pytest.approx(host["prepare"], rel=0.03)
+    assert after["decoding and suppression"] == pytest.approx(host["read_outputs"], rel=0.03)
+    assert after["network"] != before["network"] and after["all"] == pytest.approx(sum(after.values()) - after["all"])
+
+
+def whole_times(out: Path, profile: Path, *, frame_hw: tuple[int, int]) -> list[dict[str, float]]:
+    """Returns the predicted parts of a frame's time before and after a calibration by the board's measured.json."""
+    calibrate(out / "board" / "measured.json", device="orin-nano-trt-fp16", out=profile)
+    architecture, found = next(out.glob("*/architecture.yaml")), []
+    for device in ("orin-nano-trt-fp16", profile):
+        told = latency(architecture, device=device, num_classes=2, frame=frame_hw, end_to_end=True)
+        assert isinstance(told, LatencyPrediction) and told.per_frame is not None
+        found.append({each.part: each.latency_ms for each in told.per_frame.parts} | {"all": told.per_frame.latency_ms})
+    return found
 
 
 @pytest.mark.slow
