@@ -146,6 +146,7 @@ def detect_dataset(
         max_detections=suppression.max_detections,
         soft_nms=suppression.soft_nms,
         max_per_class=suppression.max_per_class,
+        agnostic=suppression.agnostic,
     )
     found: list[Detections] = []
     unreadable: list[str] = []

@@ -146,9 +146,10 @@ def merge(
 ) -> Detections:
     """Merges the detections in the `windows` of an image of `(H, W)`; boxes are in pixels of their window.
 
-    Two detections of a class from different windows are the same object if they agree in the area that both windows
-    cover: by their IoU there, or, if a window cut one of them off, by the share of the cut box inside the other. A box
-    that is not cut replaces cut ones; cut boxes are merged into their bounding box.
+    Two detections of a class, or of any classes if the limits are agnostic, are the same object if they are from
+    different windows and agree in the area that both windows cover: by their IoU there, or, if a window cut one of them
+    off, by the share of the cut box inside the other. A box that is not cut replaces cut ones; cut boxes are merged
+    into their bounding box.
     """
     parts = [
         _Table.of(number, window, each, image_hw)
@@ -198,7 +199,7 @@ class _Table:
 
     def add(self, row: int, limits: DetectionLimits, image_hw: tuple[int, int]) -> None:
         """Adds a detection: keeps it, merges it with kept ones of the same object, or drops it for a whole box."""
-        while len(same := self._same(row, limits.nms_iou)):
+        while len(same := self._same(row, limits)):
             whole = same[~self.cut[same]]
             if len(whole):
                 self.scores[whole[0]] = max(self.scores[whole[0]], self.scores[row])
@@ -210,10 +211,11 @@ class _Table:
             or int((self.kept & (self.labels == self.labels[row])).sum()) < limits.max_per_class
         )
 
-    def _same(self, row: int, iou_threshold: float) -> NDArray[np.int64]:
+    def _same(self, row: int, limits: DetectionLimits) -> NDArray[np.int64]:
         """Returns the kept detections of the same object as `row`, best first."""
-        rivals = np.flatnonzero(self.kept & (self.labels == self.labels[row]) & (self.window != self.window[row]))
-        same = rivals[self._agree(row, rivals, iou_threshold)]
+        rivals = self.kept & (self.window != self.window[row])
+        rivals = np.flatnonzero(rivals if limits.agnostic else rivals & (self.labels == self.labels[row]))
+        same = rivals[self._agree(row, rivals, limits.nms_iou)]
         return same[np.argsort(-self.scores[same], kind="stable")]
 
     def _agree(self, row: int, others: NDArray[np.int64], iou_threshold: float) -> NDArray[np.bool_]:

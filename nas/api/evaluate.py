@@ -115,6 +115,7 @@ def evaluate(
     max_detections: int | None = None,
     iou: float | None = None,
     soft_nms: bool | None = None,
+    agnostic: bool | None = None,
     candidate_score: float | None = None,
     score: float | None = None,
     max_per_class: int | None = None,
@@ -154,6 +155,7 @@ def evaluate(
         iou: maximum IoU of two boxes of a class; None: 0.6, or no suppression for a one-to-one head.
         soft_nms: whether boxes with a higher IoU get lower scores instead of being dropped; always so for a two-stage
             head. None: they are dropped.
+        agnostic: whether boxes of different classes suppress each other, too. None: they do not.
         candidate_score: lowest score of a box before suppression; None: `score`.
         score: lowest score that counts; None: 0.001.
         max_per_class: maximum number of detections per image and class; None: no limit.

@@ -224,7 +224,7 @@ class OnnxDetector:
             ) from None
         if described.head == "two_stage":
             return read_second_stage(boxes, scores, limits)[0]
-        if not described.nms and limits.iou_threshold is None and not limits.soft_nms:
+        if not described.nms and not limits.asks_for_nms:
             return read_without_nms(boxes, scores, limits)[0]
         return read_table(boxes, scores, limits)[0]
 
@@ -251,7 +251,7 @@ def _second_stage_of(model: Path) -> Path:
 
 def _read_found(boxes: Tensor, scores: Tensor, labels: Tensor, limits: DetectionLimits) -> DetectionTensors:
     """Returns the detections of one image from what a graph found, best first."""
-    if limits.iou_threshold is not None or limits.soft_nms:
+    if limits.asks_for_nms:
         good = scores >= limits.score_threshold
         return suppressed(boxes[good], scores[good], labels[good], limits)
     points = torch.unique(boxes, dim=0, return_inverse=True)[1]
