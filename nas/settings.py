@@ -226,7 +226,7 @@ class RunSettings:
         None,
         "CPU threads of each training.",
         metavar="N",
-        default_words="PyTorch's default",
+        default_words="those of PyTorch, or as many as other programs leave cores",
         minimum=1,
         resumable=True,
         joinable=True,

@@ -26,7 +26,7 @@ HEAVY = {"torch", "pandas", "optuna", "ray", "cv2", "numpy", "scipy"}
 FLOORS = (
     ("data_words",),
     ("data_settings",),
-    ("box_drawing", "locking", "process_control", "setting_forms", "settings", "weights_path"),
+    ("box_drawing", "busy_machine", "locking", "process_control", "setting_forms", "settings", "weights_path"),
     ("advice", "architectures", "config", "cost"),
     ("data_state", "plugins", "run_folder", "transfer"),
     ("pretrained",),

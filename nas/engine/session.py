@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from nas import busy_machine
 from nas.advice.box_sizes import BoxSizes, box_sizes
 from nas.config import RunConfig, check_fingerprint, check_same, read_config
 from nas.data_state import DataWatch, data_fingerprint_of, open_data_of
@@ -122,6 +123,7 @@ def begin(request: RunRequest) -> Session:
     space = SearchSpace().narrowed(with_defaults(narrowing))
     config = resolve(request, path.name, space, splits, narrowing, device, pretrained)
     config, named, notices = _with_earlier(*_with_fastest(said, config, named, space, splits), earlier)
+    config, busy = _with_threads(config)
     with advised.errors_mention_advice():
         domain, starts, more = prepare(config, space, splits, named)
     propose_once(config, domain)
@@ -145,6 +147,7 @@ def begin(request: RunRequest) -> Session:
             *splits.notices,
             *advised.notices,
             *notices,
+            *busy,
             *more,
             *_pretrained_notices(config, pretrained, starts, named),
             *objectives_notice(objectives(config.objective)),
@@ -153,6 +156,17 @@ def begin(request: RunRequest) -> Session:
         folder=create(path, config, fill),
         storage=said.storage,
     )
+
+
+def _with_threads(config: RunConfig) -> tuple[RunConfig, list[str]]:
+    """Returns a configuration with as many threads as other programs leave, where none are given; and why."""
+    if config.threads is not None or config.executor != "local" or (config.workers or 1) > 1:
+        return config, []
+    share = busy_machine.busy_share()
+    threads = busy_machine.threads_left(share)
+    if threads is None:
+        return config, []
+    return replace(config, threads=threads), [busy_machine.threads_notice(share, threads)]
 
 
 def _pretrained_notices(
