@@ -53,6 +53,12 @@ def no_front_is_allowed(request: pytest.FixtureRequest, monkeypatch: pytest.Monk
 
 
 @pytest.fixture(autouse=True)
+def quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hides the other worker of the suite from searches, which would choose their threads by it."""
+    monkeypatch.setattr("nas.busy_machine.busy_share", lambda: 0.0)
+
+
+@pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     """Undoes what a command did to the number of threads."""
     yield

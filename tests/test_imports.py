@@ -26,7 +26,7 @@ HEAVY = {"torch", "pandas", "optuna", "ray", "cv2", "numpy", "scipy"}
 FLOORS = (
     ("data_words",),
     ("data_settings",),
-    ("box_drawing", "locking", "process_control", "setting_forms", "settings", "weights_path"),
+    ("box_drawing", "busy_machine", "locking", "process_control", "setting_forms", "settings", "weights_path"),
     ("advice", "architectures", "config", "cost"),
     ("data_state", "plugins", "run_folder", "transfer"),
     ("pretrained",),
@@ -40,7 +40,7 @@ FLOORS = (
 )
 """Modules and packages of `nas`, lowest first. Each imports only itself and the floors below, late imports included."""
 FLOOR_OF = {f"nas.{name}": number for number, names in enumerate(FLOORS) for name in names}
-MAX_COMMAND_LINES = 4_000
+MAX_COMMAND_LINES = 4_200
 
 
 def _name(path: Path) -> str:
