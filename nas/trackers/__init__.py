@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 
 from nas.trackers.background import Tracking
-from nas.trackers.track_setting import TRACKERS, track_setting, tracker_names
+from nas.trackers.track_setting import NONE, TRACKERS, track_setting, tracker_names
 from nas.trackers.tracker import TrackedEnding, TrackedPart, TrackedRun, Tracker, Value
 from search_space.errors import ConfigError
 
@@ -42,7 +42,7 @@ def open_trackers(names: Iterable[str]) -> dict[str, Tracker]:
     """Imports the packages of trackers, and returns the trackers by name; none of them has begun.
 
     Raises:
-        ConfigError: A package is not installed; the error names the extra.
+        ConfigError: A package is not installed, then the error names the extra; or it cannot be imported.
     """
     found: dict[str, Tracker] = {}
     for name in names:
@@ -53,6 +53,12 @@ def open_trackers(names: Iterable[str]) -> dict[str, Tracker]:
         except ImportError:
             extra = "train" if name == "tensorboard" else name
             raise ConfigError(
-                f"--track {name} needs the package {name}; install it with pip install 'pyramidnas[{extra}]'"
+                f"--track {name} needs the package {name}; install it with pip install 'pyramidnas[{extra}]', or give "
+                f"--track {NONE}"
+            ) from None
+        except Exception as error:  # whatever an import raises
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            raise ConfigError(
+                f"--track {name}: the package {name} cannot be imported ({reason}); next: nas doctor, or --track {NONE}"
             ) from None
     return found

@@ -159,6 +159,17 @@ def test_a_missing_package_is_told_with_its_extra(
     assert f"pip install 'pyramidnas[{extra}]'" in str(caught.value) and not Path("runs").exists()
 
 
+def test_a_package_that_cannot_be_imported_is_an_error_of_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "wandb.py").write_text("raise TypeError('old\\nprotobuf')")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("wandb", "nas.trackers.wandb_tracker"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    with pytest.raises(ConfigError, match=r"cannot be imported \(TypeError: old protobuf\)"):
+        run(track="wandb")
+
+
 @pytest.fixture(params=["stand-in", "real"])
 def mlflow_module(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The module mlflow: a stand-in, and the real one where it is installed."""
