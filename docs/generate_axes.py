@@ -8,6 +8,7 @@ from itertools import groupby
 from pathlib import Path
 
 from search_space import Axis, SearchSpace
+from search_space.point import optional_axes
 
 PAGE = Path(__file__).with_name("search-space.md")
 BEGIN = "<!-- axes: written by docs/generate_axes.py -->"
@@ -17,7 +18,8 @@ END = "<!-- end of axes -->"
 def table() -> str:
     """Returns the axes as a Markdown table; equal axes of several levels share a row."""
     lines = ["| axis | choices | meaning |", "|---|---|---|"]
-    groups = groupby(SearchSpace().axes, key=lambda axis: (_stem(axis.name), axis.choices))
+    axes = (*SearchSpace().axes, *optional_axes())
+    groups = groupby(axes, key=lambda axis: (_stem(axis.name), axis.choices))
     lines += [_line(list(axes)) for _, axes in groups]
     return "\n".join(lines)
 

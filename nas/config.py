@@ -67,6 +67,10 @@ class RunConfig(RunSettings):
         kept = {axis: tuple(values.split(",")) for axis, _, values in (each.partition("=") for each in self.choices)}
         return fixed | kept
 
+    def tiles_of(self, axes: Mapping[str, str]) -> str:
+        """Returns the tiles of a trial with these choices, such as `3x2`; an axis with one choice may be missing."""
+        return axes.get("tiles") or self.narrowing.get("tiles", ("1",))[0]
+
     def data_words(self) -> list[str]:
         """Returns the options of a command that name the data set; none for the built-in one."""
         return command_words(self, "Data")
@@ -74,6 +78,11 @@ class RunConfig(RunSettings):
     def plugin_words(self) -> list[str]:
         """Returns the options of a command that load the plug-ins of the run, by their file names."""
         return [word for label in self.plugins for word in ("--plugin", label.rpartition(" ")[0])]
+
+    @property
+    def frame_text(self) -> str:
+        """Width and height of a frame, such as `1920x1080`; empty without one."""
+        return "" if self.frame is None else f"{self.frame[1]}x{self.frame[0]}"
 
     def limit_words(self) -> list[str]:
         """Returns each limit of the budget in words."""
@@ -83,7 +92,9 @@ class RunConfig(RunSettings):
         if self.budget_params_m is not None:
             limits.append(f"{self.budget_params_m:g} million parameters")
         if self.budget_latency_ms is not None:
-            limits.append(f"{self.budget_latency_ms:g} ms at the upper end of the {100 * self.confidence:g} % interval")
+            whole = "" if self.frame is None or not self.end_to_end else f", end to end, frames of {self.frame_text}"
+            interval = f"the {100 * self.confidence:g} % interval{whole}"
+            limits.append(f"{self.budget_latency_ms:g} ms at the upper end of {interval}")
         if self.budget_memory_mb is not None:
             limits.append(f"{self.budget_memory_mb:g} MB of activations (one image, 32-bit floats)")
         return limits

@@ -166,7 +166,8 @@ def command_words(values: Any, *groups: str) -> list[str]:
 
 def is_kept(declared: DeclaredSetting, value: Any) -> bool:
     """Returns whether a configuration file holds this value of a setting."""
-    return value is not None or not declared.about.stored_if_set
+    is_set = value is not None and value is not False
+    return is_set or not declared.about.stored_if_set
 
 
 def absolute(given: Mapping[str, Any], owner: type[Any]) -> dict[str, Any]:

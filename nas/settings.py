@@ -64,6 +64,22 @@ class RunSettings:
         below=1,
         needs="device",
     )
+    frame: tuple[int, int] | None = _BUDGET(
+        None,
+        "Height and width in pixels of the frames that the detector gets where it is deployed.",
+        unit="px",
+        metavar="H W",
+        minimum=16,
+        maximum=32768,
+        stored_if_set=True,
+    )
+    end_to_end: bool = _BUDGET(
+        False,
+        "Latencies, those of --budget-latency-ms and --objective latency, are those of a whole frame: scaling it, the "
+        "network, decoding and suppression; needs --frame.",
+        needs="device",
+        stored_if_set=True,
+    )
     data: str | None = _DATA(
         None,
         data_words.DATA,

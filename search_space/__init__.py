@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from search_space.lowering import lower
     from search_space.parts import Backbone, Extra, Head, Neck, Stage, Unit
     from search_space.space import SearchSpace
+    from search_space.tile_grid import TileGrid
 
 _MODULES = {
     "DESIGNS": "designs",
@@ -35,6 +36,7 @@ _MODULES = {
     "Node": "graph",
     "SearchSpace": "space",
     "Stage": "parts",
+    "TileGrid": "tile_grid",
     "Unit": "parts",
     "lower": "lowering",
 }
@@ -55,6 +57,7 @@ __all__ = [
     "Node",
     "SearchSpace",
     "Stage",
+    "TileGrid",
     "Unit",
     "lower",
 ]

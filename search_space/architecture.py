@@ -18,6 +18,7 @@ from search_space.head_kind import HEAD_KINDS
 from search_space.input_format import InputFormat
 from search_space.parts import DEFAULT_ACTIVATION, IN_UNIT, POOLS, Backbone, Extra, Head, Neck
 from search_space.plain import FieldError, read_plain, without_defaults
+from search_space.tile_grid import TileGrid
 from search_space.yaml_text import YamlError, read_yaml
 
 PLAIN_DOWNSAMPLES = ("conv", *IN_UNIT, *POOLS)
@@ -58,6 +59,8 @@ class Architecture:
     whose paper fixes an activation, keep their own."""
     head_activation: str | None = None
     """That of the head; None: as in the rest of the network. The same name becomes None."""
+    tiles: TileGrid = TileGrid()
+    """How a frame is cut into inputs where the detector is deployed. It changes no tensor."""
 
     def __post_init__(self) -> None:
         if self.head_activation == self.activation:

@@ -20,6 +20,7 @@ class Detector(nn.Module):
 
     Attributes:
         input_format: the input that the network is made for; its `fit` is for those who prepare images.
+        tiles: how a picture is cut into inputs; for those who prepare images.
         head: the kind of head, one of `HEAD_KINDS`; its settings are in `graph.head`.
         strides: pixels per cell of each level with a head, finest first.
         reg_max: numbers for each box side, the option `bins` of an anchor-free head; 0 for other kinds.
@@ -33,6 +34,7 @@ class Detector(nn.Module):
         self.num_classes = graph.num_classes
         self.input_hw = graph.input_hw
         self.input_format = graph.input_format
+        self.tiles = graph.tiles
         self.head = graph.head.kind
         kind = HEAD_KINDS.get(self.head)
         self.strides = graph.strides

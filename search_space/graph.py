@@ -14,6 +14,7 @@ from search_space.blocks.activation import set_activation
 from search_space.errors import SpaceError
 from search_space.input_format import InputFormat
 from search_space.parts import DEFAULT_ACTIVATION, Head
+from search_space.tile_grid import TileGrid
 
 Arguments = tuple[tuple[str, object], ...]
 """Constructor arguments of a block as (name, value) pairs, which are hashable."""
@@ -57,6 +58,8 @@ class Graph:
     head: Head
     input_format: InputFormat
     """What the first node sees; a `Detector` converts RGB from 0 to 1 to it."""
+    tiles: TileGrid = TileGrid()
+    """How a frame is cut into inputs: a frame takes a pass for each tile."""
 
 
 class Tap(NamedTuple):

@@ -32,12 +32,17 @@ class SearchSpace:
 
     def axis(self, name: str) -> Axis:
         """Returns the axis called `name`; raises SpaceError, naming similar axes, where there is none."""
-        for axis in self.axes:
+        for axis in (*self.axes, *point.optional_axes()):
             if axis.name == name:
                 return axis
-        names = [axis.name for axis in self.axes]
+        names = [axis.name for axis in (*self.axes, *point.optional_axes())]
         near = nearest(name, names) or f"; known: {', '.join(names)}"  # many: listed only where none is similar
         raise SpaceError(f"unknown axis {name!r}{near}")
+
+    @property
+    def tiles(self) -> tuple[str, ...]:
+        """The tiles that a detector of the space may have, by their names."""
+        return next((tuple(map(str, axis.choices)) for axis in self.axes if axis.name == "tiles"), ("1",))
 
     def input_axis(self, params: Mapping[str, Choice]) -> Axis:
         """Returns the axis of the input size that is active at a point."""
@@ -46,7 +51,8 @@ class SearchSpace:
     def narrowed(self, choices: Mapping[str, Iterable[Choice]]) -> SearchSpace:
         """Returns the space with fewer choices on some axes; raises SpaceError for an unknown axis or choice.
 
-        Choices for `input_size` also apply to `free_input_size`, of detectors without a neck, unless that is given.
+        Choices for `input_size` also apply to `free_input_size`, of detectors without a neck, unless that is given. An
+        optional axis, which other spaces do not have, is added with its choices.
         """
         narrow = {name: tuple(dict.fromkeys(kept)) for name, kept in choices.items()}
         if "input_size" in narrow:
@@ -59,12 +65,14 @@ class SearchSpace:
                 )
             for choice in kept:
                 axis.check(choice)
+        has = {axis.name for axis in self.axes}
+        added = tuple(axis for axis in point.optional_axes() if axis.name in narrow and axis.name not in has)
         return SearchSpace(
             tuple(
                 replace(axis, choices=tuple(choice for choice in axis.choices if choice in narrow[axis.name]))
                 if axis.name in narrow
                 else axis
-                for axis in self.axes
+                for axis in (*self.axes, *added)
             )
         )
 

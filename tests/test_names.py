@@ -20,6 +20,8 @@ SAME_MODULES = {
     "config": "what a run and what a training is configured by, each beside its package",
     "loop": "of trials in nas.engine, of training steps in trainers",
     "settings": "the settings of a search in nas, the declaration of settings in trainers",
+    "detect": "detection in images in trainers, the script for boards",
+    "pictures": "of a report in nas, of the script for boards",
     "plugins": "loaded in search_space, checked against a run in nas",
 }
 """Module names that may occur more than once, with the reason."""

@@ -14,6 +14,7 @@ from search_space import Detector
 from search_space.errors import DataError
 from trainers.data.augment import ImageFit
 from trainers.data.dataset import Dataset, Image
+from trainers.tiling import windows_of
 
 NUM_BATCHES, BATCH_SIZE = 4, 16
 """The batches of training images from which statistics are estimated."""
@@ -61,8 +62,14 @@ def _readable(dataset: Dataset, seed: int) -> Iterator[Image]:
 
 
 def _inputs(images: list[Image], detector: Detector) -> Tensor:
-    """Returns images as an input `(B, 3, H, W)` of a detector, on its device."""
+    """Returns images, or the middle one of their tiles, as an input `(B, 3, H, W)` of a detector, on its device."""
+    images = [_middle_tile(image, detector) for image in images]
     how, device = detector.input_format.fit, next(detector.parameters()).device
     fits = [ImageFit.of((image.shape[0], image.shape[1]), detector.input_hw, how) for image in images]
     stack = np.stack([fit.apply(image) for fit, image in zip(fits, images, strict=True)])
     return torch.from_numpy(stack).to(device).permute(0, 3, 1, 2).float().div_(255)
+
+
+def _middle_tile(image: Image, detector: Detector) -> Image:
+    windows = windows_of(detector, (image.shape[0], image.shape[1]), detector.input_hw)
+    return np.ascontiguousarray(windows[len(windows) // 2].of(image))

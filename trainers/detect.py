@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from search_space import Detector
+from search_space import Detector, TileGrid
 from trainers.data.augment import ImageFit
 from trainers.data.dataset import Boxes, Image, Labels
 from trainers.heads import DetectionLimits, DetectionTensors, head_training
@@ -29,6 +29,11 @@ class InferenceDetector(Protocol):
     @property
     def fit(self) -> str:
         """How an image becomes the input, the `fit` of an input format."""
+        ...
+
+    @property
+    def tiles(self) -> TileGrid:
+        """How an image is cut into inputs."""
         ...
 
     def find(self, inputs: NDArray[np.uint8], limits: DetectionLimits) -> list[DetectionTensors]:

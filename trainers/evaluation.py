@@ -106,7 +106,7 @@ def evaluate(
         dataset: ignored regions are treated like crowds in COCO.
         input_hw: size that images are scaled to; default: the detector's own.
         batch_size: images, or slices of an image, per batch.
-        tiling: run on overlapping slices of each image.
+        tiling: run on overlapping slices of each image; None: on its tiles by the architecture of the detector.
         bins: object sizes to report in addition to those of COCO.
         suppression: which detections count; by default the 100 best per image.
 
@@ -146,6 +146,7 @@ def detect_dataset(
         max_detections=suppression.max_detections,
         soft_nms=suppression.soft_nms,
         max_per_class=suppression.max_per_class,
+        agnostic=suppression.agnostic,
     )
     found: list[Detections] = []
     unreadable: list[str] = []

@@ -65,7 +65,7 @@ class Setting:
     is_stored: bool = True
     """Whether the configuration file holds it."""
     stored_if_set: bool = False
-    """Whether the configuration file holds it only where it is not None."""
+    """Whether the configuration file holds it only where it is neither None nor False."""
     group: str = ""
     """The heading under which help and documentation list it."""
     default_words: str = ""

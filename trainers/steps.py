@@ -345,6 +345,7 @@ def _stream(detector: Detector, train_set: Dataset, config: TrainConfig, world: 
         dataset=train_set,
         input_hw=detector.input_hw,
         fit=detector.input_format.fit,
+        tiles=detector.tiles,
         batch_size=config.batch_size,
         num_steps=config.num_steps(len(train_set)),
         seed=config.seed,

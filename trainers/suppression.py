@@ -33,6 +33,7 @@ class Suppression:
         False,
         "Lower the scores of boxes that overlap more instead of dropping them; always so for a two-stage head.",
     )
+    agnostic: bool = _option(False, "Boxes of different classes suppress each other, too.")
     candidate_score: float | None = _option(
         None, "Lowest score of a box before suppression.", minimum=0, maximum=1, default_words="score"
     )

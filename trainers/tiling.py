@@ -5,7 +5,6 @@ Akyon et al., "Slicing aided hyper inference and fine-tuning for small object de
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -13,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search_space.errors import ConfigError
+from search_space.tile_grid import num_tiles
+from trainers.data.compose import tile_of
 from trainers.data.dataset import Image, Labels
 from trainers.detect import AnyDetector, Detections, detect
 from trainers.heads import DetectionLimits
@@ -88,8 +89,7 @@ def starts(side: int, tile: int, overlap: float) -> list[int]:
     """Returns the evenly spaced starts of slices of `tile` px on a `side`: as few as the overlap allows."""
     if side <= tile:
         return [0]
-    shared = min(math.ceil(overlap * tile), tile - 1)
-    number = math.ceil((side - shared) / (tile - shared))
+    number = num_tiles(side, tile, overlap)
     return [round(index * (side - tile) / (number - 1)) for index in range(number)]
 
 
@@ -102,23 +102,30 @@ def detect_all(
     tiling: Tiling | None = None,
     batch_size: int = 8,
 ) -> list[Detections]:
-    """Runs a detector that is in evaluation mode on images `(H, W, 3)` of any sizes, in slices if `tiling` is given.
+    """Runs a detector that is in evaluation mode on images `(H, W, 3)` of any sizes, in slices if it has tiles.
 
     Args:
         limits: which detections are reported, per slice and after merging.
+        tiling: slices in place of the tiles of the detector's architecture.
         batch_size: images or slices per batch.
 
     For an image that fits into a tile, the result is that without tiling.
     """
-    if tiling is None:
+    if tiling is None and detector.tiles.count == 1:
         return _in_batches(detector, images, input_hw, limits, batch_size)
     found = []
     for image in images:
         hw = (image.shape[0], image.shape[1])
-        windows = tiling.windows(hw)
+        windows = windows_of(detector, hw, input_hw) if tiling is None else tiling.windows(hw)
         parts = _in_batches(detector, [window.of(image) for window in windows], input_hw, limits, batch_size)
         found.append(merge(windows, parts, hw, limits) if len(windows) > 1 else parts[0])
     return found
+
+
+def windows_of(detector: AnyDetector, image_hw: tuple[int, int], input_hw: tuple[int, int]) -> list[Window]:
+    """Returns the tiles of an image of `(H, W)` by the architecture of a detector; the image where it is not cut."""
+    tile_hw = tile_of(detector.tiles, image_hw, input_hw)
+    return Tiling(tile_hw=tile_hw or image_hw, overlap=detector.tiles.overlap).windows(image_hw)
 
 
 def _in_batches(
@@ -139,9 +146,10 @@ def merge(
 ) -> Detections:
     """Merges the detections in the `windows` of an image of `(H, W)`; boxes are in pixels of their window.
 
-    Two detections of a class from different windows are the same object if they agree in the area that both windows
-    cover: by their IoU there, or, if a window cut one of them off, by the share of the cut box inside the other. A box
-    that is not cut replaces cut ones; cut boxes are merged into their bounding box.
+    Two detections of a class, or of any classes if the limits are agnostic, are the same object if they are from
+    different windows and agree in the area that both windows cover: by their IoU there, or, if a window cut one of them
+    off, by the share of the cut box inside the other. A box that is not cut replaces cut ones; cut boxes are merged
+    into their bounding box.
     """
     parts = [
         _Table.of(number, window, each, image_hw)
@@ -191,7 +199,7 @@ class _Table:
 
     def add(self, row: int, limits: DetectionLimits, image_hw: tuple[int, int]) -> None:
         """Adds a detection: keeps it, merges it with kept ones of the same object, or drops it for a whole box."""
-        while len(same := self._same(row, limits.nms_iou)):
+        while len(same := self._same(row, limits)):
             whole = same[~self.cut[same]]
             if len(whole):
                 self.scores[whole[0]] = max(self.scores[whole[0]], self.scores[row])
@@ -203,10 +211,11 @@ class _Table:
             or int((self.kept & (self.labels == self.labels[row])).sum()) < limits.max_per_class
         )
 
-    def _same(self, row: int, iou_threshold: float) -> NDArray[np.int64]:
+    def _same(self, row: int, limits: DetectionLimits) -> NDArray[np.int64]:
         """Returns the kept detections of the same object as `row`, best first."""
-        rivals = np.flatnonzero(self.kept & (self.labels == self.labels[row]) & (self.window != self.window[row]))
-        same = rivals[self._agree(row, rivals, iou_threshold)]
+        rivals = self.kept & (self.window != self.window[row])
+        rivals = np.flatnonzero(rivals if limits.agnostic else rivals & (self.labels == self.labels[row]))
+        same = rivals[self._agree(row, rivals, limits.nms_iou)]
         return same[np.argsort(-self.scores[same], kind="stable")]
 
     def _agree(self, row: int, others: NDArray[np.int64], iou_threshold: float) -> NDArray[np.bool_]:

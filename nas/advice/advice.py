@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nas.advice.box_sizes import box_sizes
-from nas.advice.input_advice import advise_input, advise_tiling
+from nas.advice.input_advice import advise_input, advise_tiles, advise_tiling
 from nas.advice.level_advice import LevelReason, advise_levels, level_reasons
 from nas.advice.recommendation import SIZE_AXIS, Narrowing, Recommendation
 from trainers.data import Record
@@ -36,5 +36,5 @@ def advise(records: Sequence[Record], narrowing: Narrowing | None = None) -> Adv
     levels = level_reasons(sizes, considered)
     items = [] if SIZE_AXIS in given else [inputs]
     items += advise_levels(sizes, given, considered, levels)
-    items += advise_tiling(sizes, considered)
+    items += [*advise_tiles(sizes, considered, given), *advise_tiling(sizes, considered)]
     return Advice(considered=considered, levels=levels, items=tuple(items))

@@ -51,6 +51,11 @@ class BoxSizes:
         longer = np.repeat([max(hw) for hw in self.hws], self.num_images)
         return int(np.quantile(longer, 0.5, method="higher"))
 
+    @property
+    def usual_hw(self) -> tuple[int, int]:
+        """The size (H, W) of most images; of several the largest."""
+        return max(zip(self.num_images, self.hws, strict=True))[1]
+
     def at(self, input_px: int) -> Sides:
         """Returns the sides `(N,)` in pixels of a square input that each image is letterboxed into."""
         gains = []

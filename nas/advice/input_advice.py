@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 
 from nas.advice.box_sizes import BoxSizes
 from nas.advice.levels import LEVELS, least_seen_px
-from nas.advice.recommendation import LEVEL_AXIS, SIZE_AXIS, Narrowing, Recommendation, narrowed, percent
+from nas.advice.recommendation import LEVEL_AXIS, SIZE_AXIS, TILES_AXIS, Narrowing, Recommendation, narrowed, percent
 from search_space import SearchSpace
 from search_space.point.layout import span
+from search_space.point.tiles import grids_for
 
 FEW_SEEN, MOST_SEEN = 0.5, 0.9
 """Share of boxes that the finest level should see at the smallest and at the largest input size."""
@@ -50,6 +51,22 @@ def advise_input(sizes: BoxSizes, given: Narrowing) -> Recommendation:
 def _first(choices: Sequence[int], good: Callable[[int], bool]) -> int:
     """Returns the first choice that is good, or the last choice if none is."""
     return next((choice for choice in choices if good(choice)), choices[-1])
+
+
+def advise_tiles(sizes: BoxSizes, considered: tuple[int, ...], given: Narrowing) -> list[Recommendation]:
+    """Advises a search with tiles as a choice, where `advise_tiling` advises a training on tiles.
+
+    It names no choices to keep, so `nas run --auto` does not follow it: tiles change what all costs are of.
+    """
+    if TILES_AXIS in given or not (tiling := advise_tiling(sizes, considered)):
+        return []
+    height, width = sizes.usual_hw
+    reason = (
+        f"{tiling[0].reason}; a search for frames of {width}x{height} px, which most images have, chooses between the "
+        f"tiles {', '.join(grids_for(sizes.usual_hw))}; each is a pass of the network in all costs"
+    )
+    flags = ("--frame", str(height), str(width))
+    return [Recommendation(topic=TILES_AXIS, flags=flags, reason=reason, numbers=tiling[0].numbers)]
 
 
 def advise_tiling(sizes: BoxSizes, considered: tuple[int, ...]) -> list[Recommendation]:

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from search_space.tile_grid import TileGrid
 from trainers.data import Record
+from trainers.data.compose import tile_of
 from trainers.data.geometry import ImageFit
 
 
@@ -24,7 +26,13 @@ def longest_side_px(bins: int, strides: Sequence[int]) -> int | None:
 
 
 def bins_note(
-    records: Sequence[Record], *, bins: int, strides: Sequence[int], input_hw: tuple[int, int], fit: str
+    records: Sequence[Record],
+    *,
+    bins: int,
+    strides: Sequence[int],
+    input_hw: tuple[int, int],
+    fit: str,
+    tiles: TileGrid | None = None,
 ) -> str | None:
     """Returns a note on the boxes that are too long for a head; None if there are none.
 
@@ -34,11 +42,14 @@ def bins_note(
         strides: pixels per cell of the levels of the head.
         input_hw: height and width of the input in px.
         fit: how images are scaled to it, as in `InputFormat.fit`.
+        tiles: of the detector; None: it sees whole images.
     """
     limit = longest_side_px(bins, strides)
     if limit is None or limit >= max(input_hw):
         return None
-    longest = np.concatenate([_longest(record, input_hw, fit) for record in records] or [np.zeros(0)])
+    longest = np.concatenate(
+        [_longest(record, input_hw, fit, tiles or TileGrid()) for record in records] or [np.zeros(0)]
+    )
     too_long = int((longest > limit).sum())
     if not too_long:
         return None
@@ -49,9 +60,10 @@ def bins_note(
     )
 
 
-def _longest(record: Record, input_hw: tuple[int, int], fit: str) -> NDArray[np.float64]:
+def _longest(record: Record, input_hw: tuple[int, int], fit: str, tiles: TileGrid) -> NDArray[np.float64]:
     """Returns the longer side `(N,)` of each box of an image in px of the input."""
-    placed = ImageFit.of((record.height, record.width), input_hw, fit)
+    hw = (record.height, record.width)
+    placed = ImageFit.of(tile_of(tiles, hw, input_hw) or hw, input_hw, fit)
     boxes = np.asarray(record.boxes, np.float64).reshape(-1, 4)
     sides = (boxes[:, 2:] - boxes[:, :2]) * (placed.scale_x, placed.scale_y)
     return np.asarray(sides.max(axis=1), np.float64)

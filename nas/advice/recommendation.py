@@ -8,7 +8,7 @@ from typing import Any
 
 from search_space.axis import Choice
 
-SIZE_AXIS, LEVEL_AXIS, P6_AXIS = "input_size", "head_levels", "p6"
+SIZE_AXIS, LEVEL_AXIS, P6_AXIS, TILES_AXIS = "input_size", "head_levels", "p6", "tiles"
 """Axes of the search space with advice."""
 
 Narrowing = Mapping[str, tuple[Choice, ...]]
@@ -20,7 +20,7 @@ class Recommendation:
     """One piece of advice."""
 
     topic: str
-    """`input_size`, `head_levels`, `p6` or `tiling`."""
+    """`input_size`, `head_levels`, `p6`, `tiles` or `tiling`."""
     flags: tuple[str, ...]
     """Arguments to append to a command."""
     reason: str

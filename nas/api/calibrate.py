@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,9 @@ from search_space.errors import ConfigError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from nas.cost.host import HostTimes, MeasuredPart
     from nas.cost.profile import Profile
-    from nas.cost.user_measurements import Calibration, OwnMeasurements
+    from nas.cost.user_measurements import Calibration, MeasuredRow, OwnMeasurements
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,19 @@ class CalibrationRow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HostRow:
+    """One measured time around the network, with the predictions before and after the calibration."""
+
+    part: str
+    """`prepare`, scaling a picture to the input, or `read_outputs`, decoding and suppression."""
+    model: str
+    measured_ms: float
+    before_ms: float
+    after_ms: float
+    """By the constants that are fitted to all of them: nothing is held out."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CalibrationResult(Result):
     """A calibrated profile, and its error before and after."""
 
@@ -63,6 +77,8 @@ class CalibrationResult(Result):
     rows: tuple[CalibrationRow, ...]
     only_mine_mean_percent: float | None
     keep_shipped_mean_percent: float | None
+    host: tuple[HostRow, ...] = ()
+    """Times around the network, which only a measured.json has."""
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -84,7 +100,8 @@ def calibrate(
     """Fits the profile of a board to measured latencies and writes it.
 
     Args:
-        measurements: CSV file with the columns `model` and `latency_ms` in milliseconds; see docs/latency.md.
+        measurements: CSV file with the columns `model` and `latency_ms` in milliseconds, or the `measured.json` of
+            `board/measure.py`; see docs/latency.md.
         device: a profile, the bare name of a board, or the YAML file of a profile.
         precision: such as `fp16`; None: the usual one of the board.
         ops: table of the operators of networks that `measurements` names.
@@ -99,7 +116,7 @@ def calibrate(
     from nas.cost import user_measurements
 
     measurements, ops = Path(measurements), None if ops is None else Path(ops)
-    rows, ignored = user_measurements.read_rows(measurements)
+    rows, ignored, parts = _read(measurements, on_notice)
     model = open_device(device, precision, on_notice=on_notice)
     target = _target(None if out is None else Path(out), model.profile, force)
     own = user_measurements.measured(measurements, rows, model, ops)
@@ -113,8 +130,48 @@ def calibrate(
     chosen = "only_mine" if None in errors.values() else min(errors, key=lambda name: errors[name] or 0.0)
     if keep_shipped is not None:
         chosen = "keep_shipped" if keep_shipped else "only_mine"
-    _write(ways[chosen], target)
-    return _result(ways[chosen], own, target, errors)
+    way, host_rows = _with_host(ways[chosen], parts)
+    _write(way, target)
+    return replace(_result(way, own, target, errors), host=host_rows)
+
+
+def _read(
+    measurements: Path, on_notice: OnNotice | None
+) -> tuple[tuple[MeasuredRow, ...], tuple[str, ...], tuple[MeasuredPart, ...]]:
+    """Returns the rows of a CSV or a measured.json, the unused columns, and the times around the networks."""
+    from nas.cost import user_measurements
+    from nas.cost.board_report import is_board_report, read_board_report
+
+    if not is_board_report(measurements):
+        return (*user_measurements.read_rows(measurements), ())
+    report = read_board_report(measurements)
+    if not report.host:
+        notify(on_notice, f"note: {measurements} has no times around the network: numpy was missing on the board")
+    return report.rows, (), report.host
+
+
+def _with_host(calibration: Calibration, parts: tuple[MeasuredPart, ...]) -> tuple[Calibration, tuple[HostRow, ...]]:
+    """Returns a calibration whose profile has the measured times around the network, and what they were before."""
+    from nas.cost.host import PRIOR, fit_host
+
+    if not parts:
+        return calibration, ()
+    before, after = calibration.profile.host or PRIOR, fit_host(parts)
+    rows = tuple(
+        HostRow(
+            part=each.part,
+            model=each.detector,
+            measured_ms=each.ms,
+            before_ms=_host_ms(before, each),
+            after_ms=_host_ms(after, each),
+        )
+        for each in parts
+    )
+    return replace(calibration, profile=replace(calibration.profile, host=after)), rows
+
+
+def _host_ms(times: HostTimes, measured: MeasuredPart) -> float:
+    return float(getattr(times, measured.part).predict(measured.quantities)[0])
 
 
 def _target(out: Path | None, profile: Profile, force: bool) -> Path:

@@ -210,6 +210,8 @@ def _sides(a: Architecture, b: Architecture) -> tuple[Sides, str | None]:
     from search_space import SearchSpace
 
     space = SearchSpace()
+    if max(a.tiles.count, b.tiles.count) > 1:
+        space = space.narrowed({"tiles": space.axis("tiles").choices})
     for which, architecture in (("the first", a), ("the second", b)):
         reason = space.why_not(architecture)
         if reason is not None:

@@ -115,6 +115,7 @@ def evaluate(
     max_detections: int | None = None,
     iou: float | None = None,
     soft_nms: bool | None = None,
+    agnostic: bool | None = None,
     candidate_score: float | None = None,
     score: float | None = None,
     max_per_class: int | None = None,
@@ -154,6 +155,7 @@ def evaluate(
         iou: maximum IoU of two boxes of a class; None: 0.6, or no suppression for a one-to-one head.
         soft_nms: whether boxes with a higher IoU get lower scores instead of being dropped; always so for a two-stage
             head. None: they are dropped.
+        agnostic: whether boxes of different classes suppress each other, too. None: they do not.
         candidate_score: lowest score of a box before suppression; None: `score`.
         score: lowest score that counts; None: 0.001.
         max_per_class: maximum number of detections per image and class; None: no limit.
@@ -208,7 +210,7 @@ def _evaluate(
 ) -> EvaluationResult:
     from nas.api.folders import make_folder
     from nas.api.opening import set_threads
-    from nas.api.tiling import small_images_note
+    from nas.api.tiling import grid_note, small_images_note
     from trainers.confusion import confuse
     from trainers.curves import all_curves
     from trainers.sizes import size_bins
@@ -218,6 +220,7 @@ def _evaluate(
     dataset = dataset.without_ignored() if options.ignored == "drop" else dataset
     if tiling is not None:
         notify(on_notice, small_images_note("--tile", options.part, dataset, tiling.tile_hw))
+    notify(on_notice, grid_note(loaded.tiles, tiling))
     for note in loaded.notes:
         notify(on_notice, f"note: {note}")
     check_classes(loaded.weights, loaded, dataset.classes, on_notice)

@@ -28,6 +28,7 @@ class EvaluationOptions:
     max_detections: int | None
     iou: float | None
     soft_nms: bool | None
+    agnostic: bool | None
     candidate_score: float | None
     score: float | None
     max_per_class: int | None

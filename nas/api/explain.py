@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from nas.api.differences import ArchitectureDiff
-    from search_space import Graph, InputFormat
+    from search_space import Graph, InputFormat, TileGrid
 
 TOTALS = ("macs", "macs_trained", "params", "params_deployed", "weight_bytes", "activation_bytes")
 
@@ -56,6 +56,8 @@ class Explanation(Result):
     input_hw: tuple[int, int]
     input_format: InputFormat
     """What the network sees of a picture."""
+    tiles: TileGrid
+    """That a frame is cut into; all figures are those of one tile, so a frame takes as many passes."""
     activation: str
     """Of the network, where no block has its own."""
     head_activation: str
@@ -158,6 +160,7 @@ def explain(
         num_classes=num_classes,
         input_hw=arch.input_hw,
         input_format=arch.input_format,
+        tiles=arch.tiles,
         activation=arch.activation,
         head_activation=arch.activation_of_head,
         memory_bytes=memory_bytes,

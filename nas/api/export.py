@@ -92,6 +92,7 @@ def export(
     opset: int | None = None,
     precision: str | None = None,
     outputs: str | None = None,
+    nms: str | None = None,
     weights: str | Path | None = None,
     num_classes: int | None = None,
     input_hw: tuple[int, int] | None = None,
@@ -121,7 +122,10 @@ def export(
         opset: ONNX opset; None: 13.
         precision: precision of the ONNX model, `fp32`, `fp16` or `int8`; None: `fp32`. `int8` is calibrated on training
             images, of `data` or of the run or training that is exported.
-        outputs: outputs of the ONNX model, `raw` maps or `decoded` boxes and scores; None: `raw`.
+        outputs: outputs of the ONNX model, `raw` maps, `decoded` boxes and scores, or the `boxes` after suppression;
+            None: `raw`.
+        nms: how `boxes` are suppressed, by NonMaxSuppression of `onnx` or by TensorRT's plug-in `efficient`; None:
+            `onnx`.
         weights: weights of the architecture or design.
         num_classes: number of classes, without weights; None: that of the design or of the run that found it, else 80.
         input_hw: input size `(H, W)` in pixels, for an architecture or a design.
@@ -150,7 +154,7 @@ def export(
     check_at_least("--num-classes", num_classes, 1)
     check_at_least("--val-images", val_images, 1)
     formats = _formats(formats)
-    onnx = _onnx_options({"opset": opset, "precision": precision, "outputs": outputs}, "onnx" in formats)
+    onnx = _onnx_options({"opset": opset, "precision": precision, "outputs": outputs, "nms": nms}, "onnx" in formats)
     places = {"data": data, "data_format": data_format, "images": images, "split": split}
     check_at_least("--calibration-images", calibration_images, 1)
     int8 = {"keep_float": keep_float, "num_images": calibration_images, "method": calibration_method}

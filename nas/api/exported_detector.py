@@ -11,6 +11,7 @@ from search_space.errors import ConfigError
 
 if TYPE_CHECKING:
     from nas.exporters.onnx_detector import OnnxDescription, OnnxDetector
+    from search_space import TileGrid
     from trainers.data.pixel_range import PixelRange
     from trainers.suppression import Suppression
 
@@ -39,6 +40,11 @@ class ExportedDetector:
     def pixel_range(self) -> PixelRange | None:
         """The values that become 0 and 255 in images of more than 8 bits; None: it was trained on 8-bit images."""
         return self.description.pixel_range
+
+    @property
+    def tiles(self) -> TileGrid:
+        """How an image is cut into inputs."""
+        return self.description.tiles
 
     @property
     def suppression(self) -> Suppression:

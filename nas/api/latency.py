@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nas.api.frame_request import FrameFigures, FrameRequest, with_tiles, without_tiles
 from nas.api.named_architecture import ArchitectureLike, classes_to_count, find_architecture, shown_name
 from nas.api.result import OnNotice, Result, notify, table_of
 from search_space.errors import ConfigError
@@ -69,6 +70,8 @@ class LatencyFigures:
     macs: int
     flops_2x: int
     params: int
+    per_frame: FrameFigures | None = None
+    """The time of a whole frame, or of a batch; None where neither was asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +161,10 @@ def latency(
     input_hw: tuple[int, int] | None = None,
     num_classes: int | None = None,
     confidence: float = 0.9,
+    frame: tuple[int, int] | None = None,
+    end_to_end: bool = False,
+    batch_size: int = 1,
+    tiles: str | None = None,
     on_notice: OnNotice | None = None,
 ) -> LatencyPrediction | FrontLatency:
     """Predicts the latency of an architecture, or of the front of a run, on a board in milliseconds, with an interval.
@@ -170,18 +177,23 @@ def latency(
         num_classes: number of classes; None: that of the design or of the run that found it,
             else 80. A run has its own.
         confidence: probability that the interval contains the measured latency.
+        frame: size `(H, W)` in pixels of the pictures that the detector gets; None: that of the run, if it has one.
+        end_to_end: also predict the whole time of a frame: scaling it, the network, decoding and suppression.
+        batch_size: frames that go through the network together.
+        tiles: columns x rows of the tiles of a frame, such as `3x2`; None: those of the architecture.
         on_notice: is called with a note where the device or the number of classes is a default.
 
     Raises:
         UserError: there is no such architecture, run or device, or a setting does not apply to a run.
     """
+    asked = FrameRequest(frame_hw=frame, end_to_end=end_to_end, batch_size=batch_size)
     if isinstance(architecture, (str, Path)) and Path(architecture).is_dir():
-        _refuse_for_run(input_hw, num_classes)
-        return _of_run(Path(architecture), device, precision, confidence, on_notice)
-    arch = find_architecture(architecture, input_hw)
+        _refuse_for_run(input_hw, num_classes, tiles)
+        return _of_run(Path(architecture), device, precision, confidence, asked, on_notice)
+    arch = with_tiles(find_architecture(architecture, input_hw), tiles)
     model = open_device(device, precision, confidence, on_notice=on_notice)
     num_classes = classes_to_count(architecture, num_classes, "predicted", on_notice)
-    return _of_architecture(shown_name(architecture), model, arch, num_classes, confidence)
+    return _of_architecture(shown_name(architecture), model, arch, num_classes, confidence, asked)
 
 
 def predict_ops(
@@ -247,9 +259,9 @@ def open_device(
     return model
 
 
-def _refuse_for_run(input_hw: tuple[int, int] | None, num_classes: int | None) -> None:
+def _refuse_for_run(input_hw: tuple[int, int] | None, num_classes: int | None, tiles: str | None) -> None:
 
-    for option, value in (("--input", input_hw), ("--num-classes", num_classes)):
+    for option, value in (("--input", input_hw), ("--num-classes", num_classes), ("--tiles", tiles)):
         if value is not None:
             raise ConfigError(
                 f"{option} does not apply to the folder of a run, whose accuracies are of its own sizes and classes; "
@@ -280,11 +292,12 @@ def _about(model: LatencyModel, confidence: float) -> dict[str, Any]:
     }
 
 
-def _figures(model: LatencyModel, arch: Architecture, num_classes: int) -> dict[str, Any]:
-    """Returns the fields of `LatencyFigures`."""
+def _figures(model: LatencyModel, arch: Architecture, num_classes: int, asked: FrameRequest) -> dict[str, Any]:
+    """Returns the fields of `LatencyFigures`: those of the network for one tile, and of a frame in all its tiles."""
     from nas.cost import cost_of
+    from search_space import lower
 
-    cost = cost_of(arch, num_classes=num_classes, device=model)
+    cost = cost_of(without_tiles(arch), num_classes=num_classes, device=model)
     predicted = cost.latency
     assert predicted is not None
     return {
@@ -300,11 +313,12 @@ def _figures(model: LatencyModel, arch: Architecture, num_classes: int) -> dict[
         "macs": cost.macs,
         "flops_2x": 2 * cost.macs,
         "params": cost.params,
+        "per_frame": asked.figures(model, lower(arch, num_classes=num_classes)),
     }
 
 
 def _of_architecture(
-    name: str, model: LatencyModel, arch: Architecture, num_classes: int, confidence: float
+    name: str, model: LatencyModel, arch: Architecture, num_classes: int, confidence: float, asked: FrameRequest
 ) -> LatencyPrediction:
     from nas.cost.breakdown import class_shares, node_shares, speedups
     from search_space import lower
@@ -314,16 +328,21 @@ def _of_architecture(
     latency_ms = float(model.predict(terms[None]).latency_ms[0])
     return LatencyPrediction(
         architecture=name,
-        **_figures(model, arch, num_classes),
+        **_figures(model, arch, num_classes, asked),
         **_about(model, confidence),
         classes=tuple(class_shares(model, terms, latency_ms)),
         nodes=tuple(node_shares(model, graph, latency_ms)),
-        faster=tuple(speedups(model, arch, num_classes, terms, latency_ms)),
+        faster=tuple(speedups(model, without_tiles(arch), num_classes, terms, latency_ms)),
     )
 
 
 def _of_run(
-    run: Path, device: str | Path, precision: str | None, confidence: float, on_notice: OnNotice | None
+    run: Path,
+    device: str | Path,
+    precision: str | None,
+    confidence: float,
+    asked: FrameRequest,
+    on_notice: OnNotice | None,
 ) -> FrontLatency:
     """Returns the predicted latency of every architecture of a run's front, most accurate first."""
     from nas.config import read_config
@@ -335,7 +354,10 @@ def _of_run(
     folder = RunFolder(run)
     if not folder.config_yaml.is_file():
         raise ConfigError(f"{run} is not the folder of a run: it has no {folder.config_yaml.name}; give one of nas run")
-    num_classes = len(read_config(folder.config_yaml).classes)
+    config = read_config(folder.config_yaml)
+    num_classes = len(config.classes)
+    if asked == FrameRequest():
+        asked = FrameRequest(frame_hw=config.frame, end_to_end=config.end_to_end)
     members = records.front(read_trials(run))
     if members.empty:
         raise ConfigError(f"{run} has no complete trial yet, so there is no front; next: nas run --resume {run}")
@@ -346,6 +368,6 @@ def _of_run(
         if not path.is_file():
             raise ConfigError(f"{run} lacks {path.name} of its front; next: nas run --resume {run} writes it anew")
         scores: dict[str, Any] = {name: trial.scores.get(name) for name in ("accuracy", "ap", "ap50", "ap_small")}
-        figures = _figures(model, Architecture.from_yaml(path), num_classes)
+        figures = _figures(model, Architecture.from_yaml(path), num_classes, asked)
         front.append(MemberLatency(rank=rank, architecture=path, **scores, **figures))
     return FrontLatency(run=run, num_classes=num_classes, **_about(model, confidence), front=tuple(front))

@@ -10,10 +10,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from nas.api.arguments import from_arguments
-from nas.api.bounds import check_at_least, check_fraction
-from nas.api.evaluate import tiling_from
 from nas.api.exported_detector import ExportedDetector, RunnableDetector, open_detector
+from nas.api.prediction_options import PredictionOptions
 from nas.api.result import OnNotice, OnProgress, ProgressUpdate, Result, notify, table_of
+from nas.api.tiling import grid_note
 from nas.api.trained_detector import WeightsLike
 from search_space.errors import ConfigError, DataError
 from search_space.files import write_text
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from nas.api.media_output import Pictures
     from trainers import Detections
     from trainers.detect import AnyDetector
-    from trainers.tiling import Tiling
 
 Image: TypeAlias = "np.ndarray"
 """An image `(H, W, 3)` of uint8 RGB."""
@@ -142,42 +141,6 @@ class PredictionList(Result, Sequence[Prediction]):
         return table_of(rows, ("image", "frame", "class", "score", *BOX_ENDS))
 
 
-@dataclass(frozen=True, kw_only=True)
-class PredictionOptions:
-    """How objects are found and where the results are written; see `predict`."""
-
-    out: str | Path | None = None
-    score: float = 0.25
-    iou: float | None = None
-    max_detections: int = 300
-    tile: str | int | tuple[int, int] | None = None
-    overlap: float | None = None
-    tile_whole: bool = False
-    input_hw: tuple[int, int] | None = None
-    batch: int = 8
-    device: str = "auto"
-    threads: int | None = None
-    save_json: str | Path | None = None
-    ids: str | Path | None = None
-    range: tuple[float, float] | None = None
-
-    def __post_init__(self) -> None:
-        from trainers.data.pixel_range import check_range
-
-        check_fraction("--score", self.score)
-        check_fraction("--iou", self.iou)
-        check_range(self.range)
-        for name in ("max_detections", "batch", "threads"):
-            check_at_least(f"--{name.replace('_', '-')}", getattr(self, name), 1)
-        if self.ids is not None and self.save_json is None:
-            raise ConfigError("--ids says which ids --save-json uses; give --save-json FILE too")
-
-    @property
-    def tiling(self) -> Tiling | None:
-        """The tiling of the images; None for whole images."""
-        return tiling_from(self.tile, self.overlap, self.tile_whole)
-
-
 def predict(
     weights: WeightsLike | ExportedDetector,
     inputs: Input | Sequence[Input],
@@ -185,6 +148,7 @@ def predict(
     out: str | Path | None = None,
     score: float = 0.25,
     iou: float | None = None,
+    agnostic: bool = False,
     max_detections: int = 300,
     tile: str | int | tuple[int, int] | None = None,
     overlap: float | None = None,
@@ -209,6 +173,7 @@ def predict(
         score: minimum score of a detection.
         iou: maximum IoU of two boxes of a class; of boxes that overlap more, the best is kept. None: 0.6, or any
             overlap for a one-to-one head, which needs no suppression.
+        agnostic: whether boxes of different classes suppress each other, too.
         max_detections: maximum number of detections per image.
         tile: size of the tiles in pixels, one number or `(H, W)`; None: no tiles.
         overlap: overlap of neighbouring tiles, as a share of a tile; None: 0.2.
@@ -288,10 +253,10 @@ class PredictionStream:
 
         set_threads(options.threads)
         tiling = options.tiling  # a typing error is told before anything is read
-        assert tiling is None or tiling.tile_hw
         loaded = open_detector(weights)
         if options.input_hw is not None:
             loaded.check_input(options.input_hw)
+        notify(on_notice, grid_note(loaded.tiles, tiling))
         out = None if options.out is None else Path(options.out)
         found = list_sources([Path(each) if isinstance(each, str) else each for each in inputs], out=out)
         sources = with_range(found, options.range, loaded.pixel_range, on_notice)
@@ -299,8 +264,7 @@ class PredictionStream:
         ids = CocoIds.read(None if options.ids is None else Path(options.ids), loaded.classes, written)
         detector = loaded.runner(options.device, options.threads)
         pictures = None if out is None else Pictures.into(out, sources)
-        read = [loaded.weights, *(source.path for source in sources if source.array is None)]
-        _make_ready(pictures, options, read)
+        _make_ready(pictures, options, [loaded.weights, *(each.path for each in sources if each.array is None)])
         return cls(
             loaded=loaded,
             detector=detector,
@@ -338,6 +302,7 @@ class PredictionStream:
             iou_threshold=options.iou,
             max_detections=options.max_detections,
             one_class=True,
+            agnostic=options.agnostic,
         )
         images = shots(source, on_broken=lambda note: notify(self.on_notice, f"note: {note}"))
         while chunk := list(islice(images, options.batch)):

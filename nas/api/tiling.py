@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from search_space.errors import ConfigError
 
 if TYPE_CHECKING:
+    from search_space import TileGrid
     from trainers.data import Dataset
     from trainers.tiling import Tiling
 
@@ -31,6 +32,16 @@ def tiling_of(tile: str | None, overlap: float | None, tile_whole: bool) -> Tili
         raise ConfigError(f"--tile {tile} is no size; give pixels as one number or as HxW, such as 640 or 512x640")
     shared = DEFAULT_OVERLAP if overlap is None else overlap
     return Tiling(tile_hw=(int(sides[0]), int(sides[-1])), overlap=shared, whole=tile_whole)
+
+
+def grid_note(tiles: TileGrid, tiling: Tiling | None = None) -> str | None:
+    """Returns a note on the tiles of a detector's architecture; None where it has none, or others are asked for."""
+    if tiles.count == 1 or tiling is not None:
+        return None
+    return (
+        f"note: pictures larger than the input are cut into {tiles.name} tiles (columns x rows), as the architecture "
+        "says; --tile sets others"
+    )
 
 
 def small_images_note(option: str, which: str, dataset: Dataset, tile_hw: tuple[int, int]) -> str | None:

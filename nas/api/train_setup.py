@@ -93,6 +93,10 @@ def _check_data(settings: TrainSettings, splits: DataSplits, on_notice: Callable
     if settings.resume and path.exists():
         check_same_data(path, read_checkpoint(path), fingerprints(splits.train, splits.val))
     input_hw = settings.architecture.input_hw
+    if settings.architecture.tiles.count > 1:
+        tiles = f"tiles {settings.architecture.tiles.name} of the architecture"
+        for which, part in (("training", splits.train), ("validation", splits.val)):
+            on_notice(small_images_note(tiles, which, part, input_hw))
     if config.augmentation.tile > 0:
         on_notice(small_images_note("--tile-chance", "training", splits.train, input_hw))
     if config.eval_tile:
@@ -141,6 +145,7 @@ def _bins_note(detector: Detector, splits: DataSplits) -> str | None:
         strides=detector.strides,
         input_hw=detector.input_hw,
         fit=detector.input_format.fit,
+        tiles=detector.tiles,
     )
 
 

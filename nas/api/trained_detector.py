@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from search_space.errors import ConfigError
 
 if TYPE_CHECKING:
-    from search_space import Architecture, Detector
+    from search_space import Architecture, Detector, TileGrid
     from trainers import Weights
     from trainers.data.pixel_range import PixelRange
     from trainers.suppression import Suppression
@@ -58,6 +58,11 @@ class TrainedDetector:
         from search_space.heads.assignment import is_one_to_one
 
         return self.content.suppression.for_head(one_to_one=is_one_to_one(self.architecture.head))
+
+    @property
+    def tiles(self) -> TileGrid:
+        """How an image is cut into inputs."""
+        return self.architecture.tiles
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -25,6 +25,11 @@ def print_explanation(explained: Explanation) -> None:
     height, width = explained.input_hw
     classes = counted(explained.num_classes, "class", "classes")
     say(f"{explained.architecture} (key {explained.key}), {classes}, input {width}x{height} (width x height)")
+    if explained.tiles.count > 1:
+        say(
+            f"tiles: {explained.tiles.name} (columns x rows): {explained.tiles.count} passes a frame, "
+            f"{explained.tiles.count * explained.macs / 1e9:.4f} GMACs; the figures here are those of one"
+        )
     if explained.input_format != InputFormat():
         say(f"input format: {explained.input_format}")
     if {explained.activation, explained.head_activation} != {DEFAULT_ACTIVATION}:

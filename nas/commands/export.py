@@ -55,7 +55,14 @@ if TYPE_CHECKING:
 @click.option(
     "--outputs",
     metavar="FORM",
-    help="Outputs of the ONNX model: raw (maps) or decoded (boxes and scores).  [default: raw]",
+    help="Outputs of the ONNX model: raw (maps), decoded (boxes and scores) or boxes (after suppression).  "
+    "[default: raw]",
+)
+@click.option(
+    "--nms",
+    metavar="HOW",
+    help="Suppression inside --outputs boxes: onnx (NonMaxSuppression, TensorRT 8.5 or newer) or efficient "
+    "(TensorRT's plug-in EfficientNMS_TRT).  [default: onnx]",
 )
 @click.option(
     "--weights",
@@ -147,6 +154,9 @@ def print_export(result: ExportResult) -> None:
         )
         if each.accuracy is not None:
             say(f"    {_accuracy(each.accuracy)}")
+    notes = {note for each in result.front for note in (each.report.get("onnx") or {}).get("deepstream_notes", ())}
+    for note in sorted(notes):
+        say(f"note on DeepStream: {note}")
     for folder in sorted(Path(result.what, "finished").glob("*/finish.json")):
         say(f"note: {folder.parent} is trained in full; the members of the front have the weights of the search")
     first = result.front[0]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 BAR_WIDTH = 40
 USUAL_PX = (128, 192, 256, 320, 416, 512, 640, 800, 960, 1280)
 """Input sizes that are always shown; --json has all."""
-COMMANDS = {"tiling": "nas train", "max_detections": "nas val"}
+COMMANDS = {"tiles": "nas run", "tiling": "nas train", "max_detections": "nas val"}
 """The command that takes the flags of a topic; nas run takes those of the other topics."""
 
 

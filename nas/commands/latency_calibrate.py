@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command("calibrate")
-@click.argument("measurements", metavar="CSV", type=click.Path(path_type=Path))
+@click.argument("measurements", metavar="CSV|measured.json", type=click.Path(path_type=Path))
 @device_option
 @precision_option
 @click.option(
@@ -45,11 +45,13 @@ def command(measurements: Path, as_json: bool, **options: Any) -> None:
 
     CSV has the columns model and latency_ms (milliseconds per image), and optionally input_h, input_w, num_classes and
     family (networks that are held out together). A model is a design, the path of the YAML file of an architecture, or
-    a model_name of --ops; the operators of the latter determine input size and classes.
+    a model_name of --ops; the operators of the latter determine input size and classes. The measured.json that
+    board/measure.py of an export writes also has the times of scaling, decoding and suppression.
 
     \b
-    Example:
+    Examples:
       nas latency calibrate mine.csv --device pi5-ort-fp32
+      nas latency calibrate exported/board/measured.json --device orin-nano
     """
     from nas.api.calibrate import calibrate
 
@@ -76,6 +78,7 @@ def print_calibration(result: CalibrationResult) -> None:
         cells = [f"{row.measured_ms:.4g}", f"{row.before_ms:.4g}", f"{row.before_percent:+.1f}"]
         rows.append((str(row.row), row.network, *cells, *after))
     print_table(columns, rows)
+    _print_host(result)
     before, error = result.before, result.after
     say(f"before: mean error {before.mean_percent:.1f} %, maximum {before.worst_percent:.1f} %")
     if error.mean_percent is None:
@@ -89,3 +92,14 @@ def print_calibration(result: CalibrationResult) -> None:
     if alone is not None and together != alone:
         say(f"mean error of held-out networks: {alone:.1f} % with --only-mine, {together:.1f} % with --keep-shipped")
     say(f"next: nas latency yolov8n --device {result.profile}")
+
+
+def _print_host(result: CalibrationResult) -> None:
+    """Prints the times around the network, where there are any."""
+    from nas.commands.table import Column, numbers, print_table
+
+    names = (Column("around the network", is_name=True), Column("detector", priority=1))
+    times = (numbers("measured ms"), numbers("before ms", priority=1), numbers("after ms, fitted", priority=2))
+    if result.host:
+        rows = [(each.part, each.model, each.measured_ms, each.before_ms, each.after_ms) for each in result.host]
+        print_table((*names, *times), [(*row[:2], *(f"{ms:.4g}" for ms in row[2:])) for row in rows])

@@ -56,6 +56,7 @@ def print_architecture(result: LatencyPrediction) -> None:
         f"{result.latency_ms:.4g} ms predicted, not measured; {100 * result.confidence:g} % interval "
         f"{result.low_ms:.4g} to {result.high_ms:.4g} ms"
     )
+    _print_frame(result)
     _print_device(result)
     if result.extrapolated:
         say(f"note: extrapolated: {unmeasured_text(result)}")
@@ -83,6 +84,8 @@ def print_run(result: FrontLatency) -> None:
         numbers("GMACs", priority=3),
         numbers("params M", priority=3),
     )
+    asked = result.front[0].per_frame
+    frame_columns = () if asked is None else (numbers(f"ms per {asked.name}", priority=1),)
     rows = []
     for row in result.front:
         cells = (
@@ -93,13 +96,30 @@ def print_run(result: FrontLatency) -> None:
             f"{row.low_ms:.4g} to {row.high_ms:.4g}",
             f"{row.macs / 1e9:.4f}",
             f"{row.params / 1e6:.3f}",
+            *([] if row.per_frame is None else [f"{row.per_frame.latency_ms:.4g}"]),
         )
         rows.append(cells)
-    print_table(columns, rows)
+    print_table((*columns, *frame_columns), rows)
     if unlike := sum(row.unlike_measured for row in result.front):
         say(f"note: {unlike} of {len(result.front)}: {UNLIKE_TEXT}")
     best = result.front[0].architecture
     say(f"next: nas latency {best} --device {result.device} --num-classes {result.num_classes}")
+
+
+def _print_frame(result: LatencyPrediction) -> None:
+    """Prints the time of a frame part by part, where it was asked for."""
+    from nas.commands.table import Column, numbers, print_table
+
+    if (asked := result.per_frame) is None:
+        return
+    interval = numbers(f"{100 * result.confidence:g} % interval")
+    rows = [
+        (each.part, f"{each.latency_ms:.4g}", f"{each.low_ms:.4g} to {each.high_ms:.4g}", each.basis)
+        for each in (*asked.parts, asked.whole)
+    ]
+    print_table((Column(f"per {asked.name}", is_name=True), numbers("ms"), interval, Column("basis")), rows)
+    for line in asked.lines:
+        say(line)
 
 
 def _print_device(result: OnDevice) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from nas.commands.latency_options import confidence_option, device_option, precision_option
+from nas.commands.latency_options import confidence_option, device_option, frame_options, precision_option
 from nas.commands.options import complete, echo_json, json_option, plugin_option, wide_option
 from search_space.errors import ConfigError, nearest
 
@@ -23,6 +23,7 @@ from search_space.errors import ConfigError, nearest
     "--num-classes", type=int, default=None, help="Number of classes. Default: that of the design or run, else 80."
 )
 @confidence_option
+@frame_options
 @plugin_option
 @wide_option
 @json_option
@@ -32,7 +33,7 @@ def command(architecture: str, as_json: bool, **options: Any) -> None:
     \b
     Examples:
       nas latency yolov8n-p2 --device jetson-nano
-      nas latency runs/a --device orin-nano --precision int8
+      nas latency runs/a --device orin-nano --frame 1080 1920 --end-to-end
     """
     from nas.api.latency import LatencyPrediction, latency
     from nas.commands.display import notify

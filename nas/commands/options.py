@@ -135,6 +135,9 @@ def complete_device(context: click.Context, option: click.Parameter, typed: str)
     return near or [CompletionItem(typed, type="file")]
 
 
+AGNOSTIC = "Suppress boxes that overlap a better box of any class, not only of their own."
+
+
 def _use_plugins(context: click.Context, option: click.Parameter, value: tuple[str, ...]) -> None:
     if value:
         from nas.plugins import use_plugins

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nas.commands.display import notify, say
-from nas.commands.options import echo_json, iou_option, json_option, plugin_option, weights_range_option
+from nas.commands.options import AGNOSTIC, echo_json, iou_option, json_option, plugin_option, weights_range_option
 from nas.commands.tiling_options import tiling_options
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 )
 @weights_range_option
 @iou_option
+@click.option("--agnostic", is_flag=True, help=AGNOSTIC)
 @click.option(
     "--max-detections",
     type=click.IntRange(min=1),
@@ -81,7 +82,8 @@ def command(
       nas predict runs/best frame.jpg clip.mp4 --out drawn
       nas predict runs/best frames --out drawn --tile 640
     """
-    from nas.api.predict import PredictionOptions, PredictionStream
+    from nas.api.predict import PredictionStream
+    from nas.api.prediction_options import PredictionOptions
     from nas.commands.progress import progress_bar
 
     chosen = PredictionOptions(out=None if no_pictures else out, **options)

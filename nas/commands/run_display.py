@@ -246,7 +246,9 @@ def finished_line(member: FinishedMember) -> str:
 
 def trial_line(trial: Trial) -> str:
     """Says in one line what became of a trial."""
-    size = f"{trial.input_width}x{trial.input_height} px, {trial.macs / 1e9:.3f} GMACs"
+    tiles = trial.axes.get("tiles", "1")
+    cut = "" if tiles == "1" else f" in {tiles} tiles"
+    size = f"{trial.input_width}x{trial.input_height} px{cut}, {trial.macs / 1e9:.3f} GMACs"
     if trial.latency_ms is not None and trial.latency_high_ms is not None:
         size += f", {trial.latency_ms:.1f} ms (to {trial.latency_high_ms:.1f})"
     rung = _rung(trial.rung, trial.rungs)

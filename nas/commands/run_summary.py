@@ -43,6 +43,7 @@ PRIORITIES = {
     "interval ms": 4,
     "tied": 4,
     "input px": 5,
+    "tiles": 5,
     "levels": 7,
     "GFLOPs 2x": 7,
 }
@@ -186,8 +187,10 @@ def _columns(
 ) -> dict[str, list[str]]:
     """Returns the cells of the front by the title of their column."""
     columns = {"trained": [each.stage for each in found]} if found[0].stage else {}
+    columns |= {"input px": [f"{each.input_width}x{each.input_height}" for each in found]}
+    if any("tiles" in each.axes for each in found):
+        columns["tiles"] = [each.axes.get("tiles", "1") for each in found]
     columns |= {
-        "input px": [f"{each.input_width}x{each.input_height}" for each in found],
         "levels": [" ".join(each.levels) for each in found],
         "GMACs": [f"{each.macs / 1e9:.4f}" for each in found],
         "GFLOPs 2x": [f"{2 * each.macs / 1e9:.4f}" for each in found],

@@ -9,6 +9,7 @@ import click
 
 from nas.commands.display import notify, say
 from nas.commands.options import (
+    AGNOSTIC,
     class_options,
     data_option,
     echo_json,
@@ -76,6 +77,9 @@ if TYPE_CHECKING:
     default=None,
     help="Lower the scores of boxes that overlap more than --iou instead of dropping them; always so for a two-stage "
     "head. Default: as in the recipe, or drop them.",
+)
+@click.option(
+    "--agnostic/--no-agnostic", default=None, help=f"{AGNOSTIC} Default: as in the recipe, or only of their own."
 )
 @click.option(
     "--candidate-score",

@@ -57,7 +57,7 @@ class PredictsLatency(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """The cost of a detector for one image. Counts are exact, the latency is a prediction."""
+    """The cost of a detector for one image, in all of its tiles. Counts are exact, the latency is a prediction."""
 
     macs: int
     """Multiply-adds of the deployed form, in which branches are merged; fvcore calls them FLOPs."""
@@ -76,6 +76,9 @@ class Cost:
     operators needs less."""
     latency: Latency | None = None
     """On the requested device; None without one."""
+    passes: int = 1
+    """Passes of the network for an image, one for each of its tiles. Multiply-adds and latency are those of all; bytes
+    are those of one."""
 
     @property
     def latency_high_ms(self) -> float:
@@ -125,6 +128,7 @@ def cost_of(
         SpaceError: The architecture cannot be lowered, or runs an operator without a counting rule.
     """
     graph = lower(architecture, num_classes=num_classes, input_hw=input_hw)
+    passes = graph.tiles.count
     counts = list(node_costs(graph))
     macs = macs_trained = params = params_deployed = weight_bytes = activation_bytes = 0
     for _, count in counts:
@@ -135,14 +139,15 @@ def cost_of(
         weight_bytes += count.weight_bytes
         activation_bytes += count.activation_bytes
     return Cost(
-        macs=macs,
-        macs_trained=macs_trained,
+        macs=passes * macs,
+        macs_trained=passes * macs_trained,
         params=params,
         params_deployed=params_deployed,
         weight_bytes=weight_bytes,
         activation_bytes=activation_bytes,
         memory_bytes=peak_memory(graph, [count for _, count in counts]),
         latency=None if device is None else device.latency(graph),
+        passes=passes,
     )
 
 

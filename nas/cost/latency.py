@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from nas.cost.cost import EXTRAPOLATES_FROM, Latency, NodeKey, counted_nodes
 from nas.cost.families import UNLIKE_FROM, composition_scale, covariance, new_family_half_width
+from nas.cost.frame import frame_latency
 from nas.cost.operators import CLASSES
 from nas.cost.profile import GRID, SHARE_CLASS, ErrorModel, Profile, find_profile
 from nas.cost.residual import Residual, read_residual
@@ -54,14 +55,23 @@ class LatencyModel:
         profile: Rules, constants and error of the board.
         residual: Learned correction near measured networks, or None.
         confidence: Probability that the interval contains the measured time.
+        frame_hw: Size of the frames whose whole time `latency` predicts; None: the network alone.
     """
 
-    def __init__(self, profile: Profile, residual: Residual | None = None, *, confidence: float = CONFIDENCE) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        residual: Residual | None = None,
+        *,
+        confidence: float = CONFIDENCE,
+        frame_hw: tuple[int, int] | None = None,
+    ) -> None:
         if not GRID[0] <= confidence <= GRID[-1]:
             raise BudgetError(f"confidence must be from {GRID[0]} to {GRID[-1]}, got {confidence:g}")
         self.profile = profile
         self.residual = residual
         self.confidence = confidence
+        self.frame_hw = frame_hw
         error = profile.error or data_sheet_error()
         self._quantile = _at(confidence, error.quantiles)
         self._by_class = bool(error.class_scale)
@@ -80,6 +90,7 @@ class LatencyModel:
         """Returns a digest of the constants, the residual and the error that predictions are based on."""
         parts = [self.profile.constants] + ([] if self.residual is None else [self.residual.weights])
         text = repr([float(f"{value:.4g}") for part in parts for value in part]) + repr(self.profile.error)
+        text += "" if self.profile.host is None else repr(self.profile.host)
         return sha256(text.encode()).hexdigest()[:12]
 
     def predict(self, terms: Vector) -> LatencyPredictions:
@@ -147,7 +158,14 @@ class LatencyModel:
         return row
 
     def latency(self, graph: Graph) -> Latency:
-        """Returns the predicted latency of a graph; takes well under a millisecond if its nodes are cached."""
+        """Returns the predicted latency of a graph for an image in all its tiles, or the whole time of a frame.
+
+        The latter where the model has a `frame_hw`. Takes well under a millisecond if its nodes are cached.
+        """
+        if self.frame_hw is not None:
+            return frame_latency(self, graph, frame_hw=self.frame_hw, end_to_end=True)
+        if graph.tiles.count > 1:
+            return frame_latency(self, graph)
         return self.predict(self.terms(graph)[None])[0]
 
 
@@ -163,8 +181,16 @@ def data_sheet_error() -> ErrorModel:
     return ErrorModel(quantiles={each: spread * normal.inv_cdf(0.5 + each / 2) for each in GRID})
 
 
-def load_model(device: str, precision: str | None = None, *, confidence: float = CONFIDENCE) -> LatencyModel:
+def load_model(
+    device: str,
+    precision: str | None = None,
+    *,
+    confidence: float = CONFIDENCE,
+    frame_hw: tuple[int, int] | None = None,
+) -> LatencyModel:
     """Returns the model of a device: the name of a profile or of a board (its default profile), or a YAML file.
+
+    With a `frame_hw` it predicts the whole time of a frame of that size.
 
     Raises:
         ConfigError: There is no such profile.
@@ -175,4 +201,4 @@ def load_model(device: str, precision: str | None = None, *, confidence: float =
     residual = None if path is None else read_residual(path)
     if residual is not None and residual.fingerprint() != profile.residual:
         raise ConfigError(f"{path} belongs to another profile; calibrate the profile again, or copy both files")
-    return LatencyModel(profile, residual, confidence=confidence)
+    return LatencyModel(profile, residual, confidence=confidence, frame_hw=frame_hw)

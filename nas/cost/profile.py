@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from nas.cost.host import HostTimes
 from nas.cost.measurements import MeasurementSource
 from nas.cost.operators import CLASSES
 from nas.cost.terms import CLASS_OF_TERM, START, TERMS, Rules, Vector
@@ -134,6 +135,8 @@ class Profile:
     """The measurements behind the constants, one sentence each; empty if they come from the data sheet."""
     num_measured: int = 0
     error: ErrorModel | None = None
+    host: HostTimes | None = None
+    """The work of the board around the network, where it was measured; None: `nas.cost.host.PRIOR`."""
     residual: str | None = None
     """Fingerprint of the learned residual in the file beside the profile, if any."""
     path: Path | None = field(default=None, metadata={NOT_IN_FILES: True})

@@ -192,7 +192,7 @@ def measured(
             labels.append(row.model)
             keys.append(row.model)
             continue
-        arch, num_classes, guess = _architecture(path, row, tables)
+        arch, num_classes, guess = architecture_of(path, row, tables)
         try:
             terms.append(model.terms(lower(arch, num_classes=num_classes)))
         except SpaceError as error:
@@ -218,8 +218,12 @@ def measured(
     )
 
 
-def _architecture(path: Path, row: MeasuredRow, tables: Mapping[str, Vector]) -> tuple[Architecture, int, bool]:
-    """Returns a row's architecture, its number of classes, and whether that number is the default."""
+def architecture_of(path: Path, row: MeasuredRow, tables: Mapping[str, Vector]) -> tuple[Architecture, int, bool]:
+    """Returns a row's architecture, its number of classes, and whether that number is the default.
+
+    Raises:
+        DataError: There is no such architecture, or it does not take the size of the row.
+    """
     where = f"{path}, row {row.line}"
     known: int | None
     if row.model in DESIGNS:

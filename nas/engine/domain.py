@@ -86,10 +86,13 @@ class CostedDomain:
         num_classes: int,
         device: LatencyModel | None = None,
         least_cells: float = 0.0,
+        frame_hw: tuple[int, int] | None = None,
     ) -> None:
         self.space = space
         self.least_cells = least_cells
         """Cells that the finest level of a head needs along the input; see `nas.engine.starts.least_cells`."""
+        self.frame_hw = frame_hw
+        """Size of the images of the data or, where it is given, of a frame; None: not known."""
         self.budget = budget
         self.num_classes = num_classes
         self.device = device
@@ -142,12 +145,15 @@ class CostedDomain:
         return self._listed
 
     def has_small_cells(self, point: CostedPoint) -> bool:
-        """Returns whether the finest level has `least_cells` along the longer side of the input."""
+        """Returns whether the finest level has `least_cells` along the longer side of the image, all tiles counted."""
         if not self.least_cells:
             return True
         architecture = self.space.decode(dict(point.params))
         finest = architecture.backbone.log_stride(architecture.head.finest_level)
-        return bool(max(architecture.input_hw) / 2**finest >= self.least_cells)
+        cells = max(architecture.input_hw) / 2**finest
+        if self.frame_hw is not None:
+            cells *= architecture.tiles.magnification(self.frame_hw, architecture.input_hw)
+        return bool(cells >= self.least_cells)
 
     def overruns(self, candidate: Candidate) -> str:
         """Says which limits a point exceeds, and by how much."""

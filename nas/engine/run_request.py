@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nas.advice.box_sizes import box_sizes
 from nas.config import RunConfig, versions
 from nas.cost import Budget
+from nas.cost.frame import FRAME_NEEDED
 from nas.cost.latency import LatencyModel, load_model
 from nas.cost.profile import Profile, find_profile
 from nas.data_state import data_fingerprint_of
@@ -26,6 +28,7 @@ from nas.setting_forms import absolute, check_bounds, check_needs, given_setting
 from nas.settings import RunSettings
 from search_space import SearchSpace
 from search_space.errors import ConfigError
+from search_space.point.tiles import grids_for
 from trainers.data import DataSplits
 from trainers.data.holdout import MIN_IMAGES
 from trainers.proxies import PROXIES
@@ -42,6 +45,8 @@ of each paper that has a P2 or P3 head."""
 DEFAULT_MINUTES = {"built-in": 8.0, "data": 30.0}
 DEFAULT_RUNGS = {"built-in": (0.3, 0.6), "data": (0.5, 1.5)}
 """Epochs of each rung. The built-in set is learned in 600 images; shorter trials leave time for a search."""
+FRAME_RATIO = 1.25
+"""Largest ratio between the longer sides of frames and training images without a notice."""
 DEVICE_EXAMPLE = "--device jetson-nano (nas devices lists all)"
 
 
@@ -213,6 +218,20 @@ def objectives_notice(chosen: Iterable[Objective]) -> list[str]:
     ]
 
 
+def frame_notice(config: RunConfig, splits: DataSplits) -> list[str]:
+    """Returns a notice where most images of the data have another size than the frames."""
+    if config.frame is None:
+        return []
+    height, width = box_sizes(splits.train.records).usual_hw
+    scale = max(height, width) / max(config.frame)
+    if 1 / FRAME_RATIO <= scale <= FRAME_RATIO:
+        return []
+    return [
+        f"most training images have {width}x{height} px, but the frames {config.frame_text}: each picture is cut into "
+        "the same tiles as a frame, so its objects are seen at another scale"
+    ]
+
+
 def budget_of(settings: RunSettings) -> Budget:
     """Returns the limits that were asked for; GFLOPs are multiply-adds in billions.
 
@@ -234,12 +253,29 @@ def check_device(request: RunRequest) -> LatencyModel | None:
         ConfigError: A setting that needs a device is given without one, or the device is unknown.
     """
     said, wanted = request.settings, objectives_of(request)
+    if said.end_to_end and said.frame is None:
+        raise ConfigError(FRAME_NEEDED)
     if said.device is not None:
-        return load_model(said.device, said.precision, confidence=said.confidence)
+        return device_of(said)
     check_needs(request.given, type(said), DEVICE_EXAMPLE)
     if "latency" in wanted:
         raise ConfigError(f"--objective latency needs --device; next: {DEVICE_EXAMPLE}")
     return None
+
+
+def tiles_for(settings: RunSettings, narrowing: Narrowing) -> Narrowing:
+    """Returns the choices of tiles that suit a frame; none without a frame, or where the user narrowed them himself."""
+    if settings.frame is None or "tiles" in narrowing:
+        return {}
+    return {"tiles": grids_for(settings.frame)}
+
+
+def device_of(settings: RunSettings) -> LatencyModel | None:
+    """Returns the model that predicts the latency of a network, or end to end of a frame; None without a device."""
+    if settings.device is None:
+        return None
+    frame_hw = settings.frame if settings.end_to_end else None
+    return load_model(settings.device, settings.precision, confidence=settings.confidence, frame_hw=frame_hw)
 
 
 def device_name(given: str | None, profile: Profile) -> str:

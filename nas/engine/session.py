@@ -11,7 +11,6 @@ from typing import Any
 
 from nas.advice.box_sizes import BoxSizes, box_sizes
 from nas.config import RunConfig, check_fingerprint, check_same, read_config
-from nas.cost.latency import load_model
 from nas.data_state import DataWatch, data_fingerprint_of, open_data_of
 from nas.engine.advised import NO_ADVICE, check_auto, follow_advice
 from nas.engine.domain import CostedDomain
@@ -30,8 +29,11 @@ from nas.engine.run_request import (
     check_device,
     checked_name,
     default_starts,
+    device_of,
+    frame_notice,
     objectives_notice,
     resolve,
+    tiles_for,
 )
 from nas.engine.scheduler import Scheduler
 from nas.engine.search_study import STUDY_NAME, SearchStudy
@@ -48,6 +50,7 @@ from nas.setting_forms import check_bounds, stored_settings
 from nas.settings import RunSettings
 from search_space import SearchSpace
 from search_space.errors import ConfigError
+from search_space.point import optional_axes
 from trainers.data import DataSplits
 from trainers.weights import load_weights
 
@@ -113,6 +116,7 @@ def begin(request: RunRequest) -> Session:
     with_defaults(narrowing)
     named = read_starts(said.start or default_starts(narrowing))
     splits = open_data_of(said)
+    narrowing = {**narrowing, **tiles_for(said, narrowing)}
     advised = follow_advice(splits.train.records, narrowing) if said.auto else NO_ADVICE
     narrowing = {**narrowing, **advised.narrowing}
     space = SearchSpace().narrowed(with_defaults(narrowing))
@@ -144,6 +148,7 @@ def begin(request: RunRequest) -> Session:
             *more,
             *_pretrained_notices(config, pretrained, starts, named),
             *objectives_notice(objectives(config.objective)),
+            *frame_notice(config, splits),
         ],
         folder=create(path, config, fill),
         storage=said.storage,
@@ -361,15 +366,24 @@ def prepare(
         )
     starts, left_out = starting_points(domain, named.architectures, wanted_side=side_for(boxes))
     if not starts:
-        ensure_feasible(domain, SearchSpace().narrowed(with_defaults({})), seed=config.seed)
+        optional = {axis.name: axis.choices for axis in optional_axes() if axis.name in config.narrowing}
+        ensure_feasible(domain, SearchSpace().narrowed(with_defaults(optional)), seed=config.seed)
     return domain, starts, [*notices, *left_out]
 
 
 def _domain_of(config: RunConfig, space: SearchSpace, splits: DataSplits) -> tuple[CostedDomain, BoxSizes]:
     """Returns the domain of a run, and the boxes of its training images."""
-    device = None if config.device is None else load_model(config.device, confidence=config.confidence)
+    device = device_of(config)
     if device is not None:
         check_fingerprint(config, "device", device.fingerprint())
     boxes = box_sizes(splits.train.records)
     num_classes, cells = len(config.classes), least_cells(boxes)
-    return CostedDomain(space, budget_of(config), num_classes=num_classes, device=device, least_cells=cells), boxes
+    domain = CostedDomain(
+        space,
+        budget_of(config),
+        num_classes=num_classes,
+        device=device,
+        least_cells=cells,
+        frame_hw=config.frame or boxes.usual_hw,
+    )
+    return domain, boxes

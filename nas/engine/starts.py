@@ -16,6 +16,7 @@ from search_space.errors import SpaceError
 from search_space.heads.assignment import DUAL, is_one_to_one
 from search_space.plain import Options
 from search_space.space import INPUT_AXES
+from search_space.tile_grid import TileGrid
 
 WIDTH_AXIS, FPN_AXIS = "width", "fpn_width"
 ANCHOR_FREE = "anchor_free"
@@ -70,11 +71,16 @@ def starting_points(
 
 
 def adapted(domain: CostedDomain, design: Architecture) -> tuple[Architecture, tuple[str, ...]]:
-    """Returns a design with a head and an assignment that are in the space, where it can have them, and the changes."""
+    """Returns a design with a head, an assignment and tiles that are in the space, where it can have them, and the
+    changes."""
     heads, changes = domain.space.axis("head").choices, []
     if design.head.kind not in heads and ANCHOR_FREE in heads:
         design = with_anchor_free_head(design)
         changes.append("with an anchor-free head")
+    tiles = domain.space.tiles
+    if design.tiles.name not in tiles:
+        design = replace(design, tiles=TileGrid.of(tiles[0]))
+        changes.append(f"in {tiles[0]} tiles" if design.tiles.count > 1 else "without tiles")
     if is_one_to_one(design.head) and DUAL not in domain.space.axis("assignment").choices:
         design = with_many(design)
         changes.append("with the assignment many")

@@ -39,13 +39,21 @@ def _introduction(report: Mapping[str, Any]) -> str:
     height, width = report["input_hw"]
     head = HEAD_KINDS.get(report["head"]).description
     classes = counted(report["num_classes"], "class", "classes")
-    return f"A detector of {classes} with {head} for images of {height}x{width} pixels"
+    what = f"A detector of {classes} with {head} for images of {height}x{width} pixels"
+    tiles = report.get("tiles")
+    if tiles is None:
+        return what
+    return (
+        f"{what}, which are the {tiles['columns']}x{tiles['rows']} tiles (columns x rows) of a frame, with an overlap "
+        f"of {tiles['overlap']:.0%} of a tile"
+    )
 
 
 def _cost_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    passes = "" if "passes" not in report else f", {report['passes']} passes for a frame"
     rows = [
-        ("GFLOPs, a multiply-add counted as one (fvcore)", f"{report['macs'] / 1e9:.4g}"),
-        ("GFLOPs, a multiply-add counted as two (Ultralytics)", f"{report['flops_2x'] / 1e9:.4g}"),
+        (f"GFLOPs, a multiply-add counted as one (fvcore){passes}", f"{report['macs'] / 1e9:.4g}"),
+        (f"GFLOPs, a multiply-add counted as two (Ultralytics){passes}", f"{report['flops_2x'] / 1e9:.4g}"),
         ("parameters", f"{report['params']:,}" + _merged(report)),
         ("peak memory of activations as 32-bit floats", f"{report['memory_bytes_fp32'] / 1e6:.1f} MB"),
     ]
@@ -53,7 +61,7 @@ def _cost_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     if latency is not None:
         band = f"{latency['low_ms']:.2f} to {latency['high_ms']:.2f} ms ({latency['confidence']:.0%})"
         rows.append(
-            (f"predicted latency, {latency['device']}, batch 1, the network alone; not measured",
+            (f"predicted latency, {latency['device']}, batch 1, the network alone{passes}; not measured",
              f"{latency['predicted_ms']:.2f} ms, {band}")
         )  # fmt: skip
     return rows
@@ -130,9 +138,19 @@ def _use(entry: ExportEntry, report: Mapping[str, Any]) -> str:
         f"difference from PyTorch{before} on {onnx['compared_on_images']} images is "
         f"{onnx['largest_relative_difference']:.1g} of an output's scale. Input: `image`, `(1, 3, H, W)` 32-bit "
         "floats, RGB from 0 to 1, "
-        f"{fitted}. `postprocess.py` prepares the input and decodes the outputs{suppression}; it needs numpy, and "
-        "OpenCV for scaling."
+        f"{fitted}.{_cut(report)} `postprocess.py` prepares the input and decodes the outputs{suppression}; it needs "
+        "numpy, and OpenCV for scaling."
     ) + _int8(onnx.get("int8"))
+
+
+def _cut(report: Mapping[str, Any]) -> str:
+    """Returns how a frame is cut; nothing where it is one input."""
+    if "tiles" not in report:
+        return ""
+    return (
+        " A frame larger than the input is cut into the `tiles` of `detector.json` first, each is an input, and the "
+        "boxes of the tiles are joined; `nas predict` and `nas val` do that, `postprocess.py` reads one tile."
+    )
 
 
 def _int8(told: Mapping[str, Any] | None) -> str:

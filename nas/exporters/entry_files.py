@@ -16,15 +16,18 @@ from nas.cost import Cost, cost_of
 from nas.cost.latency import LatencyModel
 from nas.exporters.artefact_accuracy import MeasurementData, measured_accuracy
 from nas.exporters.card import card
+from nas.exporters.deepstream import PARSER, deepstream_files, deepstream_notes
 from nas.exporters.entry import ExportEntry
 from nas.exporters.int8_files import FLOAT_MODEL, quantise_files
 from nas.exporters.onnx_detector import DESCRIPTION, MODEL
 from nas.exporters.onnx_model import Exportable, OnnxOptions, SecondStage, difference, write_onnx
+from nas.exporters.onnx_suppression import NMS_OPERATORS, outputs_of, with_description
 from search_space import Detector
 from search_space.errors import ConfigError
 from trainers import save_weights
 from trainers.detect import evaluation_mode
 from trainers.heads import head_training
+from trainers.heads.reading import NUM_READ
 
 ARCHITECTURE, COST, WEIGHTS, CARD = "architecture.yaml", "cost.json", "weights.safetensors", "README.md"
 MAX_DIFFERENCE = {"fp32": 1e-4, "fp16": 5e-2}
@@ -89,6 +92,7 @@ def cost_report(entry: ExportEntry, cost: Cost, device: LatencyModel | None) -> 
         "input_hw": list(entry.architecture.input_hw),
         "num_classes": len(entry.classes),
         "head": entry.architecture.head.kind,
+        **_tiles(entry),
         "macs": cost.macs,
         "flops_2x": 2 * cost.macs,
         "macs_trained": cost.macs_trained,
@@ -108,6 +112,14 @@ def cost_report(entry: ExportEntry, cost: Cost, device: LatencyModel | None) -> 
     }
 
 
+def _tiles(entry: ExportEntry) -> dict[str, Any]:
+    """Returns the tiles of a frame as plain data, and their number; nothing where a frame is not cut."""
+    grid = entry.architecture.tiles
+    if grid.count == 1:
+        return {}
+    return {"tiles": {"columns": grid.columns, "rows": grid.rows, "overlap": grid.overlap}, "passes": grid.count}
+
+
 def _write_onnx(
     folder: Path, entry: ExportEntry, options: OnnxOptions, images: np.ndarray | None, data: MeasurementData | None
 ) -> dict[str, Any]:
@@ -118,10 +130,14 @@ def _write_onnx(
         images = np.random.default_rng(0).random((1, 3, height, width), dtype=np.float32)
     apart = _checked_difference(entry, detector, files, options, images)
     described = description(detector, entry.classes, options)
+    described |= {name: value for name, value in _tiles(entry).items() if name == "tiles"}
     if entry.pixel_range is not None:
         described["pixel_range"] = list(entry.pixel_range)
     if entry.weights is not None and entry.weights.suppression.changes():
         described["suppression"] = entry.weights.suppression.changes()
+    notes = _write_deepstream(folder, described) if options.form == "boxes" else {}
+    if options.form == "boxes":
+        files[MODEL] = with_description(files[MODEL], described)
     description_text = json.dumps(described, indent=2) + "\n"
     report: dict[str, Any] = {
         "opset": options.opset,
@@ -129,6 +145,7 @@ def _write_onnx(
         "outputs": options.form,
         "largest_relative_difference": apart,
         "compared_on_images": len(images),
+        **notes,
     }
     if options.precision == "int8":
         assert data is not None
@@ -138,6 +155,14 @@ def _write_onnx(
     (folder / "postprocess.py").write_bytes(kit_file("postprocess.py"))
     (folder / DESCRIPTION).write_text(description_text)
     return {"files": {name: len(content) for name, content in files.items()}, **report}
+
+
+def _write_deepstream(folder: Path, described: Mapping[str, Any]) -> dict[str, Any]:
+    """Writes the configuration of DeepStream; returns what it cannot express, for the report."""
+    for name, text in deepstream_files(described).items():
+        (folder / name).write_text(text, encoding="utf-8")
+        (folder / PARSER).write_bytes(kit_file("deepstream", PARSER))
+    return {"deepstream_notes": list(deepstream_notes(described))}
 
 
 def _checked_difference(
@@ -173,8 +198,19 @@ def description(detector: Detector, classes: Sequence[str], options: OnnxOptions
     }
     with evaluation_mode(detector):
         outputs = detector(torch.zeros(1, 3, *detector.input_hw))
-        exported = Exportable(detector, options)(torch.zeros(1, 3, *detector.input_hw))
+        exportable = Exportable(detector, options)
+        exported = exportable(torch.zeros(1, 3, *detector.input_hw))
+    found["output_names"] = list(exportable.names)
     found["output_shapes"] = [list(each.shape) for each in exported]
     if detector.head == "two_stage":
         found["second_stage_shape"] = [outputs[-2].shape[1], SecondStage(detector).num_features]
-    return found | head_training(detector).described(outputs)
+    if options.form != "boxes":
+        return found | head_training(detector).described(outputs)
+    found["nms"] = False
+    if not detector.one_to_one:
+        suppression, most = options.nms or NMS_OPERATORS[0], min(NUM_READ, exported[0].shape[1])
+        shapes = [[1, most, 4], [1, most], [1, most]]
+        found["nms_operator"] = suppression
+        found["output_names"] = list(outputs_of(suppression))
+        found["output_shapes"] = [[1, 1], *shapes] if suppression == "efficient" else shapes
+    return found

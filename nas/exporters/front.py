@@ -32,7 +32,8 @@ from trainers.importing.opening import check_complete, open_weights
 
 DEFAULT_CLASSES = 80
 BOARD = "board"
-"""Folder beside the entries with the script that measures them on a board."""
+"""Folder beside the entries with the scripts that measure and run them on a board."""
+BOARD_SCRIPTS = ("detect.py", "engines.py", "measure.py", "pictures.py", "power.py", "runtimes.py", "shell.py")
 NUM_IMAGES = 2
 """Number of validation images for the comparison of ONNX with PyTorch."""
 
@@ -112,7 +113,7 @@ def export(
             reports.append({**report, "trained": member.weights is not None, "data": member.data})
         if "onnx" in formats:
             (staging / BOARD).mkdir()
-            for name in ("measure.py", "engines.py"):
+            for name in BOARD_SCRIPTS:
                 (staging / BOARD / name).write_bytes(kit_file(BOARD, name))
         names = [report["name"] for report in reports]
         weights = [f"{each['name']}/{WEIGHTS}" if each["trained"] else None for each in reports]

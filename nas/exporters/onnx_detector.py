@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nas.exporters.kit import postprocess
-from nas.exporters.onnx_model import READ_RAW, open_session
-from search_space.errors import ConfigError, is_text
+from nas.exporters.onnx_model import FORMS, READ_RAW, open_session
+from search_space.errors import ConfigError, UserError, is_text
 from search_space.files import read_bytes
 from search_space.graph import IMAGE
 from search_space.input_format import FITS
+from search_space.plain import read_plain
+from search_space.tile_grid import TileGrid
 from trainers.data.pixel_range import PixelRange, is_range
 from trainers.heads import DetectionLimits, DetectionTensors
-from trainers.heads.reading import kept_without_nms, read_table, read_without_nms, suppressed
+from trainers.heads.reading import LEAST_SCORE, kept_without_nms, read_table, read_without_nms, suppressed
 from trainers.heads.two_stage import read_second_stage
 from trainers.settings import SettingError
 from trainers.suppression import Suppression
@@ -43,16 +45,20 @@ class OnnxDescription:
 
     head: str
     form: str
-    """`raw` or `decoded`."""
+    """`raw`, `decoded` or `boxes`."""
     classes: tuple[str, ...]
     input_hw: tuple[int, int]
     fit: str
     nms: bool
     """Whether the boxes need suppression."""
+    nms_operator: str | None
+    """What suppresses the boxes inside the file; None: nothing does."""
     output_shapes: tuple[tuple[int, ...], ...]
     pixel_range: PixelRange | None
     suppression: Suppression
     """Which detections the evaluations of the training counted."""
+    tiles: TileGrid
+    """How an image is cut into inputs."""
     content: Mapping[str, Any]
     """All of it, for `postprocess.py`."""
 
@@ -81,9 +87,11 @@ class OnnxDescription:
             input_hw=(content["input_hw"][0], content["input_hw"][1]),
             fit=content["fit"],
             nms=bool(content.get("nms", True)),
+            nms_operator=content.get("nms_operator"),
             output_shapes=tuple(tuple(each) for each in content["output_shapes"]),
             pixel_range=None if pixel_range is None else (float(pixel_range[0]), float(pixel_range[1])),
             suppression=Suppression.from_dict(content.get("suppression", {})),
+            tiles=TileGrid(**content.get("tiles", {})),
             content=content,
         )
 
@@ -95,7 +103,7 @@ def _lacking(content: Any) -> list[str]:
     shapes = content.get("output_shapes")
     checks = {
         "head": isinstance(content.get("head"), str),
-        "outputs": content.get("outputs") in ("raw", "decoded"),
+        "outputs": content.get("outputs") in FORMS,
         "classes": isinstance(content.get("classes"), list)
         and bool(content["classes"])
         and all(isinstance(name, str) and is_text(name) for name in content["classes"]),
@@ -104,12 +112,21 @@ def _lacking(content: Any) -> list[str]:
         "strides": _is_sizes(content.get("strides")),
         "output_shapes": isinstance(shapes, list) and bool(shapes) and all(map(_is_sizes, shapes)),
         "suppression": _is_suppression(content.get("suppression", {})),
+        "tiles": _is_grid(content.get("tiles", {})),
         "pixel_range": content.get("pixel_range") is None or is_range(content["pixel_range"]),
     }
     if content.get("outputs") == "raw":
         checks["head"] = content.get("head") in READ_RAW
         checks.update({name: content.get(name) is not None for name in NEEDED.get(str(content.get("head")), ())})
     return [name for name, good in checks.items() if not good]
+
+
+def _is_grid(value: object) -> bool:
+    try:
+        read_plain(TileGrid, value)
+        return True
+    except UserError:
+        return False
 
 
 def _is_suppression(value: object) -> bool:
@@ -143,6 +160,11 @@ class OnnxDetector:
                 missing.
         """
         self.path, self.description = model, OnnxDescription.read(model.with_name(DESCRIPTION))
+        if self.description.nms_operator == "efficient":
+            raise ConfigError(
+                f"{model} has the plug-in EfficientNMS_TRT of TensorRT, which ONNX Runtime lacks; next: export with "
+                "--nms onnx"
+            )
         self._session = open_session(model, device, threads)
         self.provider: str = self._session.get_providers()[0]
         self._check_model()
@@ -165,6 +187,11 @@ class OnnxDetector:
         """How an image becomes the input."""
         return self.description.fit
 
+    @property
+    def tiles(self) -> TileGrid:
+        """How an image is cut into inputs."""
+        return self.description.tiles
+
     def find(self, inputs: NDArray[np.uint8], limits: DetectionLimits) -> list[DetectionTensors]:
         """Returns the detections in each of the inputs `(B, H, W, 3)` RGB; boxes are in pixels of the input.
 
@@ -180,8 +207,10 @@ class OnnxDetector:
 
     def _find(self, image: NDArray[np.uint8], limits: DetectionLimits) -> DetectionTensors:
         outputs, described = self.outputs(image), self.description
-        if described.form == "decoded" and not described.nms:
+        if described.form != "raw" and not described.nms:
             boxes, scores, labels = (torch.from_numpy(each[0]) for each in outputs)
+            if described.nms_operator is not None:
+                limits = replace(limits, score_threshold=max(limits.score_threshold, LEAST_SCORE), one_class=False)
             return _read_found(boxes, scores, labels.long(), limits)
         try:
             read: Any = postprocess.table
@@ -195,7 +224,7 @@ class OnnxDetector:
             ) from None
         if described.head == "two_stage":
             return read_second_stage(boxes, scores, limits)[0]
-        if not described.nms and limits.iou_threshold is None and not limits.soft_nms:
+        if not described.nms and not limits.asks_for_nms:
             return read_without_nms(boxes, scores, limits)[0]
         return read_table(boxes, scores, limits)[0]
 
@@ -221,8 +250,8 @@ def _second_stage_of(model: Path) -> Path:
 
 
 def _read_found(boxes: Tensor, scores: Tensor, labels: Tensor, limits: DetectionLimits) -> DetectionTensors:
-    """Returns the detections of one image from what a graph found without suppression, best first."""
-    if limits.iou_threshold is not None or limits.soft_nms:
+    """Returns the detections of one image from what a graph found, best first."""
+    if limits.asks_for_nms:
         good = scores >= limits.score_threshold
         return suppressed(boxes[good], scores[good], labels[good], limits)
     points = torch.unique(boxes, dim=0, return_inverse=True)[1]

@@ -16,6 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from nas.exporters.folding import fold_input_format, fold_scales, keep_small_numbers, without_splits
+from nas.exporters.onnx_suppression import (
+    NMS_OPERATORS,
+    NmsOperator,
+    check_suppression,
+    with_suppression,
+    without_suppression,
+)
 from search_space import Detector
 from search_space.deployed import deployed
 from search_space.errors import ConfigError, check_known
@@ -25,8 +32,8 @@ from trainers.detect import evaluation_mode
 from trainers.heads import HeadTraining, head_training
 from trainers.heads.anchor_free import AnchorFreeTraining
 
-Form = Literal["raw", "decoded"]
-FORMS: tuple[Form, ...] = ("raw", "decoded")
+Form = Literal["raw", "decoded", "boxes"]
+FORMS: tuple[Form, ...] = ("raw", "decoded", "boxes")
 PRECISIONS = ("fp32", "fp16", "int8")
 OPSETS = range(13, 21)
 CUDA = "CUDAExecutionProvider"
@@ -48,7 +55,9 @@ class OnnxOptions:
     fp32 for `int8`, which `nas.exporters.quantisation` makes of it."""
     form: Form = "raw"
     """`raw`: the maps of the head; `decoded`: boxes in pixels and scores, before suppression; of a one-to-one head what
-    is found, with its classes."""
+    is found, with its classes; `boxes`: that of all heads, after suppression."""
+    nms: NmsOperator | None = None
+    """How `boxes` are suppressed; None: by the operator of ONNX, or not at all behind a one-to-one head."""
 
     def __post_init__(self) -> None:
         if self.opset not in OPSETS:
@@ -56,6 +65,12 @@ class OnnxOptions:
         for name, value, allowed in (("precision", self.precision, PRECISIONS), ("outputs", self.form, FORMS)):
             if value not in allowed:
                 raise ConfigError(f"--{name} is {value!r}; allowed: {', '.join(allowed)}")
+        if self.nms is not None and self.nms not in NMS_OPERATORS:
+            raise ConfigError(f"--nms is {self.nms!r}; allowed: {', '.join(NMS_OPERATORS)}")
+        if self.nms is not None and self.form != "boxes":
+            raise ConfigError(f"--nms applies to --outputs boxes, not to {self.form}; drop it, or give --outputs boxes")
+        if self.precision == "int8" and self.form == "boxes":
+            raise ConfigError("--outputs boxes does not apply to --precision int8; next: --outputs decoded")
 
 
 class Exportable(nn.Module):
@@ -65,7 +80,7 @@ class Exportable(nn.Module):
     the maps that the second stage reads: the selection of proposals depends on values, so a graph of fixed shape cannot
     contain it. Decoded outputs are boxes `(B, N, 4)` as x1, y1, x2, y2 px of the input and scores `(B, N,
     num_classes)`. Those of a one-to-one head, which needs no suppression, are boxes, scores `(B, N)` and class indices
-    `(B, N)` of what is found, best first.
+    `(B, N)` of what is found, best first. The form `boxes` is decoded here; `with_suppression` adds the rest.
     """
 
     def __init__(self, detector: Detector, options: OnnxOptions) -> None:
@@ -73,7 +88,7 @@ class Exportable(nn.Module):
         self.detector, self.form = detector, options.form
         self.dtype = torch.float16 if options.precision == "fp16" else torch.float32
         self.nodes, self.names = _raw_outputs(detector)
-        if self.form == "decoded":
+        if self.form != "raw":
             self.names = DETECTED if detector.one_to_one else DETECTED[:2]
             self.reader: HeadTraining = head_training(detector)
 
@@ -136,12 +151,17 @@ def write_onnx(detector: Detector, options: OnnxOptions) -> dict[str, bytes]:
             "the outputs of a two-stage head cannot be decoded inside ONNX, because the number of boxes depends on "
             "the image; next: --outputs raw, and postprocess.py to decode them"
         )
+    if options.form == "boxes":
+        check_suppression(detector.head, options.nms, one_to_one=detector.one_to_one)
     with evaluation_mode(detector):
         folded = without_splits(fold_input_format(deployed(detector)))
         module = _halved(folded) if options.precision == "fp16" else folded
         model = Exportable(module, options).eval()
         image = torch.zeros(1, 3, *detector.input_hw)
         files = {"model.onnx": _traced(model, image, IMAGE, model.names, options)}
+        if options.form == "boxes" and not detector.one_to_one:
+            suppression = options.nms or NMS_OPERATORS[0]
+            files["model.onnx"] = with_suppression(files["model.onnx"], suppression, detector.num_classes)
         if detector.head == "two_stage":
             second = SecondStage(module).eval()
             features = torch.zeros(1, second.num_features)
@@ -226,17 +246,17 @@ def open_session(model: bytes | Path, device: str = "cpu", threads: int = 0) -> 
 def difference(detector: Detector, files: Mapping[str, bytes], options: OnnxOptions, images: np.ndarray) -> float:
     """Returns the largest difference between ONNX and PyTorch outputs, relative to each output's largest value.
 
-    Decoded boxes and scores have a scale of at least 1 (a pixel, a score), because those of an untrained detector are
-    tiny.
+    Of a file with suppression inside, the boxes and scores before it are compared. Decoded boxes and scores have a
+    scale of at least 1 (a pixel, a score), because those of an untrained detector are tiny.
 
     Args:
         images: `(B, 3, H, W)` 32-bit floats from 0 to 1; they are run one at a time.
     """
-    worst = 0.0
+    worst, network = 0.0, without_suppression(files["model.onnx"])
     with evaluation_mode(detector):
         reference = Exportable(detector, OnnxOptions(form=options.form)).eval()
         for image in images:
-            found = run_onnx(files["model.onnx"], {IMAGE: image[None]})
+            found = run_onnx(network, {IMAGE: image[None]})
             if reference.names == DETECTED:
                 worst = max(worst, _apart_as_found(detector, torch.from_numpy(image[None]), found))
                 continue

@@ -28,8 +28,18 @@ def describe(point: Mapping[str, Any], trial: Trial) -> str:
         point: Its choices by axis; empty if they are not known.
         trial: One of the architecture, for the input size and the levels.
     """
-    parts = [f"{trial.input_width}x{trial.input_height} px", _backbone(point), _neck(point), _head(point, trial)]
+    parts = [
+        f"{trial.input_width}x{trial.input_height} px{_tiles(point)}",
+        _backbone(point),
+        _neck(point),
+        _head(point, trial),
+    ]
     return "; ".join(each for each in parts if each)
+
+
+def _tiles(point: Mapping[str, Any]) -> str:
+    tiles = point.get("tiles", "1")
+    return "" if tiles == "1" else f", {tiles} tiles"
 
 
 def _backbone(point: Mapping[str, Any]) -> str:

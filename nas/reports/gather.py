@@ -66,7 +66,7 @@ def gather(run: Path, *, images: bool = True) -> Content:
         table=table,
         detectors=detectors_of(plotted, points, space, files, num_classes=len(config.classes)),
         importance=axis_importance(trials, points, space, objectives(config.objective)),
-        boxes=box_sizes(splits, front) if front else "The front has no member yet to compare the objects with.",
+        boxes=box_sizes(splits, front, config) if front else "The front has no member yet to compare the objects with.",
         pictures=pictures_of(run, config, splits, front) if images else "",
         held_out=held_out_words(config, splits),
         finished=finished,
@@ -127,7 +127,7 @@ def _facts(config: RunConfig) -> tuple[tuple[str, str], ...]:
     facts = {
         "budget": " and ".join(config.limit_words()),
         "objectives": " against ".join(objective(name).title for name in config.objective),
-        "device": f"{config.device}; latencies are predicted, not measured" if config.device else "",
+        "device": f"{config.device}; latencies are predicted, not measured{_whole(config)}" if config.device else "",
         "data": f"{config.data or 'built-in set'}; {counted(len(config.classes), 'class', 'classes')}: "
         f"{', '.join(config.classes)}",
         "search": f"strategy {config.strategy}, limit {' or '.join(ends)}, rungs of {rungs} epochs, batch "
@@ -137,6 +137,10 @@ def _facts(config: RunConfig) -> tuple[tuple[str, str], ...]:
         "versions": ", ".join(f"{name} {version}" for name, version in config.versions.items()),
     }
     return tuple((name, text) for name, text in facts.items() if text)
+
+
+def _whole(config: RunConfig) -> str:
+    return f", end to end for frames of {config.frame_text}" if config.end_to_end else ""
 
 
 def _limits(config: RunConfig) -> dict[str, float]:

@@ -51,7 +51,7 @@ class Box:
 
 
 @dataclass(kw_only=True)
-class Layout:
+class BoxLayout:
     """The boxes of a detector, and which of them has the result of each node."""
 
     boxes: list[Box] = field(default_factory=list)
@@ -71,9 +71,9 @@ def draw_pyramid(graph: Graph, *, title: str) -> str:
     return _svg(_layout(graph), title)
 
 
-def _layout(graph: Graph) -> Layout:
+def _layout(graph: Graph) -> BoxLayout:
     """Puts nodes in boxes; those that only resize a map for another level are on the line between two boxes."""
-    layout, resized = Layout(), {}
+    layout, resized = BoxLayout(), {}
     readers = _readers(graph)
     for node in graph.nodes:
         if _is_resize(node) and readers.get(node.name, 0):
@@ -93,7 +93,7 @@ def _layout(graph: Graph) -> Layout:
     return layout
 
 
-def _place(layout: Layout) -> None:
+def _place(layout: BoxLayout) -> None:
     """Gives each box a column to the right of all that it reads, and of the boxes before it on its level."""
     last: dict[int, int] = {}
     for box in layout.boxes:
@@ -126,7 +126,7 @@ def _name(node: Node) -> str:
     return text if len(text) <= CHARACTERS else f"{text[: CHARACTERS - 1]}…"
 
 
-def _svg(layout: Layout, title: str) -> str:
+def _svg(layout: BoxLayout, title: str) -> str:
     levels = sorted({box.level for box in layout.boxes})
     heights = {level: max(box.height for box in layout.boxes if box.level == level) for level in levels}
     tops, y = {}, MARGIN + 34
@@ -181,7 +181,7 @@ def _box(box: Box, middle: float) -> list[str]:
     ]
 
 
-def _edges(box: Box, layout: Layout, middles: Mapping[int, float]) -> list[str]:
+def _edges(box: Box, layout: BoxLayout, middles: Mapping[int, float]) -> list[str]:
     """Returns the lines from what a box reads; one that changes the level is dashed and says how."""
     lines: list[str] = []
     for place, (name, resize) in enumerate(box.inputs):

@@ -53,6 +53,7 @@ def lower(architecture: Architecture, *, num_classes: int, input_hw: tuple[int, 
         input_hw=architecture.input_hw,
         head=head,
         input_format=architecture.input_format,
+        tiles=architecture.tiles,
     )
 
 

@@ -7,9 +7,9 @@ from collections import Counter
 from search_space.architecture import Architecture
 from search_space.axis import Axis, Params, Point
 from search_space.errors import SpaceError
-from search_space.point import activation_axes, backbone, head, layout, neck
+from search_space.point import activation_axes, backbone, head, layout, neck, tiles
 
-__all__ = ["all_axes", "decode", "read"]
+__all__ = ["all_axes", "decode", "optional_axes", "read"]
 
 
 def all_axes() -> tuple[Axis, ...]:
@@ -25,6 +25,11 @@ def all_axes() -> tuple[Axis, ...]:
     return axes
 
 
+def optional_axes() -> tuple[Axis, ...]:
+    """Returns the axes that a space has only where they are asked for by name; they come after all others."""
+    return tiles.axes()
+
+
 def decode(params: Point) -> Architecture:
     """Returns the architecture of a point."""
     size = layout.input_size(params)
@@ -35,6 +40,7 @@ def decode(params: Point) -> Architecture:
         head=head.decode(params),
         extras=backbone.decode_extras(params),
         input_format=backbone.input_format(params),
+        tiles=tiles.decode(params),
         **activation_axes.decode(params),  # type: ignore[arg-type]
     )
 
@@ -45,4 +51,5 @@ def read(architecture: Architecture) -> Params:
     The result may contain choices outside the space. They are found when the active ones are checked and decoded.
     """
     rest = {**layout.read(architecture), **backbone.read(architecture)}
-    return {**rest, **neck.read(architecture, rest), **head.read(architecture), **activation_axes.read(architecture)}
+    rest |= {**neck.read(architecture, rest), **head.read(architecture), **activation_axes.read(architecture)}
+    return {**rest, **tiles.read(architecture)}

@@ -15,7 +15,10 @@ from typing import Any
 
 import pytest
 
+from nas.api.calibrate import calibrate
+from nas.api.latency import LatencyPrediction, latency
 from nas.cli import main
+from nas.exporters.front import BOARD_SCRIPTS
 
 SCRIPT = Path(__file__).parents[2] / "nas" / "exporters" / "kit" / "board" / "measure.py"
 BANNER = "&&&& {what} TensorRT.trtexec [TensorRT v{version}] # trtexec --onnx=model.onnx"
@@ -106,8 +109,8 @@ def test_a_detector_is_measured_and_its_csv_calibrates_a_board(
     with (out / "board" / "measured.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert (row["model"], row["latency_ms"]) == ("../yolov8n-p2-nop5/architecture.yaml", "9.76")
-    written = ["engines.py", "measure.py", "measured.csv", "measured.json"]
-    assert sorted(path.name for path in (out / "board").iterdir() if path.name != "__pycache__") == written
+    written = {*BOARD_SCRIPTS, "measured.csv", "measured.json"}
+    assert {path.name for path in (out / "board").iterdir() if path.name != "__pycache__"} == written
     capsys.readouterr()
     main(["latency", "calibrate", str(out / "board" / "measured.csv"), "--device", "jetson-nano", "--json"])
     assert "jetson" in capsys.readouterr().out
@@ -122,6 +125,22 @@ def test_the_times_around_the_network_are_measured_where_numpy_is(tmp_path: Path
     (found,) = json.loads((out / "board" / "measured.json").read_text())["detectors"]
     for name in ("prepare", "read_outputs"):
         assert 0 < found["host"][name]["median_ms"] <= found["host"][name]["p95_ms"]
+    before, after = whole_times(out, tmp_path / "mine.yaml", frame_hw=(90, 160))
+    host = {name: found["host"][name]["median_ms"] for name in ("prepare", "read_outputs")}
+    assert after["scaling"] == pytest.approx(host["prepare"], rel=0.03)
+    assert after["decoding and suppression"] == pytest.approx(host["read_outputs"], rel=0.03)
+    assert after["network"] != before["network"] and after["all"] == pytest.approx(sum(after.values()) - after["all"])
+
+
+def whole_times(out: Path, profile: Path, *, frame_hw: tuple[int, int]) -> list[dict[str, float]]:
+    """Returns the predicted parts of a frame's time before and after a calibration by the board's measured.json."""
+    calibrate(out / "board" / "measured.json", device="orin-nano-trt-fp16", out=profile)
+    architecture, found = next(out.glob("*/architecture.yaml")), []
+    for device in ("orin-nano-trt-fp16", profile):
+        told = latency(architecture, device=device, num_classes=2, frame=frame_hw, end_to_end=True)
+        assert isinstance(told, LatencyPrediction) and told.per_frame is not None
+        found.append({each.part: each.latency_ms for each in told.per_frame.parts} | {"all": told.per_frame.latency_ms})
+    return found
 
 
 @pytest.mark.slow
@@ -146,7 +165,7 @@ def test_what_trtexec_refuses_is_told_and_the_rest_is_measured(tmp_path: Path) -
 
 def test_what_is_missing_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "board").mkdir()
-    for name in ("measure.py", "engines.py"):
+    for name in BOARD_SCRIPTS:
         (tmp_path / "board" / name).write_bytes(SCRIPT.with_name(name).read_bytes())
     for arguments, said in (((), "no trtexec"), (("--trtexec", stand_in(tmp_path)), "no */model.onnx")):
         done = measure(tmp_path, *arguments)
@@ -175,5 +194,6 @@ def test_the_power_mode_is_read(text: str | None, mode: str | None, script: Any)
 def test_the_script_runs_on_the_python_of_older_boards() -> None:
     import ast
 
-    for path in (SCRIPT, SCRIPT.with_name("engines.py"), SCRIPT.parent.parent / "postprocess.py"):
+    assert {path.name for path in SCRIPT.parent.glob("*.py")} == set(BOARD_SCRIPTS)
+    for path in (*SCRIPT.parent.glob("*.py"), SCRIPT.parent.parent / "postprocess.py"):
         ast.parse(path.read_text(), feature_version=(3, 6))

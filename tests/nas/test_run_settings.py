@@ -43,6 +43,7 @@ RESUMABLE = {
 }
 FACTS = {"space_fingerprint": "s", "data_fingerprint": "d", "classes": ("a",), "rungs": (1.0,)}
 KNOWN: dict[str, tuple[Any, Any]] = {
+    "frame": ((480, 640), (1080, 1920)),
     "device": ("jetson-nano-trt-fp16", "jetson-nano-ort-fp32"),
     "objective": (("accuracy", "macs"), ("ap50", "params")),
     "fix": (("block=c2f",), ("block=c3",)),

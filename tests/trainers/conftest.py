@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from search_space import InputFormat
+from search_space import InputFormat, TileGrid
 from trainers.data import Dataset, DataSplits, open_data
 from trainers.data.synthetic import synthetic_splits
 
@@ -23,7 +23,7 @@ def conv(channels_in: int, channels_out: int, stride: int) -> nn.Sequential:
 class TinyDetector(nn.Module):
     """Two levels, about 20,000 parameters, the contract of `search_space.Detector`."""
 
-    input_format = InputFormat()
+    input_format, tiles = InputFormat(), TileGrid()
 
     def __init__(self, num_classes: int, input_hw: tuple[int, int]) -> None:
         super().__init__()

@@ -15,7 +15,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torch import nn
 
-from search_space import InputFormat
+from search_space import InputFormat, TileGrid
 from search_space.errors import DataError
 from tests.trainers.conftest import HIT_UAV, tiny_detector
 from trainers import Score, evaluate, predict
@@ -121,7 +121,7 @@ def test_accuracy_weighs_small_objects_where_there_are_some() -> None:
 class Oracle(nn.Module):
     """Says at each point near (30, 20) in input pixels, whatever the image, that there is a 16 x 8 px object."""
 
-    input_format = InputFormat()
+    input_format, tiles = InputFormat(), TileGrid()
 
     def __init__(self) -> None:
         super().__init__()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from head_cases import objects, small_detector
@@ -28,6 +30,33 @@ def test_hard_and_soft_suppression_within_a_class() -> None:
     assert left(iou_threshold=0.5) == [(0.9, 0), (0.7, 1), (0.6, 0)]
     assert left(iou_threshold=0.5, soft_nms=True) == [(0.9, 0), (0.7, 1), (0.6, 0), (0.16, 0)]  # 0.8 * (1 - 0.8)
     assert left(iou_threshold=0.85, soft_nms=True) == [(0.9, 0), (0.8, 0), (0.7, 1), (0.6, 0)]
+
+
+def test_suppression_of_all_classes() -> None:
+    boxes, scores, labels = BOXES[:1].repeat(3, 1), torch.tensor([0.9, 0.8, 0.7]), torch.tensor([0, 1, 0])
+    kept = {
+        (agnostic, soft): len(
+            suppressed(boxes, scores, labels, DetectionLimits(agnostic=agnostic, soft_nms=soft, iou_threshold=0.5))[1]
+        )
+        for agnostic in (False, True)
+        for soft in (False, True)
+    }
+    assert kept == {(False, False): 2, (False, True): 2, (True, False): 1, (True, True): 1}
+
+
+@pytest.mark.parametrize("kind", list(HEAD_TRAINING))
+@pytest.mark.parametrize("soft", [False, True])
+def test_boxes_of_all_classes_do_not_overlap_in_any_head(kind: str, soft: bool) -> None:
+    detector = small_detector(kind).eval()
+    with torch.no_grad():
+        outputs = detector(torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(1)))
+    limits = DetectionLimits(score_threshold=0.0, iou_threshold=0.0, agnostic=True, soft_nms=soft)
+    boxes, scores, _ = head_training(detector).read(outputs, limits)[0]
+    each_class = head_training(detector).read(outputs, replace(limits, agnostic=False))[0]
+    assert 0 < len(scores) < len(each_class[1]) and scores.sort(descending=True).values.equal(scores)
+    if not soft and kind != "two_stage":  # which lowers scores
+        hard = suppressed(boxes, scores, torch.zeros(len(boxes)), DetectionLimits(iou_threshold=0.0))[1]
+        assert hard.equal(scores)
 
 
 def test_limits_per_class_and_per_image() -> None:

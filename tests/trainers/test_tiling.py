@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from search_space import InputFormat
+from search_space import InputFormat, TileGrid
 from search_space.errors import ConfigError
 from tests.trainers.conftest import tiny_detector
 from trainers.data import Dataset, Record
@@ -26,7 +26,7 @@ RED, GREEN = 0, 1
 class Rectangles(nn.Module):
     """Passes images on; whatever is bright in a channel is an object of that class."""
 
-    head, input_hw, input_format = "rectangles", (64, 64), InputFormat()
+    head, input_hw, input_format, tiles = "rectangles", (64, 64), InputFormat(), TileGrid()
 
     def __init__(self) -> None:
         super().__init__()

@@ -7,15 +7,28 @@ from dataclasses import replace
 
 import numpy as np
 
+from search_space.tile_grid import TileGrid
 from trainers.data.augmentation import Augmentation
 from trainers.data.color_jitter import distort_color, jitter_brightness, jitter_color, shuffle_channels
-from trainers.data.compose import View, fitted, make_double_mosaic, make_mosaic, mix_up, window
+from trainers.data.compose import (
+    View,
+    fitted,
+    make_double_mosaic,
+    make_mosaic,
+    mix_up,
+    tile_of,
+    tile_window,
+    window,
+)
 from trainers.data.copy_paste import paste_copies
 from trainers.data.crop_region import draw_region, show_region
 from trainers.data.dataset import Image
 from trainers.data.geometry import ImageFit, Sample, clip, read_sample, resize, rotate
 
 __all__ = ["ImageFit", "Sample", "augment", "clip", "read_sample", "resize"]
+
+WHOLE_FRAME = TileGrid()
+"""The tiles of a detector that sees whole images."""
 
 
 def augment(
@@ -26,6 +39,7 @@ def augment(
     fit: str,
     strength: Augmentation,
     mosaic_allowed: bool,
+    tiles: TileGrid = WHOLE_FRAME,
 ) -> Sample:
     """Returns one augmented sample of size `input_hw`.
 
@@ -33,10 +47,14 @@ def augment(
         draw: returns the next raw sample; a mosaic needs four, mix-up twice as many.
         fit: how images are scaled to the input before all else, `letterbox` or `stretch`; parts of a mosaic too.
         mosaic_allowed: whether the schedule still has mosaic and mix-up.
+        tiles: of the detector: it sees a window of the size of a tile of each image that is cut.
     """
 
     def composed() -> Sample:
-        return _composed(lambda: _view(draw(), rng, input_hw, fit, strength), rng, input_hw, strength, mosaic_allowed)
+        def view() -> tuple[View, float]:
+            return _view(draw(), rng, input_hw, fit, strength, tiles)
+
+        return _composed(view, rng, input_hw, strength, mosaic_allowed)
 
     sample = composed()
     if mosaic_allowed and strength.mixup > 0 and rng.random() < strength.mixup:
@@ -71,7 +89,12 @@ def _composed(
 
 
 def _view(
-    sample: Sample, rng: np.random.Generator, input_hw: tuple[int, int], fit: str, strength: Augmentation
+    sample: Sample,
+    rng: np.random.Generator,
+    input_hw: tuple[int, int],
+    fit: str,
+    strength: Augmentation,
+    tiles: TileGrid,
 ) -> tuple[View, float]:
     """Returns an image or a window of it at input scale, and the largest shift as a share of the input."""
 
@@ -82,8 +105,12 @@ def _view(
     if strength.turn > 0 and rng.random() < strength.turn:
         sample = rotate(sample, int(rng.integers(1, 4)))
     too_large = any(side > limit for side, limit in zip(sample.hw, input_hw, strict=True))
-    tiled = strength.tile > 0 and rng.random() < strength.tile and too_large
-    if tiled:
+    tile_hw = tile_of(tiles, sample.hw, input_hw)
+    tiled = tile_hw is not None or (strength.tile > 0 and rng.random() < strength.tile and too_large)
+    if tile_hw is not None:
+        sample = tile_window(sample, rng, tile_hw, input_hw=input_hw, fit=fit, jitter=strength.scale)
+        sample = replace(sample, image=recolor(sample.image))
+    elif tiled:
         sample = window(sample, rng, input_hw=input_hw, fit=fit, jitter=strength.scale)
         sample = replace(sample, image=recolor(sample.image))
     elif strength.zoom_out > 0 or strength.iou_crop > 0:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from search_space.errors import DataError
+from search_space.tile_grid import TileGrid
 from trainers.assigners import Objects
 from trainers.data.augment import Sample, augment, read_sample
 from trainers.data.augmentation import Augmentation
@@ -91,6 +92,8 @@ class BatchStream:
     num_steps: int
     seed: int
     strength: Augmentation = field(default_factory=Augmentation)
+    tiles: TileGrid = TileGrid()
+    """Of the detector; see `augment`."""
     accumulate: int = 1
     rank: int = 0
     num_ranks: int = 1
@@ -140,6 +143,7 @@ class BatchStream:
             input_hw=self.input_hw,
             fit=self.fit,
             strength=self.strength,
+            tiles=self.tiles,
             mosaic_allowed=step < self.strength.mosaic_until * self.num_steps
             and (self.num_steps - step) * self.batch_size > self.strength.close_mosaic * size,
         )

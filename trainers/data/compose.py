@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from search_space.tile_grid import TileGrid
 from trainers.data.dataset import Image
 from trainers.data.geometry import PAD_VALUE, ImageFit, Sample, crop, place_on_canvas, resize_sample
 
@@ -140,6 +141,35 @@ def window(sample: Sample, rng: np.random.Generator, *, input_hw: tuple[int, int
         return resize_sample(part, input_hw)
     target = (min(input_hw[0], max(1, round(height * scale))), min(input_hw[1], max(1, round(width * scale))))
     return resize_sample(part, target)
+
+
+def tile_of(grid: TileGrid, image_hw: tuple[int, int], input_hw: tuple[int, int]) -> tuple[int, int] | None:
+    """Returns the size `(H, W)` of the tiles of an image in pixels; None where it is not cut.
+
+    An image that is no larger than the input is not cut: that would only enlarge it.
+    """
+    if grid.count == 1 or (image_hw[0] <= input_hw[0] and image_hw[1] <= input_hw[1]):
+        return None
+    return grid.tile_hw(image_hw)
+
+
+def tile_window(
+    sample: Sample,
+    rng: np.random.Generator,
+    tile_hw: tuple[int, int],
+    *,
+    input_hw: tuple[int, int],
+    fit: str,
+    jitter: float,
+) -> Sample:
+    """Returns a random window of about the size of a tile, scaled to the input as `detect` scales tiles.
+
+    The sides of the window are those of a tile over a factor in 1 - jitter .. 1 + jitter. Most windows contain an
+    object.
+    """
+    scale = 1 + rng.uniform(-jitter, jitter)
+    height, width = (min(side, max(1, round(wanted / scale))) for side, wanted in zip(sample.hw, tile_hw, strict=True))
+    return fitted(crop(sample, _corner(sample, rng, (height, width)), (height, width)), input_hw, fit)
 
 
 def _corner(sample: Sample, rng: np.random.Generator, hw: tuple[int, int]) -> tuple[int, int]:

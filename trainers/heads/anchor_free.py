@@ -104,7 +104,7 @@ class AnchorFreeTraining:
         self, outputs: Sequence[Tensor], limits: DetectionLimits, input_hw: tuple[int, int] | None = None
     ) -> list[DetectionTensors]:
         """Returns the detections of each image, best first, from maps `(B, 4 * reg_max + classes, H, W)`."""
-        if self.one_to_one and limits.iou_threshold is None and not limits.soft_nms:
+        if self.one_to_one and not limits.asks_for_nms:
             return [kept_without_nms(*each, limits) for each in zip(*self.top(outputs), strict=True)]
         grid, table = grid_of(outputs, self.strides), flatten_maps(outputs).float()
         return [self._read_one(rows, grid, limits) for rows in table]

@@ -42,6 +42,13 @@ class DetectionLimits:
     better box of their class are lowered."""
     max_per_class: int | None = None
     """Per image and class; None: no limit."""
+    agnostic: bool = False
+    """Boxes of different classes suppress each other, too."""
+
+    @property
+    def asks_for_nms(self) -> bool:
+        """Whether boxes are suppressed also where the head needs it not."""
+        return self.iou_threshold is not None or self.soft_nms or self.agnostic
 
     @property
     def lowest_candidate(self) -> float:

@@ -115,7 +115,7 @@ def _read_one(boxes: Tensor, table: Tensor, limits: DetectionLimits) -> Detectio
 
 
 def suppressed(boxes: Tensor, scores: Tensor, labels: Tensor, limits: DetectionLimits) -> DetectionTensors:
-    """Returns what suppression within each class leaves of the detections of an image, best first.
+    """Returns what suppression leaves of the detections of an image, best first: within each class, or of all classes.
 
     Args:
         boxes: `(N, 4)` px.
@@ -123,12 +123,13 @@ def suppressed(boxes: Tensor, scores: Tensor, labels: Tensor, limits: DetectionL
         labels: `(N,)`.
         limits: the kind of suppression, and how many detections are kept.
     """
+    groups = torch.zeros_like(labels) if limits.agnostic else labels
     if limits.soft_nms:
-        scores = _lowered(boxes, scores, labels, limits)
+        scores = _lowered(boxes, scores, groups, limits)
         keep = scores.argsort(descending=True, stable=True)
         keep = keep[scores[keep] >= max(limits.score_threshold, LEAST_SCORE)]
     else:
-        keep = suppress(boxes, scores, labels, iou_threshold=limits.nms_iou)
+        keep = suppress(boxes, scores, groups, iou_threshold=limits.nms_iou)
     keep = within_limits(keep, labels, limits)
     return boxes[keep], scores[keep], labels[keep]
 
@@ -141,9 +142,9 @@ def within_limits(rows: Tensor, labels: Tensor, limits: DetectionLimits) -> Tens
     return rows[: limits.max_detections]
 
 
-def _lowered(boxes: Tensor, scores: Tensor, labels: Tensor, limits: DetectionLimits) -> Tensor:
-    """Returns the scores `(N,)` after soft-NMS."""
-    classes, column = torch.unique(labels, return_inverse=True)
+def _lowered(boxes: Tensor, scores: Tensor, groups: Tensor, limits: DetectionLimits) -> Tensor:
+    """Returns the scores `(N,)` after soft-NMS within groups `(N,)`."""
+    classes, column = torch.unique(groups, return_inverse=True)
     table = scores.new_zeros(len(scores), max(1, len(classes)))
     rows = torch.arange(len(scores), device=scores.device)
     table[rows, column] = scores

@@ -119,12 +119,14 @@ def read_second_stage(boxes: Tensor, probabilities: Tensor, limits: DetectionLim
         probabilities: `(B, N, num_classes)` in 0..1.
         limits: which detections are reported.
     """
-    if limits.one_class:
+    if limits.one_class or limits.agnostic:
         probabilities = probabilities.masked_fill(probabilities < probabilities.amax(dim=-1, keepdim=True), 0.0)
     if limits.candidate_score is not None:
         probabilities = probabilities.masked_fill(probabilities < limits.candidate_score, 0.0)
     least = max(limits.score_threshold, LEAST_SCORE)
-    scores = soft_suppress(boxes, probabilities, iou_threshold=limits.nms_iou, least_score=least)
+    rivals = probabilities.amax(dim=-1, keepdim=True) if limits.agnostic else probabilities
+    scores = soft_suppress(boxes, rivals, iou_threshold=limits.nms_iou, least_score=least)
+    scores = torch.where(probabilities > 0, scores, 0.0)
     return [_read_one(*tables, least, limits) for tables in zip(boxes, scores, strict=True)]
 
 

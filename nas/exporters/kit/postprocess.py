@@ -84,7 +84,7 @@ def detections(outputs, described, fit=None, *, threshold=0.25, iou=None, most=3
         most: Maximum number of detections.
         second_stage: Runs `second_stage.onnx` of a two-stage head: `(N, C)` features to `(N, num_classes + 5)`.
     """
-    needs_nms, is_decoded = described.get("nms", True), described["outputs"] == "decoded"
+    needs_nms, is_decoded = described.get("nms", True), described["outputs"] != "raw"
     if not needs_nms and (iou is None or is_decoded):
         boxes, scores, labels = _read_top(outputs, described, threshold)
     else:
@@ -112,8 +112,14 @@ def _candidates(outputs, described, threshold, iou, second_stage):
 
 
 def _read_top(outputs, described, threshold):
-    """Returns boxes, scores and classes of a head that gives one box per object, best first."""
-    if described["outputs"] == "decoded":
+    """Returns boxes, scores and classes of a head, or of a file, that gives one box per object, best first."""
+    if "nms_operator" in described:  # inside the file; rows after the last detection have a score of 0
+        if described["nms_operator"] == "efficient":
+            count = max(0, int(outputs[0].ravel()[0]))
+            outputs = [each[:, :count] for each in outputs[1:]]
+        keep = outputs[1][0] >= max(threshold, LEAST_SCORE)
+        return outputs[0][0][keep], outputs[1][0][keep], outputs[2][0][keep].astype(int)
+    if described["outputs"] != "raw":
         boxes, scores, labels = outputs[0][0], outputs[1][0], outputs[2][0].astype(int)
     else:
         boxes, scores = table(outputs, described)

@@ -9,6 +9,9 @@ measured.json (everything) and measured.csv (input of `nas latency calibrate`). 
 script also times scaling a picture to the input and decoding the outputs. Times that vary by more than --max-variation
 are marked in measured.json and left out of measured.csv. The summaries of TensorRT 7 to 10 are read.
 
+`--dla` runs what can on a deep learning accelerator (Xavier and Orin); measured.json lists the layers that fell back
+to the GPU. Where tegrastats is, it also has the energy of a frame in millijoules.
+
 In int8 without a calibration cache TensorRT uses random scales: times are right, detections are not.
 """
 
@@ -19,15 +22,14 @@ import glob
 import json
 import os
 import re
-import shutil
-import subprocess
 import sys
 import time
 
-from engines import PERCENTILE, PRECISIONS, ran, run_engine
+from engines import ENGINES, PERCENTILE, PRECISIONS, find_trtexec, run_engine
+from power import idle_power
+from shell import fail, read, said, say, write
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-USUAL_PLACES = ("/usr/src/tensorrt/bin/trtexec", "/usr/local/tensorrt/bin/trtexec")
 COLUMNS = ("model", "latency_ms", "input_h", "input_w", "num_classes", "p95_ms", "precision", "board", "power_mode")
 
 
@@ -41,6 +43,7 @@ def main():
         fail("no */model.onnx in %s; export with --format yaml,onnx, or give the folder with --folder" % options.folder)
     board = board_facts(trtexec)
     say("board: %(board)s, JetPack %(jetpack)s, power mode %(power_mode)s" % board)
+    options.idle_mw = idle_power()
     results = []
     for folder in folders:
         results.append(measure(folder, trtexec, options))
@@ -79,6 +82,14 @@ def arguments():
         "--keep", action="store_true", help="keep the engines in --out and reuse those whose ONNX file is unchanged"
     )
     parser.add_argument("--calibration", help="calibration cache for int8")
+    parser.add_argument(
+        "--dla",
+        type=int,
+        nargs="?",
+        const=0,
+        metavar="CORE",
+        help="run on a deep learning accelerator; core 0 if none is given",
+    )
     parser.add_argument("--warm-up-ms", type=int, default=2000)
     parser.add_argument("--seconds", type=int, default=10, help="duration of measuring each engine")
     parser.add_argument(
@@ -92,25 +103,14 @@ def arguments():
         "--picture", type=int, nargs=2, default=(720, 1280), metavar=("H", "W"), help="size of a picture"
     )
     options = parser.parse_args()
+    options.kept = os.path.join(options.out, ENGINES) if options.keep else None
+    if options.dla is not None and (options.dla < 0 or options.precision == "fp32"):
+        parser.error("--dla must be 0 or more, with --precision fp16 or int8: the accelerator has no fp32")
     if options.warm_up_ms < 0 or options.seconds < 1:
         parser.error("--warm-up-ms must be 0 or more and --seconds 1 or more")
     if not options.max_variation >= 0:  # so written, nan is refused as well
         parser.error("--max-variation must be 0 or more")
     return options
-
-
-def fail(message):
-    """Prints an error and exits with code 2."""
-    sys.stderr.write("measure.py: error: %s\n" % message)
-    sys.exit(2)
-
-
-def find_trtexec(given):
-    """Returns the path of trtexec: the given one, or one on the PATH or in a usual place."""
-    for path in [given] if given else [shutil.which("trtexec")] + list(USUAL_PLACES):
-        if path and os.path.isfile(path) and os.access(path, os.X_OK):
-            return path
-    fail("no trtexec%s; it comes with TensorRT: give its path with --trtexec" % (" at %s" % given if given else ""))
 
 
 def measure(folder, trtexec, options):
@@ -215,35 +215,9 @@ def clocks():
     return found or None
 
 
-def read(path):
-    """Returns the text of a file, or None if it cannot be read."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return None
-
-
-def said(command):
-    """Returns what a program printed, or None if it is missing or printed nothing.
-
-    Its exit code is not looked at: nvpmodel prints the power mode, then fails for want of root.
-    """
-    try:
-        return ran(command, subprocess.DEVNULL)[1].strip() or None
-    except OSError:
-        return None
-
-
-def say(text):
-    """Prints a line in UTF-8, whatever the locale, with the bytes that names of files have."""
-    sys.stdout.buffer.write((text + "\n").encode("utf-8", "surrogateescape"))
-    sys.stdout.buffer.flush()
-
-
 def settings(options):
     """Returns the options that the figures depend on."""
-    names = ("precision", "warm_up_ms", "seconds", "max_variation")
+    names = ("precision", "warm_up_ms", "seconds", "max_variation") + (("dla",) if options.dla is not None else ())
     return dict({name: getattr(options, name) for name in names}, batch=1)
 
 
@@ -276,6 +250,11 @@ def told(result):
         )
         if result["unstable"]:
             parts[-1] += ", unstable: varies by %.1f %%" % times["variation_percent"]
+        if "mj_per_frame" in times["energy"]:
+            parts[-1] += ", %.1f mJ a frame" % times["energy"]["mj_per_frame"]
+        if "dla" in times:
+            on_gpu, on_dla = (len(times["dla"].get(each, ())) for each in ("on_gpu", "on_dla"))
+            parts[-1] += ", %d layers on the DLA, %d on the GPU" % (on_dla, on_gpu)
     return "%s (%s): %s" % (result["name"], result["precision"], "; ".join(parts))
 
 
@@ -284,14 +263,6 @@ def write_csv(file, rows):
     writer = csv.DictWriter(file, COLUMNS)
     writer.writeheader()
     writer.writerows(rows)
-
-
-def write(path, fill):
-    """Writes a file atomically."""
-    part = path + ".part"
-    with open(part, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        fill(file)
-    os.replace(part, path)
 
 
 if __name__ == "__main__":
