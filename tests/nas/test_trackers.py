@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -14,12 +15,14 @@ import tracker_fakes
 from search_fakes import FakeEvaluator
 from tracker_fakes import StandInTracker, fake_mlflow, fake_wandb
 
-from nas.api.events import SearchEvent, TrialFinished
+from nas.api.events import FinishEnded, SearchEvent, TrialFinished
 from nas.api.search import SearchInterrupted, search
 from nas.api.search_run import SearchRun
+from nas.api.tracked_search import TrackedSearch
 from nas.api.train import TrainingInterrupted, train
 from nas.api.train_results import Training
-from nas.trackers import TRACKERS, TrackedEnding, Tracking, background, tracker_names
+from nas.reports.finished_member import FinishedMember
+from nas.trackers import TRACKERS, TrackedEnding, TrackedRun, Tracking, background, tracker_names
 from nas.trackers.background import TRACKING_JSON, BackgroundTracker, read_ids
 from nas.trackers.tracker import flat
 from search_space.errors import ConfigError
@@ -94,6 +97,35 @@ def test_a_resume_continues_what_is_tracked(stand_in: type[StandInTracker]) -> N
     assert numbers == resumed.trials["number"].tolist()
     search(resume="runs/a", trials=5, track="none")
     assert len(stand_in.sessions) == 2
+
+
+def test_a_member_that_was_trained_on_is_told(stand_in: type[StandInTracker], tmp_path: Path) -> None:
+    folder = tmp_path / "finished" / "02-abc"
+    member = FinishedMember(
+        name="02-abc",
+        key="abc",
+        folder=folder,
+        weights=folder / "weights.pt",
+        export=None,
+        onnx=None,
+        scored_on="held-out",
+        num_images=7,
+        scores={"ap50": 0.25, "ap_small": math.nan},
+        epochs=3.0,
+        images_seen=18,
+        seconds=2.5,
+        evaluation_seconds=1.0,
+        macs=10**8,
+        params=1000,
+    )
+    events: list[SearchEvent] = []
+    with Tracking({"mlflow": StandInTracker()}, pytest.fail) as tracking:
+        tracking.start(lambda: TrackedRun(folder=tmp_path, name="a", is_search=True, settings={}))
+        TrackedSearch(tracking, events.append)(FinishEnded(member=member))
+    (part,) = stand_in.sessions[0].parts
+    assert (part.name, part.number, part.params["scored_on"]) == ("finished-02-abc", 2, "held-out")
+    assert part.metrics["ap50"] == 0.25 and part.metrics["seconds"] == 2.5 and "ap_small" not in part.metrics
+    assert part.notes == {"weights": str(folder / "weights.pt"), "export": ""} and len(events) == 1
 
 
 def test_without_a_tracker_nothing_is_written_or_stored() -> None:
