@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from nas import data_settings, data_words
+from nas.trackers import track_setting
 from trainers.settings import declared_settings, setting
 
 _setting = partial(setting, identity=False)
@@ -280,6 +281,7 @@ class RunSettings:
         default_words="a file in the run's folder",
         joinable=True,
     )
+    track: str | None = track_setting(_FOLDER)
     executor: str = _WORKERS(
         "local",
         "How trainings run: local (in this process, or in worker processes if --workers is above 1), processes, ray or "

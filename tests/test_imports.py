@@ -25,7 +25,7 @@ ONLY_IN = {"optuna": "nas/engine/", "ray": "nas/executors/ray", "fvcore": "nas/c
 HEAVY = {"torch", "pandas", "optuna", "ray", "cv2", "numpy", "scipy"}
 FLOORS = (
     ("data_words",),
-    ("data_settings",),
+    ("data_settings", "trackers"),
     ("box_drawing", "busy_machine", "locking", "process_control", "setting_forms", "settings", "weights_path"),
     ("advice", "architectures", "config", "cost"),
     ("data_state", "plugins", "run_folder", "transfer"),

@@ -1,11 +1,10 @@
-"""Logs of a training: history.csv, results.png and TensorBoard events."""
+"""Logs of a training: history.csv and results.png."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from search_space.errors import ConfigError
 from search_space.files import write_bytes, write_text
@@ -14,7 +13,6 @@ History = Sequence[Mapping[str, float]]
 
 SCHEDULE = ("epoch", "step", "learning_rate", "loss")
 SCORES = ("ap", "ap50", "ap_small", "accuracy")
-STEPS_PER_EVENT = 10
 
 
 def history_csv(history: History) -> str:
@@ -58,45 +56,3 @@ def draw_history(folder: Path, history: History) -> None:
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=120)
     write_bytes(folder / "results.png", content.getvalue())
-
-
-class EventLog:
-    """Writes TensorBoard events: loss, its parts and learning rate every ten steps, and the scores of evaluations.
-
-    Args:
-        folder: of the event files.
-
-    Raises:
-        ConfigError: the package tensorboard is not installed.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            raise ConfigError(
-                "--tensorboard needs the package tensorboard; install it with pip install 'pyramidnas[train]'"
-            ) from None
-        self._folder = folder
-        self._writer_class: Any = SummaryWriter
-        self._writer: Any = None
-
-    def add(self, step: int, train: Mapping[str, float], scores: Mapping[str, float] | None) -> None:
-        """Logs the losses and the learning rate of a step (1-based), and the scores if there was an evaluation.
-
-        After a resume, earlier events from this step on are replaced.
-        """
-        if self._writer is None:
-            self._writer = self._writer_class(str(self._folder), purge_step=step)
-        if step % STEPS_PER_EVENT == 0 or scores is not None:
-            for name, value in train.items():
-                self._writer.add_scalar(f"train/{name}", value, step)
-        if scores is not None:
-            for name, value in scores.items():
-                self._writer.add_scalar(f"val/{name}", value, step)
-            self._writer.flush()
-
-    def close(self) -> None:
-        """Flushes and closes the event file."""
-        if self._writer is not None:
-            self._writer.close()

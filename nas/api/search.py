@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,6 @@ from nas.api.events import (
     OnSearchEvent,
     RunOpened,
     RunStarted,
-    SearchEvent,
     TrainingStep,
     TrialFinished,
     TrialStarted,
@@ -21,6 +20,7 @@ from nas.api.executor_options import check_executor, open_executor
 from nas.api.finish_phase import finish_search, planned_times
 from nas.api.result import OnNotice
 from nas.api.search_run import SearchRun
+from nas.api.tracked_search import TrackedSearch
 from nas.api.trained_detector import named_weights
 from nas.engine import join_run
 from nas.engine.loop import Search
@@ -35,6 +35,7 @@ from nas.plugins import use_plugins
 from nas.run_folder import read_trials
 from nas.setting_forms import described_keywords, signature_of
 from nas.settings import RunSettings
+from nas.trackers import Tracking, open_trackers, tracker_names
 from search_space.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -96,15 +97,17 @@ def search(
         settings["pretrained"] = named_weights(settings["pretrained"])
     request = RunRequest.of(data=data, **settings)
     check_executor(request.settings)
+    open_trackers(tracker_names(request.settings.track))  # what is missing is told before anything is written
     session = _session(request, resume, join=join)
-    observer = _Observer(on_progress or (lambda event: None))
-    plan = None if join else plan_of(session.config)
-    observer.tell(_introduction(session, plan))
     notify = on_notice or (lambda notice: None)
-    for notice in session.notices:
-        notify(notice)
     next_step = f"nas run --resume {session.folder.path}"
-    with nullcontext() if session.storage is None else database_errors(next_step):
+    answering = nullcontext() if session.storage is None else database_errors(next_step)
+    with Tracking(open_trackers(tracker_names(session.config.track)), notify) as tracking, answering:
+        observer = _Observer(TrackedSearch(tracking, on_progress or (lambda event: None)))
+        plan = None if join else plan_of(session.config)
+        observer.tell(_introduction(session, plan))
+        for notice in session.notices:
+            notify(notice)
         run = _run(session, plan, observer, notify)
     if run.ending is not None and run.ending.is_interrupted:
         raise SearchInterrupted(run)
@@ -131,10 +134,12 @@ def _run(session: Session, plan: TimePlan | None, observer: _Observer, notify: O
                 join_run.publish(opened.study, session)
             for notice in (*laid_notices, *opened.notices, *_interrupted_notice(opened)):
                 notify(notice)
+            observer.tell.began(session)
             observer.tell(RunOpened(trials=tuple(opened.study.trials()), run_seconds=opened.elapsed_seconds))
             ending = opened.run()
         if times is not None and not ending.is_interrupted:
             ending = finish_search(session, times, ending, opened.elapsed_seconds, notify, observer.tell)
+        observer.tell.ended(ending, opened.study.trials)
     return SearchRun(
         folder=session.folder.path,
         config=session.config,
@@ -171,8 +176,8 @@ def _interrupted_notice(search: Search) -> list[str]:
 class _Observer:
     """Turns what a search tells into events."""
 
-    def __init__(self, tell: OnSearchEvent) -> None:
-        self.tell: Callable[[SearchEvent], None] = tell
+    def __init__(self, tell: TrackedSearch) -> None:
+        self.tell = tell
         self.search: Search | None = None
 
     @property

@@ -19,11 +19,11 @@ from nas.setting_forms import described_keywords, signature_of
 from search_space.errors import ConfigError, WriteError
 
 if TYPE_CHECKING:
+    from nas.api.tracked_training import TrackedTraining
     from nas.api.train_results import Training
     from nas.api.train_settings import TrainSettings
     from nas.api.train_setup import Ready
     from trainers import TrainProgress, TrainResult
-    from trainers.logs import EventLog
 
 __all__ = ["TrainingInterrupted", "train", "train_signature"]
 
@@ -78,9 +78,11 @@ def train(
         SpaceError: the architecture is not valid.
         TrainingInterrupted: Ctrl-C after the training had started; it can be resumed.
     """
+    from nas.api.tracked_training import TrackedTraining
     from nas.api.train_results import result_of, write_results
     from nas.api.train_settings import settings_called
     from nas.api.train_setup import prepare
+    from nas.trackers import Tracking
     from trainers.distributed import join_processes
 
     is_first = launched_rank() == 0
@@ -97,12 +99,14 @@ def train(
         with reported_once():
             chosen = _settings(architecture, resume, given, notify)
             ready = prepare(chosen, held, is_first=is_first, on_notice=notify)
-        with _resumable(chosen.out):
+        with _resumable(chosen.out), Tracking(ready.trackers, notify) as tracking:
+            tracked = TrackedTraining(tracking, chosen)
             with join_processes(chosen.config.device):
-                result = _run(chosen, ready, on_progress, is_first=is_first)
+                result = _run(chosen, ready, tracked, on_progress, is_first=is_first)
             training = result_of(chosen, result, ready)
             if is_first:
                 write_results(training, chosen, result, ready.splits, notify)
+                tracked.ended(training)
     return dataclasses.replace(training, notices=tuple(notices))
 
 
@@ -128,32 +132,35 @@ def _settings(
 
 
 def _run(
-    settings: TrainSettings, ready: Ready, on_progress: Callable[[TrainProgress], None] | None, *, is_first: bool
+    settings: TrainSettings,
+    ready: Ready,
+    tracked: TrackedTraining,
+    on_progress: Callable[[TrainProgress], None] | None,
+    *,
+    is_first: bool,
 ) -> TrainResult:
     from nas.api.train_results import save_weights
     from trainers import train as train_detector
 
     splits = ready.splits
-    with _recorded(settings.out, ready.log, on_progress) as on_step:
-        return train_detector(
-            ready.detector,
-            splits.train,
-            splits.val,
-            config=settings.config,
-            on_step=on_step if is_first else None,
-            on_best=lambda state, _: save_weights(settings, state, splits),
-            checkpoint=settings.out / CHECKPOINT,
-            resume=settings.resume,
-            teacher=None if ready.teacher is None else ready.teacher.content,
-        )
+    return train_detector(
+        ready.detector,
+        splits.train,
+        splits.val,
+        config=settings.config,
+        on_step=_recorder(settings.out, tracked, on_progress) if is_first else None,
+        on_best=lambda state, _: save_weights(settings, state, splits),
+        checkpoint=settings.out / CHECKPOINT,
+        resume=settings.resume,
+        teacher=None if ready.teacher is None else ready.teacher.content,
+    )
 
 
-@contextlib.contextmanager
-def _recorded(
-    folder: Path, log: EventLog | None, on_progress: Callable[[TrainProgress], None] | None
-) -> Iterator[Callable[[TrainProgress], None]]:
-    """Yields a callback that writes history.csv and the events of TensorBoard during the training."""
-    from trainers.logs import SCORES, write_history
+def _recorder(
+    folder: Path, tracked: TrackedTraining, on_progress: Callable[[TrainProgress], None] | None
+) -> Callable[[TrainProgress], None]:
+    """Returns a callback that writes history.csv and tells the trackers during the training."""
+    from trainers.logs import write_history
 
     rows = 0
 
@@ -162,17 +169,11 @@ def _recorded(
         if len(progress.history) > rows:
             write_history(folder, progress.history)
             rows = len(progress.history)
-        if log is not None:
-            scores = None if progress.val is None else {name: getattr(progress.val, name) for name in SCORES}
-            log.add(progress.step, {**progress.losses, "learning_rate": progress.learning_rate}, scores)
+        tracked.stepped(progress)
         if on_progress is not None:
             on_progress(progress)
 
-    try:
-        yield record
-    finally:
-        if log is not None:
-            log.close()
+    return record
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from nas import data_settings, data_words
+from nas.trackers import track_setting
 from trainers import config
 from trainers.settings import DeclaredSetting, all_settings, check_settings, read_settings, setting
 
@@ -92,7 +93,10 @@ class TrainingRequest:
         default_words="default",
     )
     threads: int | None = _COMPUTATION(None, "CPU threads.", minimum=1, default_words="all", resumable=True)
-    tensorboard: bool = _OUTPUT(False, "Also write events for TensorBoard.", resumable=True)
+    track: str | None = track_setting(_OUTPUT)
+    tensorboard: bool = _OUTPUT(
+        False, "The same as --track tensorboard; may be given with another tracker.", resumable=True
+    )
     input_hw: tuple[int, int] | None = _START(
         None,
         "Height and width of the input in pixels.",

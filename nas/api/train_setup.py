@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from nas.locking import locked
 from nas.settings import DATA_SETTINGS
+from nas.trackers import open_trackers, tracker_names
 from search_space.errors import ConfigError
 
 if TYPE_CHECKING:
     from nas.api.train_settings import TrainSettings
     from nas.api.trained_detector import TrainedDetector
+    from nas.trackers import Tracker
     from search_space import Architecture, Detector
     from trainers import Weights
     from trainers.data import DataSplits
-    from trainers.logs import EventLog
 
 
 class Ready(NamedTuple):
@@ -26,8 +27,8 @@ class Ready(NamedTuple):
 
     detector: Detector
     splits: DataSplits
-    log: EventLog | None
-    """Of events for TensorBoard."""
+    trackers: Mapping[str, Tracker]
+    """By name; none of them has begun."""
     teacher: TrainedDetector | None
 
 
@@ -56,7 +57,7 @@ def prepare(
     device_for(settings.config.device)
     if is_first and settings.resume:
         held.enter_context(locked(settings.out, busy))
-    log = _event_log(settings) if is_first else None
+    trackers = open_trackers(tracker_names(request.track, tensorboard=request.tensorboard)) if is_first else {}
     splits = open_for_user(
         **{name: getattr(request, name) for name in DATA_SETTINGS},
         seed=settings.config.seed,
@@ -72,7 +73,7 @@ def prepare(
             held.enter_context(locked(settings.out, busy))
             check_free(settings.out)
         replace(settings, request=replace(request, pixel_range=splits.pixel_range)).write()
-    return Ready(detector, splits, log, teacher)
+    return Ready(detector, splits, trackers, teacher)
 
 
 def _check_data(settings: TrainSettings, splits: DataSplits, on_notice: Callable[[str | None], None]) -> None:
@@ -146,12 +147,6 @@ def _bins_note(detector: Detector, splits: DataSplits) -> str | None:
         fit=detector.input_format.fit,
         tiles=detector.tiles,
     )
-
-
-def _event_log(settings: TrainSettings) -> EventLog | None:
-    from trainers.logs import EventLog
-
-    return EventLog(settings.out) if settings.request.tensorboard else None
 
 
 def _tell(weights: Weights, on_notice: Callable[[str | None], None]) -> None:

@@ -11,6 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from nas.doctor.machine_check import Check
+from nas.trackers import disable_telemetry
 
 DISTRIBUTION = "pyramidnas"
 FOR_DEVELOPERS = ("dev", "docs")
@@ -74,6 +75,7 @@ def _state(requirement: Requirement, modules: Mapping[str, str]) -> tuple[str, b
     if not requirement.specifier.contains(version, prereleases=True):
         return f"{version}, which is not {requirement.specifier}", True
     module = modules.get(canonicalize_name(requirement.name))
+    disable_telemetry()
     try:
         if module is not None:
             importlib.import_module(module)

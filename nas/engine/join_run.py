@@ -49,7 +49,7 @@ def join(request: RunRequest) -> Session:
     notes = _notes(said.storage, said.name)
     config = parse_config(str(notes[CONFIG]), source=f"the run {said.name}")
     pretrained = joined_pretrained(config, request.stored(config).get("pretrained"))
-    here = {"threads": None, "out": str(Path(said.out).resolve())}
+    here = {"threads": None, "track": None, "out": str(Path(said.out).resolve())}
     config = changed(config, here | request.stored(config))
     space, splits = reopen_data(config)
     named = Starts(architectures={name: Architecture.from_dict(each) for name, each in notes[STARTS].items()})

@@ -24,6 +24,8 @@ NUM_REPAIRS = 2
 MAX_REPAIR_STEPS = 60
 NEAR_TARGET = 0.25
 """A point whose log cost is this near to the target is taken without drawing others."""
+LATENCY = "latency_high_ms"
+"""The limit on the upper end of a predicted latency."""
 WITHOUT_SIZE = ("params", "params_m")
 """Costs and limits that do not depend on the input size."""
 
@@ -325,6 +327,7 @@ def fit_input(
     sizes = sorted(int(choice) for choice in domain.space.input_axis(params).choices)
     sizes = [size for size in sizes if largest is None or size <= largest]
     smallest = next((found for size in sizes if (found := domain.resized(params, size)) is not None), None)
+    smallest = None if smallest is None else _first_in_time(domain, params, sizes, smallest)
     if smallest is None or not smallest.feasible:
         return smallest
     first = side_of(smallest.params)
@@ -334,6 +337,22 @@ def fit_input(
     index = choose(gmacs[: _num_fitting(domain, params, sizes[: len(gmacs)])])
     tries = (domain.resized(params, size) for size in reversed(sizes[: index + 1]))
     return next((candidate for candidate in tries if candidate is not None and candidate.feasible), smallest)
+
+
+def _first_in_time(domain: Domain, params: Params, sizes: Sequence[int], smallest: CostedPoint) -> CostedPoint:
+    """Returns a point at the smallest size at which it is fast enough; where there is none, at the smallest size.
+
+    The interval of a very small input can be wider than that of a larger one, because no network like it was measured:
+    its upper end, which the limit is on, is then higher, although it is predicted to be faster.
+    """
+    if smallest.feasible or any(margin > 0 for name, margin in smallest.margins.items() if name != LATENCY):
+        return smallest
+    limit = domain.limits[LATENCY]
+    for size in sizes:
+        found = domain.resized(params, size)
+        if found is not None and (found.feasible or found.costs["latency_ms"] > limit):
+            return found if found.feasible else smallest
+    return smallest
 
 
 def _num_fitting(domain: Domain, params: Params, sizes: list[int]) -> int:

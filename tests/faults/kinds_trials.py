@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.run_audit import ended_trials
+from nas.commands.run import NO_FRONT
 from tests.faults.bench import DATA, Outcome, Scene, fault, heard
 from tests.faults.evaluators import quick, spoil_loss, spoil_reading
 
@@ -22,7 +23,7 @@ def _one_bad_trial(scene: Scene, *, spoil: Callable[[Scene], None], says: str) -
     trials = ended_trials(scene.run)
     failed = [trial for trial in trials.values() if trial.outcome == "failed"]
     outcome = scene.close_books(child, says, before=trials)
-    lost = outcome.lost + (code != 0) + (len(failed) != 1)
+    lost = outcome.lost + (code not in (0, NO_FRONT)) + (len(failed) != 1)
     return Outcome(lost=lost, doubled=outcome.doubled, message=outcome.message, said=outcome.said)
 
 

@@ -39,6 +39,7 @@ from trainers.settings import DeclaredSetting, SettingError, declared_settings, 
 DECLARED = declared_settings(RunSettings)
 RESUMABLE = {
     *("data", "images", "trials", "minutes", "hours", "finish", "trial_minutes", "repeats", "threads", "pretrained"),
+    "track",
 }
 FACTS = {"space_fingerprint": "s", "data_fingerprint": "d", "classes": ("a",), "rungs": (1.0,)}
 KNOWN: dict[str, tuple[Any, Any]] = {
