@@ -26,8 +26,10 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
         temporary.write_bytes(content)
         os.replace(temporary, path)
     except OSError as error:
-        reason = error.strerror or error
-        raise WriteError(f"cannot write {path}: {reason}; free disk space, or fix the folder's permissions") from None
+        cure = "free disk space, or fix the folder's permissions"
+        if isinstance(error, FileNotFoundError):
+            cure = "create the folder, or correct the path"
+        raise WriteError(f"cannot write {path}: {error.strerror or error}; {cure}") from None
     finally:
         temporary.unlink(missing_ok=True)
 

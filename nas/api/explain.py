@@ -141,6 +141,8 @@ def explain(
     num_classes = classes_to_count(architecture, num_classes, "counted", on_notice)
     if picture is not None and diff is not None:
         raise ConfigError("--picture draws one architecture, and --diff compares two; give one of them")
+    if picture is not None and Path(picture).suffix.lower() != ".svg":
+        raise ConfigError(f"--picture writes an SVG file, got {picture}; next: a name that ends in .svg")
     if diff is not None:
         from nas.api.differences import differences
 

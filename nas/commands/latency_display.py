@@ -52,8 +52,9 @@ def print_architecture(result: LatencyPrediction) -> None:
         f"(width x height), {result.macs / 1e9:.4f} GMACs ({result.flops_2x / 1e9:.4f} GFLOPs with a "
         f"multiply-add as two), {result.params:,} parameters"
     )
+    one = "" if result.per_frame is None else " for one pass of the network at batch 1,"
     say(
-        f"{result.latency_ms:.4g} ms predicted, not measured; {100 * result.confidence:g} % interval "
+        f"{result.latency_ms:.4g} ms{one} predicted, not measured; {100 * result.confidence:g} % interval "
         f"{result.low_ms:.4g} to {result.high_ms:.4g} ms"
     )
     _print_frame(result)

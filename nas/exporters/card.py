@@ -135,7 +135,7 @@ def _use(entry: ExportEntry, report: Mapping[str, Any]) -> str:
     before = " before quantisation" if "int8" in onnx else ""
     return (
         f"{text}\n\n{sizes}: ONNX, opset {onnx['opset']}, {onnx['precision']}, {onnx['outputs']} outputs. The largest "
-        f"difference from PyTorch{before} on {onnx['compared_on_images']} images is "
+        f"difference from PyTorch{before} on {counted(onnx['compared_on_images'], 'image')} is "
         f"{onnx['largest_relative_difference']:.1g} of an output's scale. Input: `image`, `(1, 3, H, W)` 32-bit "
         "floats, RGB from 0 to 1, "
         f"{fitted}.{_cut(report)} `postprocess.py` prepares the input and decodes the outputs{suppression}; it needs "

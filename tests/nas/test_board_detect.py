@@ -230,6 +230,7 @@ def test_a_stand_in_for_tensorrt_finds_what_onnx_runtime_finds(
     ("words", "told"),
     [
         (("NOWHERE", "a.jpg"), "has no detector.json"),
+        (("PART", "a.png"), "postprocess.py is missing, which reads the outputs; copy it from the folder"),
         (("FOLDER", "missing.jpg"), "missing.jpg does not exist"),
         (("FOLDER", "deep.png", "--no-pictures"), "has uint16 values; give the range with --range"),
         (("FOLDER", "broken.jpg", "--no-pictures"), "cannot read the picture broken.jpg"),
@@ -252,6 +253,9 @@ def test_what_cannot_be_done_is_one_line(
     cv2.imwrite("a.png", np.zeros((8, 8, 3), np.uint8))
     for name in ("broken.jpg", "broken.mp4"):
         Path(name).write_bytes(b"\xff\xd8")
+    Path("PART").mkdir()
+    for name in ("model.onnx", "detector.json"):
+        (Path("PART") / name).write_bytes((folder / name).read_bytes())
     with pytest.raises(SystemExit) as stop:
         given = [str(folder) if each == "FOLDER" else each for each in words]
         looked(monkeypatch, capsys, *given, *(() if "--runtime" in words else ("--runtime", "onnxruntime")))

@@ -12,7 +12,7 @@ import nas
 from nas.cli import main
 from nas.reports.pyramid_drawing import GAP, WIDTH, draw_pyramid
 from search_space import DESIGNS, lower
-from search_space.errors import ConfigError
+from search_space.errors import ConfigError, WriteError
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -48,3 +48,8 @@ def test_explain_draws_the_pyramid(tmp_path: Path, capsys: pytest.CaptureFixture
     with pytest.raises(ConfigError, match="--picture draws one architecture"):
         nas.explain("sodet-s", diff="sodet-m", picture=tmp_path / "c.svg")  # type: ignore[call-overload]
     assert not (tmp_path / "c.svg").exists()
+    with pytest.raises(ConfigError, match=r"--picture writes an SVG file, got .*a\.png; next: a name that"):
+        nas.explain("sodet-s", picture=tmp_path / "a.png")
+    with pytest.raises(WriteError, match="No such file or directory; create the folder, or correct the path"):
+        nas.explain("sodet-s", picture=tmp_path / "none" / "a.svg")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.svg", "b.svg"]

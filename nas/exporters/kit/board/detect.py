@@ -103,11 +103,14 @@ def description_of(options):
     """Returns the content of `detector.json`, or of the metadata of an ONNX file that is given alone.
 
     Raises:
-        ValueError: There is neither.
+        ValueError: There is neither, or postprocess.py is missing beside the network.
     """
     if options.detector.endswith(".onnx") and os.path.isfile(options.detector):
         options.detector, options.file = os.path.split(os.path.abspath(options.detector))
     path = os.path.join(options.detector, "detector.json")
+    reader = os.path.join(options.detector, "postprocess.py")
+    if os.path.isfile(os.path.join(options.detector, options.file)) and not os.path.isfile(reader):
+        raise ValueError("%s is missing, which reads the outputs; copy it from the folder of the export" % reader)
     if os.path.isfile(path):
         with open(path, encoding="utf-8") as file:
             return json.load(file)
