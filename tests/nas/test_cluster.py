@@ -61,7 +61,7 @@ def test_the_message_of_a_command_is_the_line_that_was_looked_for() -> None:
 def test_hosts_have_names_cables_and_disks_of_their_own_and_leave_nothing(tmp_path: Path) -> None:
     connect = "import socket; print(socket.socket().connect_ex(('10.77.0.2', 22)))"
     connect = connect.replace("socket.socket()", "(lambda s: s.settimeout(0.5) or s)(socket.socket())")
-    words = (sys.executable, "-S", "-c", connect)
+    words = (Path(sys.executable).resolve(), "-S", "-c", connect)  # an environment may be below /tmp, which is hidden
     with network(tmp_path) as net:
         alpha, beta = net.host("alpha"), net.host("beta", disk_mb=1)
         assert alpha.run("hostname").strip() == "alpha" != socket.gethostname()
