@@ -65,7 +65,7 @@ def test_the_best_are_the_most_accurate_and_not_the_least() -> None:
     worst = axis_importance(turned, points, small_space(), OBJECTIVES)
     assert isinstance(found, Importance) and isinstance(worst, Importance)
     both = [{each.axis: each.accuracy for each in judged.axes} for judged in (found, worst)]
-    assert both[0]["depth"] > 2 * both[1]["depth"]  # the best have both, the worst lack one or the other
+    assert both[0]["width"] > 2 * both[1]["width"]  # the best have both, the worst lack one or the other
 
 
 @pytest.mark.slow
