@@ -72,6 +72,11 @@ def points(options: argparse.Namespace, num_classes: int) -> list[Candidate]:
     return list(found.values())
 
 
+def rungs_of(number: int, ladder: Ladder) -> tuple[int, ...]:
+    """Returns the rungs that a point is trained on: one of three is promoted, where there is a second rung."""
+    return (1, 2) if number % PROMOTED_SHARE == 0 and ladder.last > 1 else (1,)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
@@ -98,7 +103,7 @@ def main() -> None:
         for number, candidate in enumerate(candidates):
             for way in ways:
                 path = Path(folder) / f"{way.name}-{number}.pt"
-                for rung in (1, 2) if number % PROMOTED_SHARE == 0 else (1,):
+                for rung in rungs_of(number, way.ladder):
                     job = Job(
                         number=number,
                         architecture=candidate.architecture,
