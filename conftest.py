@@ -18,7 +18,7 @@ import torch  # noqa: E402  after the setting above, which child processes inher
 
 torch.set_num_threads(1)
 hypothesis.settings.register_profile(  # without a deadline: a busy machine must not fail a test
-    "suite", deadline=None, max_examples=int(os.environ.get("NAS_HYPOTHESIS_EXAMPLES", "50"))
+    "suite", deadline=None, max_examples=int(os.environ.get("NAS_HYPOTHESIS_EXAMPLES", "100"))
 )
 hypothesis.settings.load_profile("suite")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -139,10 +139,7 @@ def explain(
     # With `diff` the input size is one of the differences: both are compared as they are and counted at `input_hw`.
     arch = find_architecture(architecture, input_hw if diff is None else None)
     num_classes = classes_to_count(architecture, num_classes, "counted", on_notice)
-    if picture is not None and diff is not None:
-        raise ConfigError("--picture draws one architecture, and --diff compares two; give one of them")
-    if picture is not None and Path(picture).suffix.lower() != ".svg":
-        raise ConfigError(f"--picture writes an SVG file, got {picture}; next: a name that ends in .svg")
+    _check_picture(picture, diff)
     if diff is not None:
         from nas.api.differences import differences
 
@@ -171,6 +168,14 @@ def explain(
         nodes=counted,
         **totals,
     )
+
+
+def _check_picture(picture: str | Path | None, diff: ArchitectureLike | None) -> None:
+    """Raises ConfigError for a picture of two architectures, or one that is no SVG file."""
+    if picture is not None and diff is not None:
+        raise ConfigError("--picture draws one architecture, and --diff compares two; give one of them")
+    if picture is not None and Path(picture).suffix.lower() != ".svg":
+        raise ConfigError(f"--picture writes an SVG file, got {picture}; next: a name that ends in .svg")
 
 
 def count_nodes(graph: Graph) -> tuple[tuple[NodeCount, ...], int]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nas import busy_machine
 from nas.advice.box_sizes import BoxSizes, box_sizes
 from nas.config import RunConfig, check_fingerprint, check_same, read_config
 from nas.data_state import DataWatch, data_fingerprint_of, open_data_of
@@ -41,6 +40,7 @@ from nas.engine.search_study import STUDY_NAME, SearchStudy
 from nas.engine.starts import Start, least_cells, side_for, starting_points
 from nas.engine.storage import Heartbeats, database_storage, heartbeat, journal_storage, worker_name
 from nas.engine.strategies import STRATEGIES
+from nas.engine.threads import with_threads
 from nas.engine.time_plan import check_finish, search_minutes
 from nas.engine.warm_start import Earlier, Starts, import_trials, open_earlier, read_starts
 from nas.executors import Executor
@@ -103,14 +103,7 @@ def begin(request: RunRequest) -> Session:
     narrowing = parse_narrowing(SearchSpace(), said.fix, said.choices, said.space)
     check_auto(said)
     path = Path(said.out) / checked_name(request.given.get("name"))
-    if path.exists():
-        raise ConfigError(f"{path} exists already; next: nas run --resume {path}, or another --name")
-    if not budget_of(said).limits():
-        raise ConfigError(
-            "no budget is given; next: nas run --budget-gflops 1, --budget-params-m 2, --budget-memory-mb 50, "
-            "--budget-latency-ms 30 --device jetson-nano, or several of them"
-        )
-    check_bounds(said)
+    _check_new(path, said)
     device = check_device(request)
     pretrained = None if said.pretrained is None else open_pretrained(said.pretrained)
     earlier = None if said.from_run is None else open_earlier(Path(said.from_run))
@@ -123,7 +116,7 @@ def begin(request: RunRequest) -> Session:
     space = SearchSpace().narrowed(with_defaults(narrowing))
     config = resolve(request, path.name, space, splits, narrowing, device, pretrained)
     config, named, notices = _with_earlier(*_with_fastest(said, config, named, space, splits), earlier)
-    config, busy = _with_threads(config)
+    config, busy = with_threads(config)
     with advised.errors_mention_advice():
         domain, starts, more = prepare(config, space, splits, named)
     propose_once(config, domain)
@@ -158,15 +151,16 @@ def begin(request: RunRequest) -> Session:
     )
 
 
-def _with_threads(config: RunConfig) -> tuple[RunConfig, list[str]]:
-    """Returns a configuration with as many threads as other programs leave, where none are given; and why."""
-    if config.threads is not None or config.executor != "local" or (config.workers or 1) > 1:
-        return config, []
-    share = busy_machine.busy_share()
-    threads = busy_machine.threads_left(share)
-    if threads is None:
-        return config, []
-    return replace(config, threads=threads), [busy_machine.threads_notice(share, threads)]
+def _check_new(path: Path, said: RunSettings) -> None:
+    """Raises ConfigError where the folder of a new run exists, or where it has no budget or one out of bounds."""
+    if path.exists():
+        raise ConfigError(f"{path} exists already; next: nas run --resume {path}, or another --name")
+    if not budget_of(said).limits():
+        raise ConfigError(
+            "no budget is given; next: nas run --budget-gflops 1, --budget-params-m 2, --budget-memory-mb 50, "
+            "--budget-latency-ms 30 --device jetson-nano, or several of them"
+        )
+    check_bounds(said)
 
 
 def _pretrained_notices(
