@@ -40,7 +40,7 @@ FLOORS = (
 )
 """Modules and packages of `nas`, lowest first. Each imports only itself and the floors below, late imports included."""
 FLOOR_OF = {f"nas.{name}": number for number, names in enumerate(FLOORS) for name in names}
-MAX_COMMAND_LINES = 4_200
+MAX_COMMAND_LINES = 4_000
 
 
 def _name(path: Path) -> str:

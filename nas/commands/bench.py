@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.commands.options import complete, echo_json, json_option, plugin_option, wide_option
+from nas.commands.options import common_options, complete, echo_json
 
 if TYPE_CHECKING:
     from nas.api.bench import StrategyComparison
@@ -41,9 +41,7 @@ if TYPE_CHECKING:
 @click.option(
     "--plot", type=click.Path(path_type=Path), metavar="FILE", help="Plot the curves to this file; needs matplotlib."
 )
-@plugin_option
-@wide_option
-@json_option
+@common_options
 def command(as_json: bool, **options: Any) -> None:
     """Count the evaluations that a strategy needs to find the front of a table of trained detectors.
 

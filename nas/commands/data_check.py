@@ -8,16 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nas.commands.display import counted, say
-from nas.commands.options import (
-    class_options,
-    echo_json,
-    format_option,
-    images_option,
-    json_option,
-    plugin_option,
-    range_option,
-    split_option,
-)
+from nas.commands.options import echo_json, json_option, layout_options, plugin_option, range_option
 
 if TYPE_CHECKING:
     from trainers.data.check import DataReport
@@ -28,10 +19,7 @@ EXIT_DEFECTS = 1
 
 @click.command("check")
 @click.argument("path", type=click.Path(), metavar="PATH")
-@images_option
-@format_option
-@split_option
-@class_options
+@layout_options
 @range_option
 @plugin_option
 @json_option

@@ -7,17 +7,7 @@ from typing import Any
 import click
 
 from nas.commands.display import counted, say
-from nas.commands.options import (
-    class_options,
-    complete,
-    echo_json,
-    format_option,
-    images_option,
-    json_option,
-    plugin_option,
-    range_option,
-    split_option,
-)
+from nas.commands.options import complete, echo_json, json_option, layout_options, plugin_option, range_option
 
 
 @click.command("convert")
@@ -31,10 +21,7 @@ from nas.commands.options import (
     help="Format to write: coco, tinyperson, yolo, visdrone, voc or that of a plug-in.",
 )
 @click.option("--copy/--link", default=True, help="Copy the images (default), or create links to them.")
-@images_option
-@format_option
-@split_option
-@class_options
+@layout_options
 @range_option
 @plugin_option
 @json_option

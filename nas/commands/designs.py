@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nas.commands.display import say
-from nas.commands.options import complete, echo_json, json_option, plugin_option, wide_option
+from nas.commands.options import common_options, complete, echo_json
 from search_space.input_format import InputFormat
 
 if TYPE_CHECKING:
@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 @click.command("designs")
 @click.argument("design", metavar="[NAME]", required=False, shell_complete=complete("design"))
-@plugin_option
-@wide_option
-@json_option
+@common_options
 def command(design: str | None, as_json: bool) -> None:
     """List the published designs: their cost, the accuracy that they report, and how far our counts deviate.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from nas.commands.options import complete, echo_json, json_option, plugin_option, wide_option
+from nas.commands.options import common_options, complete, echo_json, input_option, num_classes_option
 
 
 @click.command("explain")
@@ -15,12 +15,8 @@ from nas.commands.options import complete, echo_json, json_option, plugin_option
 @click.option(
     "--diff", metavar="ARCH.yaml|DESIGN", default=None, help="Show the differences from this architecture instead."
 )
-@click.option(
-    "--num-classes", type=int, default=None, help="Number of classes. Default: that of the design or run, else 80."
-)
-@click.option(
-    "--input", "input_hw", type=(int, int), default=None, metavar="H W", help="Input height and width in pixels."
-)
+@num_classes_option
+@input_option
 @click.option(
     "--picture",
     type=click.Path(path_type=Path),
@@ -28,9 +24,7 @@ from nas.commands.options import complete, echo_json, json_option, plugin_option
     metavar="FILE.svg",
     help="Draw the pyramid into this file: levels, blocks, fusions and attention.",
 )
-@plugin_option
-@wide_option
-@json_option
+@common_options
 def command(architecture: str, as_json: bool, **options: Any) -> None:
     """Show the nodes of an architecture with their shapes, multiply-adds, parameters and bytes.
 

@@ -6,29 +6,14 @@ from typing import Any
 
 import click
 
-from nas.commands.options import (
-    class_options,
-    echo_json,
-    format_option,
-    images_option,
-    json_option,
-    plugin_option,
-    range_option,
-    split_option,
-    wide_option,
-)
+from nas.commands.options import common_options, echo_json, layout_options, range_option
 
 
 @click.command("inspect")
 @click.argument("data", type=click.Path(), metavar="DATA")
-@images_option
-@format_option
-@split_option
-@class_options
+@layout_options
 @range_option
-@plugin_option
-@wide_option
-@json_option
+@common_options
 def command(data: str, as_json: bool, **options: Any) -> None:
     """Show what the data set at DATA requires of a detector, before a search.
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from nas.commands.latency_options import confidence_option, device_option, frame_options, precision_option
-from nas.commands.options import complete, echo_json, json_option, plugin_option, wide_option
+from nas.commands.options import common_options, complete, echo_json, input_option, num_classes_option
 from search_space.errors import ConfigError, nearest
 
 
@@ -16,17 +16,11 @@ from search_space.errors import ConfigError, nearest
 @click.argument("architecture", type=click.Path(), metavar="ARCH.yaml|DESIGN|RUN", shell_complete=complete("design"))
 @device_option
 @precision_option
-@click.option(
-    "--input", "input_hw", type=(int, int), default=None, metavar="H W", help="Input height and width in pixels."
-)
-@click.option(
-    "--num-classes", type=int, default=None, help="Number of classes. Default: that of the design or run, else 80."
-)
+@input_option
+@num_classes_option
 @confidence_option
 @frame_options
-@plugin_option
-@wide_option
-@json_option
+@common_options
 def command(architecture: str, as_json: bool, **options: Any) -> None:
     """Predict the latency of an architecture, a design or the front of a run on a board, with its interval.
 

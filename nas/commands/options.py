@@ -83,19 +83,16 @@ images_option: Callable[[Command], Command] = click.option(
 split_option: Callable[[Command], Command] = click.option(
     "--split", metavar="NAME", default=None, help=data_words.SPLIT
 )
-range_option: Callable[[Command], Command] = click.option(
-    "--range",
-    type=(float, float),
-    metavar="LOW HIGH",
-    default=None,
-    help=f"{data_words.PIXEL_RANGE} Default: {data_words.PIXEL_RANGE_DEFAULT}.",
-)
-weights_range_option: Callable[[Command], Command] = click.option(
-    "--range",
-    type=(float, float),
-    metavar="LOW HIGH",
-    default=None,
-    help=f"{data_words.PIXEL_RANGE} Default: those of the weights; for weights without, percentiles of a sample.",
+
+
+def _range(default: str) -> Callable[[Command], Command]:
+    words = f"{data_words.PIXEL_RANGE} Default: {default}."
+    return click.option("--range", type=(float, float), metavar="LOW HIGH", default=None, help=words)
+
+
+range_option: Callable[[Command], Command] = _range(data_words.PIXEL_RANGE_DEFAULT)
+weights_range_option: Callable[[Command], Command] = _range(
+    "those of the weights; for weights without, percentiles of a sample"
 )
 
 
@@ -115,6 +112,26 @@ def class_options(command: Command) -> Command:
     ):
         command = add(command)
     return command
+
+
+def layout_options(command: Command) -> Command:
+    """Adds `--images`, `--format`, `--split` and the options of classes."""
+    return images_option(format_option(split_option(class_options(command))))
+
+
+input_option: Callable[[Command], Command] = click.option(
+    "--input", "input_hw", type=(int, int), default=None, metavar="H W", help="Input height and width in pixels."
+)
+num_classes_option: Callable[[Command], Command] = click.option(
+    "--num-classes", type=int, default=None, help="Number of classes. Default: that of the design or run, else 80."
+)
+
+
+def compute_options(command: Command) -> Command:
+    """Adds `--device` and `--threads`."""
+    threads = click.option("--threads", type=click.IntRange(min=1), default=None, help="CPU threads. Default: all.")
+    device = click.option("--device", default="auto", show_default=True, help="Where to compute: auto, cpu or cuda.")
+    return device(threads(command))
 
 
 iou_option: Callable[[Command], Command] = click.option(
@@ -155,6 +172,11 @@ plugin_option: Callable[[Command], Command] = click.option(
     metavar="FILE.py",
     help="Python file that is run to register your own blocks, heads, formats and other parts. May be repeated.",
 )
+
+
+def common_options(command: Command) -> Command:
+    """Adds `--plugin`, `--wide` and `--json`."""
+    return plugin_option(wide_option(json_option(command)))
 
 
 def echo_json(result: Any) -> None:

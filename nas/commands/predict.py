@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nas.commands.display import notify, say
-from nas.commands.options import AGNOSTIC, echo_json, iou_option, json_option, plugin_option, weights_range_option
+from nas.commands.options import (
+    AGNOSTIC,
+    compute_options,
+    echo_json,
+    input_option,
+    iou_option,
+    json_option,
+    plugin_option,
+    weights_range_option,
+)
 from nas.commands.tiling_options import tiling_options
 
 if TYPE_CHECKING:
@@ -44,12 +53,9 @@ if TYPE_CHECKING:
     help="Maximum number of detections per image. nas val counts 100, as COCO does.",
 )
 @tiling_options
-@click.option(
-    "--input", "input_hw", type=(int, int), default=None, metavar="H W", help="Input height and width in pixels."
-)
+@input_option
 @click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Frames or tiles per batch.")
-@click.option("--device", default="auto", show_default=True, help="Where to compute: auto, cpu or cuda.")
-@click.option("--threads", type=click.IntRange(min=1), default=None, help="CPU threads. Default: all.")
+@compute_options
 @click.option("--no-pictures", is_flag=True, help="List the detections without drawing them.")
 @click.option(
     "--save-json",

@@ -10,14 +10,13 @@ import click
 from nas import data_words
 from nas.commands.display import notify
 from nas.commands.options import (
+    common_options,
     complete,
     echo_json,
     format_option,
     images_option,
-    json_option,
-    plugin_option,
+    input_option,
     split_option,
-    wide_option,
 )
 
 
@@ -25,9 +24,7 @@ from nas.commands.options import (
 @click.argument("design", metavar="[DESIGN]", required=False, shell_complete=complete("design"))
 @click.option("--all", "all_designs", is_flag=True, help="All designs, one row for each published count.")
 @click.option("--num-classes", type=int, default=None, help="Number of classes. Default: that of the published counts.")
-@click.option(
-    "--input", "input_hw", type=(int, int), default=None, metavar="H W", help="Input height and width in pixels."
-)
+@input_option
 @click.option(
     "--check-fvcore/--no-check-fvcore",
     default=None,
@@ -46,9 +43,7 @@ from nas.commands.options import (
 @format_option
 @images_option
 @split_option
-@plugin_option
-@wide_option
-@json_option
+@common_options
 def command(design: str | None, all_designs: bool, check_fvcore: bool | None, as_json: bool, **options: Any) -> None:
     """Rebuild a published design and compare its counts with the published figures.
 

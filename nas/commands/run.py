@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nas.commands.display import say
-from nas.commands.options import complete, complete_device, echo_json, json_option, plugin_option, wide_option
+from nas.commands.options import common_options, complete, complete_device, echo_json
 from nas.commands.setting_options import GroupedCommand, setting_options
 from nas.process_control import ended_by_sigterm
 from nas.settings import RunSettings
@@ -34,9 +34,7 @@ NO_FRONT = 3
 )
 @click.option("--resume", type=click.Path(), metavar="DIR", help="Resume the run in this folder.")
 @click.option("--join", is_flag=True, help="Join the run --name in --storage as another worker.")
-@plugin_option
-@wide_option
-@json_option
+@common_options
 def command(resume: str | None, join: bool, as_json: bool, **settings: Any) -> None:
     """Search detectors under a budget and keep the best trade-offs of accuracy against cost.
 

@@ -12,7 +12,7 @@ import click
 
 from nas.api.train_request import training_settings
 from nas.commands.display import notify
-from nas.commands.options import complete, echo_json, json_option, plugin_option, wide_option
+from nas.commands.options import common_options, complete, echo_json
 from nas.commands.setting_options import GroupedCommand, setting_options
 from nas.process_control import ended_by_sigterm, launched_rank
 from search_space.errors import ConfigError
@@ -35,9 +35,7 @@ def _refuse_tile(context: click.Context, parameter: click.Parameter, value: str 
 )
 @click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Resume the training in this folder.")
 @click.option("--dry-run", is_flag=True, help="Print all settings and where each is from; train and write nothing.")
-@plugin_option
-@wide_option
-@json_option
+@common_options
 @click.pass_context
 def command(
     context: click.Context,

@@ -10,17 +10,14 @@ import click
 from nas.commands.display import notify, say
 from nas.commands.options import (
     AGNOSTIC,
-    class_options,
+    common_options,
+    compute_options,
     data_option,
     echo_json,
-    format_option,
-    images_option,
+    input_option,
     iou_option,
-    json_option,
-    plugin_option,
-    split_option,
+    layout_options,
     weights_range_option,
-    wide_option,
 )
 from nas.commands.tiling_options import tiling_options
 
@@ -31,10 +28,7 @@ if TYPE_CHECKING:
 @click.command("val")
 @click.argument("weights", type=click.Path(path_type=Path))
 @data_option
-@format_option
-@images_option
-@split_option
-@class_options
+@layout_options
 @weights_range_option
 @click.option(
     "--part",
@@ -61,9 +55,7 @@ if TYPE_CHECKING:
 @click.option(
     "--curves", type=click.Path(path_type=Path), default=None, metavar="DIR", help="Folder to write curves to."
 )
-@click.option(
-    "--input", "input_hw", type=(int, int), default=None, metavar="H W", help="Input height and width in pixels."
-)
+@input_option
 @click.option(
     "--max-detections",
     type=click.IntRange(min=1),
@@ -108,11 +100,8 @@ if TYPE_CHECKING:
     help="ignore: detections in ignored regions of the data do not count. drop: as if there were no such regions.",
 )
 @click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Images per batch.")
-@click.option("--device", default="auto", show_default=True, help="Where to compute: auto, cpu or cuda.")
-@click.option("--threads", type=click.IntRange(min=1), default=None, help="CPU threads. Default: all.")
-@plugin_option
-@wide_option
-@json_option
+@compute_options
+@common_options
 def command(weights: Path, as_json: bool, **options: Any) -> None:
     """Measure AP, AP50, AP by size and more of trained WEIGHTS on a data set.
 
