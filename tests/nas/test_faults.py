@@ -31,7 +31,7 @@ from trainers.weights import is_readable, save_weights
 
 DATA = Path(__file__).parent.parent / "data" / "hit_uav"
 ROOT = Path(__file__).parent.parent.parent
-KINDS = ("kill -9 of the driver", "study.journal: a line gone", "disk full: weights", "loss is NaN")
+KINDS = ("kill -9 of the driver", "study.journal: a line gone", "disk full: weights", "loss is NaN", "Ctrl-C twice")
 
 
 @pytest.fixture(scope="module")

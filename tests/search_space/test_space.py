@@ -32,6 +32,7 @@ def test_designs_are_points(name: str):
 
 
 @pytest.mark.slow
+@hypothesis.settings(max_examples=250, deadline=None)
 @hypothesis.given(points())
 def test_encode_and_decode_are_inverse(params: dict[str, object]):
     architecture = SPACE.decode(params)
@@ -43,6 +44,7 @@ def test_encode_and_decode_are_inverse(params: dict[str, object]):
 
 
 @pytest.mark.slow
+@hypothesis.settings(max_examples=200, deadline=None)
 @hypothesis.given(points(), points())
 def test_different_points_are_different_graphs(first: dict[str, object], second: dict[str, object]):
     graphs = [lower(SPACE.decode(params), num_classes=3) for params in (first, second)]

@@ -58,6 +58,7 @@ def test_any_file_is_converted_or_refused_in_one_line(state: dict[str, Tensor], 
     assert all(own[name].shape == value.shape for name, value in found.state.items())
 
 
+@settings(max_examples=300, deadline=None)
 @given(st.lists(KEYS, max_size=8))
 def test_any_keys_have_places_in_each_layout(keys: list[str]):
     assert layout_of(keys) is None or keys

@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.trainers.data_sets import write_image
@@ -141,6 +141,7 @@ def layout_of(lines: list[list[float]]) -> ColumnLayout:
     return counts.layout(None)
 
 
+@settings(max_examples=300, deadline=None)
 @given(st.randoms(use_true_random=True), st.integers(1, 40), st.integers(1, 17), st.sampled_from((2, 3)))
 def test_landmarks_are_never_read_as_polygons(rng: Random, num_lines: int, num: int, size: int) -> None:
     lines = [pose_line(rng, num, size) for _ in range(num_lines)]
@@ -158,6 +159,7 @@ def test_landmarks_at_one_point_are_no_convex_polygon() -> None:
     assert layout_of([line]).read(line).kind == "ambiguous"
 
 
+@settings(max_examples=300, deadline=None)
 @given(st.randoms(use_true_random=False), st.integers(1, 40), st.booleans())
 def test_outlines_are_never_read_as_boxes(rng: Random, num_lines: int, vary: bool) -> None:
     lines = [outline(rng, rng.randint(3, 30) if vary else 5) for _ in range(num_lines)]
