@@ -78,12 +78,8 @@ def train(
         SpaceError: the architecture is not valid.
         TrainingInterrupted: Ctrl-C after the training had started; it can be resumed.
     """
-    from nas.api.tracked_training import TrackedTraining
-    from nas.api.train_results import result_of, write_results
     from nas.api.train_settings import settings_called
     from nas.api.train_setup import prepare
-    from nas.trackers import Tracking
-    from trainers.distributed import join_processes
 
     is_first = launched_rank() == 0
     given = _given(data, settings)
@@ -99,14 +95,7 @@ def train(
         with reported_once():
             chosen = _settings(architecture, resume, given, notify)
             ready = prepare(chosen, held, is_first=is_first, on_notice=notify)
-        with _resumable(chosen.out), Tracking(ready.trackers, notify) as tracking:
-            tracked = TrackedTraining(tracking, chosen)
-            with join_processes(chosen.config.device):
-                result = _run(chosen, ready, tracked, on_progress, is_first=is_first)
-            training = result_of(chosen, result, ready)
-            if is_first:
-                write_results(training, chosen, result, ready.splits, notify)
-                tracked.ended(training)
+        training = _trained(chosen, ready, notify, on_progress, is_first=is_first)
     return dataclasses.replace(training, notices=tuple(notices))
 
 
@@ -129,6 +118,31 @@ def _settings(
     if architecture is None:
         raise ConfigError("no architecture is given; give a YAML file or a design, or resume a training")
     return fresh(architecture, given, on_notice)
+
+
+def _trained(
+    chosen: TrainSettings,
+    ready: Ready,
+    notify: Callable[[str | None], None],
+    on_progress: Callable[[TrainProgress], None] | None,
+    *,
+    is_first: bool,
+) -> Training:
+    """Trains, and in the first process writes the results and tells the trackers."""
+    from nas.api.tracked_training import TrackedTraining
+    from nas.api.train_results import result_of, write_results
+    from nas.trackers import Tracking
+    from trainers.distributed import join_processes
+
+    with _resumable(chosen.out), Tracking(ready.trackers, notify) as tracking:
+        tracked = TrackedTraining(tracking, chosen)
+        with join_processes(chosen.config.device):
+            result = _run(chosen, ready, tracked, on_progress, is_first=is_first)
+        training = result_of(chosen, result, ready)
+        if is_first:
+            write_results(training, chosen, result, ready.splits, notify)
+            tracked.ended(training)
+    return training
 
 
 def _run(

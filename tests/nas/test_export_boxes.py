@@ -31,16 +31,6 @@ DECODED, BOXES = OnnxOptions(form="decoded"), OnnxOptions(form="boxes")
 CLASSES = ("a", "b;c", "Fußgänger")
 
 
-@pytest.fixture(scope="module")
-def kit() -> ModuleType:
-    """The script for boards, as a module."""
-    script = importlib.util.spec_from_file_location("postprocess", KIT)
-    assert script is not None and script.loader is not None
-    module = importlib.util.module_from_spec(script)
-    script.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.slow(but=("anchor_free",))
 @pytest.mark.parametrize("head", ["anchor_free", "ssd", "dual"])
 def test_the_boxes_are_those_that_the_script_suppresses(head: str, kit: ModuleType) -> None:

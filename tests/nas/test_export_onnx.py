@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from functools import cache
 from itertools import product
@@ -118,16 +117,6 @@ def test_half_precision_is_half_as_large_and_takes_floats() -> None:
     half = write_onnx(detector, OnnxOptions(precision="fp16"))
     assert len(half["model.onnx"]) < 0.6 * len(whole["model.onnx"])
     assert 1e-6 < difference(detector, half, OnnxOptions(precision="fp16"), noise(detector)) < 5e-2
-
-
-@pytest.fixture(scope="module")
-def kit() -> Any:
-    """The script for boards, as a module."""
-    script = importlib.util.spec_from_file_location("postprocess", KIT)
-    assert script is not None and script.loader is not None
-    module = importlib.util.module_from_spec(script)
-    script.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.slow

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from dataclasses import replace
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -21,7 +19,6 @@ from search_space.plain import Options
 from trainers.detect import evaluation_mode
 from trainers.heads import DetectionLimits, head_training
 
-KIT = Path(__file__).parents[2] / "nas" / "exporters" / "kit" / "postprocess.py"
 RAW, DECODED = OnnxOptions(), OnnxOptions(form="decoded")
 CASES: dict[str, dict[str, Any]] = {
     "16": {"tower_convs": 1},
@@ -52,15 +49,6 @@ def lively(given: dict[str, Any]) -> Detector:
             module.weight.normal_(0, 0.08, generator=generator)  # type: ignore[operator, union-attr]
             module.bias[-3:] = 0.0  # type: ignore[index, operator]
     return detector.eval()
-
-
-@pytest.fixture(scope="module")
-def kit() -> ModuleType:
-    script = importlib.util.spec_from_file_location("postprocess", KIT)
-    assert script is not None and script.loader is not None
-    module = importlib.util.module_from_spec(script)
-    script.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.slow(but=("4 joint", "1 shared"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from test_export_onnx import KIT, lively
+from test_export_onnx import lively
 from val_predict_fakes import DATA, FAST, IMAGES, run
 
 from nas.exporters.entry_files import description
@@ -38,16 +37,6 @@ def dual(side: int, **options: int | str) -> Architecture:
 def detector(request: pytest.FixtureRequest) -> Detector:
     torch.manual_seed(0)
     return lively(Detector(lower(dual(96, bins=request.param), num_classes=3)))
-
-
-@pytest.fixture(scope="module")
-def kit() -> ModuleType:
-    """The script for boards, as a module."""
-    script = importlib.util.spec_from_file_location("postprocess", KIT)
-    assert script is not None and script.loader is not None
-    module = importlib.util.module_from_spec(script)
-    script.loader.exec_module(module)
-    return module
 
 
 def noise(detector: Detector) -> np.ndarray:
