@@ -6,6 +6,7 @@ import json
 import queue
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -79,7 +80,7 @@ class BackgroundTracker:
                 self._turn_off(f"it has not answered for {PATIENCE_S:g} s")
 
     def _work(self) -> None:
-        while (call := self._waiting.get()) is not None:
+        while not self._is_off and (call := self._waiting.get()) is not None:
             try:
                 call(self._tracker)
             except BaseException as error:  # whatever it is, it is the tracker's
@@ -92,6 +93,8 @@ class BackgroundTracker:
 
     def _turn_off(self, reason: str) -> None:
         self._is_off = True
+        with suppress(queue.Full):  # then the thread waits for nothing, and finds that it is off
+            self._waiting.put_nowait(None)
         self._notify(f"note: tracking by {self._name} has ended ({reason}); the rest goes on without it")
 
 

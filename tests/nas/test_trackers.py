@@ -6,6 +6,8 @@ import json
 import math
 import os
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +54,16 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def stand_in(monkeypatch: pytest.MonkeyPatch) -> type[StandInTracker]:
-    """Puts a stand-in in the place of the tracker for MLflow."""
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[StandInTracker]]:
+    """Puts a stand-in in the place of the tracker for MLflow; ends with the threads of those that were left hanging."""
     monkeypatch.setitem(TRACKERS, "mlflow", "tracker_fakes:StandInTracker")
     StandInTracker.reset()
-    return StandInTracker
+    yield StandInTracker
+    StandInTracker.released.set()
+    for thread in threading.enumerate():
+        if thread.name == "tracker-mlflow":
+            thread.join(60)
+            assert not thread.is_alive()
 
 
 def run(**more: Any) -> SearchRun:
