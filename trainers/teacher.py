@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from search_space import Architecture, Detector, lower
 from search_space.deployed import deployed
 from search_space.errors import ConfigError, SpaceError, counted, shortened
+from trainers.assigners import rows_of
 from trainers.boxes import decode_boxes, flatten_maps, grid_of
 from trainers.data.batches import Batch
 from trainers.data.dataset import Dataset
@@ -186,7 +187,7 @@ class Teacher:
         scores = table[..., 4 * self.reg_max :].sigmoid()[..., list(self.match.channels)]
         targets = []
         for sides, each in zip(table[..., : 4 * self.reg_max], scores, strict=True):
-            places = (each.amax(dim=1) >= self.confidence).nonzero()[:, 0]
+            places = rows_of(each.amax(dim=1) >= self.confidence)
             boxes = sides[places]
             if not self.match.has_distributions:
                 boxes = decode_boxes(boxes, grid.points[places], grid.point_strides[places], self.reg_max)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from search_space.heads.nms import soft_suppress, suppress
+from trainers.assigners import rows_of
 from trainers.heads.head_training import DetectionLimits, DetectionTensors
 
 NUM_CANDIDATES = 1000
@@ -81,7 +82,7 @@ def kept_without_nms(
     good = scores >= limits.score_threshold
     if limits.one_class:
         good &= is_first(points)
-    keep = within_limits(good.nonzero().flatten(), labels, limits)
+    keep = within_limits(rows_of(good), labels, limits)
     return boxes[keep], scores[keep], labels[keep]
 
 

@@ -13,7 +13,7 @@ from search_space.heads.box_coding import clip
 from search_space.heads.nms import soft_suppress
 from search_space.heads.proposals import Proposals, rank_candidates
 from search_space.heads.roi import RoIHead
-from trainers.assigners import Objects
+from trainers.assigners import Objects, rows_of
 from trainers.heads.anchor_matching import OFFSET_SCALES, from_offsets, to_exclusive, to_inclusive
 from trainers.heads.head_training import HEAD_TRAINING, DetectionLimits, DetectionTensors, HeadOptions
 from trainers.heads.reading import LEAST_SCORE, best_pairs, within_limits
@@ -133,5 +133,5 @@ def read_second_stage(boxes: Tensor, probabilities: Tensor, limits: DetectionLim
 def _read_one(boxes: Tensor, scores: Tensor, least: float, limits: DetectionLimits) -> DetectionTensors:
     """Decodes the boxes `(N, 4)` and scores `(N, classes)` of one image after soft-NMS."""
     values, places, labels = best_pairs(scores, one_class=False)
-    good = within_limits((values >= least).nonzero()[:, 0], labels, limits)
+    good = within_limits(rows_of(values >= least), labels, limits)
     return boxes[places[good]], values[good], labels[good]
