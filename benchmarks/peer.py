@@ -1,6 +1,7 @@
 """The peer of the comparisons of trainers: Ultralytics, as a separate program in its own virtual environment.
 
-The peer is not part of this project and has another licence (AGPL-3.0). Its environment needs no network:
+The peer is not part of this project and has another licence (AGPL-3.0). It runs without a network, in an
+environment that is made once:
 
     python -m venv peer
     peer/bin/pip install "torch>=2.6,<2.14" --index-url https://download.pytorch.org/whl/cpu

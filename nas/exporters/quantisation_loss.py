@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
 
 from nas.exporters.onnx_detector import DESCRIPTION, SECOND_STAGE, OnnxDetector
 from search_space.errors import ConfigError
+from trainers.boxes import iou_matrix
 from trainers.data.dataset import Image
 from trainers.detect import Detections, detect
 from trainers.heads import DetectionLimits
@@ -93,20 +94,12 @@ def detection_loss(wanted: Sequence[Detections], found: Sequence[Detections]) ->
     lost = total = 0.0
     for each, other in zip(wanted, found, strict=True):
         same = each.labels[:, None] == other.labels[None, :]
-        alike = _overlaps(each.boxes, other.boxes) * (1 - np.abs(each.scores[:, None] - other.scores[None, :])) * same
+        overlaps = iou_matrix(torch.from_numpy(each.boxes), torch.from_numpy(other.boxes)).numpy()
+        alike = overlaps * (1 - np.abs(each.scores[:, None] - other.scores[None, :])) * same
         best = alike.max(axis=1, initial=0.0)
         lost += float((each.scores * (1 - best)).sum())
         total += float(each.scores.sum())
     return lost / total if total else 0.0
-
-
-def _overlaps(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Returns the IoU `(N, M)` of boxes."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    shared = (high - low).clip(min=0).prod(axis=-1)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).clip(min=0).prod(axis=-1) for boxes in (first, second)]
-    return np.asarray(shared / np.maximum(areas[0][:, None] + areas[1][None, :] - shared, 1e-9), np.float64)
 
 
 def kept_parts(keep_float: str, parts: Collection[str], losses: PartLosses | None) -> tuple[str, ...]:
